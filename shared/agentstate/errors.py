@@ -1,0 +1,201 @@
+"""Every error that agentstate raises, under one root.
+
+AgentStateError
+├── ConfigurationError          a setting is missing, unknown or wrong
+├── InvalidInput                a value was refused before anything happened
+│   └── TooLarge                ... because it is over a size limit
+├── NotFound                    what was asked for is not there
+├── Unavailable                 a part of the system does not answer; nothing was changed
+│   ├── StoreUnavailable        the durable store
+│   ├── RedisUnavailable        Redis
+│   └── IndexUnavailable        Qdrant
+├── SchemaOutdated              the durable store is at another schema revision
+├── Conflict                    what is stored contradicts what was asked
+│   └── KeyReused               an idempotency key came back with other parameters
+├── Fenced                      somebody else took this work over; the late result is not applied
+├── JobDead                     a job ended without success
+├── WaitTimeout                 what was waited for has not happened yet; it goes on
+├── MoneyError
+│   ├── AmountInvalid           an amount that money cannot be made from
+│   ├── InsufficientFunds       a posting would pass an account's floor
+│   └── Unbalanced              the entries of one transaction do not sum to zero
+├── EffectError
+│   ├── EffectFailed            the call was refused for certain; it is safe to decide anew
+│   ├── EffectInDoubt           nobody knows yet whether the call happened; it is being found out
+│   └── EffectInProgress        another process is making this very call
+├── ProviderError               an embedding or language model provider
+│   ├── ProviderTransient       try again later
+│   ├── ProviderRateLimited     try again after `retry_after` seconds
+│   ├── ProviderRefused         this request will never succeed
+│   └── ProviderAnswerInvalid   the answer has the wrong shape
+└── ServiceError                one of the financial services
+    ├── ServiceUnreachable      the request was certainly not sent
+    ├── ServiceRejected         refused before any effect
+    └── ServiceAnswerInvalid    the answer cannot be read
+"""
+
+from __future__ import annotations
+
+
+class AgentStateError(Exception):
+    """Something went wrong inside agentstate.
+
+    The text says what happened, what was kept, and what to do. The docstring of a class is its text
+    when none is given.
+    """
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message if message is not None else self._default_message())
+
+    @classmethod
+    def _default_message(cls) -> str:
+        return (cls.__doc__ or cls.__name__).strip().splitlines()[0]
+
+    @property
+    def message(self) -> str:
+        """The whole text for a user."""
+        return str(self.args[0])
+
+
+class ConfigurationError(AgentStateError):
+    """A setting is missing, unknown or wrong; nothing was started."""
+
+
+class InvalidInput(AgentStateError):
+    """A value was refused before anything happened."""
+
+
+class TooLarge(InvalidInput):
+    """A value is over its size limit; nothing was stored."""
+
+
+class NotFound(AgentStateError):
+    """What was asked for is not there."""
+
+
+class Unavailable(AgentStateError):
+    """A part of the system does not answer; nothing was changed."""
+
+
+class StoreUnavailable(Unavailable):
+    """The durable store does not answer; nothing was changed."""
+
+
+class RedisUnavailable(Unavailable):
+    """Redis does not answer; durable state is unaffected."""
+
+
+class IndexUnavailable(Unavailable):
+    """Qdrant does not answer; memories are kept and will be indexed later."""
+
+
+class SchemaOutdated(AgentStateError):
+    """The durable store is at another schema revision; run `agentstate migrate`."""
+
+
+class Conflict(AgentStateError):
+    """What is stored contradicts what was asked; nothing was changed."""
+
+
+class KeyReused(Conflict):
+    """This key was used before with other parameters; use a new key for a new operation."""
+
+
+class Fenced(AgentStateError):
+    """Another process took this work over after the lease ran out; the late result was not applied."""
+
+
+class JobDead(AgentStateError):
+    """The job ended without success; `agentstate jobs show` tells why."""
+
+
+class WaitTimeout(AgentStateError):
+    """What was waited for has not happened yet; the work goes on."""
+
+
+class MoneyError(AgentStateError):
+    """Root of the errors about amounts and accounts."""
+
+
+class AmountInvalid(MoneyError, InvalidInput):
+    """An amount that no money can be made from; nothing was posted."""
+
+
+class InsufficientFunds(MoneyError):
+    """The posting would take an account below its floor; nothing was posted."""
+
+
+class Unbalanced(MoneyError, InvalidInput):
+    """The entries of one transaction do not sum to zero per currency; nothing was posted."""
+
+
+class EffectError(AgentStateError):
+    """Root of the errors about effects on the outside."""
+
+
+class EffectFailed(EffectError):
+    """The call was refused for certain and had no effect."""
+
+
+class EffectInDoubt(EffectError):
+    """The call may or may not have happened; it is being verified and is never repeated blindly."""
+
+
+class EffectInProgress(EffectError):
+    """Another process is making this call right now."""
+
+
+class ProviderError(AgentStateError):
+    """Root of the errors about embedding and language model providers."""
+
+
+class ProviderTransient(ProviderError):
+    """The provider failed in a way that may pass; the work is kept and tried again."""
+
+
+class ProviderRateLimited(ProviderTransient):
+    """The provider asks to wait; the work is kept and tried again.
+
+    Args:
+        message: text for the user.
+        retry_after: seconds that the provider asked for, None when it did not say.
+    """
+
+    def __init__(self, message: str | None = None, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class ProviderRefused(ProviderError):
+    """The provider will never take this request: a wrong key, no quota, or a request it cannot read."""
+
+
+class ProviderAnswerInvalid(ProviderTransient):
+    """The provider's answer has the wrong count, width or values; nothing of it was stored."""
+
+
+class ServiceError(AgentStateError):
+    """Root of the errors about the financial services."""
+
+
+class ServiceUnreachable(ServiceError):
+    """The request was certainly not sent."""
+
+
+class ServiceRejected(ServiceError):
+    """The service refused the request before any effect.
+
+    Args:
+        message: text for the user.
+        code: the service's own error code.
+        retry_after: seconds to wait when the refusal was a rate limit, else None.
+    """
+
+    def __init__(self, message: str | None = None, *, code: str = "", retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.retry_after = retry_after
+
+
+class ServiceAnswerInvalid(ServiceError):
+    """The service's answer cannot be read; whether the request had an effect is unknown."""

@@ -1,0 +1,53 @@
+"""Identifiers: which names are accepted, and how ids are made.
+
+Random ids are UUID version 7 (RFC 9562), so that rows of one moment lie together in an index. Ids that a retry must
+make again are UUID version 5 over what identifies the thing.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+import uuid
+
+from agentstate.errors import InvalidInput
+
+MAX_NAME = 128
+"""Longest agent, session or service name, in characters."""
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@:+-]*\Z")
+_NAMESPACE = uuid.UUID("6f9f6f0e-94f5-5f2d-8a0e-6c1f0b1d7a55")
+
+
+def checked_name(value: str, what: str = "agent id") -> str:
+    """Return `value` when it may name an agent, a session or an account; raise InvalidInput else.
+
+    Allowed are 1 to 128 characters of `A-Z a-z 0-9 . _ @ : + -`, beginning with a letter or a digit: such a name is
+    safe in a Redis key, a file name, a URL path and a log line.
+    """
+    if not isinstance(value, str) or len(value) > MAX_NAME or not _NAME.match(value):
+        raise InvalidInput(
+            f"{what} {_shown(value)} is refused: use 1 to {MAX_NAME} of the characters A-Z a-z 0-9 . _ @ : + -, "
+            "beginning with a letter or a digit. Nothing was stored."
+        )
+    return value
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."  # noqa: PLR2004
+
+
+def new_id() -> uuid.UUID:
+    """A new UUID version 7: 48 bits of Unix milliseconds, then random bits."""
+    milliseconds = time.time_ns() // 1_000_000
+    value = (milliseconds << 80) | int.from_bytes(os.urandom(10), "big")
+    value = (value & ~(0xF << 76)) | (0x7 << 76)
+    value = (value & ~(0x3 << 62)) | (0x2 << 62)
+    return uuid.UUID(int=value)
+
+
+def derived_id(*parts: str) -> uuid.UUID:
+    """The UUID version 5 of `parts`: the same parts give the same id, in every process and for ever."""
+    return uuid.uuid5(_NAMESPACE, "\x1f".join(f"{len(part)}:{part}" for part in parts))
