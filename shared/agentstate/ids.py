@@ -26,7 +26,7 @@ def checked_name(value: str, what: str = "agent id") -> str:
     Allowed are 1 to 128 characters of `A-Z a-z 0-9 . _ @ : + -`, beginning with a letter or a digit: such a name is
     safe in a Redis key, a file name, a URL path and a log line.
     """
-    if not isinstance(value, str) or len(value) > MAX_NAME or not _NAME.match(value):
+    if len(value) > MAX_NAME or not _NAME.match(value):
         raise InvalidInput(
             f"{what} {_shown(value)} is refused: use 1 to {MAX_NAME} of the characters A-Z a-z 0-9 . _ @ : + -, "
             "beginning with a letter or a digit. Nothing was stored."

@@ -34,7 +34,9 @@ class Settings(BaseSettings):
     )
     redis_url: str = Field("redis://127.0.0.1:6379/1", description="Redis for episodes, cache and live updates.")
     broker_url: str = Field("redis://127.0.0.1:6379/0", description="Redis for the Celery queues.")
-    qdrant_url: str = Field("http://127.0.0.1:6333", description="Qdrant, or the one-machine engine that speaks its REST.")
+    qdrant_url: str = Field(
+        "http://127.0.0.1:6333", description="Qdrant, or the one-machine engine that speaks its REST."
+    )
     qdrant_api_key: SecretStr | None = Field(None, description="Key that Qdrant asks for.")
     services_url: str = Field(
         "https://purpleflea.com/api/v1", description="Base URL of the unified gateway of the financial services."
@@ -44,16 +46,20 @@ class Settings(BaseSettings):
     # Embedding
     embedder: Literal["auto", "openai", "minilm", "lexical"] = Field(
         "auto",
-        description="Who embeds memories: `auto` takes openai when a key or base URL is set, else minilm when its model "
-        "files are found, else lexical (keyword search only).",
+        description="Who embeds memories: `auto` takes openai when a key or base URL is set, else minilm when its "
+        "model files are found, else lexical (keyword search only).",
     )
     embedding_model: str = Field("text-embedding-3-small", description="Model name sent to the embedding provider.")
-    embedding_dimensions: int | None = Field(None, ge=8, le=8192, description="Width to ask the provider for; unset: its own.")
+    embedding_dimensions: int | None = Field(
+        None, ge=8, le=8192, description="Width to ask the provider for; unset: its own."
+    )
     embedding_batch: int = Field(256, ge=1, le=2048, description="Memories in one provider call at most.")
     minilm_dir: Path | None = Field(
         None, description="Folder with model.safetensors and vocab.txt; unset: the installed package's."
     )
-    openai_base_url: str | None = Field(None, description="OpenAI-compatible endpoint, such as http://127.0.0.1:11434/v1.")
+    openai_base_url: str | None = Field(
+        None, description="OpenAI-compatible endpoint, such as http://127.0.0.1:11434/v1."
+    )
     openai_api_key: SecretStr | None = Field(None, description="Key of the OpenAI-compatible endpoint.")
 
     # Summaries
@@ -62,7 +68,9 @@ class Settings(BaseSettings):
         description="Who summarizes conversations: `auto` takes anthropic when its key is set, else openai when "
         "`summary_model` and its key or base URL are set, else digest (no model).",
     )
-    summary_model: str | None = Field(None, description="Model name for summaries; unset: the provider's default of ours.")
+    summary_model: str | None = Field(
+        None, description="Model name for summaries; unset: the provider's default of ours."
+    )
     summary_after_tokens: int = Field(
         6_000, ge=200, description="A conversation whose unsummarized turns pass this many tokens is summarized."
     )
@@ -71,24 +79,38 @@ class Settings(BaseSettings):
     provider_timeout_s: float = Field(30.0, gt=0, le=300, description="Deadline of one provider call, in seconds.")
 
     # Limits
-    max_text_bytes: int = Field(262_144, ge=1_024, le=8_388_608, description="Longest text of one memory or turn, UTF-8 bytes.")
-    max_payload_bytes: int = Field(65_536, ge=1_024, le=1_048_576, description="Largest JSON payload of a job or an episode.")
+    max_text_bytes: int = Field(
+        262_144, ge=1_024, le=8_388_608, description="Longest text of one memory or turn, UTF-8 bytes."
+    )
+    max_payload_bytes: int = Field(
+        65_536, ge=1_024, le=1_048_576, description="Largest JSON payload of a job or an episode."
+    )
     episodes_kept: int = Field(500, ge=1, le=100_000, description="Recent episodes kept in Redis per agent.")
     episodes_ttl_s: int = Field(604_800, ge=60, description="Age at which episodes leave Redis, in seconds.")
 
     # Jobs
-    lanes: int = Field(4, ge=1, le=64, description="Lanes per queue; an agent's jobs stay in one, so a flood delays only its own.")
-    sweep_every_s: float = Field(5.0, ge=0.2, le=300, description="How often lost wake-ups and expired leases are looked for.")
+    lanes: int = Field(
+        4, ge=1, le=64, description="Lanes per queue; an agent's jobs stay in one, so a flood delays only its own."
+    )
+    sweep_every_s: float = Field(
+        5.0, ge=0.2, le=300, description="How often lost wake-ups and expired leases are looked for."
+    )
     jobs_kept_s: int = Field(604_800, ge=3_600, description="How long finished jobs stay readable, in seconds.")
     snapshot_every_s: int = Field(300, ge=5, le=86_400, description="Time between portfolio snapshots, in seconds.")
-    reconcile_every_s: int = Field(60, ge=5, le=86_400, description="Time between reconciliations of one account, in seconds.")
+    reconcile_every_s: int = Field(
+        60, ge=5, le=86_400, description="Time between reconciliations of one account, in seconds."
+    )
 
     # Flower
     flower_port: int = Field(5555, ge=1, le=65_535, description="Port of Flower on loopback.")
-    flower_basic_auth: SecretStr | None = Field(None, description="`user:password` that Flower asks for; it does not start without.")
+    flower_basic_auth: SecretStr | None = Field(
+        None, description="`user:password` that Flower asks for; it does not start without."
+    )
 
     # Logging
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least severe log line that is written.")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", description="Least severe log line that is written."
+    )
 
     @field_validator("database_url")
     @classmethod
@@ -114,7 +136,7 @@ class Settings(BaseSettings):
         env_file = _env_file()
         _refuse_unknown(cls, env_file)
         try:
-            return cls(_env_file=env_file, **overrides)
+            return cls(_env_file=env_file, **overrides)  # type: ignore[call-arg]
         except ValidationError as error:
             raise ConfigurationError(_explain(error)) from None
 
@@ -150,5 +172,9 @@ def _explain(error: ValidationError) -> str:
     for item in error.errors():
         name = PREFIX + str(item["loc"][0]).upper() if item["loc"] else "settings"
         reasons.append(f"{name} is not set" if item["type"] == "missing" else f"{name}: {item['msg']}")
-    hint = " `make up` starts everything on this machine and writes the settings file." if "not set" in " ".join(reasons) else ""
+    hint = (
+        " `make up` starts everything on this machine and writes the settings file."
+        if "not set" in " ".join(reasons)
+        else ""
+    )
     return f"{'; '.join(reasons)}.{hint}"

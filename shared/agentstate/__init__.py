@@ -1,0 +1,1 @@
+"""Durable memory and money state for AI agents."""

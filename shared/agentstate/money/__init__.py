@@ -1,0 +1,1 @@
+"""What an agent owns and does: amounts, ledger, effects, reconciliation and snapshots."""

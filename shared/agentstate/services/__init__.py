@@ -1,0 +1,1 @@
+"""The six financial services: gateway, operations and state cache."""

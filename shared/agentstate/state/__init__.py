@@ -1,0 +1,1 @@
+"""Versioned state and how it is written: the codec."""

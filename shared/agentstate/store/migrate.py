@@ -1,0 +1,65 @@
+"""Schema migrations: bring a store to this version's revision, and tell where it stands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from agentstate.errors import SchemaOutdated
+from agentstate.store.store import Store
+
+_MIGRATIONS = Path(__file__).parent / "migrations"
+# Any constant: two migrators at once wait for each other on it.
+_MIGRATION_LOCK = 0x61676E74
+
+
+def upgrade(database_url: str) -> str:
+    """Bring the database at `database_url` to the newest revision and return its name.
+
+    Safe to run from several processes at once, and again: what is done is left alone.
+    """
+    store = Store.open(database_url)
+    try:
+        with store.transaction() as tx:
+            if tx.dialect == "postgresql":
+                tx.connection.execute(sa.text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _MIGRATION_LOCK})
+            config = _config()
+            config.attributes["connection"] = tx.connection
+            command.upgrade(config, "head")
+        return newest_revision()
+    finally:
+        store.close()
+
+
+def newest_revision() -> str:
+    """The revision that this version of agentstate needs."""
+    head = ScriptDirectory.from_config(_config()).get_current_head()
+    assert head is not None, "the package carries its migrations"  # noqa: S101
+    return head
+
+
+def current_revision(store: Store) -> str | None:
+    """The revision that `store` has, None when it has no schema yet."""
+    with store.reading() as connection:
+        return MigrationContext.configure(connection).get_current_revision()
+
+
+def require_newest(store: Store) -> None:
+    """Raise SchemaOutdated unless `store` is at the newest revision."""
+    found, wanted = current_revision(store), newest_revision()
+    if found != wanted:
+        raise SchemaOutdated(
+            f"the durable store is at schema revision {found or 'none'}, this version needs {wanted}. "
+            "Run `agentstate migrate`; nothing was changed."
+        )
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS))
+    return config

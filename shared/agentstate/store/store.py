@@ -1,0 +1,135 @@
+"""The durable store: the one place where accepted facts live, and its transactions.
+
+Whatever belongs together is written in one `Transaction`; what must only happen once it is committed (waking a worker,
+publishing an update) is handed to `after_commit`, and is never needed for correctness.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.exc import InterfaceError, OperationalError
+
+from agentstate.errors import StoreUnavailable
+from agentstate.store.engine import READ_ONLY_OPTION, open_engine
+from agentstate.store.tables.base import db_time
+
+_log = logging.getLogger(__name__)
+
+
+class Transaction:
+    """One open transaction: `connection` executes, `after_commit` collects what follows.
+
+    Made by `Store.transaction()`. Every verb of the library that writes takes one as `tx=`, so that several facts
+    become durable together or not at all.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self._followers: list[Callable[[], None]] = []
+
+    @property
+    def dialect(self) -> str:
+        """`postgresql` or `sqlite`."""
+        return self.connection.dialect.name
+
+    def now(self) -> datetime:
+        """The database's clock, read now."""
+        moment: datetime = self.connection.execute(sa.select(db_time())).scalar_one()
+        return moment
+
+    def after_commit(self, follower: Callable[[], None]) -> None:
+        """Call `follower` once, after the commit. When it fails, that is logged and a sweep does its work later."""
+        self._followers.append(follower)
+
+    def _committed(self) -> None:
+        for follower in self._followers:
+            try:
+                follower()
+            except Exception:  # noqa: BLE001 the facts are durable; a wake-up that fails is only a delay
+                _log.warning("a follow-up of a committed transaction failed; the sweep will catch up", exc_info=True)
+
+
+class Store:
+    """The durable store, on Postgres or SQLite. Opened per process; safe to share between threads."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self._pid = os.getpid()
+
+    @classmethod
+    def open(cls, database_url: str, *, pool_size: int = 5) -> Store:
+        """A store for `database_url`; connects on first use. Raises ConfigurationError for a wrong URL."""
+        return cls(open_engine(database_url, pool_size=pool_size))
+
+    @property
+    def dialect(self) -> str:
+        """`postgresql` or `sqlite`."""
+        return self.engine.dialect.name
+
+    @contextmanager
+    def transaction(self, tx: Transaction | None = None) -> Iterator[Transaction]:
+        """A write transaction: commits at the end of the block, rolls back when it raises.
+
+        Given `tx`, joins it and leaves the commit to its owner.
+
+        Raises:
+            StoreUnavailable: no connection, or it broke before the commit was acknowledged.
+        """
+        if tx is not None:
+            yield tx
+            return
+        with self._translated(), self._own_engine().begin() as connection:
+            opened = Transaction(connection)
+            yield opened
+        opened._committed()  # noqa: SLF001 the store is the transaction's owner
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A connection for reads alone; on SQLite it does not take the write lock."""
+        with (
+            self._translated(),
+            self._own_engine().connect().execution_options(**{READ_ONLY_OPTION: True}) as connection,
+        ):
+            yield connection
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.engine.dispose()
+
+    def _own_engine(self) -> Engine:
+        # A connection must never be shared across a fork: both sides would speak on one socket.
+        if os.getpid() != self._pid:
+            self.engine.dispose(close=False)
+            self._pid = os.getpid()
+        return self.engine
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except (OperationalError, InterfaceError) as error:
+            if not _is_connection_trouble(error):
+                raise
+            raise StoreUnavailable(
+                f"the durable store does not answer ({_short(error)}). Nothing of this transaction is kept unless it "
+                "was committed; start the store and try again."
+            ) from error
+
+
+def _is_connection_trouble(error: OperationalError | InterfaceError) -> bool:
+    if error.connection_invalidated or isinstance(error, InterfaceError):
+        return True
+    text = str(error.orig).lower()
+    signs = ("connect", "connection", "unable to open database file", "database is locked", "disk", "shutting down")
+    return any(sign in text for sign in signs)
+
+
+def _short(error: OperationalError | InterfaceError) -> str:
+    return str(error.orig).strip().splitlines()[0][:200]
