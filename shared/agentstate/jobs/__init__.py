@@ -1,1 +1,11 @@
-"""Jobs: a row in the durable store is the job, a Celery message only wakes somebody up."""
+"""Jobs: a row in the durable store is the job, a Celery message only wakes somebody up.
+
+`Jobs.submit` writes the row in the caller's transaction; `JobRunner` claims and runs it; `Sweep` finds what was lost.
+"""
+
+from agentstate.jobs.job import Job, JobStatus
+from agentstate.jobs.jobs import Jobs
+from agentstate.jobs.runner import Claim, JobRunner, Outcome, Postponed
+from agentstate.jobs.sweep import Sweep
+
+__all__ = ["Claim", "Job", "JobRunner", "JobStatus", "Jobs", "Outcome", "Postponed", "Sweep"]

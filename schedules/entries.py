@@ -1,0 +1,33 @@
+"""The schedule: every entry with its period and expiry."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from agentstate.jobs.kinds import BULK
+from agentstate.settings import Settings
+
+EXPIRE_EVERY_S = 3_600
+
+
+def beat_schedule(settings: Settings) -> dict[str, dict[str, Any]]:
+    """Celery's `beat_schedule` for these settings.
+
+    The sweep pumps everything that waits in rows (due jobs, memories, accounts to reconcile, effects in doubt);
+    only what begins by the clock alone has an entry of its own.
+    """
+    return {
+        "sweep": _entry("housekeeping.sweep", settings.sweep_every_s),
+        "snapshots": _fire("snapshots.take", settings.snapshot_every_s),
+        "expire": _fire("housekeeping.expire", EXPIRE_EVERY_S),
+    }
+
+
+def _fire(kind: str, period_s: int) -> dict[str, Any]:
+    # Fired twice a period: the slot makes the surplus harmless, and a lost message costs half a period.
+    return _entry("housekeeping.fire", min(period_s, max(period_s / 2, 5)), kind, period_s)
+
+
+def _entry(kind: str, every_s: float, *arguments: Any) -> dict[str, Any]:
+    # A message that no worker took before the next one is sent is of no use any more.
+    return {"task": BULK[kind].task, "schedule": every_s, "args": arguments, "options": {"expires": every_s}}

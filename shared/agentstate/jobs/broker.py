@@ -1,0 +1,171 @@
+"""The broker: Celery's settings, and waking workers through it. The one module of the library that imports Celery.
+
+Queues are addressed directly, through the broker's default exchange: bindings would be keys of their own, and a flushed
+Redis would refuse messages until every client had declared them again.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import redis
+from celery import Celery
+from kombu import Exchange, Queue
+
+from agentstate.jobs.kinds import BULK, KINDS
+from agentstate.jobs.spec import QUEUES, BulkSpec, JobSpec
+from agentstate.jobs.waker import WakeUp, lane_queue, lane_queues
+from agentstate.settings import Settings
+
+_log = logging.getLogger(__name__)
+
+CONNECT_TIMEOUT_S = 2.0
+SILENCE_AFTER_FAILURE_S = 2.0
+"""A broker that failed is left alone this long, so that submitting stays fast while it is away."""
+BULK_WAKE_TTL_MS = 2_000
+"""A bulk wake-up that was lost is sent again after this time at the latest."""
+VISIBILITY_TIMEOUT_S = 300
+"""After this time the broker gives an unacknowledged message to another worker; above every deadline."""
+
+
+def celery_settings(settings: Settings) -> dict[str, Any]:
+    """Celery's settings, the same in every process.
+
+    Rows hold the truth, so there is no result backend, messages are acknowledged late, and a lost child counts as a
+    retry of the message; time limits come from deadlines inside the work, since no pool but prefork enforces Celery's.
+    """
+    return {
+        "broker_url": settings.broker_url,
+        "broker_connection_retry_on_startup": True,
+        "broker_transport_options": {
+            "visibility_timeout": VISIBILITY_TIMEOUT_S,
+            "unacked_restore_interval": 5,
+            "unacked_restore_throttle": 1,
+            "socket_timeout": 15,
+            "socket_connect_timeout": CONNECT_TIMEOUT_S,
+            "socket_keepalive": True,
+            "health_check_interval": 25,
+        },
+        "task_serializer": "json",
+        "accept_content": ["json"],
+        "task_ignore_result": True,
+        "task_store_errors_even_if_ignored": False,
+        "task_acks_late": True,
+        "task_reject_on_worker_lost": False,
+        "task_queues": all_queues(settings.lanes),
+        "task_default_queue": lane_queue("housekeeping", 0),
+        "task_default_exchange": "",
+        "task_create_missing_queues": False,
+        "task_routes": _routes(),
+        "task_send_sent_event": True,
+        "worker_send_task_events": True,
+        "worker_disable_prefetch": True,
+        "worker_prefetch_multiplier": 1,
+        "worker_eta_task_limit": 100,
+        "worker_cancel_long_running_tasks_on_connection_loss": False,
+        "worker_hijack_root_logger": False,
+        "beat_max_loop_interval": 30,
+        "timezone": "UTC",
+        "enable_utc": True,
+    }
+
+
+def all_queues(lanes: int) -> list[Queue]:
+    """Every lane of every queue, on the default exchange."""
+    names = [name for queue in QUEUES for name in lane_queues(queue, lanes)]
+    return [Queue(name, Exchange(""), routing_key=name) for name in names]
+
+
+def make_app(settings: Settings) -> Celery:
+    """A Celery application with our settings and no tasks yet; connects on first use."""
+    app = Celery("agentstate", set_as_current=False)
+    app.config_from_object(celery_settings(settings))
+    return app
+
+
+def _routes() -> dict[str, dict[str, str]]:
+    specs: list[JobSpec | BulkSpec] = [*KINDS.values(), *BULK.values()]
+    return {spec.task: {"queue": lane_queue(spec.queue, 0)} for spec in specs}
+
+
+class BrokerWaker:
+    """Wakes workers by Celery messages that carry a job's id and nothing else."""
+
+    def __init__(self, settings: Settings, app: Celery | None = None) -> None:
+        self._settings = settings
+        self._given = app
+        self._lock = threading.Lock()
+        self._app: Celery | None = None
+        self._redis: redis.Redis | None = None
+        self._pid = 0
+        self._silent_until = 0.0
+
+    def wake(self, wake_ups: Iterable[WakeUp]) -> None:
+        """Send a message for each job; a failure is logged, and the sweep sends them later."""
+        self._try(lambda: self._send_all(wake_ups))
+
+    def wake_bulk(self, kind: str) -> None:
+        """Send one message for bulk work, unless one waits already."""
+        self._try(lambda: self._send_bulk(kind))
+
+    def depth(self, queue: str, lane: int) -> int:
+        """Messages that wait in a lane."""
+        return int(self._client().llen(lane_queue(queue, lane)))
+
+    def bulk_begun(self, kind: str) -> None:
+        """Let the next wake-up for `kind` through: its rows may come too late for the run that begins now."""
+        self._try(lambda: self._client().delete(_bulk_key(kind)))
+
+    def _send_all(self, wake_ups: Iterable[WakeUp]) -> None:
+        for item in wake_ups:
+            self._send(item.task, item.lane_queue, [str(item.job_id)])
+
+    def _send_bulk(self, kind: str) -> None:
+        if self._client().set(_bulk_key(kind), 1, nx=True, px=BULK_WAKE_TTL_MS):
+            spec = BULK[kind]
+            self._send(spec.task, lane_queue(spec.queue, 0), [])
+
+    def _send(self, task: str, queue: str, arguments: list[str]) -> None:
+        self._celery().send_task(
+            task, args=arguments, queue=queue, retry=True, retry_policy={"max_retries": 1, "interval_start": 0}
+        )
+
+    def _try(self, action: Callable[[], object]) -> None:
+        if time.monotonic() < self._silent_until:
+            return
+        try:
+            action()
+        except Exception as error:  # noqa: BLE001 a wake-up is a hint; the row is durable and the sweep finds it
+            self._silent_until = time.monotonic() + SILENCE_AFTER_FAILURE_S
+            _log.warning("the broker does not take wake-ups (%s); the sweep will send them", type(error).__name__)
+
+    def _celery(self) -> Celery:
+        self._renew_after_fork()
+        with self._lock:
+            if self._app is None:
+                self._app = self._given or make_app(self._settings)
+            return self._app
+
+    def _client(self) -> redis.Redis:
+        self._renew_after_fork()
+        with self._lock:
+            if self._redis is None:
+                self._redis = redis.Redis.from_url(
+                    self._settings.broker_url,
+                    socket_timeout=CONNECT_TIMEOUT_S,
+                    socket_connect_timeout=CONNECT_TIMEOUT_S,
+                )
+            return self._redis
+
+    def _renew_after_fork(self) -> None:
+        if self._pid != os.getpid():
+            self._pid, self._app, self._redis, self._lock = os.getpid(), None, None, threading.Lock()
+
+
+def _bulk_key(kind: str) -> str:
+    return f"as:wake:{kind}"

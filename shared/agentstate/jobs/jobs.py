@@ -1,0 +1,227 @@
+"""Submitting, reading and handling jobs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any
+from uuid import UUID
+
+from agentstate.errors import InvalidInput, JobDead, KeyReused, NotFound, TooLarge, WaitTimeout
+from agentstate.ids import checked_name, new_id
+from agentstate.jobs import rows
+from agentstate.jobs.job import Job, JobStatus
+from agentstate.jobs.kinds import KINDS, checked_payload, spec_of
+from agentstate.jobs.spec import JobSpec
+from agentstate.jobs.waker import Waker, WakeUp, lane_of
+from agentstate.settings import Settings
+from agentstate.state import codec
+from agentstate.store.store import Store, Transaction
+
+MAX_KEY = 200
+"""Longest dedupe or coalesce key, in characters."""
+_SUBMIT_TRIES = 5
+_FIRST_POLL_S = 0.02
+_SLOWEST_POLL_S = 0.5
+
+
+class Jobs:
+    """The table of jobs, for those who submit and look after them."""
+
+    def __init__(self, store: Store, waker: Waker, settings: Settings) -> None:
+        self._store = store
+        self._waker = waker
+        self._settings = settings
+
+    def submit(
+        self,
+        kind: str,
+        payload: dict[str, Any] | None = None,
+        *,
+        agent_id: str | None = None,
+        dedupe_key: str | None = None,
+        coalesce_key: str | None = None,
+        due_in: float = 0.0,
+        tx: Transaction | None = None,
+    ) -> UUID:
+        """Write a job and wake a worker once it is committed; return its id.
+
+        Args:
+            kind: a name from `agentstate.jobs.kinds.KINDS`.
+            payload: as the kind declares it.
+            agent_id: whose job it is.
+            dedupe_key: names this very request: submitted again, it gives the first job's id, whatever became of it.
+            coalesce_key: names the work: while a job with it waits, another one is not needed and its id is returned.
+            due_in: seconds to wait before it may run.
+            tx: the caller's transaction; the job exists exactly if that commits.
+
+        Raises:
+            InvalidInput: an unknown kind, a wrong payload or key; TooLarge: over `max_payload_bytes`.
+            KeyReused: the dedupe key was used with another payload.
+        """
+        spec = spec_of(kind)
+        values = self._row(spec, payload or {}, agent_id, dedupe_key, coalesce_key)
+        with self._store.transaction(tx) as open_tx:
+            return self._insert(open_tx, spec, values, due_in)
+
+    def wake_bulk(self, kind: str, tx: Transaction | None = None) -> None:
+        """Wake bulk work: after `tx` commits when given, else now."""
+        if tx is None:
+            self._waker.wake_bulk(kind)
+        else:
+            tx.after_commit(lambda: self._waker.wake_bulk(kind))
+
+    def get(self, job_id: UUID | str) -> Job:
+        """One job; raises NotFound."""
+        with self._store.reading() as connection:
+            found = rows.get(connection, _as_id(job_id))
+        if found is None:
+            raise NotFound(
+                f"there is no job {job_id}; finished jobs are kept for {self._settings.jobs_kept_s} seconds."
+            )
+        return found
+
+    def wait(self, job_id: UUID | str, *, timeout_s: float = 30.0) -> Job:
+        """Return the job once it has ended well.
+
+        Raises:
+            JobDead: it ended badly; the text tells why. WaitTimeout: it has not ended after `timeout_s` seconds.
+        """
+        deadline, pause = time.monotonic() + timeout_s, _FIRST_POLL_S
+        while not (job := self.get(job_id)).ended:
+            if time.monotonic() >= deadline:
+                raise WaitTimeout(f"job {job_id} is {job.status} after {timeout_s:g} seconds; it goes on.")
+            time.sleep(pause)
+            pause = min(pause * 1.5, _SLOWEST_POLL_S)
+        if job.status is not JobStatus.DONE:
+            raise JobDead(f"job {job_id} ({job.kind}) is {job.status}: {job.error}")
+        return job
+
+    def list(
+        self, *, status: str | None = None, kind: str | None = None, agent_id: str | None = None, limit: int = 50
+    ) -> list[Job]:
+        """The newest jobs that match, at most `limit`."""
+        wanted = None if status is None else _as_status(status)
+        with self._store.reading() as connection:
+            return rows.find(connection, status=wanted, kind=kind, agent_id=agent_id, limit=limit)
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Jobs by queue and status."""
+        with self._store.reading() as connection:
+            found = rows.counts(connection)
+        by_queue: dict[str, dict[str, int]] = {}
+        for queue, status, count in found:
+            by_queue.setdefault(queue, {})[status] = count
+        return by_queue
+
+    def requeue(self, job_id: UUID | str) -> Job:
+        """Make a dead or discarded job ready again with a fresh budget of attempts."""
+        job = self.get(job_id)
+        with self._store.transaction() as tx:
+            if not rows.revive(tx, job.id):
+                raise InvalidInput(f"job {job.id} is {job.status}; only dead or discarded jobs can be requeued.")
+            self._wake_after(tx, KINDS[job.kind].task, [job])
+        return self.get(job.id)
+
+    def discard(self, job_id: UUID | str, reason: str) -> Job:
+        """Give up a dead or waiting job for good, with a reason that is kept."""
+        job = self.get(job_id)
+        with self._store.transaction() as tx:
+            if not rows.end_ready(tx, job.id, JobStatus.DISCARDED, error=reason):
+                raise InvalidInput(f"job {job.id} is {job.status}; only dead or waiting jobs can be discarded.")
+        return self.get(job.id)
+
+    def refuse(self, submission: dict[str, str | None], reason: str) -> UUID:
+        """Keep a submission that cannot become a job as a dead one, so that nobody has to look for it in a log."""
+        spec = spec_of("jobs.refused")
+        values = self._row(spec, submission, None, None, None)
+        with self._store.transaction() as tx:
+            rows.insert(tx, values, due_in=0.0)
+            rows.end_ready(tx, values["id"], JobStatus.DEAD, error=reason)
+        job_id: UUID = values["id"]
+        return job_id
+
+    def _row(
+        self,
+        spec: JobSpec,
+        payload: dict[str, Any],
+        agent_id: str | None,
+        dedupe_key: str | None,
+        coalesce_key: str | None,
+    ) -> dict[str, Any]:
+        checked_payload(spec, payload)
+        self._check_size(spec, payload)
+        return {
+            "id": new_id(),
+            "kind": spec.kind,
+            "queue": spec.queue,
+            "lane": lane_of(agent_id, self._settings.lanes),
+            "agent_id": _agent_for(spec, agent_id),
+            "payload": payload,
+            "dedupe_key": _checked_key(dedupe_key, "dedupe key"),
+            "coalesce_key": _checked_key(coalesce_key, "coalesce key"),
+            "max_attempts": spec.retry.max_attempts,
+        }
+
+    def _check_size(self, spec: JobSpec, payload: dict[str, Any]) -> None:
+        size, limit = len(codec.dumps(payload).encode()), self._settings.max_payload_bytes
+        if size > limit:
+            raise TooLarge(
+                f"the payload of {spec.kind} has {size} bytes, allowed are {limit}; store the data and send its id."
+            )
+
+    def _insert(self, tx: Transaction, spec: JobSpec, values: dict[str, Any], due_in: float) -> UUID:
+        job_id: UUID = values["id"]
+        for _ in range(_SUBMIT_TRIES):
+            if rows.insert(tx, values, due_in=due_in):
+                if due_in <= 0:
+                    self._wake(tx, [WakeUp(spec.task, spec.queue, values["lane"], job_id)])
+                return job_id
+            existing = rows.twin(tx, values)
+            if existing is not None:
+                return _same_request(existing, values)
+        raise WaitTimeout(f"the coalesce key {values['coalesce_key']!r} changes hands too fast; submit again.")
+
+    def _wake_after(self, tx: Transaction, task: str, found: Iterable[Job]) -> None:
+        self._wake(tx, [WakeUp(task, job.queue, job.lane, job.id) for job in found])
+
+    def _wake(self, tx: Transaction, wake_ups: Sequence[WakeUp]) -> None:
+        tx.after_commit(lambda: self._waker.wake(wake_ups))
+
+
+def _agent_for(spec: JobSpec, agent_id: str | None) -> str | None:
+    if agent_id is not None:
+        return checked_name(agent_id)
+    if spec.per_agent:
+        raise InvalidInput(f"a job of kind {spec.kind} belongs to an agent; give its agent_id. Nothing was stored.")
+    return None
+
+
+def _checked_key(key: str | None, what: str) -> str | None:
+    if key is not None and not 0 < len(key) <= MAX_KEY:
+        raise InvalidInput(f"a {what} has 1 to {MAX_KEY} characters, this one {len(key)}. Nothing was stored.")
+    return key
+
+
+def _same_request(existing: Job, values: dict[str, Any]) -> UUID:
+    same = existing.payload == codec.loads(codec.dumps(values["payload"]))
+    if values["dedupe_key"] is not None and existing.dedupe_key == values["dedupe_key"] and not same:
+        raise KeyReused(
+            f"the dedupe key {existing.dedupe_key!r} belongs to job {existing.id} with another payload; "
+            "use a new key for a new job. Nothing was stored."
+        )
+    return existing.id
+
+
+def _as_id(job_id: UUID | str) -> UUID:
+    try:
+        return job_id if isinstance(job_id, UUID) else UUID(job_id)
+    except ValueError:
+        raise InvalidInput(f"{str(job_id)[:60]!r} is not a job's id; `agentstate jobs list` shows them.") from None
+
+
+def _as_status(status: str) -> JobStatus:
+    try:
+        return JobStatus(status)
+    except ValueError:
+        raise InvalidInput(f"{status!r} is not a status; there are {', '.join(JobStatus)}.") from None

@@ -1,0 +1,164 @@
+"""The registry: every kind of job and of bulk work there is, with its payload."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from agentstate.errors import InvalidInput
+from agentstate.jobs.spec import BulkSpec, JobSpec, LastAction, Payload, RetryPolicy
+
+
+class Nothing(Payload, frozen=True):
+    """A job that needs no further word."""
+
+
+class ConversationPayload(Payload, frozen=True):
+    """Names one conversation."""
+
+    conversation_id: str
+
+
+class ServicePayload(Payload, frozen=True):
+    """Names one financial service of the job's agent."""
+
+    service: str
+
+
+class EffectPayload(Payload, frozen=True):
+    """Names one effect."""
+
+    effect_id: str
+
+
+class SnapshotPayload(Payload, frozen=True):
+    """Names a snapshot slot and where in the fleet this slice begins."""
+
+    slot: str
+    after: str = ""
+
+
+class SubmissionPayload(Payload, frozen=True):
+    """A submission that came by the broker and was refused; the payload as JSON text."""
+
+    kind: str
+    payload: str
+    key: str
+    agent_id: str | None = None
+
+
+_SPECS = (
+    JobSpec(
+        kind="summarization.summarize_conversation",
+        queue="summarization",
+        payload=ConversationPayload,
+        summary="Summarize the older turns of a conversation and keep the newest verbatim.",
+        deadline_s=120.0,
+    ),
+    JobSpec(
+        kind="cache.refresh",
+        queue="cache",
+        payload=ServicePayload,
+        summary="Read an agent's state at one service and cache it.",
+        deadline_s=30.0,
+        retry=RetryPolicy(max_attempts=3, cap_s=10.0),
+        last_action=LastAction.DISCARD,
+    ),
+    JobSpec(
+        kind="reconciliation.reconcile",
+        queue="reconciliation",
+        payload=ServicePayload,
+        summary="Compare an agent's ledger with one service now, whether or not it is due.",
+        deadline_s=45.0,
+        retry=RetryPolicy(max_attempts=5, cap_s=30.0),
+    ),
+    JobSpec(
+        kind="effects.resolve",
+        queue="effects",
+        payload=EffectPayload,
+        summary="Find out what became of an effect that is in doubt.",
+        deadline_s=45.0,
+        retry=RetryPolicy(max_attempts=50, base_s=2.0, cap_s=300.0),
+        by_agents=False,
+    ),
+    JobSpec(
+        kind="snapshots.take",
+        queue="snapshots",
+        payload=SnapshotPayload,
+        summary="Snapshot the portfolios of a slice of the fleet, then submit the next slice.",
+        deadline_s=90.0,
+        per_agent=False,
+        by_agents=False,
+    ),
+    JobSpec(
+        kind="housekeeping.expire",
+        queue="housekeeping",
+        payload=Nothing,
+        summary="Remove finished jobs that are past their time.",
+        per_agent=False,
+        by_agents=False,
+        last_action=LastAction.DISCARD,
+    ),
+    JobSpec(
+        kind="jobs.refused",
+        queue="housekeeping",
+        payload=SubmissionPayload,
+        summary="A submission by the broker that could not be taken; requeued, it is tried again.",
+        per_agent=False,
+        by_agents=False,
+        retry=RetryPolicy(max_attempts=1),
+    ),
+)
+
+_BULK_SPECS = (
+    BulkSpec(
+        kind="embedding.embed_pending",
+        queue="embedding",
+        summary="Embed memories that wait, in batches, and put them into the index.",
+        deadline_s=60.0,
+    ),
+    BulkSpec(
+        kind="reconciliation.reconcile_due",
+        queue="reconciliation",
+        summary="Reconcile the accounts that are due.",
+    ),
+    BulkSpec(kind="effects.sweep", queue="effects", summary="Take up effects whose caller was lost."),
+    BulkSpec(
+        kind="housekeeping.fire",
+        queue="housekeeping",
+        summary="Submit the job of a schedule for the present slot, once however often it is fired.",
+    ),
+    BulkSpec(
+        kind="jobs.submit",
+        queue="housekeeping",
+        summary="Take a submission that an agent sent by the broker and write its row.",
+    ),
+    BulkSpec(
+        kind="housekeeping.sweep",
+        queue="housekeeping",
+        summary="Send lost wake-ups again, free expired leases, and wake bulk work that waits.",
+    ),
+)
+
+KINDS: dict[str, JobSpec] = {spec.kind: spec for spec in _SPECS}
+"""Every kind of job that has a row."""
+
+BULK: dict[str, BulkSpec] = {spec.kind: spec for spec in _BULK_SPECS}
+"""Every kind of bulk work."""
+
+
+def spec_of(kind: str) -> JobSpec:
+    """The declaration of `kind`; raises InvalidInput for a kind that does not exist."""
+    spec = KINDS.get(kind)
+    if spec is None:
+        raise InvalidInput(f"there is no kind of job {kind[:80]!r}; known are {', '.join(sorted(KINDS))}.")
+    return spec
+
+
+def checked_payload(spec: JobSpec, payload: dict[str, Any]) -> Payload:
+    """`payload` as the kind's own type; raises InvalidInput naming the field that is wrong."""
+    try:
+        return msgspec.convert(payload, spec.payload)
+    except msgspec.ValidationError as error:
+        raise InvalidInput(f"the payload of {spec.kind} is refused: {error}. Nothing was stored.") from None

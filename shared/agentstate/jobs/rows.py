@@ -1,0 +1,164 @@
+"""The SQL over the table of jobs. Each function is one statement or two, in the caller's transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import Connection
+
+from agentstate.jobs.job import Job, JobStatus
+from agentstate.store.store import Transaction
+from agentstate.store.tables.base import db_time
+from agentstate.store.tables.jobs import jobs
+
+_ENDING = {"lease_owner": None, "lease_until": None, "finished_at": db_time()}
+
+
+def insert(tx: Transaction, values: dict[str, Any], *, due_in: float) -> bool:
+    """Insert a job unless its dedupe or coalesce key is taken; tell whether it was inserted."""
+    dialect = postgresql if tx.dialect == "postgresql" else sqlite
+    waking = {"woken_at": db_time()} if due_in <= 0 else {}
+    statement = dialect.insert(jobs).values(**values, **waking, due_at=db_time(max(due_in, 0.0)), created_at=db_time())
+    inserted = tx.connection.execute(statement.on_conflict_do_nothing().returning(jobs.c.id))
+    return inserted.scalar_one_or_none() is not None
+
+
+def twin(tx: Transaction, values: dict[str, Any]) -> Job | None:
+    """The job that holds the dedupe key of `values`, else the waiting one that holds its coalesce key."""
+    same = [jobs.c.kind == values["kind"]]
+    by_dedupe = sa.and_(
+        *same,
+        jobs.c.dedupe_key == values["dedupe_key"],
+        sa.func.coalesce(jobs.c.agent_id, "") == (values["agent_id"] or ""),
+    )
+    by_coalesce = sa.and_(*same, jobs.c.coalesce_key == values["coalesce_key"], jobs.c.status == JobStatus.READY)
+    for condition in (by_dedupe, by_coalesce):
+        found = tx.connection.execute(sa.select(jobs).where(condition)).mappings().first()
+        if found is not None:
+            return Job.from_row(found)
+    return None
+
+
+def get(connection: Connection, job_id: UUID) -> Job | None:
+    """One job, None when there is none."""
+    found = connection.execute(sa.select(jobs).where(jobs.c.id == job_id)).mappings().first()
+    return None if found is None else Job.from_row(found)
+
+
+def find(
+    connection: Connection,
+    *,
+    status: JobStatus | None,
+    kind: str | None,
+    agent_id: str | None,
+    limit: int,
+) -> list[Job]:
+    """The newest jobs that match."""
+    wanted = {"status": status, "kind": kind, "agent_id": agent_id}
+    query = sa.select(jobs).where(*[jobs.c[name] == value for name, value in wanted.items() if value is not None])
+    found = connection.execute(query.order_by(jobs.c.created_at.desc()).limit(limit)).mappings()
+    return [Job.from_row(row) for row in found]
+
+
+def counts(connection: Connection) -> list[tuple[str, str, int]]:
+    """(queue, status, count) of all jobs."""
+    query = sa.select(jobs.c.queue, jobs.c.status, sa.func.count()).group_by(jobs.c.queue, jobs.c.status)
+    return [(queue, status, count) for queue, status, count in connection.execute(query)]
+
+
+def claim(tx: Transaction, job_id: UUID, *, owner: str, lease_s: float) -> Job | None:
+    """Take a job that is ready and due; None when somebody else has it or it has ended."""
+    statement = (
+        sa.update(jobs)
+        .where(jobs.c.id == job_id, jobs.c.status == JobStatus.READY, jobs.c.due_at <= db_time())
+        .values(
+            status=JobStatus.RUNNING,
+            attempts=jobs.c.attempts + 1,
+            fence=jobs.c.fence + 1,
+            lease_owner=owner,
+            lease_until=db_time(lease_s),
+            started_at=db_time(),
+        )
+        .returning(jobs)
+    )
+    found = tx.connection.execute(statement).mappings().first()
+    return None if found is None else Job.from_row(found)
+
+
+def end(tx: Transaction, job: Job, status: JobStatus, *, result: Any = None, error: str | None = None) -> bool:
+    """End a running job if its fence still holds; tell whether it did."""
+    return _settle(tx, job, {**_ENDING, "status": status, "result": result, "error": error})
+
+
+def postpone(tx: Transaction, job: Job, *, delay_s: float, error: str | None, count_attempt: bool) -> bool:
+    """Give a running job back to be tried again after `delay_s` seconds, if its fence still holds."""
+    values: dict[str, Any] = {"status": JobStatus.READY, "lease_owner": None, "lease_until": None, "woken_at": None}
+    attempts = job.attempts if count_attempt else job.attempts - 1
+    return _settle(tx, job, {**values, "due_at": db_time(delay_s), "error": error, "attempts": attempts})
+
+
+def _settle(tx: Transaction, job: Job, values: dict[str, Any]) -> bool:
+    held = sa.and_(jobs.c.id == job.id, jobs.c.fence == job.fence, jobs.c.status == JobStatus.RUNNING)
+    return tx.connection.execute(sa.update(jobs).where(held).values(**values)).rowcount == 1
+
+
+def free_expired(tx: Transaction) -> list[Job]:
+    """Give back every job whose lease ran out, with its attempt counted."""
+    lapsed = sa.and_(jobs.c.status == JobStatus.RUNNING, jobs.c.lease_until < db_time())
+    values = {
+        "status": JobStatus.READY,
+        "lease_until": None,
+        "woken_at": None,
+        "fence": jobs.c.fence + 1,
+        "error": sa.literal("the worker was lost, or ran past its lease: ") + sa.func.coalesce(jobs.c.lease_owner, "?"),
+    }
+    statement = sa.update(jobs).where(lapsed).values(**values).returning(jobs)
+    return [Job.from_row(row) for row in tx.connection.execute(statement).mappings()]
+
+
+def end_ready(tx: Transaction, job_id: UUID, status: JobStatus, *, error: str | None) -> bool:
+    """End a job that nobody holds; tell whether it was still so."""
+    unheld = jobs.c.status.in_([JobStatus.READY, JobStatus.DEAD])
+    statement = sa.update(jobs).where(jobs.c.id == job_id, unheld).values(**_ENDING, status=status, error=error)
+    return tx.connection.execute(statement).rowcount == 1
+
+
+def revive(tx: Transaction, job_id: UUID) -> bool:
+    """Make a dead or discarded job ready again with a fresh budget; tell whether it was one."""
+    ended = jobs.c.status.in_([JobStatus.DEAD, JobStatus.DISCARDED])
+    values = {"status": JobStatus.READY, "attempts": 0, "finished_at": None, "due_at": db_time(), "woken_at": db_time()}
+    return tx.connection.execute(sa.update(jobs).where(jobs.c.id == job_id, ended).values(**values)).rowcount == 1
+
+
+def overdue(tx: Transaction, *, unwoken_for_s: float, limit: int) -> list[Job]:
+    """Jobs that are due and that no wake-up was sent for lately; the oldest first, locked for this transaction."""
+    stale = sa.or_(jobs.c.woken_at.is_(None), jobs.c.woken_at < db_time(-unwoken_for_s))
+    query = sa.select(jobs).where(jobs.c.status == JobStatus.READY, jobs.c.due_at <= db_time(), stale)
+    query = query.order_by(jobs.c.due_at).limit(limit).with_for_update(skip_locked=True)
+    return [Job.from_row(row) for row in tx.connection.execute(query).mappings()]
+
+
+def ready_by_lane(tx: Transaction) -> dict[tuple[str, int], int]:
+    """How many jobs are due in each (queue, lane)."""
+    due = sa.and_(jobs.c.status == JobStatus.READY, jobs.c.due_at <= db_time())
+    query = sa.select(jobs.c.queue, jobs.c.lane, sa.func.count()).where(due).group_by(jobs.c.queue, jobs.c.lane)
+    return {(queue, lane): count for queue, lane, count in tx.connection.execute(query)}
+
+
+def mark_woken(tx: Transaction, job_ids: Sequence[UUID]) -> None:
+    """Note that wake-ups are being sent for these jobs."""
+    tx.connection.execute(sa.update(jobs).where(jobs.c.id.in_(job_ids)).values(woken_at=db_time()))
+
+
+def expire(tx: Transaction, *, kept_s: float, limit: int) -> int:
+    """Delete up to `limit` jobs that ended well or were discarded over `kept_s` seconds ago; tell how many."""
+    old = (
+        sa.select(jobs.c.id)
+        .where(jobs.c.status.in_([JobStatus.DONE, JobStatus.DISCARDED]), jobs.c.finished_at < db_time(-kept_s))
+        .limit(limit)
+    )
+    return tx.connection.execute(sa.delete(jobs).where(jobs.c.id.in_(old))).rowcount

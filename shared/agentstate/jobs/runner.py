@@ -1,0 +1,162 @@
+"""Running one job: claim, handle, finish or try again. Celery's tasks are shells over this."""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import socket
+import threading
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Any, TypeAlias
+from uuid import UUID
+
+from agentstate.errors import (
+    AgentStateError,
+    ConfigurationError,
+    Conflict,
+    Fenced,
+    InvalidInput,
+    NotFound,
+    ProviderRateLimited,
+    ProviderRefused,
+)
+from agentstate.jobs import rows
+from agentstate.jobs.job import Job, JobStatus
+from agentstate.jobs.kinds import checked_payload, spec_of
+from agentstate.jobs.spec import JobSpec, LastAction
+from agentstate.state import codec
+from agentstate.store.store import Store, Transaction
+
+_log = logging.getLogger(__name__)
+
+LEASE_MARGIN_S = 15.0
+"""How much longer than its deadline a job is held before another worker may take it."""
+_HOPELESS = (InvalidInput, NotFound, ProviderRefused, ConfigurationError, Conflict)
+_MAX_ERROR = 2_000
+
+
+class Postponed(AgentStateError):
+    """There is nothing to do yet; the job is tried again later, without counting the attempt.
+
+    Args:
+        delay_s: seconds until the next try.
+    """
+
+    def __init__(self, delay_s: float, reason: str) -> None:
+        super().__init__(reason)
+        self.delay_s = delay_s
+
+
+class Outcome(StrEnum):
+    """What became of one wake-up."""
+
+    NOTHING = "nothing"
+    """No such job is ready: it is held, ended, or not due. Duplicate messages end here."""
+    DONE = "done"
+    RETRY = "retry"
+    ENDED = "ended"
+    """It will not be tried again."""
+    FENCED = "fenced"
+    """Somebody else took it over meanwhile."""
+
+
+class Claim:
+    """A job that this worker holds."""
+
+    def __init__(self, job: Job, payload: Any) -> None:
+        self.job = job
+        self.payload = payload
+        self.finished = False
+
+    def finish(self, tx: Transaction, result: Any = None) -> None:
+        """End the job in the caller's transaction, so that it is done exactly if what it did is kept.
+
+        Raises:
+            Fenced: the lease ran out and somebody else has the job; the transaction must roll back.
+        """
+        if not rows.end(tx, self.job, JobStatus.DONE, result=_storable(result)):
+            raise Fenced(f"job {self.job.id} was taken over by another worker; this result is not applied.")
+        self.finished = True
+
+
+Handler: TypeAlias = Callable[[Claim], Any]
+"""Does a job's work and returns its result, which must be JSON of ours or nothing."""
+
+
+class JobRunner:
+    """Runs jobs for one worker process."""
+
+    def __init__(self, store: Store, *, owner: str | None = None, draw: random.Random | None = None) -> None:
+        self._store = store
+        self._owner = owner or f"{socket.gethostname()}:{os.getpid()}"
+        self._draw = draw or random.Random()  # noqa: S311 jitter is no secret
+
+    def run(self, job_id: UUID, spec: JobSpec, handler: Handler) -> Outcome:
+        """Take the job if it is ready and due, let `handler` do it, and write down how it ended."""
+        job = self._claim(job_id, spec)
+        if job is None:
+            return Outcome.NOTHING
+        try:
+            claim = Claim(job, checked_payload(spec_of(job.kind), job.payload))
+            result = handler(claim)
+            return self._done(claim, result)
+        except Fenced:
+            _log.warning("job %s (%s) was fenced; its late result is not applied", job.id, job.kind)
+            return Outcome.FENCED
+        except Postponed as error:
+            return self._postponed(job, error)
+        except Exception as error:  # noqa: BLE001 whatever a handler raises decides about the job, not about the worker
+            return self._failed(job, spec, error)
+
+    def _claim(self, job_id: UUID, spec: JobSpec) -> Job | None:
+        owner = f"{self._owner}:{threading.get_ident()}"
+        with self._store.transaction() as tx:
+            return rows.claim(tx, job_id, owner=owner[:128], lease_s=spec.deadline_s + LEASE_MARGIN_S)
+
+    def _done(self, claim: Claim, result: Any) -> Outcome:
+        if not claim.finished:
+            with self._store.transaction() as tx:
+                claim.finish(tx, result)
+        return Outcome.DONE
+
+    def _postponed(self, job: Job, error: Postponed) -> Outcome:
+        with self._store.transaction() as tx:
+            held = rows.postpone(tx, job, delay_s=error.delay_s, error=error.message, count_attempt=False)
+        return Outcome.RETRY if held else Outcome.FENCED
+
+    def _failed(self, job: Job, spec: JobSpec, error: Exception) -> Outcome:
+        reason = _reason(error)
+        _log.warning("job %s (%s), attempt %d: %s", job.id, job.kind, job.attempts, reason)
+        with self._store.transaction() as tx:
+            if isinstance(error, _HOPELESS):
+                held, outcome = rows.end(tx, job, JobStatus.DEAD, error=reason), Outcome.ENDED
+            elif job.attempts >= job.max_attempts:
+                held, outcome = rows.end(tx, job, last_status(spec), error=reason), Outcome.ENDED
+            else:
+                held, outcome = self._retry(tx, job, spec, error, reason), Outcome.RETRY
+        return outcome if held else Outcome.FENCED
+
+    def _retry(self, tx: Transaction, job: Job, spec: JobSpec, error: Exception, reason: str) -> bool:
+        delay = spec.retry.delay(job.attempts, self._draw)
+        if isinstance(error, ProviderRateLimited) and error.retry_after is not None:
+            delay = max(delay, error.retry_after)
+        return rows.postpone(tx, job, delay_s=delay, error=reason, count_attempt=True)
+
+
+def last_status(spec: JobSpec) -> JobStatus:
+    """The status of a job of this kind that has used up its attempts."""
+    return JobStatus.DISCARDED if spec.last_action is LastAction.DISCARD else JobStatus.DEAD
+
+
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"[:_MAX_ERROR]
+
+
+def _storable(result: Any) -> Any:
+    # An answer that cannot be written must not turn a success into a failure.
+    try:
+        return codec.loads(codec.dumps(result))
+    except InvalidInput:
+        return {"repr": repr(result)[:_MAX_ERROR]}

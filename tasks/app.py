@@ -1,0 +1,15 @@
+"""The Celery application of all processes, and the one runtime of this process."""
+
+from __future__ import annotations
+
+from agentstate.jobs.broker import make_app
+from agentstate.runtime import Runtime
+from agentstate.settings import Settings
+
+MODULES = ("tasks.housekeeping", "tasks.submissions")
+"""Every module with tasks; the application imports them when a worker starts."""
+
+settings = Settings.load()
+app = make_app(settings)
+app.conf.include = list(MODULES)
+runtime = Runtime(settings, app=app, pool_size=10)

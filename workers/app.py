@@ -1,0 +1,37 @@
+"""The application that a worker process runs: the tasks, with logging, a heartbeat and an orderly stop."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery import signals
+
+from tasks.app import app, runtime, settings
+from workers.heartbeat import Heartbeat
+from workers.logs import set_up_logging
+
+_heartbeat = Heartbeat.from_environment()
+
+
+@signals.setup_logging.connect(weak=False)
+def _log(**_: Any) -> None:
+    set_up_logging(settings.log_level)
+
+
+@signals.worker_ready.connect(weak=False)
+def _ready(**_: Any) -> None:
+    _heartbeat.start()
+
+
+@signals.worker_shutting_down.connect(weak=False)
+def _stopping(**_: Any) -> None:
+    runtime.stopping.set()
+
+
+@signals.worker_shutdown.connect(weak=False)
+def _stopped(**_: Any) -> None:
+    _heartbeat.stop()
+    runtime.close()
+
+
+__all__ = ["app"]

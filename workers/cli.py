@@ -1,0 +1,85 @@
+"""The command line of worker processes. Settings come from `AGENTSTATE_*`, as everywhere."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+import click
+
+from agentstate.errors import AgentStateError, ConfigurationError
+from agentstate.settings import Settings
+from workers import commands
+from workers.heartbeat import FILE_VARIABLE, STALE_AFTER_S, age_s
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def cli() -> None:
+    """Start a worker, beat or Flower, or ask whether a worker is well."""
+
+
+@cli.command()
+@click.option("--queues", required=True, help="Queues to serve, separated by commas.")
+@click.option("--pool", type=click.Choice(commands.POOLS), default="threads", show_default=True, help="Kind of pool.")
+@click.option("--concurrency", type=click.IntRange(1, 256), default=8, show_default=True, help="Tasks at once.")
+@click.option("--name", default="worker", show_default=True, help="Name of this worker, unique per machine.")
+def worker(queues: str, pool: str, concurrency: int, name: str) -> None:
+    """Run a worker for some queues until it is asked to stop; it finishes what it has begun."""
+    settings = Settings.load()
+    _become(
+        commands.worker(
+            queues.split(","),
+            pool=pool,
+            concurrency=concurrency,
+            name=name,
+            lanes=settings.lanes,
+            log_level=settings.log_level,
+        )
+    )
+
+
+@cli.command()
+@click.option(
+    "--schedule-file", type=click.Path(path_type=Path), default=Path("celerybeat-schedule"), help="Where beat notes."
+)
+def beat(schedule_file: Path) -> None:
+    """Run beat, which fires the schedules. One is enough; two do no harm."""
+    settings = Settings.load()
+    _become(commands.beat(schedule_file=schedule_file, log_level=settings.log_level))
+
+
+@cli.command()
+@click.option("--address", default="127.0.0.1", show_default=True, help="Address to listen on.")
+def flower(address: str) -> None:
+    """Run Flower, read-only and behind a password."""
+    settings = Settings.load()
+    if settings.flower_basic_auth is None:
+        raise ConfigurationError("AGENTSTATE_FLOWER_BASIC_AUTH is not set; give it as user:password.")
+    os.environ["FLOWER_BASIC_AUTH"] = settings.flower_basic_auth.get_secret_value()
+    _become(commands.flower(port=settings.flower_port, address=address))
+
+
+@cli.command()
+@click.option("--file", "path", type=click.Path(path_type=Path), envvar=FILE_VARIABLE, required=True)
+def health(path: Path) -> None:
+    """Exit with 0 when the worker that touches FILE is alive, with 1 when it is not."""
+    age = age_s(path)
+    well = age is not None and age < STALE_AFTER_S
+    click.echo("no heartbeat" if age is None else f"last heartbeat {age:.0f} s ago")
+    sys.exit(0 if well else 1)
+
+
+def main() -> None:
+    """Run the command; an error of ours becomes one line and exit code 1."""
+    try:
+        cli(prog_name="python -m workers")
+    except AgentStateError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(1)
+
+
+def _become(command: list[str]) -> NoReturn:
+    # The process becomes Celery's, so that signals reach it and nothing stands between it and its supervisor.
+    os.execv(command[0], command)  # noqa: S606 the command is ours, without a shell
