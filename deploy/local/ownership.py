@@ -1,0 +1,118 @@
+"""Which processes of the machine belong to a stack, found again even when nobody remembers starting them.
+
+Each stack has a random tag. Its processes carry the tag in their environment; the servers that write over their environment
+carry it in their title. A process that carries neither is ours only if it was recorded with the same pid and the same start time.
+Nothing else is ever signalled.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import psutil
+
+MARK = "STACK_PROCESS"
+"""Environment variable `<tag>/<process name>` of every process of a stack."""
+SAME_START_S = 0.02
+"""Start times come in hundredths of a second."""
+
+
+@dataclass(frozen=True)
+class Identity:
+    """A process that cannot be mistaken for a later one with the same pid."""
+
+    pid: int
+    started: float
+    """Seconds since the epoch at which the kernel started it."""
+
+    @classmethod
+    def of(cls, pid: int) -> Identity | None:
+        """The identity of the live process `pid`; None when there is none."""
+        try:
+            return cls(pid, psutil.Process(pid).create_time())
+        except psutil.NoSuchProcess:
+            return None
+
+    @classmethod
+    def parse(cls, record: Mapping[str, Any] | None) -> Identity | None:
+        """The identity in a record of `stack.json`; None when it holds none."""
+        if not record or record.get("pid") is None or record.get("started") is None:
+            return None
+        return cls(int(record["pid"]), float(record["started"]))
+
+    def process(self) -> psutil.Process | None:
+        """The process while it lives."""
+        try:
+            process = psutil.Process(self.pid)
+            same = abs(process.create_time() - self.started) <= SAME_START_S
+            return process if same and process.status() != psutil.STATUS_ZOMBIE else None
+        except psutil.NoSuchProcess:
+            return None
+
+
+def mark(tag: str, name: str) -> dict[str, str]:
+    """What a process of the stack carries in its environment."""
+    return {MARK: f"{tag}/{name}"}
+
+
+def title_template(tag: str) -> str:
+    """Title of a Redis process of the stack, in the form of its option `proc-title-template`."""
+    return f"{tag} {{title}} {{listen-addr}}"
+
+
+def cluster_name(tag: str) -> str:
+    """Setting that puts the tag in the titles of all Postgres processes of the stack."""
+    return f"cluster_name={tag}"
+
+
+def belonging(tag: str, name: str | None = None) -> list[psutil.Process]:
+    """Live processes that carry the tag; with `name`, only those that were started as this process."""
+    own = os.getpid()
+    return [process for process in psutil.process_iter() if process.pid != own and _carries(process, tag, name)]
+
+
+def _carries(process: psutil.Process, tag: str, name: str | None) -> bool:
+    with contextlib.suppress(psutil.Error, OSError):
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return False
+        if _marked(process, tag, name):
+            return True
+        server = _titled(process.cmdline(), tag)
+        return server is not None and name in {None, server}
+    return False
+
+
+def _marked(process: psutil.Process, tag: str, name: str | None) -> bool:
+    try:
+        found = process.environ().get(MARK, "")
+    except (psutil.AccessDenied, OSError):
+        return False
+    return found == f"{tag}/{name}" if name else found.startswith(f"{tag}/")
+
+
+def _titled(command: list[str], tag: str) -> str | None:
+    """Name of the server whose command line or title this is; None when it is none of the stack's."""
+    title = " ".join(command)
+    if title.startswith(f"postgres: {tag}") or cluster_name(tag) in command[1:]:
+        return "postgres"
+    if title.startswith(f"{tag} ") or title_template(tag) in command[1:]:
+        return "redis"
+    return None
+
+
+def end(processes: Iterable[psutil.Process], *, within: float) -> list[int]:
+    """End processes: SIGTERM, then SIGKILL for those that are still there after `within` seconds. Returns the pids."""
+    found = list(processes)
+    for number, seconds in ((signal.SIGTERM, within), (signal.SIGKILL, 5.0)):
+        for process in found:
+            with contextlib.suppress(psutil.Error):
+                process.send_signal(number)
+        _, alive = psutil.wait_procs(found, timeout=seconds)
+        if not alive:
+            break
+    return [process.pid for process in found]

@@ -1,0 +1,70 @@
+"""Running Postgres as root: it refuses to, so its programs are started under another user id.
+
+Two ways, the gentler first, each tried before it is used: a user namespace in which root is an ordinary user (no file changes
+hands), and where those are forbidden, as in many containers, the id `nobody` with the one capability to pass through root's folders.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import pwd
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from deploy.local.errors import ServerMissing
+
+_NAMESPACE = ("unshare", "--user", "--map-user=1000", "--map-group=1000")
+_PASS = "+dac_override"
+"""Capability to pass through folders that are closed to others; none other is kept."""
+
+
+@dataclass(frozen=True)
+class Identity:
+    """A prefix for the command of a Postgres program, and the owner that its files need."""
+
+    prefix: tuple[str, ...] = ()
+    owner: tuple[int, int] | None = None
+    """User and group id of the data; None: they stay as they are."""
+
+    def own(self, path: Path) -> None:
+        """Hand a folder and all within it to this identity."""
+        if self.owner is None:
+            return
+        for found in (path, *path.rglob("*")):
+            os.chown(found, *self.owner, follow_symlinks=False)
+
+
+def identity_for(program: Path, folder: Path) -> Identity:
+    """The first identity under which `program` runs and may write in `folder`; the plain one unless we are root.
+
+    Raises:
+        ServerMissing: we are root, and none of the ways works here.
+    """
+    if os.geteuid() != 0:
+        return Identity()
+    for identity in _candidates():
+        if _works(identity, program, folder):
+            return identity
+    raise ServerMissing(
+        f"Postgres refuses to run as root, and no other user could be given {program} and {folder}: user namespaces are forbidden here "
+        "and `setpriv` is missing or not allowed. Nothing was started. Run as an ordinary user."
+    )
+
+
+@functools.cache
+def _candidates() -> tuple[Identity, ...]:
+    nobody = pwd.getpwnam("nobody")
+    ids = (f"--reuid={nobody.pw_uid}", f"--regid={nobody.pw_gid}", "--clear-groups")
+    keep = (f"--inh-caps=-all,{_PASS}", f"--ambient-caps=-all,{_PASS}")
+    found = (Identity(_NAMESPACE), Identity(("setpriv", *ids, *keep), (nobody.pw_uid, nobody.pw_gid)))
+    return tuple(identity for identity in found if shutil.which(identity.prefix[0]))
+
+
+def _works(identity: Identity, program: Path, folder: Path) -> bool:
+    identity.own(folder)
+    script = '"$0" --version >/dev/null && test -w "$1" && test "$(id -u)" != 0'
+    command = [*identity.prefix, "sh", "-c", script, str(program), str(folder)]
+    return subprocess.run(command, capture_output=True, check=False, timeout=20).returncode == 0

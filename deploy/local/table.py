@@ -1,0 +1,177 @@
+"""The process table of the one-machine stack: which processes there are, in which order, with which commands and settings."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from deploy.local import postgres_server, redis_server
+from deploy.local.folder import ROOT, Folder
+from deploy.local.ports import LOOPBACK, choose
+from deploy.local.postgres_server import PostgresServer, find_postgres
+from deploy.local.probes import http_answers
+from deploy.local.redis_server import RedisServer, find_redis
+from deploy.local.spec import ProcessSpec
+
+SERVERS = (redis_server.NAME, postgres_server.NAME, "qdrant", "sandbox")
+EVERYTHING = (*SERVERS, "migrate", "worker-io", "worker-money", "beat", "flower")
+"""All names that a selection may hold, in start order; `worker-money` stands for all of its numbered processes."""
+
+IO_QUEUES = "embedding,summarization,cache"
+"""Work that waits for somebody else: one process with threads."""
+MONEY_QUEUES = "reconciliation,effects,snapshots,housekeeping"
+"""Work on the books: single-threaded processes, so that a stop never waits for a pool."""
+
+PREFERRED_PORTS = {"flower": 5555}
+"""Ports that people expect; for the servers none is, so that an installed Redis or Postgres is never mistaken for ours."""
+
+BROKER_DATABASE, STATE_DATABASE = 0, 1
+"""Numbered Redis databases of the Celery queues and of everything else."""
+SERVICES_KEY = "pf_test_local"
+"""What the sandbox takes for a key."""
+
+_STAGE = dict.fromkeys(SERVERS, 0) | {"migrate": 1, "worker-io": 2, "worker-money": 2, "beat": 2, "flower": 2}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choices:
+    """What a user may choose about a stack."""
+
+    only: tuple[str, ...] = EVERYTHING
+    """Names out of `EVERYTHING`."""
+    ports: Mapping[str, int] = field(default_factory=dict)
+    """Port by process name; the others are found."""
+    money_workers: int = 2
+    io_threads: int = 8
+    seed: int = 7
+    """Seed of the sandbox's chance."""
+    redis_server: str | None = None
+    postgres_bin: Path | None = None
+
+
+class Table:
+    """The processes of one data folder, with ports chosen and secrets made. Reading `specs` starts nothing."""
+
+    def __init__(self, folder: Folder, tag: str, choices: Choices) -> None:
+        self._folder, self._tag, self._choices = folder, tag, choices
+        self.ports = self._choose_ports()
+
+    def __contains__(self, name: str) -> bool:
+        """Whether the process is in the selection."""
+        return name in self._choices.only
+
+    @cached_property
+    def redis(self) -> RedisServer:
+        """The Redis server."""
+        return RedisServer(self._folder, self._tag, self.ports["redis"], find_redis(self._choices.redis_server))
+
+    @cached_property
+    def postgres(self) -> PostgresServer:
+        """The Postgres server."""
+        return PostgresServer(
+            self._folder, self._tag, self.ports["postgres"], find_postgres(self._choices.postgres_bin)
+        )
+
+    @cached_property
+    def settings(self) -> dict[str, str]:
+        """`AGENTSTATE_*` settings that lead to the selected servers."""
+        found: dict[str, str] = {}
+        for name, settings in self._settings_of().items():
+            if name in self:
+                found |= settings()
+        return found
+
+    @cached_property
+    def urls(self) -> dict[str, str]:
+        """Addresses without secrets, for people."""
+        schemes = {"redis": "redis", "postgres": "postgresql"}
+        return {name: f"{schemes.get(name, 'http')}://{LOOPBACK}:{port}" for name, port in self.ports.items()}
+
+    def specs(self) -> list[ProcessSpec]:
+        """The selected processes in start order."""
+        makers: dict[str, Callable[[], list[ProcessSpec]]] = {
+            "redis": lambda: [self.redis.spec()],
+            "postgres": lambda: [self.postgres.spec()],
+            "qdrant": lambda: [self._http_server("qdrant", "/readyz")],
+            "sandbox": lambda: [self._http_server("sandbox", "/healthz", "--seed", str(self._choices.seed))],
+            "migrate": lambda: [self._python("migrate", "agentstate", "migrate", once=True)],
+            "worker-io": self._io_worker,
+            "worker-money": self._money_workers,
+            "beat": lambda: [self._python("beat", "workers", "beat")],
+            "flower": self._flower,
+        }
+        return [spec for name in EVERYTHING if name in self for spec in makers[name]()]
+
+    def _choose_ports(self) -> dict[str, int]:
+        kept = self._folder.record().get("ports", {})
+        ports: dict[str, int] = {}
+        for name in (*SERVERS, "flower"):
+            if name in self:
+                ports[name] = choose(
+                    name,
+                    asked=self._choices.ports.get(name),
+                    kept=kept.get(name),
+                    preferred=PREFERRED_PORTS.get(name),
+                    taken=ports.values(),
+                )
+        return ports
+
+    def _settings_of(self) -> dict[str, Callable[[], dict[str, str]]]:
+        secret = self._folder.secret
+        return {
+            "redis": lambda: {
+                "AGENTSTATE_REDIS_URL": self.redis.url(STATE_DATABASE),
+                "AGENTSTATE_BROKER_URL": self.redis.url(BROKER_DATABASE),
+            },
+            "postgres": lambda: {"AGENTSTATE_DATABASE_URL": self.postgres.url()},
+            "qdrant": lambda: {
+                "AGENTSTATE_QDRANT_URL": self.urls["qdrant"],
+                "AGENTSTATE_QDRANT_API_KEY": secret("qdrant_api_key"),
+            },
+            "sandbox": lambda: {
+                "AGENTSTATE_SERVICES_URL": f"{self.urls['sandbox']}/api/v1",
+                "AGENTSTATE_SERVICES_API_KEY": SERVICES_KEY,
+            },
+            "flower": lambda: {
+                "AGENTSTATE_FLOWER_PORT": str(self.ports["flower"]),
+                "AGENTSTATE_FLOWER_BASIC_AUTH": f"agent:{secret('flower_password')}",
+            },
+        }
+
+    def _http_server(self, name: str, health: str, *arguments: str) -> ProcessSpec:
+        port = self.ports[name]
+        data = ("--data", str(self._folder.data_of(name)), "--host", LOOPBACK, "--port", str(port))
+        ready = http_answers(f"{self.urls[name]}{health}")
+        return self._python(name, f"deploy.local.{name}", *data, *arguments, ready=ready, port=port)
+
+    def _io_worker(self) -> list[ProcessSpec]:
+        threads = str(self._choices.io_threads)
+        arguments = ("--queues", IO_QUEUES, "--pool", "threads", "--concurrency", threads, "--name", "io")
+        return [self._python("worker-io", "workers", "worker", *arguments)]
+
+    def _money_workers(self) -> list[ProcessSpec]:
+        return [
+            self._python(
+                f"worker-money-{number}",
+                *("workers", "worker", "--queues", MONEY_QUEUES, "--pool", "solo", "--name", f"money-{number}"),
+            )
+            for number in range(1, self._choices.money_workers + 1)
+        ]
+
+    def _flower(self) -> list[ProcessSpec]:
+        ready = http_answers(f"{self.urls['flower']}/healthcheck")
+        return [self._python("flower", "workers", "flower", ready=ready, port=self.ports["flower"])]
+
+    def _python(self, process: str, module: str, *arguments: str, **options: object) -> ProcessSpec:
+        stage = _STAGE["worker-money" if process.startswith("worker-money") else process]
+        command = (sys.executable, "-m", module, *arguments)
+        return ProcessSpec(name=process, command=command, stage=stage, **options)  # type: ignore[arg-type] # fields of ProcessSpec
+
+
+def python_path(inherited: str | None) -> str:
+    """`PYTHONPATH` under which the processes find this tree, whatever is installed."""
+    own = [str(ROOT / "shared"), str(ROOT)]
+    return ":".join([*own, *(part for part in (inherited or "").split(":") if part and part not in own)])

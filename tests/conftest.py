@@ -1,0 +1,179 @@
+"""Real servers for the tests: one Redis, one Postgres and one Qdrant engine a run, started when the first test asks for them.
+
+Each test gets databases of its own: a fresh Postgres database or SQLite file made from a migrated template, and emptied Redis databases.
+A server program that is missing fails the test; it is never skipped.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import signal
+import tempfile
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from types import FrameType
+
+import psycopg
+import pytest
+import redis
+
+from agentstate.settings import ENV_FILE_VARIABLE, PREFIX, Settings
+from agentstate.store.migrate import upgrade
+from deploy.local.folder import Folder
+from deploy.local.stack import Stack
+from deploy.local.supervisor import end_leftovers
+
+MEMORY = Path("/dev/shm")
+NAME = "agentstate-test-"
+
+_ENGINE = ("qdrant",) if find_spec("deploy.local.qdrant") else ()
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _clean_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No setting of the developer's shell, and no stack that runs in this tree, reaches a test."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith(PREFIX)]:
+            patch.delenv(name)
+        empty = tmp_path_factory.mktemp("settings") / "env"
+        empty.touch()
+        patch.setenv(ENV_FILE_VARIABLE, str(empty))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _stop_on_sigterm() -> Iterator[None]:
+    """A test run that is ended by SIGTERM stops its servers, as one ended by Ctrl-C does."""
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator[Stack]:
+    """Redis, Postgres and Qdrant on free ports, on a folder that is removed at the end; in memory where that is possible."""
+    base = MEMORY if os.access(MEMORY, os.W_OK) else Path(tempfile.gettempdir())
+    _remove_abandoned(base)
+    data = Path(tempfile.mkdtemp(prefix=NAME, dir=base))
+    try:
+        with Stack(data, only=("redis", "postgres", *_ENGINE)) as running:
+            yield running
+    finally:
+        shutil.rmtree(data, ignore_errors=True)
+
+
+def _remove_abandoned(base: Path) -> None:
+    """Clean up after test runs that were ended by `kill -9`."""
+    for path in base.glob(f"{NAME}*"):
+        folder = Folder(path)
+        if path.owner() == Path.home().owner() and folder.record() and not folder.is_claimed():
+            end_leftovers(folder)
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _server(stack: Stack, database: str) -> str:
+    return stack.env["AGENTSTATE_DATABASE_URL"].rsplit("/", 1)[0] + f"/{database}"
+
+
+def _execute(stack: Stack, statement: str) -> None:
+    dsn = _server(stack, "postgres").replace("postgresql+psycopg://", "postgresql://")
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute(statement.encode())
+
+
+@pytest.fixture(scope="session")
+def _postgres_template(stack: Stack) -> str:
+    _execute(stack, "CREATE DATABASE migrated")
+    upgrade(_server(stack, "migrated"))
+    return "migrated"
+
+
+@pytest.fixture(scope="session")
+def _sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("template") / "migrated.db"
+    upgrade(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture
+def postgres_url(stack: Stack, _postgres_template: str) -> Iterator[str]:
+    """A fresh, migrated Postgres database."""
+    name = f"test_{next(_numbers)}"
+    _execute(stack, f"CREATE DATABASE {name} TEMPLATE {_postgres_template}")
+    yield _server(stack, name)
+    _execute(stack, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def empty_postgres_url(stack: Stack) -> Iterator[str]:
+    """A fresh Postgres database without any table."""
+    name = f"test_{next(_numbers)}"
+    _execute(stack, f"CREATE DATABASE {name} TEMPLATE template0")
+    yield _server(stack, name)
+    _execute(stack, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def sqlite_url(_sqlite_template: Path, tmp_path: Path) -> str:
+    """A fresh, migrated SQLite file."""
+    path = tmp_path / "agentstate.db"
+    shutil.copy(_sqlite_template, path)
+    return f"sqlite:///{path}"
+
+
+@pytest.fixture(params=["postgres", "sqlite"])
+def database_url(request: pytest.FixtureRequest) -> str:
+    """A fresh, migrated durable store; every test that asks for it runs on both."""
+    return str(request.getfixturevalue(f"{request.param}_url"))
+
+
+def _emptied(stack: Stack, number: int) -> str:
+    url = f"{stack.env['AGENTSTATE_REDIS_URL'].rsplit('/', 1)[0]}/{number}"
+    with redis.Redis.from_url(url) as client:
+        client.flushdb()
+    return url
+
+
+@pytest.fixture
+def redis_url(stack: Stack) -> str:
+    """An empty Redis database; another one than the tests before had, in case one of theirs still writes."""
+    return _emptied(stack, 2 + next(_numbers) % 7)
+
+
+@pytest.fixture
+def broker_url(stack: Stack) -> str:
+    """An empty Redis database for Celery queues."""
+    return _emptied(stack, 9 + next(_numbers) % 7)
+
+
+@pytest.fixture
+def settings(stack: Stack, postgres_url: str, redis_url: str, broker_url: str) -> Settings:
+    """Settings that lead to this test's own databases; without a model, so that nothing heavy is loaded."""
+    return Settings(
+        database_url=postgres_url,
+        redis_url=redis_url,
+        broker_url=broker_url,
+        qdrant_url=stack.env.get("AGENTSTATE_QDRANT_URL", "http://127.0.0.1:6333"),
+        qdrant_api_key=stack.env.get("AGENTSTATE_QDRANT_API_KEY"),
+        embedder="lexical",
+    )
+
+
+@pytest.fixture
+def settings_env(settings: Settings) -> dict[str, str]:
+    """The same settings as environment variables, for programs that a test starts."""
+    shown = settings.model_dump(exclude_none=True)
+    return {PREFIX + name.upper(): str(_plain(value)) for name, value in shown.items()}
+
+
+def _plain(value: object) -> object:
+    return value.get_secret_value() if hasattr(value, "get_secret_value") else value
