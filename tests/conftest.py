@@ -1,7 +1,7 @@
-"""Real servers for the tests: one Redis, one Postgres and one Qdrant engine a run, started when the first test asks for them.
+"""Real servers for the tests: one Redis, Postgres and Qdrant engine a run, started when a test asks for them.
 
-Each test gets databases of its own: a fresh Postgres database or SQLite file made from a migrated template, and emptied Redis databases.
-A server program that is missing fails the test; it is never skipped.
+Each test gets databases of its own: a fresh Postgres database or SQLite file made from a migrated template, and
+emptied Redis databases. A server program that is missing fails the test; it is never skipped.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from deploy.local.folder import Folder
 from deploy.local.stack import Stack
 from deploy.local.supervisor import end_leftovers
 
-MEMORY = Path("/dev/shm")
+MEMORY = Path("/dev/shm")  # noqa: S108 - a private folder is made in it
 NAME = "agentstate-test-"
 
 _ENGINE = ("qdrant",) if find_spec("deploy.local.qdrant") else ()
@@ -60,7 +60,7 @@ def _stop_on_sigterm() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def stack() -> Iterator[Stack]:
-    """Redis, Postgres and Qdrant on free ports, on a folder that is removed at the end; in memory where that is possible."""
+    """Redis, Postgres and Qdrant on free ports, on a folder in memory where possible, removed at the end."""
     base = MEMORY if os.access(MEMORY, os.W_OK) else Path(tempfile.gettempdir())
     _remove_abandoned(base)
     data = Path(tempfile.mkdtemp(prefix=NAME, dir=base))
@@ -158,7 +158,7 @@ def broker_url(stack: Stack) -> str:
 @pytest.fixture
 def settings(stack: Stack, postgres_url: str, redis_url: str, broker_url: str) -> Settings:
     """Settings that lead to this test's own databases; without a model, so that nothing heavy is loaded."""
-    return Settings(
+    return Settings.load(
         database_url=postgres_url,
         redis_url=redis_url,
         broker_url=broker_url,

@@ -41,6 +41,18 @@ class RestartPolicy:
         return self.delays[min(deaths, len(self.delays)) - 1]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Home:
+    """What all processes of one stack share."""
+
+    folder: Folder
+    tag: str
+    """Random name that marks them as this stack's."""
+    env: Mapping[str, str]
+    """Their environment."""
+    policy: RestartPolicy = RestartPolicy()
+
+
 @dataclass(frozen=True)
 class ChildState:
     """What is known of one process, as it is written to `stack.json`."""
@@ -63,17 +75,15 @@ class Child:
     def __init__(
         self,
         spec: ProcessSpec,
-        folder: Folder,
-        tag: str,
-        env: Mapping[str, str],
-        policy: RestartPolicy,
+        home: Home,
+        *,
         changed: Callable[[], None],
         progress: Callable[[str], None],
     ) -> None:
         self.spec = spec
         self.state = ChildState(port=spec.port)
-        self._folder, self._tag, self._policy = folder, tag, policy
-        self._env = {**env, **spec.env, **mark(tag, spec.name)}
+        self._folder, self._tag, self._policy = home.folder, home.tag, home.policy
+        self._env = {**home.env, **spec.env, **mark(home.tag, spec.name)}
         self._changed, self._progress = changed, progress
         self._guard = threading.Lock()
         self._news = threading.Condition()
@@ -161,7 +171,7 @@ class Child:
         except StackError as error:
             self._abandon()
             return error
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 whatever a hook raised must reach the user, not end the thread
             self._abandon()
             return StartFailed(f"{self.spec.name} could not be started: {error}")
         return self._died()
@@ -172,7 +182,7 @@ class Child:
             with self._guard:
                 if self._stopping.is_set():
                     return None
-                self._process = subprocess.Popen(
+                self._process = subprocess.Popen(  # noqa: S603 the command of the table
                     self.spec.command,
                     cwd=ROOT,
                     env=self._env,
@@ -243,7 +253,8 @@ class Child:
         self._set("gave up", pid=None, started=None)
         if self._settled.is_set():
             self._say(
-                f"given up after {self._deaths} deaths in a row; `restart {self.spec.name}` tries again. {failure.message}"
+                f"given up after {self._deaths} deaths in a row; `restart {self.spec.name}` tries again. "
+                f"{failure.message}"
             )
         else:
             self._failure = failure

@@ -1,7 +1,8 @@
 """The data folder of a stack: where its files are, who owns it, and what is remembered between two runs.
 
-Layout: `env` (settings for commands and workers), `stack.json` (what runs, on which ports), `lock` (held by the running supervisor),
-`secrets.json`, `logs/<process>.log`, `data/<process>/`. Everything is private to the user who owns the folder.
+Layout: `env` (settings for commands and workers), `stack.json` (what runs, on which ports), `lock` (held by the
+running supervisor), `secrets.json`, `logs/<process>.log`, `data/<process>/`. Everything is private to the user
+who owns the folder.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DEFAULT_DATA = ROOT / ".agentstate"
 
 NEEDED_BYTES = 256 * 1024 * 1024
-"""Free space without which nothing is started: a new Postgres cluster takes 40 MB, its first write-ahead log 16 to 80 MB."""
+"""Free space without which nothing is started; a new Postgres cluster takes 40 MB, its first log 16 to 80 MB."""
 LONGEST_SOCKET_PATH = 100
 """Longest path of a socket in bytes; the kernel's own limit is 104 on macOS and 108 on Linux."""
 LARGEST_LOG = 10 * 1024 * 1024
@@ -156,20 +157,20 @@ class Folder:
         owner = self.record().get("supervisor") or {}
         pid = f" (supervisor pid {owner['pid']})" if "pid" in owner else ""
         return (
-            f"a stack runs on {self.path} already{pid}; nothing was started. `make status` shows it, `make down` stops it; "
-            "for a second stack give another folder with --data."
+            f"a stack runs on {self.path} already{pid}; nothing was started. `make status` shows it, `make down` "
+            "stops it; for a second stack give another folder with --data."
         )
 
     def _socket_folder_outside(self, tag: str) -> Path:
-        for base in (tempfile.gettempdir(), "/tmp"):
+        for base in (tempfile.gettempdir(), "/tmp"):  # noqa: S108 a private folder, owner checked below
             path = Path(base) / tag
             if len(os.fsencode(path)) <= LONGEST_SOCKET_PATH - len("/postgres.sock"):
                 path.mkdir(mode=0o700, exist_ok=True)
                 if path.stat().st_uid == os.getuid():
                     return path
         raise FolderUnusable(
-            f"there is no folder with a path short enough for a socket: {self.path} is too long, and so is {tempfile.gettempdir()}. "
-            "Nothing was started. Choose a shorter folder with --data."
+            f"there is no folder with a path short enough for a socket: {self.path} is too long, and so is "
+            f"{tempfile.gettempdir()}. Nothing was started. Choose a shorter folder with --data."
         )
 
 

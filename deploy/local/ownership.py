@@ -1,8 +1,8 @@
 """Which processes of the machine belong to a stack, found again even when nobody remembers starting them.
 
-Each stack has a random tag. Its processes carry the tag in their environment; the servers that write over their environment
-carry it in their title. A process that carries neither is ours only if it was recorded with the same pid and the same start time.
-Nothing else is ever signalled.
+Each stack has a random tag. Its processes carry the tag in their environment; the servers that write over their
+environment carry it in their title. A process that carries neither is ours only if it was recorded with the
+same pid and the same start time. Nothing else is ever signalled.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def _carries(process: psutil.Process, tag: str, name: str | None) -> bool:
 
 def _marked(process: psutil.Process, tag: str, name: str | None) -> bool:
     try:
-        found = process.environ().get(MARK, "")
+        found = str(process.environ().get(MARK, ""))
     except (psutil.AccessDenied, OSError):
         return False
     return found == f"{tag}/{name}" if name else found.startswith(f"{tag}/")

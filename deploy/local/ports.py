@@ -1,7 +1,8 @@
 """Ports on loopback: which ones to take, and whether one is free.
 
-Ports are taken from below the range out of which the kernel gives outgoing connections theirs. A server port inside that range can be
-lost while its server is restarted: a client that keeps connecting to it may be given that very port as its own.
+Ports are taken from below the range out of which the kernel gives outgoing connections theirs. A server port
+inside that range can be lost while its server is restarted: a client that keeps connecting to it may be given
+that very port as its own.
 """
 
 from __future__ import annotations
@@ -65,7 +66,8 @@ def _exactly(name: str, port: int, taken: Collection[int]) -> int:
     if not is_free(port):
         raise PortTaken(
             f"port {port} for {name} is taken by another program. Nothing was started. "
-            f"End that program, or choose another port with --port {name}=NUMBER, or leave the option out: a free one is found."
+            f"End that program, or choose another port with --port {name}=NUMBER, "
+            "or leave the option out: a free one is found."
         )
     return port
 
@@ -74,7 +76,7 @@ def _any_free(name: str, taken: Collection[int]) -> int:
     last = min(LAST, _first_outgoing() - 1)
     first = FIRST if last > FIRST else 1_024
     for _ in range(_TRIES):
-        port = random.randint(first, last)
+        port = random.randint(first, last)  # noqa: S311 not a secret
         if port not in taken and is_free(port):
             return port
     raise PortTaken(

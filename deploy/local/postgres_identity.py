@@ -1,7 +1,8 @@
 """Running Postgres as root: it refuses to, so its programs are started under another user id.
 
-Two ways, the gentler first, each tried before it is used: a user namespace in which root is an ordinary user (no file changes
-hands), and where those are forbidden, as in many containers, the id `nobody` with the one capability to pass through root's folders.
+Two ways, the gentler first, each tried before it is used: a user namespace in which root is an ordinary user
+(no file changes hands), and where those are forbidden, as in many containers, the id `nobody` with the one
+capability to pass through root's folders.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pathlib import Path
 from deploy.local.errors import ServerMissing
 
 _NAMESPACE = ("unshare", "--user", "--map-user=1000", "--map-group=1000")
-_PASS = "+dac_override"
+_TRAVERSE = "+dac_override"
 """Capability to pass through folders that are closed to others; none other is kept."""
 
 
@@ -49,8 +50,9 @@ def identity_for(program: Path, folder: Path) -> Identity:
         if _works(identity, program, folder):
             return identity
     raise ServerMissing(
-        f"Postgres refuses to run as root, and no other user could be given {program} and {folder}: user namespaces are forbidden here "
-        "and `setpriv` is missing or not allowed. Nothing was started. Run as an ordinary user."
+        f"Postgres refuses to run as root, and no other user could be given {program} and "
+        f"{folder}: "
+        "user namespaces are forbidden here and `setpriv` is missing or not allowed. Nothing was started. Run as an ordinary user."
     )
 
 
@@ -58,7 +60,7 @@ def identity_for(program: Path, folder: Path) -> Identity:
 def _candidates() -> tuple[Identity, ...]:
     nobody = pwd.getpwnam("nobody")
     ids = (f"--reuid={nobody.pw_uid}", f"--regid={nobody.pw_gid}", "--clear-groups")
-    keep = (f"--inh-caps=-all,{_PASS}", f"--ambient-caps=-all,{_PASS}")
+    keep = (f"--inh-caps=-all,{_TRAVERSE}", f"--ambient-caps=-all,{_TRAVERSE}")
     found = (Identity(_NAMESPACE), Identity(("setpriv", *ids, *keep), (nobody.pw_uid, nobody.pw_gid)))
     return tuple(identity for identity in found if shutil.which(identity.prefix[0]))
 
@@ -67,4 +69,5 @@ def _works(identity: Identity, program: Path, folder: Path) -> bool:
     identity.own(folder)
     script = '"$0" --version >/dev/null && test -w "$1" && test "$(id -u)" != 0'
     command = [*identity.prefix, "sh", "-c", script, str(program), str(folder)]
-    return subprocess.run(command, capture_output=True, check=False, timeout=20).returncode == 0
+    done = subprocess.run(command, capture_output=True, check=False, timeout=20)  # noqa: S603 our own command
+    return done.returncode == 0

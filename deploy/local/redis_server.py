@@ -1,7 +1,8 @@
 """The Redis server of the stack: which program, and how it keeps what it has acknowledged.
 
-The program is the one given by the user, else the Valkey that the set-up installed with the Python packages, else `valkey-server` or `redis-server`
-on PATH. The packaged one comes first because it is the version that everything here was tested with.
+The program is the one given by the user, else the Valkey that the set-up installed with the Python packages,
+else `valkey-server` or `redis-server` on PATH. The packaged one comes first because it is the version that
+everything here was tested with.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ OLDEST = (7, 0)
 """Oldest Redis whose commands are enough; every Valkey is newer."""
 
 _REMEDY = (
-    "Nothing was started. Run `make setup` again (packages for Linux and macOS on x86_64 and ARM64 exist), or install Redis 7 or Valkey "
-    "with your system's package manager, or name a program with --redis-server."
+    "Nothing was started. Run `make setup` again (packages for Linux and macOS on x86_64 and ARM64 exist), or "
+    "install Redis 7 or Valkey with your system's package manager, or name a program with --redis-server."
 )
 
 
@@ -128,7 +129,9 @@ def _packaged() -> Path | None:
 
 def _checked(program: Path) -> Path:
     try:
-        done = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=10, check=True)
+        done = subprocess.run(  # noqa: S603 the program that was just found
+            [program, "--version"], capture_output=True, text=True, timeout=10, check=True
+        )
     except (OSError, subprocess.SubprocessError) as error:
         raise ServerMissing(f"{program} does not run on this machine: {error}. {_REMEDY}") from error
     version = re.search(r"v=(\d+)\.(\d+)", done.stdout)

@@ -3,7 +3,8 @@
     with Stack(Path("/tmp/play"), only=("redis", "postgres")) as stack:
         settings = stack.env["AGENTSTATE_DATABASE_URL"]
 
-The process that holds the `Stack` is its supervisor: it restarts what dies, and the end of the `with` block leaves no process.
+The process that holds the `Stack` is its supervisor: it restarts what dies, and the end of the `with` block
+leaves no process.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from agentstate.settings import ENV_FILE_VARIABLE, PREFIX
-from deploy.local.child import Child, RestartPolicy
+from deploy.local.child import Child, Home, RestartPolicy
 from deploy.local.errors import StackError, StartFailed
 from deploy.local.folder import Folder
 from deploy.local.settings_file import write_settings
@@ -152,10 +153,7 @@ class Stack:
         self._settings = {**table.settings, **self._overrides}
         write_settings(self.folder.env_file, self._settings)
         self._supervisor = Supervisor(
-            self.folder,
-            tag,
-            self._environment(),
-            policy=self._policy,
+            Home(folder=self.folder, tag=tag, env=self._environment(), policy=self._policy),
             progress=self._progress,
             about={"ports": {**self.folder.record().get("ports", {}), **table.ports}, "urls": table.urls},
         )

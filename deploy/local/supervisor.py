@@ -1,7 +1,7 @@
 """The supervisor: starts a table of processes stage by stage, keeps them alive, and stops them in reverse order.
 
-It owns the data folder while it lives. Everything that it knows is in `stack.json`, rewritten at every change, so that the next supervisor, or
-`down`, can find the processes when this one was killed.
+It owns the data folder while it lives. Everything that it knows is in `stack.json`, rewritten at every change,
+so that the next supervisor, or `down`, can find the processes when this one was killed.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from itertools import groupby
 from typing import Any
 
 from agentstate.clock import utc_now
-from deploy.local.child import Child, RestartPolicy
+from deploy.local.child import Child, Home
 from deploy.local.folder import Folder
 from deploy.local.ownership import Identity, belonging, end
 from deploy.local.spec import ProcessSpec
@@ -48,16 +48,12 @@ class Supervisor:
 
     def __init__(
         self,
-        folder: Folder,
-        tag: str,
-        env: Mapping[str, str],
+        home: Home,
         *,
-        policy: RestartPolicy,
         progress: Callable[[str], None],
         about: Mapping[str, Any],
     ) -> None:
-        self._folder, self._tag, self._env = folder, tag, env
-        self._policy, self._progress, self._about = policy, progress, about
+        self._home, self._progress, self._about = home, progress, about
         self._writing = threading.Lock()
         self._state = "starting"
         self._since = utc_now().isoformat(timespec="seconds")
@@ -86,7 +82,7 @@ class Supervisor:
         table = [child.spec for child in self.children.values()]
         for _, stage in groupby(reversed(table), key=lambda spec: spec.stage):
             self._stop_stage([self.children[spec.name] for spec in stage])
-        end(belonging(self._tag), within=END_WITHIN_S)
+        end(belonging(self._home.tag), within=END_WITHIN_S)
         self._become(state)
 
     def retry(self) -> None:
@@ -95,7 +91,7 @@ class Supervisor:
             child.retry()
 
     def _child(self, spec: ProcessSpec) -> Child:
-        return Child(spec, self._folder, self._tag, self._env, self._policy, self._write, self._progress)
+        return Child(spec, self._home, changed=self._write, progress=self._progress)
 
     def _start_stage(self, stage: Iterable[Child]) -> None:
         children = list(stage)
@@ -118,9 +114,9 @@ class Supervisor:
     def _write(self) -> None:
         with self._writing:
             alive = self._state not in {"stopped", "failed"}
-            self._folder.write_record({
+            self._home.folder.write_record({
                 "format": 1,
-                "tag": self._tag,
+                "tag": self._home.tag,
                 "state": self._state,
                 "since": self._since,
                 "supervisor": self._self.__dict__ if alive and self._self else None,

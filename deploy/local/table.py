@@ -1,4 +1,4 @@
-"""The process table of the one-machine stack: which processes there are, in which order, with which commands and settings."""
+"""The process table of the one-machine stack: its processes in start order, with their commands and settings."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MONEY_QUEUES = "reconciliation,effects,snapshots,housekeeping"
 """Work on the books: single-threaded processes, so that a stop never waits for a pool."""
 
 PREFERRED_PORTS = {"flower": 5555}
-"""Ports that people expect; for the servers none is, so that an installed Redis or Postgres is never mistaken for ours."""
+"""Ports that people expect. The servers have none, so that an installed one is never mistaken for ours."""
 
 BROKER_DATABASE, STATE_DATABASE = 0, 1
 """Numbered Redis databases of the Celery queues and of everything else."""
