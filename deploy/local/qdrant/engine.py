@@ -1,0 +1,71 @@
+"""What the engine says when something goes wrong, told in our errors.
+
+The binding raises bare `Exception` with the engine's text, so the text decides whose fault it was: what is
+known to come from the request is refused with 400 or 404; anything else is the engine's own failure (500).
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from agentstate.errors import AgentStateError, InvalidInput, NotFound
+
+_CALLERS_FAULT = (
+    "Vector dimension error",
+    "Not existing vector name",
+    "Payload type does not match",
+    "Unable to infer type",
+    "Validation failed",
+    "Wrong usage",
+    "No range index for",
+    "No appropriate index for",
+    "Expected ",
+    "The expression ",
+    "Unsupported ",
+)
+_FORMULA_FAILED = (
+    "The query was given up by the engine: in a formula, a variable has no value for some point (give it in "
+    "`defaults`) or a result is not a finite number."
+)
+
+
+class EngineFailure(AgentStateError):
+    """The engine could not do what it should; its answer is in the text."""
+
+
+def engine_version() -> str:
+    """The version of the engine package, for example `0.9.0`."""
+    return importlib.metadata.version("qdrant-edge-py")
+
+
+@contextmanager
+def told_plainly() -> Iterator[None]:
+    """Turn the engine's exceptions into ours.
+
+    Raises:
+        InvalidInput: The request was wrong.
+        NotFound: A point is not there.
+        EngineFailure: Everything else that the engine says.
+    """
+    try:
+        yield
+    except AgentStateError:
+        raise
+    except (ValueError, OverflowError) as error:
+        raise InvalidInput(str(error)) from error
+    except Exception as error:
+        if type(error) is not Exception:  # the engine raises exactly `Exception`; others are bugs of ours
+            raise
+        raise _meaning(str(error)) from error
+
+
+def _meaning(text: str) -> AgentStateError:
+    if text.startswith("No point with id"):
+        return NotFound(f"Not found: {text}")
+    if text.startswith("Operation cancelled"):
+        return InvalidInput(_FORMULA_FAILED)
+    if text.startswith(_CALLERS_FAULT):
+        return InvalidInput(text)
+    return EngineFailure(f"The engine failed: {text}. What was acknowledged before is kept; see the engine's log.")

@@ -1,0 +1,122 @@
+"""Points: checked on the way in, told as JSON on the way out.
+
+A whole request is checked before any of it is written: the engine would keep the points before a wrong one,
+and it takes vectors that are not finite and payloads that it cannot read back.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+from uuid import UUID
+
+import qdrant_edge as edge
+from qdrant_client.http import models
+
+from agentstate.errors import InvalidInput
+from deploy.local.qdrant.filters import edge_id
+from deploy.local.qdrant.schema import Vectors
+
+MAX_DEPTH = 64
+"""Levels that a payload may nest; the engine cannot read back more than about 125."""
+
+
+def edge_points(body: models.PointsList | models.PointsBatch, vectors: Vectors) -> list[edge.Point]:
+    """The engine's points of an upsert. A point may lack any of the vectors.
+
+    Raises:
+        InvalidInput: An id, a vector or a payload is wrong.
+    """
+    points = body.points if isinstance(body, models.PointsList) else _unrolled(body.batch)
+    return [
+        edge.Point(edge_id(point.id), edge_vectors(point.vector, vectors), checked_payload(point.payload))
+        for point in points
+    ]
+
+
+def edge_vectors(struct: Any, vectors: Vectors) -> Any:
+    """The vectors of one point, by name, or the bare one of a collection without names.
+
+    Raises:
+        InvalidInput: A vector has no such name, another width, or a component that is not finite.
+    """
+    if isinstance(struct, dict):
+        return {name: checked_vector(name, vector, vectors) for name, vector in struct.items()}
+    return checked_vector("", struct, vectors)
+
+
+def checked_vector(name: str, vector: Any, vectors: Vectors) -> list[float]:
+    """The vector, if it belongs to the collection and every component is finite.
+
+    Raises:
+        InvalidInput: It does not.
+    """
+    if name not in vectors:
+        known = ", ".join(f"'{each}'" for each in sorted(vectors))
+        raise InvalidInput(f"Not existing vector name error: '{name}'; the collection has {known}.")
+    if not isinstance(vector, list) or (vector and isinstance(vector[0], list)):
+        raise InvalidInput(f"Vector '{name}' must be a list of numbers; the one-machine engine takes nothing else.")
+    if len(vector) != vectors[name].size:
+        raise InvalidInput(f"Vector dimension error: expected dim: {vectors[name].size}, got {len(vector)}")
+    if not all(map(math.isfinite, vector)):
+        raise InvalidInput(f"Vector '{name}' has a component that is not finite; nothing was written.")
+    return vector
+
+
+def checked_payload(payload: dict[str, Any] | None) -> dict[str, Any] | None:
+    """The payload, if the engine can read it back.
+
+    Raises:
+        InvalidInput: It nests too deep or holds a number that is not finite.
+    """
+    if payload is not None:
+        _check_value(payload, MAX_DEPTH)
+    return payload
+
+
+def record_json(point: edge.Record | edge.ScoredPoint) -> dict[str, Any]:
+    """A stored point as the REST interface tells it."""
+    told: dict[str, Any] = {"id": _id_json(point.id), "payload": point.payload, "vector": point.vector}
+    if point.order_value is not None:
+        told["order_value"] = point.order_value
+    return told
+
+
+def scored_json(point: edge.ScoredPoint) -> dict[str, Any]:
+    """A found point with its score and version."""
+    return record_json(point) | {"score": point.score, "version": point.version}
+
+
+def offset_json(point_id: Any) -> int | str | None:
+    """The id from which a scroll goes on; None at the end."""
+    return None if point_id is None else _id_json(point_id)
+
+
+def _id_json(point_id: Any) -> int | str:
+    return str(point_id) if isinstance(point_id, UUID) else point_id
+
+
+def _check_value(value: Any, depth: int) -> None:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise InvalidInput("A payload holds a number that is not finite; nothing was written.")
+    if not isinstance(value, dict | list):
+        return
+    if depth == 0:
+        raise InvalidInput(f"A payload nests deeper than {MAX_DEPTH} levels; nothing was written.")
+    for each in value.values() if isinstance(value, dict) else value:
+        _check_value(each, depth - 1)
+
+
+def _unrolled(batch: models.Batch) -> list[models.PointStruct]:
+    count = len(batch.ids)
+    payloads = [None] * count if batch.payloads is None else batch.payloads
+    columns = batch.vectors if isinstance(batch.vectors, dict) else {"": batch.vectors}
+    for name, length in [("payloads", len(payloads)), *((f"vectors '{n}'", len(c)) for n, c in columns.items())]:
+        if length != count:
+            raise InvalidInput(f"A batch of {count} ids came with {length} {name}; nothing was written.")
+    return [
+        models.PointStruct.model_construct(
+            id=batch.ids[row], vector={name: column[row] for name, column in columns.items()}, payload=payloads[row]
+        )
+        for row in range(count)
+    ]

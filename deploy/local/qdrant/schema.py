@@ -1,0 +1,147 @@
+"""How a collection is made: the REST description of it, checked and turned into the engine's configuration.
+
+An option that one machine cannot honour is refused by name instead of being ignored, so that what works here
+works on a server in the same way.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import qdrant_edge as edge
+from pydantic import BaseModel
+from qdrant_client.http import models
+
+from agentstate.errors import InvalidInput
+
+Vectors = dict[str, models.VectorParams]
+"""Vector name (empty for the unnamed one) -> its size and distance."""
+
+_UNSUPPORTED = ("sharding_method", "payload", "id_tracker", "wal_config", "sparse_vectors", "strict_mode_config")
+_ONE_COPY = ("shard_number", "replication_factor", "write_consistency_factor")
+_DISTANCES = {
+    models.Distance.COSINE: edge.Distance.Cosine,
+    models.Distance.EUCLID: edge.Distance.Euclid,
+    models.Distance.DOT: edge.Distance.Dot,
+    models.Distance.MANHATTAN: edge.Distance.Manhattan,
+}
+_HNSW_DEFAULTS = {"m": 16, "ef_construct": 100, "full_scan_threshold": 10_000, "max_indexing_threads": 0}
+_OPTIMIZER_OPTIONS = (
+    "deleted_threshold",
+    "vacuum_min_vector_number",
+    "default_segment_number",
+    "max_segment_size",
+    "indexing_threshold",
+)
+
+
+def refuse_options(model: BaseModel, names: tuple[str, ...], where: str) -> None:
+    """Refuse options that this engine does not have.
+
+    Raises:
+        InvalidInput: One of them is given.
+    """
+    for name in names:
+        if getattr(model, name, None) is not None:
+            raise InvalidInput(f"`{name}` of {where} is not supported by the one-machine engine; leave it out.")
+
+
+def given(model: BaseModel | None) -> dict[str, Any]:
+    """The fields of a model that say something."""
+    return {} if model is None else model.model_dump(mode="json", exclude_none=True)
+
+
+def vectors_of(body: models.CreateCollection) -> Vectors:
+    """The vectors of a collection by name.
+
+    Raises:
+        InvalidInput: There is none.
+    """
+    if not body.vectors:
+        raise InvalidInput("A collection needs at least one dense vector in `vectors`.")
+    return {"": body.vectors} if isinstance(body.vectors, models.VectorParams) else dict(body.vectors)
+
+
+def edge_config(body: models.CreateCollection) -> edge.EdgeConfig:
+    """The engine's configuration for a new collection; the write-ahead log is always on.
+
+    Raises:
+        InvalidInput: An option is not supported or a value is out of range.
+    """
+    refuse_options(body, _UNSUPPORTED, "a collection")
+    _check_one_copy(body)
+    return edge.EdgeConfig(
+        vectors={name: _edge_vector(name, params) for name, params in vectors_of(body).items()},
+        on_disk_payload=body.on_disk_payload,
+        hnsw_config=_edge_hnsw(body.hnsw_config),
+        quantization_config=_edge_quantization(body.quantization_config),
+        optimizers=_edge_optimizers(body.optimizers_config),
+        wal_enabled=True,
+    )
+
+
+def described(body: models.CreateCollection) -> dict[str, Any]:
+    """The `config` part of a collection's description, with the values that are in force."""
+    return {
+        "params": {
+            "vectors": _described_vectors(body),
+            **dict.fromkeys(_ONE_COPY, 1),
+            "on_disk_payload": body.on_disk_payload is not False,
+        },
+        "hnsw_config": _HNSW_DEFAULTS | given(body.hnsw_config),
+        "optimizer_config": {"default_segment_number": 0, "flush_interval_sec": 1} | given(body.optimizers_config),
+        "wal_config": {"wal_capacity_mb": 32, "wal_segments_ahead": 0},
+        "quantization_config": given(body.quantization_config) or None,
+        "metadata": body.metadata,
+    }
+
+
+def _described_vectors(body: models.CreateCollection) -> dict[str, Any]:
+    vectors = {name: given(params) for name, params in vectors_of(body).items()}
+    return vectors[""] if set(vectors) == {""} else vectors
+
+
+def _check_one_copy(body: models.CreateCollection) -> None:
+    for name in _ONE_COPY:
+        if getattr(body, name) not in {None, 1}:
+            raise InvalidInput(f"`{name}` can only be 1: the one-machine engine keeps one copy in one shard.")
+
+
+def _edge_vector(name: str, params: models.VectorParams) -> edge.EdgeVectorParams:
+    refuse_options(params, ("multivector_config", "memory", "datatype"), f"vector '{name}'")
+    if not 1 <= params.size <= 65_536:  # noqa: PLR2004 - the range that the server documents
+        raise InvalidInput(f"Size {params.size} of vector '{name}' is out of range; it must be 1 to 65536.")
+    return edge.EdgeVectorParams(
+        size=params.size,
+        distance=_DISTANCES[params.distance],
+        on_disk=params.on_disk,
+        hnsw_config=_edge_hnsw(params.hnsw_config),
+        quantization_config=_edge_quantization(params.quantization_config),
+    )
+
+
+def _edge_hnsw(diff: models.HnswConfigDiff | None) -> edge.HnswIndexConfig | None:
+    if diff is None:
+        return None
+    refuse_options(diff, ("memory",), "hnsw_config")
+    return edge.HnswIndexConfig(**(_HNSW_DEFAULTS | given(diff)))
+
+
+def _edge_quantization(config: models.QuantizationConfig | None) -> edge.ScalarQuantizationConfig | None:
+    if config is None:
+        return None
+    if not isinstance(config, models.ScalarQuantization):
+        raise InvalidInput("Of the quantizations, the one-machine engine supports scalar int8 alone.")
+    refuse_options(config.scalar, ("memory",), "scalar quantization")
+    return edge.ScalarQuantizationConfig(
+        edge.ScalarType.Int8, quantile=config.scalar.quantile, always_ram=config.scalar.always_ram
+    )
+
+
+def _edge_optimizers(diff: models.OptimizersConfigDiff | None) -> edge.EdgeOptimizersConfig | None:
+    if diff is None:
+        return None
+    options = given(diff)
+    if unknown := sorted(set(options) - set(_OPTIMIZER_OPTIONS)):
+        raise InvalidInput(f"`{unknown[0]}` of optimizers_config is not supported by the one-machine engine.")
+    return edge.EdgeOptimizersConfig(**options)
