@@ -15,7 +15,7 @@ _heartbeat = Heartbeat.from_environment()
 
 @signals.setup_logging.connect(weak=False)
 def _log(**_: Any) -> None:
-    set_up_logging(settings.log_level)
+    set_up_logging(settings.log_level, as_json=settings.log_json)
 
 
 @signals.worker_ready.connect(weak=False)

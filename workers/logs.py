@@ -1,9 +1,14 @@
-"""Logging of worker processes: one line an event on standard error, secrets kept out by never being passed in."""
+"""Logging of worker processes: one line an event on standard error, with the job that it belongs to.
+
+Secrets stay out because they are never passed in: messages carry ids, and settings hold secrets as `SecretStr`.
+"""
 
 from __future__ import annotations
 
 import logging
 import sys
+
+import structlog
 
 _TALKERS = (
     "alembic",
@@ -16,13 +21,28 @@ _TALKERS = (
     "kombu",
     "qdrant_client",
 )
-_FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 
 
-def set_up_logging(level: str) -> None:
-    """Log at `level` and above; libraries that talk much are held to warnings."""
+def set_up_logging(level: str, *, as_json: bool = False) -> None:
+    """Log at `level` and above, as plain lines or as JSON; libraries that talk much are held to warnings."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter(_FORMAT))
+    handler.setFormatter(_formatter(as_json=as_json))
     logging.basicConfig(level=level, handlers=[handler], force=True)
     for talker in _TALKERS:
         logging.getLogger(talker).setLevel(logging.WARNING)
+
+
+def _formatter(*, as_json: bool) -> logging.Formatter:
+    renderer: structlog.typing.Processor = (
+        structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer(colors=False, pad_event_to=0)
+    )
+    return structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=[
+            structlog.contextvars.merge_contextvars,
+            structlog.stdlib.add_log_level,
+            structlog.stdlib.add_logger_name,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+        ],
+        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+    )

@@ -112,6 +112,8 @@ class Settings(BaseSettings):
         "INFO", description="Least severe log line that is written."
     )
 
+    log_json: bool = Field(default=False, description="Write log lines as JSON instead of plain text.")
+
     @field_validator("database_url")
     @classmethod
     def _database_scheme(cls, value: str) -> str:

@@ -12,6 +12,8 @@ from enum import StrEnum
 from typing import Any, TypeAlias
 from uuid import UUID
 
+from structlog.contextvars import bound_contextvars
+
 from agentstate.errors import (
     AgentStateError,
     ConfigurationError,
@@ -98,12 +100,16 @@ class JobRunner:
         job = self._claim(job_id, spec)
         if job is None:
             return Outcome.NOTHING
+        with bound_contextvars(job=str(job.id), kind=job.kind, agent=job.agent_id, attempt=job.attempts):
+            return self._handle(job, spec, handler)
+
+    def _handle(self, job: Job, spec: JobSpec, handler: Handler) -> Outcome:
         try:
             claim = Claim(job, checked_payload(spec_of(job.kind), job.payload))
             result = handler(claim)
             return self._done(claim, result)
         except Fenced:
-            _log.warning("job %s (%s) was fenced; its late result is not applied", job.id, job.kind)
+            _log.warning("fenced: the late result is not applied")
             return Outcome.FENCED
         except Postponed as error:
             return self._postponed(job, error)
@@ -128,7 +134,7 @@ class JobRunner:
 
     def _failed(self, job: Job, spec: JobSpec, error: Exception) -> Outcome:
         reason = _reason(error)
-        _log.warning("job %s (%s), attempt %d: %s", job.id, job.kind, job.attempts, reason)
+        _log.warning("failed: %s", reason)
         with self._store.transaction() as tx:
             if isinstance(error, _HOPELESS):
                 held, outcome = rows.end(tx, job, JobStatus.DEAD, error=reason), Outcome.ENDED
