@@ -12,7 +12,6 @@ from pathlib import Path
 
 from tornado.httpserver import HTTPServer
 from tornado.ioloop import PeriodicCallback
-from tornado.netutil import bind_sockets
 
 from agentstate.errors import AgentStateError, ConfigurationError
 from deploy.local.qdrant.catalog import Catalog
@@ -76,22 +75,25 @@ class Owner:
         app = application(self._catalog, self._options.api_key, lambda: self._trouble)
         # A body over the limit is read up to twice the limit, so that it can be refused in words.
         server = HTTPServer(app, max_body_size=2 * MAX_BODY_BYTES, max_buffer_size=3 * MAX_BODY_BYTES)
-        sockets = self._bound()
-        server.add_sockets(sockets)
-        host, port = sockets[0].getsockname()[:2]
+        listener = self._bound()
+        server.add_socket(listener)
+        host, port = listener.getsockname()[:2]
         address = f"[{host}]" if ":" in host else host
         sys.stdout.write(f"qdrant engine {engine_version()}: listening on http://{address}:{port}\n")
         sys.stdout.flush()
         return server
 
-    def _bound(self) -> list[socket.socket]:
+    def _bound(self) -> socket.socket:
+        family = socket.AF_INET6 if ":" in self._options.host else socket.AF_INET
         try:
-            return bind_sockets(self._options.port, self._options.host)
+            listener = socket.create_server((self._options.host, self._options.port), family=family, backlog=128)
         except OSError as error:
             raise ConfigurationError(
                 f"Port {self._options.port} on {self._options.host} cannot be used ({error.strerror}). "
                 "Nothing was changed; give another --port, or 0 for a free one."
             ) from error
+        listener.setblocking(False)
+        return listener
 
     def _flush(self) -> None:
         try:

@@ -81,16 +81,15 @@ class EngineHandler(RequestHandler):
     get = put = post = delete = patch = head = options = _answer
 
     def _serve(self) -> None:
-        path = self.request.path
-        if path == "/":
+        method, path = self.request.method or "", self.request.path
+        if method != "GET" or path not in _OPEN_PATHS:
+            self._send(200, {"result": self._result(method, path), "status": "ok"})
+        elif path == "/":
             self._send(200, _about())
-        elif path in _OPEN_PATHS:
-            self._send_health(path)
         else:
-            self._send(200, {"result": self._result(path), "status": "ok"})
+            self._send_health(path)
 
-    def _result(self, path: str) -> Any:
-        method = self.request.method or ""
+    def _result(self, method: str, path: str) -> Any:
         found = find_route(method, path)
         if found is None:
             raise NotServed(
