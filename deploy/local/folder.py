@@ -52,7 +52,7 @@ class Folder:
             FolderUnusable: it cannot be made or written, or the disk has too little room.
             AlreadyRunning: a live supervisor owns it.
         """
-        self._make()
+        self.make()
         self._check_room()
         lock = (self.path / "lock").open("a+", encoding="utf-8")
         if not _locked(lock):
@@ -133,7 +133,8 @@ class Folder:
         """Replace `stack.json` as a whole."""
         write_private(self.record_file, json.dumps(record, indent=2) + "\n")
 
-    def _make(self) -> None:
+    def make(self) -> None:
+        """Make the folder with its parts, and check that it can be written; FolderUnusable when it cannot."""
         try:
             for path in (self.path, self.logs, self.path / "data"):
                 path.mkdir(mode=0o700, parents=True, exist_ok=True)

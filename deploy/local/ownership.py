@@ -21,6 +21,9 @@ MARK = "STACK_PROCESS"
 SAME_START_S = 0.02
 """Start times come in hundredths of a second."""
 
+_CLUSTER_NAME = "cluster_name="
+_KILLED_WITHIN_S = 5.0
+
 
 @dataclass(frozen=True)
 class Identity:
@@ -67,52 +70,63 @@ def title_template(tag: str) -> str:
 
 def cluster_name(tag: str) -> str:
     """Setting that puts the tag in the titles of all Postgres processes of the stack."""
-    return f"cluster_name={tag}"
+    return f"{_CLUSTER_NAME}{tag}"
 
 
 def belonging(tag: str, name: str | None = None) -> list[psutil.Process]:
     """Live processes that carry the tag; with `name`, only those that were started as this process."""
     own = os.getpid()
-    return [process for process in psutil.process_iter() if process.pid != own and _carries(process, tag, name)]
+    found = ((process, name_of(process, tag)) for process in psutil.process_iter() if process.pid != own)
+    return [process for process, found_name in found if found_name and name in {None, found_name}]
 
 
-def _carries(process: psutil.Process, tag: str, name: str | None) -> bool:
+def name_of(process: psutil.Process, tag: str) -> str | None:
+    """The name under which a process with this tag was started; None for a process without the tag, or a dead one."""
     with contextlib.suppress(psutil.Error, OSError):
-        if process.status() == psutil.STATUS_ZOMBIE:
-            return False
-        if _marked(process, tag, name):
-            return True
-        server = _titled(process.cmdline(), tag)
-        return server is not None and name in {None, server}
-    return False
+        if process.status() != psutil.STATUS_ZOMBIE:
+            return _marked(process, tag) or _titled(process.cmdline(), tag)
+    return None
 
 
-def _marked(process: psutil.Process, tag: str, name: str | None) -> bool:
+def end(processes: Iterable[psutil.Process], *, within: float) -> list[int]:
+    """End processes and return their pids.
+
+    Those that have no parent among them are asked to stop; what is still there after `within` seconds is killed.
+    """
+    found = list(processes)
+    pids = {process.pid for process in found}
+    for process in found:
+        with contextlib.suppress(psutil.Error):
+            if process.ppid() not in pids:
+                process.send_signal(_stop_signal(process))
+    _, alive = psutil.wait_procs(found, timeout=within)
+    for process in alive:
+        with contextlib.suppress(psutil.Error):
+            process.kill()
+    psutil.wait_procs(alive, timeout=_KILLED_WITHIN_S)
+    return sorted(pids)
+
+
+def _stop_signal(process: psutil.Process) -> signal.Signals:
+    """SIGTERM, but for Postgres: fast shutdown for the server, the crash signal for a process that outlived it."""
+    command = process.cmdline()
+    if any(part.startswith(_CLUSTER_NAME) for part in command[1:]):
+        return signal.SIGINT
+    return signal.SIGQUIT if " ".join(command).startswith("postgres: ") else signal.SIGTERM
+
+
+def _marked(process: psutil.Process, tag: str) -> str | None:
     try:
         found = str(process.environ().get(MARK, ""))
     except (psutil.AccessDenied, OSError):
-        return False
-    return found == f"{tag}/{name}" if name else found.startswith(f"{tag}/")
+        return None
+    return found.removeprefix(f"{tag}/") if found.startswith(f"{tag}/") else None
 
 
 def _titled(command: list[str], tag: str) -> str | None:
-    """Name of the server whose command line or title this is; None when it is none of the stack's."""
     title = " ".join(command)
     if title.startswith(f"postgres: {tag}") or cluster_name(tag) in command[1:]:
         return "postgres"
     if title.startswith(f"{tag} ") or title_template(tag) in command[1:]:
         return "redis"
     return None
-
-
-def end(processes: Iterable[psutil.Process], *, within: float) -> list[int]:
-    """End processes: SIGTERM, then SIGKILL for those that are still there after `within` seconds. Returns the pids."""
-    found = list(processes)
-    for number, seconds in ((signal.SIGTERM, within), (signal.SIGKILL, 5.0)):
-        for process in found:
-            with contextlib.suppress(psutil.Error):
-                process.send_signal(number)
-        _, alive = psutil.wait_procs(found, timeout=seconds)
-        if not alive:
-            break
-    return [process.pid for process in found]

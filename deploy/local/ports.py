@@ -66,7 +66,7 @@ def _exactly(name: str, port: int, taken: Collection[int]) -> int:
     if not is_free(port):
         raise PortTaken(
             f"port {port} for {name} is taken by another program. Nothing was started. "
-            f"End that program, or choose another port with --port {name}=NUMBER, "
+            f"End that program, or choose another port with --{name}-port, "
             "or leave the option out: a free one is found."
         )
     return port

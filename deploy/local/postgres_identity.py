@@ -51,8 +51,8 @@ def identity_for(program: Path, folder: Path) -> Identity:
             return identity
     raise ServerMissing(
         f"Postgres refuses to run as root, and no other user could be given {program} and "
-        f"{folder}: "
-        "user namespaces are forbidden here and `setpriv` is missing or not allowed. Nothing was started. Run as an ordinary user."
+        f"{folder}: user namespaces are forbidden here and `setpriv` is missing or not allowed. Nothing was started. "
+        "Run as an ordinary user."
     )
 
 

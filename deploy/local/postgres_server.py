@@ -130,8 +130,8 @@ class PostgresServer:
         if made_by != str(self.programs.version):
             raise ServerMissing(
                 f"the cluster {self.data} was made by PostgreSQL {made_by}, and "
-                f"{self.programs.folder} is version {self.programs.version}. Nothing was started, all data was "
-                f"kept. Name the programs of version {made_by} with --postgres-bin, or begin anew with another folder (--data)."
+                f"{self.programs.folder} is version {self.programs.version}. Nothing was started, all data was kept. "
+                f"Name the programs of version {made_by} with --postgres-bin, or begin anew with another --data."
             )
 
     def _make_cluster(self) -> None:

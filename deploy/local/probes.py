@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
 import urllib.error
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from pathlib import Path
 
 from deploy.local.spec import Probe
 
@@ -62,16 +62,17 @@ def http_answers(url: str, headers: Mapping[str, str] | None = None) -> Probe:
     return probe
 
 
-def command_succeeds(command: Sequence[str], env: Mapping[str, str], cwd: str, *, timeout: float = 20.0) -> Probe:
-    """Ready when a command ends with exit code 0."""
+def file_is_there(path: Path) -> Probe:
+    """Ready when a file exists that the process makes once it works."""
+    return lambda: None if path.exists() else f"{path.name} is not there yet"
+
+
+def folder_was_written(folder: Path, since: Path) -> Probe:
+    """Ready when a file in `folder` is newer than the file `since`."""
 
     def probe() -> str | None:
-        try:
-            done = subprocess.run(  # noqa: S603 our own command
-                command, env=dict(env), cwd=cwd, timeout=timeout, capture_output=True, text=True, check=False
-            )
-        except subprocess.TimeoutExpired:
-            return f"{' '.join(command)} gave no answer within {timeout:g} s"
-        return None if done.returncode == 0 else (done.stdout + done.stderr).strip()[-500:]
+        began = since.stat().st_mtime_ns
+        written = any(path.stat().st_mtime_ns > began for path in folder.iterdir())
+        return None if written else f"nothing was written in {folder} yet"
 
     return probe

@@ -13,14 +13,18 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
+import psutil
+
 from agentstate.clock import utc_now
 from deploy.local.child import Child, Home
 from deploy.local.folder import Folder
-from deploy.local.ownership import Identity, belonging, end
+from deploy.local.ownership import Identity, belonging, end, name_of
 from deploy.local.spec import ProcessSpec
 
 END_WITHIN_S = 10.0
 """Seconds that leftovers of a killed supervisor get to end by themselves."""
+SERVERS = frozenset({"redis", "postgres", "qdrant"})
+"""What others lean on while they stop."""
 
 
 def tag_of(folder: Folder) -> str:
@@ -29,18 +33,25 @@ def tag_of(folder: Folder) -> str:
     return str(known) if known else f"agentstate-{secrets.token_hex(8)}"
 
 
-def leftovers(folder: Folder) -> list[Any]:
-    """Live processes of this folder: those recorded, and those that carry its tag."""
+def leftovers(folder: Folder) -> dict[int, str]:
+    """Live processes of this folder, name by pid: those recorded, and those that carry its tag."""
     record = folder.record()
-    identities = [Identity.parse(process) for process in record.get("processes", {}).values()]
-    recorded = [process for identity in identities if identity and (process := identity.process())]
-    tagged = belonging(record["tag"]) if record.get("tag") else []
-    return list({process.pid: process for process in (*recorded, *tagged)}.values())
+    tag = str(record.get("tag") or "no tag")
+    found = {process.pid: name_of(process, tag) or "" for process in belonging(tag)}
+    for name, known in record.get("processes", {}).items():
+        identity = Identity.parse(known)
+        if identity and identity.process():
+            found.setdefault(identity.pid, name)
+    return found
 
 
 def end_leftovers(folder: Folder) -> int:
-    """End what a killed supervisor left running on this folder; the number of processes."""
-    return len(end(leftovers(folder), within=END_WITHIN_S))
+    """End what a killed supervisor left running on this folder, the servers last; the number of processes."""
+    found = leftovers(folder)
+    servers = {pid for pid, name in found.items() if name in SERVERS}
+    for pids in (found.keys() - servers, servers):
+        end([psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)], within=END_WITHIN_S)
+    return len(found)
 
 
 class Supervisor:

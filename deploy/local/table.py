@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
 from deploy.local import postgres_server, redis_server
-from deploy.local.folder import ROOT, Folder
+from deploy.local.folder import ROOT, Folder, write_private
 from deploy.local.ports import LOOPBACK, choose
 from deploy.local.postgres_server import PostgresServer, find_postgres
-from deploy.local.probes import http_answers
+from deploy.local.probes import file_is_there, folder_was_written, http_answers
 from deploy.local.redis_server import RedisServer, find_redis
 from deploy.local.spec import ProcessSpec
 
@@ -28,10 +28,21 @@ MONEY_QUEUES = "reconciliation,effects,snapshots,housekeeping"
 PREFERRED_PORTS = {"flower": 5555}
 """Ports that people expect. The servers have none, so that an installed one is never mistaken for ours."""
 
+HEARTBEAT_VARIABLE = "WORKERS_HEARTBEAT_FILE"
+"""Environment variable with the file that a worker touches while it lives."""
 BROKER_DATABASE, STATE_DATABASE = 0, 1
 """Numbered Redis databases of the Celery queues and of everything else."""
 SERVICES_KEY = "pf_test_local"
 """What the sandbox takes for a key."""
+
+SETTINGS_OF = {
+    "redis": ("AGENTSTATE_REDIS_URL", "AGENTSTATE_BROKER_URL"),
+    "postgres": ("AGENTSTATE_DATABASE_URL",),
+    "qdrant": ("AGENTSTATE_QDRANT_URL", "AGENTSTATE_QDRANT_API_KEY"),
+    "sandbox": ("AGENTSTATE_SERVICES_URL", "AGENTSTATE_SERVICES_API_KEY"),
+    "flower": ("AGENTSTATE_FLOWER_PORT", "AGENTSTATE_FLOWER_BASIC_AUTH"),
+}
+"""Which settings lead to which process."""
 
 _STAGE = dict.fromkeys(SERVERS, 0) | {"migrate": 1, "worker-io": 2, "worker-money": 2, "beat": 2, "flower": 2}
 
@@ -78,11 +89,13 @@ class Table:
     @cached_property
     def settings(self) -> dict[str, str]:
         """`AGENTSTATE_*` settings that lead to the selected servers."""
-        found: dict[str, str] = {}
-        for name, settings in self._settings_of().items():
-            if name in self:
-                found |= settings()
-        return found
+        values = self._setting_values()
+        return {
+            setting: value
+            for name, settings in SETTINGS_OF.items()
+            if name in self
+            for setting, value in zip(settings, values[name](), strict=True)
+        }
 
     @cached_property
     def urls(self) -> dict[str, str]:
@@ -95,12 +108,12 @@ class Table:
         makers: dict[str, Callable[[], list[ProcessSpec]]] = {
             "redis": lambda: [self.redis.spec()],
             "postgres": lambda: [self.postgres.spec()],
-            "qdrant": lambda: [self._http_server("qdrant", "/readyz")],
+            "qdrant": self._qdrant,
             "sandbox": lambda: [self._http_server("sandbox", "/healthz", "--seed", str(self._choices.seed))],
             "migrate": lambda: [self._python("migrate", "agentstate", "migrate", once=True)],
             "worker-io": self._io_worker,
             "worker-money": self._money_workers,
-            "beat": lambda: [self._python("beat", "workers", "beat")],
+            "beat": self._beat,
             "flower": self._flower,
         }
         return [spec for name in EVERYTHING if name in self for spec in makers[name]()]
@@ -119,27 +132,20 @@ class Table:
                 )
         return ports
 
-    def _settings_of(self) -> dict[str, Callable[[], dict[str, str]]]:
+    def _setting_values(self) -> dict[str, Callable[[], tuple[str, ...]]]:
         secret = self._folder.secret
         return {
-            "redis": lambda: {
-                "AGENTSTATE_REDIS_URL": self.redis.url(STATE_DATABASE),
-                "AGENTSTATE_BROKER_URL": self.redis.url(BROKER_DATABASE),
-            },
-            "postgres": lambda: {"AGENTSTATE_DATABASE_URL": self.postgres.url()},
-            "qdrant": lambda: {
-                "AGENTSTATE_QDRANT_URL": self.urls["qdrant"],
-                "AGENTSTATE_QDRANT_API_KEY": secret("qdrant_api_key"),
-            },
-            "sandbox": lambda: {
-                "AGENTSTATE_SERVICES_URL": f"{self.urls['sandbox']}/api/v1",
-                "AGENTSTATE_SERVICES_API_KEY": SERVICES_KEY,
-            },
-            "flower": lambda: {
-                "AGENTSTATE_FLOWER_PORT": str(self.ports["flower"]),
-                "AGENTSTATE_FLOWER_BASIC_AUTH": f"agent:{secret('flower_password')}",
-            },
+            "redis": lambda: (self.redis.url(STATE_DATABASE), self.redis.url(BROKER_DATABASE)),
+            "postgres": lambda: (self.postgres.url(),),
+            "qdrant": lambda: (self.urls["qdrant"], secret("qdrant_api_key")),
+            "sandbox": lambda: (f"{self.urls['sandbox']}/api/v1", SERVICES_KEY),
+            "flower": lambda: (str(self.ports["flower"]), f"agent:{secret('flower_password')}"),
         }
+
+    def _qdrant(self) -> list[ProcessSpec]:
+        key = self._folder.data_of("qdrant").with_name("qdrant.key")
+        spec = self._http_server("qdrant", "/readyz", "--api-key-file", str(key))
+        return [replace(spec, prepare=lambda: write_private(key, self._folder.secret("qdrant_api_key") + "\n"))]
 
     def _http_server(self, name: str, health: str, *arguments: str) -> ProcessSpec:
         port = self.ports[name]
@@ -150,16 +156,27 @@ class Table:
     def _io_worker(self) -> list[ProcessSpec]:
         threads = str(self._choices.io_threads)
         arguments = ("--queues", IO_QUEUES, "--pool", "threads", "--concurrency", threads, "--name", "io")
-        return [self._python("worker-io", "workers", "worker", *arguments)]
+        return [self._worker("worker-io", *arguments)]
 
     def _money_workers(self) -> list[ProcessSpec]:
         return [
-            self._python(
-                f"worker-money-{number}",
-                *("workers", "worker", "--queues", MONEY_QUEUES, "--pool", "solo", "--name", f"money-{number}"),
-            )
-            for number in range(1, self._choices.money_workers + 1)
+            self._worker(f"worker-money-{n}", "--queues", MONEY_QUEUES, "--pool", "solo", "--name", f"money-{n}")
+            for n in range(1, self._choices.money_workers + 1)
         ]
+
+    def _worker(self, name: str, *arguments: str) -> ProcessSpec:
+        heartbeat = self._folder.data_of(name) / "heartbeat"
+        spec = self._python(name, "workers", "worker", *arguments, ready=file_is_there(heartbeat))
+        return replace(
+            spec, env={HEARTBEAT_VARIABLE: str(heartbeat)}, prepare=lambda: heartbeat.unlink(missing_ok=True)
+        )
+
+    def _beat(self) -> list[ProcessSpec]:
+        data = self._folder.data_of("beat")
+        started = data.with_name("beat.started")
+        ready = folder_was_written(data, started)
+        spec = self._python("beat", "workers", "beat", "--schedule-file", str(data / "schedule"), ready=ready)
+        return [replace(spec, prepare=started.touch)]
 
     def _flower(self) -> list[ProcessSpec]:
         ready = http_answers(f"{self.urls['flower']}/healthcheck")

@@ -1,0 +1,36 @@
+# Every target sets up what it needs; nothing has to be installed before but Python 3.11 or newer.
+.DEFAULT_GOAL := help
+.PHONY: help setup up down status demo test lint clean
+
+PY := .venv/bin/python
+stack = $(PY) -m deploy.local
+
+help: ## Show this list
+	@echo 'make TARGET, where TARGET is one of'
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+setup: ## Make .venv from the lock, checked by hash; PYTHON=... chooses the interpreter
+	@scripts/setup
+
+up: setup ## Start the whole system on this machine and return; DATA=folder, ARGS='--redis-port 6380'
+	@$(stack) up $(if $(DATA),--data '$(DATA)') $(ARGS)
+
+down: setup ## Stop it; all data is kept
+	@$(stack) down $(if $(DATA),--data '$(DATA)')
+
+status: setup ## Show its processes
+	@$(stack) status $(if $(DATA),--data '$(DATA)') || true
+
+demo: setup ## Run a fleet of agents for a minute on a throw-away folder and report; KEEP=1 leaves it running, JSON=file
+	@$(PY) -m deploy.local.demo $(if $(KEEP),--keep) $(if $(JSON),--json '$(JSON)') $(ARGS)
+
+test: ## Run all tests against real servers; ARGS='tests/unit -k ledger'
+	@scripts/setup --dev
+	@scripts/test $(ARGS)
+
+lint: ## Run all linters
+	@scripts/setup --dev
+	@scripts/lint
+
+clean: ## Remove caches and build results; the data and .venv stay
+	@scripts/clean
