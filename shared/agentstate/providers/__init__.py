@@ -1,1 +1,29 @@
-"""Embedding and language models, with and without a key."""
+"""Providers: who turns text into vectors and conversations into summaries.
+
+Embedders and summarizers behind two small protocols, chosen by settings. Heavy clients and model weights
+are loaded at the first use, never at import.
+"""
+
+from agentstate.providers.choose import choose_embedder, choose_summarizer
+from agentstate.providers.digest import DigestSummarizer
+from agentstate.providers.embedder import Embedder, ProviderStatus, VectorSpace
+from agentstate.providers.evidence import unsupported_figures
+from agentstate.providers.summarizer import Fact, SourceTurn, Summarizer, Summary, SummaryRequest
+from agentstate.providers.tokens import estimate_tokens, pack
+
+__all__ = [
+    "DigestSummarizer",
+    "Embedder",
+    "Fact",
+    "ProviderStatus",
+    "SourceTurn",
+    "Summarizer",
+    "Summary",
+    "SummaryRequest",
+    "VectorSpace",
+    "choose_embedder",
+    "choose_summarizer",
+    "estimate_tokens",
+    "pack",
+    "unsupported_figures",
+]

@@ -1,0 +1,128 @@
+"""Which embedder and which summarizer, by settings: the best that is configured and works, and why.
+
+`auto` goes down a list and says what it passed over; a provider named explicitly is used or refused,
+never replaced by another.
+"""
+
+from __future__ import annotations
+
+from agentstate.errors import ConfigurationError
+from agentstate.providers.anthropic_summarizer import AnthropicChat
+from agentstate.providers.digest import DigestSummarizer
+from agentstate.providers.embedder import Embedder
+from agentstate.providers.gate import GatedSummarizer
+from agentstate.providers.lexical import LexicalEmbedder
+from agentstate.providers.minilm import MiniLmEmbedder, find_model
+from agentstate.providers.model_summarizer import ChatModel, ModelSummarizer
+from agentstate.providers.models import ANTHROPIC_SUMMARY_MODEL, OPENAI_SUMMARY_MODEL
+from agentstate.providers.openai_embedder import OpenAIEmbedder
+from agentstate.providers.openai_summarizer import OpenAIChat
+from agentstate.settings import Settings
+
+
+def choose_embedder(settings: Settings) -> Embedder:
+    """The embedder for these settings; loads no model and opens no connection.
+
+    Raises:
+        ConfigurationError: the embedder that the settings name cannot be used; says what to do.
+    """
+    if settings.embedder == "openai":
+        return _openai_embedder(settings)
+    if settings.embedder == "minilm":
+        return MiniLmEmbedder(settings.minilm_dir)
+    if settings.embedder == "lexical":
+        return LexicalEmbedder(note="chosen by AGENTSTATE_EMBEDDER")
+    return _auto_embedder(settings)
+
+
+def choose_summarizer(settings: Settings) -> GatedSummarizer | DigestSummarizer:
+    """The summarizer for these settings, behind the gate when it is a model; opens no connection.
+
+    Raises:
+        ConfigurationError: the summarizer that the settings name cannot be used; says what to do.
+    """
+    if settings.summarizer == "digest":
+        return DigestSummarizer(note="chosen by AGENTSTATE_SUMMARIZER")
+    if settings.summarizer == "anthropic":
+        return _gated(_anthropic_chat(settings))
+    if settings.summarizer == "openai":
+        return _gated(_openai_chat(settings))
+    return _auto_summarizer(settings)
+
+
+def _auto_embedder(settings: Settings) -> Embedder:
+    passed_over = ""
+    if _has_openai(settings):
+        try:
+            return _openai_embedder(settings)
+        except ConfigurationError as error:
+            passed_over = error.message
+    if settings.minilm_dir is not None or find_model() is not None:
+        try:
+            return MiniLmEmbedder(settings.minilm_dir, note=passed_over)
+        except ConfigurationError as error:
+            passed_over = "; ".join(filter(None, (passed_over, error.message)))
+    return LexicalEmbedder(note=passed_over or "model files not found", ok=False)
+
+
+def _auto_summarizer(settings: Settings) -> GatedSummarizer | DigestSummarizer:
+    try:
+        if settings.anthropic_api_key is not None:
+            return _gated(_anthropic_chat(settings))
+        if settings.summary_model is not None and _has_openai(settings):
+            return _gated(_openai_chat(settings))
+    except ConfigurationError as error:
+        return DigestSummarizer(note=error.message, ok=False)
+    return DigestSummarizer(note="no language model configured")
+
+
+def _has_openai(settings: Settings) -> bool:
+    return settings.openai_api_key is not None or settings.openai_base_url is not None
+
+
+def _openai_embedder(settings: Settings) -> OpenAIEmbedder:
+    _require_openai(settings, "EMBEDDER")
+    return OpenAIEmbedder(
+        model=settings.embedding_model,
+        base_url=settings.openai_base_url,
+        api_key=settings.openai_api_key,
+        dimensions=settings.embedding_dimensions,
+        max_inputs=settings.embedding_batch,
+        timeout_s=settings.provider_timeout_s,
+    )
+
+
+def _openai_chat(settings: Settings) -> OpenAIChat:
+    _require_openai(settings, "SUMMARIZER")
+    return OpenAIChat(
+        api_key=settings.openai_api_key,
+        model=settings.summary_model or OPENAI_SUMMARY_MODEL,
+        base_url=settings.openai_base_url,
+        timeout_s=settings.provider_timeout_s,
+    )
+
+
+def _anthropic_chat(settings: Settings) -> AnthropicChat:
+    if settings.anthropic_api_key is None and settings.anthropic_base_url is None:
+        raise ConfigurationError(
+            "AGENTSTATE_SUMMARIZER=anthropic needs AGENTSTATE_ANTHROPIC_API_KEY, or "
+            "AGENTSTATE_ANTHROPIC_BASE_URL of a server of your own."
+        )
+    return AnthropicChat(
+        api_key=settings.anthropic_api_key,
+        model=settings.summary_model or ANTHROPIC_SUMMARY_MODEL,
+        base_url=settings.anthropic_base_url,
+        timeout_s=settings.provider_timeout_s,
+    )
+
+
+def _require_openai(settings: Settings, setting: str) -> None:
+    if not _has_openai(settings):
+        raise ConfigurationError(
+            f"AGENTSTATE_{setting}=openai needs AGENTSTATE_OPENAI_API_KEY, or AGENTSTATE_OPENAI_BASE_URL "
+            "of a server of your own."
+        )
+
+
+def _gated(chat: ChatModel) -> GatedSummarizer:
+    return GatedSummarizer(ModelSummarizer(chat))

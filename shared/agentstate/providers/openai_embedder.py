@@ -1,0 +1,144 @@
+"""Embeddings from any server that speaks OpenAI's `/v1/embeddings`: OpenAI, Ollama, vLLM, TEI, llama.cpp.
+
+Such servers differ in what they ignore, so nothing is taken on trust: plain floats are asked for, answers are
+put in order by their index, and count and width are checked before a vector leaves this module.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from pydantic import SecretStr
+
+from agentstate.errors import ProviderAnswerInvalid
+from agentstate.providers.clients import OPENAI_URL, PerProcess, openai_client, openai_sdk, without_password
+from agentstate.providers.embedder import ProviderStatus, VectorSpace, checked_texts, checked_vectors
+from agentstate.providers.faults import provider_faults
+from agentstate.providers.tokens import fit_tokens, pack
+
+if TYPE_CHECKING:
+    from agentstate.providers.bert import Floats
+
+KNOWN_WIDTHS: Final = {
+    "text-embedding-3-small": 1536,
+    "text-embedding-3-large": 3072,
+    "text-embedding-ada-002": 1536,
+}
+_MAX_TOKENS_PER_CALL: Final = 250_000  # OpenAI refuses more than 300,000; the estimate may be a little low
+_MAX_TOKENS_PER_TEXT: Final = 8_000  # OpenAI refuses more than 8,192
+
+
+class OpenAIEmbedder:
+    """Embeds by HTTP with one client per process, no retries of its own, and a deadline per call.
+
+    Args:
+        model: model name sent to the server.
+        base_url: endpoint with its `/v1`; None is OpenAI's own.
+        api_key: key, None for servers that ask for none.
+        dimensions: width to ask for; None takes the model's own, found out by one short call when unknown.
+        max_inputs: texts in one call at most.
+        timeout_s: deadline of one call, in seconds.
+        note: why this embedder was chosen.
+    """
+
+    semantic = True
+    max_tokens_per_call = _MAX_TOKENS_PER_CALL
+    max_tokens_per_text = _MAX_TOKENS_PER_TEXT
+
+    def __init__(
+        self,
+        *,
+        model: str,
+        base_url: str | None = None,
+        api_key: SecretStr | None = None,
+        dimensions: int | None = None,
+        max_inputs: int = 256,
+        timeout_s: float = 30.0,
+        note: str = "",
+    ) -> None:
+        openai_sdk()  # refuse at start, not at the first memory
+        self.max_inputs = max_inputs
+        self._model = model
+        self._base_url = base_url
+        self._key = api_key
+        self._asked_dimensions = dimensions
+        self._note = note
+        self._own = (base_url or OPENAI_URL).rstrip("/") == OPENAI_URL
+        self._provider = "openai" if self._own else "openai-compatible"
+        self._clients = PerProcess(lambda: openai_client(base_url, api_key, timeout_s))
+        self._width: int | None = dimensions or (KNOWN_WIDTHS.get(model) if self._own else None)
+        self._probing = threading.Lock()
+
+    @property
+    def space(self) -> VectorSpace:
+        """See `Embedder.space`; asks the server once when the model's width is unknown, and may raise."""
+        return VectorSpace(self._provider, self._model, self._known_width())
+
+    def embed_documents(self, texts: Sequence[str]) -> Floats:
+        """See `Embedder.embed_documents`; of a text longer than the provider takes, the head is embedded."""
+        from agentstate.providers.blas import np
+
+        width = self._known_width()
+        fitting = [fit_tokens(text, self.max_tokens_per_text) for text in checked_texts(texts)]
+        answers = [np.empty((0, width), np.float32)]
+        for run in pack(fitting, max_inputs=self.max_inputs, max_tokens=self.max_tokens_per_call):
+            vectors = self._call([fitting[index] for index in run])
+            answers.append(checked_vectors(vectors, count=len(run), width=width, provider=self._provider))
+        return np.concatenate(answers)
+
+    def embed_query(self, text: str) -> Floats:
+        """See `Embedder.embed_query`."""
+        vector: Floats = self.embed_documents([text])[0]
+        return vector
+
+    def describe(self) -> ProviderStatus:
+        """See `Embedder.describe`."""
+        place = "OpenAI" if self._own else without_password(str(self._base_url))
+        text = f"openai: {self._model} at {place}"
+        return ProviderStatus("openai", f"{text} ({self._note})" if self._note else text)
+
+    def close(self) -> None:
+        """Give back the connections."""
+        self._clients.close()
+
+    def _known_width(self) -> int:
+        with self._probing:
+            if self._width is None:
+                vectors = self._call(["width"])
+                if len(vectors) != 1 or not vectors[0]:
+                    raise ProviderAnswerInvalid(
+                        f"{self._provider} answered no vector to the question how wide {self._model} is."
+                    )
+                self._width = len(vectors[0])
+            return self._width
+
+    def _call(self, texts: list[str]) -> list[list[float]]:
+        options: dict[str, Any] = {}
+        if not self._own:
+            options["encoding_format"] = "float"
+        if self._asked_dimensions is not None:
+            options["dimensions"] = self._asked_dimensions
+        client = self._clients.get()
+        with provider_faults(openai_sdk(), self._provider, self._key):
+            answer = client.embeddings.create(model=self._model, input=texts, **options)
+        return _in_order(answer, self._provider)
+
+
+def _in_order(answer: object, provider: str) -> list[list[float]]:
+    data = getattr(answer, "data", None)
+    if not isinstance(data, list) or not all(_is_vector(item) for item in data):
+        raise ProviderAnswerInvalid(f"{provider} answered no list of embeddings; nothing was stored.")
+    numbers = [item.index for item in data]
+    if sorted(numbers) != list(range(len(data))):
+        raise ProviderAnswerInvalid(
+            f"{provider} numbered its {len(data)} vectors wrongly; nothing was stored."
+        )
+    return [item.embedding for item in sorted(data, key=lambda item: item.index)]
+
+
+def _is_vector(item: object) -> bool:
+    return isinstance(getattr(item, "index", None), int) and isinstance(
+        getattr(item, "embedding", None), list
+    )
