@@ -32,8 +32,8 @@ AgentStateError
     ├── ServiceUnreachable      the request was certainly not sent
     ├── ServiceRejected         refused before any effect
     ├── ServiceInDoubt          the request may have been applied; verify it, never repeat it blindly
-    ├── ServiceReadFailed       a read got no answer; nothing was changed
-    └── ServiceAnswerInvalid    the answer of a read has the wrong shape
+    └── ServiceReadFailed       a read got no answer; nothing was changed
+        └── ServiceAnswerInvalid  ... or one of the wrong shape
 """
 
 from __future__ import annotations
