@@ -32,9 +32,9 @@ def main() -> int:
         sys.stderr.write(f"sandbox: cannot open {options.data}: {error}\n")
         return 1
     try:
-        asyncio.run(_serve(books, options.port))
+        asyncio.run(_serve(books, options.host, options.port))
     except OSError as error:
-        sys.stderr.write(f"sandbox: cannot listen on 127.0.0.1:{options.port}: {error}. Choose another --port.\n")
+        sys.stderr.write(f"sandbox: cannot listen on {options.host}:{options.port}: {error}. Choose another --port.\n")
         return 1
     finally:
         books.close()
@@ -44,19 +44,20 @@ def main() -> int:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m deploy.local.sandbox", description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder of the books; made when missing")
-    parser.add_argument("--port", type=int, default=0, help="port on 127.0.0.1; 0 takes a free one")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on; loopback unless you must")
+    parser.add_argument("--port", type=int, default=0, help="port; 0 takes a free one")
     parser.add_argument("--seed", type=int, default=7, help="seed of games, prices and identifiers")
     return parser.parse_args()
 
 
-async def _serve(books: Books, port: int) -> None:
-    sockets = bind_sockets(port, "127.0.0.1")
+async def _serve(books: Books, host: str, port: int) -> None:
+    sockets = bind_sockets(port, host)
     server = HTTPServer(make_app(books), max_body_size=LARGEST_REQUEST)
     server.add_sockets(sockets)
     _sweep(books)
     sweeper = PeriodicCallback(lambda: _sweep(books), SWEEP_MS)
     sweeper.start()
-    sys.stdout.write(f"sandbox ready on http://127.0.0.1:{sockets[0].getsockname()[1]}\n")
+    sys.stdout.write(f"sandbox ready on http://{host}:{sockets[0].getsockname()[1]}\n")
     sys.stdout.flush()
     await _told_to_stop()
     sweeper.stop()
