@@ -31,7 +31,9 @@ AgentStateError
 └── ServiceError                one of the financial services
     ├── ServiceUnreachable      the request was certainly not sent
     ├── ServiceRejected         refused before any effect
-    └── ServiceAnswerInvalid    the answer cannot be read
+    ├── ServiceInDoubt          the request may have been applied; verify it, never repeat it blindly
+    └── ServiceReadFailed       a read got no answer; nothing was changed
+        └── ServiceAnswerInvalid  ... or one of the wrong shape
 """
 
 from __future__ import annotations
@@ -197,5 +199,13 @@ class ServiceRejected(ServiceError):
         self.retry_after = retry_after
 
 
-class ServiceAnswerInvalid(ServiceError):
-    """The service's answer cannot be read; whether the request had an effect is unknown."""
+class ServiceInDoubt(ServiceError):
+    """The request may have been applied; it must be verified, not repeated."""
+
+
+class ServiceReadFailed(ServiceError):
+    """The service gave no answer to a read; nothing was changed, and what it holds is unknown for now."""
+
+
+class ServiceAnswerInvalid(ServiceReadFailed):
+    """The service's answer to a read has the wrong shape; nothing of it was stored."""

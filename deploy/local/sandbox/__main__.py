@@ -1,0 +1,81 @@
+"""`python -m deploy.local.sandbox --data DIR --port N --seed N`: run the sandbox until it is told to stop."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import signal
+import sys
+from pathlib import Path
+
+from tornado.httpserver import HTTPServer
+from tornado.ioloop import PeriodicCallback
+from tornado.netutil import bind_sockets
+
+from deploy.local.sandbox.app import make_app
+from deploy.local.sandbox.model.books import Books, FolderInUse
+from deploy.local.sandbox.model.chance import Chance
+from deploy.local.sandbox.model.escrow import Escrows
+
+SWEEP_MS = 300_000
+"""Overdue escrows are given back every five minutes and at the start, as at the real service."""
+
+LARGEST_REQUEST = 1_048_576
+
+
+def main() -> int:
+    """Run; 0 after a clean stop, 1 when it cannot start."""
+    options = _options()
+    try:
+        books = Books(options.data, Chance(options.seed))
+    except (FolderInUse, OSError) as error:
+        sys.stderr.write(f"sandbox: cannot open {options.data}: {error}\n")
+        return 1
+    try:
+        asyncio.run(_serve(books, options.host, options.port))
+    except OSError as error:
+        sys.stderr.write(f"sandbox: cannot listen on {options.host}:{options.port}: {error}. Choose another --port.\n")
+        return 1
+    finally:
+        books.close()
+    return 0
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m deploy.local.sandbox", description=__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="folder of the books; made when missing")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on; loopback unless you must")
+    parser.add_argument("--port", type=int, default=0, help="port; 0 takes a free one")
+    parser.add_argument("--seed", type=int, default=7, help="seed of games, prices and identifiers")
+    return parser.parse_args()
+
+
+async def _serve(books: Books, host: str, port: int) -> None:
+    sockets = bind_sockets(port, host)
+    server = HTTPServer(make_app(books), max_body_size=LARGEST_REQUEST)
+    server.add_sockets(sockets)
+    _sweep(books)
+    sweeper = PeriodicCallback(lambda: _sweep(books), SWEEP_MS)
+    sweeper.start()
+    sys.stdout.write(f"sandbox ready on http://{host}:{sockets[0].getsockname()[1]}\n")
+    sys.stdout.flush()
+    await _told_to_stop()
+    sweeper.stop()
+    server.stop()
+    await server.close_all_connections()
+
+
+def _sweep(books: Books) -> None:
+    with books.transaction():
+        Escrows(books).sweep()
+
+
+async def _told_to_stop() -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await stop.wait()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,42 @@
+"""The web application: the gateway's routes and the sandbox's own, over one set of books."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tornado.web import Application, RequestHandler
+
+from deploy.local.sandbox.control import FaultsHandler, HealthHandler, SwitchesHandler, TruthHandler
+from deploy.local.sandbox.faults import FaultPlan
+from deploy.local.sandbox.gateway.handler import GatewayHandler
+from deploy.local.sandbox.gateway.routes import Routes
+from deploy.local.sandbox.limits import Limits
+from deploy.local.sandbox.model.books import Books
+
+
+def make_app(books: Books) -> Application:
+    """The application over open books, with the fault plan that was last set."""
+    plan = FaultPlan()
+    plan.replace(books.switch("faults", {}))
+    control: dict[str, Any] = {"books": books, "plan": plan}
+    gateway: dict[str, Any] = {**control, "routes": Routes(books), "limits": Limits()}
+    return Application(
+        [
+            ("/healthz", HealthHandler),
+            ("/__control/faults", FaultsHandler, control),
+            ("/__control/switches", SwitchesHandler, control),
+            ("/__truth", TruthHandler, control),
+            ("/api/v1/([a-z]+)/([a-z-]+)", GatewayHandler, gateway),
+        ],
+        default_handler_class=NotFoundHandler,
+        log_function=lambda _handler: None,
+    )
+
+
+class NotFoundHandler(RequestHandler):
+    """Any other path."""
+
+    def prepare(self) -> None:
+        """Answer 404 to every method."""
+        self.set_status(404)
+        self.finish({"error": "not_found"})

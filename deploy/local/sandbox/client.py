@@ -1,0 +1,83 @@
+"""A client of the sandbox's own routes, for demonstrations and tests: make things go wrong, and learn the truth."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Any
+
+import httpx
+
+TIMEOUT_S = 10.0
+
+
+class SandboxClient:
+    """Control and truth of one running sandbox.
+
+    Args:
+        base_url: such as `http://127.0.0.1:18001`, without a path.
+    """
+
+    def __init__(self, base_url: str) -> None:
+        self._client = httpx.Client(base_url=base_url, timeout=TIMEOUT_S, trust_env=False)
+
+    def __enter__(self) -> SandboxClient:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    def plan(self, *rules: dict[str, Any], seed: int = 0) -> None:
+        """Let faults strike from now on; each rule is `{fault, probability?, service?, operation?, agent_id?, times?}`.
+
+        Without rules nothing goes wrong any more.
+        """
+        self._client.post("/__control/faults", json={"seed": seed, "plan": list(rules)}).raise_for_status()
+
+    def faults(self) -> dict[str, Any]:
+        """The standing plan and how often each fault struck since it was set."""
+        return self._json("/__control/faults")
+
+    def switch(self, **values: bool) -> None:
+        """Turn `idempotency_keys`, `rate_limits` or `kelly_cap` on or off."""
+        self._client.post("/__control/switches", json=values).raise_for_status()
+
+    def truth(self, agent_id: str | None = None) -> dict[str, Any]:
+        """Exact balances, effects counted by reference, and ledger rows, of one agent or of all."""
+        return self._json("/__truth", {} if agent_id is None else {"agent_id": agent_id})
+
+    def effects(self, agent_id: str, operation: str) -> dict[str, int]:
+        """How often each reference (`client_seed`, description, name, id) had its effect; `operation` is `casino.bet`."""
+        service, _, name = operation.partition(".")
+        rows = self.truth(agent_id)["effects"]
+        ours = (row for row in rows if (row["service"], row["operation"]) == (service, name))
+        return _added((row["reference"], row["count"]) for row in ours)
+
+    def effects_by_key(self, agent_id: str) -> dict[str, int]:
+        """How often each request key (the tag that came as `Idempotency-Key`) had its effect."""
+        rows = self.truth(agent_id)["effects"]
+        return _added((row["request_key"], row["count"]) for row in rows if row["request_key"])
+
+    def micros(self, agent_id: str, account: str = "casino") -> int:
+        """Micro-dollars on an account: `casino`, `trading`, `domains`, `wallet:<address>`."""
+        accounts = self.truth(agent_id)["agents"][agent_id]["accounts"]
+        return int(accounts.get(account, {"micros": 0})["micros"])
+
+    def _json(self, path: str, params: dict[str, str] | None = None) -> dict[str, Any]:
+        response = self._client.get(path, params=params)
+        response.raise_for_status()
+        body: dict[str, Any] = response.json()
+        return body
+
+
+def _added(pairs: Iterable[tuple[str, int]]) -> dict[str, int]:
+    sums: dict[str, int] = {}
+    for name, count in pairs:
+        sums[name] = sums.get(name, 0) + count
+    return sums

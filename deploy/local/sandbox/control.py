@@ -1,0 +1,108 @@
+"""The sandbox's own routes, which no real service has: readiness, faults, switches, truth."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from tornado.web import RequestHandler
+
+from deploy.local.sandbox.faults import FaultPlan
+from deploy.local.sandbox.model.books import Books
+from deploy.local.sandbox.model.refusal import Refusal
+from deploy.local.sandbox.model.truth import Truth
+
+SWITCHES = {"idempotency_keys": False, "rate_limits": False, "kelly_cap": True}
+"""Switches and how they stand at first."""
+
+
+class HealthHandler(RequestHandler):
+    """`GET /healthz`: answers once the books are open."""
+
+    def get(self) -> None:
+        """Say that the sandbox is ready."""
+        self.write({"status": "ok"})
+
+
+class _ControlHandler(RequestHandler):
+    """What the control routes share: the parts of the process, and errors as JSON."""
+
+    def initialize(self, books: Books, plan: FaultPlan) -> None:
+        """Take the parts of the process (Tornado hands them in)."""
+        self._books = books
+        self._plan = plan
+
+    def _given(self) -> dict[str, Any]:
+        try:
+            given = json.loads(self.request.body or b"{}")
+        except ValueError:
+            given = None
+        if not isinstance(given, dict):
+            raise Refusal(400, "invalid_json", "The body is a JSON object.")
+        return given
+
+    def _refuse(self, refusal: Refusal) -> None:
+        self.set_status(refusal.status)
+        self.write({"error": refusal.code, "message": refusal.message})
+
+
+class FaultsHandler(_ControlHandler):
+    """`/__control/faults`: the standing plan."""
+
+    def get(self) -> None:
+        """The plan, and what it injected so far."""
+        self.write(self._plan.shown())
+
+    def post(self) -> None:
+        """Replace the plan; it is kept over a restart."""
+        try:
+            given = self._given()
+            self._plan.replace(given)
+        except Refusal as refusal:
+            self._refuse(refusal)
+            return
+        with self._books.transaction():
+            self._books.set_switch("faults", given)
+        self.write(self._plan.shown())
+
+    def delete(self) -> None:
+        """Let nothing go wrong any more."""
+        self._plan.replace({})
+        with self._books.transaction():
+            self._books.set_switch("faults", {})
+        self.write(self._plan.shown())
+
+
+class SwitchesHandler(_ControlHandler):
+    """`/__control/switches`: behaviours that can be turned on and off."""
+
+    def get(self) -> None:
+        """How the switches stand."""
+        self.write({name: self._books.switch(name, default) for name, default in SWITCHES.items()})
+
+    def post(self) -> None:
+        """Set the switches that the body names; kept over a restart."""
+        try:
+            given = _checked(self._given())
+        except Refusal as refusal:
+            self._refuse(refusal)
+            return
+        with self._books.transaction():
+            for name, value in given.items():
+                self._books.set_switch(name, value)
+        self.get()
+
+
+def _checked(given: dict[str, Any]) -> dict[str, bool]:
+    if not set(given) <= set(SWITCHES) or not all(isinstance(value, bool) for value in given.values()):
+        raise Refusal(400, "invalid_switch", f"Switches are {', '.join(SWITCHES)}: true or false.")
+    return given
+
+
+class TruthHandler(_ControlHandler):
+    """`GET /__truth[?agent_id=]`: the exact books."""
+
+    def get(self) -> None:
+        """Balances, effects by reference, ledger rows."""
+        agent_id = self.get_query_argument("agent_id", None)
+        self.write(Truth(self._books).tell(agent_id))

@@ -1,0 +1,35 @@
+"""Faucet on the gateway."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from deploy.local.sandbox.gateway.shapes import Body, iso, usd
+from deploy.local.sandbox.model.books import MICROS, Books
+from deploy.local.sandbox.model.faucet import Faucet
+
+
+class FaucetFace:
+    """Requests of the faucet in the gateway's words."""
+
+    def __init__(self, books: Books) -> None:
+        self._books = books
+        self._faucet = Faucet(books)
+
+    def claim(self, agent_id: str, _body: Mapping[str, Any]) -> Body:
+        """`claim {}`: one dollar, once."""
+        claim_id = self._faucet.claim(agent_id)
+        return {"agent_id": agent_id, "claim_id": claim_id, "credited": usd(MICROS), "referral_tracked": False}
+
+    def state(self, agent_id: str, _query: Mapping[str, str]) -> Body:
+        """`state`: whether the agent has claimed, told by its ledger row."""
+        self._books.require_agent(agent_id)
+        row = self._faucet.claimed(agent_id)
+        return {
+            "agent_id": agent_id,
+            "can_claim": row is None,
+            "claim_id": None if row is None else row["reference"],
+            "claimed_at": None if row is None else iso(row["created_at"]),
+            "credited_usd": usd(0 if row is None else row["micros"]),
+        }

@@ -1,0 +1,81 @@
+"""What a request may contain: readers that refuse what the services refuse."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from deploy.local.sandbox.model.books import MICROS
+from deploy.local.sandbox.model.refusal import Refusal
+
+MOST = Decimal(10) ** 12
+LONGEST_SEED = 5_000
+
+
+def micros(body: Mapping[str, Any], name: str) -> int:
+    """A JSON number of dollars as micro-dollars; text is refused, finer than a micro-dollar is refused."""
+    value = body.get(name)
+    if isinstance(value, bool) or not isinstance(value, int | Decimal):
+        raise Refusal(400, "invalid_amount", f"{name} is a number.")
+    return _exact(Decimal(value), name)
+
+
+def micros_text(body: Mapping[str, Any], name: str) -> int:
+    """A decimal in text, as the wallet takes it, as micro-dollars."""
+    value = body.get(name)
+    if not isinstance(value, str) or not value.replace(".", "", 1).isdecimal():
+        raise Refusal(400, "invalid_request", f"{name} is text such as 12.50.")
+    return _exact(Decimal(value), name)
+
+
+def _exact(value: Decimal, name: str) -> int:
+    if abs(value) > MOST or value != value.quantize(Decimal("0.000001")):
+        raise Refusal(400, "invalid_amount", f"{name} has at most six decimals.")
+    return int(value * MICROS)
+
+
+def text(body: Mapping[str, Any], name: str, code: str = "invalid_request") -> str:
+    """A text that must be there."""
+    value = body.get(name)
+    if not isinstance(value, str) or not value:
+        raise Refusal(400, code, f"{name} is missing.")
+    return value
+
+
+def whole(body: Mapping[str, Any], name: str, default: int, code: str = "invalid_request") -> int:
+    """A whole number, or its default."""
+    value = body.get(name, default)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise Refusal(400, code, f"{name} is a whole number.")
+    return value
+
+
+def seed(body: Mapping[str, Any]) -> str | None:
+    """The caller's `client_seed`, if any."""
+    value = body.get("client_seed")
+    if value is None:
+        return None
+    if not isinstance(value, str) or len(value) > LONGEST_SEED:
+        raise Refusal(400, "invalid_client_seed", f"client_seed is text of at most {LONGEST_SEED} characters.")
+    return value
+
+
+def count(query: Mapping[str, str], name: str, default: int, most: int) -> int:
+    """A number of rows in a query, capped."""
+    value = query.get(name, str(default))
+    if not value.isdecimal():
+        raise Refusal(400, "invalid_request", f"{name} is a whole number.")
+    return min(int(value), most)
+
+
+def since_us(query: Mapping[str, str]) -> int:
+    """The query's `since` (ISO 8601 or epoch seconds) in microseconds, 0 when absent."""
+    value = query.get("since", "0")
+    try:
+        when = datetime.fromtimestamp(int(value), UTC) if value.isdecimal() else datetime.fromisoformat(value)
+    except (ValueError, OverflowError):
+        raise Refusal(400, "invalid_request", "since is an ISO time or epoch seconds.") from None
+    when = when if when.tzinfo else when.replace(tzinfo=UTC)
+    return int(when.timestamp() * MICROS)

@@ -1,0 +1,64 @@
+"""Rate limits: a fixed window of 60 s per exact path and address, and one per agent for casino games.
+
+Off unless the switch `rate_limits` is on: everything comes from one address here, and the real windows would stop a
+fleet at 60 bets a minute. Refused and invalid requests count too, and no answer carries a rate-limit header.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from deploy.local.sandbox.gateway.shapes import iso
+from deploy.local.sandbox.model.books import MICROS
+
+WINDOW_S = 60
+PER_ADDRESS = {
+    "casino/bet": 60, "casino/bets": 60, "casino/export": 60, "casino/register": 10, "escrow/create": 20,
+    "escrow/complete": 30, "escrow/release": 30, "escrow/dispute": 10, "faucet/claim": 5, "trading/open": 30,
+    "trading/close": 30, "wallet/send": 20, "wallet/create": 10,
+}  # fmt: skip
+"""Requests a minute; a path that is not listed is unlimited."""
+
+PER_AGENT_BETS = 60
+
+Body = dict[str, str]
+
+
+class Limits:
+    """Counters of the present window.
+
+    Args:
+        clock: gives seconds since 1970.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+        self._window = 0
+        self._counts: dict[tuple[str, str], int] = {}
+
+    def refused(self, path: str, address: str, agent_id: str) -> Body | None:
+        """The body of a 429, or None when the request may pass. Counts the request."""
+        self._turn()
+        limit = PER_ADDRESS.get(path)
+        if limit is not None and self._over((path, address), limit):
+            return short_429(limit)
+        if path == "casino/bet" and self._over(("agent", agent_id), PER_AGENT_BETS):
+            reset = (self._window + 1) * WINDOW_S * MICROS
+            return {"error": "rate_limit_exceeded", "message": "Too many bets.", "reset_at": iso(reset)}
+        return None
+
+    def _turn(self) -> None:
+        window = int(self._clock()) // WINDOW_S
+        if window != self._window:
+            self._window = window
+            self._counts.clear()
+
+    def _over(self, key: tuple[str, str], limit: int) -> bool:
+        self._counts[key] = self._counts.get(key, 0) + 1
+        return self._counts[key] > limit
+
+
+def short_429(limit: int = 60) -> Body:
+    """The shape without a time of reset."""
+    return {"error": "rate_limited", "message": f"Too many requests. Limit: {limit} per {WINDOW_S}s"}

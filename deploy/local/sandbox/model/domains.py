@@ -1,0 +1,75 @@
+"""Domains: names sold from an account of its own. Names that begin with `taken` belong to somebody else."""
+
+from __future__ import annotations
+
+import re
+
+from deploy.local.sandbox.model.books import MICROS, Books, Row
+from deploy.local.sandbox.model.refusal import Refusal
+
+ACCOUNT = "domains"
+EUR_CENTS = {"com": 1_200, "dev": 1_500, "io": 3_800, "xyz": 300, "ai": 7_500}
+"""Registrar prices in euro cents; sold at x 1.20, then x 1.08, rounded to cents at each step."""
+
+YEAR_US = 365 * 86_400 * MICROS
+CENT = MICROS // 100
+
+_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.[a-z]{2,10}\Z")
+
+
+class Domains:
+    """Search, purchase and list."""
+
+    def __init__(self, books: Books) -> None:
+        self._books = books
+
+    def search(self, domain: str) -> tuple[bool, int]:
+        """Whether a name is free, and its price in micro-dollars."""
+        price = price_of(domain)
+        owned = self._books.row("SELECT 1 FROM domains WHERE domain = ?", domain) is not None
+        return not owned and not domain.startswith("taken"), price
+
+    def register(self, agent_id: str, domain: str) -> Row:
+        """Buy a name for a year."""
+        self._books.require_agent(agent_id)
+        free, price = self.search(domain)
+        if not free:
+            raise Refusal(409, "domain_unavailable", "The name is taken.")
+        if price > self._books.balance(agent_id, ACCOUNT):
+            raise Refusal(402, "insufficient_balance", "The balance is too low.")
+        now = self._books.clock()
+        domain_id = self._books.chance.token("dom", agent_id, self._books.next_nonce(agent_id))
+        self._books.post(agent_id, -price, "registration", domain_id, "domains", account=ACCOUNT)
+        self._books.insert(
+            "domains", domain=domain, domain_id=domain_id, agent_id=agent_id, price=price, created_at=now,
+            expires_at=now + YEAR_US,
+        )  # fmt: skip
+        self._books.record_effect("domains", "register", agent_id, domain)
+        return self.owned(agent_id)[0]
+
+    def owned(self, agent_id: str) -> list[Row]:
+        """All names of an agent, newest first."""
+        self._books.require_agent(agent_id)
+        return self._books.rows(
+            "SELECT * FROM domains WHERE agent_id = ? ORDER BY created_at DESC, rowid DESC", agent_id
+        )
+
+    def totals(self, agent_id: str) -> tuple[int, int]:
+        """Micro-dollars spent and deposited."""
+        row = self._books.row(
+            "SELECT coalesce(sum(CASE WHEN micros < 0 THEN -micros END), 0) AS spent, "
+            "coalesce(sum(CASE WHEN micros > 0 THEN micros END), 0) AS deposited "
+            "FROM entries WHERE agent_id = ? AND account = ?",
+            agent_id,
+            ACCOUNT,
+        )
+        return (int(row["spent"]), int(row["deposited"])) if row else (0, 0)
+
+
+def price_of(domain: str) -> int:
+    """Price of a name in micro-dollars."""
+    ending = domain.rpartition(".")[2]
+    if not _NAME.match(domain) or ending not in EUR_CENTS:
+        raise Refusal(400, "invalid_domain", f"The name ends in one of {', '.join(EUR_CENTS)}.")
+    with_margin = (EUR_CENTS[ending] * 120 + 50) // 100
+    return (with_margin * 108 + 50) // 100 * CENT

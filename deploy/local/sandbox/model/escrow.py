@@ -1,0 +1,123 @@
+"""Escrow: money of the creator is locked until it is released, or given back when the time is over.
+
+The fee of 1 % is taken when it is released and also when it goes back. A disputed escrow never moves again, and one
+that is completed but not released goes back to its creator: both as the real service does.
+"""
+
+from __future__ import annotations
+
+from deploy.local.sandbox.model.books import MICROS, Books, Row
+from deploy.local.sandbox.model.refusal import Refusal
+
+SHORTEST_TEXT = 3
+MOST_HOURS = 720
+OPEN = ("funded", "completed")
+LISTED = 200
+
+
+class Escrows:
+    """All escrows, and the sweep of those whose time is over."""
+
+    def __init__(self, books: Books) -> None:
+        self._books = books
+
+    def create(self, creator: str, counterparty: str, amount: int, description: str, hours: int) -> Row:
+        """Lock `amount` of the creator's shared balance."""
+        self._check(creator, counterparty, amount, description, hours)
+        books, now = self._books, self._books.clock()
+        escrow_id = books.chance.token("esc", creator, books.next_nonce(creator))
+        books.post(creator, -amount, f"escrow_lock: {escrow_id}", escrow_id, "escrow")
+        books.insert(
+            "escrows", escrow_id=escrow_id, creator=creator, counterparty=counterparty, amount=amount,
+            fee=fee_of(amount), description=description, status="funded", created_at=now,
+            due_at=now + hours * 3_600 * MICROS, changed_at=now,
+        )  # fmt: skip
+        books.record_effect("escrow", "create", creator, description)
+        return self.get(escrow_id)
+
+    def _check(self, creator: str, counterparty: str, amount: int, description: str, hours: int) -> None:
+        self._books.require_agent(creator)
+        if amount <= 0:
+            raise Refusal(400, "invalid_amount", "amount_usd is above 0.")
+        if len(description) < SHORTEST_TEXT:
+            raise Refusal(400, "invalid_description", "description has at least 3 characters.")
+        if not 1 <= hours <= MOST_HOURS:
+            raise Refusal(400, "invalid_timeout", "timeout_hours is 1 to 720.")
+        if creator == counterparty:
+            raise Refusal(400, "self_escrow", "The counterparty is another agent.")
+        if self._books.row("SELECT 1 FROM agents WHERE agent_id = ?", counterparty) is None:
+            raise Refusal(404, "counterparty_not_found", "Nobody registered the counterparty.")
+        if amount > self._books.balance(creator):
+            raise Refusal(402, "insufficient_balance", "The balance is too low.")
+
+    def get(self, escrow_id: str) -> Row:
+        """One escrow."""
+        row = self._books.row("SELECT * FROM escrows WHERE escrow_id = ?", escrow_id)
+        if row is None:
+            raise Refusal(404, "escrow_not_found", "There is no such escrow.")
+        return row
+
+    def complete(self, agent_id: str, escrow_id: str) -> Row:
+        """The counterparty says that its part is done."""
+        row = self.get(escrow_id)
+        if agent_id != row["counterparty"]:
+            raise Refusal(403, "not_counterparty", "Only the counterparty completes.")
+        return self._move(agent_id, row, "complete", "completed", ("funded",))
+
+    def release(self, agent_id: str, escrow_id: str) -> Row:
+        """The creator lets the money go to the counterparty, less the fee."""
+        row = self.get(escrow_id)
+        if agent_id != row["creator"]:
+            raise Refusal(403, "not_creator", "Only the creator releases.")
+        moved = self._move(agent_id, row, "release", "released", OPEN)
+        net = row["amount"] - row["fee"]
+        self._books.post(row["counterparty"], net, f"escrow_release: {escrow_id}", escrow_id, "escrow")
+        return moved
+
+    def dispute(self, agent_id: str, escrow_id: str) -> Row:
+        """Either side stops the escrow, for good."""
+        row = self.get(escrow_id)
+        if agent_id not in {row["creator"], row["counterparty"]}:
+            raise Refusal(403, "not_participant", "Only a participant disputes.")
+        return self._move(agent_id, row, "dispute", "disputed", OPEN)
+
+    def _move(self, agent_id: str, row: Row, operation: str, target: str, allowed: tuple[str, ...]) -> Row:
+        if row["status"] not in allowed:
+            raise Refusal(409, "invalid_status", f"The escrow is {row['status']}.", status=row["status"])
+        self._set_status(row["escrow_id"], target)
+        self._books.record_effect("escrow", operation, agent_id, row["escrow_id"])
+        return self.get(row["escrow_id"])
+
+    def _set_status(self, escrow_id: str, status: str) -> None:
+        sql = "UPDATE escrows SET status = ?, changed_at = ? WHERE escrow_id = ?"
+        self._books.run(sql, status, self._books.clock(), escrow_id)
+
+    def sweep(self) -> int:
+        """Give overdue escrows back to their creators, less the fee; how many."""
+        sql = "SELECT * FROM escrows WHERE status IN ('funded', 'completed') AND due_at <= ?"
+        overdue = self._books.rows(sql, self._books.clock())
+        for row in overdue:
+            self._set_status(row["escrow_id"], "refunded")
+            reason = f"escrow_refund: {row['escrow_id']}"
+            self._books.post(row["creator"], row["amount"] - row["fee"], reason, row["escrow_id"], "escrow")
+        return len(overdue)
+
+    def of_agent(self, agent_id: str) -> list[Row]:
+        """The newest escrows in which the agent takes part, at most 200."""
+        self._books.require_agent(agent_id)
+        sql = "SELECT * FROM escrows WHERE creator = ? OR counterparty = ? ORDER BY created_at DESC, rowid DESC LIMIT ?"
+        return self._books.rows(sql, agent_id, agent_id, LISTED)
+
+    def locked(self, agent_id: str) -> int:
+        """Micro-dollars of the agent that lie in escrows it created and that are not settled."""
+        sql = (
+            "SELECT coalesce(sum(amount), 0) AS n FROM escrows "
+            "WHERE creator = ? AND status IN ('funded', 'completed', 'disputed')"
+        )
+        row = self._books.row(sql, agent_id)
+        return int(row["n"]) if row else 0
+
+
+def fee_of(amount: int) -> int:
+    """1 % of an amount in micro-dollars, half a micro-dollar rounded up."""
+    return (amount + 50) // 100

@@ -1,0 +1,41 @@
+"""Registration and test money: what the real services do through sign-up pages and deposits on a chain."""
+
+from __future__ import annotations
+
+from deploy.local.sandbox.model.books import CASINO, Books
+from deploy.local.sandbox.model.refusal import Refusal
+
+MOST = 1_000_000_000_000
+"""Largest deposit: one million dollars in micro-dollars."""
+
+
+class Funding:
+    """Opens agents and puts money on their accounts."""
+
+    def __init__(self, books: Books) -> None:
+        self._books = books
+
+    def register(self, agent_id: str) -> bool:
+        """Make an agent known; False when it was already."""
+        added = self._books.register(agent_id)
+        if added:
+            self._books.record_effect("casino", "register", agent_id, agent_id)
+        return added
+
+    def deposit(self, agent_id: str, service: str, amount: int, reference: str, account: str = CASINO) -> int:
+        """Put `amount` on an account; the balance afterwards.
+
+        A non-empty `reference` is honoured as a key: the second deposit with it changes nothing.
+        """
+        books = self._books
+        books.require_agent(agent_id)
+        if not 0 < amount <= MOST:
+            raise Refusal(400, "invalid_amount", "A deposit is above 0 and at most 1,000,000.")
+        if reference and self._seen(agent_id, service, reference):
+            return books.balance(agent_id, account)
+        books.record_effect(service, "deposit", agent_id, reference)
+        return books.post(agent_id, amount, "deposit", reference, service, account=account)
+
+    def _seen(self, agent_id: str, service: str, reference: str) -> bool:
+        sql = "SELECT 1 FROM entries WHERE agent_id = ? AND service = ? AND reference = ? AND reason = 'deposit'"
+        return self._books.row(sql, agent_id, service, reference) is not None

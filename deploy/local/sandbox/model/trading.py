@@ -1,0 +1,142 @@
+"""Trading: leveraged positions on three coins against an account of its own.
+
+Prices are a pure function of the seed, the coin and the tick of five seconds. A position's size is cut to the coin's
+lot, so less than asked for is bought. A loss is limited to the margin, in place of a liquidation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from deploy.local.sandbox.model.books import MICROS, Books, Row
+from deploy.local.sandbox.model.refusal import Refusal
+
+ACCOUNT = "trading"
+UNITS = 100_000_000
+MOST_LEVERAGE = 50
+MOST_SIZE = 10_000_000 * MICROS
+FEE_E6 = 550
+"""Fee in millionths of the position's value: 5.5 basis points."""
+
+TICK_US = 5 * MICROS
+SWING_E6 = 10_000
+"""Prices stay within 1 % of their base."""
+
+
+@dataclass(frozen=True, slots=True)
+class Coin:
+    """A coin's base price in micro-dollars and its lot in units of 1e-8."""
+
+    base: int
+    lot: int
+
+
+COINS = {
+    "BTC": Coin(94_000 * MICROS, 1_000),
+    "ETH": Coin(3_200 * MICROS, 10_000),
+    "SOL": Coin(150 * MICROS, 1_000_000),
+}
+
+
+class Trading:
+    """Positions and fills."""
+
+    def __init__(self, books: Books) -> None:
+        self._books = books
+
+    def price(self, coin: str) -> int:
+        """The coin's present price in micro-dollars."""
+        tick = self._books.clock() // TICK_US
+        swing = self._books.chance.below(2 * SWING_E6 + 1, "price", coin, tick) - SWING_E6
+        return COINS[coin].base * (MICROS + swing) // MICROS
+
+    def open(self, agent_id: str, coin: str, side: str, size: int, leverage: int) -> Row:
+        """Open a position worth about `size` micro-dollars."""
+        _check_order(coin, side, size, leverage)
+        self._books.require_agent(agent_id)
+        price = self.price(coin)
+        lot = COINS[coin].lot
+        units = size * UNITS // price // lot * lot
+        notional = units * price // UNITS
+        if units == 0:
+            raise Refusal(400, "invalid_size", "size_usd is below one lot.")
+        fee, margin = notional * FEE_E6 // MICROS, notional // leverage
+        self._require_margin(agent_id, margin + fee)
+        position_id = self._books.chance.token("pos", agent_id, self._books.next_nonce(agent_id))
+        self._books.post(agent_id, -fee, "open_fee", position_id, "trading", account=ACCOUNT)
+        self._books.insert(
+            "positions", position_id=position_id, agent_id=agent_id, coin=coin, side=side, units_e8=units,
+            notional=notional, entry_price=price, leverage=leverage, margin=margin, fee=fee, status="open",
+            opened_at=self._books.clock(),
+        )  # fmt: skip
+        self._books.record_effect("trading", "open", agent_id, position_id)
+        return self.position(agent_id, position_id)
+
+    def _require_margin(self, agent_id: str, needed: int) -> None:
+        free = self._books.balance(agent_id, ACCOUNT) - self.margin_used(agent_id)
+        if needed > free:
+            raise Refusal(400, "insufficient_balance", "The free margin is too low.", free_margin=free)
+
+    def position(self, agent_id: str, position_id: str) -> Row:
+        """One position of an agent."""
+        row = self._books.row("SELECT * FROM positions WHERE agent_id = ? AND position_id = ?", agent_id, position_id)
+        if row is None:
+            raise Refusal(404, "position_not_found", "This agent has no such position.")
+        return row
+
+    def close(self, agent_id: str, position_id: str) -> Row:
+        """Close a position at the present price and settle its profit or loss, less the fee."""
+        row = self.position(agent_id, position_id)
+        if row["status"] != "open":
+            raise Refusal(400, "position_not_open", "The position is closed.")
+        price = self.price(row["coin"])
+        pnl = profit(row, price)
+        fee = row["units_e8"] * price // UNITS * FEE_E6 // MICROS
+        self._books.post(agent_id, pnl - fee, "close", position_id, "trading", account=ACCOUNT)
+        self._books.run(
+            "UPDATE positions SET status = 'closed', exit_price = ?, pnl = ?, close_fee = ?, closed_at = ? "
+            "WHERE position_id = ?",
+            price, pnl, fee, self._books.clock(), position_id,
+        )  # fmt: skip
+        self._books.record_effect("trading", "close", agent_id, position_id)
+        return self.position(agent_id, position_id)
+
+    def positions(self, agent_id: str, status: str) -> list[Row]:
+        """The agent's open positions, or the newest 50 of any status, newest first."""
+        self._books.require_agent(agent_id)
+        some = "" if status == "all" else "AND status = 'open' "
+        sql = f"SELECT * FROM positions WHERE agent_id = ? {some}ORDER BY opened_at DESC, rowid DESC"  # noqa: S608
+        rows = self._books.rows(sql, agent_id)
+        return rows[:50] if status == "all" else rows
+
+    def history(self, agent_id: str, limit: int) -> list[Row]:
+        """The newest positions, opened or closed."""
+        self._books.require_agent(agent_id)
+        sql = "SELECT * FROM positions WHERE agent_id = ? ORDER BY opened_at DESC, rowid DESC LIMIT ?"
+        return self._books.rows(sql, agent_id, limit)
+
+    def margin_used(self, agent_id: str) -> int:
+        """Micro-dollars that open positions tie up."""
+        sql = "SELECT coalesce(sum(margin), 0) AS n FROM positions WHERE agent_id = ? AND status = 'open'"
+        row = self._books.row(sql, agent_id)
+        return int(row["n"]) if row else 0
+
+
+def profit(row: Row, price: int) -> int:
+    """Profit or loss of a position at a price, in micro-dollars; never worse than the margin."""
+    moved = row["units_e8"] * (price - row["entry_price"]) // UNITS
+    gained = int(moved if row["side"] == "long" else -moved)
+    return max(gained, -int(row["margin"]))
+
+
+def _check_order(coin: str, side: str, size: int, leverage: int) -> None:
+    if coin not in COINS:
+        raise Refusal(400, "invalid_coin", f"coin is one of {', '.join(COINS)}.")
+    if side not in {"long", "short"}:
+        raise Refusal(400, "invalid_side", "side is long or short.")
+    if not 1 <= leverage <= MOST_LEVERAGE:
+        raise Refusal(400, "invalid_leverage", f"leverage is 1 to {MOST_LEVERAGE}.")
+    if size <= 0:
+        raise Refusal(400, "invalid_size", "size_usd is above 0.")
+    if size > MOST_SIZE:
+        raise Refusal(400, "position_too_large", "size_usd is at most 10,000,000.")

@@ -1,0 +1,64 @@
+"""The truth: exact balances, effects counted by reference, and every ledger row. For tests and reports alone."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+from deploy.local.sandbox.model.books import Books
+from deploy.local.sandbox.model.escrow import Escrows
+from deploy.local.sandbox.model.trading import Trading
+
+
+class Truth:
+    """Reads what really happened."""
+
+    def __init__(self, books: Books) -> None:
+        self._books = books
+        self._escrows = Escrows(books)
+        self._trading = Trading(books)
+
+    def tell(self, agent_id: str | None) -> dict[str, Any]:
+        """Everything about one agent, or about all."""
+        rows = self._books.rows(
+            "SELECT agent_id FROM agents WHERE ? IS NULL OR agent_id = ? ORDER BY agent_id",
+            agent_id,
+            agent_id,
+        )
+        return {
+            "agents": {row["agent_id"]: self._agent(row["agent_id"]) for row in rows},
+            "effects": self._effects(agent_id),
+            "ledger": self._ledger(agent_id),
+        }
+
+    def _agent(self, agent_id: str) -> dict[str, Any]:
+        sql = "SELECT account, micros FROM balances WHERE agent_id = ? ORDER BY account"
+        accounts = {row["account"]: row["micros"] for row in self._books.rows(sql, agent_id)}
+        wallet = sum(micros for name, micros in accounts.items() if name.startswith("wallet:"))
+        locked = self._escrows.locked(agent_id)
+        return {
+            "accounts": {name: exact(micros) for name, micros in accounts.items()},
+            "escrow_locked": exact(locked),
+            "wallet": exact(wallet),
+            "margin_used": exact(self._trading.margin_used(agent_id)),
+            "total": exact(sum(accounts.values()) + locked),
+        }
+
+    def _effects(self, agent_id: str | None) -> list[dict[str, Any]]:
+        rows = self._books.rows(
+            "SELECT service, operation, agent_id, reference, request_key, count(*) AS count FROM effects "
+            "WHERE ? IS NULL OR agent_id = ? GROUP BY 1, 2, 3, 4, 5 ORDER BY min(id)",
+            agent_id,
+            agent_id,
+        )
+        return [dict(row) for row in rows]
+
+    def _ledger(self, agent_id: str | None) -> list[dict[str, Any]]:
+        sql = "SELECT * FROM entries WHERE ? IS NULL OR agent_id = ? ORDER BY id"
+        rows = self._books.rows(sql, agent_id, agent_id)
+        return [{**dict(row), "usd": exact(row["micros"])["usd"]} for row in rows]
+
+
+def exact(micros: int) -> dict[str, Any]:
+    """An amount twice: micro-dollars as an integer, and dollars as decimal text."""
+    return {"micros": micros, "usd": format(Decimal(micros).scaleb(-6), "f")}

@@ -1,0 +1,104 @@
+"""The casino: bets carry our tag as `client_seed`, which the casino stores and shows again."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Final
+
+from agentstate.errors import AmountInvalid, ServiceAnswerInvalid
+from agentstate.services.amounts import CENT, from_micros, nearest_micros
+from agentstate.services.answer import Answer
+from agentstate.services.funding import Deposit
+from agentstate.services.guarantee import Guarantee
+from agentstate.services.operation import Case, Operation
+from agentstate.services.params import Params
+from agentstate.services.verdict import Absent, Applied, Receipt, Unknown, Verdict
+from agentstate.services.wire import Body
+
+EXPORT_ROWS = 10_000
+
+
+class Bet(Operation):
+    """Bet on a coin or on dice.
+
+    Params: `amount` (Decimal, whole cents), `game` ("coin-flip", the default, or "dice"), `side` ("heads", "tails") for
+    the coin, `direction` ("over", "under") and `threshold` (2 to 98) for dice.
+    """
+
+    name = "casino.bet"
+    guarantee = Guarantee.VERIFIABLE
+    refusals = frozenset(
+        {
+            "invalid_amount", "invalid_game", "invalid_side", "invalid_direction", "invalid_threshold",
+            "invalid_client_seed", "minimum_bet", "insufficient_balance", "kelly_limit_exceeded",
+        }
+    )  # fmt: skip
+
+    def request(self, tag: str, params: Params) -> Body:
+        """Whole cents alone: payouts are then exact, although the casino shows amounts rounded to cents."""
+        game = params.choice("game", ("coin-flip", "dice"), "coin-flip")
+        micros = params.micros("amount", least=CENT)
+        if micros % CENT:
+            raise AmountInvalid(f"casino.bet: amount {from_micros(micros)} is not in whole cents. Nothing was sent.")
+        choice: Body
+        if game == "coin-flip":
+            choice = {"side": params.choice("side", ("heads", "tails"))}
+        else:
+            choice = {
+                "direction": params.choice("direction", ("over", "under")),
+                "threshold": params.whole("threshold", 2, 98),
+            }
+        return {"game": game, "amount": from_micros(micros), "client_seed": tag, **choice}
+
+    def receipt(self, answer: Answer, body: Body) -> Receipt:
+        """The stake is what we asked for; the payout is stake x multiplier, not the rounded `amount_won`."""
+        stake: Decimal = body["amount"]
+        won = answer.flag("won")
+        payout = nearest_micros(stake * answer.number("payout_multiplier")) if won else 0
+        debited, result = nearest_micros(stake), answer.text("result")
+        return self.made(answer.text("bet_id"), debited=debited, credited=payout, won=won, result=result)
+
+    def found(self, case: Case) -> Verdict:
+        """Look for our `client_seed` in the export of bets."""
+        export = Answer(case.gateway.read(case.agent_id, self.service, "export", client_seed=case.tag))
+        rows = export.items("rows")
+        ours = [row for row in rows if row.get("client_seed") == case.tag]
+        if ours:
+            return Applied(self.receipt(_checked(ours[-1], case), case.body))
+        if len(rows) >= EXPORT_ROWS:
+            return Unknown("the export of bets is full and does not show the tag; look at the casino")
+        return self.missing(case, "no bet with our client_seed is there")
+
+
+def _checked(row: Answer, case: Case) -> Answer:
+    stake = nearest_micros(case.body["amount"])
+    if row.micros("amount_bet") != stake:
+        raise ServiceAnswerInvalid(f"the bet with our tag has another stake than {case.body['amount']}.")
+    return row
+
+
+class Register(Operation):
+    """Make the agent known to the services. No params; harmless to repeat."""
+
+    name = "casino.register"
+    guarantee = Guarantee.NATURAL
+
+    def request(self, tag: str, params: Params) -> Body:
+        """Nothing but the agent id."""
+        del tag, params
+        return {}
+
+    def receipt(self, answer: Answer, body: Body) -> Receipt:
+        """Whether the agent is new."""
+        del body
+        return self.made(answer.text("agent_id"), created=answer.flag("created"))
+
+    def found(self, case: Case) -> Verdict:
+        """Repeating is harmless, so nothing is looked up."""
+        del case
+        return Absent("registering twice does nothing")
+
+
+bet: Final = Bet()
+register: Final = Register()
+deposit: Final = Deposit("casino.deposit")

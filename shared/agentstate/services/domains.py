@@ -1,0 +1,72 @@
+"""Domains: the name itself is the key; a name that is gone is ours only when our list has it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any, Final
+
+from agentstate.services.answer import Answer
+from agentstate.services.funding import Deposit
+from agentstate.services.gateway import Gateway
+from agentstate.services.guarantee import Guarantee
+from agentstate.services.operation import Baseline, Case, Operation
+from agentstate.services.params import Params
+from agentstate.services.verdict import Absent, Applied, Receipt, Unknown, Verdict
+from agentstate.services.wire import Body
+
+SKEW = timedelta(seconds=2)
+"""How far the service's clock may be behind ours, where nothing was noted before the call."""
+
+
+class Register(Operation):
+    """Buy a domain for a year. Params: `domain`."""
+
+    name = "domains.register"
+    guarantee = Guarantee.NATURAL
+    settle_s = 60.0
+    refusals = frozenset({"invalid_domain", "domain_unavailable", "insufficient_balance", "availability_check_failed"})
+    already = frozenset({"domain_unavailable"})
+
+    def request(self, tag: str, params: Params) -> Body:
+        """Only the name."""
+        del tag
+        return {"domain": params.text("domain").lower()}
+
+    def receipt(self, answer: Answer, body: Body) -> Receipt:
+        """The price has left the account."""
+        price = answer.micros("price_paid")
+        return self.made(answer.text("domain_id"), debited=price, domain=body["domain"])
+
+    def baseline(self, gateway: Gateway, agent_id: str, params: Mapping[str, Any]) -> Baseline:
+        """Whether the agent had the name before the call."""
+        domain = str(params.get("domain", "")).lower()
+        return {"owned": any(row.get("domain") == domain for row in self._list(gateway, agent_id))}
+
+    def serial_key(self, params: Mapping[str, Any]) -> str:
+        """One purchase an account: the real service loses debits of purchases that run together."""
+        del params
+        return "domains"
+
+    def found(self, case: Case) -> Verdict:
+        """In our list it is ours; free means that nothing happened; gone elsewhere is for a person."""
+        domain = case.body["domain"]
+        for row in self._list(case.gateway, case.agent_id):
+            if row.get("domain") == domain:
+                return self._owned(row, case)
+        if Answer(case.gateway.read(case.agent_id, self.service, "search", domain=domain)).flag("available"):
+            return self.missing(case, f"{domain} is free")
+        return Unknown(f"{domain} is taken and not in the agent's list: lost on the way, or somebody else's")
+
+    def _list(self, gateway: Gateway, agent_id: str) -> list[Answer]:
+        return Answer(gateway.read(agent_id, self.service, "list")).items("domains")
+
+    def _owned(self, row: Answer, case: Case) -> Verdict:
+        noted = case.baseline["owned"] if case.baseline is not None else None
+        if noted if noted is not None else row.time("registered_at") < case.called_at - SKEW:
+            return Absent("the agent had the name before this call, which was therefore refused")
+        return Applied(self.receipt(row, case.body))
+
+
+register: Final = Register()
+deposit: Final = Deposit("domains.deposit")

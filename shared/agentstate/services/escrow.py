@@ -1,0 +1,139 @@
+"""Escrow: an escrow carries our tag in its description; its transitions can happen once by their nature."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Final
+
+from agentstate.errors import ServiceRejected
+from agentstate.services.amounts import from_micros
+from agentstate.services.answer import Answer
+from agentstate.services.gateway import Gateway
+from agentstate.services.guarantee import Guarantee
+from agentstate.services.names import Service
+from agentstate.services.operation import Case, Operation
+from agentstate.services.params import Params
+from agentstate.services.verdict import Absent, Applied, Receipt, Unknown, Verdict
+from agentstate.services.wire import Body
+
+
+class Create(Operation):
+    """Lock money for another agent.
+
+    Params: `counterparty` (agent id), `amount` (Decimal), `description` (text, optional), `timeout_hours` (1 to 720,
+    24 by default). The fee of 1 % is taken when the escrow ends, also when it goes back.
+    """
+
+    name = "escrow.create"
+    guarantee = Guarantee.VERIFIABLE
+    refusals = frozenset(
+        {
+            "invalid_amount", "invalid_description", "invalid_timeout", "invalid_counterparty", "self_escrow",
+            "counterparty_not_found", "insufficient_balance", "debit_failed",
+        }
+    )  # fmt: skip
+
+    def request(self, tag: str, params: Params) -> Body:
+        """The description ends with the tag in brackets."""
+        text = params.optional_text("description") or "escrow"
+        return {
+            "counterparty_agent_id": params.agent("counterparty"),
+            "amount_usd": from_micros(params.micros("amount")),
+            "description": f"{text} [{tag}]",
+            "timeout_hours": params.whole("timeout_hours", 1, 720, 24),
+        }
+
+    def receipt(self, answer: Answer, body: Body) -> Receipt:
+        """The whole amount has left the balance; the fee is still inside it."""
+        return self.made(
+            answer.text("escrow_id"),
+            debited=answer.micros("amount_usd"),
+            commission=answer.micros("commission_usd"),
+            counterparty=body["counterparty_agent_id"],
+        )
+
+    def found(self, case: Case) -> Verdict:
+        """Look for our description among the agent's escrows."""
+        state = Answer(case.gateway.read(case.agent_id, self.service))
+        for row in state.items("escrows"):
+            if row.get("creator_agent_id") == case.agent_id and row.get("description") == case.body["description"]:
+                return Applied(self.receipt(row, case.body))
+        if state.flag("truncated"):
+            return Unknown("the list of escrows is cut off and does not show the tag; look at the escrow service")
+        return self.missing(case, "no escrow with our tag is there")
+
+
+class Transition(Operation):
+    """Move an escrow on. Params: `escrow_id`.
+
+    `complete` is the counterparty's, `release` the creator's, `dispute` either side's. The service allows each once.
+    """
+
+    guarantee = Guarantee.NATURAL
+    refusals = frozenset({"invalid_status", "escrow_not_found", "not_creator", "not_counterparty", "not_participant"})
+    already = frozenset({"invalid_status"})
+    reached: ClassVar[frozenset[str]]
+
+    def request(self, tag: str, params: Params) -> Body:
+        """Only the escrow's id."""
+        del tag
+        return {"escrow_id": params.text("escrow_id")}
+
+    def call(self, gateway: Gateway, agent_id: str, tag: str, **params: Any) -> Receipt:
+        """As `Operation.call`; an escrow that stands already where it should is a success."""
+        try:
+            return super().call(gateway, agent_id, tag, **params)
+        except ServiceRejected as refused:
+            standing = self._standing(gateway, agent_id, params["escrow_id"]) if refused.code in self.already else None
+            if standing is None:
+                raise
+            return {**standing, "already": True}
+
+    def receipt(self, answer: Answer, body: Body) -> Receipt:
+        """The caller's own balance does not change; `net` goes to the counterparty on release."""
+        del body
+        return self.made(
+            answer.text("escrow_id"),
+            status=answer.text("status"),
+            amount=answer.micros("amount_usd"),
+            commission=answer.micros("commission_usd"),
+            net=answer.micros("net_to_counterparty"),
+            creator=answer.text("creator_agent_id"),
+            counterparty=answer.text("counterparty_agent_id"),
+        )
+
+    def found(self, case: Case) -> Verdict:
+        """The status tells; repeating a transition is harmless, so there is no settle time."""
+        standing = self._standing(case.gateway, case.agent_id, case.body["escrow_id"])
+        return Applied(standing) if standing else Absent("the escrow has not moved; repeating is harmless")
+
+    def _standing(self, gateway: Gateway, agent_id: str, escrow_id: str) -> Receipt | None:
+        """The receipt when the escrow stands where this transition leads, else None."""
+        row = Answer(gateway.read(agent_id, Service.ESCROW, "get", escrow_id=escrow_id))
+        return self.receipt(row, {}) if row.text("status") in self.reached else None
+
+
+class Complete(Transition):
+    """The counterparty says that its part is done."""
+
+    name = "escrow.complete"
+    reached = frozenset({"completed", "released"})
+
+
+class Release(Transition):
+    """The creator lets the money go."""
+
+    name = "escrow.release"
+    reached = frozenset({"released"})
+
+
+class Dispute(Transition):
+    """Either side stops the escrow, for good."""
+
+    name = "escrow.dispute"
+    reached = frozenset({"disputed"})
+
+
+create: Final = Create()
+complete: Final = Complete()
+release: Final = Release()
+dispute: Final = Dispute()
