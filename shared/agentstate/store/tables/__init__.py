@@ -4,6 +4,8 @@ Importing this package makes `metadata` whole, which the migrations and their te
 """
 
 from agentstate.store.tables.base import metadata
+from agentstate.store.tables.conversation import conversations, summaries, turns
 from agentstate.store.tables.jobs import jobs
+from agentstate.store.tables.memory import embeddings, memories
 
-__all__ = ["jobs", "metadata"]
+__all__ = ["conversations", "embeddings", "jobs", "memories", "metadata", "summaries", "turns"]

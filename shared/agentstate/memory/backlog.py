@@ -1,0 +1,239 @@
+"""The memories that wait to become searchable: claimed in fair batches, marked by whoever still holds them.
+
+A claim takes as many from each agent as it can, so that one agent's hundred thousand do not stand before another's
+one. It stamps a token and a time until which the rows are its own; after that time another worker may take them, and
+the late one's token no longer matches, so nothing of it is applied.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from agentstate.memory.texts import search_text
+from agentstate.store.store import Store, Transaction
+from agentstate.store.tables import embeddings, memories
+from agentstate.store.tables.base import db_time
+
+MAX_ATTEMPTS = 12
+"""Claims before a memory is given up, those included whose worker died. With the back-off that is about 30 minutes."""
+
+_PENDING = memories.c.state.in_([sa.literal_column("'stored'"), sa.literal_column("'embedded'")])
+
+
+@dataclass(frozen=True, kw_only=True)
+class PendingMemory:
+    """One claimed memory, with what the index needs of it."""
+
+    seq: int
+    id: UUID
+    agent_id: str
+    kind: str
+    content: str
+    session: str | None
+    speaker: str | None
+    turn: int | None
+    said_at: datetime | None
+    created_at: datetime
+    version: int
+    attempts: int
+
+    @property
+    def text(self) -> str:
+        """What is embedded and searched."""
+        return search_text(self.content, speaker=self.speaker, said_at=self.said_at)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClaimedBatch:
+    """What one claim took."""
+
+    token: UUID
+    memories: list[PendingMemory]
+    exhausted: int
+    """Memories that had no attempt left and are dead now."""
+
+
+_COLUMNS = tuple(memories.c[name] for name in PendingMemory.__dataclass_fields__)
+
+
+class EmbeddingBacklog:
+    """The work list of the embedding pipeline. Safe to use from any number of workers."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._after = ""
+
+    def has_due(self) -> bool:
+        """Whether any memory waits and may be taken now."""
+        with self._store.reading() as connection:
+            due = sa.select(memories.c.seq).where(_PENDING, memories.c.due_at <= db_time()).limit(1)
+            return connection.execute(due).first() is not None
+
+    def claim(self, limit: int, *, lease_s: float) -> ClaimedBatch:
+        """Take up to `limit` due memories for `lease_s` seconds, the oldest of each agent in turn."""
+        token = uuid4()
+        with self._store.transaction() as tx:
+            now = tx.now()
+            agents = self._agents(tx, now, limit)
+            taken: list[PendingMemory] = []
+            while agents and len(taken) < limit:
+                room = limit - len(taken)
+                share = max(1, room // len(agents))
+                found = _take(tx, agents[:room], share, now, token, lease_s)
+                taken += found
+                yielded = Counter(memory.agent_id for memory in found)
+                agents = [agent for agent in agents if yielded[agent] == share]
+            return _without_exhausted(tx, token, taken)
+
+    def vectors(self, claimed: Iterable[PendingMemory], space: str) -> dict[UUID, bytes]:
+        """Vectors of `space` that were made before and did not reach the index."""
+        query = sa.select(embeddings.c.memory_id, embeddings.c.vector).where(
+            embeddings.c.space == space, embeddings.c.memory_id.in_([memory.id for memory in claimed])
+        )
+        with self._store.reading() as connection:
+            return {memory: vector for memory, vector in connection.execute(query)}
+
+    def keep_vectors(self, batch: ClaimedBatch, space: str, vectors: dict[UUID, bytes]) -> None:
+        """Keep what was paid for, so that a failing index does not cost it again."""
+        if not vectors:
+            return
+        rows = [{"memory_id": memory, "space": space, "vector": vector} for memory, vector in vectors.items()]
+        seqs = [memory.seq for memory in batch.memories if memory.id in vectors]
+        with self._store.transaction() as tx:
+            dialect = postgresql if tx.dialect == "postgresql" else sqlite
+            statement = dialect.insert(embeddings)
+            tx.connection.execute(
+                statement.on_conflict_do_update(
+                    index_elements=["memory_id", "space"], set_={"vector": statement.excluded.vector}
+                ),
+                rows,
+            )
+            _mark(tx, batch.token, seqs, state="embedded")
+
+    def searchable(self, batch: ClaimedBatch, seqs: Sequence[int], space: str) -> int:
+        """Mark memories that the index of `space` has; return how many were still held."""
+        with self._store.transaction() as tx:
+            return _mark(
+                tx,
+                batch.token,
+                seqs,
+                state="searchable",
+                space=space,
+                searchable_at=db_time(),
+                claim=None,
+                error=None,
+            )
+
+    def release(self, batch: ClaimedBatch, seqs: Sequence[int], *, delay_s: float, error: str, counted: bool) -> int:
+        """Give memories back, to be taken again after `delay_s` seconds.
+
+        Args:
+            batch: the claim.
+            seqs: which of it.
+            delay_s: seconds until they are due.
+            error: the cause, kept for whoever looks.
+            counted: whether this was an attempt; not when they had no chance, such as an index that is down.
+        """
+        attempts = memories.c.attempts if counted else memories.c.attempts - 1
+        with self._store.transaction() as tx:
+            return _mark(tx, batch.token, seqs, claim=None, due_at=db_time(delay_s), error=error, attempts=attempts)
+
+    def bury(self, batch: ClaimedBatch, seqs: Sequence[int], *, error: str) -> int:
+        """Give memories up. They stay stored and are found by keyword; `revive` takes them back."""
+        with self._store.transaction() as tx:
+            return _mark(tx, batch.token, seqs, state="dead", claim=None, error=error)
+
+    def revive(self, *, agent_id: str | None = None) -> int:
+        """Make dead memories pending again with a fresh budget of attempts; return how many."""
+        dead = [memories.c.state == "dead"]
+        if agent_id is not None:
+            dead.append(memories.c.agent_id == agent_id)
+        return self._restart(dead)
+
+    def revive_other_spaces(self, space: str) -> int:
+        """Make memories pending again that are searchable in another vector space alone; return how many."""
+        return self._restart([memories.c.state == "searchable", memories.c.space != space])
+
+    def _restart(self, conditions: list[sa.ColumnElement[bool]]) -> int:
+        with self._store.transaction() as tx:
+            statement = memories.update().where(*conditions)
+            done = tx.connection.execute(
+                statement.values(state="stored", attempts=0, due_at=db_time(), error=None, searchable_at=None)
+            )
+            return done.rowcount
+
+    def _agents(self, tx: Transaction, now: datetime, limit: int) -> list[str]:
+        """Agents with due memories, beginning after the last one of the claim before, so that all have their turn."""
+        agents = _agents_after(tx, now, limit, self._after)
+        if len(agents) < limit and self._after:
+            agents += [agent for agent in _agents_after(tx, now, limit - len(agents), "") if agent <= self._after]
+        self._after = agents[-1] if len(agents) == limit else ""
+        return agents
+
+
+def _agents_after(tx: Transaction, now: datetime, limit: int, after: str) -> list[str]:
+    # Steps from agent to agent through the index, instead of reading every waiting row of each.
+    def next_agent(lower: Any) -> sa.Select[tuple[str | None]]:
+        due = (_PENDING, memories.c.due_at <= now, memories.c.agent_id > lower)
+        return sa.select(sa.func.min(memories.c.agent_id).label("agent_id")).where(*due)
+
+    walk = next_agent(sa.literal(after, memories.c.agent_id.type)).cte("walk", recursive=True)
+    following = next_agent(walk.c.agent_id).correlate(walk).scalar_subquery()
+    walk = walk.union_all(sa.select(following).where(walk.c.agent_id.is_not(None)))
+    query = sa.select(walk.c.agent_id).where(walk.c.agent_id.is_not(None)).limit(limit)
+    return [agent for (agent,) in tx.connection.execute(query)]
+
+
+def _take(
+    tx: Transaction, agents: list[str], share: int, now: datetime, token: UUID, lease_s: float
+) -> list[PendingMemory]:
+    chosen = _choose_locked(tx, agents, share, now) if tx.dialect == "postgresql" else _choose(tx, agents, share, now)
+    statement = (
+        memories.update()
+        .where(memories.c.seq.in_(chosen))
+        .values(claim=token, due_at=db_time(lease_s), attempts=memories.c.attempts + 1)
+        .returning(*_COLUMNS)
+    )
+    found = tx.connection.execute(statement).mappings() if chosen else ()
+    return sorted((PendingMemory(**row) for row in found), key=lambda memory: memory.seq)
+
+
+def _choose_locked(tx: Transaction, agents: list[str], share: int, now: datetime) -> list[int]:
+    names = sa.func.unnest(sa.literal(agents, postgresql.ARRAY(sa.String()))).table_valued("agent_id").render_derived()
+    oldest = _oldest(names.c.agent_id, share, now).correlate(names).with_for_update(skip_locked=True).lateral()
+    query = sa.select(oldest.c.seq).select_from(names.join(oldest, sa.true()))
+    return list(tx.connection.execute(query).scalars())
+
+
+def _choose(tx: Transaction, agents: list[str], share: int, now: datetime) -> list[int]:
+    return [seq for agent in agents for seq in tx.connection.execute(_oldest(sa.literal(agent), share, now)).scalars()]
+
+
+def _oldest(agent: sa.ColumnElement[str], share: int, now: datetime) -> sa.Select[tuple[int]]:
+    due = (memories.c.agent_id == agent, _PENDING, memories.c.due_at <= now)
+    return sa.select(memories.c.seq).where(*due).order_by(memories.c.due_at, memories.c.seq).limit(share)
+
+
+def _without_exhausted(tx: Transaction, token: UUID, taken: list[PendingMemory]) -> ClaimedBatch:
+    spent = [memory.seq for memory in taken if memory.attempts > MAX_ATTEMPTS]
+    if spent:
+        cause = sa.func.coalesce(memories.c.error, "the worker died each time")
+        error = sa.literal(f"given up after {MAX_ATTEMPTS} attempts: ") + cause
+        _mark(tx, token, spent, state="dead", claim=None, error=error)
+    fresh = [memory for memory in taken if memory.attempts <= MAX_ATTEMPTS]
+    return ClaimedBatch(token=token, memories=fresh, exhausted=len(spent))
+
+
+def _mark(tx: Transaction, token: UUID, seqs: Sequence[int], **values: Any) -> int:
+    if not seqs:
+        return 0
+    held = memories.update().where(memories.c.claim == token, memories.c.seq.in_(seqs))
+    return tx.connection.execute(held.values(**values)).rowcount

@@ -1,0 +1,31 @@
+"""The connection to Qdrant: one client per process, made on first use.
+
+The client keeps no connection alive to a server on loopback unless it is told to, which costs a new one per call; and
+it would start a thread that asks for the server's version.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pydantic import SecretStr
+
+if TYPE_CHECKING:
+    from qdrant_client import QdrantClient
+
+TIMEOUT_S = 10
+MAX_CONNECTIONS = 16
+
+
+def open_qdrant(url: str, *, api_key: SecretStr | None = None, timeout_s: int = TIMEOUT_S) -> QdrantClient:
+    """A client for the server at `url`; connects on first use. `timeout_s` is the deadline of one call."""
+    import httpx
+    from qdrant_client import QdrantClient
+
+    return QdrantClient(
+        url=url,
+        api_key=None if api_key is None else api_key.get_secret_value(),
+        timeout=timeout_s,
+        check_compatibility=False,
+        limits=httpx.Limits(max_connections=MAX_CONNECTIONS, max_keepalive_connections=MAX_CONNECTIONS),
+    )

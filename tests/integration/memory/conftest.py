@@ -1,0 +1,190 @@
+"""Semantic memory on real servers, with an embedder that needs no model: hashed words as vectors."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from agentstate.jobs import Jobs
+from agentstate.jobs.waker import WakeUp
+from agentstate.memory.index import MemoryIndex
+from agentstate.memory.pipeline import EmbeddingPipeline
+from agentstate.memory.semantic import SemanticMemory
+from agentstate.memory.words import terms
+from agentstate.settings import Settings
+from agentstate.store import Store
+from agentstate.store.qdrant import open_qdrant
+
+if TYPE_CHECKING:
+    from qdrant_client import QdrantClient
+
+    from deploy.local.stack import Stack
+
+_numbers = itertools.count(1)
+
+
+@dataclass(frozen=True)
+class Space:
+    collection: str
+    dimensions: int = 64
+
+
+class HashedWords:
+    """Real vectors without a model: texts with common words are near each other."""
+
+    max_inputs = 2_048
+    max_tokens_per_call = 1_000_000
+    max_tokens_per_text = 8_192
+
+    def __init__(self, space: Space, *, semantic: bool = True) -> None:
+        self.space: Any = space
+        self.semantic = semantic
+        self.calls: list[int] = []
+        self.answers: list[Exception] = []
+        """Raised by the next calls, first to last."""
+        self.fails: Callable[[Sequence[str]], Exception | None] = lambda _texts: None
+
+    def embed_documents(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        assert self.semantic
+        self.calls.append(len(texts))
+        error = self.answers.pop(0) if self.answers else self.fails(texts)
+        if error is not None:
+            raise error
+        return np.stack([self._vector(text) for text in texts])
+
+    def embed_query(self, text: str) -> NDArray[np.float32]:
+        if self.answers:
+            raise self.answers.pop(0)
+        return self._vector(text)
+
+    def describe(self) -> Any:
+        raise NotImplementedError
+
+    def close(self) -> None: ...
+
+    def _vector(self, text: str) -> NDArray[np.float32]:
+        vector = np.zeros(self.space.dimensions, dtype=np.float32)
+        for term in terms(text) or ["?"]:
+            vector[hashlib.blake2b(term.encode()).digest()[0] % self.space.dimensions] += 1
+        return vector / np.linalg.norm(vector)
+
+
+class Wakes:
+    """Remembers who would have been woken."""
+
+    def __init__(self) -> None:
+        self.bulk: list[str] = []
+        self.jobs: list[WakeUp] = []
+
+    def wake(self, wake_ups: Iterable[WakeUp]) -> None:
+        self.jobs += wake_ups
+
+    def wake_bulk(self, kind: str) -> None:
+        self.bulk.append(kind)
+
+    def depth(self, queue: str, lane: int) -> int:
+        return 0
+
+
+@dataclass
+class Clockwork:
+    """A monotonic clock that a test winds on."""
+
+    seconds: float = 0.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+@dataclass
+class World:
+    """One test's semantic memory, whole."""
+
+    store: Store
+    jobs: Jobs
+    wakes: Wakes
+    embedder: HashedWords
+    index: MemoryIndex
+    settings: Settings
+    clock: Clockwork = field(default_factory=Clockwork)
+
+    @property
+    def memory(self) -> SemanticMemory:
+        return SemanticMemory(self.store, self.jobs, self.index, self.embedder, self.settings)
+
+    def pipeline(self, **changes: Any) -> EmbeddingPipeline:
+        settings = self.settings.model_copy(update=changes)
+        return EmbeddingPipeline(self.store, self.index, self.embedder, settings, monotonic=self.clock)
+
+    def make_due(self) -> None:
+        """Let every back-off and lease be over."""
+        from agentstate.store.tables import memories
+        from agentstate.store.tables.base import db_time
+
+        with self.store.transaction() as tx:
+            tx.connection.execute(memories.update().values(due_at=db_time(-1.0)))
+        self.clock.seconds += 10_000
+
+
+@pytest.fixture
+def durable(database_url: str) -> Iterator[Store]:
+    store = Store.open(database_url)
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def limits(database_url: str) -> Settings:
+    return Settings.load(database_url=database_url)
+
+
+@pytest.fixture
+def wakes() -> Wakes:
+    return Wakes()
+
+
+@pytest.fixture
+def jobs(durable: Store, wakes: Wakes, limits: Settings) -> Jobs:
+    return Jobs(durable, wakes, limits)
+
+
+@pytest.fixture(scope="session")
+def qdrant(stack: Stack) -> Iterator[QdrantClient]:
+    client = open_qdrant(stack.env["AGENTSTATE_QDRANT_URL"])
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def space() -> Space:
+    return Space(collection=f"memories-test-{next(_numbers)}")
+
+
+@pytest.fixture
+def world(
+    durable: Store, jobs: Jobs, wakes: Wakes, limits: Settings, qdrant: QdrantClient, space: Space
+) -> Iterator[World]:
+    yield World(durable, jobs, wakes, HashedWords(space), MemoryIndex(qdrant, space), limits)
+    qdrant.delete_collection(space.collection)
+
+
+@pytest.fixture
+def lexical_world(world: World) -> World:
+    world.embedder.semantic = False
+    return world
+
+
+@pytest.fixture
+def unplugged(world: World) -> Iterator[World]:
+    """The same with an index that does not answer."""
+    client = open_qdrant("http://127.0.0.1:9")
+    world.index = MemoryIndex(client, Space(world.embedder.space.collection))
+    yield world
+    client.close()

@@ -1,0 +1,191 @@
+"""The embedding pipeline: one call a batch, fair, fenced, and nothing lost whatever fails."""
+
+from __future__ import annotations
+
+from contextlib import closing
+
+import sqlalchemy as sa
+
+from agentstate.errors import (
+    ProviderAnswerInvalid,
+    ProviderRateLimited,
+    ProviderRefused,
+    ProviderTransient,
+)
+from agentstate.memory.backlog import MAX_ATTEMPTS, EmbeddingBacklog
+from agentstate.memory.counts import MemoryCounts, memory_counts
+from agentstate.memory.index import MemoryIndex
+from agentstate.memory.pipeline import REFUSED_PAUSE_S
+from agentstate.memory.records import NewMemory
+from agentstate.store.qdrant import open_qdrant
+from agentstate.store.tables import memories
+from tests.integration.memory.conftest import World
+
+
+def remember(world: World, count: int, agent: str = "a") -> None:
+    world.memory.remember_many([NewMemory(agent_id=agent, content=f"{agent} fact {n}") for n in range(count)])
+
+
+def counts(world: World, agent: str = "a") -> MemoryCounts:
+    with world.store.reading() as connection:
+        return memory_counts(connection, agent_id=agent)[0]
+
+
+def column(world: World, name: str) -> list[object]:
+    with world.store.reading() as connection:
+        return list(connection.execute(sa.select(memories.c[name]).order_by(memories.c.seq)).scalars())
+
+
+def test_a_batch_costs_one_call(world: World) -> None:
+    remember(world, 70)
+    result = world.pipeline(embedding_batch=32).run_until_idle()
+    assert (result.claimed, result.searchable) == (70, 70)
+    assert world.embedder.calls == [32, 32, 6]
+    assert world.index.count("a") == 70
+    assert counts(world) == MemoryCounts(agent_id="a", stored=70, searchable=70, pending=0, dead=0)
+
+
+def test_a_flood_of_one_agent_does_not_delay_another(world: World) -> None:
+    remember(world, 300, "flood")
+    remember(world, 1, "quiet")
+    world.pipeline(embedding_batch=16).run_once()
+    assert counts(world, "quiet").searchable == 1
+    assert counts(world, "flood").searchable == 15
+
+
+def test_more_agents_than_a_batch_holds_all_have_their_turn(world: World) -> None:
+    for n in range(10):
+        remember(world, 3, f"agent-{n}")
+    pipeline = world.pipeline(embedding_batch=4)
+    for _ in range(3):
+        pipeline.run_once()
+    assert all(counts(world, f"agent-{n}").searchable >= 1 for n in range(10))
+
+
+def test_a_transient_failure_is_tried_again_later(world: World) -> None:
+    remember(world, 3)
+    world.embedder.answers = [ProviderTransient("reset")]
+    pipeline = world.pipeline()
+    assert pipeline.run_until_idle().retried == 3
+    assert not pipeline.has_due()
+    assert set(column(world, "error")) == {"ProviderTransient: reset"}
+    world.make_due()
+    assert pipeline.run_until_idle().searchable == 3
+    assert set(column(world, "error")) == {None}
+
+
+def test_a_rate_limit_is_obeyed_and_costs_no_attempt(world: World) -> None:
+    remember(world, 3)
+    world.embedder.answers = [ProviderRateLimited("slow down", retry_after=30)]
+    pipeline = world.pipeline(embedding_batch=2)
+    result = pipeline.run_until_idle()
+    assert (result.pause_s, len(world.embedder.calls)) == (30, 1)
+    world.clock.seconds += 29
+    assert pipeline.run_once().pause_s == 1
+    assert len(world.embedder.calls) == 1
+    assert column(world, "attempts") == [0, 0, 0]
+    world.make_due()
+    assert pipeline.run_until_idle().searchable == 3
+
+
+def test_no_quota_ends_the_batch_and_is_not_hammered(world: World) -> None:
+    remember(world, 300)
+    world.embedder.fails = lambda _texts: ProviderRefused("no quota")
+    pipeline = world.pipeline(embedding_batch=64)
+    result = pipeline.run_until_idle()
+    assert (result.dead, result.pause_s) == (64, REFUSED_PAUSE_S)
+    assert world.embedder.calls == [64, 1]
+    assert column(world, "error")[0] == "ProviderRefused: no quota"
+    assert world.memory.recall("a", "fact 7") != []
+    world.embedder.fails = lambda _texts: None
+    assert EmbeddingBacklog(world.store).revive(agent_id="a") == 64
+    world.make_due()
+    assert pipeline.run_until_idle().searchable == 300
+
+
+def test_one_bad_text_is_found_and_alone_given_up(world: World) -> None:
+    remember(world, 32)
+    world.embedder.fails = lambda texts: ProviderRefused("bad input") if "a fact 7" in texts else None
+    result = world.pipeline().run_until_idle()
+    assert (result.searchable, result.dead) == (31, 1)
+    assert len(world.embedder.calls) < 20
+    with world.store.reading() as connection:
+        dead = connection.execute(sa.select(memories.c.content).where(memories.c.state == "dead")).scalars().all()
+    assert dead == ["a fact 7"]
+
+
+def test_a_text_that_breaks_the_answer_is_found_after_some_tries(world: World) -> None:
+    remember(world, 8)
+    world.embedder.fails = lambda texts: ProviderAnswerInvalid("short") if "a fact 7" in texts else None
+    pipeline = world.pipeline()
+    for _ in range(3):
+        pipeline.run_until_idle()
+        world.make_due()
+    assert counts(world).searchable == 7
+    for _ in range(MAX_ATTEMPTS):
+        pipeline.run_until_idle()
+        world.make_due()
+    assert counts(world).dead == 1
+
+
+def test_an_index_that_is_down_costs_no_attempt_and_no_second_call(unplugged: World) -> None:
+    remember(unplugged, 3)
+    assert unplugged.pipeline().run_until_idle().retried == 3
+    assert column(unplugged, "attempts") == [0, 0, 0]
+    assert column(unplugged, "state") == ["embedded"] * 3
+    unplugged.make_due()
+    assert unplugged.pipeline().run_until_idle().retried == 3
+    assert unplugged.embedder.calls == [3]
+
+
+def test_kept_vectors_reach_the_index_when_it_is_back(world: World) -> None:
+    remember(world, 3)
+    plugged = world.index
+    with closing(open_qdrant("http://127.0.0.1:9")) as nowhere:
+        world.index = MemoryIndex(nowhere, world.embedder.space)
+        world.pipeline().run_until_idle()
+    world.index = plugged
+    world.make_due()
+    assert world.pipeline().run_until_idle().searchable == 3
+    assert world.embedder.calls == [3]
+    assert set(world.memory.recall("a", "fact 2")[0].arms) == {"dense", "keyword"}
+
+
+def test_a_late_worker_changes_nothing(world: World) -> None:
+    remember(world, 2)
+    slow, quick = EmbeddingBacklog(world.store), EmbeddingBacklog(world.store)
+    late = slow.claim(10, lease_s=60)
+    assert quick.claim(10, lease_s=60).memories == []
+    world.make_due()
+    held = quick.claim(10, lease_s=60)
+    seqs = [memory.seq for memory in held.memories]
+    assert len(seqs) == 2
+    assert slow.bury(late, seqs, error="late") == 0
+    assert slow.searchable(late, seqs, "elsewhere") == 0
+    assert quick.searchable(held, seqs, world.index.collection) == 2
+
+
+def test_a_worker_that_dies_each_time_uses_the_attempts_up(world: World) -> None:
+    remember(world, 1)
+    backlog = EmbeddingBacklog(world.store)
+    for _ in range(MAX_ATTEMPTS):
+        assert len(backlog.claim(1, lease_s=60).memories) == 1
+        world.make_due()
+    last = backlog.claim(1, lease_s=60)
+    assert (last.memories, last.exhausted) == ([], 1)
+    assert counts(world).dead == 1
+    assert column(world, "error") == ["given up after 12 attempts: the worker died each time"]
+
+
+def test_another_space_is_filled_on_request(world: World) -> None:
+    remember(world, 2)
+    world.pipeline().run_until_idle()
+    backlog = EmbeddingBacklog(world.store)
+    assert backlog.revive_other_spaces(world.index.collection) == 0
+    assert backlog.revive_other_spaces("memories-other") == 2
+    assert counts(world).pending == 2
+
+
+def test_stopping_ends_between_batches(world: World) -> None:
+    remember(world, 4)
+    assert world.pipeline(embedding_batch=2).run_until_idle(stop=lambda: True).claimed == 0

@@ -1,0 +1,159 @@
+"""Recall: the right memory first, only one's own, nothing when nothing matches, and an answer when parts are down."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from agentstate.errors import InvalidInput, ProviderTransient, TooLarge
+from agentstate.memory.records import NewMemory
+from agentstate.memory.recall import HybridMemory, MemoryRecall
+from tests.integration.memory.conftest import World
+
+FACTS = (
+    "The casino's coin flip pays 1.98 times the stake",
+    "Domains renew in the first week of a month",
+    "Escrow 0xab12cd is released when both sides confirm",
+)
+
+
+def remember_facts(world: World, agent: str = "a") -> None:
+    world.memory.remember_many([NewMemory(agent_id=agent, content=fact) for fact in FACTS])
+
+
+def contents(hits: object) -> list[str]:
+    return [hit.content for hit in hits]  # type: ignore[attr-defined]
+
+
+def test_fresh_memories_are_found_by_words_before_they_are_embedded(world: World) -> None:
+    remember_facts(world)
+    hits = world.memory.recall("a", "when do domains renew?")
+    assert contents(hits)[0] == FACTS[1]
+    assert set(hits[0].arms) == {"keyword_store"}
+    assert hits[0].state == "stored"
+
+
+def test_embedded_memories_are_found_by_meaning_and_words(world: World) -> None:
+    remember_facts(world)
+    world.pipeline().run_until_idle()
+    hits = world.memory.recall("a", "renewal of a domain")
+    assert contents(hits)[0] == FACTS[1]
+    assert hits.arms == ("dense", "keyword", "keyword_store")
+    assert hits.degraded is None
+    assert set(hits[0].arms) == {"dense", "keyword"}
+    assert hits[0].arms["keyword"].rank == 1
+    assert 0 < hits[0].score < 1
+
+
+def test_without_a_model_the_index_finds_by_words(lexical_world: World) -> None:
+    remember_facts(lexical_world)
+    result = lexical_world.pipeline().run_until_idle()
+    assert (result.searchable, result.provider_calls) == (3, 0)
+    hits = lexical_world.memory.recall("a", "coin flips")
+    assert contents(hits) == [FACTS[0]]
+    assert set(hits[0].arms) == {"keyword"}
+
+
+def test_an_identifier_is_found_whole(world: World) -> None:
+    remember_facts(world)
+    assert contents(world.memory.recall("a", "0xAB12CD"))[:1] == [FACTS[2]]
+    world.pipeline().run_until_idle()
+    assert contents(world.memory.recall("a", "0xAB12CD"))[:1] == [FACTS[2]]
+
+
+@pytest.mark.parametrize("embedded", [False, True])
+def test_another_agents_memories_stay_unseen(world: World, embedded: bool) -> None:
+    remember_facts(world, "a")
+    world.memory.remember("b", "nothing of interest")
+    if embedded:
+        world.pipeline().run_until_idle()
+    for query in FACTS:
+        assert set(contents(world.memory.recall("b", query))) <= {"nothing of interest"}
+
+
+@pytest.mark.parametrize("embedded", [False, True])
+@pytest.mark.parametrize("query", ["", "   ", "the of and", "???"])
+def test_a_query_without_words_finds_nothing(lexical_world: World, query: str, embedded: bool) -> None:
+    remember_facts(lexical_world)
+    if embedded:
+        lexical_world.pipeline().run_until_idle()
+    assert lexical_world.memory.recall("a", query) == []
+
+
+def test_a_query_that_matches_nothing_finds_nothing(lexical_world: World) -> None:
+    remember_facts(lexical_world)
+    lexical_world.pipeline().run_until_idle()
+    assert lexical_world.memory.recall("a", "zeppelin") == []
+
+
+def test_punctuation_does_not_hide_a_word(lexical_world: World) -> None:
+    lexical_world.memory.remember("a", 'We moved the "stop-loss".')
+    assert contents(lexical_world.memory.recall("a", "stop-loss")) == ['We moved the "stop-loss".']
+    lexical_world.pipeline().run_until_idle()
+    assert contents(lexical_world.memory.recall("a", "stop-loss")) == ['We moved the "stop-loss".']
+
+
+def test_turns_are_found_by_speaker_and_date(lexical_world: World) -> None:
+    at = datetime(2023, 5, 8, 13, 56, tzinfo=UTC)
+    turn = NewMemory(
+        agent_id="a", content="I ran a race", kind="turn", speaker="Melanie", at=at, session="s", source="1"
+    )
+    lexical_world.memory.remember_many([turn, NewMemory(agent_id="a", content="I ran a business")])
+    for _ in range(2):
+        hits = lexical_world.memory.recall("a", "what did Melanie run")
+        assert hits[0].content == "I ran a race"
+        assert hits[0].speaker == "Melanie"
+        lexical_world.pipeline().run_until_idle()
+    assert contents(lexical_world.memory.recall("a", "in May 2023"))[0] == "I ran a race"
+
+
+@pytest.mark.parametrize("embedded", [False, True])
+def test_filters_hold_in_every_arm(world: World, embedded: bool) -> None:
+    early, late = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 6, 1, tzinfo=UTC)
+    world.memory.remember("a", "bet early", kind="event", at=early)
+    world.memory.remember("a", "bet late", kind="event", at=late)
+    world.memory.remember("a", "bet lesson", kind="lesson", at=late)
+    if embedded:
+        world.pipeline().run_until_idle()
+    assert contents(world.memory.recall("a", "bet", kind="lesson")) == ["bet lesson"]
+    assert set(contents(world.memory.recall("a", "bet", since=late))) == {"bet late", "bet lesson"}
+    assert contents(world.memory.recall("a", "bet", until=late)) == ["bet early"]
+    assert world.memory.recall("a", "bet", session="none") == []
+
+
+def test_an_index_that_is_down_is_named_and_the_store_answers(unplugged: World) -> None:
+    remember_facts(unplugged)
+    hits = unplugged.memory.recall("a", "coin flip")
+    assert contents(hits) == [FACTS[0]]
+    assert hits.arms == ("keyword_store",)
+    assert hits.degraded is not None
+    assert "durable store alone" in hits.degraded
+
+
+def test_a_provider_that_is_down_is_named_and_words_answer(world: World) -> None:
+    remember_facts(world)
+    world.pipeline().run_until_idle()
+    world.embedder.answers = [ProviderTransient("no answer")]
+    hits = world.memory.recall("a", "coin flip")
+    assert contents(hits) == [FACTS[0]]
+    assert hits.arms == ("keyword", "keyword_store")
+    assert hits.degraded == "searched by words alone: no answer"
+
+
+def test_limits_are_checked(world: World) -> None:
+    with pytest.raises(InvalidInput):
+        world.memory.recall("a", "x", top_k=0)
+    with pytest.raises(TooLarge):
+        world.memory.recall("a", "x" * 300_000)
+
+
+def test_hybrid_search_is_the_same_search(world: World) -> None:
+    remember_facts(world)
+    hybrid = HybridMemory(MemoryRecall(world.store, world.index, world.embedder, world.settings))
+    assert contents(hybrid.search("a", "coin", top_k=1)) == [FACTS[0]]
+
+
+def test_an_amount_is_found_however_it_is_grouped(lexical_world: World) -> None:
+    lexical_world.memory.remember("a", "paid 1,234.56 to the escrow")
+    assert contents(lexical_world.memory.recall("a", "1234.56")) == ["paid 1,234.56 to the escrow"]

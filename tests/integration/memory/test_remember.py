@@ -1,0 +1,116 @@
+"""Remembering: durable at once, each thing once, and nothing stored of what is refused."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from agentstate.errors import InvalidInput, TooLarge
+from agentstate.memory.counts import memory_counts
+from agentstate.memory.records import NewMemory
+from tests.integration.memory.conftest import World
+
+
+def test_what_is_remembered_is_stored_and_wakes_the_workers_after_the_commit(world: World) -> None:
+    with world.store.transaction() as tx:
+        receipt = world.memory.remember("a", "Flat stakes beat martingale", kind="lesson", tx=tx)
+        assert world.wakes.bulk == []
+    assert (receipt.state, receipt.created) == ("stored", True)
+    assert world.wakes.bulk == ["embedding.embed_pending"]
+    stored = world.memory.get("a", receipt.id)
+    assert stored is not None
+    assert stored.content == "Flat stakes beat martingale"
+
+
+def test_a_transaction_that_fails_remembers_nothing(world: World) -> None:
+    def remember_and_fail() -> None:
+        with world.store.transaction() as tx:
+            world.memory.remember("a", "never", tx=tx)
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        remember_and_fail()
+    assert world.memory.recall("a", "never") == []
+    assert world.wakes.bulk == []
+
+
+def test_the_same_memory_is_kept_once_and_the_receipt_says_so(world: World) -> None:
+    first = world.memory.remember("a", "the house edge is 1 %")
+    again = world.memory.remember("a", "the house edge is 1 %")
+    other_kind = world.memory.remember("a", "the house edge is 1 %", kind="lesson")
+    other_agent = world.memory.remember("b", "the house edge is 1 %")
+    assert (again.id, again.created, again.seq) == (first.id, False, first.seq)
+    assert len({first.id, other_kind.id, other_agent.id}) == 3
+
+
+def test_two_equal_turns_stay_two(world: World) -> None:
+    turns = [
+        NewMemory(agent_id="a", kind="turn", content="ok", session="s", source=source) for source in ("1", "2", "1")
+    ]
+    receipts = world.memory.remember_many(turns)
+    assert [receipt.created for receipt in receipts] == [True, True, True]
+    assert receipts[0].id == receipts[2].id != receipts[1].id
+    assert memory_stored(world, "a") == 2
+
+
+def memory_stored(world: World, agent: str) -> int:
+    with world.store.reading() as connection:
+        return sum(counts.stored for counts in memory_counts(connection, agent_id=agent))
+
+
+def test_metadata_comes_back_exact_and_overrides_nothing(world: World) -> None:
+    metadata = {"agent_id": "victim", "content": "forged", "score": 9, "amount": Decimal("0.10")}
+    world.memory.remember("a", "paid the escrow", metadata=metadata)
+    world.pipeline().run_until_idle()
+    hits = world.memory.recall("a", "escrow")
+    assert [(hit.content, hit.metadata) for hit in hits] == [("paid the escrow", metadata)]
+    assert hits[0].score < 1
+    assert world.memory.recall("victim", "escrow") == []
+
+
+@pytest.mark.parametrize(
+    ("content", "changes", "said"),
+    [
+        ("", {}, "empty"),
+        (" \n", {}, "empty"),
+        ("a\x00b", {}, "NUL"),
+        ("\ud800", {}, "surrogate"),
+        (7, {}, "not text"),
+        ("x", {"agent_id": "../etc"}, "agent id"),
+        ("x", {"agent_id": ""}, "agent id"),
+        ("x", {"kind": "k" * 33}, "32"),
+        ("x", {"kind": "a b"}, "kind"),
+        ("x", {"metadata": {"price": 0.1}}, "float"),
+        ("x", {"metadata": [1]}, "dict"),
+        ("x", {"at": datetime(2026, 1, 1)}, "time zone"),  # noqa: DTZ001 the point of the case
+    ],
+)
+def test_bad_input_is_refused_and_nothing_is_stored(
+    world: World, content: Any, changes: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(InvalidInput, match=said):
+        world.memory.remember(**{"agent_id": "a", "content": content, **changes})
+    assert memory_stored(world, "a") == 0
+
+
+def test_a_text_over_the_limit_names_size_and_limit(world: World) -> None:
+    with pytest.raises(TooLarge, match=r"262,145 bytes.*262,144"):
+        world.memory.remember("a", "x" * 262_145)
+
+
+def test_one_bad_item_keeps_the_whole_batch_out(world: World) -> None:
+    with pytest.raises(InvalidInput):
+        world.memory.remember_many([NewMemory(agent_id="a", content="fine"), NewMemory(agent_id="a", content="")])
+    assert memory_stored(world, "a") == 0
+
+
+def test_times_and_sources_come_back(world: World) -> None:
+    at = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
+    receipt = world.memory.remember("a", "x", at=at, source="mail:7")
+    stored = world.memory.get("a", receipt.id)
+    assert stored is not None
+    assert (stored.at, stored.source) == (at, "mail:7")
+    assert world.memory.get("b", receipt.id) is None
