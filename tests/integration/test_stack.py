@@ -18,6 +18,8 @@ import psutil
 import psycopg
 import pytest
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from deploy.local.child import RestartPolicy
 from deploy.local.errors import AlreadyRunning, FolderUnusable, PortTaken, ServerMissing, StackError, StartFailed
@@ -115,7 +117,7 @@ def test_servers_are_set_up_to_keep_what_they_acknowledge(data: Path) -> None:
 def test_servers_refuse_who_has_no_password_and_listen_on_loopback_alone(data: Path) -> None:
     with Stack(data, only=SERVERS) as stack:
         with pytest.raises(redis.AuthenticationError):
-            redis.Redis(port=stack.ports["redis"]).ping()
+            redis.Redis(port=stack.ports["redis"], retry=Retry(NoBackoff(), 0)).ping()
         with pytest.raises(psycopg.OperationalError, match="password"):
             psycopg.connect(f"postgresql://agentstate@127.0.0.1:{stack.ports['postgres']}/postgres")
         addresses = {
