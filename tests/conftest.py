@@ -12,7 +12,6 @@ import shutil
 import signal
 import tempfile
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
 
@@ -28,8 +27,6 @@ from deploy.local.supervisor import end_leftovers
 
 MEMORY = Path("/dev/shm")  # noqa: S108 - a private folder is made in it
 NAME = "agentstate-test-"
-
-_ENGINE = ("qdrant",) if find_spec("deploy.local.qdrant") else ()
 
 _numbers = itertools.count(1)
 
@@ -59,13 +56,18 @@ def _stop_on_sigterm() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def stack() -> Iterator[Stack]:
+def fast_folder() -> Path:
+    """A folder for the data of servers, in memory where that is possible: others use the disk."""
+    return MEMORY if os.access(MEMORY, os.W_OK) else Path(tempfile.gettempdir())
+
+
+@pytest.fixture(scope="session")
+def stack(fast_folder: Path) -> Iterator[Stack]:
     """Redis, Postgres and Qdrant on free ports, on a folder in memory where possible, removed at the end."""
-    base = MEMORY if os.access(MEMORY, os.W_OK) else Path(tempfile.gettempdir())
-    _remove_abandoned(base)
-    data = Path(tempfile.mkdtemp(prefix=NAME, dir=base))
+    _remove_abandoned(fast_folder)
+    data = Path(tempfile.mkdtemp(prefix=NAME, dir=fast_folder))
     try:
-        with Stack(data, only=("redis", "postgres", *_ENGINE)) as running:
+        with Stack(data, only=("redis", "postgres", "qdrant")) as running:
             yield running
     finally:
         shutil.rmtree(data, ignore_errors=True)
@@ -162,8 +164,8 @@ def settings(stack: Stack, postgres_url: str, redis_url: str, broker_url: str) -
         database_url=postgres_url,
         redis_url=redis_url,
         broker_url=broker_url,
-        qdrant_url=stack.env.get("AGENTSTATE_QDRANT_URL", "http://127.0.0.1:6333"),
-        qdrant_api_key=stack.env.get("AGENTSTATE_QDRANT_API_KEY"),
+        qdrant_url=stack.env["AGENTSTATE_QDRANT_URL"],
+        qdrant_api_key=stack.env["AGENTSTATE_QDRANT_API_KEY"],
         embedder="lexical",
     )
 

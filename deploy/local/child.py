@@ -288,8 +288,9 @@ class Child:
         since = self.state.since if state == self.state.state else utc_now().isoformat(timespec="seconds")
         with self._news:
             self.state = replace(self.state, state=state, since=since, **changes)
+            # Written down before anybody is told.
+            self._changed()
             self._news.notify_all()
-        self._changed()
 
     def _say(self, text: str) -> None:
         self._progress(f"{self.spec.name:<15} {text}")

@@ -19,7 +19,7 @@ import psutil
 
 from deploy.local.errors import NotRunning, StackError, StartFailed
 from deploy.local.folder import ROOT, Folder
-from deploy.local.ownership import Identity
+from deploy.local.ownership import Identity, wait_ended
 from deploy.local.supervisor import end_leftovers, leftovers
 from deploy.local.table import python_path
 
@@ -140,11 +140,10 @@ def stop(folder: Folder, progress: Callable[[str], None]) -> None:
 def _end_supervisor(supervisor: psutil.Process, progress: Callable[[str], None]) -> None:
     with contextlib.suppress(psutil.NoSuchProcess):
         supervisor.send_signal(signal.SIGTERM)
-        _, alive = psutil.wait_procs([supervisor], timeout=STOP_WITHIN_S)
-        if alive:
+        if wait_ended([supervisor], STOP_WITHIN_S):
             progress(f"the supervisor did not stop within {STOP_WITHIN_S:g} s and is killed")
             supervisor.kill()
-            psutil.wait_procs(alive, timeout=5)
+            wait_ended([supervisor], 5)
 
 
 def _note_stopped(folder: Folder) -> None:

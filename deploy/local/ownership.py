@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +24,7 @@ SAME_START_S = 0.02
 
 _CLUSTER_NAME = "cluster_name="
 _KILLED_WITHIN_S = 5.0
+_POLL_S = 0.02
 
 
 @dataclass(frozen=True)
@@ -99,12 +101,32 @@ def end(processes: Iterable[psutil.Process], *, within: float) -> list[int]:
         with contextlib.suppress(psutil.Error):
             if process.ppid() not in pids:
                 process.send_signal(_stop_signal(process))
-    _, alive = psutil.wait_procs(found, timeout=within)
+    alive = wait_ended(found, within)
     for process in alive:
         with contextlib.suppress(psutil.Error):
             process.kill()
-    psutil.wait_procs(alive, timeout=_KILLED_WITHIN_S)
+    wait_ended(alive, _KILLED_WITHIN_S)
     return sorted(pids)
+
+
+def wait_ended(processes: Iterable[psutil.Process], within: float) -> list[psutil.Process]:
+    """Wait until processes have ended; those that are still there after `within` seconds.
+
+    One that is dead but was never reaped has ended: in many containers nobody reaps orphans.
+    """
+    deadline = time.monotonic() + within
+    alive = [process for process in processes if not _ended(process)]
+    while alive and time.monotonic() < deadline:
+        time.sleep(_POLL_S)
+        alive = [process for process in alive if not _ended(process)]
+    return alive
+
+
+def _ended(process: psutil.Process) -> bool:
+    try:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def _stop_signal(process: psutil.Process) -> signal.Signals:
