@@ -64,6 +64,8 @@ summaries = sa.Table(
     sa.Column("tokens", sa.Integer(), nullable=False),
     sa.Column("method", sa.String(32), nullable=False),
     sa.Column("model", sa.String(128), nullable=True),
+    # Why another summarizer than the chosen one made it.
+    sa.Column("note", sa.Text(), nullable=True),
     sa.Column("input_tokens", sa.BigInteger(), nullable=True),
     sa.Column("output_tokens", sa.BigInteger(), nullable=True),
     # Digest of the summary before and the turns read: what this one was made from.

@@ -123,6 +123,7 @@ def _summaries() -> None:
         sa.Column("tokens", sa.Integer(), nullable=False),
         sa.Column("method", sa.String(32), nullable=False),
         sa.Column("model", sa.String(128), nullable=True),
+        sa.Column("note", sa.Text(), nullable=True),
         sa.Column("input_tokens", sa.BigInteger(), nullable=True),
         sa.Column("output_tokens", sa.BigInteger(), nullable=True),
         sa.Column("source_sha", sa.LargeBinary(32), nullable=False),

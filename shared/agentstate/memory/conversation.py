@@ -1,0 +1,157 @@
+"""A conversation's history: every turn durable, the newest verbatim in the prompt, the older ones as a summary.
+
+Adding a turn never calls a model. When the turns that no summary covers pass a size, a job is written in the very
+transaction of the turn, and a worker makes the summary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from agentstate.clock import Clock, utc_now
+from agentstate.errors import InvalidInput, KeyReused, TooLarge
+from agentstate.ids import checked_name
+from agentstate.jobs import Jobs
+from agentstate.memory import turns as rows
+from agentstate.memory.messages import MESSAGE_TOKENS, PREFACE_TOKENS, Messages, render
+from agentstate.memory.turns import Conversation, NewTurn, StoredSummary, Turn
+from agentstate.settings import Settings
+from agentstate.store.store import Store, Transaction
+
+SUMMARIZE = "summarization.summarize_conversation"
+DEFAULT_MAX_TOKENS = 8_000
+
+
+class ConversationHistory:
+    """One conversation of one agent."""
+
+    def __init__(
+        self, store: Store, jobs: Jobs, settings: Settings, agent_id: str, session: str, *, clock: Clock = utc_now
+    ) -> None:
+        self.agent_id = checked_name(agent_id)
+        self.session = checked_name(session, "session")
+        self._store = store
+        self._jobs = jobs
+        self._settings = settings
+        self._clock = clock
+
+    @property
+    def id(self) -> UUID:
+        """The conversation's id, by which jobs name it."""
+        return rows.conversation_id(self.agent_id, self.session)
+
+    def add(
+        self,
+        role: str,
+        text: str,
+        speaker: str | None = None,
+        at: datetime | None = None,
+        source_id: str | None = None,
+        *,
+        content: list[dict[str, Any]] | None = None,
+        tx: Transaction | None = None,
+    ) -> int:
+        """Add a turn and return its number.
+
+        Args:
+            role: `user`, `assistant`, `system` or `tool`.
+            text: what was said.
+            speaker: who said it, where several share a role.
+            at: when, aware; now when left out.
+            source_id: your own id of the turn: adding it again adds nothing and returns the same number.
+            content: content blocks as the provider speaks them, when the turn is more than its text.
+            tx: the caller's transaction; the turn exists exactly if that commits.
+
+        Raises:
+            InvalidInput: the turn is refused; TooLarge: its text is over `max_text_bytes`.
+            KeyReused: `source_id` was used before for another text.
+        """
+        turn = NewTurn(
+            role=role, text=text, speaker=speaker, at=at or self._clock(), source_id=source_id, content=content
+        )
+        return self.add_many([turn], tx=tx)[0]
+
+    def add_many(self, turns: Iterable[NewTurn], *, tx: Transaction | None = None) -> list[int]:
+        """Add all of `turns` or none, in order; return their numbers. Raises as `add`."""
+        checked = [rows.checked_turn(turn, max_text_bytes=self._settings.max_text_bytes) for turn in turns]
+        with self._store.transaction(tx) as open_tx:
+            fates, now = rows.append(open_tx, rows.lock(open_tx, self.agent_id, self.session), checked)
+            for turn, fate in zip(checked, fates, strict=True):
+                if not fate.same:
+                    raise KeyReused(
+                        f"turn {turn.source_id!r} of {self.session} was stored before with another text; "
+                        "use a new id for a new turn. Nothing was stored."
+                    )
+            summarize_when_long(open_tx, self._jobs, self._settings, now)
+        return [fate.number for fate in fates]
+
+    def messages(self, max_tokens: int = DEFAULT_MAX_TOKENS, *, for_reply: bool = True) -> Messages:
+        """The conversation for a language model: the summary, then as many of the newest turns as fit.
+
+        Args:
+            max_tokens: estimated tokens of all messages at most.
+            for_reply: whether the model is to answer; then the last message is never its own.
+
+        Raises:
+            InvalidInput: `max_tokens` is no budget; TooLarge: not even the newest turn fits into it.
+        """
+        if max_tokens < 1:
+            raise InvalidInput(f"max_tokens is {max_tokens}; it must be 1 or more.")
+        with self._store.reading() as connection:
+            conversation = rows.find(connection, self.id)
+            if conversation is None:
+                return Messages()
+            summary = rows.summary(connection, self.id, conversation.summary_number)
+            counts = rows.token_counts(connection, self.id, conversation.summarized_to)
+            room = max_tokens - PREFACE_TOKENS - (summary.tokens if summary else 0)
+            fitting = _fitting(counts, room, max_tokens)
+            turns = rows.between(connection, self.id, conversation.turns - fitting + 1, conversation.turns)
+        return render(summary, turns, omitted=len(counts) - fitting, for_reply=for_reply)
+
+    def to_messages(self) -> Messages:
+        """`messages()` with the usual budget."""
+        return self.messages()
+
+    def turns(self, first: int = 1, last: int | None = None) -> list[Turn]:
+        """The turns numbered `first` to `last` as they were said, whether a summary covers them or not."""
+        with self._store.reading() as connection:
+            return rows.between(connection, self.id, first, 2**31 - 1 if last is None else last)
+
+    def summary(self) -> StoredSummary | None:
+        """The summary in force, None while there is none."""
+        with self._store.reading() as connection:
+            conversation = rows.find(connection, self.id)
+            return conversation and rows.summary(connection, self.id, conversation.summary_number)
+
+    def status(self) -> Conversation | None:
+        """Where the conversation stands, None when it has no turn."""
+        with self._store.reading() as connection:
+            return rows.find(connection, self.id)
+
+
+def summarize_when_long(tx: Transaction, jobs: Jobs, settings: Settings, conversation: Conversation) -> None:
+    """Submit the job that summarizes, once however many turns ask for it, when the open turns have passed the size."""
+    if conversation.open_tokens > settings.summary_after_tokens:
+        name = str(conversation.id)
+        jobs.submit(
+            SUMMARIZE, {"conversation_id": name}, agent_id=conversation.agent_id, coalesce_key=name, tx=tx
+        )
+
+
+def _fitting(counts: Sequence[tuple[int, int]], room: int, max_tokens: int) -> int:
+    """How many of the newest turns fit into `room` tokens."""
+    used = fitting = 0
+    for _, tokens in reversed(counts):
+        used += tokens + MESSAGE_TOKENS
+        if used > room:
+            break
+        fitting += 1
+    if counts and not fitting:
+        raise TooLarge(
+            f"the newest turn and the summary need more than the {max_tokens} tokens allowed; "
+            f"the turn alone has {counts[-1][1]}. Nothing was changed; raise max_tokens."
+        )
+    return fitting

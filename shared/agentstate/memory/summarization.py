@@ -1,0 +1,169 @@
+"""Rolling summaries: the older turns of a conversation read by a summarizer, and a watermark moved past them.
+
+The model is called outside of any transaction. What it made counts only if the watermark still stands where it was
+read: of two workers one wins, and whatever fails, the turns stay as they are and open.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+from uuid import UUID
+
+from agentstate.errors import InvalidInput, NotFound
+from agentstate.memory import turns as rows
+from agentstate.memory.turns import Conversation, StoredSummary, Turn
+from agentstate.providers.summarizer import Fact, SourceTurn, Summarizer, Summary, SummaryRequest
+from agentstate.providers.tokens import estimate_tokens
+from agentstate.settings import Settings
+from agentstate.store.store import Store
+from agentstate.store.tables import conversations, summaries
+from agentstate.store.tables.base import db_time
+
+VERBATIM_SHARE = 2
+"""One in so many of the tokens that set off a summary stays verbatim."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SummaryRun:
+    """What one run did."""
+
+    summaries: int
+    covered: int
+    """Turns that a summary covers now and did not before."""
+    raced: bool
+    """Whether another worker was faster; its summary counts, and the turns are all accounted for."""
+
+
+@dataclass(frozen=True)
+class _Plan:
+    conversation: Conversation
+    before: StoredSummary | None
+    turns: list[Turn]
+
+
+class ConversationSummarizer:
+    """Summarizes conversations that have become long. Any number of workers may run it at once."""
+
+    def __init__(self, store: Store, summarizer: Summarizer, settings: Settings) -> None:
+        self._store = store
+        self._summarizer = summarizer
+        self._after = settings.summary_after_tokens
+
+    def run(self, conversation_id: UUID | str) -> SummaryRun:
+        """Summarize until the open turns are few again; turns that arrive meanwhile stay open.
+
+        Raises:
+            NotFound: there is no such conversation.
+            ProviderError: the summarizer failed; the turns stay open, and nothing is lost.
+        """
+        done = covered = 0
+        while plan := self._plan(_as_id(conversation_id)):
+            summary = self._summarizer.summarize(_request(plan))
+            if not self._commit(plan, summary):
+                return SummaryRun(summaries=done, covered=covered, raced=True)
+            done += 1
+            covered += len(plan.turns)
+        return SummaryRun(summaries=done, covered=covered, raced=False)
+
+    def _plan(self, conversation_id: UUID) -> _Plan | None:
+        with self._store.reading() as connection:
+            conversation = rows.find(connection, conversation_id)
+            if conversation is None:
+                raise NotFound(f"there is no conversation {conversation_id}.")
+            if conversation.open_tokens <= self._after:
+                return None
+            counts = rows.token_counts(connection, conversation_id, conversation.summarized_to)
+            last = _last_covered(counts, self._after // VERBATIM_SHARE, self._summarizer.max_source_tokens)
+            if last is None:
+                return None
+            before = rows.summary(connection, conversation_id, conversation.summary_number)
+            turns = rows.between(connection, conversation_id, conversation.summarized_to + 1, last)
+        return _Plan(conversation, before, turns)
+
+    def _commit(self, plan: _Plan, summary: Summary) -> bool:
+        was = plan.conversation
+        moved = conversations.update().where(
+            conversations.c.id == was.id,
+            conversations.c.summarized_to == was.summarized_to,
+            conversations.c.summary_number == was.summary_number,
+        )
+        with self._store.transaction() as tx:
+            done = tx.connection.execute(
+                moved.values(
+                    summarized_to=plan.turns[-1].number,
+                    summary_number=was.summary_number + 1,
+                    open_tokens=conversations.c.open_tokens - sum(turn.tokens for turn in plan.turns),
+                    updated_at=db_time(),
+                )
+            )
+            if done.rowcount == 0:
+                return False
+            tx.connection.execute(summaries.insert().values(_row(plan, summary)))
+        return True
+
+
+def _last_covered(counts: Sequence[tuple[int, int]], verbatim: int, most: int) -> int | None:
+    """Number of the last turn to summarize: the newest within `verbatim` tokens stay, and `most` are read at once."""
+    kept = 0
+    closing = len(counts) - 1
+    while closing > 0 and kept + counts[closing][1] <= verbatim:
+        kept += counts[closing][1]
+        closing -= 1
+    # The newest turn stays whatever its size.
+    old = counts[: min(closing + 1, len(counts) - 1)]
+    last, read = None, 0
+    for number, tokens in old:
+        read += tokens
+        if last is not None and read > most:
+            break
+        last = number
+    return last
+
+
+def _request(plan: _Plan) -> SummaryRequest:
+    facts = plan.before.facts if plan.before else []
+    return SummaryRequest(
+        turns=tuple(_source(turn) for turn in plan.turns),
+        previous=plan.before.text if plan.before else None,
+        previous_facts=tuple(Fact(**{**fact, "turns": tuple(fact["turns"])}) for fact in facts),
+    )
+
+
+def _source(turn: Turn) -> SourceTurn:
+    return SourceTurn(number=turn.number, role=turn.role, speaker=turn.speaker or "", text=turn.text, at=turn.at)
+
+
+def _row(plan: _Plan, summary: Summary) -> dict[str, Any]:
+    return {
+        "conversation_id": plan.conversation.id,
+        "number": plan.conversation.summary_number + 1,
+        "agent_id": plan.conversation.agent_id,
+        "covers_from": plan.turns[0].number,
+        "covers_to": plan.turns[-1].number,
+        "text": summary.text,
+        "facts": [asdict(fact) for fact in summary.facts],
+        "tokens": estimate_tokens(summary.text),
+        "method": summary.method,
+        "model": summary.model,
+        "note": summary.note or None,
+        "input_tokens": summary.input_tokens,
+        "output_tokens": summary.output_tokens,
+        "source_sha": _source_sha(plan),
+    }
+
+
+def _source_sha(plan: _Plan) -> bytes:
+    digest = hashlib.sha256((plan.before.text if plan.before else "").encode())
+    for turn in plan.turns:
+        digest.update(f"\x1e{turn.number}\x1f{turn.role}\x1f{turn.speaker or ''}\x1f{turn.text}".encode())
+    return digest.digest()
+
+
+def _as_id(conversation_id: UUID | str) -> UUID:
+    try:
+        return conversation_id if isinstance(conversation_id, UUID) else UUID(conversation_id)
+    except ValueError:
+        raise InvalidInput(f"{conversation_id[:60]!r} is not a conversation's id.") from None

@@ -1,0 +1,226 @@
+"""The rows of conversations: turns appended in order under the conversation's lock, and read again by their number.
+
+Numbers have no gaps, since whoever appends holds the conversation's row. A turn that comes with a caller's own id is
+stored once, however often it is given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import Connection
+
+from agentstate.errors import InvalidInput
+from agentstate.ids import checked_name, derived_id
+from agentstate.memory.texts import checked_label, checked_text
+from agentstate.providers.tokens import estimate_tokens
+from agentstate.state import codec
+from agentstate.store.store import Transaction
+from agentstate.store.tables import conversations, summaries, turns
+from agentstate.store.tables.base import db_time
+
+ROLES = ("user", "assistant", "system", "tool")
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewTurn:
+    """A turn to add."""
+
+    role: str
+    text: str
+    at: datetime
+    speaker: str | None = None
+    content: list[dict[str, Any]] | None = None
+    """Content blocks as the provider speaks them, when the turn is more than its text."""
+    source_id: str | None = None
+
+    @property
+    def tokens(self) -> int:
+        """Estimated tokens of the turn in a prompt."""
+        said = self.text if self.content is None else codec.dumps(self.content)
+        return estimate_tokens(said if self.speaker is None else f"{self.speaker}: {said}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Turn:
+    """A turn as it was said."""
+
+    number: int
+    """1 is the conversation's first."""
+    role: str
+    speaker: str | None
+    text: str
+    content: list[dict[str, Any]] | None
+    tokens: int
+    at: datetime
+    source_id: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conversation:
+    """Where a conversation stands."""
+
+    id: UUID
+    agent_id: str
+    session: str
+    turns: int
+    summarized_to: int
+    """The newest turn that a summary covers, 0 when none."""
+    open_tokens: int
+    """Tokens of the turns after it."""
+    summary_number: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredSummary:
+    """A summary of the turns 1 to `covers_to`."""
+
+    number: int
+    covers_from: int
+    covers_to: int
+    text: str
+    facts: list[dict[str, Any]]
+    tokens: int
+    method: str
+    model: str | None
+    note: str | None
+    created_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Appended:
+    """What became of one turn."""
+
+    number: int
+    created: bool
+    same: bool = True
+    """False when another text was stored before under the same id; that one stays."""
+
+
+_CONVERSATION = tuple(conversations.c[name] for name in Conversation.__dataclass_fields__)
+_TURN = tuple(
+    turns.c.said_at.label("at") if name == "at" else turns.c[name] for name in Turn.__dataclass_fields__
+)
+_SUMMARY = tuple(summaries.c[name] for name in StoredSummary.__dataclass_fields__)
+
+
+def conversation_id(agent_id: str, session: str) -> UUID:
+    """The id of an agent's conversation, the same in every process."""
+    return derived_id("conversation", agent_id, session)
+
+
+def checked_turn(turn: NewTurn, *, max_text_bytes: int) -> NewTurn:
+    """Return `turn` when it may be stored; raise InvalidInput or TooLarge else."""
+    if turn.role not in ROLES:
+        raise InvalidInput(f"the role {str(turn.role)[:40]!r} is unknown; use {', '.join(ROLES)}. Nothing was stored.")
+    checked_text(turn.text, limit=max_text_bytes, what="text")
+    if turn.content is not None:
+        checked_text(codec.dumps(turn.content), limit=max_text_bytes, what="content")
+    checked_label(turn.speaker, "speaker")
+    checked_label(turn.source_id, "turn's id")
+    if turn.at.tzinfo is None:
+        raise InvalidInput(f"the time {turn.at.isoformat()} has no time zone; give UTC. Nothing was stored.")
+    return turn
+
+
+def lock(tx: Transaction, agent_id: str, session: str) -> Conversation:
+    """The conversation, made when new, and its appends held off until `tx` ends."""
+    checked_name(session, "session")
+    conversation = conversation_id(checked_name(agent_id), session)
+    dialect = postgresql if tx.dialect == "postgresql" else sqlite
+    statement = dialect.insert(conversations).values(id=conversation, agent_id=agent_id, session=session)
+    tx.connection.execute(statement.on_conflict_do_nothing())
+    query = sa.select(*_CONVERSATION).where(conversations.c.id == conversation).with_for_update()
+    return Conversation(**tx.connection.execute(query).mappings().one())
+
+
+def append(tx: Transaction, conversation: Conversation, new: Sequence[NewTurn]) -> tuple[list[Appended], Conversation]:
+    """Append what is not there yet to a locked conversation; return each turn's fate, and where it stands now."""
+    known = _known(tx, conversation, [turn.source_id for turn in new if turn.source_id is not None])
+    fates: list[Appended] = []
+    rows: list[dict[str, Any]] = []
+    for turn in new:
+        before = known.get(turn.source_id) if turn.source_id is not None else None
+        if before is not None:
+            fates.append(Appended(number=before[0], created=False, same=before[1] == turn.text))
+            continue
+        number = conversation.turns + len(rows) + 1
+        rows.append(_row(conversation, number, turn))
+        fates.append(Appended(number=number, created=True))
+        if turn.source_id is not None:
+            known[turn.source_id] = (number, turn.text)
+    return fates, _write(tx, conversation, rows)
+
+
+def find(connection: Connection, conversation: UUID) -> Conversation | None:
+    """The conversation with this id."""
+    row = connection.execute(sa.select(*_CONVERSATION).where(conversations.c.id == conversation)).mappings().first()
+    return None if row is None else Conversation(**row)
+
+
+def between(connection: Connection, conversation: UUID, first: int, last: int) -> list[Turn]:
+    """The turns numbered `first` to `last`, in order."""
+    within = (turns.c.conversation_id == conversation, turns.c.number.between(first, last))
+    found = connection.execute(sa.select(*_TURN).where(*within).order_by(turns.c.number)).mappings()
+    return [Turn(**row) for row in found]
+
+
+def token_counts(connection: Connection, conversation: UUID, after: int) -> list[tuple[int, int]]:
+    """(number, tokens) of the turns after `after`, in order."""
+    query = sa.select(turns.c.number, turns.c.tokens).order_by(turns.c.number)
+    found = connection.execute(query.where(turns.c.conversation_id == conversation, turns.c.number > after))
+    return [(number, tokens) for number, tokens in found]
+
+
+def summary(connection: Connection, conversation: UUID, number: int) -> StoredSummary | None:
+    """One summary by its number; 0 has none."""
+    which = (summaries.c.conversation_id == conversation, summaries.c.number == number)
+    row = connection.execute(sa.select(*_SUMMARY).where(*which)).mappings().first()
+    return None if row is None else StoredSummary(**row)
+
+
+def _known(tx: Transaction, conversation: Conversation, source_ids: list[str]) -> dict[str, tuple[int, str]]:
+    if not source_ids or not conversation.turns:
+        return {}
+    query = sa.select(turns.c.source_id, turns.c.number, turns.c.text).where(
+        turns.c.conversation_id == conversation.id, turns.c.source_id.in_(source_ids)
+    )
+    return {source: (number, text) for source, number, text in tx.connection.execute(query)}
+
+
+def _row(conversation: Conversation, number: int, turn: NewTurn) -> dict[str, Any]:
+    return {
+        "conversation_id": conversation.id,
+        "number": number,
+        "agent_id": conversation.agent_id,
+        "role": turn.role,
+        "speaker": turn.speaker,
+        "text": turn.text,
+        "content": turn.content,
+        "tokens": turn.tokens,
+        "said_at": turn.at,
+        "source_id": turn.source_id,
+    }
+
+
+def _write(tx: Transaction, conversation: Conversation, rows: list[dict[str, Any]]) -> Conversation:
+    if not rows:
+        return conversation
+    tx.connection.execute(turns.insert(), rows)
+    statement = (
+        conversations.update()
+        .where(conversations.c.id == conversation.id)
+        .values(
+            turns=conversations.c.turns + len(rows),
+            open_tokens=conversations.c.open_tokens + sum(row["tokens"] for row in rows),
+            updated_at=db_time(),
+        )
+        .returning(*_CONVERSATION)
+    )
+    return Conversation(**tx.connection.execute(statement).mappings().one())
