@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Iterable
+from contextlib import ExitStack
 
 from qdrant_client.http import models
 
@@ -46,15 +47,17 @@ class Catalog:
         self._aliases = self._living(self._stored_aliases())
 
     def close(self) -> None:
-        """Sync and close everything."""
-        for collection in self._collections.values():
-            collection.close()
-        self._collections = {}
+        """Sync and close everything; trouble with one collection does not keep the others from it."""
+        with ExitStack() as stack:
+            for collection in self._collections.values():
+                stack.callback(collection.close)
+            self._collections = {}
 
     def flush(self) -> None:
-        """Sync what has changed."""
-        for collection in self._collections.values():
-            collection.flush()
+        """Sync what has changed; trouble with one collection does not keep the others from it."""
+        with ExitStack() as stack:
+            for collection in self._collections.values():
+                stack.callback(collection.flush)
 
     def optimize(self) -> None:
         """Reclaim space in every collection; only before serving."""

@@ -92,7 +92,7 @@ class Owner:
                 f"Port {self._options.port} on {self._options.host} cannot be used ({error.strerror}). "
                 "Nothing was changed; give another --port, or 0 for a free one."
             ) from error
-        listener.setblocking(False)
+        listener.setblocking(False)  # noqa: FBT003 - the standard signature
         return listener
 
     def _flush(self) -> None:

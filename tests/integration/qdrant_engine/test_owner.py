@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -152,6 +154,23 @@ def test_key_is_asked_for_and_never_logged(start_engine: Callable[..., Any], tmp
     client.close()
     assert engine.stop() == 0
     assert "pf_test" not in engine.log.read_text()
+
+
+def test_trouble_with_the_disk_shows_in_readiness_and_exit_code(
+    start_engine: Callable[..., Any], make_collection: Callable[..., str], tmp_path: Path
+) -> None:
+    data = tmp_path / "data"
+    engine = start_engine(data, "--flush-seconds", "0.05")
+    name = make_collection(engine.client)
+    shutil.rmtree(next((data / "collections").iterdir()) / "shard")
+    engine.client.upsert(name, [models.PointStruct(id=1, vector={"dense": VECTOR}, payload={"agent": "a"})])
+    deadline = time.monotonic() + 10
+    while (answer := engine.raw("GET", "/readyz")).status_code == 200:
+        assert time.monotonic() < deadline
+    assert (answer.status_code, "cannot be synced" in answer.text) == (503, True)
+    assert engine.raw("GET", "/healthz").status_code == 200
+    assert engine.stop() == 1
+    assert engine.log.read_text().count("ERROR") == 1
 
 
 def test_client_finds_the_version_compatible(engine: Any) -> None:
