@@ -108,9 +108,7 @@ class Episode:
 class EpisodicStore:
     """The recent episodes of one agent. Safe to share between threads."""
 
-    def __init__(
-        self, client: redis.Redis, agent_id: str, settings: Settings, *, clock: Clock = utc_now
-    ) -> None:
+    def __init__(self, client: redis.Redis, agent_id: str, settings: Settings, *, clock: Clock = utc_now) -> None:
         self.agent_id = checked_name(agent_id)
         self._clock = clock
         self._kept = settings.episodes_kept
@@ -237,7 +235,9 @@ class EpisodicStore:
             if fields.get("v") == WRITTEN_VERSION:
                 yield self._episode(fields)
             else:
-                _log.warning("an episode of %s has the unknown version %s and is left out", self.agent_id, fields.get("v"))
+                _log.warning(
+                    "an episode of %s has the unknown version %s and is left out", self.agent_id, fields.get("v")
+                )
 
     def _episode(self, fields: dict[str, Any]) -> Episode:
         return Episode(

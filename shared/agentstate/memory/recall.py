@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from agentstate.errors import IndexUnavailable, InvalidInput, ProviderError, TooLarge
 from agentstate.ids import checked_name
 from agentstate.memory import bm25, records
-from agentstate.memory.fusion import DENSE, KEYWORD, KEYWORD_STORE, ArmScore, Fused, fuse
+from agentstate.memory.fusion import DENSE, KEYWORD_STORE, ArmScore, Fused, fuse
 from agentstate.memory.index import Found, MemoryIndex, Scope
 from agentstate.memory.words import terms
 from agentstate.providers.embedder import Embedder

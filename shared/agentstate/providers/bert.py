@@ -84,15 +84,11 @@ class BertEncoder:
         try:
             self._words = tensors["embeddings.word_embeddings.weight"]
             types = tensors["embeddings.token_type_embeddings.weight"]
-            self._positions = np.asarray(
-                tensors["embeddings.position_embeddings.weight"] + types[0], np.float32
-            )
+            self._positions = np.asarray(tensors["embeddings.position_embeddings.weight"] + types[0], np.float32)
             self._embedded_norm = _norm(tensors, "embeddings.LayerNorm")
             self._layers = _layers(tensors)
         except KeyError as error:
-            raise ConfigurationError(
-                f"the model file lacks the tensor {error}: it is not a BERT encoder."
-            ) from None
+            raise ConfigurationError(f"the model file lacks the tensor {error}: it is not a BERT encoder.") from None
         self.width = int(self._words.shape[1])
         self.max_tokens = int(self._positions.shape[0])
 

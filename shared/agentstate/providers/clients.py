@@ -105,9 +105,7 @@ def anthropic_sdk() -> ModuleType:
 
 
 def _missing(package: str) -> str:
-    return (
-        f"the {package} provider needs a package that is not installed: pip install 'agentstate[{package}]'."
-    )
+    return f"the {package} provider needs a package that is not installed: pip install 'agentstate[{package}]'."
 
 
 def openai_client(base_url: str | None, key: SecretStr | None, timeout_s: float) -> openai.OpenAI:

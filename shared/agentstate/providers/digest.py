@@ -41,9 +41,7 @@ _MISSES: Final = 5  # lines that did not fit before a list is closed
 _ITEMS_PER_LINE: Final = 12
 _MAX_CANDIDATES: Final = 2_000  # SumBasic is quadratic in the number of sentences
 _OWN_LINE: Final = re.compile(
-    r"Turns? \d|(?:"
-    + "|".join(map(re.escape, (_EARLIER, _SAID, *_FIGURES.values(), *_BINDING.values())))
-    + ")"
+    r"Turns? \d|(?:" + "|".join(map(re.escape, (_EARLIER, _SAID, *_FIGURES.values(), *_BINDING.values()))) + ")"
 )
 
 

@@ -113,15 +113,11 @@ def checked_texts(texts: Sequence[str]) -> Sequence[str]:
     """
     for position, text in enumerate(texts):
         if not text.strip():
-            raise InvalidInput(
-                f"text {position} of {len(texts)} is blank: a vector of nothing would match anything."
-            )
+            raise InvalidInput(f"text {position} of {len(texts)} is blank: a vector of nothing would match anything.")
     return texts
 
 
-def checked_vectors(
-    vectors: Floats | Sequence[Sequence[float]], *, count: int, width: int, provider: str
-) -> Floats:
+def checked_vectors(vectors: Floats | Sequence[Sequence[float]], *, count: int, width: int, provider: str) -> Floats:
     """The answer of a provider as float32 `[count, width]`.
 
     Raises:
@@ -130,9 +126,7 @@ def checked_vectors(
     from agentstate.providers.blas import np
 
     if len(vectors) != count:
-        raise ProviderAnswerInvalid(
-            f"{provider} answered {len(vectors)} vectors for {count} texts; none was stored."
-        )
+        raise ProviderAnswerInvalid(f"{provider} answered {len(vectors)} vectors for {count} texts; none was stored.")
     widths = {len(vector) for vector in vectors}
     if widths - {width}:
         wrong = min(widths - {width})
@@ -156,6 +150,4 @@ def _as_floats(vectors: Floats | Sequence[Sequence[float]], provider: str) -> Fl
         with np.errstate(over="ignore"):
             return np.asarray(vectors, dtype=np.float32)
     except (TypeError, ValueError, OverflowError) as error:
-        raise ProviderAnswerInvalid(
-            f"{provider} answered vectors that are no numbers; none was stored."
-        ) from error
+        raise ProviderAnswerInvalid(f"{provider} answered vectors that are no numbers; none was stored.") from error

@@ -55,9 +55,7 @@ def _bounded(facts: list[Fact]) -> tuple[Fact, ...]:
     """The most binding kinds first and the newest of a kind first, when there are too many."""
     if len(facts) <= MAX_FACTS:
         return tuple(facts)
-    order = sorted(
-        range(len(facts)), key=lambda index: (_RANK[facts[index].kind], -max(facts[index].turns, default=0))
-    )
+    order = sorted(range(len(facts)), key=lambda index: (_RANK[facts[index].kind], -max(facts[index].turns, default=0)))
     return tuple(facts[index] for index in sorted(order[:MAX_FACTS]))
 
 

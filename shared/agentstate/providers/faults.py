@@ -58,14 +58,10 @@ def provider_faults(sdk: ModuleType, provider: str, secret: SecretStr | None) ->
     except sdk.APIStatusError as error:
         raise _from_status(error, provider, secret) from None
     except sdk.APITimeoutError:
-        raise ProviderTransient(
-            f"{provider} did not answer in time. The work is kept and tried again."
-        ) from None
+        raise ProviderTransient(f"{provider} did not answer in time. The work is kept and tried again.") from None
     except sdk.APIConnectionError as error:
         cause = type(error.__cause__ or error).__name__
-        raise ProviderTransient(
-            f"{provider} cannot be reached ({cause}). The work is kept and tried again."
-        ) from None
+        raise ProviderTransient(f"{provider} cannot be reached ({cause}). The work is kept and tried again.") from None
     except (sdk.APIError, json.JSONDecodeError) as error:
         raise ProviderAnswerInvalid(
             f"{provider} answered what cannot be read ({type(error).__name__}). Nothing of it was stored."
@@ -82,9 +78,7 @@ def _from_status(error: StatusError, provider: str, secret: SecretStr | None) ->
     retry_after = retry_after_s(error.response.headers)
     if status == _TOO_MANY or retry_after is not None:
         wait = "" if retry_after is None else f" in {retry_after:g} s"
-        return ProviderRateLimited(
-            f"{said}. The work is kept and tried again{wait}.", retry_after=retry_after
-        )
+        return ProviderRateLimited(f"{said}. The work is kept and tried again{wait}.", retry_after=retry_after)
     return ProviderTransient(f"{said}. The work is kept and tried again.")
 
 

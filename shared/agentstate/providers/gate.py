@@ -67,9 +67,7 @@ class GatedSummarizer:
             if not invented:
                 return self._accepted(request, summary, usage)
             rejected = tuple(dict.fromkeys([*rejected, *invented]))
-        raise ProviderAnswerInvalid(
-            f"{self.name} wrote figures that the source lacks: {', '.join(rejected[:10])}"
-        )
+        raise ProviderAnswerInvalid(f"{self.name} wrote figures that the source lacks: {', '.join(rejected[:10])}")
 
     def _accepted(self, request: SummaryRequest, summary: Summary, usage: Usage) -> Summary:
         return replace(

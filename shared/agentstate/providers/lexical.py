@@ -28,9 +28,7 @@ class LexicalEmbedder:
     max_tokens_per_text = 1
 
     def __init__(self, *, note: str = "", ok: bool = True) -> None:
-        self._status = ProviderStatus(
-            "lexical", f"lexical: {note}; {STATUS}" if note else f"lexical: {STATUS}", ok=ok
-        )
+        self._status = ProviderStatus("lexical", f"lexical: {note}; {STATUS}" if note else f"lexical: {STATUS}", ok=ok)
 
     def embed_documents(self, texts: Sequence[str]) -> Floats:
         """Refuse; check `semantic` first."""

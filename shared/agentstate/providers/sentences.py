@@ -46,9 +46,7 @@ def by_weight(candidates: Sequence[str]) -> Iterator[int]:
     weights = {word: count / total for word, count in counts.items()}
     left = {index for index, bag in enumerate(bags) if bag}
     while left:
-        best = max(
-            left, key=lambda index: (sum(weights[word] for word in bags[index]) / len(bags[index]), -index)
-        )
+        best = max(left, key=lambda index: (sum(weights[word] for word in bags[index]) / len(bags[index]), -index))
         yield best
         left.discard(best)
         for word in set(bags[best]):

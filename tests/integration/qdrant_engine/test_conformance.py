@@ -174,7 +174,7 @@ def stored(client: QdrantClient) -> dict[Any, Any]:
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_same_history_same_answers(both: tuple[QdrantClient, QdrantClient], seed: int) -> None:
-    rng = random.Random(seed)  # noqa: S311 - a repeatable history, no secret
+    rng = random.Random(seed)
     engine, oracle = both
     first = points(rng, 60)
     for step in [lambda client: client.upsert(NAME, first), *(change(rng) for _ in range(40))]:
