@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from agentstate.jobs import Claim, Sweep, rows
 from agentstate.jobs.slots import fire_slot
+from agentstate.memory.backlog import EmbeddingBacklog
 from agentstate.runtime import Runtime
 from tasks.shell import bulk_task, job_task
 
@@ -39,4 +40,5 @@ def expire(runtime: Runtime, claim: Claim) -> dict[str, int]:
 
 def waiting_bulk(runtime: Runtime) -> list[str]:
     """The kinds of bulk work that have rows waiting."""
-    return []
+    waiting = {"embedding.embed_pending": EmbeddingBacklog(runtime.store).has_due}
+    return [kind for kind, has_due in waiting.items() if has_due()]

@@ -17,6 +17,15 @@ from agentstate.store.store import Store
 
 if TYPE_CHECKING:
     from celery import Celery
+    from qdrant_client import QdrantClient
+
+    from agentstate.memory.index import MemoryIndex
+    from agentstate.memory.pipeline import EmbeddingPipeline
+    from agentstate.memory.semantic import SemanticMemory
+    from agentstate.providers.embedder import Embedder
+    from agentstate.providers.summarizer import Summarizer
+    from agentstate.services.cache import StateCache
+    from agentstate.services.gateway import Gateway
 
 T = TypeVar("T")
 
@@ -67,6 +76,64 @@ class Runtime:
     def jobs(self) -> Jobs:
         """The table of jobs."""
         return self.once("jobs", lambda: Jobs(self.store, self.waker, self.settings))
+
+    @property
+    def embedder(self) -> Embedder:
+        """Who embeds; raises ConfigurationError when the one that the settings name cannot be used."""
+        from agentstate.providers.choose import choose_embedder
+
+        return self.once("embedder", lambda: choose_embedder(self.settings))
+
+    @property
+    def summarizer(self) -> Summarizer:
+        """Who summarizes; raises ConfigurationError when the one that the settings name cannot be used."""
+        from agentstate.providers.choose import choose_summarizer
+
+        return self.once("summarizer", lambda: choose_summarizer(self.settings))
+
+    @property
+    def qdrant(self) -> QdrantClient:
+        """Qdrant, or the one-machine engine."""
+        from agentstate.store.qdrant import open_qdrant
+
+        return self.once("qdrant", lambda: open_qdrant(self.settings.qdrant_url, api_key=self.settings.qdrant_api_key))
+
+    @property
+    def index(self) -> MemoryIndex:
+        """The index of the vector space in use."""
+        from agentstate.memory.index import MemoryIndex
+
+        return self.once("index", lambda: MemoryIndex(self.qdrant, self.embedder.space))
+
+    @property
+    def memory(self) -> SemanticMemory:
+        """Semantic memory of all agents."""
+        from agentstate.memory.semantic import SemanticMemory
+
+        return self.once(
+            "memory", lambda: SemanticMemory(self.store, self.jobs, self.index, self.embedder, self.settings)
+        )
+
+    @property
+    def embedding(self) -> EmbeddingPipeline:
+        """What makes memories searchable."""
+        from agentstate.memory.pipeline import EmbeddingPipeline
+
+        return self.once("embedding", lambda: EmbeddingPipeline(self.store, self.index, self.embedder, self.settings))
+
+    @property
+    def gateway(self) -> Gateway:
+        """The way to the financial services; raises ConfigurationError without a key."""
+        from agentstate.services.gateway import Gateway
+
+        return self.once("gateway", lambda: Gateway.from_settings(self.settings))
+
+    @property
+    def cache(self) -> StateCache:
+        """States at the services, read through Redis."""
+        from agentstate.services.cache import StateCache
+
+        return self.once("cache", lambda: StateCache(self.gateway, self.redis))
 
     def close(self) -> None:
         """Close what was opened; the runtime can be used again afterwards."""
