@@ -129,13 +129,17 @@ class Settings(BaseSettings):
         return value
 
     @classmethod
-    def load(cls, **overrides: Any) -> Settings:
+    def load(cls, *, env_file: Path | None = None, **overrides: Any) -> Settings:
         """Read settings from `overrides`, the environment and the settings file, in this order of precedence.
+
+        Args:
+            env_file: the settings file; left out, the one that `settings_file` finds.
+            overrides: fields by name.
 
         Raises:
             ConfigurationError: a setting is unknown, missing or out of its range; names each one and the reason.
         """
-        env_file = _env_file()
+        env_file = env_file or settings_file()
         _refuse_unknown(cls, env_file)
         try:
             return cls(_env_file=env_file, **overrides)  # type: ignore[call-arg]
@@ -143,7 +147,8 @@ class Settings(BaseSettings):
             raise ConfigurationError(_explain(error)) from None
 
 
-def _env_file() -> Path | None:
+def settings_file() -> Path | None:
+    """The settings file that is read when none is named; None when there is none. Raises ConfigurationError."""
     named = os.environ.get(ENV_FILE_VARIABLE)
     if named is None:
         return DEFAULT_ENV_FILE if DEFAULT_ENV_FILE.is_file() else None

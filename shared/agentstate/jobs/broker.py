@@ -10,7 +10,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import redis
@@ -86,6 +86,23 @@ def make_app(settings: Settings) -> Celery:
     app = Celery("agentstate", set_as_current=False)
     app.config_from_object(celery_settings(settings))
     return app
+
+
+def serving_workers(settings: Settings, *, timeout_s: float) -> dict[str, list[str]]:
+    """The workers that answer within `timeout_s` seconds, by name, with the queues that each serves.
+
+    All are asked at once and the whole time is waited for. A worker of one process does not answer while it is busy.
+    """
+    app = make_app(settings)
+    try:
+        answers = app.control.inspect(timeout=timeout_s).active_queues() or {}
+    finally:
+        app.close()
+    return {name: _queues_of(lanes) for name, lanes in sorted(answers.items())}
+
+
+def _queues_of(lanes: Iterable[Mapping[str, Any]]) -> list[str]:
+    return sorted({str(lane["name"]).rpartition(".")[0] for lane in lanes})
 
 
 def _routes() -> dict[str, dict[str, str]]:

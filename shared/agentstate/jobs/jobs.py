@@ -131,6 +131,16 @@ class Jobs:
                 raise InvalidInput(f"job {job.id} is {job.status}; only dead or waiting jobs can be discarded.")
         return self.get(job.id)
 
+    def requeue_dead(self, kind: str | None = None) -> int:
+        """Make all dead jobs, or those of one kind, ready again; the sweep wakes workers for them. Tells how many."""
+        with self._store.transaction() as tx:
+            return rows.revive_dead(tx, kind)
+
+    def discard_dead(self, reason: str, kind: str | None = None) -> int:
+        """Give up all dead jobs, or those of one kind, with a reason kept beside their cause. Tells how many."""
+        with self._store.transaction() as tx:
+            return rows.discard_dead(tx, kind, reason=reason)
+
     def refuse(self, submission: dict[str, str | None], reason: str) -> UUID:
         """Keep a submission that cannot become a job as a dead one, so that nobody has to look for it in a log."""
         spec = spec_of("jobs.refused")

@@ -134,6 +134,23 @@ def revive(tx: Transaction, job_id: UUID) -> bool:
     return tx.connection.execute(sa.update(jobs).where(jobs.c.id == job_id, ended).values(**values)).rowcount == 1
 
 
+def revive_dead(tx: Transaction, kind: str | None) -> int:
+    """Make every dead job, of one kind or all, ready again for the sweep to wake; tell how many."""
+    values = {"status": JobStatus.READY, "attempts": 0, "finished_at": None, "due_at": db_time(), "woken_at": None}
+    return tx.connection.execute(sa.update(jobs).where(*_dead(kind)).values(**values)).rowcount
+
+
+def discard_dead(tx: Transaction, kind: str | None, *, reason: str) -> int:
+    """Discard every dead job, of one kind or all; tell how many."""
+    error = sa.literal(f"{reason}; died of: ") + sa.func.coalesce(jobs.c.error, "?")
+    values = {**_ENDING, "status": JobStatus.DISCARDED, "error": error}
+    return tx.connection.execute(sa.update(jobs).where(*_dead(kind)).values(**values)).rowcount
+
+
+def _dead(kind: str | None) -> list[sa.ColumnElement[bool]]:
+    return [jobs.c.status == JobStatus.DEAD, *([] if kind is None else [jobs.c.kind == kind])]
+
+
 def overdue(tx: Transaction, *, unwoken_for_s: float, limit: int) -> list[Job]:
     """Jobs that are due and that no wake-up was sent for lately; the oldest first, locked for this transaction."""
     stale = sa.or_(jobs.c.woken_at.is_(None), jobs.c.woken_at < db_time(-unwoken_for_s))

@@ -9,6 +9,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from sqlalchemy.engine import Connection
 
 from agentstate.errors import SchemaOutdated
 from agentstate.store.store import Store
@@ -22,6 +23,9 @@ def upgrade(database_url: str) -> str:
     """Bring the database at `database_url` to the newest revision and return its name.
 
     Safe to run from several processes at once, and again: what is done is left alone.
+
+    Raises:
+        SchemaOutdated: a newer version of agentstate has been here; nothing was changed.
     """
     store = Store.open(database_url)
     try:
@@ -30,6 +34,7 @@ def upgrade(database_url: str) -> str:
                 tx.connection.execute(sa.text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _MIGRATION_LOCK})
             config = _config()
             config.attributes["connection"] = tx.connection
+            _require_known(tx.connection)
             command.upgrade(config, "head")
         return newest_revision()
     finally:
@@ -41,6 +46,11 @@ def newest_revision() -> str:
     head = ScriptDirectory.from_config(_config()).get_current_head()
     assert head is not None, "the package carries its migrations"  # noqa: S101
     return head
+
+
+def is_known(revision: str) -> bool:
+    """Whether this version of agentstate has that revision; one that it lacks was made by a newer version."""
+    return revision in {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
 
 
 def current_revision(store: Store) -> str | None:
@@ -56,6 +66,15 @@ def require_newest(store: Store) -> None:
         raise SchemaOutdated(
             f"the durable store is at schema revision {found or 'none'}, this version needs {wanted}. "
             "Run `agentstate migrate`; nothing was changed."
+        )
+
+
+def _require_known(connection: Connection) -> None:
+    found = MigrationContext.configure(connection).get_current_revision()
+    if found is not None and not is_known(found):
+        raise SchemaOutdated(
+            f"the durable store is at schema revision {found}, which this version does not know (its newest is "
+            f"{newest_revision()}). Update agentstate; nothing was changed."
         )
 
 

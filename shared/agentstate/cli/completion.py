@@ -1,0 +1,97 @@
+"""Completion: the script for each shell, and what the words of a command line may become."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import click
+from click.shell_completion import CompletionItem, get_completion_class
+
+from agentstate.cli import output
+from agentstate.cli.invocation import Invocation
+from agentstate.cli.verb import Verb
+from agentstate.errors import AgentStateError, InvalidInput
+
+SHELLS = ("bash", "zsh", "fish")
+PROGRAM = "agentstate"
+VARIABLE = "_AGENTSTATE_COMPLETE"
+_MOST = 50
+
+
+@click.command(cls=Verb)
+@click.argument("shell", type=click.Choice(SHELLS))
+@click.pass_context
+def completion(context: click.Context, shell: str) -> None:
+    r"""Print the completion script for a shell.
+
+    \b
+    bash:  eval "$(agentstate completion bash)"       in ~/.bashrc
+    zsh:   eval "$(agentstate completion zsh)"        in ~/.zshrc
+    fish:  agentstate completion fish > ~/.config/fish/completions/agentstate.fish
+    """
+    found = get_completion_class(shell)
+    if found is None:
+        raise InvalidInput(f"there is no completion for {shell}; there is for {', '.join(SHELLS)}.")
+    script = found(context.find_root().command, {}, PROGRAM, VARIABLE).source_template % {
+        "complete_func": f"_{PROGRAM}_completion",
+        "complete_var": VARIABLE,
+        "prog_name": PROGRAM,
+    }
+    if context.ensure_object(Invocation).as_json:
+        output.document({"shell": shell, "script": script})
+    else:
+        click.echo(script)
+
+
+def job_ids(*statuses: str) -> click.ParamType[str]:
+    """A job's id; completed with the newest jobs of these statuses, all when none is named."""
+    return _JobId(statuses)
+
+
+class KindOfJob(click.ParamType[str]):
+    """A kind of job that exists."""
+
+    name = "kind"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Refuse what is no kind."""
+        from agentstate.jobs.kinds import KINDS
+
+        if value not in KINDS:
+            self.fail(f"there is no kind {value!r}; there are {', '.join(sorted(KINDS))}.", param, ctx)
+        return value
+
+    def shell_complete(self, _ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Kinds that begin so."""
+        from agentstate.jobs.kinds import KINDS
+
+        found = [spec for kind, spec in sorted(KINDS.items()) if kind.startswith(incomplete)]
+        return [CompletionItem(spec.kind, help=spec.summary) for spec in found]
+
+
+class _JobId(click.ParamType[str]):
+    name = "id"
+
+    def __init__(self, statuses: Sequence[str]) -> None:
+        self._statuses = statuses
+
+    def convert(self, value: Any, _param: click.Parameter | None, _ctx: click.Context | None) -> str:
+        """Any text; the library tells what is no id."""
+        return str(value)
+
+    def shell_complete(self, ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Ids that begin so; none when the store does not answer."""
+        invocation = Invocation(ctx.find_root().params.get("env_file"))
+        try:
+            listing = invocation.runtime.jobs.list
+            found = [job for status in self._statuses or (None,) for job in listing(status=status, limit=_MOST)]
+        except AgentStateError:
+            return []
+        finally:
+            invocation.close()
+        return [
+            CompletionItem(str(job.id), help=f"{job.kind} {job.status}")
+            for job in found
+            if str(job.id).startswith(incomplete)
+        ]

@@ -1,0 +1,86 @@
+"""`agentstate doctor`: every check with what it found and the remedy, and the table of all settings."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import click
+from click.shell_completion import CompletionItem
+
+from agentstate.cli import output
+from agentstate.cli.invocation import Invocation, pass_invocation
+from agentstate.cli.verb import Verb
+
+if TYPE_CHECKING:
+    from agentstate.doctor import Examined
+
+
+def _complete_check(_context: click.Context, _option: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    from agentstate.doctor.registry import NAMES
+
+    return [CompletionItem(name) for name in NAMES if name.startswith(incomplete)]
+
+
+@click.command(cls=Verb)
+@click.option("--settings", "show_settings", is_flag=True, help="Show all settings, their values and sources, instead.")
+@click.option("--only", multiple=True, metavar="CHECK", shell_complete=_complete_check, help="Only this; repeatable.")
+@click.option("--skip", multiple=True, metavar="CHECK", shell_complete=_complete_check, help="Not this; repeatable.")
+@click.option(
+    "--timeout", type=click.FloatRange(0.1, 60), default=1.5, show_default=True, help="Seconds workers may answer in."
+)
+@pass_invocation
+@click.pass_context
+def doctor(
+    context: click.Context,
+    invocation: Invocation,
+    *,
+    show_settings: bool,
+    only: tuple[str, ...],
+    skip: tuple[str, ...],
+    timeout: float,
+) -> None:
+    """Check every part, and say what to do about what is wrong.
+
+    Every check ends with ok, warn (works, but should be looked at), fail (a promise cannot be kept like this) or
+    skipped (what it needs has failed). Exit code 1 when any check fails.
+    """
+    if show_settings:
+        _show_settings(invocation)
+        return
+    from agentstate.doctor import examine, is_well
+
+    with invocation.system(timeout) as system:
+        examined = examine(system, only=only, skip=skip)
+    _show(examined, invocation)
+    context.exit(0 if is_well(examined) else 1)
+
+
+def _show(examined: list[Examined], invocation: Invocation) -> None:
+    from agentstate.doctor import Verdict, is_well
+
+    counts = {str(verdict): sum(item.finding.verdict is verdict for item in examined) for verdict in Verdict}
+    if invocation.as_json:
+        checks = [item.as_dict() for item in examined]
+        output.document({"ok": is_well(examined), "counts": counts, "checks": checks})
+        return
+    output.table(
+        ("check", "verdict", "found"), [(it.check, str(it.finding.verdict), it.finding.found) for it in examined]
+    )
+    for item in examined:
+        if item.finding.remedy:
+            output.line(f"{item.check}: {item.finding.remedy}")
+    output.line(", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count))
+
+
+def _show_settings(invocation: Invocation) -> None:
+    from agentstate.doctor.settings_table import settings_table
+
+    rows = settings_table(invocation.env_file)
+    if invocation.as_json:
+        output.document({"settings": [asdict(row) for row in rows]})
+    else:
+        output.table(
+            ("setting", "value", "default", "source", "description"),
+            [(row.name, row.value, row.default, row.source, row.description) for row in rows],
+        )

@@ -1,0 +1,61 @@
+"""How a run ends: exit code 0 for done, 1 for failed, 2 for words that make no command; an error is one line.
+
+With `--json` the error is a JSON document on standard error, `{"error": {"type": ..., "message": ...}}`.
+"""
+
+from __future__ import annotations
+
+import json
+import traceback
+from collections.abc import Callable
+
+import click
+
+from agentstate.errors import AgentStateError
+
+FAILED, USAGE, INTERRUPTED = 1, 2, 130
+
+
+def exit_code(run: Callable[[], object], *, as_json: bool, debug: bool) -> int:
+    """Call `run` and return the exit code, having told the user about any error."""
+    try:
+        ended = run()
+        return ended if isinstance(ended, int) else 0
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return USAGE
+    except click.ClickException as error:
+        return _wrong_words(error, as_json=as_json)
+    except (click.Abort, KeyboardInterrupt):
+        _tell("Interrupted", "interrupted; what was acknowledged is kept", as_json=as_json)
+        return INTERRUPTED
+    except AgentStateError as error:
+        return _failed(error, error.message, as_json=as_json, debug=debug)
+    except Exception as error:  # noqa: BLE001 the user gets a line and a way to more, not a page of our insides
+        message = f"unexpected {type(error).__name__}: {_first_line(error)}. `agentstate doctor` looks for the cause"
+        hint = "" if debug else "; --debug shows where it happened"
+        return _failed(error, message + hint, as_json=as_json, debug=debug)
+
+
+def _wrong_words(error: click.ClickException, *, as_json: bool) -> int:
+    if as_json:
+        _tell("Usage", error.format_message(), as_json=True)
+    else:
+        error.show()
+    return error.exit_code
+
+
+def _failed(error: Exception, message: str, *, as_json: bool, debug: bool) -> int:
+    if debug:
+        click.echo("".join(traceback.format_exception(error)), err=True, nl=False)
+    _tell(type(error).__name__, message, as_json=as_json)
+    return FAILED
+
+
+def _tell(kind: str, message: str, *, as_json: bool) -> None:
+    document = json.dumps({"error": {"type": kind, "message": message}}, ensure_ascii=False)
+    click.echo(document if as_json else f"error: {' '.join(message.split())}", err=True)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [""])[0][:300]

@@ -1,0 +1,179 @@
+"""`agentstate jobs`: look at jobs, and handle those that ended without success."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from agentstate.cli import output
+from agentstate.cli.completion import KindOfJob, job_ids
+from agentstate.cli.invocation import Invocation, pass_invocation
+from agentstate.cli.kinds import kinds
+from agentstate.cli.verb import Verbs
+from agentstate.errors import AgentStateError
+
+if TYPE_CHECKING:
+    from agentstate.jobs import Job
+
+STATUSES = ("ready", "running", "done", "dead", "discarded")
+
+_of_kind = click.option("--kind", type=KindOfJob(), help="Only jobs of this kind.")
+_of_agent = click.option("--agent", "agent_id", help="Only jobs of this agent.")
+_at_most = click.option(
+    "--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="Jobs at most, the newest."
+)
+_everything = click.option("--all", "everything", is_flag=True, help="All dead jobs, or with --kind those of one kind.")
+
+
+@click.group(cls=Verbs)
+def jobs() -> None:
+    """Look at jobs, and handle those that are dead.
+
+    A job that cannot succeed becomes dead with its cause and stays until it is requeued or discarded.
+    """
+
+
+jobs.add_command(kinds)
+
+
+@jobs.command("list")
+@click.option("--status", type=click.Choice(STATUSES), help="Only jobs of this status.")
+@_of_kind
+@_of_agent
+@_at_most
+@pass_invocation
+def list_jobs(
+    invocation: Invocation, *, status: str | None, kind: str | None, agent_id: str | None, limit: int
+) -> None:
+    """List the newest jobs."""
+    listed = invocation.runtime.jobs.list(status=status, kind=kind, agent_id=agent_id, limit=limit)
+    _show_jobs(invocation, listed)
+
+
+@jobs.command()
+@_of_kind
+@_of_agent
+@_at_most
+@pass_invocation
+def dead(invocation: Invocation, *, kind: str | None, agent_id: str | None, limit: int) -> None:
+    """List the newest dead jobs with their causes."""
+    _show_jobs(invocation, invocation.runtime.jobs.list(status="dead", kind=kind, agent_id=agent_id, limit=limit))
+
+
+@jobs.command()
+@click.argument("job_id", metavar="ID", type=job_ids())
+@pass_invocation
+def show(invocation: Invocation, *, job_id: str) -> None:
+    """Show everything about one job."""
+    job = invocation.runtime.jobs.get(job_id).as_dict()
+    if invocation.as_json:
+        output.document(job)
+    else:
+        output.facts(job.items())
+
+
+@jobs.command()
+@click.argument("job_id", metavar="[ID]...", nargs=-1, type=job_ids("dead", "discarded"))
+@_everything
+@_of_kind
+@pass_invocation
+@click.pass_context
+def requeue(
+    context: click.Context,
+    invocation: Invocation,
+    *,
+    job_id: tuple[str, ...],
+    everything: bool,
+    kind: str | None,
+) -> None:
+    """Make dead or discarded jobs ready again, with a fresh budget of attempts.
+
+    With --all it is every dead job (discarded ones only by id), and workers begin within a few seconds.
+    """
+    _require_either(job_id, kind, everything=everything)
+    table = invocation.runtime.jobs
+    if everything:
+        _tell_count(invocation, "requeued", table.requeue_dead(kind))
+    else:
+        context.exit(_each(invocation, "requeued", job_id, table.requeue))
+
+
+@jobs.command()
+@click.argument("job_id", metavar="[ID]...", nargs=-1, type=job_ids("dead", "ready"))
+@_everything
+@_of_kind
+@click.option("--reason", default="discarded by hand", show_default=True, help="Kept with the job.")
+@pass_invocation
+@click.pass_context
+def discard(
+    context: click.Context,
+    invocation: Invocation,
+    *,
+    job_id: tuple[str, ...],
+    everything: bool,
+    kind: str | None,
+    reason: str,
+) -> None:
+    """Give up dead or waiting jobs, with a reason that is kept.
+
+    With --all it is every dead job. A discarded job can be requeued until it is removed with its age.
+    """
+    _require_either(job_id, kind, everything=everything)
+    table = invocation.runtime.jobs
+    if everything:
+        _tell_count(invocation, "discarded", table.discard_dead(reason, kind))
+    else:
+        context.exit(_each(invocation, "discarded", job_id, lambda one: table.discard(one, reason)))
+
+
+def _require_either(job_ids: Sequence[str], kind: str | None, *, everything: bool) -> None:
+    if bool(job_ids) == everything:
+        raise click.UsageError("Give the ids of jobs, or --all for every dead one (with --kind, of one kind).")
+    if kind is not None and not everything:
+        raise click.UsageError("--kind goes with --all.")
+
+
+def _each(invocation: Invocation, done: str, job_ids: Sequence[str], act: Callable[[str], Job]) -> int:
+    """Handle each job by itself; return the exit code."""
+    handled, refused = [], []
+    for job_id in job_ids:
+        try:
+            handled.append(str(act(job_id).id))
+        except AgentStateError as error:
+            refused.append({"id": job_id, "type": type(error).__name__, "message": error.message})
+    _tell_each(invocation, done, handled, refused)
+    return 1 if refused else 0
+
+
+def _tell_each(invocation: Invocation, done: str, handled: list[str], refused: list[dict[str, str]]) -> None:
+    if invocation.as_json:
+        output.document({done: handled, "count": len(handled), "refused": refused})
+        return
+    for job_id in handled:
+        output.line(f"{done} {job_id}")
+    for item in refused:
+        output.note(f"error: {item['message']}")
+
+
+def _tell_count(invocation: Invocation, done: str, count: int) -> None:
+    if invocation.as_json:
+        output.document({"count": count})
+    else:
+        output.line(f"{done} {count:,} dead jobs")
+
+
+def _show_jobs(invocation: Invocation, found: list[Job]) -> None:
+    if invocation.as_json:
+        output.document({"jobs": [job.as_dict() for job in found]})
+    elif found:
+        output.table(("id", "kind", "status", "agent", "attempts", "created", "error"), [_row(job) for job in found])
+    else:
+        output.line("no jobs match")
+
+
+def _row(job: Job) -> tuple[Any, ...]:
+    attempts = f"{job.attempts}/{job.max_attempts}"
+    error = output.shortened(job.error or "", 120)
+    return job.id, job.kind, str(job.status), job.agent_id, attempts, job.created_at, error

@@ -1,0 +1,51 @@
+"""`agentstate migrate`: bring the durable store to this version's schema."""
+
+from __future__ import annotations
+
+import click
+
+from agentstate.cli import output
+from agentstate.cli.invocation import Invocation, pass_invocation
+from agentstate.cli.verb import Verb
+
+
+@click.command(cls=Verb)
+@click.option("--check", is_flag=True, help="Change nothing; exit with 1 when the schema is not the newest.")
+@pass_invocation
+@click.pass_context
+def migrate(context: click.Context, invocation: Invocation, *, check: bool) -> None:
+    """Bring the durable store to the newest schema revision.
+
+    Safe to run again and from several places at once; what is done is left alone. Accepted facts are never removed.
+    """
+    from agentstate.store.migrate import newest_revision, upgrade
+
+    before, newest = _revision(invocation), newest_revision()
+    if not check and before != newest:
+        upgrade(invocation.settings.database_url)
+    after = before if check else newest
+    if invocation.as_json:
+        output.document({"from": before, "to": after, "newest": newest, "up_to_date": after == newest})
+    else:
+        _tell(before, newest, check=check)
+    context.exit(0 if after == newest else 1)
+
+
+def _revision(invocation: Invocation) -> str | None:
+    from agentstate.store import Store
+    from agentstate.store.migrate import current_revision
+
+    store = Store.open(invocation.settings.database_url, pool_size=1)
+    try:
+        return current_revision(store)
+    finally:
+        store.close()
+
+
+def _tell(before: str | None, newest: str, *, check: bool) -> None:
+    if before == newest:
+        output.line(f"the schema is at revision {newest}, the newest; there is nothing to do")
+    elif check:
+        output.line(f"the schema is at revision {before or 'none'}, the newest is {newest}; run `agentstate migrate`")
+    else:
+        output.line(f"migrated the schema from revision {before or 'none'} to {newest}")

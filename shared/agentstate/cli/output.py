@@ -1,0 +1,121 @@
+"""What a verb answers with: one JSON document, or text for people; tables are drawn on a terminal, plain elsewhere.
+
+What others wrote (memories, errors) may hold control characters, which a terminal would obey; they are made visible.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import unicodedata
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+import click
+
+_NARROWEST = 20
+_STYLES = {
+    "ok": "green", "up": "green", "done": "green", "searchable": "green",
+    "warn": "yellow", "running": "cyan", "skipped": "dim",
+    "fail": "red", "dead": "red", "down": "red", "discarded": "dim",
+}  # fmt: skip
+
+
+def document(value: Any) -> None:
+    """Print one JSON document."""
+    click.echo(json.dumps(value, ensure_ascii=False, indent=2, default=_plain))
+
+
+def table(headers: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Print rows under headers; the last column takes what width is left."""
+    cells = [[cell(value) for value in row] for row in rows]
+    if is_drawn():
+        _draw(headers, cells)
+    else:
+        _columns([list(headers), *cells])
+
+
+def facts(pairs: Iterable[tuple[str, Any]]) -> None:
+    """Print `name: value` lines, the values under each other."""
+    _columns([[f"{name}:", cell(value)] for name, value in pairs])
+
+
+def line(text: str) -> None:
+    """Print one line."""
+    click.echo(visible(text))
+
+
+def note(text: str) -> None:
+    """Print a remark on standard error, where it does not mix with an answer."""
+    click.echo(visible(text), err=True)
+
+
+def cell(value: Any) -> str:
+    """A value as people read it, on one line."""
+    if value is None:
+        return "-"
+    if isinstance(value, datetime):
+        return value.isoformat(sep=" ", timespec="seconds")
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return visible(f"{value:,}" if isinstance(value, int) else str(value))
+
+
+def visible(text: str) -> str:
+    """`text` on one line, with every control character shown instead of sent."""
+    return "".join(_shown(letter) for letter in " ".join(text.split()))
+
+
+def shortened(text: str, width: int) -> str:
+    """`text` on one line of at most `width` characters."""
+    one_line = visible(text)
+    return one_line if len(one_line) <= width else f"{one_line[: max(width - 3, 0)]}..."
+
+
+def ago(seconds: float | None) -> str:
+    """A length of time as people say it."""
+    if seconds is None:
+        return "-"
+    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.1f} s"
+
+
+def is_drawn() -> bool:
+    """Whether standard output is a terminal that takes drawings."""
+    return sys.stdout.isatty() and os.environ.get("TERM", "") != "dumb"
+
+
+def width_left(taken: int) -> int:
+    """Characters that a line has left; unbounded where nobody looks at it."""
+    return max(shutil.get_terminal_size().columns - taken, _NARROWEST) if is_drawn() else 1_000_000
+
+
+def _draw(headers: Sequence[str], cells: list[list[str]]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    drawn = Table(*headers, box=box.SIMPLE, header_style="bold", pad_edge=False)
+    for row in cells:
+        drawn.add_row(*(Text(text, style=_STYLES.get(text, "")) for text in row))
+    Console().print(drawn)
+
+
+def _columns(rows: list[list[str]]) -> None:
+    widths = [max(len(row[position]) for row in rows) for position in range(len(rows[0]))] if rows else []
+    for row in rows:
+        click.echo("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _shown(letter: str) -> str:
+    return letter if unicodedata.category(letter) not in {"Cc", "Cs"} else letter.encode("unicode_escape").decode()
+
+
+def _plain(value: Any) -> Any:
+    return value.isoformat() if isinstance(value, datetime) else str(value)

@@ -1,0 +1,38 @@
+"""The root of the command: its global options and the list of its verbs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from agentstate.cli.completion import completion
+from agentstate.cli.doctor import doctor
+from agentstate.cli.invocation import Invocation
+from agentstate.cli.jobs import jobs
+from agentstate.cli.migrate import migrate
+from agentstate.cli.status import status
+from agentstate.cli.verb import Root
+from agentstate.distribution import version
+
+
+@click.group(cls=Root, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--env-file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Settings file to read instead of AGENTSTATE_ENV_FILE or .agentstate/env; the environment still wins.",
+)
+@click.option("--debug", is_flag=True, expose_value=False, help="Show where in the program an error happened.")
+@click.version_option(version(), message="%(prog)s %(version)s")
+@click.pass_context
+def cli(context: click.Context, env_file: Path | None) -> None:
+    """Durable memory and money state for AI agents.
+
+    Exit codes: 0 done, 1 failed (the error says what was kept and what to do), 2 wrong usage.
+    """
+    context.obj = Invocation(env_file)
+    context.call_on_close(context.obj.close)
+
+
+for verb in (status, doctor, migrate, jobs, completion):
+    cli.add_command(verb)

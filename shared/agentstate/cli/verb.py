@@ -1,0 +1,65 @@
+"""The classes of our commands: every verb takes `--json`, every group makes such verbs, the root ends runs our way."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from agentstate.cli.failure import exit_code
+from agentstate.cli.invocation import Invocation
+
+
+class Verb(click.Command):
+    """A command with `--json`."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.params += [
+            click.Option(
+                ["--json"],
+                is_flag=True,
+                expose_value=False,
+                callback=_note_json,
+                help="Answer with one JSON document on standard output; errors as JSON on standard error.",
+            ),
+            # The root's option, taken at the end of the line too, where it is added after a failure.
+            click.Option(["--debug"], is_flag=True, expose_value=False, hidden=True),
+        ]
+
+
+class Verbs(click.Group):
+    """A group whose commands are verbs."""
+
+    command_class = Verb
+    group_class = type
+
+
+class Root(Verbs):
+    """The whole command."""
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,  # noqa: FBT001, FBT002 the signature is Click's
+        **extra: Any,
+    ) -> Any:
+        """Run, tell about an error in one line, and exit with its code."""
+        words = list(sys.argv[1:] if args is None else args)
+
+        def run() -> object:
+            return super(Root, self).main(words, prog_name, complete_var, standalone_mode=False, **extra)
+
+        if not standalone_mode:
+            return run()
+        before_dashes = words[: words.index("--")] if "--" in words else words
+        sys.exit(exit_code(run, as_json="--json" in before_dashes, debug="--debug" in before_dashes))
+
+
+def _note_json(context: click.Context, _option: click.Parameter, value: bool) -> None:  # noqa: FBT001 called by Click
+    if not context.resilient_parsing:
+        context.ensure_object(Invocation).as_json = value

@@ -1,0 +1,53 @@
+"""Checks of time: leases run by the database's clock, cached ages by Redis's, and logs by this machine's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import sqlalchemy as sa
+
+from agentstate.doctor.finding import Finding, ok, warn
+from agentstate.doctor.system import System
+from agentstate.store.tables.base import db_time
+
+MOST_S = 1.0
+"""Largest difference that is not worth a word, in seconds."""
+
+_REMEDY = "Let both machines follow a time server (NTP); times in logs and reports do not agree until then."
+
+
+def database_clock(system: System) -> Finding:
+    """This machine's clock against the database's."""
+
+    def read() -> datetime:
+        with system.reading() as connection:
+            moment: datetime = connection.execute(sa.select(db_time())).scalar_one()
+            return moment
+
+    read()  # the first answer pays for the connection
+    return _compared(system, read)
+
+
+def redis_clock(system: System) -> Finding:
+    """This machine's clock against that of Redis."""
+    with system.redis(system.settings.redis_url) as client:
+
+        def read() -> datetime:
+            seconds, microseconds = client.time()
+            return datetime.fromtimestamp(int(seconds) + int(microseconds) / 1e6, UTC)
+
+        read()
+        return _compared(system, read)
+
+
+def _compared(system: System, read: Callable[[], datetime]) -> Finding:
+    before = system.clock()
+    there = read()
+    after = system.clock()
+    # The answer was made at some time between; only what exceeds that uncertainty is a difference.
+    behind, ahead = (before - there).total_seconds(), (there - after).total_seconds()
+    difference = max(behind, ahead, 0.0)
+    if difference > MOST_S:
+        return warn(f"{difference:.1f} s {'behind' if behind > 0 else 'ahead of'} this machine", _REMEDY)
+    return ok(f"within {max(difference, 0.1):.1f} s of this machine")

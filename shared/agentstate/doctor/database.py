@@ -1,0 +1,103 @@
+"""Checks of the durable store: does it answer, in which encoding, is a commit on disk, and is the schema ours."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from agentstate.doctor.finding import Finding, fail, ok, warn
+from agentstate.doctor.system import System
+from agentstate.errors import AgentStateError
+from agentstate.store.migrate import current_revision, is_known, newest_revision
+
+OLDEST_POSTGRES = 14
+OLDEST_SQLITE = (3, 35)
+"""RETURNING came with SQLite 3.35."""
+
+_UP = "Start the database, and check AGENTSTATE_DATABASE_URL. `make up` starts one on this machine."
+_SQLITE_FULL = 2
+
+
+def database(system: System) -> Finding:
+    """Whether the store answers, in a version that we know, and takes writes."""
+    try:
+        with system.reading() as connection:
+            name = connection.dialect.name
+            return _postgres(connection) if name == "postgresql" else _sqlite(connection)
+    except AgentStateError as error:
+        return fail(error.message, _UP)
+
+
+def _postgres(connection: Connection) -> Finding:
+    version = _show(connection, "server_version")
+    if int(_show(connection, "server_version_num")) < OLDEST_POSTGRES * 10_000:
+        return fail(f"PostgreSQL {version}", f"Use PostgreSQL {OLDEST_POSTGRES} or newer.")
+    if connection.execute(sa.text("SELECT pg_is_in_recovery()")).scalar_one():
+        return fail(f"PostgreSQL {version}, a standby that takes no writes", "Name the primary server in the URL.")
+    return ok(f"PostgreSQL {version}")
+
+
+def _sqlite(connection: Connection) -> Finding:
+    version = str(connection.execute(sa.text("SELECT sqlite_version()")).scalar_one())
+    connection.execute(sa.text("SELECT count(*) FROM sqlite_master"))
+    if tuple(int(part) for part in version.split(".")[:2]) < OLDEST_SQLITE:
+        return fail(f"SQLite {version}", "Use a Python with SQLite 3.35 or newer.")
+    return ok(f"SQLite {version}, for one machine")
+
+
+def encoding(system: System) -> Finding:
+    """Whether text of any language can be stored as it is."""
+    with system.reading() as connection:
+        postgres = connection.dialect.name == "postgresql"
+        found = _show(connection, "server_encoding") if postgres else _pragma(connection, "encoding")
+    if found in {"UTF8", "UTF-8"}:
+        return ok(found)
+    remedy = "Make the database anew in UTF-8: CREATE DATABASE agentstate ENCODING 'UTF8' TEMPLATE template0."
+    return fail(f"{found}: text may not come back as it was stored", remedy)
+
+
+def durability(system: System) -> Finding:
+    """Whether "committed" means "on disk"."""
+    with system.reading() as connection:
+        if connection.dialect.name == "postgresql":
+            return _postgres_durability(connection)
+        return _sqlite_durability(connection)
+
+
+def _postgres_durability(connection: Connection) -> Finding:
+    read = {name: _show(connection, name) for name in ("fsync", "synchronous_commit", "full_page_writes")}
+    found = ", ".join(f"{name}={value}" for name, value in read.items())
+    if "off" in (read["fsync"], read["synchronous_commit"]):
+        return fail(found, "Set fsync=on and synchronous_commit=on: else a power cut takes back acknowledged commits.")
+    if read["full_page_writes"] == "off":
+        return warn(found, "Set full_page_writes=on, unless the file system never writes half a page.")
+    return ok(found)
+
+
+def _sqlite_durability(connection: Connection) -> Finding:
+    journal, level = _pragma(connection, "journal_mode"), int(_pragma(connection, "synchronous"))
+    found = f"journal_mode={journal}, synchronous={level}"
+    if level < _SQLITE_FULL:
+        return fail(found, "Open the file through agentstate, which sets synchronous=FULL.")
+    if journal != "wal":
+        return warn(found, "Put the file on a local disk: without the write-ahead log readers block writers.")
+    return ok(found)
+
+
+def schema(system: System) -> Finding:
+    """Whether the schema is at this version's revision."""
+    found, wanted = current_revision(system.store), newest_revision()
+    if found == wanted:
+        return ok(f"revision {found}")
+    told = f"revision {found or 'none'}, this version needs {wanted}"
+    if found is not None and not is_known(found):
+        return fail(told, "A newer version made it: update agentstate here, or name the right database.")
+    return fail(told, "Run `agentstate migrate`.")
+
+
+def _show(connection: Connection, name: str) -> str:
+    return str(connection.execute(sa.text("SELECT current_setting(:name)"), {"name": name}).scalar_one())
+
+
+def _pragma(connection: Connection, name: str) -> str:
+    return str(connection.exec_driver_sql(f"PRAGMA {name}").scalar_one())

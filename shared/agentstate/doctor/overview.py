@@ -1,0 +1,133 @@
+"""The state of all parts at a glance: what is up, what waits, who works. A part that is down takes only its own lines.
+
+Everything is plain JSON: `None` stands for what could not be found out, never a zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from agentstate.doctor import database, fleet, qdrant, redis_server
+from agentstate.doctor.finding import Finding, Verdict
+from agentstate.doctor.registry import outcome
+from agentstate.doctor.system import System
+from agentstate.errors import AgentStateError
+from agentstate.jobs.job import JobStatus
+from agentstate.jobs.spec import QUEUES
+from agentstate.memory.counts import conversation_counts, memory_counts
+from agentstate.providers import choose_embedder, choose_summarizer
+from agentstate.store.tables import jobs
+from agentstate.store.tables.base import db_time
+
+Document = dict[str, Any]
+
+_MEMORIES = ("stored", "searchable", "pending", "dead")
+_CONVERSATIONS = ("conversations", "turns", "summarized", "summaries")
+
+
+def overview(system: System) -> Document:
+    """Everything that `agentstate status` shows; raises ConfigurationError when the settings cannot be read."""
+    settings = system.settings
+    parts = {
+        "database": _part(system, database.database),
+        "redis": _part(system, lambda it: redis_server.version(it, settings.redis_url)),
+        "broker": _part(system, lambda it: redis_server.version(it, settings.broker_url)),
+        "qdrant": _part(system, qdrant.qdrant),
+    }
+    stored = _stored(system) if parts["database"]["up"] else None
+    parts["database"]["problem"] = parts["database"]["problem"] or (stored or {}).pop("problem", None)
+    return {
+        "ok": all(part["up"] and part["problem"] is None for part in parts.values()),
+        "parts": parts,
+        "queues": None,
+        "memories": None,
+        "conversations": None,
+        "schedules": None,
+        **(stored or {}),
+        "index": _index(system) if parts["qdrant"]["up"] else None,
+        "embedder": _provider(lambda: choose_embedder(settings).describe()),
+        "summarizer": _provider(lambda: choose_summarizer(settings).describe()),
+        "workers": _workers(system) if parts["broker"]["up"] else None,
+    }
+
+
+def _part(system: System, examine: Callable[[System], Finding]) -> Document:
+    finding = outcome(examine, system)
+    up = finding.verdict is not Verdict.FAIL
+    return {"up": up, "found": finding.found, "problem": None if up else finding.found}
+
+
+def _stored(system: System) -> Document:
+    """What the durable store tells, or the problem that keeps it from telling."""
+    schema = outcome(database.schema, system)
+    if schema.verdict is Verdict.FAIL:
+        return {"problem": f"{schema.found}. {schema.remedy}"}
+    with system.reading() as connection:
+        return {
+            "queues": _queues(connection),
+            "memories": _summed([asdict(counts) for counts in memory_counts(connection)], _MEMORIES),
+            "conversations": _summed([asdict(counts) for counts in conversation_counts(connection)], _CONVERSATIONS),
+            "schedules": _schedules(connection),
+        }
+
+
+def _summed(by_agent: list[Document], names: tuple[str, ...]) -> Document:
+    return {"agents": len(by_agent), **{name: sum(row[name] for row in by_agent) for name in names}}
+
+
+def _queues(connection: Connection) -> Document:
+    """Jobs by queue and status, and for how many seconds the oldest that is due has waited."""
+    oldest = sa.func.min(sa.case((jobs.c.status == JobStatus.READY, jobs.c.due_at)), type_=jobs.c.due_at.type)
+    query = sa.select(jobs.c.queue, jobs.c.status, sa.func.count(), oldest).group_by(jobs.c.queue, jobs.c.status)
+    now = connection.execute(sa.select(db_time())).scalar_one()
+    found: Document = {queue: _empty_queue() for queue in QUEUES}
+    for queue, status, count, due_at in connection.execute(query).tuples():
+        row = found.setdefault(queue, _empty_queue())
+        row[status] = count
+        if due_at is not None and due_at < now:
+            row["oldest_due_s"] = round((now - due_at).total_seconds(), 1)
+    return found
+
+
+def _empty_queue() -> Document:
+    return {**{str(status): 0 for status in JobStatus}, "oldest_due_s": None}
+
+
+def _schedules(connection: Connection) -> Document:
+    """When each schedule last had a slot submitted, and how many seconds ago."""
+    latest = sa.func.max(jobs.c.created_at, type_=jobs.c.created_at.type)
+    query = sa.select(jobs.c.kind, latest).where(jobs.c.dedupe_key.startswith("slot:")).group_by(jobs.c.kind)
+    now = connection.execute(sa.select(db_time())).scalar_one()
+    return {
+        kind: {"last": last.isoformat(), "age_s": round((now - last).total_seconds(), 1)}
+        for kind, last in connection.execute(query.order_by(jobs.c.kind)).tuples()
+    }
+
+
+def _index(system: System) -> Document | None:
+    try:
+        engine = qdrant.engine_of(system.qdrant("/"))
+        collections = qdrant.points_by_collection(system)
+    except AgentStateError:
+        return None
+    return {"engine": engine or "server", "points": sum(collections.values()), "collections": collections}
+
+
+def _provider(describe: Callable[[], Any]) -> Document:
+    try:
+        return asdict(describe())
+    except AgentStateError as error:
+        return {"name": None, "text": error.message, "ok": False}
+
+
+def _workers(system: System) -> list[Document] | None:
+    try:
+        found = fleet.workers_by_name(system)
+    except AgentStateError:
+        return None
+    return [{"name": name, "queues": queues} for name, queues in found.items()]

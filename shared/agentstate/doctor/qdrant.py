@@ -1,0 +1,67 @@
+"""The check of Qdrant: version, key, and whether it is the one-machine engine with its ceiling."""
+
+from __future__ import annotations
+
+from importlib import metadata
+from typing import Any
+
+from packaging.version import Version
+
+from agentstate.doctor.finding import Finding, fail, ok, warn
+from agentstate.doctor.system import System
+from agentstate.errors import AgentStateError
+
+OLDEST = Version("1.20")
+"""Keyword search with scores came with Qdrant 1.20."""
+ENGINE_CEILING = 100_000
+"""Points up to which the one-machine engine answers in a few milliseconds (measured with 384 numbers a vector)."""
+
+_UP = "Start Qdrant, and check AGENTSTATE_QDRANT_URL and AGENTSTATE_QDRANT_API_KEY. `make up` starts the engine."
+
+
+def qdrant(system: System) -> Finding:
+    """Whether Qdrant answers, takes our key, and can hold what we have."""
+    try:
+        about, points = system.qdrant("/"), points_by_collection(system)
+    except AgentStateError as error:
+        return fail(error.message, f"{_UP} Memories are kept and will be indexed later.")
+    return _judged(about, sum(points.values()))
+
+
+def points_by_collection(system: System) -> dict[str, int]:
+    """How many points each collection has; raises IndexUnavailable."""
+    names = [item["name"] for item in system.qdrant("/collections")["result"]["collections"]]
+    return {name: int(system.qdrant(f"/collections/{name}")["result"]["points_count"] or 0) for name in sorted(names)}
+
+
+def engine_of(about: dict[str, Any]) -> str | None:
+    """Version of the one-machine engine behind the routes; None for a server."""
+    return about.get("engine")
+
+
+def _judged(about: dict[str, Any], points: int) -> Finding:
+    version, engine = str(about.get("version", "0")), engine_of(about)
+    if Version(version) < OLDEST:
+        return fail(f"Qdrant {version}", "Use Qdrant 1.20 or newer: keyword search needs it.")
+    if engine is not None:
+        return _judged_engine(engine, points)
+    return _judged_server(version, points)
+
+
+def _judged_engine(engine: str, points: int) -> Finding:
+    found = f"one-machine engine ({engine}), {points:,} of about {ENGINE_CEILING:,} points"
+    if points > ENGINE_CEILING:
+        remedy = "Move to a Qdrant server: set AGENTSTATE_QDRANT_URL; workers fill its index from the durable store."
+        return warn(found, remedy)
+    return ok(found)
+
+
+def _judged_server(version: str, points: int) -> Finding:
+    found, server, client = f"Qdrant {version}, {points:,} points", Version(version), _client_version()
+    if server.major != client.major or abs(server.minor - client.minor) > 1:
+        return warn(found, f"qdrant-client here is {client}; keep both within one minor version.")
+    return ok(found)
+
+
+def _client_version() -> Version:
+    return Version(metadata.version("qdrant-client"))

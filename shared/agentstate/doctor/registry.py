@@ -1,0 +1,118 @@
+"""The list of checks, in the order in which they are made, and how they are made.
+
+A check that raises is a finding too, and one that needs what has failed before it is skipped: a doctor reports on a
+broken system to the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any, TypeAlias
+
+from agentstate.doctor import clocks, configuration, database, fleet, providers, qdrant, redis_server
+from agentstate.doctor.finding import Finding, Verdict, fail
+from agentstate.doctor.system import System
+from agentstate.errors import AgentStateError, InvalidInput
+
+Examine: TypeAlias = Callable[[System], Finding]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check: its name, what it does, and the check that must not have failed before."""
+
+    name: str
+    examine: Examine
+    needs: str | None = "settings"
+
+
+@dataclass(frozen=True)
+class Examined:
+    """A check and what it found."""
+
+    check: str
+    finding: Finding
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {"check": self.check, **asdict(self.finding)}
+
+
+def _of_redis(examine: Callable[[System, str], Finding], setting: str) -> Examine:
+    return lambda system: examine(system, getattr(system.settings, setting))
+
+
+def _redis_checks(name: str, setting: str) -> list[Check]:
+    of = partial(_of_redis, setting=setting)
+    return [
+        Check(name, of(redis_server.version)),
+        Check(f"{name}-eviction", of(redis_server.eviction), needs=name),
+        Check(f"{name}-persistence", of(redis_server.persistence), needs=name),
+    ]
+
+
+CHECKS: tuple[Check, ...] = (
+    Check("python", configuration.python, needs=None),
+    Check("packages", configuration.packages, needs=None),
+    Check("settings", configuration.settings, needs=None),
+    Check("disk", configuration.disk, needs=None),
+    Check("database", database.database),
+    Check("encoding", database.encoding, needs="database"),
+    Check("durability", database.durability, needs="database"),
+    Check("schema", database.schema, needs="database"),
+    Check("database-clock", clocks.database_clock, needs="database"),
+    *_redis_checks("redis", "redis_url"),
+    Check("redis-clock", clocks.redis_clock, needs="redis"),
+    *_redis_checks("broker", "broker_url"),
+    Check("qdrant", qdrant.qdrant),
+    Check("embedder", providers.embedder),
+    Check("summarizer", providers.summarizer),
+    Check("workers", fleet.workers, needs="broker"),
+)
+"""Every check; what one needs comes before it."""
+
+NAMES = tuple(check.name for check in CHECKS)
+
+
+def examine(system: System, *, only: Iterable[str] = (), skip: Iterable[str] = ()) -> list[Examined]:
+    """Make all checks, or `only` some, without those to `skip`.
+
+    Raises:
+        InvalidInput: there is no check of that name.
+    """
+    outcomes: dict[str, Finding] = {}
+    for check in selected(tuple(only), tuple(skip)):
+        outcomes[check.name] = _skipped(check, outcomes) or outcome(check.examine, system)
+    return [Examined(name, finding) for name, finding in outcomes.items()]
+
+
+def selected(only: Sequence[str], skip: Sequence[str]) -> list[Check]:
+    """The checks of a selection; raises InvalidInput for a name that does not exist."""
+    unknown = sorted({*only, *skip} - set(NAMES))
+    if unknown:
+        raise InvalidInput(f"there is no check {', '.join(unknown)}; there are {', '.join(NAMES)}.")
+    return [check for check in CHECKS if (not only or check.name in only) and check.name not in skip]
+
+
+def is_well(examined: Iterable[Examined]) -> bool:
+    """Whether no check failed."""
+    return all(item.finding.verdict is not Verdict.FAIL for item in examined)
+
+
+def outcome(examine: Examine, system: System) -> Finding:
+    """What `examine` finds; an error of its own is a finding too."""
+    try:
+        return examine(system)
+    except AgentStateError as error:
+        return fail(error.message, "Put this right, then ask again.")
+    except Exception as error:  # noqa: BLE001 what breaks a check is what the user has to know
+        return fail(f"could not be looked at: {type(error).__name__}: {error}", "Look at the logs of that part.")
+
+
+def _skipped(check: Check, before: dict[str, Finding]) -> Finding | None:
+    needed = before.get(check.needs or "")
+    if needed is None or needed.verdict not in {Verdict.FAIL, Verdict.SKIPPED}:
+        return None
+    return Finding(Verdict.SKIPPED, f"not looked at, since the check {check.needs} did not pass")

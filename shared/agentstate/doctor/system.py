@@ -1,0 +1,141 @@
+"""The system as a check meets it: settings, and a connection of its own to each part, opened when first asked for.
+
+Nothing here is the library's working connection: timeouts are short, a database in the wrong encoding or at an old
+schema revision can still be asked, and what one check opened the next one uses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import sqlalchemy as sa
+from redis import Redis
+from redis.exceptions import RedisError
+from sqlalchemy.engine import Connection
+
+from agentstate.clock import Clock, utc_now
+from agentstate.doctor.address import masked
+from agentstate.errors import ConfigurationError, IndexUnavailable, RedisUnavailable
+from agentstate.settings import Settings
+from agentstate.store import Store
+
+if TYPE_CHECKING:
+    from httpx import Client
+
+TIMEOUT_S = 2.0
+"""How long Redis and Qdrant may take to answer."""
+WORKERS_TIMEOUT_S = 1.5
+"""How long workers may take to answer; all are asked at once, so it is always waited for in full."""
+
+
+class System:
+    """Opens what checks ask for; `close()` closes it.
+
+    Args:
+        load: gives the settings; raises ConfigurationError.
+        clock: this machine's time.
+        workers_timeout_s: how long to listen for answers of workers.
+    """
+
+    def __init__(
+        self,
+        load: Callable[[], Settings] = Settings.load,
+        *,
+        clock: Clock = utc_now,
+        workers_timeout_s: float = WORKERS_TIMEOUT_S,
+    ) -> None:
+        self._load = load
+        self.clock = clock
+        self.workers_timeout_s = workers_timeout_s
+        self._redis_info: dict[str, dict[str, Any]] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @cached_property
+    def settings(self) -> Settings:
+        """The settings; raises ConfigurationError."""
+        return self._load()
+
+    @cached_property
+    def store(self) -> Store:
+        """The durable store, at whatever revision it is; raises ConfigurationError for a URL that leads nowhere."""
+        return Store.open(_tolerant(self.settings.database_url), pool_size=1)
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A connection to the durable store; raises StoreUnavailable."""
+        with self.store.reading() as connection:
+            yield connection
+
+    @contextmanager
+    def redis(self, url: str) -> Iterator[Redis]:
+        """A client of one Redis server; raises RedisUnavailable."""
+        client = Redis.from_url(url, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S, retry=None)
+        with closing(client):
+            try:
+                yield client
+            except RedisError as error:
+                raise RedisUnavailable(f"Redis at {masked(url)} does not answer: {error}") from error
+
+    def redis_info(self, url: str) -> dict[str, Any]:
+        """What `INFO` tells, asked once; raises RedisUnavailable."""
+        if url not in self._redis_info:
+            with self.redis(url) as client:
+                self._redis_info[url] = dict(client.info())
+        return self._redis_info[url]
+
+    @cached_property
+    def _http(self) -> Client:
+        import httpx
+
+        key = self.settings.qdrant_api_key
+        headers = {"api-key": key.get_secret_value()} if key else {}
+        return httpx.Client(base_url=self.settings.qdrant_url, headers=headers, timeout=TIMEOUT_S)
+
+    def qdrant(self, path: str) -> dict[str, Any]:
+        """The JSON that Qdrant answers to `GET path`; raises IndexUnavailable, with the reason."""
+        import httpx
+
+        where = masked(self.settings.qdrant_url)
+        try:
+            answer = self._http.get(path)
+            answer.raise_for_status()
+            document: dict[str, Any] = answer.json()
+        except httpx.HTTPStatusError as error:
+            raise IndexUnavailable(f"Qdrant at {where} answers {error.response.status_code} to {path}") from error
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise IndexUnavailable(f"Qdrant at {where} does not answer: {error}") from error
+        except ValueError as error:
+            raise IndexUnavailable(f"what answers at {where} is no Qdrant: its answer is not JSON") from error
+        return document
+
+    def close(self) -> None:
+        """Close what was opened."""
+        for name in ("store", "_http"):
+            opened = self.__dict__.pop(name, None)
+            if opened is not None:
+                opened.close()
+
+
+def _tolerant(database_url: str) -> str:
+    """The same database, opened so that a wrong encoding can be told and a missing SQLite file is not made."""
+    try:
+        url = sa.make_url(database_url)
+    except sa.exc.ArgumentError:
+        return database_url
+    if url.get_backend_name() == "postgresql":
+        return url.update_query_dict({"client_encoding": "utf8"}).render_as_string(hide_password=False)
+    if url.database and url.database != ":memory:" and not Path(url.database).is_file():
+        raise ConfigurationError(f"there is no SQLite file {url.database}. `agentstate migrate` makes it.")
+    return database_url
