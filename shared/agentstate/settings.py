@@ -1,7 +1,9 @@
 """Settings: everything that can be configured, read from `AGENTSTATE_*` and checked at start.
 
-The environment wins over the settings file. The file is the one named by `AGENTSTATE_ENV_FILE`, else
-`.agentstate/env` of the working directory, which the one-machine stack writes.
+The environment wins over the settings file, and that over the secrets folder. The file is the one named by
+`AGENTSTATE_ENV_FILE`, else `.agentstate/env` of the working directory, which the one-machine stack writes. The folder
+is the one named by `AGENTSTATE_SECRETS_DIR`: a file in it, such as `agentstate_database_url`, holds one setting, as
+container engines and Kubernetes mount secrets.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from agentstate.errors import ConfigurationError
 
 PREFIX = "AGENTSTATE_"
 ENV_FILE_VARIABLE = "AGENTSTATE_ENV_FILE"
+SECRETS_DIR_VARIABLE = "AGENTSTATE_SECRETS_DIR"
 DEFAULT_ENV_FILE = Path(".agentstate/env")
 
 _DATABASE_SCHEMES = ("postgresql+psycopg://", "postgresql://", "sqlite:///")
@@ -130,7 +133,7 @@ class Settings(BaseSettings):
 
     @classmethod
     def load(cls, *, env_file: Path | None = None, **overrides: Any) -> Settings:
-        """Read settings from `overrides`, the environment and the settings file, in this order of precedence.
+        """Read settings from `overrides`, the environment, the settings file and the secrets, in this precedence.
 
         Args:
             env_file: the settings file; left out, the one that `settings_file` finds.
@@ -139,12 +142,17 @@ class Settings(BaseSettings):
         Raises:
             ConfigurationError: a setting is unknown, missing or out of its range; names each one and the reason.
         """
-        env_file = env_file or settings_file()
-        _refuse_unknown(cls, env_file)
         try:
-            return cls(_env_file=env_file, **overrides)  # type: ignore[call-arg]
+            env_file, secrets_dir = env_file or settings_file(), _secrets_dir()
+            _refuse_unknown(cls, {*os.environ, *_names_in(env_file), *_names_of_secrets(secrets_dir)})
+            return cls(_env_file=env_file, _secrets_dir=secrets_dir, **overrides)  # type: ignore[call-arg]
         except ValidationError as error:
             raise ConfigurationError(_explain(error)) from None
+        except OSError as error:
+            raise ConfigurationError(
+                f"{error.filename} holds settings and cannot be read by this process: {error.strerror}. "
+                "Correct its owner or mode."
+            ) from None
 
 
 def settings_file() -> Path | None:
@@ -157,10 +165,18 @@ def settings_file() -> Path | None:
     return Path(named)
 
 
-def _refuse_unknown(cls: type[Settings], env_file: Path | None) -> None:
-    known = {PREFIX + name.upper() for name in cls.model_fields} | {ENV_FILE_VARIABLE}
-    given = {name.upper() for name in os.environ} | _names_in(env_file)
-    unknown = sorted(name for name in given if name.startswith(PREFIX) and name not in known)
+def _secrets_dir() -> Path | None:
+    named = os.environ.get(SECRETS_DIR_VARIABLE)
+    if named is not None and not Path(named).is_dir():
+        raise ConfigurationError(
+            f"{SECRETS_DIR_VARIABLE}={named}: there is no such folder. Mount the secrets there or unset it."
+        )
+    return Path(named) if named is not None else None
+
+
+def _refuse_unknown(cls: type[Settings], given: set[str]) -> None:
+    known = {PREFIX + name.upper() for name in cls.model_fields} | {ENV_FILE_VARIABLE, SECRETS_DIR_VARIABLE}
+    unknown = sorted(name.upper() for name in given if name.upper().startswith(PREFIX) and name.upper() not in known)
     if unknown:
         raise ConfigurationError(
             f"unknown setting {', '.join(unknown)}. Check the spelling; `agentstate doctor --settings` lists all."
@@ -172,6 +188,14 @@ def _names_in(env_file: Path | None) -> set[str]:
         return set()
     lines = (line.strip() for line in env_file.read_text("utf-8").splitlines())
     return {line.split("=", 1)[0].strip().upper() for line in lines if "=" in line and not line.startswith("#")}
+
+
+def _names_of_secrets(secrets_dir: Path | None) -> set[str]:
+    found = secrets_dir.iterdir() if secrets_dir is not None else ()
+    ours = [path for path in found if path.name.upper().startswith(PREFIX)]
+    for path in ours:
+        path.open("rb").close()  # one that may not be read is told by its path here, and in no clear way later
+    return {path.name for path in ours}
 
 
 def _explain(error: ValidationError) -> str:

@@ -136,9 +136,7 @@ def summarize_when_long(tx: Transaction, jobs: Jobs, settings: Settings, convers
     """Submit the job that summarizes, once however many turns ask for it, when the open turns have passed the size."""
     if conversation.open_tokens > settings.summary_after_tokens:
         name = str(conversation.id)
-        jobs.submit(
-            SUMMARIZE, {"conversation_id": name}, agent_id=conversation.agent_id, coalesce_key=name, tx=tx
-        )
+        jobs.submit(SUMMARIZE, {"conversation_id": name}, agent_id=conversation.agent_id, coalesce_key=name, tx=tx)
 
 
 def _fitting(counts: Sequence[tuple[int, int]], room: int, max_tokens: int) -> int:

@@ -247,7 +247,9 @@ def _time(value: Any) -> datetime:
             return datetime.fromtimestamp(float(value), tz=UTC)
     except (ValueError, OverflowError, OSError):
         pass
-    raise InvalidInput(f"the time {str(value)[:40]!r} cannot be read; write 2026-11-22T10:30:00Z or seconds since 1970.")
+    raise InvalidInput(
+        f"the time {str(value)[:40]!r} cannot be read; write 2026-11-22T10:30:00Z or seconds since 1970."
+    )
 
 
 def _metadata(fields: dict[str, Any]) -> dict[str, Any] | None:

@@ -104,9 +104,7 @@ class Appended:
 
 
 _CONVERSATION = tuple(conversations.c[name] for name in Conversation.__dataclass_fields__)
-_TURN = tuple(
-    turns.c.said_at.label("at") if name == "at" else turns.c[name] for name in Turn.__dataclass_fields__
-)
+_TURN = tuple(turns.c.said_at.label("at") if name == "at" else turns.c[name] for name in Turn.__dataclass_fields__)
 _SUMMARY = tuple(summaries.c[name] for name in StoredSummary.__dataclass_fields__)
 
 
