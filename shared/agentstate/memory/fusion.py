@@ -19,7 +19,7 @@ WEIGHT = 0.5
 """Share of the dense arm where there is one; from 0.3 to 0.6 the result is flat (LoCoMo)."""
 HALF_SCORE = 10.0
 """The keyword score that counts 0.5."""
-DENSE_FLOOR = 0.2
+DENSE_FLOOR = 0.15
 """Cosine below which a text that shares no word with the query is not about it."""
 
 
