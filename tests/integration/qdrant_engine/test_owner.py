@@ -165,7 +165,7 @@ def test_trouble_with_the_disk_shows_in_readiness_and_exit_code(
     next((data / "collections").glob("*/shard")).rename(tmp_path / "elsewhere")
     with contextlib.suppress(UnexpectedResponse):  # refused or not, by what the engine had open
         engine.client.upsert(name, [models.PointStruct(id=1, vector={"dense": VECTOR}, payload={"agent": "a"})])
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while (answer := engine.raw("GET", "/readyz")).status_code == 200:
         assert time.monotonic() < deadline
     assert (answer.status_code, "cannot be synced" in answer.text) == (503, True)
