@@ -67,7 +67,7 @@ def lock_accounts(
         .with_for_update(of=accounts)
     ).all()
     locked = {account.key: account for account in map(_account, found)}
-    return locked, max((row.now for row in found), default=tx.now())
+    return locked, max(row.now for row in found) if found else tx.now()
 
 
 def read_account(connection: Connection, agent_id: str, key: AccountKey) -> Account | None:

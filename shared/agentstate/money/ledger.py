@@ -20,11 +20,10 @@ from agentstate.ids import checked_name, new_id
 from agentstate.money.accounts import balance_at, read_account, summed
 from agentstate.money.amounts import DEFAULT_CURRENCY, Money, scale_of
 from agentstate.money.journal import posting_of
-from agentstate.money.postings import AccountKey, Bucket, Line, Posted, Posting, earned, move, net, spent
-from agentstate.money.statement import recent_transactions, transaction_lines
+from agentstate.money.postings import CALLER, AccountKey, Bucket, Line, Posted, Posting, earned, move, net, spent
+from agentstate.money.statement import hold_lines, recent_transactions
 from agentstate.money.writer import LedgerWriter
 from agentstate.store.store import Store, Transaction
-from agentstate.store.tables.money import ledger_transactions
 
 DEFAULT_SERVICE = "wallet"
 """The service of guide-style entries that name none."""
@@ -32,6 +31,7 @@ DEFAULT_SERVICE = "wallet"
 HOLD = "hold"
 SETTLE = "settle"
 VOID = "void"
+_MOST_LEDGERS = 1_000
 
 
 class TransactionLedger:
@@ -132,7 +132,7 @@ class TransactionLedger:
         """
         with self._store.transaction(tx) as opened:
             given = release(self.hold_lines(opened.connection, hold_id))
-            happened = _all_spent(given) if lines is None else lines
+            happened = all_spent(given) if lines is None else lines
             resolved = net([*given, *happened])
             return self.write(Posting(key=key, lines=resolved, kind=SETTLE, resolves=hold_id), tx=opened)
 
@@ -144,11 +144,10 @@ class TransactionLedger:
 
     def hold_lines(self, connection: sa.Connection, hold_id: UUID) -> list[Line]:
         """The lines of this agent's hold; raises NotFound."""
-        table = ledger_transactions.c
-        mine = (table.id == hold_id) & (table.agent_id == self.agent_id) & (table.kind == HOLD)
-        if connection.execute(sa.select(table.id).where(mine)).one_or_none() is None:
+        lines = hold_lines(connection, self.agent_id, hold_id, HOLD)
+        if not lines:
             raise NotFound(f"{self.agent_id} has no hold {hold_id}.")
-        return transaction_lines(connection, [hold_id])[hold_id]
+        return lines
 
     # Reading
 
@@ -193,7 +192,7 @@ class TransactionLedger:
     def get(self, key: str) -> Posted | None:
         """The transaction that was posted under `key`, None when there is none."""
         with self._store.reading() as connection:
-            row = self._writer.find(connection, "caller", key)
+            row = self._writer.find(connection, CALLER, key)
             return None if row is None else recent_transactions(connection, self.agent_id, 1, only=row.id)[0]
 
 
@@ -202,8 +201,23 @@ def release(hold: Iterable[Line]) -> list[Line]:
     return [Line(line.service, line.bucket, -line.amount) for line in hold]
 
 
-def _all_spent(released: Iterable[Line]) -> list[Line]:
+def all_spent(released: Iterable[Line]) -> list[Line]:
+    """What happened when all that a hold held was spent, from the lines that undo the hold."""
     return [line for back in released if back.amount.minor > 0 for line in spent(back.service, back.amount)]
+
+
+class Ledgers:
+    """The ledgers of many agents, each made once."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._made: dict[str, TransactionLedger] = {}
+
+    def of(self, agent_id: str) -> TransactionLedger:
+        """The ledger of `agent_id`."""
+        if len(self._made) > _MOST_LEDGERS:
+            self._made.clear()
+        return self._made.setdefault(agent_id, TransactionLedger(self._store, agent_id))
 
 
 def _aware(moment: datetime) -> datetime:

@@ -20,6 +20,8 @@ from agentstate.money.amounts import Money, positive
 
 MAX_LINES = 500
 MAX_KEY = 200
+CALLER = "caller"
+"""Scope of the keys that callers choose; parts of agentstate have scopes of their own."""
 
 
 class Bucket(StrEnum):
@@ -91,7 +93,8 @@ class Posting:
     key: str
     lines: Sequence[Line]
     kind: str = "transfer"
-    scope: str = "caller"
+    id: UUID | None = None
+    scope: str = CALLER
     effective_at: datetime | None = None
     meta: Mapping[str, Any] | None = None
     effect_id: UUID | None = None
@@ -158,6 +161,6 @@ def check_lines(lines: Sequence[Line]) -> None:
 
 def checked_key(key: str) -> str:
     """Return `key` when it may be an idempotency key (1 to 200 printable characters); raise InvalidInput else."""
-    if not isinstance(key, str) or not 1 <= len(key) <= MAX_KEY or not key.isprintable():
-        raise InvalidInput(f"the key {str(key)[:60]!r} is refused: use 1 to {MAX_KEY} printable characters.")
+    if not 1 <= len(key) <= MAX_KEY or not key.isprintable():
+        raise InvalidInput(f"the key {key[:60]!r} is refused: use 1 to {MAX_KEY} printable characters.")
     return key

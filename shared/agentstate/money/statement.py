@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -13,19 +14,27 @@ from agentstate.money.amounts import Money
 from agentstate.money.postings import Line, Posted
 from agentstate.store.tables.money import accounts, entries, ledger_transactions
 
+_LINES = (
+    sa.select(entries.c.txn_id, entries.c.amount, accounts.c.service, accounts.c.bucket, accounts.c.currency)
+    .join(accounts)
+    .order_by(entries.c.account_id, entries.c.seq)
+)
+
 
 def transaction_lines(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, list[Line]]:
     """The lines of each transaction of `ids`, in the order of account and number."""
-    statement = (
-        sa.select(entries.c.txn_id, entries.c.amount, accounts.c.service, accounts.c.bucket, accounts.c.currency)
-        .join(accounts)
-        .where(entries.c.txn_id.in_(ids))
-        .order_by(entries.c.account_id, entries.c.seq)
-    )
     lines: dict[UUID, list[Line]] = defaultdict(list)
-    for row in connection.execute(statement):
-        lines[row.txn_id].append(Line(row.service, row.bucket, Money(row.amount, row.currency)))
+    for row in connection.execute(_LINES.where(entries.c.txn_id.in_(ids))):
+        lines[row.txn_id].append(_line(row))
     return lines
+
+
+def hold_lines(connection: Connection, agent_id: str, hold_id: UUID, kind: str) -> list[Line]:
+    """The lines of an agent's transaction when it is of `kind`, else none."""
+    table = ledger_transactions.c
+    mine = (table.id == hold_id) & (table.agent_id == agent_id) & (table.kind == kind)
+    statement = _LINES.join(ledger_transactions, table.id == entries.c.txn_id).where(mine)
+    return [_line(row) for row in connection.execute(statement)]
 
 
 def recent_transactions(connection: Connection, agent_id: str, limit: int, *, only: UUID | None = None) -> list[Posted]:
@@ -55,3 +64,7 @@ def recent_transactions(connection: Connection, agent_id: str, limit: int, *, on
         )
         for row in rows
     ]
+
+
+def _line(row: Any) -> Line:
+    return Line(row.service, row.bucket, Money(row.amount, row.currency))

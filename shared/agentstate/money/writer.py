@@ -19,7 +19,7 @@ from agentstate.money.accounts import Account, lock_accounts, open_accounts
 from agentstate.money.amounts import Money
 from agentstate.money.canonical import fingerprint
 from agentstate.money.chain import entry_hash
-from agentstate.money.postings import AccountKey, Bucket, Line, Posted, Posting, check_lines, checked_key
+from agentstate.money.postings import CALLER, AccountKey, Bucket, Line, Posted, Posting, check_lines, checked_key
 from agentstate.store.store import Transaction
 from agentstate.store.tables.money import accounts, entries, ledger_transactions
 from agentstate.store.upsert import insert_new
@@ -98,7 +98,7 @@ class LedgerWriter:
 
     def _row(self, posting: Posting, sha: bytes, recorded_at: datetime) -> dict[str, Any]:
         return {
-            "id": new_id(),
+            "id": posting.id or new_id(),
             "agent_id": self._agent_id,
             "scope": posting.scope,
             "key": posting.key,
@@ -117,8 +117,8 @@ class LedgerWriter:
             return None
         if found.params_sha != sha:
             raise KeyReused(
-                f"the key {posting.key!r} of {self._agent_id} was used on {found.recorded_at:%Y-%m-%d %H:%M:%S} UTC for "
-                f"another posting ({found.kind}). Nothing was posted; use a new key for a new posting."
+                f"the key {posting.key!r} of {self._agent_id} was used on {found.recorded_at:%Y-%m-%d %H:%M:%S} UTC "
+                f"for another posting ({found.kind}). Nothing was posted; use a new key for a new posting."
             )
         return _posted(dict(found._mapping), tuple(posting.lines), replayed=True)  # noqa: SLF001 SQLAlchemy's public name
 
@@ -210,7 +210,8 @@ def _refusal(
 ) -> str:
     key, lack = min(shortages.items())
     has = Money(locked[key].balance, key.currency)
+    what = f"{posting.kind} {posting.key!r}" if posting.scope == CALLER else f"this {posting.kind}"
     return (
-        f"{agent_id} has {has} in {key.service}/{key.bucket}, {Money(lack, key.currency)} too little for "
-        f"{posting.kind} {posting.key!r}. Nothing was posted."
+        f"{agent_id} has {has} in {key.service}/{key.bucket}, {Money(lack, key.currency)} too little for {what}. "
+        "Nothing was posted."
     )

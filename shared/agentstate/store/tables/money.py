@@ -104,7 +104,8 @@ effects = sa.Table(
     sa.Column("settle_ms", sa.Integer(), nullable=False),
     # What the remote showed before the call, for operations that carry no reference of ours.
     sa.Column("baseline", Json, nullable=True),
-    sa.Column("hold_id", sa.ForeignKey("ledger_transactions.id"), nullable=True),
+    # The ledger transaction that holds the money; written in the same transaction, after this row.
+    sa.Column("hold_id", sa.Uuid(), nullable=True),
     sa.Column("outcome", Json, nullable=True),
     sa.Column("verify_attempts", sa.Integer(), nullable=False, server_default="0"),
     time_column("next_verify_at", nullable=True),
@@ -124,8 +125,7 @@ effects = sa.Table(
         "state NOT IN ('intent', 'ready', 'in_doubt') OR next_verify_at IS NOT NULL", name="open_is_looked_at"
     ),
 )
-_open_states = [sa.literal_column(f"'{state}'") for state in ("intent", "ready", "in_doubt")]
-_effect_open = effects.c.state.in_(_open_states)
+_effect_open = sa.text("state IN ('intent', 'ready', 'in_doubt')")
 sa.Index("ix_effects_due", effects.c.next_verify_at, postgresql_where=_effect_open, sqlite_where=_effect_open)
 sa.Index("ix_effects_agent", effects.c.agent_id, effects.c.service, effects.c.state)
 

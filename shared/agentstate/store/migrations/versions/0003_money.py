@@ -106,7 +106,7 @@ def _effects() -> None:
         sa.Column("deadline_ms", sa.Integer(), nullable=False),
         sa.Column("settle_ms", sa.Integer(), nullable=False),
         sa.Column("baseline", Json, nullable=True),
-        sa.Column("hold_id", sa.Uuid(), sa.ForeignKey("ledger_transactions.id"), nullable=True),
+        sa.Column("hold_id", sa.Uuid(), nullable=True),
         sa.Column("outcome", Json, nullable=True),
         sa.Column("verify_attempts", sa.Integer(), nullable=False, server_default="0"),
         sa.Column("next_verify_at", UtcDateTime(), nullable=True),
