@@ -8,7 +8,7 @@ from alembic import op
 from agentstate.store.tables.base import Json, UtcDateTime
 
 revision = "0003_money"
-down_revision = "0001_jobs"
+down_revision = "0002_memory"
 branch_labels = None
 depends_on = None
 
