@@ -7,5 +7,36 @@ from agentstate.store.tables.base import metadata
 from agentstate.store.tables.conversation import conversations, summaries, turns
 from agentstate.store.tables.jobs import jobs
 from agentstate.store.tables.memory import embeddings, memories
+from agentstate.store.tables.money import (
+    accounts,
+    breaks,
+    currencies,
+    effect_evidence,
+    effects,
+    entries,
+    ledger_transactions,
+    recon_cursors,
+    recon_runs,
+)
+from agentstate.store.tables.portfolio import portfolio_snapshots, service_accounts
 
-__all__ = ["conversations", "embeddings", "jobs", "memories", "metadata", "summaries", "turns"]
+__all__ = [
+    "accounts",
+    "breaks",
+    "conversations",
+    "currencies",
+    "effect_evidence",
+    "effects",
+    "embeddings",
+    "entries",
+    "jobs",
+    "ledger_transactions",
+    "memories",
+    "metadata",
+    "portfolio_snapshots",
+    "recon_cursors",
+    "recon_runs",
+    "service_accounts",
+    "summaries",
+    "turns",
+]

@@ -1,0 +1,146 @@
+"""Claiming an effect: the commit that comes before the call.
+
+The intent, its lease and the money held for it become durable together. Whoever finds the intent of another process
+either replays its outcome, waits, or takes over when the lease has run out, and then knows that it is in doubt.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from agentstate.errors import EffectFailed, EffectInDoubt, EffectInProgress, KeyReused
+from agentstate.ids import derived_id, new_id
+from agentstate.money import effect_rows
+from agentstate.money.canonical import remote_key
+from agentstate.money.effect_rows import Effect, EffectState
+from agentstate.money.ledger import HOLD, TransactionLedger
+from agentstate.money.plan import EffectRules, Plan
+from agentstate.money.postings import Bucket, Posting, move
+from agentstate.store.store import Store, Transaction
+
+SCOPE = "effect"
+"""Scope of the ledger keys that effects choose."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """The right to work on an effect, until the lease ends or the fence is raised.
+
+    `clean` tells that no call of this effect can have reached the remote yet.
+    """
+
+    effect: Effect
+    fence: int
+    clean: bool
+    began: float
+
+    @classmethod
+    def of(cls, effect: Effect, fence: int, *, clean: bool = False) -> Claim:
+        """A claim that begins now."""
+        return cls(effect=effect, fence=fence, clean=clean, began=time.monotonic())
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds of this process's clock since before the claim; never less than the lease has run."""
+        return time.monotonic() - self.began
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """The stored result of an effect that succeeded before."""
+
+    value: Any
+
+
+class Claims:
+    """Claims effects of one agent."""
+
+    def __init__(
+        self, store: Store, agent_id: str, ledger: TransactionLedger, *, secret: bytes | None, rules: EffectRules
+    ) -> None:
+        self._store = store
+        self._agent_id = agent_id
+        self._ledger = ledger
+        self._secret = secret
+        self._rules = rules
+
+    def claim(self, plan: Plan) -> Claim | Replay:
+        """Write the intent of `plan`, or take up what there is under its key.
+
+        Raises:
+            KeyReused: the key stands for another call. EffectFailed: it failed for certain before.
+            EffectInProgress: another process is at it. EffectInDoubt: a human has to find out.
+            InsufficientFunds: the money to hold is not there; nothing was written.
+        """
+        began = time.monotonic()
+        with self._store.transaction() as tx:
+            if self._write(tx, plan):
+                return Claim(effect=self._read(tx, plan), fence=1, clean=True, began=began)
+        # In a transaction of its own: what the first one waited for is committed by now.
+        with self._store.transaction() as tx:
+            return self._take_up(tx, plan, self._read(tx, plan), began)
+
+    def _write(self, tx: Transaction, plan: Plan) -> bool:
+        effect_id = new_id()
+        hold_id = derived_id("hold", str(effect_id)) if plan.hold else None
+        values = {
+            "id": effect_id,
+            "agent_id": self._agent_id,
+            "key": plan.key,
+            "service": plan.service,
+            "operation": plan.operation,
+            "params": plan.params,
+            "params_sha": plan.sha,
+            "remote_key": remote_key(self._secret, self._agent_id, plan.key),
+            "guarantee": plan.guarantee,
+            "deadline_ms": round(plan.deadline_s * 1000),
+            "settle_ms": round(plan.settle_s * 1000),
+            "baseline": plan.baseline,
+            "hold_id": hold_id,
+        }
+        if not effect_rows.insert(tx, values, lease_s=self._rules.lease_s(plan.deadline_s)):
+            return False
+        if plan.hold:
+            held = move(plan.hold, (plan.service, Bucket.AVAILABLE), (plan.service, Bucket.IN_FLIGHT))
+            key = f"{effect_id}:hold"
+            hold = Posting(id=hold_id, key=key, lines=held, kind=HOLD, scope=SCOPE, effect_id=effect_id)
+            self._ledger.write(hold, tx=tx)
+        return True
+
+    def _read(self, tx: Transaction, plan: Plan) -> Effect:
+        found = effect_rows.by_key(tx.connection, self._agent_id, plan.key)
+        if found is None:
+            raise EffectInProgress(f"the effect {plan.key!r} of {self._agent_id} was just given up; try again.")
+        return found
+
+    def _take_up(self, tx: Transaction, plan: Plan, seen: Effect, began: float) -> Claim | Replay:
+        if seen.params_sha != plan.sha:
+            raise KeyReused(
+                f"the key {plan.key!r} of {self._agent_id} stands for another call ({seen.operation}, "
+                f"{seen.created_at:%Y-%m-%d %H:%M:%S} UTC). Nothing was called; use a new key for a new call."
+            )
+        if seen.ended or seen.state is EffectState.MANUAL:
+            return replayed(seen)
+        ready = seen.state is EffectState.READY
+        target = EffectState.INTENT if ready else EffectState.IN_DOUBT
+        lease_s = self._rules.lease_s(plan.deadline_s)
+        fence = None if seen.leased else effect_rows.take_over(tx, seen, target, lease_s=lease_s, called=ready)
+        if fence is None:
+            raise EffectInProgress(
+                f"another process is making the call {plan.key!r} of {self._agent_id} right now; ask again shortly."
+            )
+        return Claim(effect=self._read(tx, plan), fence=fence, clean=ready, began=began)
+
+
+def replayed(effect: Effect) -> Replay:
+    """What a finished effect gives to everyone who asks again; raises EffectFailed or EffectInDoubt."""
+    if effect.state is EffectState.SUCCEEDED and effect.outcome is not None:
+        return Replay(effect.outcome["value"])
+    if effect.outcome is not None:
+        raise EffectFailed(f"{effect.operation} {effect.key!r} had no effect: {effect.outcome['message']}")
+    raise EffectInDoubt(
+        f"{effect.operation} {effect.key!r} could not be found out ({effect.note}); its money stays held and it is "
+        "never called again. Look at the service, then say what happened."
+    )

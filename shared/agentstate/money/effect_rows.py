@@ -1,0 +1,252 @@
+"""The effects table, one function per change of state; each change is guarded by the fence.
+
+A claim raises the fence by one, and whoever changes a row names the fence that it claimed, so a process that lost its
+lease cannot change what another one has taken over.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from agentstate.ids import new_id
+from agentstate.store.store import Transaction
+from agentstate.store.tables.base import db_time
+from agentstate.store.tables.money import effect_evidence, effects
+from agentstate.store.upsert import insert_new
+
+
+class EffectState(StrEnum):
+    """Where an effect stands."""
+
+    INTENT = "intent"
+    """Written down; the call is being made, or was when its process ended."""
+    READY = "ready"
+    """Certainly not sent, or verified absent: may be called without looking."""
+    IN_DOUBT = "in_doubt"
+    """The call may or may not have happened; being looked up."""
+    MANUAL = "manual"
+    """Looking did not tell in time; a human has to. Its money stays held."""
+    SUCCEEDED = "succeeded"
+    """Happened; the result is stored. Final."""
+    FAILED = "failed"
+    """Certainly did not happen. Final."""
+
+
+OPEN_STATES = (EffectState.INTENT, EffectState.READY, EffectState.IN_DOUBT)
+ENDED_STATES = (EffectState.SUCCEEDED, EffectState.FAILED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effect:
+    """An effect as it stood at `read_at` on the database's clock."""
+
+    id: UUID
+    agent_id: str
+    key: str
+    service: str
+    operation: str
+    params: Mapping[str, Any]
+    params_sha: bytes
+    remote_key: str
+    guarantee: str
+    state: EffectState
+    attempt: int
+    fence: int
+    lease_until: datetime | None
+    deadline_ms: int
+    settle_ms: int
+    baseline: Any
+    hold_id: UUID | None
+    outcome: Mapping[str, Any] | None
+    verify_attempts: int
+    next_verify_at: datetime | None
+    note: str | None
+    created_at: datetime
+    called_at: datetime
+    resolved_at: datetime | None
+    read_at: datetime
+
+    @property
+    def ended(self) -> bool:
+        """Whether the outcome is known for good."""
+        return self.state in ENDED_STATES
+
+    @property
+    def leased(self) -> bool:
+        """Whether a process is working on it."""
+        return self.lease_until is not None and self.lease_until > self.read_at
+
+    @property
+    def settles_at(self) -> datetime:
+        """From when on "absent" is conclusive."""
+        return self.called_at + timedelta(milliseconds=self.deadline_ms + self.settle_ms)
+
+
+_FIELDS = [name for name in Effect.__dataclass_fields__ if name != "read_at"]
+
+
+def owner_name() -> str:
+    """Who holds a lease: this process."""
+    return f"{socket.gethostname()[:100]}:{os.getpid()}"
+
+
+def insert(tx: Transaction, values: dict[str, Any], *, lease_s: float) -> bool:
+    """Write the intent with a lease of `lease_s` seconds, unless its key is taken; tell whether it was written."""
+    row = values | {
+        "state": EffectState.INTENT,
+        "lease_owner": owner_name(),
+        "lease_until": db_time(lease_s),
+        "next_verify_at": db_time(lease_s),
+        "created_at": db_time(),
+        "called_at": db_time(),
+    }
+    return insert_new(tx, effects, [row]) == 1
+
+
+def by_key(connection: Connection, agent_id: str, key: str) -> Effect | None:
+    """The effect of an agent under its key."""
+    return _one(connection, (effects.c.agent_id == agent_id) & (effects.c.key == key))
+
+
+def by_id(connection: Connection, effect_id: UUID) -> Effect | None:
+    """One effect."""
+    return _one(connection, effects.c.id == effect_id)
+
+
+def find(
+    connection: Connection, *, agent_id: str | None = None, state: str | None = None, limit: int = 50
+) -> list[Effect]:
+    """The newest effects that match."""
+    given = {effects.c.agent_id: agent_id, effects.c.state: state}
+    statement = _selected().where(*(column == value for column, value in given.items() if value is not None))
+    return [_effect(row) for row in connection.execute(statement.order_by(effects.c.created_at.desc()).limit(limit))]
+
+
+def due(connection: Connection, limit: int) -> list[UUID]:
+    """The effects that nobody works on and that are to be looked at now, longest waiting first."""
+    statement = (
+        sa.select(effects.c.id)
+        .where(effects.c.state.in_(OPEN_STATES), effects.c.next_verify_at <= db_time(), _unleased())
+        .order_by(effects.c.next_verify_at)
+        .limit(limit)
+    )
+    return list(connection.execute(statement).scalars())
+
+
+def take_over(tx: Transaction, seen: Effect, state: EffectState, *, lease_s: float, called: bool = False) -> int | None:
+    """Claim an effect that nobody works on, as it was `seen`; return the new fence, None when somebody was faster.
+
+    With `called` a new attempt begins: the settle window starts anew.
+    """
+    changes: dict[str, Any] = {
+        "state": state,
+        "fence": effects.c.fence + 1,
+        "lease_owner": owner_name(),
+        "lease_until": db_time(lease_s),
+        "next_verify_at": db_time(lease_s),
+    }
+    if called:
+        changes |= _new_attempt()
+    statement = (
+        sa.update(effects)
+        .where(effects.c.id == seen.id, effects.c.fence == seen.fence, effects.c.state == seen.state, _unleased())
+        .values(changes)
+        .returning(effects.c.fence)
+    )
+    return tx.connection.execute(statement).scalar_one_or_none()
+
+
+def call_again(tx: Transaction, effect_id: UUID, fence: int, *, lease_s: float) -> bool:
+    """Begin another attempt under a claim that is held already."""
+    lease = {"lease_until": db_time(lease_s), "next_verify_at": db_time(lease_s)}
+    return _guarded(tx, effect_id, fence, lease | _new_attempt())
+
+
+def end(tx: Transaction, effect_id: UUID, fence: int, *, state: EffectState, outcome: Mapping[str, Any]) -> bool:
+    """Write the final outcome; False when the fence is not the row's any more."""
+    values = {
+        "state": state,
+        "outcome": outcome,
+        "resolved_at": db_time(),
+        "lease_owner": None,
+        "lease_until": None,
+        "next_verify_at": None,
+        "note": None,
+    }
+    return _guarded(tx, effect_id, fence, values)
+
+
+def put_back(
+    tx: Transaction,
+    effect_id: UUID,
+    fence: int,
+    *,
+    state: EffectState,
+    note: str,
+    due_in: float | None,
+    looked: bool = False,
+) -> bool:
+    """Give the lease back with the outcome still open; look again in `due_in` seconds (None: never)."""
+    values = {
+        "state": state,
+        "note": note,
+        "lease_owner": None,
+        "lease_until": None,
+        "next_verify_at": None if due_in is None else db_time(due_in),
+        "verify_attempts": effects.c.verify_attempts + int(looked),
+    }
+    return _guarded(tx, effect_id, fence, values)
+
+
+def add_evidence(tx: Transaction, effect_id: UUID, kind: str, fence: int, detail: Any) -> None:
+    """Keep something that bears on an effect, beside its row; never changed again."""
+    row = {"id": new_id(), "effect_id": effect_id, "kind": kind, "fence": fence, "detail": detail}
+    tx.connection.execute(sa.insert(effect_evidence).values(**row, recorded_at=db_time()))
+
+
+def evidence_of(connection: Connection, effect_id: UUID) -> list[dict[str, Any]]:
+    """All evidence about an effect, oldest first."""
+    statement = (
+        sa.select(effect_evidence)
+        .where(effect_evidence.c.effect_id == effect_id)
+        .order_by(effect_evidence.c.recorded_at, effect_evidence.c.id)
+    )
+    return [dict(row._mapping) for row in connection.execute(statement)]  # noqa: SLF001 SQLAlchemy's public name
+
+
+def _new_attempt() -> dict[str, Any]:
+    return {"attempt": effects.c.attempt + 1, "called_at": db_time()}
+
+
+def _guarded(tx: Transaction, effect_id: UUID, fence: int, values: Mapping[Any, Any]) -> bool:
+    mine = (effects.c.id == effect_id) & (effects.c.fence == fence)
+    working = effects.c.state.in_((EffectState.INTENT, EffectState.IN_DOUBT))
+    return tx.connection.execute(sa.update(effects).where(mine, working).values(values)).rowcount == 1
+
+
+def _unleased() -> sa.ColumnElement[bool]:
+    return sa.or_(effects.c.lease_until.is_(None), effects.c.lease_until <= db_time())
+
+
+def _selected() -> sa.Select[Any]:
+    return sa.select(*(effects.c[name] for name in _FIELDS), db_time().label("read_at"))
+
+
+def _one(connection: Connection, condition: sa.ColumnElement[bool]) -> Effect | None:
+    row = connection.execute(_selected().where(condition)).one_or_none()
+    return None if row is None else _effect(row)
+
+
+def _effect(row: sa.Row[Any]) -> Effect:
+    fields = dict(row._mapping)  # noqa: SLF001 SQLAlchemy's public name
+    return Effect(**fields | {"state": EffectState(fields["state"])})

@@ -1,0 +1,48 @@
+"""What a service showed, and who can tell: the border between the books and the readers of services.
+
+A reader that cannot tell raises or says so; there is no value that stands for "nothing was seen".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Protocol
+
+from agentstate.money.amounts import Money
+
+LIVE = "live"
+"""Quality of an answer that the service itself gave just now, in full."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """What `service` showed at `as_of` (timezone-aware)."""
+
+    service: str
+    balances: Mapping[str, Decimal]
+    """Free money by currency, in whole units, as exact as the service gave it."""
+    as_of: datetime
+    quality: str = LIVE
+    """`live`, or why the answer is worth less: `fallback`, `partial`, `suspect_zero`."""
+
+    def money(self, currency: str) -> Money | None:
+        """The balance in `currency`, rounded half to even to its scale; None when it was not shown."""
+        shown = self.balances.get(currency)
+        return None if shown is None else Money.parse(shown, currency, rounding="half_even")
+
+
+class BalanceReader(Protocol):
+    """Reads a balance from the service itself."""
+
+    def read(self, agent_id: str, service: str) -> Observation:
+        """What the service shows now; raises an AgentStateError when it does not answer."""
+
+
+class SeenReader(Protocol):
+    """Tells what was seen last, without asking any service."""
+
+    def seen(self, agent_id: str, services: Sequence[str]) -> Mapping[str, Observation]:
+        """The last observation of each of `services` that there is one of."""

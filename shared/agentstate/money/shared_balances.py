@@ -1,0 +1,23 @@
+"""Which services keep one balance together.
+
+Casino, escrow and faucet are three services over one balance: an escrow is paid from, and a faucet credits, what the
+casino shows. Their ledger accounts stay apart by service, and are compared and shown as one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+SHARED_BALANCES: Mapping[str, str] = {"escrow": "casino", "faucet": "casino"}
+"""Service to the one that shows its balance; a service that is not named shows its own."""
+
+
+def root_of(service: str) -> str:
+    """The service that shows the balance of `service`."""
+    return SHARED_BALANCES.get(service, service)
+
+
+def members_of(service: str) -> list[str]:
+    """All services whose balance `root_of(service)` shows, itself among them; sorted."""
+    root = root_of(service)
+    return sorted({root, *(member for member, shown_by in SHARED_BALANCES.items() if shown_by == root)})

@@ -1,0 +1,208 @@
+"""The tables of money: accounts and their entries, effects on the outside, breaks and reconciliation.
+
+Amounts are whole minor units. `ledger_transactions` and `entries` are append-only by triggers (revision 0003_money), so
+that no code path, ours included, rewrites history; an account row only carries the newest state of its chain.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from agentstate.store.tables.base import Json, db_time, metadata, name_column, time_column
+
+currencies = sa.Table(
+    "currencies",
+    metadata,
+    sa.Column("code", sa.String(16), primary_key=True),
+    # Digits after the point, for ever: amounts are stored in units of it.
+    sa.Column("scale", sa.SmallInteger(), nullable=False),
+)
+
+accounts = sa.Table(
+    "accounts",
+    metadata,
+    sa.Column("id", sa.Uuid(), primary_key=True),
+    name_column("agent_id", nullable=False),
+    sa.Column("service", sa.String(64), nullable=False),
+    sa.Column("bucket", sa.String(32), nullable=False),
+    sa.Column("currency", sa.ForeignKey("currencies.code"), nullable=False),
+    # The balance never goes below it; NULL for counter-accounts, which may.
+    sa.Column("floor", sa.BigInteger(), nullable=True),
+    sa.Column("balance", sa.BigInteger(), nullable=False, server_default="0"),
+    # Number of entries, the last one's time and its hash: the head of the chain, under the row's own lock.
+    sa.Column("version", sa.BigInteger(), nullable=False, server_default="0"),
+    sa.Column("head", sa.LargeBinary(), nullable=True),
+    time_column("touched_at", nullable=False, default=db_time()),
+    sa.UniqueConstraint("agent_id", "service", "bucket", "currency"),
+    sa.CheckConstraint("floor IS NULL OR balance >= floor", name="above_floor"),
+)
+
+ledger_transactions = sa.Table(
+    "ledger_transactions",
+    metadata,
+    sa.Column("id", sa.Uuid(), primary_key=True),
+    name_column("agent_id", nullable=False),
+    # Who chose the key: `caller`, or a part of agentstate, so that a caller's key never meets one of ours.
+    sa.Column("scope", sa.String(16), nullable=False),
+    sa.Column("key", sa.String(200), nullable=False),
+    sa.Column("params_sha", sa.LargeBinary(), nullable=False),
+    sa.Column("kind", sa.String(64), nullable=False),
+    sa.Column("effect_id", sa.Uuid(), nullable=True),
+    # The hold that this transaction settles or voids: once only.
+    sa.Column("resolves", sa.ForeignKey("ledger_transactions.id"), nullable=True),
+    time_column("effective_at", nullable=False),
+    time_column("recorded_at", nullable=False),
+    sa.Column("meta", Json, nullable=True),
+    sa.UniqueConstraint("agent_id", "scope", "key"),
+    sa.UniqueConstraint("resolves"),
+)
+sa.Index("ix_ledger_transactions_recent", ledger_transactions.c.agent_id, ledger_transactions.c.recorded_at)
+_of_effect = ledger_transactions.c.effect_id.is_not(None)
+sa.Index(
+    "ix_ledger_transactions_effect",
+    ledger_transactions.c.effect_id,
+    postgresql_where=_of_effect,
+    sqlite_where=_of_effect,
+)
+
+entries = sa.Table(
+    "entries",
+    metadata,
+    sa.Column("account_id", sa.ForeignKey("accounts.id"), primary_key=True),
+    # 1, 2, 3, ... per account without a gap: the order of the account's history.
+    sa.Column("seq", sa.BigInteger(), primary_key=True, autoincrement=False),
+    sa.Column("txn_id", sa.ForeignKey("ledger_transactions.id"), nullable=False, index=True),
+    sa.Column("amount", sa.BigInteger(), nullable=False),
+    sa.Column("balance_after", sa.BigInteger(), nullable=False),
+    time_column("recorded_at", nullable=False),
+    sa.Column("hash", sa.LargeBinary(), nullable=False),
+    sa.CheckConstraint("amount <> 0", name="moves"),
+    sa.CheckConstraint("seq > 0", name="seq_positive"),
+)
+sa.Index("ix_entries_time", entries.c.account_id, entries.c.recorded_at)
+
+effects = sa.Table(
+    "effects",
+    metadata,
+    sa.Column("id", sa.Uuid(), primary_key=True),
+    name_column("agent_id", nullable=False),
+    sa.Column("key", sa.String(200), nullable=False),
+    sa.Column("service", sa.String(64), nullable=False),
+    sa.Column("operation", sa.String(128), nullable=False),
+    sa.Column("params", Json, nullable=False),
+    sa.Column("params_sha", sa.LargeBinary(), nullable=False),
+    # What the remote knows this effect by; made from the caller's key, so that a lost database makes it again.
+    sa.Column("remote_key", sa.String(64), nullable=False),
+    sa.Column("guarantee", sa.String(12), nullable=False),
+    sa.Column("state", sa.String(12), nullable=False),
+    sa.Column("attempt", sa.Integer(), nullable=False, server_default="1"),
+    sa.Column("fence", sa.BigInteger(), nullable=False, server_default="1"),
+    sa.Column("lease_owner", sa.String(128), nullable=True),
+    time_column("lease_until", nullable=True),
+    # Longest duration of the call, and how long after it "absent" is not yet conclusive; milliseconds.
+    sa.Column("deadline_ms", sa.Integer(), nullable=False),
+    sa.Column("settle_ms", sa.Integer(), nullable=False),
+    # What the remote showed before the call, for operations that carry no reference of ours.
+    sa.Column("baseline", Json, nullable=True),
+    # The ledger transaction that holds the money; written in the same transaction, after this row.
+    sa.Column("hold_id", sa.Uuid(), nullable=True),
+    sa.Column("outcome", Json, nullable=True),
+    sa.Column("verify_attempts", sa.Integer(), nullable=False, server_default="0"),
+    time_column("next_verify_at", nullable=True),
+    # Why it stands where it stands, in words.
+    sa.Column("note", sa.Text(), nullable=True),
+    time_column("created_at", nullable=False, default=db_time()),
+    time_column("called_at", nullable=False),
+    time_column("resolved_at", nullable=True),
+    time_column("expires_at", nullable=True),
+    sa.UniqueConstraint("agent_id", "key"),
+    sa.CheckConstraint("state IN ('intent', 'ready', 'in_doubt', 'manual', 'succeeded', 'failed')", name="state_known"),
+    sa.CheckConstraint("guarantee IN ('keyed', 'natural', 'verifiable', 'blind')", name="guarantee_known"),
+    # Whether there is a result is the state, never the truth value of the result.
+    sa.CheckConstraint("(state IN ('succeeded', 'failed')) = (outcome IS NOT NULL)", name="outcome_when_ended"),
+    sa.CheckConstraint("(state IN ('succeeded', 'failed')) = (resolved_at IS NOT NULL)", name="resolved_when_ended"),
+    sa.CheckConstraint(
+        "state NOT IN ('intent', 'ready', 'in_doubt') OR next_verify_at IS NOT NULL", name="open_is_looked_at"
+    ),
+)
+_effect_open = sa.text("state IN ('intent', 'ready', 'in_doubt')")
+sa.Index("ix_effects_due", effects.c.next_verify_at, postgresql_where=_effect_open, sqlite_where=_effect_open)
+sa.Index("ix_effects_agent", effects.c.agent_id, effects.c.service, effects.c.state)
+
+effect_evidence = sa.Table(
+    "effect_evidence",
+    metadata,
+    sa.Column("id", sa.Uuid(), primary_key=True),
+    sa.Column("effect_id", sa.ForeignKey("effects.id"), nullable=False, index=True),
+    sa.Column("kind", sa.String(32), nullable=False),
+    sa.Column("fence", sa.BigInteger(), nullable=False),
+    sa.Column("detail", Json, nullable=True),
+    time_column("recorded_at", nullable=False, default=db_time()),
+)
+
+breaks = sa.Table(
+    "breaks",
+    metadata,
+    sa.Column("id", sa.Uuid(), primary_key=True),
+    name_column("agent_id", nullable=False),
+    sa.Column("service", sa.String(64), nullable=False),
+    # What makes two sightings the same break; one open break for each.
+    sa.Column("fingerprint", sa.String(200), nullable=False),
+    sa.Column("kind", sa.String(32), nullable=False),
+    sa.Column("currency", sa.String(16), nullable=True),
+    sa.Column("amount", sa.BigInteger(), nullable=True),
+    sa.Column("state", sa.String(16), nullable=False, server_default="open"),
+    sa.Column("effect_id", sa.Uuid(), nullable=True),
+    sa.Column("txn_id", sa.Uuid(), nullable=True),
+    sa.Column("evidence", Json, nullable=False),
+    sa.Column("resolution", sa.Text(), nullable=True),
+    sa.Column("sightings", sa.Integer(), nullable=False, server_default="1"),
+    time_column("opened_at", nullable=False, default=db_time()),
+    time_column("seen_at", nullable=False, default=db_time()),
+    time_column("resolved_at", nullable=True),
+    sa.CheckConstraint("state IN ('open', 'assigned', 'escalated', 'resolved', 'auto_resolved')", name="state_known"),
+    sa.CheckConstraint(
+        "(state IN ('resolved', 'auto_resolved')) = (resolved_at IS NOT NULL)", name="resolved_when_ended"
+    ),
+)
+_break_open = breaks.c.resolved_at.is_(None)
+sa.Index("uq_breaks_open", breaks.c.fingerprint, unique=True, postgresql_where=_break_open, sqlite_where=_break_open)
+sa.Index("ix_breaks_agent", breaks.c.agent_id, breaks.c.service, breaks.c.state)
+
+recon_cursors = sa.Table(
+    "recon_cursors",
+    metadata,
+    name_column("agent_id", primary_key=True),
+    sa.Column("service", sa.String(64), primary_key=True),
+    time_column("next_due_at", nullable=False, default=db_time()),
+    sa.Column("lease_owner", sa.String(128), nullable=True),
+    time_column("lease_until", nullable=True),
+    sa.Column("fence", sa.BigInteger(), nullable=False, server_default="0"),
+    sa.Column("strikes", sa.Integer(), nullable=False, server_default="0"),
+    sa.Column("status", sa.String(12), nullable=True),
+    time_column("checked_at", nullable=True),
+    time_column("matched_at", nullable=True),
+    # How far the service's own events have been read.
+    sa.Column("watermark", Json, nullable=True),
+)
+sa.Index("ix_recon_cursors_due", recon_cursors.c.next_due_at)
+
+recon_runs = sa.Table(
+    "recon_runs",
+    metadata,
+    sa.Column("id", sa.Uuid(), primary_key=True),
+    name_column("agent_id", nullable=False),
+    sa.Column("service", sa.String(64), nullable=False),
+    sa.Column("currency", sa.String(16), nullable=False),
+    sa.Column("status", sa.String(12), nullable=False),
+    sa.Column("expected", sa.BigInteger(), nullable=False),
+    sa.Column("observed", sa.BigInteger(), nullable=True),
+    sa.Column("difference", sa.BigInteger(), nullable=True),
+    sa.Column("evidence", Json, nullable=False),
+    time_column("started_at", nullable=False),
+    time_column("finished_at", nullable=False, default=db_time()),
+    sa.CheckConstraint("status IN ('matched', 'timing', 'break', 'stale')", name="status_known"),
+    # A service that did not answer has no balance, least of all zero.
+    sa.CheckConstraint("(status = 'stale') = (observed IS NULL)", name="stale_is_unknown"),
+)
+sa.Index("ix_recon_runs_agent", recon_runs.c.agent_id, recon_runs.c.service, recon_runs.c.finished_at)
