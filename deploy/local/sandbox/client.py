@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import httpx
 
@@ -19,9 +19,9 @@ class SandboxClient:
     """
 
     def __init__(self, base_url: str) -> None:
-        self._client = httpx.Client(base_url=base_url, timeout=TIMEOUT_S, trust_env=False)
+        self._client = httpx.Client(base_url=base_url, timeout=TIMEOUT_S, trust_env=False, verify=False)  # noqa: S501  plain HTTP on loopback
 
-    def __enter__(self) -> SandboxClient:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -53,7 +53,7 @@ class SandboxClient:
         return self._json("/__truth", {} if agent_id is None else {"agent_id": agent_id})
 
     def effects(self, agent_id: str, operation: str) -> dict[str, int]:
-        """How often each reference (`client_seed`, description, name, id) had its effect; `operation` is `casino.bet`."""
+        """How often each reference (`client_seed`, description, name, id) had its effect, for a `casino.bet`."""
         service, _, name = operation.partition(".")
         rows = self.truth(agent_id)["effects"]
         ours = (row for row in rows if (row["service"], row["operation"]) == (service, name))

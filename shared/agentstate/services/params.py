@@ -55,7 +55,7 @@ class Params:
 
     def agent(self, name: str) -> str:
         """Another agent's id."""
-        return checked_name(self.text(name), name)
+        return checked_name(self.text(name), f"{self._operation}: {name}")
 
     def choice(self, name: str, allowed: tuple[str, ...], default: str | None = None) -> str:
         """One of some words."""

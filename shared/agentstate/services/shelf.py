@@ -116,17 +116,17 @@ class LocalShelf:
     def __init__(self, size: int = LOCAL_ENTRIES) -> None:
         self._size = size
         self._lock = threading.Lock()
-        self._entries: OrderedDict[Key, Stored] = OrderedDict()
+        self._entries: OrderedDict[Key, str] = OrderedDict()
         self._epoch = 0
 
     def load(self, key: Key) -> Stored | None:
         """The entry, or None; a copy, so that no reader changes another's."""
         with self._lock:
-            stored = self._entries.get(key)
-            if stored is None:
+            text = self._entries.get(key)
+            if text is None:
                 return None
             self._entries.move_to_end(key)
-            return Stored.from_text(stored.to_text())
+        return Stored.from_text(text)
 
     def epoch(self, key: Key) -> str:
         """One mark for all entries."""
@@ -136,10 +136,11 @@ class LocalShelf:
     def store(self, key: Key, stored: Stored, epoch: str, keep_s: float) -> bool:
         """Keep an entry; readers judge its age, so nothing leaves by time."""
         del keep_s
+        text = stored.to_text()
         with self._lock:
             if epoch != self._mark():
                 return False
-            self._entries[key] = stored
+            self._entries[key] = text
             self._entries.move_to_end(key)
             if len(self._entries) > self._size:
                 self._entries.popitem(last=False)
