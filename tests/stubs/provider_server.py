@@ -1,0 +1,228 @@
+"""A provider on loopback that speaks `/v1/embeddings`, `/v1/chat/completions` and `/v1/messages`.
+
+The real clients talk real HTTP to it. It answers well by default; a plan of faults, one per request, makes it
+answer as providers do on bad days.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+import struct
+import threading
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Any, Literal, Self, cast
+
+DEFAULT_WIDTH = 16
+INVENTED = "777.77 USDC"
+
+FaultKind = Literal[
+    "none",
+    "status",
+    "slow",
+    "drop",
+    "reversed",
+    "same_index",
+    "wrong_width",
+    "short",
+    "nan",
+    "zero",
+    "html",
+    "thinking_first",
+    "refusal",
+    "truncated",
+    "hallucinate",
+    "empty",
+]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What goes wrong with one request."""
+
+    kind: FaultKind
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=dict)
+    code: str = ""
+    message: str = "planned fault"
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One request as it arrived."""
+
+    path: str
+    headers: dict[str, str]
+    body: dict[str, Any]
+
+
+class ProviderServer:
+    """The stub, as a context manager; `url` is its root, `seen` what arrived."""
+
+    def __init__(self, width: int = DEFAULT_WIDTH) -> None:
+        self.width = width
+        self.seen: list[Seen] = []
+        self.released = threading.Event()
+        self._plan: deque[Fault] = deque()
+        self._lock = threading.Lock()
+        self._server = _Server(("127.0.0.1", 0), _Handler)
+        self._server.stub = self
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.released.set()
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def plan(self, *faults: Fault | FaultKind) -> None:
+        """Queue faults, one for each of the next requests."""
+        self._plan.extend(Fault(fault) if isinstance(fault, str) else fault for fault in faults)
+
+    def take(self, seen: Seen) -> Fault:
+        with self._lock:
+            self.seen.append(seen)
+            return self._plan.popleft() if self._plan else Fault("none")
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    stub: ProviderServer
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that went away is part of the plan."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
+        """Nothing is printed."""
+
+    def do_POST(self) -> None:  # noqa: N802 - the base class's name
+        stub = cast(_Server, self.server).stub
+        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        fault = stub.take(Seen(self.path, headers, body))
+        if fault.kind == "drop":
+            self.close_connection = True
+            return
+        if fault.kind == "slow":
+            stub.released.wait(10)
+        if fault.kind == "html":
+            self._send(200, b"<html>busy</html>", {"content-type": "text/html"})
+            return
+        if fault.kind == "status":
+            error = {"message": fault.message, "type": fault.code or "error", "code": fault.code}
+            self._json(fault.status, {"type": "error", "error": error}, fault.headers)
+            return
+        self._json(200, _ANSWERS[self.path](body, fault.kind, stub), {})
+
+    def _json(self, status: int, body: object, headers: dict[str, str]) -> None:
+        self._send(status, json.dumps(body).encode(), {"content-type": "application/json", **headers})
+
+    def _send(self, status: int, data: bytes, headers: dict[str, str]) -> None:
+        self.send_response(status)
+        for name, value in {**headers, "content-length": str(len(data))}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(data)
+
+
+def vector(text: str, width: int) -> list[float]:
+    """The vector that the stub gives to a text."""
+    digest = hashlib.shake_256(text.encode()).digest(width * 2)
+    return [value / 32768 for value in struct.unpack(f"<{width}h", digest)]
+
+
+def _embeddings(body: dict[str, Any], kind: FaultKind, stub: ProviderServer) -> dict[str, Any]:
+    width = body.get("dimensions") or stub.width
+    vectors = [vector(text, width) for text in body["input"]]
+    if kind == "wrong_width":
+        vectors[-1] = vectors[-1][: width // 4]
+    if kind in {"nan", "zero"}:
+        vectors[-1] = [float("nan") if kind == "nan" else 0.0] * width
+    data = [
+        {
+            "object": "embedding",
+            "index": 0 if kind == "same_index" else index,
+            "embedding": _encoded(values, body.get("encoding_format")),
+        }
+        for index, values in enumerate(vectors)
+    ]
+    if kind == "short":
+        data.pop()
+    if kind == "reversed":
+        data.reverse()
+    usage = {"prompt_tokens": len(data), "total_tokens": len(data)}
+    return {"object": "list", "model": body["model"], "data": data, "usage": usage}
+
+
+def _encoded(values: Iterable[float], encoding: str | None) -> object:
+    values = list(values)
+    if encoding == "base64":
+        return base64.b64encode(struct.pack(f"<{len(values)}f", *values)).decode()
+    return values
+
+
+def _summary(prompt: str, kind: FaultKind) -> str:
+    """A plain model: repeats what was said last in the transcript."""
+    said = re.findall(r"^\[turn .*?\] (.+)$", prompt, re.MULTILINE)
+    text = f"Recently: {said[-1] if said else 'nothing'}"
+    if kind == "hallucinate":
+        return f"{text} The fee was {INVENTED}."
+    if kind == "truncated":
+        return text[: len(text) // 2]
+    return "" if kind in {"empty", "refusal"} else text
+
+
+def _chat(body: dict[str, Any], kind: FaultKind, stub: ProviderServer) -> dict[str, Any]:
+    reason = {"truncated": "length", "refusal": "content_filter"}.get(kind, "stop")
+    text = _summary(body["messages"][-1]["content"], kind)
+    return {
+        "id": "chatcmpl-1",
+        "object": "chat.completion",
+        "created": 1,
+        "model": body["model"],
+        "choices": [{"index": 0, "finish_reason": reason, "message": {"role": "assistant", "content": text}}],
+        "usage": {"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120},
+    }
+
+
+def _messages(body: dict[str, Any], kind: FaultKind, stub: ProviderServer) -> dict[str, Any]:
+    reason = {"truncated": "max_tokens", "refusal": "refusal"}.get(kind, "end_turn")
+    content: list[dict[str, Any]] = []
+    if kind == "thinking_first":
+        content.append({"type": "thinking", "thinking": "Let me see: 4242 EUR.", "signature": "c2ln"})
+    if kind != "refusal":
+        content.append({"type": "text", "text": _summary(body["messages"][-1]["content"], kind)})
+    return {
+        "id": "msg_1",
+        "type": "message",
+        "role": "assistant",
+        "model": body["model"],
+        "content": content,
+        "stop_reason": reason,
+        "stop_sequence": None,
+        "usage": {"input_tokens": 100, "output_tokens": 20},
+    }
+
+
+_ANSWERS = {"/v1/embeddings": _embeddings, "/v1/chat/completions": _chat, "/v1/messages": _messages}
