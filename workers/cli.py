@@ -1,18 +1,23 @@
-"""The command line of worker processes. Settings come from `AGENTSTATE_*`, as everywhere."""
+"""The command line of worker processes. Settings come from `AGENTSTATE_*`, as everywhere.
+
+They are imported where they are used: `health` runs every few seconds beside each process and must cost little.
+"""
 
 from __future__ import annotations
 
 import os
 import sys
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
 from agentstate.errors import AgentStateError, ConfigurationError
-from agentstate.settings import Settings
 from workers import commands
-from workers.heartbeat import FILE_VARIABLE, STALE_AFTER_S, age_s
+from workers.heartbeat import FILE_VARIABLE, STALE_AFTER_S, age_s, answers
+
+if TYPE_CHECKING:
+    from agentstate.settings import Settings
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -27,7 +32,7 @@ def cli() -> None:
 @click.option("--name", default="worker", show_default=True, help="Name of this worker, unique per machine.")
 def worker(queues: str, pool: str, concurrency: int, name: str) -> None:
     """Run a worker for some queues until it is asked to stop; it finishes what it has begun."""
-    settings = Settings.load()
+    settings = _settings()
     _become(
         commands.worker(
             queues.split(","),
@@ -46,7 +51,7 @@ def worker(queues: str, pool: str, concurrency: int, name: str) -> None:
 )
 def beat(schedule_file: Path) -> None:
     """Run beat, which fires the schedules. One is enough; two do no harm."""
-    settings = Settings.load()
+    settings = _settings()
     _become(commands.beat(schedule_file=schedule_file, log_level=settings.log_level))
 
 
@@ -54,7 +59,7 @@ def beat(schedule_file: Path) -> None:
 @click.option("--address", default="127.0.0.1", show_default=True, help="Address to listen on.")
 def flower(address: str) -> None:
     """Run Flower, read-only and behind a password."""
-    settings = Settings.load()
+    settings = _settings()
     if settings.flower_basic_auth is None:
         raise ConfigurationError("AGENTSTATE_FLOWER_BASIC_AUTH is not set; give it as user:password.")
     os.environ["FLOWER_BASIC_AUTH"] = settings.flower_basic_auth.get_secret_value()
@@ -62,12 +67,26 @@ def flower(address: str) -> None:
 
 
 @cli.command()
-@click.option("--file", "path", type=click.Path(path_type=Path), envvar=FILE_VARIABLE, required=True)
-def health(path: Path) -> None:
-    """Exit with 0 when the worker that touches FILE is alive, with 1 when it is not."""
-    age = age_s(path)
-    well = age is not None and age < STALE_AFTER_S
-    click.echo("no heartbeat" if age is None else f"last heartbeat {age:.0f} s ago")
+@click.option("--file", "path", type=click.Path(path_type=Path), envvar=FILE_VARIABLE, help="Heartbeat file.")
+@click.option(
+    "--stale-after",
+    type=click.FloatRange(min=1),
+    default=STALE_AFTER_S,
+    show_default=True,
+    help="Age of the file, in seconds, from which its process counts as stuck.",
+)
+@click.option("--url", help="Ask this address instead of a file: Flower's /healthcheck.")
+def health(path: Path | None, stale_after: float, url: str | None) -> None:
+    """Exit with 0 when the process that touches the file, or that answers at the address, is well, with 1 if not."""
+    if url is not None:
+        well, found = answers(url)
+    elif path is not None:
+        age = age_s(path)
+        well = age is not None and age < stale_after
+        found = "no heartbeat" if age is None else f"last heartbeat {age:.0f} s ago"
+    else:
+        raise click.UsageError(f"name a file by --file or {FILE_VARIABLE}, or an address by --url.")
+    click.echo(found)
     sys.exit(0 if well else 1)
 
 
@@ -78,6 +97,12 @@ def main() -> None:
     except AgentStateError as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(1)
+
+
+def _settings() -> Settings:
+    from agentstate.settings import Settings
+
+    return Settings.load()
 
 
 def _become(command: list[str]) -> NoReturn:

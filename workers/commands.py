@@ -1,4 +1,7 @@
-"""The command lines of Celery's programs, with the options that our guarantees rest on."""
+"""The command lines of Celery's programs, with the options that our guarantees rest on.
+
+What costs time to import is imported where it is used: health checks go through here every few seconds.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,9 @@ import sys
 from pathlib import Path
 
 from agentstate.errors import InvalidInput
-from agentstate.jobs.spec import QUEUES
-from agentstate.jobs.waker import lane_queues
 
 POOLS = ("threads", "solo", "prefork")
+SCHEDULER = "workers.beat:WatchedScheduler"
 
 
 def worker(queues: list[str], *, pool: str, concurrency: int, name: str, lanes: int, log_level: str) -> list[str]:
@@ -18,6 +20,9 @@ def worker(queues: list[str], *, pool: str, concurrency: int, name: str, lanes: 
     `threads` is for work that waits for others, `solo` for money: prefork stalls when it is asked to stop, and several
     solo processes run about twice its tasks per second.
     """
+    from agentstate.jobs.spec import QUEUES
+    from agentstate.jobs.waker import lane_queues
+
     unknown = sorted(set(queues) - set(QUEUES))
     if unknown:
         raise InvalidInput(f"there is no queue {', '.join(unknown)}; there are {', '.join(QUEUES)}.")
@@ -30,7 +35,8 @@ def worker(queues: list[str], *, pool: str, concurrency: int, name: str, lanes: 
 
 def beat(*, schedule_file: Path, log_level: str) -> list[str]:
     """The command of beat. Its file holds only when it last fired; losing it is harmless."""
-    return [*_celery("schedules.app"), "beat", "--schedule", str(schedule_file), "--loglevel", log_level, "--pidfile="]
+    options = ["--scheduler", SCHEDULER, "--schedule", str(schedule_file), "--loglevel", log_level, "--pidfile="]
+    return [*_celery("schedules.app"), "beat", *options]
 
 
 def flower(*, port: int, address: str) -> list[str]:

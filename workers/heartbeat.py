@@ -12,6 +12,7 @@ from pathlib import Path
 
 EVERY_S = 5.0
 STALE_AFTER_S = 60.0
+ANSWER_WITHIN_S = 3.0
 FILE_VARIABLE = "WORKERS_HEARTBEAT_FILE"
 
 
@@ -28,10 +29,15 @@ class Heartbeat:
         named = os.environ.get(FILE_VARIABLE)
         return cls(Path(named) if named else None)
 
+    def touch(self) -> None:
+        """Say once that this process is well: for one whose own loop is the best witness."""
+        if self._path is not None:
+            self._path.touch()
+
     def start(self) -> None:
         """Begin; the first touch is made before this returns."""
         if self._path is not None:
-            self._path.touch()
+            self.touch()
             threading.Thread(target=self._beat, args=(self._path,), name="heartbeat", daemon=True).start()
 
     def stop(self) -> None:
@@ -51,3 +57,16 @@ def age_s(path: Path) -> float | None:
         return time.time() - path.stat().st_mtime
     except FileNotFoundError:
         return None
+
+
+def answers(url: str) -> tuple[bool, str]:
+    """Whether `url` answers within three seconds that all is well, and in words what it said."""
+    from http.client import HTTPException
+    from urllib.request import ProxyHandler, build_opener
+
+    try:
+        # No proxy: the process asked is on this machine, whatever the environment says of others.
+        with build_opener(ProxyHandler({})).open(url, timeout=ANSWER_WITHIN_S) as response:
+            return True, f"{url} answered {response.status}"
+    except (OSError, HTTPException, ValueError) as error:
+        return False, f"{url}: {error}"
