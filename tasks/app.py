@@ -6,7 +6,16 @@ from agentstate.jobs.broker import make_app
 from agentstate.runtime import Runtime
 from agentstate.settings import Settings
 
-MODULES = ("tasks.cache_refresh", "tasks.embedding", "tasks.housekeeping", "tasks.submissions", "tasks.summarization")
+MODULES = (
+    "tasks.cache_refresh",
+    "tasks.effects",
+    "tasks.embedding",
+    "tasks.housekeeping",
+    "tasks.reconciliation",
+    "tasks.snapshots",
+    "tasks.submissions",
+    "tasks.summarization",
+)
 """Every module with tasks; the application imports them when a worker starts."""
 
 settings = Settings.load()

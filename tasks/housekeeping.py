@@ -5,6 +5,7 @@ from __future__ import annotations
 from agentstate.jobs import Claim, Sweep, rows
 from agentstate.jobs.slots import fire_slot
 from agentstate.memory.backlog import EmbeddingBacklog
+from agentstate.money import effect_rows, recon_rows
 from agentstate.runtime import Runtime
 from tasks.shell import bulk_task, job_task
 
@@ -40,5 +41,8 @@ def expire(runtime: Runtime, claim: Claim) -> dict[str, int]:
 
 def waiting_bulk(runtime: Runtime) -> list[str]:
     """The kinds of bulk work that have rows waiting."""
-    waiting = {"embedding.embed_pending": EmbeddingBacklog(runtime.store).has_due}
-    return [kind for kind, has_due in waiting.items() if has_due()]
+    waiting = {"embedding.embed_pending": EmbeddingBacklog(runtime.store).has_due()}
+    with runtime.store.reading() as connection:
+        waiting["effects.sweep"] = bool(effect_rows.due(connection, 1))
+        waiting["reconciliation.reconcile_due"] = recon_rows.any_due(connection)
+    return [kind for kind, has_due in waiting.items() if has_due]

@@ -22,6 +22,12 @@ if TYPE_CHECKING:
     from agentstate.memory.index import MemoryIndex
     from agentstate.memory.pipeline import EmbeddingPipeline
     from agentstate.memory.semantic import SemanticMemory
+    from agentstate.money.effect_lookup import EffectResolver
+    from agentstate.money.effects import Effects
+    from agentstate.money.enrolment import ServiceAccounts
+    from agentstate.money.operations import Operations
+    from agentstate.money.reconciliation import Reconciler
+    from agentstate.money.snapshots import SnapshotTaker
     from agentstate.providers.embedder import Embedder
     from agentstate.providers.summarizer import Summarizer
     from agentstate.services.cache import StateCache
@@ -134,6 +140,61 @@ class Runtime:
         from agentstate.services.cache import StateCache
 
         return self.once("cache", lambda: StateCache(self.gateway, self.redis))
+
+    @property
+    def operations(self) -> Operations:
+        """The operations of the services, by name."""
+        from agentstate.money.operations import Operations
+        from agentstate.services.operations import OPERATIONS
+
+        return self.once("operations", lambda: Operations(OPERATIONS.values()))
+
+    @property
+    def effect_resolver(self) -> EffectResolver:
+        """Who finds out what became of an effect in doubt."""
+        from agentstate.money.effect_lookup import EffectResolver
+
+        return self.once(
+            "effect_resolver", lambda: EffectResolver(self.store, self.operations, self.gateway, jobs=self.jobs)
+        )
+
+    def effects_of(self, agent_id: str) -> Effects:
+        """The effects of one agent."""
+        from agentstate.money.effects import Effects
+
+        secret = self.settings.effects_secret
+        return Effects(
+            self.store,
+            agent_id,
+            self.jobs,
+            secret=secret.get_secret_value().encode() if secret else None,
+            operations=self.operations,
+            gateway=self.gateway,
+        )
+
+    @property
+    def fleet(self) -> ServiceAccounts:
+        """Which agent has which account at which service."""
+        from agentstate.money.enrolment import ServiceAccounts
+
+        return self.once("fleet", lambda: ServiceAccounts(self.store))
+
+    @property
+    def reconciler(self) -> Reconciler:
+        """Who compares books with services."""
+        from agentstate.money.reconciliation import Reconciler, ReconRules
+        from agentstate.services.observing import ServiceReader
+
+        rules = ReconRules(every_s=self.settings.reconcile_every_s)
+        return self.once("reconciler", lambda: Reconciler(self.store, ServiceReader(self.gateway), rules))
+
+    @property
+    def snapshots(self) -> SnapshotTaker:
+        """Who takes and reads portfolio snapshots."""
+        from agentstate.money.snapshots import SnapshotTaker
+        from agentstate.services.observing import CacheReader
+
+        return self.once("snapshots", lambda: SnapshotTaker(self.store, CacheReader(self.cache)))
 
     def close(self) -> None:
         """Close what was opened; the runtime can be used again afterwards."""

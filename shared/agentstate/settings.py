@@ -46,6 +46,12 @@ class Settings(BaseSettings):
     )
     services_api_key: SecretStr | None = Field(None, description="Key of the financial services.")
 
+    effects_secret: SecretStr | None = Field(
+        None,
+        description="Makes the marks that effects leave at the services unpredictable; must never change. Unset: they "
+        "can be computed by whoever knows the agent and the key.",
+    )
+
     # Embedding
     embedder: Literal["auto", "openai", "minilm", "lexical"] = Field(
         "auto",

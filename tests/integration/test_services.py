@@ -23,12 +23,11 @@ from agentstate.errors import (
     ServiceRejected,
     ServiceUnreachable,
 )
+from agentstate.money.operations import Absent, Applied, Guarantee, Unknown
 from agentstate.services import casino, domains, escrow, faucet, trading, wallet
 from agentstate.services.gateway import Gateway
-from agentstate.services.guarantee import Guarantee
 from agentstate.services.names import Service
 from agentstate.services.operations import OPERATIONS, operation_named
-from agentstate.services.verdict import Absent, Applied, Unknown
 
 LONG_AGO = timedelta(seconds=120)
 AFTER_EFFECT = ["commit_then_drop", "500_after_effect", "400_after_effect", "html_502", "truncate_json"]

@@ -67,9 +67,7 @@ def plain_vector(tensors: dict[str, Any], ids: list[int]) -> Any:
     x = norm(x + weights(embeddings.format("token_type"))[0], "embeddings.LayerNorm")
     for number in range(6):
         layer = f"encoder.layer.{number}"
-        query, key, value = (
-            linear(x, f"{layer}.attention.self.{part}") for part in ("query", "key", "value")
-        )
+        query, key, value = (linear(x, f"{layer}.attention.self.{part}") for part in ("query", "key", "value"))
         heads = []
         for begin in range(0, 384, 32):
             part = slice(begin, begin + 32)

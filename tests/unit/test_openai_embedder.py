@@ -46,9 +46,7 @@ def embedder(server: ProviderServer) -> Iterator[OpenAIEmbedder]:
     made.close()
 
 
-def test_vectors_come_back_in_the_order_of_the_texts(
-    server: ProviderServer, embedder: OpenAIEmbedder
-) -> None:
+def test_vectors_come_back_in_the_order_of_the_texts(server: ProviderServer, embedder: OpenAIEmbedder) -> None:
     server.plan("reversed")
     texts = ["first", "second", "third"]
     vectors = embedder.embed_documents(texts)
@@ -73,9 +71,7 @@ def test_dimensions_are_sent_only_when_configured_and_else_found_out(server: Pro
 
 
 def test_many_texts_are_sent_in_calls_that_the_provider_takes(server: ProviderServer) -> None:
-    embedder = OpenAIEmbedder(
-        model="m", base_url=f"{server.url}/v1", dimensions=WIDTH, max_inputs=64, timeout_s=5
-    )
+    embedder = OpenAIEmbedder(model="m", base_url=f"{server.url}/v1", dimensions=WIDTH, max_inputs=64, timeout_s=5)
     texts = [f"memory {number}" for number in range(150)]
     vectors = embedder.embed_documents(texts)
     embedder.close()
@@ -104,9 +100,7 @@ def test_a_blank_text_is_refused_before_any_call(server: ProviderServer, embedde
 
 
 @pytest.mark.parametrize("kind", ["short", "wrong_width", "nan", "zero", "same_index", "html"])
-def test_a_wrong_answer_is_never_passed_on(
-    server: ProviderServer, embedder: OpenAIEmbedder, kind: FaultKind
-) -> None:
+def test_a_wrong_answer_is_never_passed_on(server: ProviderServer, embedder: OpenAIEmbedder, kind: FaultKind) -> None:
     server.plan(kind)
     with pytest.raises(ProviderAnswerInvalid, match="stored"):
         embedder.embed_documents(["one", "two", "three"])
@@ -140,9 +134,7 @@ def test_each_failure_says_whether_to_try_again(
 
 
 def test_a_rate_limit_says_how_long_to_wait(server: ProviderServer, embedder: OpenAIEmbedder) -> None:
-    server.plan(
-        Fault("status", 429, {"retry-after": "3600"}), Fault("status", 503, {"retry-after-ms": "1500"})
-    )
+    server.plan(Fault("status", 429, {"retry-after": "3600"}), Fault("status", 503, {"retry-after-ms": "1500"}))
     for expected in (3600, 1.5):
         with pytest.raises(ProviderRateLimited) as caught:
             embedder.embed_query("hello")

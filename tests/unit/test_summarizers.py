@@ -128,9 +128,7 @@ def test_a_refusal_without_the_gate_is_an_error(server: ProviderServer, make: Ma
 
 
 @BOTH
-def test_a_summary_that_was_cut_off_gets_more_room_once(
-    server: ProviderServer, gated: Gated, make: MakeChat
-) -> None:
+def test_a_summary_that_was_cut_off_gets_more_room_once(server: ProviderServer, gated: Gated, make: MakeChat) -> None:
     server.plan("truncated")
     assert gated(make).summarize(REQUEST).method == "model"
     first, second = (seen.body["max_tokens"] for seen in server.seen)
@@ -231,9 +229,7 @@ def test_the_digest_keeps_amounts_identifiers_dates_and_promises() -> None:
 
 def test_the_digest_folds_in_what_was_known_before() -> None:
     first = DigestSummarizer().summarize(REQUEST)
-    later = SummaryRequest(
-        (SourceTurn(4, "user", "Ann", "The weather is nice.", NOON),), first.text, first.facts
-    )
+    later = SummaryRequest((SourceTurn(4, "user", "Ann", "The weather is nice.", NOON),), first.text, first.facts)
     text = DigestSummarizer().summarize(later).text
     assert "I'll send 2,500.50 USDC" in text
     assert "martingale" in text

@@ -111,7 +111,12 @@ class EffectResolver:
         verdict = look(
             effect,
             lambda: operation.verify(
-                self._gateway, effect.agent_id, effect.remote_key, effect.params, effect.called_at
+                self._gateway,
+                effect.agent_id,
+                effect.remote_key,
+                effect.params,
+                effect.called_at,
+                baseline=effect.baseline,
             ),
         )
         if isinstance(verdict, Applied):

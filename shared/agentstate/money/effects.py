@@ -31,8 +31,9 @@ from agentstate.money.effect_lookup import EffectResolver, intent_of, look
 from agentstate.money.effect_outcomes import Bookings, OutcomeRecorder
 from agentstate.money.effect_rows import Effect
 from agentstate.money.ledger import TransactionLedger
-from agentstate.money.operations import Absent, Applied, Guarantee, Operation, Operations
-from agentstate.money.plan import Call, EffectRules, FollowUp, JobQueue, Plan, Postings, Verify
+from agentstate.money.operations import Absent, Applied, Guarantee, Operation, Operations, Verdict
+from agentstate.money.plan import Call, EffectRules, FollowUp, Intent, JobQueue, Plan, Postings, Verify
+from agentstate.money.shared_balances import root_of
 from agentstate.store.store import Store
 
 
@@ -150,6 +151,8 @@ class Effects:
         self, key: str, operation: str, params: Mapping[str, Any], *, hold: Money | None = None, **options: Any
     ) -> Any:
         """`execute_once` of a registered operation by its name; a worker can find it out when this process ends.
+
+        What it may cost is held: `hold`, else what the operation tells from its parameters.
 
         Raises:
             NotFound: no such operation is registered. And as `execute_once`.
@@ -275,18 +278,32 @@ class Effects:
         self, key: str, operation: Operation, params: Mapping[str, Any], hold: Money | None, options: dict[str, Any]
     ) -> Plan:
         gateway, agent_id = self._gateway, self.agent_id
+
+        def verify(intent: Intent) -> Verdict:
+            return operation.verify(
+                gateway, agent_id, intent.remote_key, params, intent.called_at, baseline=intent.baseline
+            )
+
         return Plan(
             key=key,
             call=lambda tag: operation.call(gateway, agent_id, tag, **params),
-            service=operation.service,
+            service=root_of(operation.service),
             operation=operation.name,
-            guarantee=Guarantee(operation.guarantee),
+            guarantee=operation.guarantee,
             params=params,
-            hold=hold,
-            verify=lambda intent: operation.verify(gateway, agent_id, intent.remote_key, params, intent.called_at),
+            hold=hold or operation.hold(params),
+            verify=verify,
             postings=lambda receipt: operation.postings(params, receipt),
-            **options,
+            settle_s=operation.settle_s,
+            **{"baseline": self._baseline(key, operation, params), **options},
         )
+
+    def _baseline(self, key: str, operation: Operation, params: Mapping[str, Any]) -> Any:
+        """What the service shows before the first call; an effect that is there has its own."""
+        with self._store.reading() as connection:
+            if effect_rows.by_key(connection, self.agent_id, key) is not None:
+                return None
+        return operation.baseline(self._gateway, self.agent_id, params)
 
 
 _DEFAULTS: dict[str, Any] = {"operation": "call", "guarantee": Guarantee.BLIND, "params": {}}

@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Any, Protocol, TypeAlias
 
 from agentstate.errors import ConfigurationError
+from agentstate.money.amounts import Money
 from agentstate.money.postings import Line
 
 
@@ -45,16 +46,17 @@ class Absent:
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """Looking did not tell."""
+    """Looking did not tell. `settles_in_s`: seconds after which looking again can help, None when only a person can."""
 
     reason: str = ""
+    settles_in_s: float | None = None
 
 
 Verdict: TypeAlias = Applied | Absent | Unknown
 
 
 class Operation(Protocol):
-    """One operation of a service, such as `casino.coin_flip`."""
+    """One operation of a service, such as `casino.bet`."""
 
     @property
     def name(self) -> str:
@@ -65,8 +67,12 @@ class Operation(Protocol):
         """Where it happens."""
 
     @property
-    def guarantee(self) -> str:
-        """A value of `Guarantee`."""
+    def guarantee(self) -> Guarantee:
+        """What the service does for us."""
+
+    @property
+    def settle_s(self) -> float:
+        """Seconds after the call from which "it is not there" is conclusive."""
 
     def call(self, gateway: Any, agent_id: str, tag: str, /, **params: Any) -> Any:
         """Do it, marked with `tag` where the service takes a mark; return the receipt.
@@ -75,10 +81,24 @@ class Operation(Protocol):
         whatever else it raises leaves the effect in doubt.
         """
 
+    def baseline(self, gateway: Any, agent_id: str, params: Mapping[str, Any], /) -> Any:
+        """What the service shows before the call, where `verify` needs it; None where it does not."""
+
     def verify(
-        self, gateway: Any, agent_id: str, tag: str, params: Mapping[str, Any], called_at: datetime, /
+        self,
+        gateway: Any,
+        agent_id: str,
+        tag: str,
+        params: Mapping[str, Any],
+        called_at: datetime,
+        /,
+        *,
+        baseline: Any = None,
     ) -> Verdict:
         """Look whether it happened, changing nothing."""
+
+    def hold(self, params: Mapping[str, Any], /) -> Money | None:
+        """The most that it may cost, where the parameters tell; held while the outcome is unknown."""
 
     def postings(self, params: Mapping[str, Any], receipt: Any, /) -> Sequence[Line]:
         """What it moved, written as if no money had been held for it."""
@@ -93,13 +113,9 @@ class Operations:
             self.add(operation)
 
     def add(self, operation: Operation) -> None:
-        """Register `operation`; raises ConfigurationError when its name is taken by another or its class unknown."""
+        """Register `operation`; raises ConfigurationError when its name is taken by another."""
         if self._by_name.setdefault(operation.name, operation) is not operation:
             raise ConfigurationError(f"two operations are named {operation.name!r}.")
-        if operation.guarantee not in set(Guarantee):
-            raise ConfigurationError(
-                f"operation {operation.name!r} declares the unknown guarantee {operation.guarantee!r}."
-            )
 
     def get(self, name: str) -> Operation | None:
         """The operation called `name`, None when this process does not know it."""

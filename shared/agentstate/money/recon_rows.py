@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.engine import Connection
 
 from agentstate.ids import new_id
 from agentstate.money.effect_rows import owner_name
@@ -31,6 +32,13 @@ class Cursor:
 def add_cursor(tx: Transaction, agent_id: str, service: str) -> None:
     """Begin to reconcile an account, due at once; nothing when it is begun already."""
     insert_new(tx, recon_cursors, [{"agent_id": agent_id, "service": service, "next_due_at": db_time()}])
+
+
+def any_due(connection: Connection) -> bool:
+    """Whether an account is due that nobody is at."""
+    free = sa.or_(recon_cursors.c.lease_until.is_(None), recon_cursors.c.lease_until <= db_time())
+    due = sa.exists().where(recon_cursors.c.next_due_at <= db_time(), free)
+    return bool(connection.execute(sa.select(due)).scalar_one())
 
 
 def claim_one(tx: Transaction, agent_id: str, service: str, *, lease_s: float) -> Cursor:

@@ -183,7 +183,7 @@ def _status(seen: Observation | None, *, booked: bool, at: datetime, fresh_s: fl
 
 
 def _known(part: Mapping[str, Any]) -> bool:
-    return part["status"] != "unknown"
+    return bool(part["status"] != "unknown")
 
 
 def _checked_slot(slot: str) -> str:

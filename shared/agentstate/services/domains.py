@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, Final
 
+from agentstate.money.operations import Absent, Applied, Guarantee, Unknown, Verdict
 from agentstate.services.answer import Answer
 from agentstate.services.funding import Deposit
 from agentstate.services.gateway import Gateway
-from agentstate.services.guarantee import Guarantee
 from agentstate.services.operation import Baseline, Case, Operation
 from agentstate.services.params import Params
-from agentstate.services.verdict import Absent, Applied, Receipt, Unknown, Verdict
+from agentstate.services.receipt import Receipt
 from agentstate.services.wire import Body
 
 SKEW = timedelta(seconds=2)

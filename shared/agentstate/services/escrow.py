@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Final
 
 from agentstate.errors import ServiceRejected
+from agentstate.money.amounts import Money
+from agentstate.money.operations import Absent, Applied, Guarantee, Unknown, Verdict
+from agentstate.money.postings import Line
 from agentstate.services.amounts import from_micros
 from agentstate.services.answer import Answer
 from agentstate.services.gateway import Gateway
-from agentstate.services.guarantee import Guarantee
 from agentstate.services.names import Service
 from agentstate.services.operation import Case, Operation
 from agentstate.services.params import Params
-from agentstate.services.verdict import Absent, Applied, Receipt, Unknown, Verdict
+from agentstate.services.receipt import Receipt, locked, released
 from agentstate.services.wire import Body
 
 
@@ -41,6 +44,15 @@ class Create(Operation):
             "description": f"{text} [{tag}]",
             "timeout_hours": params.whole("timeout_hours", 1, 720, 24),
         }
+
+    def hold(self, params: Mapping[str, Any]) -> Money:
+        """The amount to be locked."""
+        return Money.parse(params["amount"])
+
+    def postings(self, params: Mapping[str, Any], receipt: Receipt) -> Sequence[Line]:
+        """The amount is locked, and still owned."""
+        del params
+        return locked(self.service, receipt)
 
     def receipt(self, answer: Answer, body: Body) -> Receipt:
         """The whole amount has left the balance; the fee is still inside it."""
@@ -78,7 +90,7 @@ class Transition(Operation):
         del tag
         return {"escrow_id": params.text("escrow_id")}
 
-    def call(self, gateway: Gateway, agent_id: str, tag: str, **params: Any) -> Receipt:
+    def call(self, gateway: Gateway, agent_id: str, tag: str, /, **params: Any) -> Receipt:
         """As `Operation.call`; an escrow that stands already where it should is a success."""
         try:
             return super().call(gateway, agent_id, tag, **params)
@@ -124,6 +136,11 @@ class Release(Transition):
 
     name = "escrow.release"
     reached = frozenset({"released"})
+
+    def postings(self, params: Mapping[str, Any], receipt: Receipt) -> Sequence[Line]:
+        """What was locked has gone to the counterparty, less the commission."""
+        del params
+        return released(self.service, receipt)
 
 
 class Dispute(Transition):

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, Final
 
+from agentstate.money.operations import Absent, Applied, Guarantee, Verdict
 from agentstate.services.answer import Answer
 from agentstate.services.gateway import Gateway
-from agentstate.services.guarantee import Guarantee
 from agentstate.services.operation import Baseline, Case, Operation
 from agentstate.services.params import Params
-from agentstate.services.verdict import Absent, Applied, Receipt, Verdict
+from agentstate.services.receipt import Receipt
 from agentstate.services.wire import Body
 
 SKEW = timedelta(seconds=2)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from agentstate.money.operations import Absent, Guarantee, Verdict
 from agentstate.services.amounts import from_micros, to_micros
 from agentstate.services.answer import Answer
-from agentstate.services.guarantee import Guarantee
 from agentstate.services.operation import Case, Operation
 from agentstate.services.params import Params
-from agentstate.services.verdict import Absent, Receipt, Verdict
+from agentstate.services.receipt import Receipt
 from agentstate.services.wire import Body
 
 CHAINS = ("base", "ethereum", "solana")

@@ -7,15 +7,15 @@ from decimal import Decimal
 from typing import Any, Final
 
 from agentstate.errors import ServiceAnswerInvalid
+from agentstate.money.operations import Applied, Guarantee, Unknown, Verdict
 from agentstate.services.amounts import from_micros, nearest_micros
 from agentstate.services.answer import Answer
 from agentstate.services.funding import Deposit
 from agentstate.services.gateway import Gateway
-from agentstate.services.guarantee import Guarantee
 from agentstate.services.names import Service
 from agentstate.services.operation import Baseline, Case, Operation
 from agentstate.services.params import Params
-from agentstate.services.verdict import Applied, Receipt, Unknown, Verdict
+from agentstate.services.receipt import Receipt
 from agentstate.services.wire import Body
 
 COINS = ("BTC", "ETH", "SOL")

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from agentstate.money.amounts import Money
+from agentstate.money.operations import Guarantee, Unknown, Verdict
 from agentstate.services.amounts import from_micros, to_micros
 from agentstate.services.answer import Answer
 from agentstate.services.funding import CHAINS, Deposit
-from agentstate.services.guarantee import Guarantee
 from agentstate.services.operation import Case, Operation
 from agentstate.services.params import Params
-from agentstate.services.verdict import Receipt, Unknown, Verdict
+from agentstate.services.receipt import Receipt
 from agentstate.services.wire import Body
 
 
@@ -60,6 +61,10 @@ class Send(_Blind):
             "to": params.text("to"),
             "amount": str(from_micros(params.micros("amount"))),
         }
+
+    def hold(self, params: Mapping[str, Any]) -> Money:
+        """The amount to be sent."""
+        return Money.parse(params["amount"])
 
     def receipt(self, answer: Answer, body: Body) -> Receipt:
         """The amount has left the address."""

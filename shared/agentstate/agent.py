@@ -1,0 +1,222 @@
+"""The front door: one agent's whole state, opened from settings.
+
+Each part is a thin view of the library with the agent's id filled in. Connections are opened at the first use, once per
+process, and shared by all agents of the process.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from agentstate.ids import checked_name
+from agentstate.runtime import Runtime
+
+if TYPE_CHECKING:
+    from agentstate.jobs import Job
+    from agentstate.memory.conversation import ConversationHistory
+    from agentstate.memory.episodes import EpisodicStore
+    from agentstate.memory.recall import Recall
+    from agentstate.memory.semantic import Receipt
+    from agentstate.money.amounts import Money
+    from agentstate.money.effects import Effects
+    from agentstate.money.ledger import TransactionLedger
+    from agentstate.money.operations import Operation
+    from agentstate.money.reconciliation import Finding
+    from agentstate.money.snapshots import Snapshot
+    from agentstate.services.entries import CacheEntry
+    from agentstate.services.portfolio import Portfolio
+    from agentstate.store import Transaction
+
+_shared_lock = threading.Lock()
+_shared: Runtime | None = None
+
+
+def shared_runtime() -> Runtime:
+    """The runtime that all agents of this process share unless they are given one."""
+    global _shared  # noqa: PLW0603 one per process is what it is
+    with _shared_lock:
+        if _shared is None:
+            _shared = Runtime.load()
+        return _shared
+
+
+class Agent:
+    """One agent.
+
+    Raises:
+        InvalidInput: the id cannot name an agent.
+        ConfigurationError: a setting is missing, unknown or wrong.
+    """
+
+    def __init__(self, agent_id: str, runtime: Runtime | None = None) -> None:
+        self.id = checked_name(agent_id)
+        self.runtime = runtime or shared_runtime()
+
+    def __repr__(self) -> str:
+        return f"Agent({self.id!r})"
+
+    def transaction(self) -> AbstractContextManager[Transaction]:
+        """A write transaction: what is given it as `tx=` becomes durable together or not at all."""
+        return self.runtime.store.transaction()
+
+    @property
+    def memory(self) -> AgentMemory:
+        """What it knows."""
+        return AgentMemory(self)
+
+    @property
+    def episodes(self) -> EpisodicStore:
+        """What happened lately."""
+        from agentstate.memory.episodes import EpisodicStore
+
+        return EpisodicStore(self.runtime.redis, self.id, self.runtime.settings)
+
+    def conversation(self, session: str) -> ConversationHistory:
+        """One of its conversations."""
+        from agentstate.memory.conversation import ConversationHistory
+
+        return ConversationHistory(self.runtime.store, self.runtime.jobs, self.runtime.settings, self.id, session)
+
+    @property
+    def ledger(self) -> TransactionLedger:
+        """Its books."""
+        from agentstate.money.ledger import TransactionLedger
+
+        return TransactionLedger(self.runtime.store, self.id)
+
+    @property
+    def effects(self) -> AgentEffects:
+        """What it does outside, at most once each."""
+        return AgentEffects(self)
+
+    @property
+    def services(self) -> AgentServices:
+        """Its state at the financial services."""
+        return AgentServices(self)
+
+    @property
+    def jobs(self) -> AgentJobs:
+        """Its work in the background."""
+        return AgentJobs(self)
+
+
+class AgentMemory:
+    """The memories of one agent; see `agentstate.memory.semantic.SemanticMemory`."""
+
+    def __init__(self, agent: Agent) -> None:
+        self._agent = agent
+
+    def remember(
+        self,
+        content: str,
+        *,
+        kind: str = "fact",
+        metadata: dict[str, Any] | None = None,
+        source: str | None = None,
+        at: datetime | None = None,
+        tx: Transaction | None = None,
+    ) -> Receipt:
+        """Keep `content`: durable at return, searchable soon; the same content of the same kind is kept once."""
+        return self._agent.runtime.memory.remember(
+            self._agent.id, content, kind=kind, metadata=metadata, source=source, at=at, tx=tx
+        )
+
+    def recall(self, query: str, limit: int = 5, **options: Any) -> Recall:
+        """The memories that answer `query`, best first; none when nothing does."""
+        return self._agent.runtime.memory.recall(self._agent.id, query, limit, **options)
+
+    def wait_searchable(self, receipts: Sequence[Receipt], *, timeout_s: float = 30.0) -> None:
+        """Return once all are in the index; raises WaitTimeout."""
+        self._agent.runtime.memory.wait_searchable(receipts, timeout_s=timeout_s)
+
+
+class AgentEffects:
+    """The effects of one agent; see `agentstate.money.effects.Effects`."""
+
+    def __init__(self, agent: Agent) -> None:
+        self._agent = agent
+
+    @property
+    def engine(self) -> Effects:
+        """The effects with all their options."""
+        return self._agent.runtime.effects_of(self._agent.id)
+
+    def execute_once(self, key: str, operation: Operation, /, *, hold: Money | None = None, **params: Any) -> Any:
+        """Do `operation` at most once for `key`, ever; return its receipt, the stored one when it was done before.
+
+        Args:
+            key: your name for this very call, such as `bet:round-981`; a new key is a new call.
+            operation: such as `agentstate.services.casino.bet`.
+            hold: the most that it may cost, where its parameters do not tell.
+            **params: the operation's own.
+
+        Raises:
+            KeyReused, InvalidInput, InsufficientFunds: nothing was called.
+            ServiceUnreachable, or ServiceRejected with `retry_after`: it had no effect; call again with the same key.
+            EffectFailed: it certainly had no effect. EffectInDoubt: it is being found out; ask again, same key.
+            EffectInProgress: another process is at it.
+        """
+        receipt = self.engine.perform(key, operation.name, params, hold=hold)
+        self._agent.runtime.cache.invalidate(self._agent.id, operation.service)
+        return receipt
+
+
+class AgentServices:
+    """One agent at the financial services."""
+
+    def __init__(self, agent: Agent) -> None:
+        self._agent = agent
+
+    def enrol(self, service: str, account: str | None = None, *, tx: Transaction | None = None) -> bool:
+        """Note the agent's account at a service, so that it is reconciled and in snapshots; False when known."""
+        return self._agent.runtime.fleet.enrol(self._agent.id, service, account or self._agent.id, tx=tx)
+
+    def read(self, service: str, *, force_refresh: bool = False) -> CacheEntry:
+        """The agent's state at a service, with its age and quality."""
+        return self._agent.runtime.cache.get(self._agent.id, service, force_refresh)
+
+    def portfolio(self) -> Portfolio:
+        """All six states side by side; one that cannot be read is unknown, never 0."""
+        return self._agent.runtime.cache.portfolio_snapshot(self._agent.id)
+
+    def reconcile(self, service: str) -> Finding:
+        """Compare the agent's books with a service now."""
+        return self._agent.runtime.reconciler.reconcile(self._agent.id, service)
+
+    def snapshot(self) -> Snapshot | None:
+        """The agent's newest portfolio snapshot, None when there is none."""
+        return self._agent.runtime.snapshots.latest(self._agent.id)
+
+
+class AgentJobs:
+    """The jobs of one agent; see `agentstate.jobs.Jobs`."""
+
+    def __init__(self, agent: Agent) -> None:
+        self._agent = agent
+
+    def submit(self, kind: str, payload: Mapping[str, Any] | None = None, **options: Any) -> UUID:
+        """Submit a job of the agent; see `Jobs.submit` for the options."""
+        return self._agent.runtime.jobs.submit(kind, dict(payload or {}), agent_id=self._agent.id, **options)
+
+    def get(self, job_id: UUID | str) -> Job:
+        """One job of the agent; raises NotFound, also for another agent's."""
+        from agentstate.errors import NotFound
+
+        job = self._agent.runtime.jobs.get(job_id)
+        if job.agent_id != self._agent.id:
+            raise NotFound(f"{self._agent.id} has no job {job_id}.")
+        return job
+
+    def wait(self, job_id: UUID | str, *, timeout_s: float = 30.0) -> Job:
+        """Return the job once it has ended well; raises JobDead or WaitTimeout."""
+        self.get(job_id)
+        return self._agent.runtime.jobs.wait(job_id, timeout_s=timeout_s)
+
+    def list(self, *, status: str | None = None, kind: str | None = None, limit: int = 50) -> list[Job]:
+        """The newest jobs of the agent that match."""
+        return self._agent.runtime.jobs.list(status=status, kind=kind, agent_id=self._agent.id, limit=limit)
