@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 import pytest
 
 from agentstate.errors import InvalidInput, ProviderTransient, TooLarge
-from agentstate.memory.records import NewMemory
 from agentstate.memory.recall import HybridMemory, MemoryRecall
+from agentstate.memory.records import NewMemory
 from tests.integration.memory.conftest import World
 
 FACTS = (
