@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 from uuid import UUID
 
@@ -44,7 +45,7 @@ class NewMemory:
     turn: int | None = None
     """A turn's number in its conversation."""
 
-    @property
+    @cached_property
     def id(self) -> UUID:
         """The same for the same memory, in every process and for ever."""
         said = (self.session or "", self.source or "") if self.kind == TURN else ()

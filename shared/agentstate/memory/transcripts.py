@@ -17,10 +17,11 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
 
-from agentstate.errors import InvalidInput
+from agentstate.errors import InvalidInput, TooLarge
 from agentstate.ids import checked_name
 from agentstate.memory import locomo
 from agentstate.memory.turns import NewTurn, checked_turn
+from agentstate.settings import Settings
 from agentstate.state import codec
 
 MAX_LINE_BYTES = 32 * 1024 * 1024
@@ -59,13 +60,13 @@ class Problem:
 Parsed: TypeAlias = TranscriptTurn | Problem
 
 
-def read_transcript(path: Path, *, max_text_bytes: int) -> Iterator[Parsed]:
+def read_transcript(path: Path, settings: Settings) -> Iterator[Parsed]:
     """The turns of the file at `path` in order, and a problem in the place of each that cannot be taken.
 
     Raises:
         InvalidInput: there is no such file, or it cannot be opened.
     """
-    reader = TurnReader(max_text_bytes=max_text_bytes)
+    reader = TurnReader(settings)
     try:
         file = path.open("rb")
     except OSError as error:
@@ -78,8 +79,9 @@ def read_transcript(path: Path, *, max_text_bytes: int) -> Iterator[Parsed]:
 class TurnReader:
     """Turns objects of a transcript into turns."""
 
-    def __init__(self, *, max_text_bytes: int) -> None:
-        self._max_text_bytes = max_text_bytes
+    def __init__(self, settings: Settings) -> None:
+        self._max_text_bytes = settings.max_text_bytes
+        self._max_metadata_bytes = settings.max_payload_bytes
         self._seen: Counter[bytes] = Counter()
 
     def turns(self, line: int, value: Any) -> Iterator[Parsed]:
@@ -109,15 +111,26 @@ class TurnReader:
             speaker=speaker,
         )
         checked_turn(turn, max_text_bytes=self._max_text_bytes)
-        source = _source_id(fields.get("id")) or self._made_up(agent, session, turn)
+        source = _source_id(fields.get("id"))
+        source = self._made_up(agent, session, turn) if source is None else source
         named = NewTurn(role=turn.role, text=turn.text, at=turn.at, speaker=speaker, source_id=source)
         return TranscriptTurn(
             line=line,
             agent_id=agent,
             session=session,
             turn=checked_turn(named, max_text_bytes=self._max_text_bytes),
-            metadata=_metadata(fields),
+            metadata=self._metadata(fields),
         )
+
+    def _metadata(self, fields: dict[str, Any]) -> dict[str, Any] | None:
+        """What came beside the fields of a turn is kept with it."""
+        given = fields.get("metadata")
+        if given is not None and not isinstance(given, dict):
+            raise InvalidInput(f"the field 'metadata' is {_kind(given)}, not an object.")
+        metadata = {name: value for name, value in fields.items() if name not in _FIELDS} | (given or {})
+        if (size := len(codec.dumps(metadata).encode(errors="replace"))) > self._max_metadata_bytes:
+            raise TooLarge(f"the fields beside the turn have {size:,} bytes, allowed are {self._max_metadata_bytes:,}.")
+        return metadata or None
 
     def _made_up(self, agent: str, session: str, turn: NewTurn) -> str:
         said = (agent, session, turn.role, turn.speaker or "", turn.at.isoformat(), turn.text)
@@ -250,16 +263,6 @@ def _time(value: Any) -> datetime:
     raise InvalidInput(
         f"the time {str(value)[:40]!r} cannot be read; write 2026-11-22T10:30:00Z or seconds since 1970."
     )
-
-
-def _metadata(fields: dict[str, Any]) -> dict[str, Any] | None:
-    """What came beside the fields of a turn is kept with it."""
-    given = fields.get("metadata")
-    if given is not None and not isinstance(given, dict):
-        raise InvalidInput(f"the field 'metadata' is {_kind(given)}, not an object.")
-    metadata = {name: value for name, value in fields.items() if name not in _FIELDS} | (given or {})
-    codec.dumps(metadata)
-    return metadata or None
 
 
 def _where(fields: dict[str, Any]) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from pydantic import SecretStr
 
 from agentstate.jobs import Jobs
 from agentstate.jobs.waker import WakeUp
@@ -157,7 +158,8 @@ def jobs(durable: Store, wakes: Wakes, limits: Settings) -> Jobs:
 
 @pytest.fixture(scope="session")
 def qdrant(stack: Stack) -> Iterator[QdrantClient]:
-    client = open_qdrant(stack.env["AGENTSTATE_QDRANT_URL"])
+    key = stack.env.get("AGENTSTATE_QDRANT_API_KEY")
+    client = open_qdrant(stack.env["AGENTSTATE_QDRANT_URL"], api_key=SecretStr(key) if key else None)
     yield client
     client.close()
 

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from agentstate.errors import InvalidInput, RedisUnavailable, TooLarge
 from agentstate.memory.episodes import Episode, EpisodicStore
@@ -180,5 +182,5 @@ def test_scripts_survive_a_flush(episodes: EpisodicStore, client: redis.Redis) -
 
 
 def test_redis_that_is_away_is_named() -> None:
-    with redis.Redis(port=9) as nowhere, pytest.raises(RedisUnavailable, match="durable state is unaffected"):
+    with redis.Redis(port=9, retry=Retry(NoBackoff(), 0)) as nowhere, pytest.raises(RedisUnavailable, match="durable state is unaffected"):
         EpisodicStore(nowhere, "a", settings()).record("bet", {})

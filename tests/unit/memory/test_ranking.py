@@ -1,0 +1,81 @@
+"""Keyword ranking and fusion: better matches first, bounded scores, nothing out of nothing."""
+
+from __future__ import annotations
+
+from uuid import UUID, uuid4
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agentstate.memory import bm25
+from agentstate.memory.fusion import DENSE, DENSE_FLOOR, KEYWORD, KEYWORD_STORE, fuse
+
+A, B, C = UUID(int=1), UUID(int=2), UUID(int=3)
+
+ARMS = st.dictionaries(
+    st.sampled_from([DENSE, KEYWORD, KEYWORD_STORE]),
+    st.lists(st.tuples(st.sampled_from([A, B, C]), st.floats(0, 50)), unique_by=lambda hit: hit[0]),
+)
+
+
+def test_texts_with_more_of_the_query_come_first() -> None:
+    texts = ["nothing here", "the coin pays", "the coin flip pays twice"]
+    assert [position for position, _ in bm25.rank("coin flip", texts)] == [2, 1]
+
+
+def test_a_rare_word_weighs_more_than_a_common_one() -> None:
+    texts = ["bet coin"] * 50 + ["bet zeppelin"]
+    assert bm25.rank("bet zeppelin", texts)[0][0] == 50
+
+
+def test_a_single_fresh_memory_scores_as_one_among_many() -> None:
+    ((_, alone),) = bm25.rank("coin", ["coin flip"])
+    assert alone > 5
+
+
+def test_no_common_word_is_no_match() -> None:
+    assert bm25.rank("zeppelin", ["coin flip"]) == []
+    assert bm25.rank("the of", ["the of"]) == []
+    assert bm25.rank("coin", []) == []
+
+
+def test_a_strong_arm_is_not_dragged_down_by_a_weak_one() -> None:
+    arms = {DENSE: [(B, 0.31), (C, 0.30), (A, 0.29)], KEYWORD: [(A, 20.0), (C, 2.0)]}
+    assert [item.id for item in fuse(arms, semantic=True)] == [A, C, B]
+
+
+def test_a_far_vector_alone_is_no_match() -> None:
+    assert fuse({DENSE: [(A, DENSE_FLOOR - 0.01)]}, semantic=True) == []
+    assert fuse({DENSE: [(A, DENSE_FLOOR)]}, semantic=True)[0].id == A
+
+
+def test_without_a_model_the_words_count_whole() -> None:
+    assert fuse({KEYWORD: [(A, 10.0)]}, semantic=False)[0].score == 0.5
+    assert fuse({KEYWORD: [(A, 10.0)]}, semantic=True)[0].score == 0.25
+
+
+def test_every_arm_is_explained() -> None:
+    (hit,) = fuse({DENSE: [(A, 0.5)], KEYWORD: [(A, 3.0)]}, semantic=True)
+    assert {arm: (score.rank, score.score) for arm, score in hit.arms.items()} == {DENSE: (1, 0.5), KEYWORD: (1, 3.0)}
+
+
+@given(ARMS, st.booleans())
+def test_scores_are_bounded_sorted_and_each_memory_comes_once(
+    arms: dict[str, list[tuple[UUID, float]]], semantic: bool
+) -> None:
+    fused = fuse(arms, semantic=semantic)
+    assert all(0 <= item.score <= 1 for item in fused)
+    assert [item.score for item in fused] == sorted((item.score for item in fused), reverse=True)
+    assert len({item.id for item in fused}) == len(fused)
+
+
+@given(st.floats(0, 1), st.floats(0, 40), st.floats(0.01, 5))
+def test_more_of_either_arm_never_ranks_lower(cosine: float, words: float, more: float) -> None:
+    arms = {DENSE: [(A, cosine), (B, cosine)], KEYWORD: [(A, words + more), (B, words)]}
+    fused = {item.id: item.score for item in fuse(arms, semantic=True)}
+    assert fused[A] >= fused.get(B, 0.0)
+
+
+def test_ids_are_kept() -> None:
+    found = uuid4()
+    assert fuse({KEYWORD: [(found, 1.0)]}, semantic=False)[0].id == found
