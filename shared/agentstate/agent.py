@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from agentstate.money.amounts import Money
     from agentstate.money.effects import Effects
     from agentstate.money.ledger import TransactionLedger
-    from agentstate.money.operations import Operation
     from agentstate.money.reconciliation import Finding
     from agentstate.money.snapshots import Snapshot
     from agentstate.services.entries import CacheEntry
+    from agentstate.services.operation import Operation
     from agentstate.services.portfolio import Portfolio
     from agentstate.store import Transaction
 

@@ -143,11 +143,10 @@ class Runtime:
 
     @property
     def operations(self) -> Operations:
-        """The operations of the services, by name."""
-        from agentstate.money.operations import Operations
-        from agentstate.services.operations import OPERATIONS
+        """The operations of the services with their bookkeeping, by name."""
+        from agentstate.services.bookings import booked_operations
 
-        return self.once("operations", lambda: Operations(OPERATIONS.values()))
+        return self.once("operations", booked_operations)
 
     @property
     def effect_resolver(self) -> EffectResolver:
@@ -183,10 +182,10 @@ class Runtime:
     def reconciler(self) -> Reconciler:
         """Who compares books with services."""
         from agentstate.money.reconciliation import Reconciler, ReconRules
-        from agentstate.services.observing import ServiceReader
+        from agentstate.services.observing import GatewayReader
 
         rules = ReconRules(every_s=self.settings.reconcile_every_s)
-        return self.once("reconciler", lambda: Reconciler(self.store, ServiceReader(self.gateway), rules))
+        return self.once("reconciler", lambda: Reconciler(self.store, GatewayReader(self.gateway), rules))
 
     @property
     def snapshots(self) -> SnapshotTaker:

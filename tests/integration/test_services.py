@@ -23,7 +23,7 @@ from agentstate.errors import (
     ServiceRejected,
     ServiceUnreachable,
 )
-from agentstate.money.operations import Absent, Applied, Guarantee, Unknown
+from agentstate.money.verdicts import Absent, Applied, Guarantee, Unknown
 from agentstate.services import casino, domains, escrow, faucet, trading, wallet
 from agentstate.services.gateway import Gateway
 from agentstate.services.names import Service

@@ -6,7 +6,7 @@ An account's id is made from what names it, so nobody has to look it up; account
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -49,10 +49,7 @@ def open_accounts(tx: Transaction, agent_id: str, keys: Iterable[AccountKey]) ->
     Raises:
         ConfigurationError: a currency is stored with another scale than this process registered.
     """
-    wanted = sorted(set(keys), key=lambda key: account_id(agent_id, key))
-    for currency in sorted({key.currency for key in wanted}):
-        _know_currency(tx, currency)
-    insert_new(tx, accounts, [_empty(agent_id, key) for key in wanted])
+    _open(tx, [(agent_id, key) for key in keys])
 
 
 def lock_accounts(
@@ -68,6 +65,14 @@ def lock_accounts(
     ).all()
     locked = {account.key: account for account in map(_account, found)}
     return locked, max(row.now for row in found) if found else tx.now()
+
+
+def lock_together(tx: Transaction, keys: Sequence[tuple[str, AccountKey]]) -> None:
+    """Open and lock accounts of several agents at once, before any of them is posted to."""
+    _open(tx, keys)
+    ids = sorted({account_id(agent_id, key) for agent_id, key in keys})
+    locking = sa.select(accounts.c.id).where(accounts.c.id.in_(ids)).order_by(accounts.c.id).with_for_update()
+    tx.connection.execute(locking).all()
 
 
 def read_account(connection: Connection, agent_id: str, key: AccountKey) -> Account | None:
@@ -94,6 +99,13 @@ def summed(connection: Connection, agent_id: str, *, currency: str, bucket: str,
         conditions.append(accounts.c.service == service)
     statement = sa.select(sa.func.sum(entries.c.amount)).join(accounts).where(*conditions)
     return int(connection.execute(statement).scalar_one() or 0)
+
+
+def _open(tx: Transaction, keys: Iterable[tuple[str, AccountKey]]) -> None:
+    wanted = sorted(set(keys), key=lambda named: account_id(*named))
+    for currency in sorted({key.currency for _, key in wanted}):
+        _know_currency(tx, currency)
+    insert_new(tx, accounts, [_empty(agent_id, key) for agent_id, key in wanted])
 
 
 def _know_currency(tx: Transaction, currency: str) -> None:

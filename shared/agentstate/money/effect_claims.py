@@ -14,14 +14,13 @@ from agentstate.errors import EffectFailed, EffectInDoubt, EffectInProgress, Key
 from agentstate.ids import derived_id, new_id
 from agentstate.money import effect_rows
 from agentstate.money.canonical import remote_key
+from agentstate.money.effect_bookings import SCOPE
 from agentstate.money.effect_rows import Effect, EffectState
 from agentstate.money.ledger import HOLD, TransactionLedger
 from agentstate.money.plan import EffectRules, Plan
 from agentstate.money.postings import Bucket, Posting, move
+from agentstate.money.shared_balances import root_of
 from agentstate.store.store import Store, Transaction
-
-SCOPE = "effect"
-"""Scope of the ledger keys that effects choose."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,12 +97,14 @@ class Claims:
             "deadline_ms": round(plan.deadline_s * 1000),
             "settle_ms": round(plan.settle_s * 1000),
             "baseline": plan.baseline,
+            "serial_key": plan.serial_key,
             "hold_id": hold_id,
         }
         if not effect_rows.insert(tx, values, lease_s=self._rules.lease_s(plan.deadline_s)):
             return False
         if plan.hold:
-            held = move(plan.hold, (plan.service, Bucket.AVAILABLE), (plan.service, Bucket.IN_FLIGHT))
+            pays = root_of(plan.service)
+            held = move(plan.hold, (pays, Bucket.AVAILABLE), (pays, Bucket.IN_FLIGHT))
             key = f"{effect_id}:hold"
             hold = Posting(id=hold_id, key=key, lines=held, kind=HOLD, scope=SCOPE, effect_id=effect_id)
             self._ledger.write(hold, tx=tx)
@@ -112,8 +113,17 @@ class Claims:
     def _read(self, tx: Transaction, plan: Plan) -> Effect:
         found = effect_rows.by_key(tx.connection, self._agent_id, plan.key)
         if found is None:
-            raise EffectInProgress(f"the effect {plan.key!r} of {self._agent_id} was just given up; try again.")
+            raise EffectInProgress(self._in_the_way(tx, plan))
         return found
+
+    def _in_the_way(self, tx: Transaction, plan: Plan) -> str:
+        blocking = plan.serial_key and effect_rows.blocking(tx.connection, self._agent_id, plan.serial_key)
+        if not blocking:
+            return f"the effect {plan.key!r} of {self._agent_id} met another one that has just ended; try again."
+        return (
+            f"{blocking.operation} {blocking.key!r} of {self._agent_id} is {blocking.state}, and {plan.operation} must "
+            "not run beside it: their effects could not be told apart. Nothing was called; ask again when it ends."
+        )
 
     def _take_up(self, tx: Transaction, plan: Plan, seen: Effect, began: float) -> Claim | Replay:
         if seen.params_sha != plan.sha:

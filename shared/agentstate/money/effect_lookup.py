@@ -1,4 +1,4 @@
-"""Looking for an effect that is in doubt, and acting on what is found.
+"""Looking for effects that are in doubt, by the name of their operation, and acting on what is found.
 
 "It is there" is conclusive at once; "it is not there" only after the settle window, because a request may still be on
 its way. Looking itself may fail; then nothing is known, which is not the same as nothing happened.
@@ -6,30 +6,23 @@ its way. Looking itself may fail; then nothing is known, which is not the same a
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from uuid import UUID
 
-from agentstate.errors import NotFound
+from agentstate.errors import AgentStateError, EffectInProgress, InvalidInput, NotFound
 from agentstate.money import effect_rows
+from agentstate.money.effect_bookings import Bookings
 from agentstate.money.effect_claims import Claim
-from agentstate.money.effect_outcomes import Bookings, OutcomeRecorder
+from agentstate.money.effect_errors import record_error
+from agentstate.money.effect_outcomes import OutcomeRecorder
 from agentstate.money.effect_rows import Effect, EffectState
-from agentstate.money.operations import Absent, Applied, Guarantee, Operation, Operations, Unknown, Verdict
-from agentstate.money.plan import EffectRules, Intent, JobQueue
+from agentstate.money.operations import Operation, Operations
+from agentstate.money.plan import EffectRules, JobQueue
+from agentstate.money.verdicts import Absent, Applied, Guarantee, Unknown, Verdict
 from agentstate.store.store import Store
 
-
-def intent_of(effect: Effect) -> Intent:
-    """What a verification is told."""
-    return Intent(
-        agent_id=effect.agent_id,
-        key=effect.key,
-        remote_key=effect.remote_key,
-        params=effect.params,
-        attempt=effect.attempt,
-        called_at=effect.called_at,
-        baseline=effect.baseline,
-    )
+_log = logging.getLogger(__name__)
 
 
 def look(effect: Effect, verify: Callable[[], Verdict]) -> Verdict:
@@ -37,10 +30,18 @@ def look(effect: Effect, verify: Callable[[], Verdict]) -> Verdict:
     try:
         verdict = verify()
     except Exception as error:  # noqa: BLE001 whatever went wrong while looking, the effect is as unknown as before
-        return Unknown(f"looking failed: {type(error).__name__}: {error}")
+        return Unknown(f"looking failed: {type(error).__name__}: {error}"[:500])
     if isinstance(verdict, Absent) and effect.read_at < effect.settles_at:
         return Unknown(f"not there yet; conclusive from {effect.settles_at:%H:%M:%S} UTC on")
     return verdict
+
+
+def bookings_of(operation: Operation, params: effect_rows.Params) -> Bookings:
+    """How a registered operation books its receipt."""
+    return Bookings(
+        postings=lambda receipt: operation.postings(params, receipt),
+        credits=lambda receipt: operation.credits(params, receipt),
+    )
 
 
 class EffectResolver:
@@ -69,15 +70,38 @@ class EffectResolver:
 
         Raises:
             NotFound: there is no such effect.
+            EffectError: it succeeded, but could not be booked; a break is open.
         """
         seen = self._read(effect_id)
-        if seen.ended or seen.leased or seen.state is EffectState.MANUAL:
-            return seen
-        if seen.state is EffectState.READY and not _overdue(seen):
+        waiting = seen.state is EffectState.READY and not _overdue(seen)
+        if seen.ended or seen.leased or waiting or seen.state is EffectState.MANUAL:
             return seen
         claim = self._take_over(seen)
         if claim is not None:
-            self._settle(claim, ready=seen.state is EffectState.READY)
+            self._settle(claim)
+        return self._read(effect_id)
+
+    def decide(self, effect_id: UUID, verdict: Applied | Absent) -> Effect:
+        """End an open effect by what a human found out; return it as it stands then.
+
+        Applied books its receipt as the operation does (all that was held is spent when that is not known here);
+        Absent gives back what was held.
+
+        Raises:
+            NotFound: there is no such effect. InvalidInput: it has ended. EffectInProgress: a process is at it.
+        """
+        seen = self._read(effect_id)
+        if seen.ended:
+            raise InvalidInput(f"the effect {effect_id} has {seen.state} already. Nothing was changed.")
+        claim = self._take_over(seen)
+        if claim is None:
+            raise EffectInProgress(f"a process is working on the effect {effect_id}; ask again shortly.")
+        if isinstance(verdict, Applied):
+            operation = self._operations.get(seen.operation)
+            bookings = bookings_of(operation, seen.params) if operation else Bookings()
+            self._recorder.succeeded(claim, verdict.receipt, bookings)
+        else:
+            self._recorder.failed(claim, "decided", f"decided by a human: {verdict.reason or 'it did not happen'}")
         return self._read(effect_id)
 
     def _read(self, effect_id: UUID) -> Effect:
@@ -93,39 +117,58 @@ class EffectResolver:
             fence = effect_rows.take_over(tx, seen, EffectState.IN_DOUBT, lease_s=lease_s)
         return None if fence is None else Claim.of(seen, fence)
 
-    def _settle(self, claim: Claim, *, ready: bool) -> None:
-        operation = self._operations.get(claim.effect.operation)
-        if ready:
-            note = claim.effect.note or "it was not sent"
-            self._recorder.failed(claim, "not_sent", f"{note}; its caller did not come again in time.")
-        elif claim.effect.guarantee == Guarantee.BLIND:
+    def _settle(self, claim: Claim) -> None:
+        effect = claim.effect
+        operation = self._operations.get(effect.operation)
+        if effect.state is EffectState.READY:
+            note = effect.note or "it was not sent"
+            self._recorder.failed(claim, "not_sent", f"{note}; its caller did not come again in time")
+        elif effect.guarantee == Guarantee.BLIND:
             self._recorder.doubtful(claim, "its process ended during the call, and this operation cannot be looked up")
         elif operation is None:
-            note = f"the operation {claim.effect.operation!r} is not known here, so it cannot be looked up"
+            note = f"the operation {effect.operation!r} is not known here, so it cannot be looked up"
             self._recorder.doubtful(claim, note, looked=True)
+        elif effect.guarantee == Guarantee.KEYED and self._rules.remembered(effect.read_at - effect.created_at):
+            self._repeat(claim, operation)
         else:
             self._look(claim, operation)
 
     def _look(self, claim: Claim, operation: Operation) -> None:
         effect = claim.effect
-        verdict = look(
-            effect,
-            lambda: operation.verify(
-                self._gateway,
-                effect.agent_id,
-                effect.remote_key,
-                effect.params,
-                effect.called_at,
-                baseline=effect.baseline,
-            ),
-        )
+        verdict = look(effect, lambda: self._verify(effect, operation))
         if isinstance(verdict, Applied):
-            bookings = Bookings(postings=lambda receipt: operation.postings(effect.params, receipt))
-            self._recorder.succeeded(claim, verdict.receipt, bookings)
-        elif isinstance(verdict, Absent):
-            self._recorder.not_sent(claim, f"looked up and not there{_because(verdict.reason)}")
+            self._recorder.succeeded(claim, verdict.receipt, bookings_of(operation, effect.params))
+        elif isinstance(verdict, Unknown):
+            self._recorder.doubtful(claim, verdict.reason, looked=True, settles_in_s=verdict.settles_in_s)
+        elif effect.guarantee == Guarantee.NATURAL:
+            self._repeat(Claim.of(effect, claim.fence, clean=True), operation)
         else:
-            self._recorder.doubtful(claim, verdict.reason or "looking did not tell", looked=True)
+            self._recorder.not_sent(claim, f"looked up and not there ({verdict.reason})")
+
+    def _verify(self, effect: Effect, operation: Operation) -> Verdict:
+        return operation.verify(
+            self._gateway,
+            effect.agent_id,
+            effect.remote_key,
+            effect.params,
+            effect.called_at,
+            baseline=effect.baseline,
+        )
+
+    def _repeat(self, claim: Claim, operation: Operation) -> None:
+        """Call again with the same key, where that cannot happen twice; the answer tells."""
+        effect = claim.effect
+        with self._store.transaction() as tx:
+            lease_s = self._rules.lease_s(effect.deadline_ms / 1000)
+            if not effect_rows.call_again(tx, effect.id, claim.fence, lease_s=lease_s):
+                return
+        try:
+            receipt = operation.call(self._gateway, effect.agent_id, effect.remote_key, **effect.params)
+        except BaseException as error:
+            if not isinstance(record_error(self._recorder, claim, error), Exception):
+                raise
+            return
+        self._recorder.succeeded(claim, receipt, bookings_of(operation, effect.params))
 
 
 class EffectSweeper:
@@ -136,15 +179,21 @@ class EffectSweeper:
         self._resolver = resolver
 
     def run_once(self, limit: int = 50) -> list[Effect]:
-        """Resolve up to `limit` effects that are due; return them as they stand then."""
+        """Resolve up to `limit` effects that are due; return them as they stand then.
+
+        What cannot be resolved now is logged and stays due, so that one effect does not keep the others waiting.
+        """
         with self._store.reading() as connection:
             due = effect_rows.due(connection, limit)
-        return [self._resolver.resolve(effect_id) for effect_id in due]
+        return [effect for effect_id in due if (effect := self._resolved(effect_id)) is not None]
+
+    def _resolved(self, effect_id: UUID) -> Effect | None:
+        try:
+            return self._resolver.resolve(effect_id)
+        except AgentStateError as error:
+            _log.warning("the effect %s could not be resolved now: %s", effect_id, error)
+            return None
 
 
 def _overdue(effect: Effect) -> bool:
     return effect.next_verify_at is not None and effect.next_verify_at <= effect.read_at
-
-
-def _because(reason: str) -> str:
-    return f": {reason}" if reason else ""

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeAlias
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -42,6 +42,9 @@ class EffectState(StrEnum):
     """Certainly did not happen. Final."""
 
 
+Params: TypeAlias = Mapping[str, Any]
+"""Parameters of a call, by name."""
+
 OPEN_STATES = (EffectState.INTENT, EffectState.READY, EffectState.IN_DOUBT)
 ENDED_STATES = (EffectState.SUCCEEDED, EffectState.FAILED)
 
@@ -55,7 +58,7 @@ class Effect:
     key: str
     service: str
     operation: str
-    params: Mapping[str, Any]
+    params: Params
     params_sha: bytes
     remote_key: str
     guarantee: str
@@ -66,6 +69,7 @@ class Effect:
     deadline_ms: int
     settle_ms: int
     baseline: Any
+    serial_key: str | None
     hold_id: UUID | None
     outcome: Mapping[str, Any] | None
     verify_attempts: int
@@ -121,6 +125,12 @@ def by_key(connection: Connection, agent_id: str, key: str) -> Effect | None:
 def by_id(connection: Connection, effect_id: UUID) -> Effect | None:
     """One effect."""
     return _one(connection, effects.c.id == effect_id)
+
+
+def blocking(connection: Connection, agent_id: str, serial_key: str) -> Effect | None:
+    """The effect that keeps others with the same serial key waiting."""
+    mine = (effects.c.agent_id == agent_id) & (effects.c.serial_key == serial_key)
+    return _one(connection, mine & effects.c.state.not_in(ENDED_STATES))
 
 
 def find(

@@ -8,32 +8,34 @@ call by a key of its own, so that a retry is told from a second call that is mea
 from __future__ import annotations
 
 import inspect
-from asyncio import to_thread
+from asyncio import shield, to_thread
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from dataclasses import replace
+from typing import Any, NoReturn
 from uuid import UUID
 
 from agentstate.errors import (
-    EffectFailed,
     EffectInDoubt,
     Fenced,
     InvalidInput,
     NotFound,
-    ServiceRejected,
     ServiceUnreachable,
     StoreUnavailable,
 )
 from agentstate.ids import checked_name
 from agentstate.money import effect_rows
 from agentstate.money.amounts import Money
+from agentstate.money.canonical import remote_key, storable
+from agentstate.money.effect_bookings import Bookings, FollowUp, Postings
 from agentstate.money.effect_claims import Claim, Claims, Replay
-from agentstate.money.effect_lookup import EffectResolver, intent_of, look
-from agentstate.money.effect_outcomes import Bookings, OutcomeRecorder
-from agentstate.money.effect_rows import Effect
+from agentstate.money.effect_errors import record_error
+from agentstate.money.effect_lookup import EffectResolver, bookings_of, look
+from agentstate.money.effect_outcomes import OutcomeRecorder
+from agentstate.money.effect_rows import Effect, Params
 from agentstate.money.ledger import TransactionLedger
-from agentstate.money.operations import Absent, Applied, Guarantee, Operation, Operations, Verdict
-from agentstate.money.plan import Call, EffectRules, FollowUp, Intent, JobQueue, Plan, Postings, Verify
-from agentstate.money.shared_balances import root_of
+from agentstate.money.operations import Operation, Operations
+from agentstate.money.plan import Call, EffectRules, Intent, JobQueue, Plan, Verify
+from agentstate.money.verdicts import Absent, Applied, Guarantee
 from agentstate.store.store import Store
 
 
@@ -67,6 +69,7 @@ class Effects:
         self._rules = rules or EffectRules()
         self._operations = operations or Operations()
         self._gateway = gateway
+        self._secret = secret
         ledger = TransactionLedger(store, agent_id)
         self._claims = Claims(store, agent_id, ledger, secret=secret, rules=self._rules)
         self._recorder = OutcomeRecorder(store, jobs=jobs, rules=self._rules)
@@ -86,6 +89,7 @@ class Effects:
         postings: Postings | None = None,
         follow_up: FollowUp | None = None,
         baseline: Any = None,
+        serial_key: str | None = None,
         deadline_s: float = 30.0,
         settle_s: float = 35.0,
     ) -> Any:
@@ -103,6 +107,8 @@ class Effects:
             postings: what the receipt moved, written as if nothing had been held; unset: the hold was spent.
             follow_up: writes more in the transaction of the outcome, such as a job.
             baseline: what the remote showed before, for `verify` to compare with.
+            serial_key: effects of this agent with the same one are never open together; for operations whose effects
+                could not be told apart.
             deadline_s: longest duration of `call`, in seconds; it has to keep it by its own timeouts.
             settle_s: seconds after that from which "it is not there" is conclusive.
 
@@ -113,6 +119,38 @@ class Effects:
             EffectInDoubt: nobody knows yet; it is being found out. Ask again with the same key.
             EffectInProgress: another process is at it. Fenced: it took over while the call was running.
         """
+        return self._run(
+            Plan(
+                key=key,
+                call=call,
+                service=service,
+                operation=operation,
+                guarantee=Guarantee(guarantee),
+                params=params or {},
+                hold=hold,
+                verify=verify,
+                bookings=Bookings(postings=postings, follow_up=follow_up),
+                baseline=baseline,
+                serial_key=serial_key,
+                deadline_s=deadline_s,
+                settle_s=settle_s,
+            )
+        )
+
+    async def execute_once_async(
+        self,
+        key: str,
+        call: Callable[[str], Awaitable[Any]],
+        *,
+        service: str,
+        operation: str = "call",
+        guarantee: Guarantee = Guarantee.BLIND,
+        params: Mapping[str, Any] | None = None,
+        postings: Postings | None = None,
+        follow_up: FollowUp | None = None,
+        **options: Any,
+    ) -> Any:
+        """`execute_once` for a coroutine function; takes the same options. Being cancelled leaves it in doubt."""
         plan = Plan(
             key=key,
             call=call,
@@ -120,47 +158,43 @@ class Effects:
             operation=operation,
             guarantee=Guarantee(guarantee),
             params=params or {},
-            hold=hold,
-            verify=verify,
-            postings=postings,
-            follow_up=follow_up,
-            baseline=baseline,
-            deadline_s=deadline_s,
-            settle_s=settle_s,
+            bookings=Bookings(postings=postings, follow_up=follow_up),
+            **options,
         )
-        return self._run(plan)
-
-    async def execute_once_async(
-        self, key: str, call: Callable[[str], Awaitable[Any]], *, service: str, **options: Any
-    ) -> Any:
-        """`execute_once` for a coroutine function; takes the same options. Being cancelled leaves it in doubt."""
-        plan = Plan(key=key, call=call, service=service, **_DEFAULTS | options)
         prepared = await to_thread(self._prepare, plan)
         if isinstance(prepared, Replay):
             return prepared.value
         try:
             receipt = await call(prepared.effect.remote_key)
-        except BaseException as error:
-            raised = self._after_error(prepared, error)
-            if raised is error:
-                raise
-            raise raised from error
-        return await to_thread(self._after_receipt, plan, prepared, receipt)
+        except BaseException as error:  # noqa: BLE001 always raised again, as itself or as what it means
+            self._raise_told(prepared, error)
+        # Not to be cancelled any more: what happened has to be written down.
+        return await shield(to_thread(self._after_receipt, plan, prepared, receipt))
 
     def perform(
-        self, key: str, operation: str, params: Mapping[str, Any], *, hold: Money | None = None, **options: Any
+        self,
+        key: str,
+        operation: str,
+        params: Mapping[str, Any] | None = None,
+        *,
+        hold: Money | None = None,
+        deadline_s: float = 30.0,
+        follow_up: FollowUp | None = None,
     ) -> Any:
         """`execute_once` of a registered operation by its name; a worker can find it out when this process ends.
 
-        What it may cost is held: `hold`, else what the operation tells from its parameters.
+        Guarantee, verification, postings and, unless given, the hold are the operation's own.
 
         Raises:
-            NotFound: no such operation is registered. And as `execute_once`.
+            NotFound: no such operation is registered. ServiceError: the service could not be read before the call.
+            And as `execute_once`.
         """
         found = self._operations.get(operation)
         if found is None:
             raise NotFound(f"no operation {operation!r}; known are {', '.join(self._operations.names()) or 'none'}.")
-        return self._run(self._plan_of(key, found, params, hold, options))
+        plan = self._plan_of(key, found, storable(params or {}), hold)
+        bookings = replace(plan.bookings, follow_up=follow_up)
+        return self._run(replace(plan, bookings=bookings, deadline_s=deadline_s))
 
     def resolve(self, effect_id: UUID) -> Effect:
         """Look for an effect that is in doubt now, by its registered operation; return it as it stands then."""
@@ -187,16 +221,17 @@ class Effects:
             return prepared.value
         try:
             receipt = plan.call(prepared.effect.remote_key)
-        except BaseException as error:
-            raised = self._after_error(prepared, error)
-            if raised is error:
-                raise
-            raise raised from error
+        except BaseException as error:  # noqa: BLE001 always raised again, as itself or as what it means
+            self._raise_told(prepared, error)
         if inspect.iscoroutine(receipt):
             receipt.close()
             self._recorder.not_sent(prepared, "the call gave a coroutine that nobody ran")
             raise InvalidInput(f"{plan.operation} gave a coroutine; use execute_once_async. Nothing was called.")
         return self._after_receipt(plan, prepared, receipt)
+
+    def _raise_told(self, claim: Claim, error: BaseException) -> NoReturn:
+        told = record_error(self._recorder, claim, error)
+        raise told from (None if told is error else error)
 
     def _prepare(self, plan: Plan) -> Claim | Replay:
         """The right to call, or a result without calling."""
@@ -205,13 +240,13 @@ class Effects:
             taken = self._resume(plan, taken)
         if isinstance(taken, Claim) and taken.elapsed_s > plan.deadline_s:
             late = ServiceUnreachable(f"{plan.operation} {plan.key!r} was not sent: preparing it took too long.")
-            raise self._after_error(taken, late)
+            raise record_error(self._recorder, taken, late)
         return taken
 
     def _resume(self, plan: Plan, claim: Claim) -> Claim | Replay:
         """What to do about a call of another process whose outcome was never recorded."""
-        age_s = (claim.effect.read_at - claim.effect.created_at).total_seconds()
-        if plan.guarantee is Guarantee.KEYED and age_s < self._rules.key_memory_s:
+        keyed = plan.guarantee is Guarantee.KEYED
+        if keyed and self._rules.remembered(claim.effect.read_at - claim.effect.created_at):
             return self._again(plan, claim, clean=False)
         if plan.verify is not None:
             return self._verified(plan, claim, plan.verify)
@@ -226,8 +261,9 @@ class Effects:
             return Replay(self._after_receipt(plan, claim, verdict.receipt))
         if isinstance(verdict, Absent):
             return self._again(plan, claim, clean=True)
-        self._recorder.doubtful(claim, verdict.reason or "looking did not tell", looked=True)
-        raise EffectInDoubt(f"{plan.operation} {plan.key!r} is in doubt: {verdict.reason}. Ask again, same key.")
+        reason = verdict.reason or "looking did not tell"
+        self._recorder.doubtful(claim, reason, looked=True, settles_in_s=verdict.settles_in_s)
+        raise EffectInDoubt(f"{plan.operation} {plan.key!r} is in doubt: {reason}. Ask again with the same key.")
 
     def _again(self, plan: Plan, claim: Claim, *, clean: bool) -> Claim:
         renewed = Claim.of(claim.effect, claim.fence, clean=clean)
@@ -238,72 +274,50 @@ class Effects:
         return renewed
 
     def _after_receipt(self, plan: Plan, claim: Claim, receipt: Any) -> Any:
-        bookings = Bookings(postings=plan.postings, follow_up=plan.follow_up)
         try:
-            return self._recorder.succeeded(claim, receipt, bookings)
+            return self._recorder.succeeded(claim, receipt, plan.bookings)
         except StoreUnavailable as error:
             raise EffectInDoubt(
                 f"{plan.operation} {plan.key!r} was called, but the store does not answer, so its outcome is not "
                 "recorded; it will be looked up. Ask again with the same key."
             ) from error
 
-    def _after_error(self, claim: Claim, error: BaseException) -> BaseException:
-        """Record what `error` means for the effect; return what the caller is to be told."""
-        what = f"{claim.effect.operation} {claim.effect.key!r}"
-        try:
-            told = self._classified(claim, error, what)
-        except StoreUnavailable:
-            told = EffectInDoubt(f"{what} ended with {type(error).__name__} and the store does not answer; ask again.")
-        return told if isinstance(error, Exception) else error
-
-    def _classified(self, claim: Claim, error: BaseException, what: str) -> Exception:
-        note = f"{type(error).__name__}: {error}"[:500]
-        # An earlier attempt may have arrived, so only a clean claim can be certain that nothing happened.
-        if claim.clean and isinstance(error, ServiceUnreachable):
-            self._recorder.not_sent(claim, note)
-            return error
-        if claim.clean and isinstance(error, ServiceRejected):
-            return self._refused(claim, error, what)
-        state = self._recorder.doubtful(claim, note)
-        return EffectInDoubt(f"{what} may have happened ({note}); it is {state}. Never call it under a new key yet.")
-
-    def _refused(self, claim: Claim, error: ServiceRejected, what: str) -> Exception:
-        if error.retry_after is not None:
-            self._recorder.not_sent(claim, f"refused for now: {error}"[:500])
-            return error
-        self._recorder.failed(claim, error.code or "rejected", str(error))
-        return EffectFailed(f"{what} was refused before any effect: {error}")
-
-    def _plan_of(
-        self, key: str, operation: Operation, params: Mapping[str, Any], hold: Money | None, options: dict[str, Any]
-    ) -> Plan:
+    def _plan_of(self, key: str, operation: Operation, params: Params, hold: Money | None) -> Plan:
         gateway, agent_id = self._gateway, self.agent_id
-
-        def verify(intent: Intent) -> Verdict:
-            return operation.verify(
-                gateway, agent_id, intent.remote_key, params, intent.called_at, baseline=intent.baseline
-            )
-
+        operation.check(remote_key(self._secret, agent_id, key), **params)
         return Plan(
             key=key,
             call=lambda tag: operation.call(gateway, agent_id, tag, **params),
-            service=root_of(operation.service),
+            service=operation.service,
             operation=operation.name,
-            guarantee=operation.guarantee,
+            guarantee=Guarantee(operation.guarantee),
             params=params,
-            hold=hold or operation.hold(params),
-            verify=verify,
-            postings=lambda receipt: operation.postings(params, receipt),
-            settle_s=operation.settle_s,
-            **{"baseline": self._baseline(key, operation, params), **options},
+            hold=operation.hold(params) if hold is None else hold,
+            verify=lambda intent: operation.verify(
+                gateway, agent_id, intent.remote_key, params, intent.called_at, baseline=intent.baseline
+            ),
+            bookings=bookings_of(operation, params),
+            baseline=self._baseline(key, operation, params),
+            serial_key=operation.serial_key(params),
+            # The operation's own `verify` knows how long its service takes to settle.
+            settle_s=0.0,
         )
 
-    def _baseline(self, key: str, operation: Operation, params: Mapping[str, Any]) -> Any:
-        """What the service shows before the first call; an effect that is there has its own."""
+    def _baseline(self, key: str, operation: Operation, params: Params) -> Any:
+        """What the service shows before the first attempt; later ones have it in their row."""
         with self._store.reading() as connection:
-            if effect_rows.by_key(connection, self.agent_id, key) is not None:
-                return None
-        return operation.baseline(self._gateway, self.agent_id, params)
+            begun = effect_rows.by_key(connection, self.agent_id, key)
+        return None if begun else operation.baseline(self._gateway, self.agent_id, params)
 
 
-_DEFAULTS: dict[str, Any] = {"operation": "call", "guarantee": Guarantee.BLIND, "params": {}}
+def intent_of(effect: Effect) -> Intent:
+    """What a verification is told."""
+    return Intent(
+        agent_id=effect.agent_id,
+        key=effect.key,
+        remote_key=effect.remote_key,
+        params=effect.params,
+        attempt=effect.attempt,
+        called_at=effect.called_at,
+        baseline=effect.baseline,
+    )

@@ -16,6 +16,12 @@ from agentstate.store.tables.portfolio import service_accounts
 from agentstate.store.upsert import insert_new
 
 
+def is_enrolled(tx: Transaction, agent_id: str) -> bool:
+    """Whether `agent_id` is one of the fleet."""
+    mine = sa.select(service_accounts.c.service).where(service_accounts.c.agent_id == agent_id).limit(1)
+    return tx.connection.execute(mine).one_or_none() is not None
+
+
 class ServiceAccounts:
     """The accounts of the fleet at the services."""
 

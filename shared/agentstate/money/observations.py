@@ -6,7 +6,7 @@ A reader that cannot tell raises or says so; there is no value that stands for "
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from typing import Protocol
@@ -25,6 +25,8 @@ class Observation:
     balances: Mapping[str, Decimal]
     """Free money by currency, in whole units, as exact as the service gave it."""
     as_of: datetime
+    worth: Mapping[str, Decimal] = field(default_factory=dict)
+    """What the service adds to a portfolio, by currency, where that is not its free money: positions included."""
     quality: str = LIVE
     """`live`, or why the answer is worth less: `fallback`, `partial`, `suspect_zero`."""
 
@@ -32,6 +34,13 @@ class Observation:
         """The balance in `currency`, rounded half to even to its scale; None when it was not shown."""
         shown = self.balances.get(currency)
         return None if shown is None else Money.parse(shown, currency, rounding="half_even")
+
+    def beyond(self, currency: str) -> Money | None:
+        """What is owned there beyond the free money, such as open positions; None when it was not shown."""
+        free, worth = self.money(currency), self.worth.get(currency)
+        if free is None or worth is None:
+            return None
+        return Money.parse(worth, currency, rounding="half_even") - free
 
 
 class BalanceReader(Protocol):

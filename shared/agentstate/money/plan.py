@@ -5,9 +5,9 @@ Also the rules of time that effects follow, in one place.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Protocol, TypeAlias
 from uuid import UUID
 
@@ -15,8 +15,9 @@ from agentstate.errors import InvalidInput
 from agentstate.ids import checked_name
 from agentstate.money.amounts import Money, positive
 from agentstate.money.canonical import fingerprint, storable
-from agentstate.money.operations import Guarantee, Verdict
-from agentstate.money.postings import Line, checked_key
+from agentstate.money.effect_bookings import Bookings
+from agentstate.money.postings import checked_key
+from agentstate.money.verdicts import Guarantee, Verdict
 from agentstate.store.store import Transaction
 
 _LONGEST_DEADLINE_S = 3_600.0
@@ -39,8 +40,6 @@ Call: TypeAlias = Callable[[str], Any]
 """Makes the call; is given the key for the remote, returns the receipt."""
 
 Verify: TypeAlias = Callable[[Intent], Verdict]
-Postings: TypeAlias = Callable[[Any], Sequence[Line]]
-FollowUp: TypeAlias = Callable[[Transaction, Any], None]
 
 
 class JobQueue(Protocol):
@@ -78,13 +77,18 @@ class EffectRules:
     lease_margin_s: float = 5.0
     """The lease outlasts the call's deadline by this."""
 
+    def remembered(self, age: timedelta) -> bool:
+        """Whether a KEYED remote still knows the key of a call of this age."""
+        return age.total_seconds() < self.key_memory_s
+
     def lease_s(self, deadline_s: float) -> float:
         """How long a lease runs for a call that may take `deadline_s`."""
         return deadline_s + self.lease_margin_s
 
-    def pause(self, looks: int) -> float:
-        """Seconds until the next look after `looks` without a verdict."""
-        return min(self.backoff_s * 2.0 ** min(looks, 20), self.backoff_cap_s)
+    def next_look(self, looks: int, soonest: float | None) -> float:
+        """Seconds until the next look after `looks` without a verdict; sooner when it can tell sooner."""
+        pause = min(self.backoff_s * 2.0 ** min(looks, 20), self.backoff_cap_s)
+        return pause if soonest is None else min(pause, max(soonest, 0.1))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,9 +103,9 @@ class Plan:
     params: Mapping[str, Any]
     hold: Money | None = None
     verify: Verify | None = None
-    postings: Postings | None = None
-    follow_up: FollowUp | None = None
+    bookings: Bookings = field(default_factory=Bookings)
     baseline: Any = None
+    serial_key: str | None = None
     deadline_s: float = 30.0
     settle_s: float = 35.0
     sha: bytes = field(init=False)

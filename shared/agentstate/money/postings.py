@@ -77,6 +77,14 @@ class Line:
         return AccountKey(self.service, str(self.bucket), self.amount.currency)
 
 
+@dataclass(frozen=True, slots=True)
+class Credit:
+    """Lines in another agent's books."""
+
+    agent_id: str
+    lines: Sequence[Line]
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class AccountKey:
     """What names an account of one agent."""

@@ -7,6 +7,7 @@ only its bounds are given.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -154,7 +155,8 @@ def leg(
     """One leg: what the books say is owned at a balance, beside what the service showed.
 
     `status` is `fresh` or `stale` by the age of what was seen, `booked` when only the books tell, `unknown` when
-    nothing does; `amount` is None then. `difference` is what the service showed beyond what the books say is free.
+    nothing does; `amount` is None then. `beyond` is what the service adds to the free money, such as open positions:
+    it is in the amount when it was seen. `difference` is what the service showed beyond what the books say is free.
     """
     members = members_of(root)
     own = {key: minor for key, minor in books.items() if key.service in members and key.currency == rules.currency}
@@ -163,17 +165,30 @@ def leg(
     }
     shown = seen.money(rules.currency) if seen else None
     free = Money(parts[Bucket.AVAILABLE] + parts[Bucket.SUSPENSE], rules.currency)
+    beyond = seen.beyond(rules.currency) if seen else None
     owned = Money(sum(parts.values()), rules.currency) if own else shown
+    if owned is not None and beyond is not None:
+        owned += beyond
     return {
         "status": _status(seen if shown is not None else None, booked=bool(own), at=taken_at, fresh_s=rules.fresh_s),
         "amount": None if owned is None else owned.amount,
         "parts": {bucket: Money(minor, rules.currency).amount for bucket, minor in parts.items()} if own else {},
+        "beyond": None if beyond is None else beyond.amount,
         "observed": None if shown is None else shown.amount,
         "as_of": seen.as_of if seen else None,
         "quality": seen.quality if seen else None,
         "difference": None if shown is None or not own else (shown - free).amount,
-        "others": {key.currency: True for key in books if key.service in members and key.currency != rules.currency},
+        "others": _others(books, members, rules.currency),
     }
+
+
+def _others(books: Mapping[AccountKey, int], members: Sequence[str], currency: str) -> dict[str, Any]:
+    """What is owned in other currencies, which no total can include."""
+    owned: dict[str, int] = defaultdict(int)
+    for key, minor in books.items():
+        if key.service in members and key.currency != currency and key.bucket in OWNED_BUCKETS:
+            owned[key.currency] += minor
+    return {code: Money(minor, code).amount for code, minor in owned.items() if minor}
 
 
 def _status(seen: Observation | None, *, booked: bool, at: datetime, fresh_s: float) -> str:
@@ -183,7 +198,7 @@ def _status(seen: Observation | None, *, booked: bool, at: datetime, fresh_s: fl
 
 
 def _known(part: Mapping[str, Any]) -> bool:
-    return bool(part["status"] != "unknown")
+    return part["amount"] is not None
 
 
 def _checked_slot(slot: str) -> str:

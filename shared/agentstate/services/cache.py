@@ -92,6 +92,19 @@ class StateCache:
             return self._entry(key, stored)
         return self._fly(key, not_before)
 
+    def peek(self, agent_id: str, service: str) -> CacheEntry:
+        """What the cache holds, without asking the service: live, stale, or unknown when there is nothing young enough.
+
+        Raises:
+            InvalidInput: a malformed agent id, or no such service.
+        """
+        key = (checked_name(agent_id), service_named(service))
+        not_before = self._clock() - timedelta(seconds=self._ttl_s[key[1]])
+        stored = self._on_shelf(lambda shelf: shelf.load(key))
+        if stored is not None and stored.as_of >= not_before:
+            return self._entry(key, stored)
+        return self._without_answer(key, "nobody has asked the service lately")
+
     def refresh(self, agent_id: str, service: str) -> CacheEntry:
         """Ask the service and keep the answer; what a worker does ahead of need. As `get` with `force_refresh`."""
         return self.get(agent_id, service, force_refresh=True)

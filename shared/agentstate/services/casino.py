@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any, Final
+from typing import Final
 
 from agentstate.errors import AmountInvalid, ServiceAnswerInvalid
-from agentstate.money.amounts import Money
-from agentstate.money.operations import Absent, Applied, Guarantee, Unknown, Verdict
+from agentstate.money.verdicts import Absent, Applied, Guarantee, Unknown, Verdict
 from agentstate.services.amounts import CENT, from_micros, nearest_micros
 from agentstate.services.answer import Answer
 from agentstate.services.funding import Deposit
@@ -51,10 +49,6 @@ class Bet(Operation):
                 "threshold": params.whole("threshold", 2, 98),
             }
         return {"game": game, "amount": from_micros(micros), "client_seed": tag, **choice}
-
-    def hold(self, params: Mapping[str, Any]) -> Money:
-        """The stake."""
-        return Money.parse(params["amount"])
 
     def receipt(self, answer: Answer, body: Body) -> Receipt:
         """The stake is what we asked for; the payout is stake x multiplier, not the rounded `amount_won`."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, Final
 
-from agentstate.money.operations import Absent, Applied, Guarantee, Unknown, Verdict
+from agentstate.money.verdicts import Absent, Applied, Guarantee, Unknown, Verdict
 from agentstate.services.answer import Answer
 from agentstate.services.funding import Deposit
 from agentstate.services.gateway import Gateway

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, Final
 
-from agentstate.money.operations import Absent, Applied, Guarantee, Verdict
+from agentstate.money.verdicts import Absent, Applied, Guarantee, Verdict
 from agentstate.services.answer import Answer
 from agentstate.services.gateway import Gateway
 from agentstate.services.operation import Baseline, Case, Operation

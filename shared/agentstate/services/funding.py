@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agentstate.money.operations import Absent, Guarantee, Verdict
+from agentstate.money.verdicts import Absent, Guarantee, Verdict
 from agentstate.services.amounts import from_micros, to_micros
 from agentstate.services.answer import Answer
 from agentstate.services.operation import Case, Operation

@@ -7,20 +7,18 @@ whoever keeps the intents can settle a call that was cut off. Its `guarantee` sa
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar, TypeAlias
 
 from agentstate.errors import InvalidInput, ServiceAnswerInvalid, ServiceInDoubt
-from agentstate.money.amounts import Money
-from agentstate.money.operations import Absent, Guarantee, Unknown, Verdict
-from agentstate.money.postings import Line
+from agentstate.money.verdicts import Absent, Guarantee, Unknown, Verdict
 from agentstate.services.answer import Answer
 from agentstate.services.gateway import Gateway
 from agentstate.services.names import Service
 from agentstate.services.params import Params
-from agentstate.services.receipt import Receipt, moved
+from agentstate.services.receipt import Receipt
 from agentstate.services.wire import Body
 
 Baseline: TypeAlias = dict[str, Any]
@@ -80,7 +78,7 @@ class Operation(ABC):
         given.done()
         return body
 
-    def call(self, gateway: Gateway, agent_id: str, tag: str, /, **params: Any) -> Receipt:
+    def call(self, gateway: Gateway, agent_id: str, tag: str, **params: Any) -> Receipt:
         """Do it, once.
 
         Args:
@@ -139,16 +137,6 @@ class Operation(ABC):
         """Calls of one agent with the same key must not be in flight together; None where any number may."""
         del params
         return None
-
-    def hold(self, params: Mapping[str, Any]) -> Money | None:
-        """The most that the call may cost; None where the parameters do not tell."""
-        del params
-        return None
-
-    def postings(self, params: Mapping[str, Any], receipt: Receipt) -> Sequence[Line]:
-        """What the receipt means for the books."""
-        del params
-        return moved(self.service, receipt)
 
     @abstractmethod
     def request(self, tag: str, params: Params) -> Body:

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from agentstate.errors import ServiceAnswerInvalid
-from agentstate.money.operations import Applied, Guarantee, Unknown, Verdict
+from agentstate.money.verdicts import Applied, Guarantee, Unknown, Verdict
 from agentstate.services.amounts import from_micros, nearest_micros
 from agentstate.services.answer import Answer
 from agentstate.services.funding import Deposit

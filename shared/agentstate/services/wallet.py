@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from agentstate.money.amounts import Money
-from agentstate.money.operations import Guarantee, Unknown, Verdict
+from agentstate.money.verdicts import Guarantee, Unknown, Verdict
 from agentstate.services.amounts import from_micros, to_micros
 from agentstate.services.answer import Answer
 from agentstate.services.funding import CHAINS, Deposit
@@ -61,10 +60,6 @@ class Send(_Blind):
             "to": params.text("to"),
             "amount": str(from_micros(params.micros("amount"))),
         }
-
-    def hold(self, params: Mapping[str, Any]) -> Money:
-        """The amount to be sent."""
-        return Money.parse(params["amount"])
 
     def receipt(self, answer: Answer, body: Body) -> Receipt:
         """The amount has left the address."""

@@ -96,9 +96,7 @@ def test_a_turn_with_an_id_is_stored_once(history: ConversationHistory) -> None:
     assert [turn.text for turn in history.turns()] == ["pay", "next", "again"]
 
 
-def test_a_transaction_that_fails_adds_nothing(
-    history: ConversationHistory, durable: Store, jobs: Jobs
-) -> None:
+def test_a_transaction_that_fails_adds_nothing(history: ConversationHistory, durable: Store, jobs: Jobs) -> None:
     def add_and_fail() -> None:
         with durable.transaction() as tx:
             history.add("user", "x" * 3_000, tx=tx)
@@ -120,9 +118,7 @@ def test_a_bad_turn_is_refused(history: ConversationHistory, role: str, text: st
     assert history.turns() == []
 
 
-def test_writers_at_once_leave_no_gap_and_lose_no_turn(
-    durable: Store, jobs: Jobs, settings: Settings
-) -> None:
+def test_writers_at_once_leave_no_gap_and_lose_no_turn(durable: Store, jobs: Jobs, settings: Settings) -> None:
     def write(writer: int) -> None:
         history = ConversationHistory(durable, jobs, settings, "ag_7", "s1")
         for n in range(10):
@@ -216,9 +212,7 @@ def test_the_next_summary_builds_on_the_one_before(
     assert covered(durable) == list(range(1, last.covers_to + 1))
 
 
-def test_a_short_conversation_is_left_alone(
-    history: ConversationHistory, durable: Store, settings: Settings
-) -> None:
+def test_a_short_conversation_is_left_alone(history: ConversationHistory, durable: Store, settings: Settings) -> None:
     fill(history, 3)
     assert ConversationSummarizer(durable, CountingSummarizer(), settings).run(history.id).summaries == 0
 

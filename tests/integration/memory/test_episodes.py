@@ -182,5 +182,8 @@ def test_scripts_survive_a_flush(episodes: EpisodicStore, client: redis.Redis) -
 
 
 def test_redis_that_is_away_is_named() -> None:
-    with redis.Redis(port=9, retry=Retry(NoBackoff(), 0)) as nowhere, pytest.raises(RedisUnavailable, match="durable state is unaffected"):
+    with (
+        redis.Redis(port=9, retry=Retry(NoBackoff(), 0)) as nowhere,
+        pytest.raises(RedisUnavailable, match="durable state is unaffected"),
+    ):
         EpisodicStore(nowhere, "a", settings()).record("bet", {})

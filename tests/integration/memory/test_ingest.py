@@ -58,7 +58,13 @@ def ingest(world: World) -> Ingest:
 def transcript(folder: Path, count: int, *, agents: int = 3) -> Path:
     path = folder / "transcript.jsonl"
     lines = (
-        {"agent": f"a{n % agents}", "session": "s", "speaker": "Ann", "time": 1_700_000_000 + n, "text": f"word {n // 2}"}
+        {
+            "agent": f"a{n % agents}",
+            "session": "s",
+            "speaker": "Ann",
+            "time": 1_700_000_000 + n,
+            "text": f"word {n // 2}",
+        }
         for n in range(count)
     )
     path.write_text("\n".join(map(json.dumps, lines)))
@@ -133,9 +139,7 @@ def test_a_run_that_is_killed_is_made_whole_by_the_next(
     assert stored(world.store, turns) == stored(world.store, memories) == 1_200
 
 
-def test_ingested_turns_are_found_with_their_neighbours_numbers(
-    world: World, ingest: Ingest, tmp_path: Path
-) -> None:
+def test_ingested_turns_are_found_with_their_neighbours_numbers(world: World, ingest: Ingest, tmp_path: Path) -> None:
     path = tmp_path / "t.json"
     session = [
         {"speaker": "Ann", "dia_id": "D1:1", "text": "What did you do?"},

@@ -27,9 +27,7 @@ SUMMARY = StoredSummary(
 
 
 def turn(role: str, text: str = "hi", speaker: str | None = None, content: Any = None) -> Turn:
-    return Turn(
-        number=1, role=role, speaker=speaker, text=text, content=content, tokens=1, at=NOW, source_id=None
-    )
+    return Turn(number=1, role=role, speaker=speaker, text=text, content=content, tokens=1, at=NOW, source_id=None)
 
 
 @given(st.lists(st.sampled_from(ROLES)), st.booleans(), st.integers(0, 3))

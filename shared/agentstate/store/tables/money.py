@@ -104,6 +104,8 @@ effects = sa.Table(
     sa.Column("settle_ms", sa.Integer(), nullable=False),
     # What the remote showed before the call, for operations that carry no reference of ours.
     sa.Column("baseline", Json, nullable=True),
+    # Effects of one agent with the same serial key are never open together.
+    sa.Column("serial_key", sa.String(200), nullable=True),
     # The ledger transaction that holds the money; written in the same transaction, after this row.
     sa.Column("hold_id", sa.Uuid(), nullable=True),
     sa.Column("outcome", Json, nullable=True),
@@ -127,6 +129,15 @@ effects = sa.Table(
 )
 _effect_open = sa.text("state IN ('intent', 'ready', 'in_doubt')")
 sa.Index("ix_effects_due", effects.c.next_verify_at, postgresql_where=_effect_open, sqlite_where=_effect_open)
+_effect_serial = sa.text("serial_key IS NOT NULL AND state NOT IN ('succeeded', 'failed')")
+sa.Index(
+    "uq_effects_serial",
+    effects.c.agent_id,
+    effects.c.serial_key,
+    unique=True,
+    postgresql_where=_effect_serial,
+    sqlite_where=_effect_serial,
+)
 sa.Index("ix_effects_agent", effects.c.agent_id, effects.c.service, effects.c.state)
 
 effect_evidence = sa.Table(

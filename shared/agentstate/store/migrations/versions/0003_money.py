@@ -106,6 +106,7 @@ def _effects() -> None:
         sa.Column("deadline_ms", sa.Integer(), nullable=False),
         sa.Column("settle_ms", sa.Integer(), nullable=False),
         sa.Column("baseline", Json, nullable=True),
+        sa.Column("serial_key", sa.String(200), nullable=True),
         sa.Column("hold_id", sa.Uuid(), nullable=True),
         sa.Column("outcome", Json, nullable=True),
         sa.Column("verify_attempts", sa.Integer(), nullable=False, server_default="0"),
@@ -119,6 +120,8 @@ def _effects() -> None:
         *_effect_checks(),
     )
     _partial_index("ix_effects_due", "effects", ["next_verify_at"], "state IN ('intent', 'ready', 'in_doubt')")
+    one_open = "serial_key IS NOT NULL AND state NOT IN ('succeeded', 'failed')"
+    _partial_index("uq_effects_serial", "effects", ["agent_id", "serial_key"], one_open, unique=True)
     op.create_index("ix_effects_agent", "effects", ["agent_id", "service", "state"])
 
 

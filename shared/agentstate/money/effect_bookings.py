@@ -1,0 +1,103 @@
+"""Booking an outcome: what it moved for the agent, and for other agents of ours, in the outcome's own transaction.
+
+What was held is given back and what happened is taken, netted to one entry an account. When money moves for a second
+agent too, all accounts are locked together first, so that two agents who pay each other do not wait in a circle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from agentstate.money.accounts import lock_together
+from agentstate.money.effect_rows import Effect
+from agentstate.money.enrolment import is_enrolled
+from agentstate.money.ledger import Ledgers, all_spent, release
+from agentstate.money.postings import Credit, Line, Posting, net
+from agentstate.store.store import Store, Transaction
+
+SCOPE = "effect"
+"""Scope of the ledger keys that effects choose."""
+
+Postings: TypeAlias = Callable[[Any], Sequence[Line]]
+Credits: TypeAlias = Callable[[Any], Sequence[Credit]]
+FollowUp: TypeAlias = Callable[[Transaction, Any], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bookings:
+    """How to book a success, each from the receipt: for the agent, for others, and what else to write."""
+
+    postings: Postings | None = None
+    credits: Credits | None = None
+    follow_up: FollowUp | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Happened:
+    """What an outcome moved; `lines` is None when it is what was held."""
+
+    lines: Sequence[Line] | None = None
+    credits: Sequence[Credit] = field(default_factory=tuple)
+
+    @classmethod
+    def by(cls, receipt: Any, bookings: Bookings) -> Happened:
+        """What `receipt` says; raises whatever the caller's functions raise."""
+        return cls(
+            lines=bookings.postings(receipt) if bookings.postings else None,
+            credits=tuple(bookings.credits(receipt)) if bookings.credits else (),
+        )
+
+
+NOTHING = Happened(lines=())
+"""Nothing was moved: what was held is given back."""
+
+
+class Bookkeeper:
+    """Books outcomes of effects, of any agent."""
+
+    def __init__(self, store: Store) -> None:
+        self._ledgers = Ledgers(store)
+
+    def book(self, tx: Transaction, effect: Effect, happened: Happened, kind: str, *, suspend: bool = False) -> None:
+        """Post what happened and end the hold.
+
+        Raises:
+            InsufficientFunds: the books lack what has moved; with `suspend` the lack goes to suspense instead.
+        """
+        own = self._own(tx, effect, happened, kind, suspend=suspend)
+        others = [credit for credit in happened.credits if is_enrolled(tx, credit.agent_id)]
+        postings = [(effect.agent_id, own)] if own.lines else []
+        postings += [(credit.agent_id, _credit(effect, number, credit)) for number, credit in enumerate(others)]
+        if others:
+            lock_together(tx, [(agent, line.account) for agent, posting in postings for line in posting.lines])
+        for agent, posting in postings:
+            self._ledgers.of(agent).write(posting, tx=tx)
+
+    def _own(self, tx: Transaction, effect: Effect, happened: Happened, kind: str, *, suspend: bool) -> Posting:
+        held = []
+        if effect.hold_id is not None:
+            held = release(self._ledgers.of(effect.agent_id).hold_lines(tx.connection, effect.hold_id))
+        moved = all_spent(held) if happened.lines is None else happened.lines
+        return Posting(
+            key=f"{effect.id}:{kind}",
+            lines=net([*held, *moved]),
+            kind=kind,
+            scope=SCOPE,
+            effect_id=effect.id,
+            resolves=effect.hold_id,
+            meta={"operation": effect.operation, "key": effect.key},
+            suspend_shortage=suspend,
+        )
+
+
+def _credit(effect: Effect, number: int, credit: Credit) -> Posting:
+    return Posting(
+        key=f"{effect.id}:credit:{number}",
+        lines=credit.lines,
+        kind="credit",
+        scope=SCOPE,
+        effect_id=effect.id,
+        meta={"operation": effect.operation, "from": effect.agent_id},
+    )

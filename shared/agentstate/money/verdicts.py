@@ -1,0 +1,53 @@
+"""What a remote promises about a call, and what looking for a call that was cut off can find."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, TypeAlias
+
+
+class Guarantee(StrEnum):
+    """How a call is settled whose outcome is unknown; declared per operation."""
+
+    KEYED = "keyed"
+    """The remote honours our key: call again with the same key. Exactly once while it remembers the key."""
+
+    NATURAL = "natural"
+    """The thing can happen once by its nature: look, and call again when it is not there. Exactly once."""
+
+    VERIFIABLE = "verifiable"
+    """The remote shows our mark or the change: call again only when it is proven absent. Once; a late sender shows."""
+
+    BLIND = "blind"
+    """The remote shows nothing: never call again, a person decides. At most once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """The call took effect; `receipt` is what it would have returned."""
+
+    receipt: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """The call took no effect and cannot any more by itself: it may be made again."""
+
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """It cannot be told now.
+
+    Args:
+        reason: why, for a person.
+        settles_in_s: seconds after which asking again can help; None when that is not known.
+    """
+
+    reason: str = ""
+    settles_in_s: float | None = None
+
+
+Verdict: TypeAlias = Applied | Absent | Unknown
