@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, Final
 
-from agentstate.errors import ServiceRejected
 from agentstate.services.amounts import from_micros
 from agentstate.services.answer import Answer
 from agentstate.services.gateway import Gateway
 from agentstate.services.guarantee import Guarantee
 from agentstate.services.names import Service
-from agentstate.services.operation import Case, Operation
+from agentstate.services.operation import Baseline, Case, Operation
 from agentstate.services.params import Params
 from agentstate.services.verdict import Absent, Applied, Receipt, Unknown, Verdict
 from agentstate.services.wire import Body
@@ -65,7 +65,8 @@ class Create(Operation):
 class Transition(Operation):
     """Move an escrow on. Params: `escrow_id`.
 
-    `complete` is the counterparty's, `release` the creator's, `dispute` either side's. The service allows each once.
+    `complete` is the counterparty's, `release` the creator's, `dispute` either side's. The service allows each once; a
+    second one is refused, so that what it moved is not booked twice.
     """
 
     guarantee = Guarantee.NATURAL
@@ -78,15 +79,9 @@ class Transition(Operation):
         del tag
         return {"escrow_id": params.text("escrow_id")}
 
-    def call(self, gateway: Gateway, agent_id: str, tag: str, **params: Any) -> Receipt:
-        """As `Operation.call`; an escrow that stands already where it should is a success."""
-        try:
-            return super().call(gateway, agent_id, tag, **params)
-        except ServiceRejected as refused:
-            standing = self._standing(gateway, agent_id, params["escrow_id"]) if refused.code in self.already else None
-            if standing is None:
-                raise
-            return {**standing, "already": True}
+    def baseline(self, gateway: Gateway, agent_id: str, params: Mapping[str, Any]) -> Baseline:
+        """Whether the escrow stood where this leads before the call, by somebody else's doing or an earlier intent."""
+        return {"reached": self._standing(gateway, agent_id, str(params.get("escrow_id"))) is not None}
 
     def receipt(self, answer: Answer, body: Body) -> Receipt:
         """The caller's own balance does not change; `net` goes to the counterparty on release."""
@@ -103,6 +98,8 @@ class Transition(Operation):
 
     def found(self, case: Case) -> Verdict:
         """The status tells; repeating a transition is harmless, so there is no settle time."""
+        if case.baseline is not None and case.baseline["reached"]:
+            return Absent("the escrow stood there before this call, which was therefore refused")
         standing = self._standing(case.gateway, case.agent_id, case.body["escrow_id"])
         return Applied(standing) if standing else Absent("the escrow has not moved; repeating is harmless")
 
