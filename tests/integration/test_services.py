@@ -175,12 +175,19 @@ def test_an_escrow_goes_its_way_once(sandbox: Any, gateway: Gateway, rich: str, 
     escrow_id = str(made["reference"])
     assert escrow.complete.call(gateway, other, "t", escrow_id=escrow_id)["status"] == "completed"
     assert escrow.release.call(gateway, rich, "t", escrow_id=escrow_id)["net"] == 9_900_000
-    again = escrow.release.call(gateway, rich, "t2", escrow_id=escrow_id)
-    assert again["already"] is True
     assert sandbox.client.micros(other) == 9_900_000
-    with pytest.raises(ServiceRejected) as refused:
-        escrow.dispute.call(gateway, rich, "t", escrow_id=escrow_id)
-    assert refused.value.code == "invalid_status"
+    for operation in (escrow.complete, escrow.release, escrow.dispute):
+        with pytest.raises(ServiceRejected) as refused:
+            operation.call(gateway, other if operation is escrow.complete else rich, "t2", escrow_id=escrow_id)
+        assert refused.value.code in operation.already
+
+
+def test_a_release_of_before_is_not_taken_for_this_one(sandbox: Any, gateway: Gateway, rich: str, other: str) -> None:
+    escrow_id = str(escrow.create.call(gateway, rich, "e", counterparty=other, amount="10")["reference"])
+    escrow.release.call(gateway, rich, "first", escrow_id=escrow_id)
+    sandbox.client.plan({"fault": "drop_before_commit", "times": 1})
+    soon, _ = settled(gateway, escrow.release, rich, "second", escrow_id=escrow_id)
+    assert isinstance(soon, Absent)
 
 
 @pytest.mark.parametrize("fault", AFTER_EFFECT)
@@ -212,7 +219,6 @@ def test_a_release_that_was_cut_off_can_be_verified_and_repeated(
     soon, _ = settled(gateway, escrow.release, rich, "r", escrow_id=escrow_id)
     assert isinstance(soon, Applied)
     assert sandbox.client.effects(rich, "escrow.release") == {escrow_id: 1}
-    assert escrow.release.call(gateway, rich, "r", escrow_id=escrow_id)["already"] is True
 
 
 def test_the_faucet_pays_once(sandbox: Any, gateway: Gateway, agent: str) -> None:
