@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -116,11 +117,12 @@ def test_urls_are_shown_without_their_password() -> None:
     assert without_password("https://a:b@h.example/v1?key=c") == "https://h.example/v1"
 
 
+HASHES = "".join(f"{sha256(bytes([number])).hexdigest()}\n" for number in range(9))
 MEASURED = (
     ("Caroline: I went to a support group yesterday and it was so powerful. " * 20, 2.87),
-    ('{"tx_hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08", "amount": "812.250000"}', 1.85),
+    (f'{{"tx_hash": "{HASHES[:64]}", "amount": "812.250000", "agent": "ag_7"}}', 1.85),
     ("2026-11-20 10:30 bet casino ag_7 -2.50 USDC balance 997.50 fee 0.01\n" * 9, 1.94),
-    ("9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08\n" * 9, 1.50),
+    (HASHES, 1.50),
 )
 """Kinds of text with the bytes per token of the most finely cutting current model family."""
 
