@@ -116,8 +116,8 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
         """Nothing is printed."""
 
-    def do_POST(self) -> None:  # noqa: N802 - the base class's name
-        stub = cast(_Server, self.server).stub
+    def do_POST(self) -> None:
+        stub = cast("_Server", self.server).stub
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
         headers = {name.lower(): value for name, value in self.headers.items()}
         fault = stub.take(Seen(self.path, headers, body))

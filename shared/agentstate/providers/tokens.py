@@ -52,7 +52,7 @@ def _weight(char: str) -> float:
 
 def fit_tokens(text: str, limit: int) -> str:
     """The longest head of `text` estimated at `limit` tokens at most, cut at white space if there is some."""
-    if len(text) <= limit or estimate_tokens(text) <= limit:
+    if estimate_tokens(text) <= limit:
         return text
     low, high = 0, len(text)
     while low < high:
