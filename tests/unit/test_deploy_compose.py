@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from collections.abc import Callable
 
 import pytest
@@ -24,6 +25,7 @@ from tests.unit.deploy_files import (
     unknown_names,
 )
 
+VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["version"]
 OURS = {"migrate", "beat", "flower"}
 STORES = {"redis", "postgres", "qdrant"}
 
@@ -144,6 +146,11 @@ def image_problems(document: Document) -> list[str]:
     images = {name: service["image"] for name, service in document["services"].items()}
     resolved = {name: re.sub(r"^\$\{IMAGE:-(.*)\}$", r"\1", image) for name, image in images.items()}
     problems = [f"{name}: {image} moves" for name, image in resolved.items() if floating(image)]
+    problems += [
+        f"{name}: {resolved[name]} is not this version"
+        for name in resolved
+        if is_ours(name) and not resolved[name].endswith(f"/agentstate:{VERSION}")
+    ]
     for name, service in document["services"].items():
         if is_ours(name) and ("build" in service) != (name == "migrate"):
             problems.append(f"{name}: one service alone builds the image")
@@ -264,6 +271,7 @@ FAULTS = [
     ("images", "qdrant/qdrant:latest moves", set_in("services", "qdrant", "image", to="qdrant/qdrant:latest")),
     ("images", "redis moves", set_in("services", "redis", "image", to="redis")),
     ("images", "postgres:18 moves", set_in("services", "postgres", "image", to="postgres:18")),
+    ("images", "is not this version", set_in(*EMBEDDING, "image", to="${IMAGE:-localhost/agentstate:0.0.9}")),
     ("images", "one service alone builds", set_in(*EMBEDDING, "build", to=".")),
 ]  # fmt: skip
 
