@@ -15,11 +15,11 @@ setup: ## Make .venv from the lock, checked by hash; PYTHON=... chooses the inte
 up: setup ## Start the whole system on this machine and return; DATA=folder, ARGS='--redis-port 6380'
 	@$(stack) up $(if $(DATA),--data '$(DATA)') $(ARGS)
 
-down: setup ## Stop it; all data is kept
-	@$(stack) down $(if $(DATA),--data '$(DATA)')
+down: ## Stop it; all data is kept
+	@test -x $(PY) || { echo 'nothing runs: nothing was set up yet'; exit; }; $(stack) down $(if $(DATA),--data '$(DATA)')
 
-status: setup ## Show its processes
-	@$(stack) status $(if $(DATA),--data '$(DATA)') || true
+status: ## Show its processes
+	@test -x $(PY) || { echo 'nothing runs: nothing was set up yet'; exit; }; $(stack) status $(if $(DATA),--data '$(DATA)') || true
 
 demo: setup ## Run a fleet of agents for a minute on a throw-away folder and report; KEEP=1 leaves it running, JSON=file
 	@$(PY) -m deploy.local.demo $(if $(KEEP),--keep) $(if $(JSON),--json '$(JSON)') $(ARGS)

@@ -1,7 +1,7 @@
-"""Running Postgres as root: it refuses to, so its programs are started under another user id.
+"""Under whom Postgres runs: it refuses root, and a user id without a name, which containers often have.
 
-Two ways, the gentler first, each tried before it is used: a user namespace in which root is an ordinary user
-(no file changes hands), and where those are forbidden, as in many containers, the id `nobody` with the one
+Two ways out, the gentler first, each tried before it is used: a user namespace in which we are `nobody` (no file
+changes hands), and for root, where those are forbidden as in many containers, the id `nobody` with the one
 capability to pass through root's folders.
 """
 
@@ -17,7 +17,6 @@ from pathlib import Path
 
 from deploy.local.errors import ServerMissing
 
-_NAMESPACE = ("unshare", "--user", "--map-user=1000", "--map-group=1000")
 _TRAVERSE = "+dac_override"
 """Capability to pass through folders that are closed to others; none other is kept."""
 
@@ -39,29 +38,41 @@ class Identity:
 
 
 def identity_for(program: Path, folder: Path) -> Identity:
-    """The first identity under which `program` runs and may write in `folder`; the plain one unless we are root.
+    """The first identity under which `program` runs and may write in `folder`; the plain one for an ordinary user.
 
     Raises:
-        ServerMissing: we are root, and none of the ways works here.
+        ServerMissing: we are root or have no name, and none of the ways works here.
     """
-    if os.geteuid() != 0:
+    if os.geteuid() != 0 and _has_name(os.geteuid()):
         return Identity()
     for identity in _candidates():
         if _works(identity, program, folder):
             return identity
     raise ServerMissing(
-        f"Postgres refuses to run as root, and no other user could be given {program} and "
-        f"{folder}: user namespaces are forbidden here and `setpriv` is missing or not allowed. Nothing was started. "
-        "Run as an ordinary user."
+        f"Postgres refuses to run as user id {os.geteuid()}, and no other user could be given {program} and {folder}: "
+        "user namespaces are forbidden here and `setpriv` is missing or not allowed. Nothing was started. "
+        "Run as an ordinary user that has a name."
     )
+
+
+def _has_name(user: int) -> bool:
+    try:
+        pwd.getpwuid(user)
+    except KeyError:
+        return False
+    return True
 
 
 @functools.cache
 def _candidates() -> tuple[Identity, ...]:
     nobody = pwd.getpwnam("nobody")
-    ids = (f"--reuid={nobody.pw_uid}", f"--regid={nobody.pw_gid}", "--clear-groups")
+    user, group = nobody.pw_uid, nobody.pw_gid
+    namespace = ("unshare", "--user", f"--map-user={user}", f"--map-group={group}")
+    ids = ("setpriv", f"--reuid={user}", f"--regid={group}", "--clear-groups")
     keep = (f"--inh-caps=-all,{_TRAVERSE}", f"--ambient-caps=-all,{_TRAVERSE}")
-    found = (Identity(_NAMESPACE), Identity(("setpriv", *ids, *keep), (nobody.pw_uid, nobody.pw_gid)))
+    found = [Identity(namespace)]
+    if os.geteuid() == 0:
+        found.append(Identity((*ids, *keep), (user, group)))
     return tuple(identity for identity in found if shutil.which(identity.prefix[0]))
 
 

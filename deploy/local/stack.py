@@ -22,6 +22,7 @@ from agentstate.settings import ENV_FILE_VARIABLE, PREFIX
 from deploy.local.child import Child, Home, RestartPolicy
 from deploy.local.errors import StackError, StartFailed
 from deploy.local.folder import Folder
+from deploy.local.ports import LOOPBACK
 from deploy.local.settings_file import write_settings
 from deploy.local.spec import ProcessSpec
 from deploy.local.supervisor import Supervisor, end_leftovers, tag_of
@@ -161,8 +162,17 @@ class Stack:
 
     def _environment(self) -> dict[str, str]:
         """The user's environment, in which the stack's own settings win."""
-        path = {"PYTHONPATH": python_path(os.environ.get("PYTHONPATH")), "PYTHONUNBUFFERED": "1"}
-        return {**os.environ, **path, **self.env}
+        direct = ",".join(
+            filter(None, [os.environ.get("NO_PROXY") or os.environ.get("no_proxy"), LOOPBACK, "localhost"])
+        )
+        own = {
+            "PYTHONPATH": python_path(os.environ.get("PYTHONPATH")),
+            "PYTHONUNBUFFERED": "1",
+            # A proxy in the user's environment cannot reach the loopback of this machine.
+            "NO_PROXY": direct,
+            "no_proxy": direct,
+        }
+        return {**os.environ, **own, **self.env}
 
     def _children(self) -> Mapping[str, Child]:
         return self._supervisor.children if self._supervisor else {}

@@ -12,7 +12,7 @@ from deploy.local import postgres_server, redis_server
 from deploy.local.folder import ROOT, Folder, write_private
 from deploy.local.ports import LOOPBACK, choose
 from deploy.local.postgres_server import PostgresServer, find_postgres
-from deploy.local.probes import file_is_there, folder_was_written, http_answers
+from deploy.local.probes import file_is_there, http_answers
 from deploy.local.redis_server import RedisServer, find_redis
 from deploy.local.spec import ProcessSpec
 
@@ -29,7 +29,7 @@ PREFERRED_PORTS = {"flower": 5555}
 """Ports that people expect. The servers have none, so that an installed one is never mistaken for ours."""
 
 HEARTBEAT_VARIABLE = "WORKERS_HEARTBEAT_FILE"
-"""Environment variable with the file that a worker touches while it lives."""
+"""Environment variable with the file that a worker or beat touches while it lives."""
 BROKER_DATABASE, STATE_DATABASE = 0, 1
 """Numbered Redis databases of the Celery queues and of everything else."""
 SERVICES_KEY = "pf_test_local"
@@ -165,18 +165,19 @@ class Table:
         ]
 
     def _worker(self, name: str, *arguments: str) -> ProcessSpec:
+        return self._with_heartbeat(name, "worker", *arguments)
+
+    def _beat(self) -> list[ProcessSpec]:
+        schedule = self._folder.data_of("beat") / "schedule"
+        return [self._with_heartbeat("beat", "beat", "--schedule-file", str(schedule))]
+
+    def _with_heartbeat(self, name: str, *command: str) -> ProcessSpec:
+        """A process that touches a file when it is ready, and from then on."""
         heartbeat = self._folder.data_of(name) / "heartbeat"
-        spec = self._python(name, "workers", "worker", *arguments, ready=file_is_there(heartbeat))
+        spec = self._python(name, "workers", *command, ready=file_is_there(heartbeat))
         return replace(
             spec, env={HEARTBEAT_VARIABLE: str(heartbeat)}, prepare=lambda: heartbeat.unlink(missing_ok=True)
         )
-
-    def _beat(self) -> list[ProcessSpec]:
-        data = self._folder.data_of("beat")
-        started = data.with_name("beat.started")
-        ready = folder_was_written(data, started)
-        spec = self._python("beat", "workers", "beat", "--schedule-file", str(data / "schedule"), ready=ready)
-        return [replace(spec, prepare=started.touch)]
 
     def _flower(self) -> list[ProcessSpec]:
         ready = http_answers(f"{self.urls['flower']}/healthcheck")
