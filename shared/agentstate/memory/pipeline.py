@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import random
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
@@ -90,7 +91,11 @@ class EmbeddingPipeline:
         self._backlog = EmbeddingBacklog(store)
         self._index = index
         self._embedder = embedder
-        self._batch = settings.embedding_batch
+        self._batch = (
+            min(settings.embedding_batch, embedder.max_inputs) if embedder.semantic else settings.embedding_batch
+        )
+        self._slots = threading.Semaphore(embedder.parallel)
+        self._asked = False
         self._lease_s = max(LEAST_LEASE_S, 4 * settings.provider_timeout_s)
         self._monotonic = monotonic
         self._rest_until = 0.0
@@ -113,7 +118,22 @@ class EmbeddingPipeline:
         return result
 
     def run_until_idle(self, *, stop: Callable[[], bool] = lambda: False) -> BatchResult:
-        """Take batches until none is due, a rest is needed, or `stop()` says so; return the sum."""
+        """Take batches until none is due, a rest is needed, or `stop()` says so; return the sum.
+
+        While as many threads of this process are at it as the embedder can serve, this returns at once and one of them
+        looks again: more would only share the same processor, and each would hold a batch for longer.
+        """
+        total = BatchResult()
+        self._asked = True
+        while self._asked and self._slots.acquire(blocking=False):
+            try:
+                self._asked = False
+                total.add(self._drain(stop))
+            finally:
+                self._slots.release()
+        return total
+
+    def _drain(self, stop: Callable[[], bool]) -> BatchResult:
         total = BatchResult()
         while not stop():
             result = self.run_once()

@@ -72,6 +72,11 @@ class Embedder(Protocol):
         ...
 
     @property
+    def parallel(self) -> int:
+        """Calls that one process should make at once: several where they wait, one where they compute."""
+        ...
+
+    @property
     def max_tokens_per_call(self) -> int:
         """Estimated tokens (see `tokens.estimate_tokens`) in one provider call at most."""
         ...

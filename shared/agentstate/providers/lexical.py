@@ -24,6 +24,7 @@ class LexicalEmbedder:
     semantic = False
     space = VectorSpace("lexical", "", 0)
     max_inputs = 1
+    parallel = 1
     max_tokens_per_call = 1
     max_tokens_per_text = 1
 

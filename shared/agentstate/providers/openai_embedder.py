@@ -47,6 +47,8 @@ class OpenAIEmbedder:
     max_tokens_per_call = _MAX_TOKENS_PER_CALL
     max_tokens_per_text = _MAX_TOKENS_PER_TEXT
 
+    parallel = 4
+
     def __init__(
         self,
         *,

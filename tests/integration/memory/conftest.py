@@ -41,6 +41,7 @@ class HashedWords:
     """Real vectors without a model: texts with common words are near each other."""
 
     max_inputs = 2_048
+    parallel = 4
     max_tokens_per_call = 1_000_000
     max_tokens_per_text = 8_192
 
