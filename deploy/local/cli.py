@@ -23,6 +23,8 @@ from deploy.local.stack import Stack
 from deploy.local.status import status_of
 from deploy.local.table import EVERYTHING, SERVERS, SETTINGS_OF
 
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it."""
 WITH_PORT = (*SERVERS, "flower")
 
 data_option = click.option(
@@ -134,7 +136,11 @@ def _up_detached(folder: Folder) -> None:
         click.echo(f"a stack runs on {folder.path} already; nothing was started.\n\n{found.text()}")
         return
     _warn_of_other_settings()
-    launcher.start_detached(folder, sys.argv[2:], click.echo)
+    try:
+        launcher.start_detached(folder, sys.argv[2:], click.echo)
+    except KeyboardInterrupt:
+        click.echo("interrupted; everything was stopped again, all data was kept", err=True)
+        sys.exit(INTERRUPTED)
     click.echo(_where_things_are(folder))
 
 

@@ -17,6 +17,7 @@ from typing import Any, TextIO
 
 import psutil
 
+from agentstate.clock import utc_now
 from deploy.local.errors import NotRunning, StackError, StartFailed
 from deploy.local.folder import ROOT, Folder
 from deploy.local.ownership import Identity, wait_ended
@@ -33,8 +34,8 @@ def start_detached(folder: Folder, arguments: Sequence[str], progress: Callable[
     """Start `python -m deploy.local up` in a session of its own; its pid, once everything is ready.
 
     Args:
-        folder: the data folder, also named in `arguments`.
-        arguments: options of `up`.
+        folder: the data folder.
+        arguments: further options of `up`.
         progress: is called with every line of the supervisor until it is ready.
 
     Raises:
@@ -42,7 +43,8 @@ def start_detached(folder: Folder, arguments: Sequence[str], progress: Callable[
     """
     folder.make()
     reading, writing = os.pipe()
-    command = [sys.executable, "-m", "deploy.local", "up", *arguments, "--foreground", "--report", str(writing)]
+    own = ["--data", str(folder.path), "--foreground", "--report", str(writing)]
+    command = [sys.executable, "-m", "deploy.local", "up", *arguments, *own]
     environment = {**os.environ, "PYTHONPATH": python_path(os.environ.get("PYTHONPATH"))}
     log = folder.open_log(SUPERVISOR)
     try:
@@ -79,14 +81,16 @@ def _follow(process: subprocess.Popen[bytes], report: TextIO, progress: Callable
 
 
 class Report:
-    """The supervisor's end of the pipe; prints each step to its own log as well."""
+    """The supervisor's end of the pipe; each step goes to its own log too, or to the terminal when there is no pipe."""
 
     def __init__(self, handle: int | None) -> None:
+        self._logs = handle is not None
         self._pipe = os.fdopen(handle, "w", encoding="utf-8") if handle is not None else None
 
     def progress(self, line: str) -> None:
         """One step was made."""
-        print(line, flush=True)
+        shown = f"{utc_now():%Y-%m-%dT%H:%M:%SZ} {line}" if self._logs else line
+        print(shown, flush=True)
         self._send({"progress": line})
 
     def ready(self) -> None:

@@ -88,7 +88,13 @@ class PostgresServer:
         return self.dsn(database).replace("postgresql://", "postgresql+psycopg://", 1)
 
     def spec(self) -> ProcessSpec:
-        """The process. SIGINT is the fast shutdown: clients are sent away, everything is written."""
+        """The process. SIGINT is the fast shutdown: clients are sent away, everything is written.
+
+        Raises:
+            ServerMissing: the cluster was made by another version, or nobody may run the programs.
+        """
+        if self.data.is_dir():
+            self._check_version()
         return ProcessSpec(
             name=NAME,
             command=(
@@ -120,7 +126,6 @@ class PostgresServer:
 
     def _prepare(self) -> None:
         if self.data.is_dir():
-            self._check_version()
             _drop_stale_pid(self.data / "postmaster.pid")
         else:
             self._make_cluster()

@@ -29,7 +29,7 @@ def _own_lines(path: Path) -> list[str]:
 
 
 def _quoted(value: str) -> str:
-    """A value as the settings reader and a shell both take it."""
+    """A value as the settings reader takes it."""
     if value and all(letter.isalnum() or letter in "._-:/@%+=,~" for letter in value):
         return value
     return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"

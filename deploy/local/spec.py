@@ -32,8 +32,8 @@ class ProcessSpec:
     """True for a command that has to end with exit code 0 before the next stage, and is never restarted."""
     ready: Probe | None = None
     """None: ready as soon as it runs."""
-    ready_within: float = 30.0
-    """Seconds to become ready."""
+    ready_within: float = 90.0
+    """Seconds to become ready; ample, for a death is seen at once and a busy machine is slow."""
     prepare: Callable[[], None] = nothing
     """Runs before every start: makes files, removes what a crash left."""
     settle: Callable[[], None] = nothing

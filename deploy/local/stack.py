@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from agentstate.settings import ENV_FILE_VARIABLE, PREFIX
+from agentstate.settings import ENV_FILE_VARIABLE, PREFIX, Settings
 from deploy.local.child import Child, Home, RestartPolicy
 from deploy.local.errors import StackError, StartFailed
 from deploy.local.folder import Folder
@@ -187,5 +187,7 @@ def _checked_names(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def _setting_name(name: str) -> str:
-    upper = name.upper()
-    return upper if upper.startswith(PREFIX) else PREFIX + upper
+    field = name.lower().removeprefix(PREFIX.lower())
+    if field not in Settings.model_fields:
+        raise StackError(f"unknown setting {name}. Nothing was started. `agentstate doctor --settings` lists all.")
+    return PREFIX + field.upper()
