@@ -145,7 +145,7 @@ def test_a_wrong_amount_is_refused_before_anything_is_sent(
         ("casino.bet", {"amount": "1", "game": "dice", "direction": "over", "threshold": "50"}),
         ("escrow.create", {"amount": "1", "counterparty": "no spaces"}), ("escrow.release", {}),
         ("trading.open", {"coin": "DOGE", "side": "long", "size": "10"}), ("domains.register", {"domain": ""}),
-        ("wallet.send", {"chain": "base", "to": "x", "amount": "1", "private_key": "0x1"}),
+        ("wallet.send", {"chain": "base", "to": "x", "amount": "1", "private_key": "0x1"}),  # pragma: allowlist secret
         ("wallet.create", {"chain": "base", "mnemonic_words": "one two"}), ("faucet.claim", {"again": True}),
     ],
 )  # fmt: skip

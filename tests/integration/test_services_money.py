@@ -1,0 +1,95 @@
+"""Operations of the services under effects and ledger: the books say what the services' own truth says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from agentstate.errors import EffectFailed, EffectInDoubt
+from agentstate.money.amounts import Money
+from agentstate.money.effects import Effects
+from agentstate.money.ledger import TransactionLedger
+from agentstate.money.postings import Bucket, earned
+from agentstate.services import casino
+from agentstate.services.bookings import booked_operations
+from agentstate.services.gateway import Gateway
+from agentstate.store.store import Store
+
+
+@pytest.fixture
+def store(sqlite_url: str) -> Iterator[Store]:
+    store = Store.open(sqlite_url)
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def effects(store: Store, gateway: Gateway, rich: str) -> Effects:
+    return Effects(store, rich, operations=booked_operations(), gateway=gateway)
+
+
+@pytest.fixture
+def ledger(store: Store, rich: str) -> TransactionLedger:
+    """Books that know what the agent began with."""
+    ledger = TransactionLedger(store, rich)
+    for service, dollars in (("casino", "100"), ("trading", "1000"), ("domains", "100"), ("wallet", "50")):
+        ledger.post(f"start:{service}", earned(service, Money.parse(dollars)))
+    return ledger
+
+
+def test_the_books_follow_every_operation(
+    sandbox: Any, effects: Effects, ledger: TransactionLedger, gateway: Gateway, rich: str
+) -> None:
+    other = f"{rich}_other"
+    casino.register.call(gateway, other, "r")
+    perform = effects.perform
+    perform("bet", "casino.bet", {"amount": Decimal("2.50"), "side": "heads"}, hold=Money.parse("2.50"))
+    perform("claim", "faucet.claim", {})
+    for key in ("one", "two"):
+        made = perform(key, "escrow.create", {"counterparty": other, "amount": Decimal(7)}, hold=Money.parse("7"))
+    perform("release", "escrow.release", {"escrow_id": made["reference"]})
+    with pytest.raises(EffectFailed, match="invalid_status"):
+        perform("release-again", "escrow.release", {"escrow_id": made["reference"]})
+    opened = perform("open", "trading.open", {"coin": "BTC", "side": "long", "size": Decimal(100), "leverage": 4})
+    perform("close", "trading.close", {"position_id": opened["reference"]})
+    perform("name", "domains.register", {"domain": f"{rich.replace('_', '-')}.xyz"})
+    perform("send", "wallet.send", {"chain": "base", "to": "0xabcdef0123", "amount": Decimal("1.25")})
+    truth = sandbox.client.truth(rich)["agents"][rich]
+    for account in ("casino", "trading", "domains"):
+        assert ledger.balance(account).minor == truth["accounts"][account]["micros"]
+    assert ledger.balance("wallet").minor == truth["wallet"]["micros"]
+    assert ledger.balance("escrow", bucket=Bucket.ESCROW_LOCKED).minor == truth["escrow_locked"]["micros"] == 7_000_000
+
+
+def test_a_bet_that_was_cut_off_is_booked_when_it_is_found(
+    sandbox: Any, effects: Effects, ledger: TransactionLedger, rich: str
+) -> None:
+    sandbox.client.plan({"fault": "commit_then_drop", "times": 1})
+    with pytest.raises(EffectInDoubt):
+        effects.perform("bet", "casino.bet", {"amount": Decimal(3), "side": "heads"}, hold=Money.parse("3"))
+    assert ledger.balance("casino", bucket=Bucket.IN_FLIGHT) == Money.parse("3")
+    resolved = effects.resolve(effects.get("bet").id)
+    assert resolved.ended
+    assert ledger.balance("casino").minor == sandbox.client.micros(rich)
+    assert list(sandbox.client.effects(rich, "casino.bet").values()) == [1]
+
+
+def test_a_trade_that_was_cut_off_is_told_from_an_equal_one_before(
+    sandbox: Any, effects: Effects, ledger: TransactionLedger, rich: str
+) -> None:
+    order = {"coin": "SOL", "side": "long", "size": Decimal(50)}
+    effects.perform("first", "trading.open", order)
+    sandbox.client.plan({"fault": "500_after_effect", "times": 1})
+    with pytest.raises(EffectInDoubt):
+        effects.perform("second", "trading.open", order)
+    assert effects.resolve(effects.get("second").id).ended
+    assert ledger.balance("trading").minor == sandbox.client.micros(rich, "trading")
+
+
+def test_a_refused_bet_gives_its_money_back(sandbox: Any, effects: Effects, ledger: TransactionLedger) -> None:
+    with pytest.raises(EffectFailed, match="kelly_limit_exceeded"):
+        effects.perform("bet", "casino.bet", {"amount": Decimal(90), "side": "heads"}, hold=Money.parse("90"))
+    assert ledger.balance("casino") == Money.parse("100")
