@@ -87,7 +87,7 @@ class EmbeddingBacklog:
             while agents and len(taken) < limit:
                 room = limit - len(taken)
                 share = max(1, room // len(agents))
-                found = _take(tx, agents[:room], share, now, token, lease_s)
+                found = _take(tx, agents[:room], share, now, token=token, lease_s=lease_s)
                 taken += found
                 yielded = Counter(memory.agent_id for memory in found)
                 agents = [agent for agent in agents if yielded[agent] == share]
@@ -99,7 +99,7 @@ class EmbeddingBacklog:
             embeddings.c.space == space, embeddings.c.memory_id.in_([memory.id for memory in claimed])
         )
         with self._store.reading() as connection:
-            return {memory: vector for memory, vector in connection.execute(query)}
+            return dict(connection.execute(query).all())
 
     def keep_vectors(self, batch: ClaimedBatch, space: str, vectors: dict[UUID, bytes]) -> None:
         """Keep what was paid for, so that a failing index does not cost it again."""
@@ -181,7 +181,7 @@ class EmbeddingBacklog:
 
 def _agents_after(tx: Transaction, now: datetime, limit: int, after: str) -> list[str]:
     # Steps from agent to agent through the index, instead of reading every waiting row of each.
-    def next_agent(lower: Any) -> sa.Select[tuple[str | None]]:
+    def next_agent(lower: Any) -> sa.Select[str | None]:
         due = (_PENDING, memories.c.due_at <= now, memories.c.agent_id > lower)
         return sa.select(sa.func.min(memories.c.agent_id).label("agent_id")).where(*due)
 
@@ -193,7 +193,7 @@ def _agents_after(tx: Transaction, now: datetime, limit: int, after: str) -> lis
 
 
 def _take(
-    tx: Transaction, agents: list[str], share: int, now: datetime, token: UUID, lease_s: float
+    tx: Transaction, agents: list[str], share: int, now: datetime, *, token: UUID, lease_s: float
 ) -> list[PendingMemory]:
     chosen = _choose_locked(tx, agents, share, now) if tx.dialect == "postgresql" else _choose(tx, agents, share, now)
     statement = (
@@ -214,10 +214,13 @@ def _choose_locked(tx: Transaction, agents: list[str], share: int, now: datetime
 
 
 def _choose(tx: Transaction, agents: list[str], share: int, now: datetime) -> list[int]:
-    return [seq for agent in agents for seq in tx.connection.execute(_oldest(sa.literal(agent), share, now)).scalars()]
+    chosen: list[int] = []
+    for agent in agents:
+        chosen += tx.connection.execute(_oldest(sa.literal(agent), share, now)).scalars()
+    return chosen
 
 
-def _oldest(agent: sa.ColumnElement[str], share: int, now: datetime) -> sa.Select[tuple[int]]:
+def _oldest(agent: sa.ColumnElement[str], share: int, now: datetime) -> sa.Select[int]:
     due = (memories.c.agent_id == agent, _PENDING, memories.c.due_at <= now)
     return sa.select(memories.c.seq).where(*due).order_by(memories.c.due_at, memories.c.seq).limit(share)
 

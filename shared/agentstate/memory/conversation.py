@@ -124,7 +124,7 @@ class ConversationHistory:
         """The summary in force, None while there is none."""
         with self._store.reading() as connection:
             conversation = rows.find(connection, self.id)
-            return conversation and rows.summary(connection, self.id, conversation.summary_number)
+            return None if conversation is None else rows.summary(connection, self.id, conversation.summary_number)
 
     def status(self) -> Conversation | None:
         """Where the conversation stands, None when it has no turn."""

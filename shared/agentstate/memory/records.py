@@ -104,7 +104,7 @@ def insert(tx: Transaction, items: Iterable[NewMemory]) -> dict[UUID, int]:
     dialect = postgresql if tx.dialect == "postgresql" else sqlite
     statement = dialect.insert(memories).on_conflict_do_nothing(index_elements=["id"])
     written = tx.connection.execute(statement.returning(memories.c.id, memories.c.seq), rows)
-    return {memory: seq for memory, seq in written}
+    return dict(written.all())
 
 
 def states(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, tuple[int, str]]:

@@ -166,4 +166,4 @@ def _as_id(conversation_id: UUID | str) -> UUID:
     try:
         return conversation_id if isinstance(conversation_id, UUID) else UUID(conversation_id)
     except ValueError:
-        raise InvalidInput(f"{conversation_id[:60]!r} is not a conversation's id.") from None
+        raise InvalidInput(f"{str(conversation_id)[:60]!r} is not a conversation's id.") from None

@@ -171,7 +171,7 @@ def space() -> Space:
 
 
 @pytest.fixture
-def world(
+def world(  # noqa: PLR0917 fixtures are asked for by name
     durable: Store, jobs: Jobs, wakes: Wakes, limits: Settings, qdrant: QdrantClient, space: Space
 ) -> Iterator[World]:
     yield World(durable, jobs, wakes, HashedWords(space), MemoryIndex(qdrant, space), limits)

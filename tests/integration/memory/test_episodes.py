@@ -109,7 +109,7 @@ def test_what_is_too_old_is_gone_from_every_answer(episodes: EpisodicStore, now:
 def test_every_key_has_a_time_to_live_and_the_agents_tag(episodes: EpisodicStore, client: redis.Redis) -> None:
     episodes.record("bet", {"n": 1})
     episodes.record("trade", {"n": 1})
-    keys = [key.decode() if isinstance(key, bytes) else key for key in client.keys()]
+    keys = [key.decode() if isinstance(key, bytes) else key for key in client.scan_iter()]
     assert len(keys) == 6
     assert all(key.startswith("as:{ag_7}:episodes:") for key in keys)
     assert all(0 < client.ttl(key) <= 604_800 for key in keys)

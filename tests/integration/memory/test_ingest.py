@@ -34,12 +34,12 @@ from agentstate.memory.transcripts import read_transcript
 from agentstate.providers.lexical import LexicalEmbedder
 from agentstate.settings import Settings
 from agentstate.store import Store
-from agentstate.store.qdrant import open_qdrant
+
 
 settings = Settings.load(database_url=sys.argv[1])
 store, embedder = Store.open(settings.database_url), LexicalEmbedder()
 jobs = Jobs(store, NoWaker(), settings)
-index = MemoryIndex(open_qdrant("http://127.0.0.1:9"), embedder.space)
+index = MemoryIndex(None, embedder.space)
 memory = SemanticMemory(store, jobs, index, embedder, settings)
 
 def die(report):

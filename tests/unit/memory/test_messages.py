@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Any
 
 from hypothesis import given
@@ -35,7 +36,7 @@ def test_roles_alternate_beginning_and_ending_with_the_user(roles: list[str], su
     summary = SUMMARY if summarized else None
     messages = render(summary, [turn(role, f"text {n}") for n, role in enumerate(roles)], omitted=omitted)
     said = [message["role"] for message in messages]
-    assert all(first != second for first, second in zip(said, said[1:], strict=False))
+    assert all(first != second for first, second in pairwise(said))
     if messages:
         assert (said[0], said[-1]) == ("user", "user")
     whole = "\n".join(message["content"] for message in messages)
