@@ -279,6 +279,35 @@ def test_a_late_result_is_kept_and_never_booked_twice(
     assert [found.kind for found in Breaks(store).find(agent_id=ledger.agent_id)] == ["late_outcome"]
 
 
+def test_a_late_result_does_not_end_what_another_is_calling(
+    store: Store, effects: Effects, ledger: TransactionLedger
+) -> None:
+    """A stalls past its lease; B takes over and calls; A's result comes in the middle of B's call."""
+    options: dict[str, Any] = {"guarantee": Guarantee.VERIFIABLE, "verify": lambda _intent: Absent()}
+    other = Effects(store, effects.agent_id, secret=b"test")
+    stalled, may_return = threading.Event(), threading.Event()
+
+    def slow() -> dict[str, str]:
+        stalled.set()
+        assert may_return.wait(10)
+        return {"bet_id": "A"}
+
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(bet, effects, Remote(slow), **options)
+        assert stalled.wait(10)
+        let_time_pass(store, effects.agent_id)
+
+        def middle() -> dict[str, str]:
+            may_return.set()
+            with pytest.raises(Fenced):
+                first.result(10)
+            return {"bet_id": "B"}
+
+        assert bet(other, Remote(middle), **options) == {"bet_id": "B"}
+    assert buckets(ledger) == {"available": "95"}
+    assert [found.kind for found in Breaks(store).find(agent_id=ledger.agent_id)] == ["late_outcome"]
+
+
 def test_a_late_result_ends_an_effect_that_is_still_open(
     store: Store, effects: Effects, ledger: TransactionLedger
 ) -> None:
