@@ -1,0 +1,70 @@
+"""One agent's books on both databases, and time that can be made to pass for a stored effect."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+import sqlalchemy as sa
+
+from agentstate.money import Money, TransactionLedger
+from agentstate.store.store import Store
+from agentstate.store.tables.base import db_time
+from agentstate.store.tables.money import effects
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="module", params=["postgres", "sqlite"])
+def money_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """One migrated database for a test module; its tests keep apart by agents of their own."""
+    if request.param == "sqlite":
+        template: Path = request.getfixturevalue("_sqlite_template")
+        path = tmp_path_factory.mktemp("money") / "agentstate.db"
+        shutil.copy(template, path)
+        yield f"sqlite:///{path}"
+        return
+    server = request.getfixturevalue("stack").env["AGENTSTATE_DATABASE_URL"].rsplit("/", 1)[0]
+    name, template_name = f"money_{next(_numbers)}", request.getfixturevalue("_postgres_template")
+    with psycopg.connect(f"{server.replace('+psycopg', '')}/postgres", autocommit=True) as admin:
+        admin.execute(f"CREATE DATABASE {name} TEMPLATE {template_name}".encode())
+        yield f"{server}/{name}"
+        admin.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+
+
+@pytest.fixture(scope="module")
+def store(money_url: str) -> Iterator[Store]:
+    opened = Store.open(money_url, pool_size=20)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def ledger(store: Store) -> TransactionLedger:
+    """An agent with 100 USDC at the casino."""
+    made = TransactionLedger(store, f"ag_money_{next(_numbers)}")
+    made.deposit("start", "casino", Money.parse(100))
+    return made
+
+
+def buckets(ledger: TransactionLedger, service: str = "casino") -> dict[str, str]:
+    """What is not zero, by bucket, as plain numbers."""
+    names = ("available", "in_flight", "escrow_locked", "suspense", "fees")
+    balances = {name: ledger.balance(service, bucket=name) for name in names}
+    return {name: f"{money.amount.normalize():f}" for name, money in balances.items() if money}
+
+
+def let_time_pass(store: Store, agent_id: str, seconds: float = 120.0) -> None:
+    """Make an agent's effects older: leases end, settle windows close, looks become due."""
+    mine = effects.c.agent_id == agent_id
+    with store.transaction() as tx:
+        values = {"created_at": db_time(-seconds), "called_at": db_time(-seconds)}
+        tx.connection.execute(sa.update(effects).where(mine).values(values))
+        leased = mine & effects.c.lease_until.is_not(None)
+        tx.connection.execute(sa.update(effects).where(leased).values(lease_until=db_time(-1.0)))
+        waiting = mine & effects.c.next_verify_at.is_not(None)
+        tx.connection.execute(sa.update(effects).where(waiting).values(next_verify_at=db_time(-1.0)))

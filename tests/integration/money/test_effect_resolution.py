@@ -1,0 +1,278 @@
+"""Workers resolve what other processes began, by the name of the operation alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from agentstate.errors import ConfigurationError, EffectInDoubt, InvalidInput, NotFound, ServiceRejected
+from agentstate.ids import new_id
+from agentstate.money import (
+    Absent,
+    Applied,
+    Breaks,
+    EffectResolver,
+    EffectRules,
+    Effects,
+    EffectState,
+    EffectSweeper,
+    Guarantee,
+    Line,
+    Money,
+    Operations,
+    ServiceAccounts,
+    TransactionLedger,
+    Unknown,
+    earned,
+    move,
+    spent,
+)
+from agentstate.money.postings import Credit
+from agentstate.store.store import Store
+from tests.integration.money.conftest import buckets, let_time_pass
+
+FIVE = Money.parse(5)
+
+
+class Bets:
+    """An operation whose answers and verdicts a test sets; counts calls by tag."""
+
+    service = "casino"
+
+    def __init__(self, guarantee: Guarantee = Guarantee.VERIFIABLE) -> None:
+        self.name = "casino.bet"
+        self.guarantee = guarantee
+        self.answer: Any = TimeoutError("no answer")
+        self.verdict: Any = Unknown("not asked")
+        self.calls: list[str] = []
+        self.told: list[Any] = []
+        self.pays: str | None = None
+
+    def check(self, tag: str, **params: Any) -> None:
+        if params.get("side") == "edge":
+            raise InvalidInput("a coin has two sides")
+
+    def call(self, gateway: Any, agent_id: str, tag: str, **params: Any) -> Any:
+        self.calls.append(tag)
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+    def verify(
+        self, gateway: Any, agent_id: str, tag: str, params: Mapping[str, Any], called_at: datetime, *, baseline: Any
+    ) -> Any:
+        self.told.append((gateway, agent_id, tag, params, baseline))
+        return self.verdict
+
+    def baseline(self, gateway: Any, agent_id: str, params: Mapping[str, Any]) -> Any:
+        return {"seen": len(self.calls)}
+
+    def serial_key(self, params: Mapping[str, Any]) -> str | None:
+        return None
+
+    def hold(self, params: Mapping[str, Any]) -> Money | None:
+        return FIVE
+
+    def postings(self, params: Mapping[str, Any], receipt: Any) -> Sequence[Line]:
+        return [*spent("casino", FIVE), *earned("casino", Money.parse(receipt["won"]))]
+
+    def credits(self, params: Mapping[str, Any], receipt: Any) -> Sequence[Credit]:
+        return [Credit(self.pays, earned("casino", Money.parse(1)))] if self.pays else []
+
+
+class House:
+    """One agent, its bets, and the worker that resolves them."""
+
+    def __init__(self, store: Store, ledger: TransactionLedger, guarantee: Guarantee, **rules: Any) -> None:
+        self.bets, self.ledger, self.store = Bets(guarantee), ledger, store
+        operations, limits = Operations([self.bets]), EffectRules(**rules)
+        self.effects = Effects(store, ledger.agent_id, operations=operations, gateway="gw", rules=limits)
+        self.resolver = EffectResolver(store, operations, "gw", rules=limits)
+
+    def begin(self) -> EffectState:
+        """A bet whose answer is lost."""
+        with pytest.raises(EffectInDoubt):
+            self.effects.perform("bet:1", "casino.bet", {"side": "heads"})
+        return self.state
+
+    def resolve(self, *, later: bool = True) -> EffectState:
+        if later:
+            let_time_pass(self.store, self.ledger.agent_id)
+        return self.resolver.resolve(self.effects.get("bet:1").id).state
+
+    @property
+    def state(self) -> EffectState:
+        return self.effects.get("bet:1").state
+
+
+@pytest.fixture
+def house(store: Store, ledger: TransactionLedger) -> House:
+    return House(store, ledger, Guarantee.VERIFIABLE)
+
+
+def test_what_is_found_is_booked_from_its_receipt(house: House) -> None:
+    house.begin()
+    house.bets.verdict = Applied({"won": "12"})
+    assert house.resolve(later=False) is EffectState.SUCCEEDED
+    assert buckets(house.ledger) == {"available": "107"}
+    assert house.effects.perform("bet:1", "casino.bet", {"side": "heads"}) == {"won": "12"}
+    assert len(house.bets.calls) == 1
+    effect = house.effects.get("bet:1")
+    assert house.bets.told == [("gw", house.ledger.agent_id, effect.remote_key, {"side": "heads"}, {"seen": 0})]
+
+
+def test_what_is_absent_waits_for_its_caller_with_its_money_held(house: House) -> None:
+    house.begin()
+    house.bets.verdict = Absent("not in the export")
+    assert house.resolve(later=False) is EffectState.IN_DOUBT
+    assert house.resolve() is EffectState.READY
+    assert buckets(house.ledger) == {"available": "95", "in_flight": "5"}
+    house.bets.answer = {"won": "0.01"}
+    house.effects.perform("bet:1", "casino.bet", {"side": "heads"})
+    assert len(set(house.bets.calls)) == 1
+    assert buckets(house.ledger) == {"available": "95.01"}
+
+
+def test_what_is_absent_and_never_asked_for_again_fails(house: House) -> None:
+    house.begin()
+    house.bets.verdict = Absent()
+    assert house.resolve() is EffectState.READY
+    assert house.resolve(later=False) is EffectState.READY
+    assert house.resolve() is EffectState.FAILED
+    assert buckets(house.ledger) == {"available": "100"}
+    assert len(house.bets.calls) == 1
+
+
+def test_what_cannot_be_told_is_looked_at_again_and_then_left_to_a_human(
+    store: Store, ledger: TransactionLedger
+) -> None:
+    house = House(store, ledger, Guarantee.VERIFIABLE, looks=3)
+    house.begin()
+    assert [house.resolve() for _ in range(3)] == [EffectState.IN_DOUBT, EffectState.IN_DOUBT, EffectState.MANUAL]
+    assert [found.kind for found in Breaks(store).find(agent_id=ledger.agent_id)] == ["effect_manual"]
+    assert house.resolve() is EffectState.MANUAL
+    assert len(house.bets.told) == 3
+    assert house.resolver.decide(house.effects.get("bet:1").id, Applied({"won": "1"})).state is EffectState.SUCCEEDED
+    assert buckets(ledger) == {"available": "96"}
+    assert Breaks(store).find(agent_id=ledger.agent_id) == []
+    with pytest.raises(InvalidInput, match="already"):
+        house.resolver.decide(house.effects.get("bet:1").id, Absent())
+
+
+def test_a_human_may_find_that_nothing_happened(store: Store, ledger: TransactionLedger) -> None:
+    house = House(store, ledger, Guarantee.BLIND)
+    assert house.begin() is EffectState.MANUAL
+    assert house.resolver.decide(house.effects.get("bet:1").id, Absent("no such transfer")).state is EffectState.FAILED
+    assert buckets(ledger) == {"available": "100"}
+
+
+def test_a_keyed_operation_is_repeated_by_the_worker(store: Store, ledger: TransactionLedger) -> None:
+    house = House(store, ledger, Guarantee.KEYED)
+    house.begin()
+    assert house.resolve(later=False) is EffectState.IN_DOUBT
+    house.bets.answer = {"won": "1"}
+    assert house.resolve() is EffectState.SUCCEEDED
+    assert len(set(house.bets.calls)) == 1
+    assert house.bets.told == []
+    assert buckets(ledger) == {"available": "96"}
+
+
+def test_a_natural_operation_is_repeated_only_when_it_is_absent(store: Store, ledger: TransactionLedger) -> None:
+    house = House(store, ledger, Guarantee.NATURAL)
+    house.begin()
+    house.resolve()
+    assert len(house.bets.calls) == 1
+    house.bets.verdict, house.bets.answer = Absent(), ServiceRejected("it is gone", code="gone")
+    assert house.resolve() is EffectState.FAILED
+    assert len(house.bets.calls) == 2
+    assert buckets(ledger) == {"available": "100"}
+
+
+def test_an_operation_that_is_not_known_here_is_left_to_those_who_know(store: Store, house: House) -> None:
+    house.begin()
+    let_time_pass(store, house.ledger.agent_id)
+    other = EffectResolver(store, Operations(), "gw")
+    effect = other.resolve(house.effects.get("bet:1").id)
+    assert (effect.state, effect.verify_attempts) == (EffectState.IN_DOUBT, 1)
+    assert "not known here" in str(effect.note)
+    with pytest.raises(NotFound):
+        other.resolve(new_id())
+
+
+def test_the_sweep_takes_up_what_its_process_left(store: Store, house: House) -> None:
+    """An intent whose process died: the lease runs out, and the sweep looks it up."""
+
+    class Died(BaseException):
+        pass
+
+    class Dying(Bets):
+        def call(self, gateway: Any, agent_id: str, tag: str, **params: Any) -> Any:
+            effect = house.effects.get("bet:1")
+            assert effect.state is EffectState.INTENT
+            assert house.resolver.resolve(effect.id).fence == effect.fence
+            let_time_pass(store, agent_id)
+            house.bets.verdict = Applied({"won": "2"})
+            swept = EffectSweeper(store, house.resolver).run_once(limit=1_000)
+            assert effect.id in {found.id for found in swept}
+            raise Died
+
+    with pytest.raises(Died):
+        Effects(store, house.ledger.agent_id, operations=Operations([Dying()]), gateway="gw").perform(
+            "bet:1", "casino.bet", {"side": "heads"}
+        )
+    assert house.state is EffectState.SUCCEEDED
+    assert buckets(house.ledger) == {"available": "97"}
+
+
+def test_one_effect_that_cannot_be_booked_does_not_stop_the_sweep(store: Store, house: House) -> None:
+    house.begin()
+    let_time_pass(store, house.ledger.agent_id)
+    house.bets.verdict = Applied({"lost": "the amount"})
+    EffectSweeper(store, house.resolver).run_once(limit=1_000)
+    assert house.state is EffectState.SUCCEEDED
+    assert [found.kind for found in Breaks(store).find(agent_id=house.ledger.agent_id)] == ["unposted"]
+
+
+def test_another_agent_of_the_fleet_is_credited_in_the_same_commit(store: Store, house: House) -> None:
+    house.begin()
+    friend = f"{house.ledger.agent_id}_friend"
+    ServiceAccounts(store).enrol(friend, "casino", friend)
+    house.bets.pays, house.bets.verdict = friend, Applied({"won": "1"})
+    house.resolve()
+    credited = TransactionLedger(store, friend)
+    assert credited.balance("casino") == Money.parse(1)
+    assert credited.recent(1)[0].effect_id == house.effects.get("bet:1").id
+
+
+def test_an_agent_outside_the_fleet_has_no_books_here(store: Store, house: House) -> None:
+    house.begin()
+    house.bets.pays, house.bets.verdict = "ag_somebody_else", Applied({"won": "1"})
+    house.resolve()
+    assert TransactionLedger(store, "ag_somebody_else").recent() == []
+
+
+def test_parameters_are_checked_before_anything_is_written(house: House) -> None:
+    with pytest.raises(InvalidInput, match="two sides"):
+        house.effects.perform("bet:1", "casino.bet", {"side": "edge"})
+    with pytest.raises(NotFound, match=r"known are casino\.bet"):
+        house.effects.perform("bet:1", "casino.spin", {})
+    assert (house.effects.list(), house.bets.calls) == ([], [])
+
+
+def test_names_and_classes_of_operations_are_checked() -> None:
+    with pytest.raises(ConfigurationError, match="two operations"):
+        Operations([Bets(), Bets()])
+    odd = Bets()
+    odd.guarantee = "sometimes"  # type: ignore[assignment]
+    with pytest.raises(ConfigurationError, match="sometimes"):
+        Operations([odd])
+
+
+def test_escrow_money_stays_the_agents(house: House) -> None:
+    locked = move(FIVE, ("casino", "available"), ("escrow", "escrow_locked"))
+    house.ledger.post("lock", locked)
+    assert buckets(house.ledger) == {"available": "95"}
+    assert buckets(house.ledger, "escrow") == {"escrow_locked": "5"}

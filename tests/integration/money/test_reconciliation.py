@@ -1,0 +1,251 @@
+"""Reconciliation: what is only in flight is never a break, what is really wrong always is."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from agentstate.errors import EffectInDoubt, ServiceReadFailed
+from agentstate.money import (
+    Applied,
+    Breaks,
+    Effects,
+    Guarantee,
+    Money,
+    Observation,
+    Reconciler,
+    ReconRules,
+    ServiceAccounts,
+    TransactionLedger,
+    earned,
+    move,
+    spent,
+)
+from agentstate.store.store import Store
+from agentstate.store.tables.base import db_time
+from agentstate.store.tables.money import recon_cursors, recon_runs
+
+FIVE = Money.parse(5)
+RULES = ReconRules(lag_s=0.0)
+
+
+class Service:
+    """What the service shows, and what happens while it is read."""
+
+    def __init__(self, balance: str) -> None:
+        self.balance: Any = Decimal(balance)
+        self.quality = "live"
+        self.meanwhile: Callable[[], Any] = lambda: None
+
+    def read(self, _agent_id: str, service: str) -> Observation:
+        shown = self.balance
+        self.meanwhile()
+        if isinstance(shown, Exception):
+            raise shown
+        return Observation(service=service, balances={"USDC": shown}, as_of=datetime.now(UTC), quality=self.quality)
+
+
+@pytest.fixture
+def service() -> Service:
+    return Service("100")
+
+
+@pytest.fixture
+def reconciler(store: Store, service: Service) -> Reconciler:
+    return Reconciler(store, service, RULES)
+
+
+def status(reconciler: Reconciler, ledger: TransactionLedger) -> str:
+    return reconciler.reconcile(ledger.agent_id, "casino").status
+
+
+def doubtful_bet(store: Store, ledger: TransactionLedger) -> Effects:
+    effects = Effects(store, ledger.agent_id)
+
+    def call(_key: str) -> None:
+        raise TimeoutError
+
+    with pytest.raises(EffectInDoubt):
+        effects.execute_once("bet:1", call, service="casino", guarantee=Guarantee.KEYED, hold=FIVE)
+    return effects
+
+
+def test_equal_balances_match(reconciler: Reconciler, ledger: TransactionLedger) -> None:
+    finding = reconciler.reconcile(ledger.agent_id, "casino")
+    assert (finding.status, finding.expected, finding.observed) == ("matched", Money.parse(100), Money.parse(100))
+    assert finding.difference == Money.zero()
+
+
+def test_noise_below_the_scale_is_no_difference(
+    reconciler: Reconciler, service: Service, ledger: TransactionLedger
+) -> None:
+    service.balance = Decimal("100.00000000000012")
+    assert status(reconciler, ledger) == "matched"
+
+
+def test_casino_escrow_and_faucet_are_one_balance(
+    reconciler: Reconciler, service: Service, ledger: TransactionLedger
+) -> None:
+    ledger.post("lock", move(FIVE, ("casino", "available"), ("escrow", "escrow_locked")))
+    ledger.deposit("claim", "faucet", Money.parse(1))
+    service.balance = Decimal(96)
+    finding = reconciler.reconcile(ledger.agent_id, "escrow")
+    assert (finding.service, finding.status) == ("casino", "matched")
+
+
+@pytest.mark.parametrize("shown", ["100", "95"], ids=["not applied", "applied and lost"])
+def test_money_in_flight_is_no_break(
+    store: Store, reconciler: Reconciler, service: Service, ledger: TransactionLedger, shown: str
+) -> None:
+    doubtful_bet(store, ledger)
+    service.balance = Decimal(shown)
+    assert [status(reconciler, ledger) for _ in range(4)] == ["timing" if shown == "100" else "matched"] * 4
+    assert Breaks(store).find(agent_id=ledger.agent_id) == []
+
+
+def test_what_is_booked_while_the_service_is_read_is_no_break(
+    reconciler: Reconciler, service: Service, ledger: TransactionLedger
+) -> None:
+    service.meanwhile = lambda: ledger.withdraw("w", "casino", FIVE)
+    assert status(reconciler, ledger) == "timing"
+    service.balance, service.meanwhile = Decimal(95), lambda: None
+    assert status(reconciler, ledger) == "matched"
+
+
+def test_an_effect_that_ends_while_the_service_is_read_counts_whole(
+    store: Store, reconciler: Reconciler, service: Service, ledger: TransactionLedger
+) -> None:
+    """Its hold was booked before the first cut, its outcome after the service answered with the old balance."""
+    called, may_end = threading.Event(), threading.Event()
+
+    def slow(_key: str) -> dict[str, str]:
+        called.set()
+        assert may_end.wait(10)
+        return {}
+
+    won = [*spent("casino", FIVE), *earned("casino", Money.parse(12))]
+    options: dict[str, Any] = {"service": "casino", "hold": FIVE, "postings": lambda _receipt: won}
+    with ThreadPoolExecutor(1) as pool:
+        bet = pool.submit(Effects(store, ledger.agent_id).execute_once, "b", slow, **options)
+        assert called.wait(10)
+
+        def end_the_bet() -> None:
+            may_end.set()
+            bet.result(10)
+
+        service.meanwhile = end_the_bet
+        finding = reconciler.reconcile(ledger.agent_id, "casino")
+    assert (finding.status, finding.difference) == ("timing", Money.parse(-7))
+    service.balance, service.meanwhile = Decimal(107), lambda: None
+    assert status(reconciler, ledger) == "matched"
+
+
+def test_a_real_difference_is_a_break_at_once_when_nothing_is_open(
+    store: Store, reconciler: Reconciler, service: Service, ledger: TransactionLedger
+) -> None:
+    service.balance = Decimal("99.999999")
+    finding = reconciler.reconcile(ledger.agent_id, "casino")
+    assert (finding.status, finding.difference) == ("break", Money(-1))
+    assert status(reconciler, ledger) == "break"
+    [found] = Breaks(store).find(agent_id=ledger.agent_id)
+    assert (found.kind, found.amount, found.sightings, found.service) == ("balance", Money(-1), 2, "casino")
+
+
+def test_a_difference_that_nothing_open_explains_is_a_break_the_second_time(
+    store: Store, reconciler: Reconciler, service: Service, ledger: TransactionLedger
+) -> None:
+    doubtful_bet(store, ledger)
+    service.balance = Decimal("97.50")
+    assert [status(reconciler, ledger) for _ in range(2)] == ["timing", "break"]
+
+
+def test_a_break_closes_itself_when_it_is_explained(
+    store: Store, reconciler: Reconciler, service: Service, ledger: TransactionLedger
+) -> None:
+    service.balance = Decimal(107)
+    assert status(reconciler, ledger) == "break"
+    ledger.deposit("found", "casino", Money.parse(7))
+    assert status(reconciler, ledger) == "matched"
+    [closed] = Breaks(store).find(agent_id=ledger.agent_id, only_open=False)
+    assert (closed.state, closed.resolution) == ("auto_resolved", "the service and the books agree again")
+    service.balance = Decimal(108)
+    assert status(reconciler, ledger) == "break"
+    assert len(Breaks(store).find(agent_id=ledger.agent_id, only_open=False)) == 2
+
+
+@pytest.mark.parametrize("trouble", ["down", "fallback", "other currency"])
+def test_a_service_that_does_not_tell_is_stale_and_never_zero(
+    store: Store, reconciler: Reconciler, service: Service, ledger: TransactionLedger, trouble: str
+) -> None:
+    if trouble == "down":
+        service.balance = ServiceReadFailed("503")
+    elif trouble == "fallback":
+        service.quality = "fallback"
+    else:
+        service.read = lambda *_names: Observation(  # type: ignore[method-assign]
+            service="casino", balances={"USD": Decimal(5)}, as_of=datetime.now(UTC)
+        )
+    for _ in range(3):
+        finding = reconciler.reconcile(ledger.agent_id, "casino")
+        assert (finding.status, finding.observed, finding.difference) == ("stale", None, None)
+    assert Breaks(store).find(agent_id=ledger.agent_id) == []
+
+
+def test_a_tolerance_is_that_of_the_services_rounding(store: Store, ledger: TransactionLedger) -> None:
+    ledger.deposit("d", "domains", Money.parse("20.004"))
+    domains = Reconciler(store, Service("20.00"), RULES)
+    assert domains.reconcile(ledger.agent_id, "domains").status == "matched"
+    ledger.deposit("e", "domains", Money.parse("0.0011"))
+    assert domains.reconcile(ledger.agent_id, "domains").status == "break"
+
+
+def test_a_run_that_was_overtaken_writes_nothing(
+    store: Store, reconciler: Reconciler, service: Service, ledger: TransactionLedger
+) -> None:
+    def overtake() -> None:
+        service.meanwhile, service.balance = (lambda: None), Decimal(100)
+        assert status(reconciler, ledger) == "matched"
+
+    service.balance, service.meanwhile = Decimal(3), overtake
+    assert status(reconciler, ledger) == "break"
+    assert Breaks(store).find(agent_id=ledger.agent_id) == []
+    mine = recon_runs.c.agent_id == ledger.agent_id
+    with store.reading() as connection:
+        assert list(connection.execute(sa.select(recon_runs.c.status).where(mine)).scalars()) == ["matched"]
+
+
+def test_due_accounts_are_claimed_once_each(
+    store: Store, reconciler: Reconciler, ledger: TransactionLedger, service: Service
+) -> None:
+    fleet = ServiceAccounts(store)
+    for name in ("casino", "escrow", "faucet"):
+        fleet.enrol(ledger.agent_id, name, ledger.agent_id)
+    others: list[Any] = []
+    service.meanwhile = lambda: others.extend(reconciler.run_due(limit=1_000))
+    found = [finding for finding in reconciler.run_due(limit=1_000) if finding.agent_id == ledger.agent_id]
+    assert [(finding.service, finding.status) for finding in found] == [("casino", "matched")]
+    assert ledger.agent_id not in {finding.agent_id for finding in others}
+    assert ledger.agent_id not in {finding.agent_id for finding in reconciler.run_due(limit=1_000)}
+    with store.transaction() as tx:
+        mine = recon_cursors.c.agent_id == ledger.agent_id
+        tx.connection.execute(sa.update(recon_cursors).where(mine).values(next_due_at=db_time(-1.0)))
+    assert ledger.agent_id in {finding.agent_id for finding in reconciler.run_due(limit=1_000)}
+
+
+def test_finding_an_effect_out_ends_its_timing(
+    store: Store, reconciler: Reconciler, service: Service, ledger: TransactionLedger
+) -> None:
+    effects = doubtful_bet(store, ledger)
+    assert status(reconciler, ledger) == "timing"
+    service.balance = Decimal(95)
+    effects.execute_once(
+        "bet:1", lambda _key: {}, service="casino", guarantee=Guarantee.KEYED, hold=FIVE, verify=lambda _i: Applied({})
+    )
+    assert status(reconciler, ledger) == "matched"

@@ -1,0 +1,96 @@
+"""Amounts: exact in, exact out, and everything inexact refused."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agentstate.errors import AmountInvalid, ConfigurationError
+from agentstate.money import Money, register_currency
+from agentstate.money.amounts import MAX_MINOR
+
+minors = st.integers(-MAX_MINOR, MAX_MINOR)
+
+
+@given(minors)
+def test_what_is_shown_is_read_back(minor: int) -> None:
+    money = Money(minor)
+    assert Money.parse(money.amount) == money
+    assert Money.parse(f"{money.amount:f}") == money
+    assert Money.parse(money.format().split()[0]) == money
+
+
+@given(st.integers(-(2**62), 2**62), st.integers(-(2**61), 2**61))
+def test_sums_are_those_of_whole_numbers(first: int, second: int) -> None:
+    assert (Money(first) + Money(second)).minor == first + second
+    assert (Money(first) - Money(second)).minor == first - second
+    assert (Money(first) < Money(second)) == (first < second)
+
+
+@given(st.decimals(allow_nan=False, allow_infinity=False, min_value=-(10**10), max_value=10**10, places=9))
+def test_a_decimal_is_taken_exactly_or_not_at_all(value: Decimal) -> None:
+    exact = value == value.quantize(Decimal("0.000001"))
+    if exact:
+        assert Money.parse(value).amount == value
+    else:
+        with pytest.raises(AmountInvalid, match="digits after the point"):
+            Money.parse(value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        1.0, float("nan"), True, None, b"1", "NaN", "Infinity", "1e3", "", " 1", "1.", "--1", "1_000", "\u0661",
+        "1" * 70, Decimal("NaN"), Decimal("sNaN"), Decimal("-Infinity"), Decimal("1E+20000000"),
+        Decimal("1E-20000000"), 10**400, "9223372036854.775808", "0.0000001",
+    ],
+)  # fmt: skip
+def test_what_is_no_exact_amount_is_refused(value: Any) -> None:
+    with pytest.raises(AmountInvalid):
+        Money.parse(value)
+
+
+def test_the_largest_amount_is_taken() -> None:
+    assert Money.parse("9223372036854.775807").minor == MAX_MINOR
+    with pytest.raises(AmountInvalid, match="beyond"):
+        Money(MAX_MINOR) + Money(1)
+
+
+@pytest.mark.parametrize(("value", "minor"), [("2.50", 2_500_000), (3, 3_000_000), (Decimal("1E+2"), 100_000_000)])
+def test_whole_units_become_minor_units(value: Any, minor: int) -> None:
+    assert Money.parse(value).minor == minor
+
+
+def test_digits_that_are_zero_are_not_too_many() -> None:
+    assert Money.parse("1.500000000000") == Money(1_500_000)
+
+
+@pytest.mark.parametrize(("rounding", "minor"), [("half_even", 2), ("half_up", 3), ("down", 2), ("up", 3)])
+def test_rounding_happens_only_as_told(rounding: Any, minor: int) -> None:
+    assert Money.parse("0.0000025", rounding=rounding).minor == minor
+
+
+def test_currencies_do_not_mix() -> None:
+    with pytest.raises(AmountInvalid, match="different currencies"):
+        Money(1, "USDC") + Money(1, "USD")
+    assert Money(1, "USDC") != Money(1, "USD")
+
+
+def test_a_currency_is_registered_once_with_one_scale() -> None:
+    register_currency("TESTCOIN", 4)
+    register_currency("TESTCOIN", 4)
+    assert Money.parse("1.2345", "TESTCOIN").minor == 12_345
+    with pytest.raises(ConfigurationError, match="cannot become 5"):
+        register_currency("TESTCOIN", 5)
+    with pytest.raises(AmountInvalid, match="not registered"):
+        Money(1, "NOSUCH")
+
+
+def test_text_for_people() -> None:
+    assert [str(Money(minor)) for minor in (2_500_000, 1, -1_234_500, 0)] == [
+        "2.50 USDC", "0.000001 USDC", "-1.2345 USDC", "0.00 USDC",
+    ]  # fmt: skip
