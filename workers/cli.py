@@ -33,6 +33,8 @@ def cli() -> None:
 def worker(queues: str, pool: str, concurrency: int, name: str) -> None:
     """Run a worker for some queues until it is asked to stop; it finishes what it has begun."""
     settings = _settings()
+    # Several workers share the cores: BLAS threads of each would wait for one another. Read when NumPy is imported.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     _become(
         commands.worker(
             queues.split(","),
