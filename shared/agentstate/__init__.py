@@ -1,1 +1,33 @@
-"""Durable memory and money state for AI agents."""
+"""Durable memory and money state for AI agents: remember, account, and act once.
+
+`Agent` is the front door and `Settings` what can be configured; every error has the root `AgentStateError`. The names
+are loaded when they are used, so that importing one part does not pay for all.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from agentstate.agent import Agent
+    from agentstate.errors import AgentStateError
+    from agentstate.money.amounts import Money
+    from agentstate.runtime import Runtime
+    from agentstate.settings import Settings
+
+__all__ = ["Agent", "AgentStateError", "Money", "Runtime", "Settings"]
+
+_HOMES = {
+    "Agent": "agentstate.agent",
+    "AgentStateError": "agentstate.errors",
+    "Money": "agentstate.money.amounts",
+    "Runtime": "agentstate.runtime",
+    "Settings": "agentstate.settings",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

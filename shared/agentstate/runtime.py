@@ -7,18 +7,15 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from redis import Redis
-
-from agentstate.jobs.broker import BrokerWaker
-from agentstate.jobs.jobs import Jobs
 from agentstate.settings import Settings
-from agentstate.store.migrate import require_newest
-from agentstate.store.store import Store
 
 if TYPE_CHECKING:
     from celery import Celery
     from qdrant_client import QdrantClient
+    from redis import Redis
 
+    from agentstate.jobs.broker import BrokerWaker
+    from agentstate.jobs.jobs import Jobs
     from agentstate.memory.index import MemoryIndex
     from agentstate.memory.pipeline import EmbeddingPipeline
     from agentstate.memory.semantic import SemanticMemory
@@ -32,6 +29,7 @@ if TYPE_CHECKING:
     from agentstate.providers.summarizer import Summarizer
     from agentstate.services.cache import StateCache
     from agentstate.services.gateway import Gateway
+    from agentstate.store.store import Store
 
 T = TypeVar("T")
 
@@ -76,11 +74,15 @@ class Runtime:
     @property
     def waker(self) -> BrokerWaker:
         """Who sends wake-ups."""
+        from agentstate.jobs.broker import BrokerWaker
+
         return self.once("waker", lambda: BrokerWaker(self.settings, self._app))
 
     @property
     def jobs(self) -> Jobs:
         """The table of jobs."""
+        from agentstate.jobs.jobs import Jobs
+
         return self.once("jobs", lambda: Jobs(self.store, self.waker, self.settings))
 
     @property
@@ -205,11 +207,16 @@ class Runtime:
             self._made.clear()
 
     def _open_store(self) -> Store:
+        from agentstate.store.migrate import require_newest
+        from agentstate.store.store import Store
+
         store = Store.open(self.settings.database_url, pool_size=self._pool_size)
         require_newest(store)
         return store
 
     def _open_redis(self) -> Redis:
+        from redis import Redis
+
         # No silent retries: redis-py would repeat a command whose answer was lost, an increment included.
         return Redis.from_url(
             self.settings.redis_url,
