@@ -6,7 +6,9 @@ it would start a thread that asks for the server's version.
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 
 TIMEOUT_S = 10
 MAX_CONNECTIONS = 16
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 def open_qdrant(url: str, *, api_key: SecretStr | None = None, timeout_s: int = TIMEOUT_S) -> QdrantClient:
@@ -22,10 +25,17 @@ def open_qdrant(url: str, *, api_key: SecretStr | None = None, timeout_s: int = 
     import httpx
     from qdrant_client import QdrantClient
 
-    return QdrantClient(
-        url=url,
-        api_key=None if api_key is None else api_key.get_secret_value(),
-        timeout=timeout_s,
-        check_compatibility=False,
-        limits=httpx.Limits(max_connections=MAX_CONNECTIONS, max_keepalive_connections=MAX_CONNECTIONS),
-    )
+    on_this_machine = urlsplit(url).hostname in LOOPBACK
+    with warnings.catch_warnings():
+        if on_this_machine:
+            # The key does not leave this machine.
+            warnings.filterwarnings("ignore", message="Api key is used with an insecure connection")
+        return QdrantClient(
+            url=url,
+            api_key=None if api_key is None else api_key.get_secret_value(),
+            timeout=timeout_s,
+            check_compatibility=False,
+            limits=httpx.Limits(max_connections=MAX_CONNECTIONS, max_keepalive_connections=MAX_CONNECTIONS),
+            # A proxy of the environment does not reach this machine.
+            trust_env=not on_this_machine,
+        )

@@ -44,6 +44,12 @@ def test_a_strong_arm_is_not_dragged_down_by_a_weak_one() -> None:
     assert [item.id for item in fuse(arms, semantic=True)] == [A, C, B]
 
 
+def test_what_the_dense_arm_does_not_list_counts_as_its_last() -> None:
+    arms = {DENSE: [(B, 0.5), (C, 0.4)], KEYWORD: [(A, 10.0), (C, 10.0)]}
+    scores = {item.id: item.score for item in fuse(arms, semantic=True)}
+    assert scores[A] == scores[C] > scores[B]
+
+
 def test_a_far_vector_alone_is_no_match() -> None:
     assert fuse({DENSE: [(A, DENSE_FLOOR - 0.01)]}, semantic=True) == []
     assert fuse({DENSE: [(A, DENSE_FLOOR)]}, semantic=True)[0].id == A
