@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from redis import Redis
 
+from agentstate.errors import AgentStateError
 from agentstate.jobs.broker import BrokerWaker
 from agentstate.jobs.jobs import Jobs
 from agentstate.settings import Settings
@@ -206,7 +207,11 @@ class Runtime:
 
     def _open_store(self) -> Store:
         store = Store.open(self.settings.database_url, pool_size=self._pool_size)
-        require_newest(store)
+        try:
+            require_newest(store)
+        except AgentStateError:
+            store.close()
+            raise
         return store
 
     def _open_redis(self) -> Redis:
