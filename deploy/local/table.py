@@ -39,7 +39,7 @@ SETTINGS_OF = {
     "redis": ("AGENTSTATE_REDIS_URL", "AGENTSTATE_BROKER_URL"),
     "postgres": ("AGENTSTATE_DATABASE_URL",),
     "qdrant": ("AGENTSTATE_QDRANT_URL", "AGENTSTATE_QDRANT_API_KEY"),
-    "sandbox": ("AGENTSTATE_SERVICES_URL", "AGENTSTATE_SERVICES_API_KEY"),
+    "sandbox": ("AGENTSTATE_SERVICES_URL", "AGENTSTATE_SERVICES_API_KEY", "AGENTSTATE_EFFECTS_SECRET"),
     "flower": ("AGENTSTATE_FLOWER_PORT", "AGENTSTATE_FLOWER_BASIC_AUTH"),
 }
 """Which settings lead to which process."""
@@ -138,7 +138,7 @@ class Table:
             "redis": lambda: (self.redis.url(STATE_DATABASE), self.redis.url(BROKER_DATABASE)),
             "postgres": lambda: (self.postgres.url(),),
             "qdrant": lambda: (self.urls["qdrant"], secret("qdrant_api_key")),
-            "sandbox": lambda: (f"{self.urls['sandbox']}/api/v1", SERVICES_KEY),
+            "sandbox": lambda: (f"{self.urls['sandbox']}/api/v1", SERVICES_KEY, secret("effects_secret")),
             "flower": lambda: (str(self.ports["flower"]), f"agent:{secret('flower_password')}"),
         }
 

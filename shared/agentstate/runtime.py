@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from agentstate.errors import AgentStateError
 from agentstate.settings import Settings
 
 if TYPE_CHECKING:
@@ -211,7 +212,11 @@ class Runtime:
         from agentstate.store.store import Store
 
         store = Store.open(self.settings.database_url, pool_size=self._pool_size)
-        require_newest(store)
+        try:
+            require_newest(store)
+        except AgentStateError:
+            store.close()
+            raise
         return store
 
     def _open_redis(self) -> Redis:

@@ -5,9 +5,15 @@ Modules import what they need inside the commands, so that `--help` and completi
 
 from __future__ import annotations
 
+import sys
+import warnings
+
 
 def main() -> None:
     """Run the command with the words of this process."""
+    if not sys.warnoptions:
+        # Words of libraries to programmers; `python -W default -m agentstate` shows them.
+        warnings.simplefilter("ignore")
     from agentstate.cli.root import cli
 
     cli(prog_name="agentstate")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 MASK = "********"
 _SECRET_WORDS = ("password", "passwd", "secret", "token", "key")
@@ -19,14 +19,17 @@ def masked(url: str) -> str:
         # A password with an unescaped / or ? or #: where it ends, nobody can tell.
         return f"{parts.scheme}://{MASK}"
     user, colon, _ = before.partition(":")
-    netloc = f"{user}{colon}{MASK if colon else ''}{at}{host}"
-    return urlunsplit(parts._replace(netloc=netloc, query=_masked_query(parts.query)))
+    hidden = url.replace(parts.netloc, f"{user}{colon}{MASK}{at}{host}", 1) if colon else url
+    return hidden.replace(parts.query, _masked_query(parts.query), 1) if parts.query else hidden
 
 
 def _masked_query(query: str) -> str:
-    pairs = parse_qsl(query, keep_blank_values=True)
-    hidden = [(name, MASK if _is_secret(name) else value) for name, value in pairs]
-    return urlencode(hidden, safe="*/:") if hidden else query
+    return "&".join(_masked_pair(pair) for pair in query.split("&"))
+
+
+def _masked_pair(pair: str) -> str:
+    name = pair.partition("=")[0]
+    return f"{name}={MASK}" if _is_secret(name) else pair
 
 
 def _is_secret(name: str) -> bool:

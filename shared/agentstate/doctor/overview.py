@@ -86,7 +86,7 @@ def _queues(connection: Connection) -> Document:
     query = sa.select(jobs.c.queue, jobs.c.status, sa.func.count(), oldest).group_by(jobs.c.queue, jobs.c.status)
     now = connection.execute(sa.select(db_time())).scalar_one()
     found: Document = {queue: _empty_queue() for queue in QUEUES}
-    for queue, status, count, due_at in connection.execute(query).tuples():
+    for queue, status, count, due_at in connection.execute(query):
         row = found.setdefault(queue, _empty_queue())
         row[status] = count
         if due_at is not None and due_at < now:
@@ -105,7 +105,7 @@ def _schedules(connection: Connection) -> Document:
     now = connection.execute(sa.select(db_time())).scalar_one()
     return {
         kind: {"last": last.isoformat(), "age_s": round((now - last).total_seconds(), 1)}
-        for kind, last in connection.execute(query.order_by(jobs.c.kind)).tuples()
+        for kind, last in connection.execute(query.order_by(jobs.c.kind))
     }
 
 

@@ -25,7 +25,7 @@ def qdrant(system: System) -> Finding:
         about, points = system.qdrant("/"), points_by_collection(system)
     except AgentStateError as error:
         return fail(error.message, f"{_UP} Memories are kept and will be indexed later.")
-    return _judged(about, sum(points.values()))
+    return judged(about, sum(points.values()))
 
 
 def points_by_collection(system: System) -> dict[str, int]:
@@ -39,7 +39,8 @@ def engine_of(about: dict[str, Any]) -> str | None:
     return about.get("engine")
 
 
-def _judged(about: dict[str, Any], points: int) -> Finding:
+def judged(about: dict[str, Any], points: int) -> Finding:
+    """The finding about what answered and how many points it holds."""
     version, engine = str(about.get("version", "0")), engine_of(about)
     if Version(version) < OLDEST:
         return fail(f"Qdrant {version}", "Use Qdrant 1.20 or newer: keyword search needs it.")

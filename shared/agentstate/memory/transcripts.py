@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, BinaryIO, TypeAlias
+from typing import Any, BinaryIO, Literal, TypeAlias
 
 from agentstate.errors import InvalidInput, TooLarge
 from agentstate.ids import checked_name
@@ -58,28 +58,40 @@ class Problem:
 
 
 Parsed: TypeAlias = TranscriptTurn | Problem
+Form: TypeAlias = Literal["auto", "jsonl", "json", "locomo"]
 
 
-def read_transcript(path: Path, settings: Settings) -> Iterator[Parsed]:
+def read_transcript(
+    path: Path, settings: Settings, *, form: Form = "auto", agent_id: str | None = None
+) -> Iterator[Parsed]:
     """The turns of the file at `path` in order, and a problem in the place of each that cannot be taken.
+
+    Args:
+        path: the file.
+        settings: limits of size.
+        form: `jsonl` reads an object a line, `json` one document, `locomo` one document of LoCoMo's conversations;
+            `auto` goes by the name and the beginning of the file.
+        agent_id: whose the turns are that name no agent.
 
     Raises:
         InvalidInput: there is no such file, or it cannot be opened.
     """
-    reader = TurnReader(settings)
+    reader = TurnReader(settings, agent_id=agent_id, locomo_only=form == "locomo")
     try:
         file = path.open("rb")
     except OSError as error:
         raise InvalidInput(f"the transcript {path} cannot be opened: {error.strerror}. Nothing was stored.") from None
     with file:
-        for item in _items(file, path.suffix.lower()):
+        for item in _items(file, path.suffix.lower(), form):
             yield from [item] if isinstance(item, Problem) else reader.turns(*item)
 
 
 class TurnReader:
     """Turns objects of a transcript into turns."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, agent_id: str | None = None, locomo_only: bool = False) -> None:
+        self._agent_id = agent_id
+        self._locomo_only = locomo_only
         self._max_text_bytes = settings.max_text_bytes
         self._max_metadata_bytes = settings.max_payload_bytes
         self._seen: Counter[bytes] = Counter()
@@ -91,6 +103,8 @@ class TurnReader:
         elif locomo.is_conversation(value):
             for where, fields in locomo.turns(value):
                 yield self._turn(line, where, fields)
+        elif self._locomo_only:
+            yield Problem(line=line, where=_where(value), reason="it is no conversation of LoCoMo's.")
         else:
             yield self._turn(line, _where(value), value)
 
@@ -101,7 +115,7 @@ class TurnReader:
             return Problem(line=line, where=where, reason=error.message)
 
     def _checked(self, line: int, fields: dict[str, Any]) -> TranscriptTurn:
-        agent = checked_name(_required(fields, "agent", "agent_id"))
+        agent = checked_name(self._agent_of(fields))
         session = checked_name(_required(fields, "session"), "session")
         speaker = _optional(fields, "speaker")
         turn = NewTurn(
@@ -122,6 +136,10 @@ class TurnReader:
             metadata=self._metadata(fields),
         )
 
+    def _agent_of(self, fields: dict[str, Any]) -> str:
+        named = any(fields.get(name) is not None for name in ("agent", "agent_id"))
+        return self._agent_id if self._agent_id is not None and not named else _required(fields, "agent", "agent_id")
+
     def _metadata(self, fields: dict[str, Any]) -> dict[str, Any] | None:
         """What came beside the fields of a turn is kept with it."""
         given = fields.get("metadata")
@@ -139,15 +157,17 @@ class TurnReader:
         return f"~{digest.hex()}.{self._seen[digest]}"
 
 
-def _items(file: BinaryIO, suffix: str) -> Iterator[tuple[int, Any] | Problem]:
+def _items(file: BinaryIO, suffix: str, form: Form) -> Iterator[tuple[int, Any] | Problem]:
     """(line, value) of each object of the file."""
+    if form == "jsonl" or (form == "auto" and suffix in LINE_SUFFIXES):
+        return _lines(file)
     start = file.read(4096).removeprefix(b"\xef\xbb\xbf").lstrip()
     file.seek(0)
-    if suffix in LINE_SUFFIXES or not start.startswith((b"[", b"{")):
+    if form == "auto" and not start.startswith((b"[", b"{")):
         return _lines(file)
     if start.startswith(b"["):
         return _elements(file)
-    return _object_or_lines(file)
+    return _object(file, or_lines=form == "auto")
 
 
 def _lines(file: BinaryIO) -> Iterator[tuple[int, Any] | Problem]:
@@ -169,10 +189,13 @@ def _parsed(number: int, line: bytes) -> tuple[int, Any] | Problem:
         return Problem(line=number, where="", reason=_unreadable(error))
 
 
-def _object_or_lines(file: BinaryIO) -> Iterator[tuple[int, Any] | Problem]:
+def _object(file: BinaryIO, *, or_lines: bool) -> Iterator[tuple[int, Any] | Problem]:
     try:
         value = json.loads(file.read().decode("utf-8-sig"), parse_float=Decimal)
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError) as error:
+        if not or_lines:
+            yield Problem(line=getattr(error, "lineno", 1), where="", reason=_unreadable(error))
+            return
         file.seek(0)
         yield from _lines(file)
     else:

@@ -1,0 +1,165 @@
+"""`agentstate ingest`: take transcripts in, each turn once however often it is run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from agentstate.cli import output
+from agentstate.cli.invocation import Invocation, pass_invocation
+from agentstate.cli.progress import bar, is_possible
+from agentstate.cli.verb import Verb
+
+if TYPE_CHECKING:
+    from agentstate.memory.ingest import IngestReport
+    from agentstate.memory.settling import Settling
+    from agentstate.memory.transcripts import Form, Parsed, Problem
+
+FORMATS = ("auto", "jsonl", "json", "locomo")
+MOST_SHOWN = 20
+"""Refused turns that are listed for people; JSON has them all."""
+
+
+@dataclass
+class _Taken:
+    """What became of all files so far."""
+
+    reports: dict[str, IngestReport] = field(default_factory=dict)
+    agents: set[str] = field(default_factory=set)
+
+    def total(self, name: str) -> int:
+        return sum(getattr(report, name) for report in self.reports.values())
+
+    @property
+    def refused(self) -> list[tuple[str, Problem]]:
+        return [(file, problem) for file, report in self.reports.items() for problem in report.refused]
+
+
+@click.command(cls=Verb)
+@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False))
+@click.option("--agent", "agent_id", help="Whose the turns are that name no agent.")
+@click.option(
+    "--format", "form", type=click.Choice(FORMATS), default="auto", show_default=True, help="Form of the files."
+)
+@click.option("--wait", is_flag=True, help="Return when all is searchable and due summaries are made.")
+@click.option(
+    "--timeout", type=click.FloatRange(0.1), default=600.0, show_default=True, help="Seconds to wait at most."
+)
+@click.option(
+    "--strict", is_flag=True, help="Exit with 1 when any turn was refused; the others are taken all the same."
+)
+@pass_invocation
+@click.pass_context
+def ingest(
+    context: click.Context,
+    invocation: Invocation,
+    *,
+    files: tuple[str, ...],
+    agent_id: str | None,
+    form: Form,
+    wait: bool,
+    timeout: float,
+    strict: bool,
+) -> None:
+    """Take transcripts in: every turn once, searchable soon.
+
+    A turn is a JSON object with agent, session, speaker, time and text, one a line or in a list; id, role and metadata
+    are taken too, and LoCoMo's files are read as they are. A turn without id is known by what it says, so a file that
+    is taken in again, after any interruption too, adds only what is missing.
+
+    A turn that cannot be taken is refused with its line and the reason, and the rest is taken: exit code 0 with a
+    warning; 1 with --strict, or when nothing at all could be taken.
+    """
+    taken = _Taken()
+    for file in files:
+        _take(invocation, taken, file, form, agent_id)
+    settled = _settled(invocation, taken, timeout) if wait else None
+    _tell(invocation, taken, settled)
+    context.exit(_exit_code(taken, strict=strict))
+
+
+def _take(invocation: Invocation, taken: _Taken, file: str, form: Form, agent_id: str | None) -> None:
+    from agentstate.memory.ingest import Ingest
+    from agentstate.memory.transcripts import read_transcript
+
+    runtime, settings = invocation.runtime, invocation.settings
+
+    def turns() -> Iterator[Parsed]:
+        return read_transcript(Path(file), settings, form=form, agent_id=agent_id)
+
+    total = sum(1 for _ in turns()) if not invocation.as_json and is_possible() else None
+    with bar(Path(file).name, shown=not invocation.as_json) as advance:
+        taken.reports[file] = Ingest(runtime.store, runtime.jobs, runtime.memory, settings).run(
+            _noting_agents(turns(), taken.agents), lambda report: advance(report.read, total, _said(report))
+        )
+
+
+def _noting_agents(turns: Iterable[Parsed], agents: set[str]) -> Iterator[Parsed]:
+    for turn in turns:
+        agent = getattr(turn, "agent_id", None)
+        if agent is not None:
+            agents.add(agent)
+        yield turn
+
+
+def _settled(invocation: Invocation, taken: _Taken, timeout: float) -> Settling:
+    from agentstate.memory.settling import wait_settled
+
+    with bar("searchable", shown=not invocation.as_json) as advance:
+        return wait_settled(
+            invocation.runtime.store,
+            taken.agents,
+            timeout_s=timeout,
+            progress=lambda now: advance(now.searchable + now.dead, now.memories, ""),
+        )
+
+
+def _tell(invocation: Invocation, taken: _Taken, settled: Settling | None) -> None:
+    if invocation.as_json:
+        output.document(_document(taken, settled))
+        return
+    for file, report in taken.reports.items():
+        output.line(f"{file}: {_said(report)}")
+    _tell_refused(taken.refused)
+    if settled is not None:
+        output.line(str(settled))
+
+
+def _tell_refused(refused: list[tuple[str, Problem]]) -> None:
+    if refused:
+        output.note(f"warning: {len(refused):,} turns were refused; nothing of them was stored:")
+    for file, problem in refused[:MOST_SHOWN]:
+        where = f" ({problem.where})" if problem.where else ""
+        output.note(f"  {file}:{problem.line}{where}: {problem.reason}")
+    if len(refused) > MOST_SHOWN:
+        output.note(f"  ... and {len(refused) - MOST_SHOWN:,} more; --json lists all")
+
+
+def _said(report: IngestReport) -> str:
+    return f"{report.stored:,} turns stored, {report.already:,} there already, {len(report.refused):,} refused"
+
+
+def _document(taken: _Taken, settled: Settling | None) -> dict[str, Any]:
+    return {
+        "stored": taken.total("stored"),
+        "already": taken.total("already"),
+        "refused": [{"file": file, **asdict(problem)} for file, problem in taken.refused],
+        "files": {file: _counts(report) for file, report in taken.reports.items()},
+        "agents": sorted(taken.agents),
+        "settled": None if settled is None else asdict(settled),
+    }
+
+
+def _counts(report: IngestReport) -> dict[str, int]:
+    return {"read": report.read, "stored": report.stored, "already": report.already, "refused": len(report.refused)}
+
+
+def _exit_code(taken: _Taken, *, strict: bool) -> int:
+    if not taken.refused:
+        return 0
+    nothing = taken.total("stored") + taken.total("already") == 0
+    return 1 if strict or nothing else 0

@@ -1,0 +1,126 @@
+"""`agentstate remember` and `agentstate recall`: semantic memory from the command line."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from agentstate.cli import output
+from agentstate.cli.invocation import Invocation, pass_invocation
+from agentstate.cli.verb import Verb
+
+if TYPE_CHECKING:
+    from agentstate.memory.recall import Hit, Recall
+    from agentstate.memory.semantic import Receipt
+
+
+@click.command(cls=Verb)
+@click.argument("agent")
+@click.argument("text")
+@click.option("--kind", default="fact", show_default=True, help="What it is: fact, lesson, strategy, or your own word.")
+@click.option("--metadata", multiple=True, metavar="KEY=VALUE", help="Kept beside it and given back; repeatable.")
+@click.option("--wait", is_flag=True, help="Return when it is searchable.")
+@click.option("--timeout", type=click.FloatRange(0.1), default=60.0, show_default=True, help="Seconds to wait at most.")
+@pass_invocation
+def remember(
+    invocation: Invocation,
+    *,
+    agent: str,
+    text: str,
+    kind: str,
+    metadata: tuple[str, ...],
+    wait: bool,
+    timeout: float,
+) -> None:
+    """Remember TEXT for AGENT.
+
+    "-" reads the text from standard input. It is durable when the command returns, found by its words at once, and by
+    its meaning soon after. The same text of the same kind is kept once, however often it is given.
+    """
+    content = sys.stdin.read() if text == "-" else text
+    memory = invocation.runtime.memory
+    receipt = memory.remember(agent, content, kind=kind, metadata=_pairs(metadata) or None)
+    if wait:
+        memory.wait_searchable([receipt], timeout_s=timeout)
+    _tell_receipt(invocation, receipt, "searchable" if wait else receipt.state)
+
+
+@click.command(cls=Verb)
+@click.argument("agent")
+@click.argument("query")
+@click.option("--limit", type=click.IntRange(1, 1_000), default=5, show_default=True, help="Memories at most.")
+@click.option("--kind", help="Only memories of this kind.")
+@click.option("--explain", is_flag=True, help="Tell how each memory was found and what made its score.")
+@pass_invocation
+def recall(
+    invocation: Invocation,
+    *,
+    agent: str,
+    query: str,
+    limit: int,
+    kind: str | None,
+    explain: bool,
+) -> None:
+    """Show the memories of AGENT that answer QUERY.
+
+    The best comes first.
+    """
+    found = invocation.runtime.memory.recall(agent, query, limit, kind=kind)
+    if invocation.as_json:
+        output.document(_recall_document(found, explain=explain))
+    else:
+        _show_recall(found, explain=explain)
+
+
+def _pairs(given: tuple[str, ...]) -> dict[str, str]:
+    wrong = [pair for pair in given if not pair.partition("=")[1] or pair.startswith("=")]
+    if wrong:
+        raise click.UsageError(f"--metadata {wrong[0]!r} has no form KEY=VALUE.")
+    return {key: value for key, _, value in (pair.partition("=") for pair in given)}
+
+
+def _tell_receipt(invocation: Invocation, receipt: Receipt, state: str) -> None:
+    if invocation.as_json:
+        output.document({"id": receipt.id, "seq": receipt.seq, "state": state, "created": receipt.created})
+    else:
+        output.line(f"{receipt.id} {state}" + ("" if receipt.created else " (known already)"))
+
+
+def _recall_document(found: Recall, *, explain: bool) -> dict[str, Any]:
+    hits = [_hit(hit, explain=explain) for hit in found]
+    return {"hits": hits, "arms": list(found.arms), "degraded": found.degraded}
+
+
+def _hit(hit: Hit, *, explain: bool) -> dict[str, Any]:
+    shown = {name: value for name, value in vars(hit).items() if name != "arms"}
+    return {**shown, "arms": _arms(hit)} if explain else shown
+
+
+def _arms(hit: Hit) -> dict[str, Any]:
+    return {name: {"rank": arm.rank, "score": arm.score} for name, arm in hit.arms.items()}
+
+
+def _show_recall(found: Recall, *, explain: bool) -> None:
+    if found.degraded:
+        output.note(f"warning: {found.degraded}")
+    if not found:
+        output.line("nothing found")
+        return
+    taken = 42
+    rows = [
+        (f"{hit.score:.3f}", hit.kind, hit.at, output.shortened(_said(hit), output.width_left(taken))) for hit in found
+    ]
+    output.table(("score", "kind", "at", "memory"), rows)
+    if explain:
+        output.table(("memory", "state", "found by"), [(hit.id, hit.state, _explained(hit)) for hit in found])
+        output.line(f"asked: {', '.join(found.arms) or 'nobody'}")
+
+
+def _said(hit: Hit) -> str:
+    return f"{hit.speaker}: {hit.content}" if hit.speaker else hit.content
+
+
+def _explained(hit: Hit) -> str:
+    return ", ".join(f"{name} as no. {arm.rank} ({arm.score:.4g})" for name, arm in hit.arms.items())
