@@ -19,7 +19,7 @@ from agentstate.errors import ConfigurationError
 
 PREFIX = "AGENTSTATE_"
 ENV_FILE_VARIABLE = "AGENTSTATE_ENV_FILE"
-SECRETS_DIR_VARIABLE = "AGENTSTATE_SECRETS_DIR"
+SECRETS_DIR_VARIABLE = "AGENTSTATE_SECRETS_DIR"  # pragma: allowlist secret
 DEFAULT_ENV_FILE = Path(".agentstate/env")
 
 _DATABASE_SCHEMES = ("postgresql+psycopg://", "postgresql://", "sqlite:///")

@@ -12,7 +12,7 @@ import pytest
 from agentstate.errors import ConfigurationError
 from agentstate.settings import ENV_FILE_VARIABLE, SECRETS_DIR_VARIABLE, Settings
 
-URL = "postgresql+psycopg://agentstate:pf_test_word@postgres:5432/agentstate"
+URL = "postgresql+psycopg://agentstate:pf_test_word@postgres:5432/agentstate"  # pragma: allowlist secret
 
 
 @pytest.fixture
