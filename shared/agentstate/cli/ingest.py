@@ -93,6 +93,7 @@ def _take(invocation: Invocation, taken: _Taken, file: str, form: Form, agent_id
 
     total = sum(1 for _ in turns()) if not invocation.as_json and is_possible() else None
     with bar(Path(file).name, shown=not invocation.as_json) as advance:
+        advance(0, total, "")
         taken.reports[file] = Ingest(runtime.store, runtime.jobs, runtime.memory, settings).run(
             _noting_agents(turns(), taken.agents), lambda report: advance(report.read, total, _said(report))
         )
@@ -131,16 +132,17 @@ def _tell(invocation: Invocation, taken: _Taken, settled: Settling | None) -> No
 
 def _tell_refused(refused: list[tuple[str, Problem]]) -> None:
     if refused:
-        output.note(f"warning: {len(refused):,} turns were refused; nothing of them was stored:")
+        output.note(f"warning: {output.counted(len(refused), 'turn')} refused; nothing of that was stored:")
     for file, problem in refused[:MOST_SHOWN]:
         where = f" ({problem.where})" if problem.where else ""
-        output.note(f"  {file}:{problem.line}{where}: {problem.reason}")
+        output.note(f"{file}:{problem.line}{where}: {problem.reason}")
     if len(refused) > MOST_SHOWN:
-        output.note(f"  ... and {len(refused) - MOST_SHOWN:,} more; --json lists all")
+        output.note(f"... and {len(refused) - MOST_SHOWN:,} more; --json lists all")
 
 
 def _said(report: IngestReport) -> str:
-    return f"{report.stored:,} turns stored, {report.already:,} there already, {len(report.refused):,} refused"
+    stored = output.counted(report.stored, "turn")
+    return f"{stored} stored, {report.already:,} there already, {len(report.refused):,} refused"
 
 
 def _document(taken: _Taken, settled: Settling | None) -> dict[str, Any]:

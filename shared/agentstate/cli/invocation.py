@@ -39,7 +39,7 @@ class Invocation:
         """What checks examine; the caller closes it."""
         from agentstate.doctor import System
 
-        return System(lambda: self.settings, workers_timeout_s=workers_timeout_s)
+        return System(lambda: self.settings, env_file=self.env_file, workers_timeout_s=workers_timeout_s)
 
     def close(self) -> None:
         """Close what was opened."""

@@ -161,7 +161,7 @@ def _tell_count(invocation: Invocation, done: str, count: int) -> None:
     if invocation.as_json:
         output.document({"count": count})
     else:
-        output.line(f"{done} {count:,} dead jobs")
+        output.line(f"{done} {output.counted(count, 'dead job')}")
 
 
 def _show_jobs(invocation: Invocation, found: list[Job]) -> None:

@@ -11,7 +11,7 @@ import shutil
 import sys
 import unicodedata
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import click
@@ -58,7 +58,7 @@ def cell(value: Any) -> str:
     if value is None:
         return "-"
     if isinstance(value, datetime):
-        return value.isoformat(sep=" ", timespec="seconds")
+        return f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%SZ}"
     if isinstance(value, bool):
         return "yes" if value else "no"
     return visible(f"{value:,}" if isinstance(value, int) else str(value))
@@ -73,6 +73,11 @@ def shortened(text: str, width: int) -> str:
     """`text` on one line of at most `width` characters."""
     one_line = visible(text)
     return one_line if len(one_line) <= width else f"{one_line[: max(width - 3, 0)]}..."
+
+
+def counted(count: int, noun: str) -> str:
+    """`1 turn`, `2 turns`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def ago(seconds: float | None) -> str:
@@ -98,10 +103,13 @@ def width_left(taken: int) -> int:
 def _draw(headers: Sequence[str], cells: list[list[str]]) -> None:
     from rich import box
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
     from rich.text import Text
 
-    drawn = Table(*headers, box=box.SIMPLE, header_style="bold", pad_edge=False)
+    # What the first column names is for copying, so it is never cut.
+    longest = max((len(row[0]) for row in cells), default=0)
+    first = Column(headers[0], no_wrap=True, min_width=longest)
+    drawn = Table(first, *headers[1:], box=box.SIMPLE, header_style="bold", pad_edge=False)
     for row in cells:
         drawn.add_row(*(Text(text, style=_STYLES.get(text, "")) for text in row))
     Console().print(drawn)

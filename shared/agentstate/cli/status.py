@@ -78,20 +78,21 @@ def _memories(counts: dict[str, int] | None) -> str | None:
     if counts is None:
         return None
     told = f"{counts['stored']:,} stored, {counts['searchable']:,} searchable, {counts['pending']:,} pending"
-    return f"{told}, {counts['dead']:,} dead, of {counts['agents']:,} agents"
+    return f"{told}, {counts['dead']:,} dead, of {output.counted(counts['agents'], 'agent')}"
 
 
 def _conversations(counts: dict[str, int] | None) -> str | None:
     if counts is None:
         return None
-    told = f"{counts['conversations']:,} with {counts['turns']:,} turns"
-    return f"{told}, {counts['summarized']:,} of them in {counts['summaries']:,} summaries"
+    told = f"{counts['conversations']:,} with {output.counted(counts['turns'], 'turn')}"
+    return f"{told}, {counts['summarized']:,} of them summarized"
 
 
 def _index(index: dict[str, Any] | None) -> str | None:
     if index is None:
         return None
-    return f"{index['points']:,} points in {len(index['collections'])} collections ({index['engine']})"
+    collections = output.counted(len(index["collections"]), "collection")
+    return f"{output.counted(index['points'], 'point')} in {collections} ({index['engine']})"
 
 
 def _workers(workers: list[dict[str, Any]] | None) -> str | None:

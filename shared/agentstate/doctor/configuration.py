@@ -14,7 +14,7 @@ from agentstate.distribution import requirements
 from agentstate.doctor.finding import Finding, fail, ok, warn
 from agentstate.doctor.system import System
 from agentstate.errors import AgentStateError
-from agentstate.settings import DEFAULT_ENV_FILE
+from agentstate.settings import settings_file
 
 OLDEST_PYTHON = (3, 11)
 EXTRAS = ("anthropic", "embedded", "openai", "workers")
@@ -99,12 +99,11 @@ def free_space(folder: Path, *, little: int = LITTLE_DISK, none: int = NO_DISK) 
 
 
 def data_folder(system: System) -> Path:
-    """The folder of the SQLite file, else of the one-machine stack, else the present one."""
+    """The folder of the SQLite file, else of the settings file (a stack's data folder), else the present one."""
     try:
-        database = sa.make_url(system.settings.database_url).database or ""
-        if system.settings.database_url.startswith("sqlite") and Path(database).parent.is_dir():
-            return Path(database).parent
+        file, url = system.env_file or settings_file(), sa.make_url(system.settings.database_url)
     except (AgentStateError, sa.exc.ArgumentError):
         return Path()
-    stack = DEFAULT_ENV_FILE.parent
-    return stack if stack.is_dir() else Path()
+    if url.get_backend_name() == "sqlite" and url.database and Path(url.database).parent.is_dir():
+        return Path(url.database).parent
+    return Path() if file is None else file.parent

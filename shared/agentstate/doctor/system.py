@@ -38,6 +38,7 @@ class System:
 
     Args:
         load: gives the settings; raises ConfigurationError.
+        env_file: the settings file that `load` reads; it lies in the data folder of a one-machine stack.
         clock: this machine's time.
         workers_timeout_s: how long to listen for answers of workers.
     """
@@ -46,10 +47,12 @@ class System:
         self,
         load: Callable[[], Settings] = Settings.load,
         *,
+        env_file: Path | None = None,
         clock: Clock = utc_now,
         workers_timeout_s: float = WORKERS_TIMEOUT_S,
     ) -> None:
         self._load = load
+        self.env_file = env_file
         self.clock = clock
         self.workers_timeout_s = workers_timeout_s
         self._redis_info: dict[str, dict[str, Any]] = {}

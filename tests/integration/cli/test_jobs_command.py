@@ -100,7 +100,7 @@ def test_what_cannot_be_requeued_is_told_and_the_rest_is_done(
 def test_all_dead_jobs_of_a_kind_are_requeued(agentstate: Command, jobs: Jobs, dead: list[UUID]) -> None:
     assert agentstate("jobs", "requeue", "--all", "--kind", "cache.refresh", "--json").json == {"count": 2}
     assert [jobs.get(job).status for job in dead] == ["ready", "ready", "dead"]
-    assert agentstate("jobs", "requeue", "--all").out == "requeued 1 dead jobs\n"
+    assert agentstate("jobs", "requeue", "--all").out == "requeued 1 dead job\n"
 
 
 def test_requeued_jobs_are_woken_by_the_next_sweep(agentstate: Command, store: Store, dead: list[UUID]) -> None:

@@ -179,6 +179,10 @@ def test_what_is_waited_for_is_searchable(agentstate: Command, worker: None, tmp
     assert (hit["content"], hit["speaker"], hit["state"]) == ("I adopted a puppy named Biscuit.", "Ann", "searchable")
     waited = agentstate("remember", "conv-1", "Biscuit likes cheese", "--wait", "--timeout", "60", "--json")
     assert waited.json["state"] == "searchable"
+    workers = agentstate("doctor", "--only", "workers", "--json").json["checks"][0]
+    assert workers["verdict"] == "warn"
+    assert "1 alive: worker@" in workers["found"]
+    assert workers["found"].endswith("serves cache, reconciliation, effects, snapshots, housekeeping")
 
 
 def test_waiting_without_a_worker_ends_with_what_is_kept(agentstate: Command, tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -29,8 +28,6 @@ from agentstate.store.migrate import upgrade
 from deploy.local.ports import choose
 from deploy.local.redis_server import find_redis
 from deploy.local.stack import Stack
-
-ROOT = Path(__file__).parents[3]
 
 
 def examined(settings: Settings, *only: str, **options: Any) -> dict[str, Finding]:
@@ -287,28 +284,6 @@ def test_a_full_disk_is_named(tmp_path: Path) -> None:
     assert free_space(tmp_path).verdict is Verdict.OK
     assert free_space(tmp_path, little=2**60).verdict is Verdict.WARN
     assert free_space(tmp_path, little=2**60, none=2**60).verdict is Verdict.FAIL
-
-
-def test_workers_are_seen_with_their_queues(settings: Settings, settings_env: dict[str, str]) -> None:
-    assert examined(settings, "workers")["workers"].found == "no worker answers"
-    command = [sys.executable, "-m", "workers", "worker", "--queues", "embedding,cache", "--name", "seen"]
-    path = {"PYTHONPATH": f"{ROOT / 'shared'}:{ROOT}", "PATH": "", "AGENTSTATE_LANES": "2"}
-    with subprocess.Popen(command, env={**settings_env, **path}, cwd=ROOT, stderr=subprocess.DEVNULL) as worker:
-        try:
-            found = wait_for_worker(settings)
-        finally:
-            worker.terminate()
-    assert found.verdict is Verdict.WARN
-    assert "seen@" in found.found
-    assert found.found.endswith("serves summarization, reconciliation, effects, snapshots, housekeeping")
-
-
-def wait_for_worker(settings: Settings) -> Finding:
-    for _ in range(60):
-        found = examined(settings, "workers")["workers"]
-        if found.verdict is not Verdict.FAIL:
-            return found
-    raise AssertionError("the worker never answered")
 
 
 def test_only_a_failed_check_makes_it_unwell(settings: Settings) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,6 +33,7 @@ def verbs(group: click.Group = cli, above: tuple[str, ...] = ()) -> Iterator[tup
             yield (*above, name), command
 
 
+SOURCES = Path(__file__).parents[3] / "shared"
 VERBS = dict(verbs())
 
 
@@ -181,3 +184,18 @@ def test_kinds_are_documented_in_markdown() -> None:
     lines = run("jobs", "kinds", "--markdown").output.splitlines()
     assert len(lines) == 2 + len(KINDS) + len(BULK)
     assert all(line.startswith("| ") and line.count(" | ") == 6 for line in lines)
+
+
+def test_help_and_completion_load_nothing_heavy() -> None:
+    heavy = ("celery", "httpx", "numpy", "pydantic", "qdrant_client", "redis", "rich", "sqlalchemy")
+    program = f"import sys, agentstate.cli.root; print([name for name in {heavy} if name in sys.modules])"
+    command = [sys.executable, "-c", program]
+    shown = subprocess.run(command, env={"PYTHONPATH": str(SOURCES)}, capture_output=True, text=True, check=True)
+    assert shown.stdout == "[]\n"
+
+
+def test_the_module_is_the_command() -> None:
+    command = [sys.executable, "-m", "agentstate", "--version"]
+    shown = subprocess.run(command, env={"PYTHONPATH": str(SOURCES)}, capture_output=True, text=True, check=True)
+    assert shown.stdout.startswith("agentstate ")
+    assert shown.stderr == ""

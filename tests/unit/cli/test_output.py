@@ -23,6 +23,10 @@ def test_control_characters_are_shown_instead_of_sent() -> None:
     assert output.visible("café 😀 \ud800") == "café 😀 \\ud800"
 
 
+def test_counts_agree_with_their_noun() -> None:
+    assert [output.counted(count, "turn") for count in (0, 1, 2_000)] == ["0 turns", "1 turn", "2,000 turns"]
+
+
 def test_long_text_is_cut_to_its_width() -> None:
     assert output.shortened("abcdefghij", 10) == "abcdefghij"
     assert output.shortened("abcdefghijk", 10) == "abcdefg..."
@@ -65,6 +69,13 @@ def test_a_terminal_gets_a_drawing_in_the_colours_it_wants(
     assert "redis" in shown
     assert ("\x1b[32m" in shown) is coloured
     assert ("─" in shown) is drawn
+
+
+def test_what_is_to_be_copied_is_never_cut() -> None:
+    name, text = "01a20315-0b22-724d-b9aa-000000000001", "long " * 40
+    program = f"from agentstate.cli import output; output.table(('id', 'text'), [({name!r}, {text!r})])"
+    environment = {"PYTHONPATH": str(ROOT / "shared"), "TERM": "xterm", "COLUMNS": "60"}
+    assert name in on_a_terminal([sys.executable, "-c", program], environment)
 
 
 def on_a_terminal(command: list[str], environment: dict[str, str]) -> str:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from agentstate.distribution import requirements, version
 from agentstate.doctor import System, Verdict, examine, fleet, qdrant
-from agentstate.doctor.configuration import compare_packages
+from agentstate.doctor.configuration import compare_packages, data_folder
 from agentstate.doctor.registry import CHECKS
 from agentstate.errors import InvalidInput
 from agentstate.jobs.spec import QUEUES
+from agentstate.settings import Settings
 
 
 def test_the_installed_packages_are_in_their_ranges() -> None:
@@ -44,6 +47,17 @@ def test_an_installed_optional_package_is_compared() -> None:
 
 def test_nothing_declared_is_worth_a_warning() -> None:
     assert compare_packages([]).verdict is Verdict.WARN
+
+
+def test_disk_is_looked_at_where_data_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "stack" / "env"
+    file.parent.mkdir()
+    file.write_text("AGENTSTATE_DATABASE_URL=postgresql://u:p@host/name\n")
+    assert data_folder(System(lambda: Settings.load(env_file=file), env_file=file)) == file.parent
+    database = {"database_url": f"sqlite:///{tmp_path}/agent.db"}
+    assert data_folder(System(lambda: Settings.load(env_file=file, **database), env_file=file)) == tmp_path
+    monkeypatch.setenv("AGENTSTATE_ENV_FILE", "/no/such/file")
+    assert data_folder(System(Settings.load)) == Path()
 
 
 def test_the_version_is_known() -> None:
