@@ -21,16 +21,23 @@ _SHOWN = 4_000
 # Here the message is all there is until the row is written, so it is tried until the store answers.
 @bulk_task("jobs.submit", autoretry_for=(Unavailable,), max_retries=None, retry_backoff=1, retry_backoff_max=60)
 def submit(
-    runtime: Runtime, key: str, kind: str, payload: dict[str, Any] | None = None, agent_id: str | None = None
+    runtime: Runtime,
+    key: str = "",
+    kind: str = "",
+    payload: dict[str, Any] | None = None,
+    agent_id: str | None = None,
+    **unknown: Any,
 ) -> None:
-    """Write the row of one submission."""
+    """Write the row of one submission; whatever is wrong with it is kept with the reason."""
     try:
-        _submit(runtime, key, kind, payload, agent_id)
+        _refuse(unknown)
+        _submit(runtime, str(key), str(kind), payload, agent_id if agent_id is None else str(agent_id))
     except Unavailable:
         raise
     except AgentStateError as error:
-        shown = {"kind": str(kind)[:80], "payload": _text(payload), "key": str(key)[:200], "agent_id": agent_id}
-        runtime.jobs.refuse(shown, f"{type(error).__name__}: {error}")
+        shown = {"kind": str(kind)[:80], "payload": _text(payload), "key": str(key)[:200]}
+        named = {} if agent_id is None else {"agent_id": str(agent_id)[:128]}
+        runtime.jobs.refuse({**shown, **named}, f"{type(error).__name__}: {error}")
 
 
 @job_task("jobs.refused")
@@ -44,6 +51,11 @@ def _submit(runtime: Runtime, key: str, kind: str, payload: dict[str, Any] | Non
     if not spec_of(kind).by_agents:
         raise InvalidInput(f"{kind} is the system's own; agents cannot submit it.")
     runtime.jobs.submit(kind, payload, agent_id=agent_id, dedupe_key=key)
+
+
+def _refuse(unknown: dict[str, Any]) -> None:
+    if unknown:
+        raise InvalidInput(f"a submission has key, kind, payload and agent_id, not {', '.join(sorted(unknown))[:200]}.")
 
 
 def _text(payload: Any) -> str:

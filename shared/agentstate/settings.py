@@ -33,7 +33,7 @@ class Settings(BaseSettings):
 
     # Where things are
     database_url: str = Field(
-        description="Durable store: postgresql+psycopg://user:password@host/database or sqlite:///path."
+        description="Durable store: postgresql+psycopg://USER@HOST/DATABASE, with a password, or sqlite:///PATH."
     )
     redis_url: str = Field("redis://127.0.0.1:6379/1", description="Redis for episodes, cache and live updates.")
     broker_url: str = Field("redis://127.0.0.1:6379/0", description="Redis for the Celery queues.")

@@ -39,7 +39,7 @@ def _parsed(database_url: str) -> URL:
         url = make_url(database_url)
     except ArgumentError:
         raise ConfigurationError(
-            "the database URL cannot be read; write postgresql+psycopg://user:password@host/database or sqlite:///path."
+            "the database URL cannot be read; write postgresql+psycopg://USER@HOST/DATABASE, with a password, or sqlite:///PATH."
         ) from None
     if url.get_backend_name() not in {"postgresql", "sqlite"}:
         raise ConfigurationError(f"{url.get_backend_name()} is not supported: use postgresql+psycopg or sqlite.")

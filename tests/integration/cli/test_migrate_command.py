@@ -45,7 +45,7 @@ def test_a_database_of_a_newer_version_is_left_alone(agentstate: Command, sqlite
 @pytest.mark.parametrize(
     ("url", "said"),
     [
-        ("postgresql://nobody:pf_test_secret@127.0.0.1:1/none", "does not answer"),
+        ("postgresql://nobody:pf_test_secret@127.0.0.1:1/none", "does not answer"),  # pragma: allowlist secret
         ("sqlite:////no/such/folder/x.db", "/no/such/folder"),
         ("mysql://host/name", "AGENTSTATE_DATABASE_URL: "),
         ("sqlite:///:memory:", "SQLite needs a file"),

@@ -106,7 +106,7 @@ def test_sqlite_is_a_store_in_good_order_too(settings: Settings, sqlite_url: str
 def test_everything_down_is_reported_to_the_end(settings: Settings) -> None:
     nowhere = having(
         settings,
-        database_url="postgresql+psycopg://somebody:pf_test_secret@127.0.0.1:1/none",
+        database_url="postgresql+psycopg://somebody:pf_test_secret@127.0.0.1:1/none",  # pragma: allowlist secret
         redis_url="redis://:pf_test_secret@127.0.0.1:1/0",
         broker_url="redis://:pf_test_secret@127.0.0.1:1/0",
         qdrant_url="http://127.0.0.1:1",

@@ -10,7 +10,7 @@ from agentstate.doctor.address import MASK, masked
 from agentstate.doctor.settings_table import SettingRow, settings_table
 from agentstate.settings import PREFIX, Settings
 
-SECRET = "pf_test_do_not_show"
+SECRET = "pf_test_do_not_show"  # pragma: allowlist secret
 
 
 def rows(text: str, folder: Path) -> dict[str, SettingRow]:
