@@ -1,0 +1,150 @@
+"""`python -m deploy.local.demo`: run the demonstration, print and write its report; exit code 1 when a promise broke."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import sys
+import tempfile
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+
+import click
+from rich.console import Console
+
+from agentstate.errors import AgentStateError
+from deploy.local.demo import promises
+from deploy.local.demo.progress import Progress
+from deploy.local.demo.report import console, print_report
+from deploy.local.demo.rows import Row, rows_of
+from deploy.local.demo.run import Choices, Demo
+from deploy.local.demo.stage import Stage
+from deploy.local.folder import ROOT
+
+BUILD = ROOT / "build" / "demo.json"
+INTERRUPTED = 130
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--keep", is_flag=True, help="Leave the stack running, and say how to look around.")
+@click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write the report here too.")
+@click.option("--agents", type=click.IntRange(2, 200), default=12, show_default=True, help="Agents of the fleet.")
+@click.option("--seconds", type=click.FloatRange(2, 3_600), default=60, show_default=True, help="How long they work.")
+@click.option("--seed", type=int, default=7, show_default=True, help="Decides what they do and what goes wrong.")
+@click.option("--data", type=click.Path(path_type=Path, file_okay=False), help="Folder; left out, a throw-away one.")
+@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A setting for all processes; repeatable.")
+@click.option("--build", type=click.Path(path_type=Path, dir_okay=False), default=BUILD, hidden=True)
+def main(
+    *,
+    keep: bool,
+    json_file: Path | None,
+    agents: int,
+    seconds: float,
+    seed: int,
+    data: Path | None,
+    settings: tuple[str, ...],
+    build: Path,
+) -> None:
+    """Run a fleet of agents on the whole system, break things, and check every promise."""
+    # The one-machine engine listens on loopback alone; its key needs no TLS there.
+    warnings.filterwarnings("ignore", message="Api key is used with an insecure connection")
+    interrupt_once()
+    folder = data or Path(tempfile.mkdtemp(prefix="agentstate-demo-"))
+    choices = Choices(
+        data=folder,
+        agents=agents,
+        seconds=seconds,
+        seed=seed,
+        stays=keep,
+        settings=dict(_pair(text) for text in settings),
+    )
+    ok = False
+    try:
+        ok = _run(choices, [path for path in (build, json_file) if path])
+    finally:
+        if data is None and not keep:
+            _remove(folder, ok=ok)
+    sys.exit(0 if ok else 1)
+
+
+def _run(choices: Choices, files: Sequence[Path]) -> bool:
+    out = console()
+    with Progress(out) as progress, Demo(choices, progress) as demo:
+        facts = demo.run()
+        verdicts = promises.check(facts)
+        if choices.stays:
+            demo.keep()
+    print_report(out, facts, verdicts)
+    for path in files:
+        _write(path, rows_of(facts, verdicts))
+        out.print(f"written: {path}", soft_wrap=True)
+    if choices.stays:
+        _say_where(out, demo.stage)
+    kept = promises.kept(verdicts)
+    out.print("all promises were kept" if kept else "A PROMISE WAS BROKEN")
+    return kept
+
+
+def _write(path: Path, rows: Sequence[Row]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps([row.as_json() for row in rows], indent=2, ensure_ascii=False) + "\n", "utf-8")
+
+
+def _say_where(out: Console, stage: Stage) -> None:
+    folder = stage.folder
+    lines = (
+        "The stack goes on. To look around:",
+        f"  Flower    {stage.urls['flower']} (user agent, password: AGENTSTATE_FLOWER_BASIC_AUTH in the settings)",
+        f"  settings  {folder.env_file}",
+        f"  logs      {folder.logs}",
+        f"  try       export AGENTSTATE_ENV_FILE={folder.env_file}",
+        "            .venv/bin/agentstate status",
+        "            .venv/bin/agentstate recall --agent ag_01 'what did I learn about bets?'",
+        f"  stop      .venv/bin/python -m deploy.local down --data {folder.path}; rm -r {folder.path}",
+    )
+    for line in lines:
+        out.print(line, markup=False, soft_wrap=True)
+
+
+def _remove(folder: Path, *, ok: bool) -> None:
+    if ok:
+        shutil.rmtree(folder, ignore_errors=True)
+    else:
+        click.echo(f"logs and data were kept in {folder}", err=True)
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise click.UsageError(f"--set {text}: write NAME=VALUE.")
+    return name, value
+
+
+def interrupt_once() -> None:
+    """Make the first Ctrl-C, SIGTERM or closed terminal end the run in order; further ones do not disturb that."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        for number in numbers:
+            signal.signal(number, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    for number in numbers:
+        signal.signal(number, interrupt)
+
+
+if __name__ == "__main__":
+    try:
+        main(prog_name="python -m deploy.local.demo", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except AgentStateError as error:
+        click.echo(f"error: {error.message}", err=True)
+        sys.exit(1)
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("stopped; nothing runs any more", err=True)
+        sys.exit(INTERRUPTED)

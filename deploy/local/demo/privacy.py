@@ -1,0 +1,92 @@
+"""Looking for what must not be there: one agent's memories at another, and secrets anywhere but in settings."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import redis
+import sqlalchemy as sa
+
+from agentstate.runtime import Runtime
+from agentstate.store.tables import metadata
+from deploy.local.demo import sentences
+from deploy.local.demo.facts import KeyFact
+from deploy.local.folder import Folder
+from deploy.local.table import SERVICES_KEY
+
+OUR_PREFIX = "as:"
+
+
+def leaked(runtime: Runtime, agents: Sequence[str], seed: int) -> tuple[list[str], int]:
+    """Where an agent's recall shows a memory of its neighbour, asked for by the neighbour's secret; and how many."""
+    found = []
+    for agent, other in zip(agents, [*agents[1:], agents[0]], strict=True):
+        if agent == other:
+            continue
+        word = sentences.secret_word(other, seed)
+        hits = runtime.memory.recall(agent, f"code word of the vault {word}", 10)
+        found += [f"{agent} recalled {other}'s secret" for hit in hits if word in hit.content]
+    return found, len(agents) if len(agents) > 1 else 0
+
+
+def index_leaks(runtime: Runtime, agents: Sequence[str]) -> list[str]:
+    """Points of the index whose agent is not the one of their memory's row."""
+    table = metadata.tables["memories"]
+    with runtime.store.reading() as connection:
+        owners = {str(row.id): row.agent_id for row in connection.execute(sa.select(table.c.id, table.c.agent_id))}
+    found = []
+    for agent in agents:
+        hits = runtime.memory.recall(agent, "stake bet position escrow domain", 50)
+        found += [f"{agent} recalled a memory of {owners.get(str(h.id))}" for h in hits if owners[str(h.id)] != agent]
+    return found
+
+
+def secrets_of(folder: Folder) -> list[str]:
+    """Every secret of the stack, as text."""
+    known: Mapping[str, str] = json.loads((folder.path / "secrets.json").read_text("utf-8"))
+    return [*known.values(), SERVICES_KEY]
+
+
+def places(runtime: Runtime, folder: Folder, flower_texts: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Everything in which no secret may be, by name: logs, tables, Redis, Flower, and the process list."""
+    for path in sorted(folder.logs.glob("*.log")):
+        yield f"log of {path.stem}", path.read_text("utf-8", errors="replace")
+    with runtime.store.reading() as connection:
+        for table in metadata.sorted_tables:
+            rows = connection.execute(sa.select(table))
+            yield f"table {table.name}", "\n".join(str(tuple(row)) for row in rows)
+    for url in (runtime.settings.redis_url, runtime.settings.broker_url):
+        with redis.Redis.from_url(url) as client:
+            yield f"Redis database {url.rpartition('/')[2]}", "\n".join(_dump(client, key) for key in client.scan_iter())
+    yield from flower_texts.items()
+    yield "process list", subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=False).stdout  # noqa: S607
+
+
+def secrets_found(secrets: Sequence[str], where: Iterator[tuple[str, str]]) -> tuple[list[str], int]:
+    """The places in which any of `secrets` is, and how many places were looked at."""
+    found, looked = [], 0
+    for name, text in where:
+        looked += 1
+        if any(secret in text for secret in secrets):
+            found.append(name)
+    return found, looked
+
+
+def our_keys(runtime: Runtime) -> list[KeyFact]:
+    """Every key of ours: all of the state's database, and those with our prefix beside Celery's queues."""
+    found = []
+    databases = {runtime.settings.redis_url: "*", runtime.settings.broker_url: f"{OUR_PREFIX}*"}
+    for url, pattern in databases.items():
+        with redis.Redis.from_url(url) as client:
+            for key in client.scan_iter(match=pattern, count=500):
+                ttl = int(client.ttl(key))
+                if ttl != -2:  # noqa: PLR2004 it expired in between
+                    found.append(KeyFact(name=key.decode(errors="replace"), ttl_s=ttl))
+    return found
+
+
+def _dump(client: redis.Redis, key: Any) -> str:
+    return f"{key!r} {client.dump(key)!r}"
