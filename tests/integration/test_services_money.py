@@ -11,17 +11,20 @@ import pytest
 from agentstate.errors import EffectFailed, EffectInDoubt
 from agentstate.money.amounts import Money
 from agentstate.money.effects import Effects
+from agentstate.money.enrolment import ServiceAccounts
 from agentstate.money.ledger import TransactionLedger
 from agentstate.money.postings import Bucket, earned
+from agentstate.money.reconciliation import Reconciler
 from agentstate.services import casino
 from agentstate.services.bookings import booked_operations
 from agentstate.services.gateway import Gateway
+from agentstate.services.observing import GatewayReader
 from agentstate.store.store import Store
 
 
 @pytest.fixture
-def store(sqlite_url: str) -> Iterator[Store]:
-    store = Store.open(sqlite_url)
+def store(database_url: str) -> Iterator[Store]:
+    store = Store.open(database_url)
     yield store
     store.close()
 
@@ -93,3 +96,24 @@ def test_a_refused_bet_gives_its_money_back(sandbox: Any, effects: Effects, ledg
     with pytest.raises(EffectFailed, match="kelly_limit_exceeded"):
         effects.perform("bet", "casino.bet", {"amount": Decimal(90), "side": "heads"}, hold=Money.parse("90"))
     assert ledger.balance("casino") == Money.parse("100")
+
+
+def test_what_another_agents_open_release_brings_is_no_break(
+    sandbox: Any, store: Store, effects: Effects, gateway: Gateway, rich: str
+) -> None:
+    other = f"{rich}_paid"
+    TransactionLedger(store, rich).post("start", earned("casino", Money.parse("100")))
+    casino.register.call(gateway, other, "r")
+    ServiceAccounts(store).enrol(other, "casino", other)
+    reconciler = Reconciler(store, GatewayReader(gateway))
+    made = effects.perform("lock", "escrow.create", {"counterparty": other, "amount": Decimal(7)})
+    sandbox.client.plan({"fault": "commit_then_drop", "times": 1})
+    with pytest.raises(EffectInDoubt):
+        effects.perform("pay", "escrow.release", {"escrow_id": made["reference"]})
+    assert sandbox.client.micros(other) == 6_930_000
+    assert reconciler.reconcile(other, "casino").status == "timing"
+    assert effects.resolve(effects.get("pay").id).ended
+    assert reconciler.reconcile(other, "casino").status == "matched"
+    casino.deposit.call(gateway, other, "foreign", amount="1")
+    reconciler.reconcile(other, "casino")
+    assert reconciler.reconcile(other, "casino").status == "break"

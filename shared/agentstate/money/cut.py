@@ -29,7 +29,11 @@ BOOKED_BUCKETS = (Bucket.AVAILABLE, Bucket.SUSPENSE)
 
 @dataclass(frozen=True, slots=True)
 class OpenEffect:
-    """An effect whose outcome is not known; `held` is what it may cost, in minor units, 0 when nothing is held."""
+    """An effect whose outcome is not known.
+
+    `held` is what the service shows beyond the books, in minor units: what it may cost, which is held, or what another
+    agent's effect brings. 0 when nothing is held.
+    """
 
     id: UUID
     state: str
@@ -117,7 +121,20 @@ def _open_effects(connection: Connection, agent_id: str, services: Sequence[str]
     statement = sa.select(effects.c.id, effects.c.state, held.label("held")).where(
         effects.c.agent_id == agent_id, effects.c.service.in_(services), effects.c.state.not_in(ENDED_STATES)
     )
-    return [OpenEffect(row.id, row.state, int(row.held or 0)) for row in connection.execute(statement)]
+    own = [OpenEffect(row.id, row.state, int(row.held or 0)) for row in connection.execute(statement)]
+    return [*own, *_open_credits(connection, agent_id, services)]
+
+
+def _open_credits(connection: Connection, agent_id: str, services: Sequence[str]) -> list[OpenEffect]:
+    """Open effects of others that bring money to `agent_id`, which their baseline told before the call."""
+    brought = effects.c.baseline["credits"][agent_id]
+    statement = sa.select(effects.c.id, effects.c.state, brought.as_integer().label("brought")).where(
+        effects.c.state.not_in(ENDED_STATES),
+        effects.c.service.in_(services),
+        effects.c.agent_id != agent_id,
+        brought.as_integer().is_not(None),
+    )
+    return [OpenEffect(row.id, row.state, row.brought) for row in connection.execute(statement)]
 
 
 def _recent(agent_id: str, services: Sequence[str], currency: str, cut: Cut, lag_s: float) -> sa.Select[Any]:

@@ -80,8 +80,17 @@ class Transition(Operation):
         return {"escrow_id": params.text("escrow_id")}
 
     def baseline(self, gateway: Gateway, agent_id: str, params: Mapping[str, Any]) -> Baseline:
-        """Whether the escrow stood where this leads before the call, by somebody else's doing or an earlier intent."""
-        return {"reached": self._standing(gateway, agent_id, str(params.get("escrow_id"))) is not None}
+        """Whether the escrow stood where this leads before the call, by somebody else's doing or an earlier intent.
+
+        Also what the call may bring to whom: `credits`, in micro-USDC by agent.
+        """
+        row = Answer(gateway.read(agent_id, Service.ESCROW, "get", escrow_id=str(params.get("escrow_id"))))
+        return {"reached": row.text("status") in self.reached, "credits": self.credits(row)}
+
+    def credits(self, row: Answer) -> dict[str, int]:
+        """What doing it to the escrow in `row` brings to other agents, in micro-USDC."""
+        del row
+        return {}
 
     def receipt(self, answer: Answer, body: Body) -> Receipt:
         """The caller's own balance does not change; `net` goes to the counterparty on release."""
@@ -121,6 +130,10 @@ class Release(Transition):
 
     name = "escrow.release"
     reached = frozenset({"released"})
+
+    def credits(self, row: Answer) -> dict[str, int]:
+        """The counterparty gets the amount less the fee."""
+        return {row.text("counterparty_agent_id"): row.micros("net_to_counterparty")}
 
 
 class Dispute(Transition):
