@@ -1,6 +1,6 @@
-"""One process of the fleet: some agents, each in a thread, until a moment that all processes share.
+"""One process of the fleet: some agents, each in a thread, until a file says that it is over.
 
-    python -m deploy.local.demo.agent_process --agents ag_1,ag_2 --peers ag_1,ag_2,ag_3 --until 1785600000 --book FILE
+    python -m deploy.local.demo.agent_process --agents ag_1,ag_2 --peers ag_1,ag_2,ag_3 --end FILE --book FILE
 
 Started again with the same arguments, it goes on with the same keys.
 """
@@ -26,7 +26,7 @@ PAUSE_S = (0.2, 0.7)
 """Between two steps of an agent, as if it thought."""
 ASK_EVERY_S = 0.7
 SETTLE_WITHIN_S = 75.0
-"""After the last step: how long an agent goes on asking for what is in doubt."""
+"""How long an agent goes on asking for what is in doubt, before its first step and after its last."""
 SUBMIT_TASK = "agentstate.jobs.submit"
 
 
@@ -67,23 +67,23 @@ class AgentProcess:
 
     def _live(self, actor: FleetAgent) -> None:
         actor.settle_in()
-        self._until_settled(actor, self._options.until)
+        self._until_settled(actor)
         self._submit_by_broker(actor.agent)
         number = 0
-        while time.time() < self._options.until:
+        while not self._options.end.exists():
             actor.step(number)
             number += 1
-            pause = random.uniform(*PAUSE_S)  # noqa: S311 only a pause
-            time.sleep(min(pause, max(self._options.until - time.time(), 0)))
+            time.sleep(random.uniform(*PAUSE_S))  # noqa: S311 only a pause
         actor.tend_escrows()
-        self._until_settled(actor, time.time() + SETTLE_WITHIN_S)
+        self._until_settled(actor)
         self._submit_by_broker(actor.agent)
         if actor.unsettled:
             sys.stderr.write(f"{actor.agent.id}: {actor.unsettled} calls are not settled\n")
             self.failed.set()
 
-    def _until_settled(self, actor: FleetAgent, deadline: float) -> None:
-        while actor.unsettled and time.time() < deadline:
+    def _until_settled(self, actor: FleetAgent) -> None:
+        deadline = time.monotonic() + SETTLE_WITHIN_S
+        while actor.unsettled and time.monotonic() < deadline:
             time.sleep(ASK_EVERY_S)
             actor.ask_again()
 
@@ -104,7 +104,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m deploy.local.demo.agent_process", description=__doc__)
     parser.add_argument("--agents", required=True, help="agents of this process, separated by commas")
     parser.add_argument("--peers", required=True, help="all agents of the fleet")
-    parser.add_argument("--until", type=float, required=True, help="end, in seconds since 1970")
+    parser.add_argument("--end", type=Path, required=True, help="no new step is begun once this file is there")
     parser.add_argument("--seed", type=int, default=7, help="decides what every agent does")
     parser.add_argument("--book", type=Path, required=True, help="file in which acknowledgements are noted")
     return parser.parse_args()

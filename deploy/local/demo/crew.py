@@ -32,16 +32,16 @@ class Crew:
         self._shares = [agents[first::processes] for first in range(min(processes, len(agents)))]
         self._running: dict[int, subprocess.Popen[bytes]] = {}
         self._lives: dict[int, int] = {}
-        self._until = 0.0
         self.books = stage.folder.path / "told"
         self.books.mkdir(exist_ok=True)
+        self._end = self.books / "end"
+        self._end.unlink(missing_ok=True)
 
     def __len__(self) -> int:
         return len(self._shares)
 
-    def start(self, until: float) -> None:
-        """Start all processes; they work until `until`, seconds since 1970."""
-        self._until = until
+    def start(self) -> None:
+        """Start all processes; they work until `finish`."""
         for number in range(len(self._shares)):
             self._spawn(number)
 
@@ -52,6 +52,10 @@ class Crew:
         process.wait()
         self._spawn(number)
         return ", ".join(self._shares[number])
+
+    def finish(self) -> None:
+        """Let no agent begin anything new; they ask for what is in doubt and end."""
+        self._end.touch()
 
     def alive(self) -> int:
         """How many processes run."""
@@ -79,7 +83,7 @@ class Crew:
         life = self._lives[number] = self._lives.get(number, 0) + 1
         book: Path = self.books / f"told-{number}-{life}.jsonl"
         arguments = {
-            "--agents": ",".join(self._shares[number]), "--peers": ",".join(self._agents), "--until": str(self._until),
+            "--agents": ",".join(self._shares[number]), "--peers": ",".join(self._agents), "--end": str(self._end),
             "--seed": str(self._seed), "--book": str(book),
         }  # fmt: skip
         command = [sys.executable, "-m", "deploy.local.demo.agent_process", *(x for p in arguments.items() for x in p)]

@@ -49,9 +49,9 @@ def steady_plan() -> list[dict[str, Any]]:
 def early_plan() -> list[dict[str, Any]]:
     """First also some requests that never arrive, and some that take effect when nobody waits for them any more."""
     return [
-        rule("drop_before_commit", "casino", "bet", 0.1, 3),
-        rule("drop_before_commit", "escrow", "create", 0.3, 1),
-        rule("late_commit:12000", "casino", "bet", 0.1, 2),
+        rule("drop_before_commit", "casino", "bet", 0.2, 2),
+        rule("drop_before_commit", "escrow", "create", 0.5, 1),
+        rule("late_commit:12000", "casino", "bet", 0.2, 2),
         *steady_plan(),
     ]
 
@@ -82,7 +82,6 @@ class Trouble:
             Event(0.45, self.plant_difference),
             Event(0.5, self.kill_worker),
             Event(0.6, self.flush_redis),
-            Event(0.7, lambda: self.kill_worker("worker-io")),
         ]
 
     def begin(self) -> None:

@@ -14,7 +14,14 @@ from decimal import Decimal
 from typing import Any
 
 from agentstate.agent import Agent
-from agentstate.errors import EffectFailed, EffectInDoubt, EffectInProgress, InsufficientFunds, ServiceError, Unavailable
+from agentstate.errors import (
+    EffectFailed,
+    EffectInDoubt,
+    EffectInProgress,
+    InsufficientFunds,
+    ServiceError,
+    Unavailable,
+)
 from agentstate.services import casino, domains, escrow, faucet, trading, wallet
 from agentstate.services.names import Service
 from agentstate.services.operation import Operation
@@ -119,7 +126,7 @@ class FleetAgent:
         key = f"bet:{number}"
         receipt = self._do(key, casino.bet, **params)
         if receipt:
-            self._tell(key, "bet", receipt, *sentences.about_bet(params, receipt), kind="lesson")
+            self._tell(key, "bet", receipt, sentences.about_bet(params, receipt), kind="lesson")
 
     def _open_position(self, chance: random.Random, number: int) -> None:
         params = {
@@ -132,7 +139,7 @@ class FleetAgent:
         receipt = self._do(key, trading.open_, **params)
         if receipt:
             self._positions.append(str(receipt["reference"]))
-            self._tell(key, "trade", receipt, *sentences.about_open(params, receipt))
+            self._tell(key, "trade", receipt, sentences.about_open(params, receipt))
 
     def _close_position(self, _chance: random.Random, _number: int) -> None:
         if not self._positions:
@@ -141,7 +148,7 @@ class FleetAgent:
         key = f"close:{position}"
         receipt = self._do(key, trading.close, position_id=position)
         if receipt:
-            self._tell(key, "trade", receipt, *sentences.about_close(receipt), kind="lesson")
+            self._tell(key, "trade", receipt, sentences.about_close(receipt), kind="lesson")
 
     def _create_escrow(self, chance: random.Random, number: int) -> None:
         others = [peer for peer in self._part.peers if peer != self.agent.id]
@@ -152,20 +159,20 @@ class FleetAgent:
         key = f"escrow:{number}"
         receipt = self._do(key, escrow.create, **params)
         if receipt:
-            self._tell(key, "escrow", receipt, *sentences.about_escrow("create", receipt))
+            self._tell(key, "escrow", receipt, sentences.about_escrow("create", receipt))
 
     def _move_escrow(self, step: str, operation: Operation, escrow_id: str) -> None:
         key = f"{step}:{escrow_id}"
         receipt = self._do(key, operation, escrow_id=escrow_id)
         if receipt:
-            self._tell(key, "escrow", receipt, *sentences.about_escrow(step, receipt))
+            self._tell(key, "escrow", receipt, sentences.about_escrow(step, receipt))
 
     def _buy_domain(self, chance: random.Random, number: int) -> None:
         name = f"{self.agent.id.replace('_', '-')}-{chance.randrange(10_000)}-{number}.xyz"
         key = f"domain:{number}"
         receipt = self._do(key, domains.register, domain=name)
         if receipt:
-            self._tell(key, "domain", receipt, *sentences.about_domain(receipt))
+            self._tell(key, "domain", receipt, sentences.about_domain(receipt))
 
     def _look_around(self, _chance: random.Random, _number: int) -> None:
         portfolio = self.agent.services.portfolio()
@@ -195,9 +202,10 @@ class FleetAgent:
         return receipt
 
     def _tell(
-        self, key: str, event: str, receipt: Mapping[str, Any], memory: str, said: str, kind: str = "event"
+        self, key: str, event: str, receipt: Mapping[str, Any], about: tuple[str, str], *, kind: str = "event"
     ) -> None:
         """Record, remember and say what was done; done again after a restart, it adds nothing."""
+        memory, said = about
         if key not in self._before:
             self.agent.episodes.record(event, {"key": key}, outcome=dict(receipt))
         self._remember(memory, kind)

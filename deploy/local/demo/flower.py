@@ -12,7 +12,9 @@ _TIMEOUT_S = 20.0
 
 def ask_flower(settings: Settings, url: str) -> tuple[FlowerFact, dict[str, str]]:
     """What Flower shows, and the pages as they came, by name."""
-    user, _, password = (settings.flower_basic_auth.get_secret_value() if settings.flower_basic_auth else "").partition(":")
+    user, _, password = (settings.flower_basic_auth.get_secret_value() if settings.flower_basic_auth else "").partition(
+        ":"
+    )
     with httpx.Client(base_url=url, timeout=_TIMEOUT_S, trust_env=False) as stranger:
         without = stranger.get("/api/tasks").status_code
     with httpx.Client(base_url=url, timeout=_TIMEOUT_S, trust_env=False, auth=(user, password)) as client:

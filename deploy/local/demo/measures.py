@@ -14,6 +14,7 @@ from agentstate.memory.counts import conversation_counts, memory_counts
 from agentstate.money.amounts import Money
 from agentstate.money.breaks import Breaks
 from agentstate.providers.evidence import unsupported_figures
+from agentstate.providers.summarizer import SourceTurn, turn_lines
 from agentstate.runtime import Runtime
 from agentstate.services.entries import Quality
 from agentstate.store.tables import effects, jobs, memories, portfolio_snapshots, summaries, turns
@@ -118,10 +119,10 @@ def _tasks(connection: Connection) -> Iterator[TaskFact]:
     for row in connection.execute(sa.select(table.kind, table.created_at, table.finished_at, table.status)):
         unfinished[row.kind] += int(row.status != "done")
         took[row.kind] += [(row.finished_at - row.created_at).total_seconds()] if row.status == "done" else []
-    for row in connection.execute(sa.select(memories.c.created_at, memories.c.searchable_at)):
-        kind = "embedding (stored to searchable)"
-        unfinished[kind] += int(row.searchable_at is None)
-        took[kind] += [(row.searchable_at - row.created_at).total_seconds()] if row.searchable_at else []
+    kind = "embedding (stored to searchable)"
+    for stored_at, searchable_at in connection.execute(sa.select(memories.c.created_at, memories.c.searchable_at)):
+        unfinished[kind] += int(searchable_at is None)
+        took[kind] += [(searchable_at - stored_at).total_seconds()] if searchable_at else []
     for kind, times in sorted(took.items()):
         p50, p95 = percentile(times, 0.5), percentile(times, 0.95)
         yield TaskFact(kind=kind, count=len(times), unfinished=unfinished[kind], p50_s=p50, p95_s=p95)
@@ -190,14 +191,10 @@ def _snapshots(connection: Connection) -> dict[str, int]:
 
 def _invented(connection: Connection) -> Iterator[str]:
     """Figures of summaries that neither their turns nor the summary before them hold; snapshots with made-up totals."""
-    before: dict[Any, str] = {}
+    before: dict[Any, Any] = {}
     for made in connection.execute(sa.select(summaries).order_by(summaries.c.conversation_id, summaries.c.number)):
-        said = sa.select(turns.c.text).where(
-            turns.c.conversation_id == made.conversation_id,
-            turns.c.number.between(made.covers_from, made.covers_to),
-        )
-        source = "\n".join([before.get(made.conversation_id, ""), *connection.execute(said).scalars()])
-        before[made.conversation_id] = made.text
+        source = _source(connection, made, before.get(made.conversation_id))
+        before[made.conversation_id] = made
         for figure in unsupported_figures(made.text, source):
             yield f"summary {made.number} of {made.agent_id} says {figure}, its source does not"
     for row in connection.execute(sa.select(portfolio_snapshots)):
@@ -206,9 +203,23 @@ def _invented(connection: Connection) -> Iterator[str]:
             yield f"snapshot {row.slot} of {row.agent_id} has total {row.total} with unknown legs: {unknown}"
 
 
+def _source(connection: Connection, made: Any, before: Any) -> str:
+    """What a summary was made from: the summary before with its facts, and the turns."""
+    said = sa.select(turns).where(
+        turns.c.conversation_id == made.conversation_id, turns.c.number.between(made.covers_from, made.covers_to)
+    )
+    read = (
+        SourceTurn(number=row.number, role=row.role, speaker=row.speaker or "", text=row.text, at=row.said_at)
+        for row in connection.execute(said.order_by(turns.c.number))
+    )
+    facts = "\n".join(str(fact["text"]) for fact in before.facts or ()) if before else ""
+    return "\n".join([before.text if before else "", facts, *map(turn_lines, read)])
+
 
 def _unknown_as_number(runtime: Runtime) -> list[str]:
     """Amounts given for an agent of which nothing is known."""
     portfolio = runtime.cache.portfolio_snapshot(STRANGER)
-    given = [f"{service} of {STRANGER}" for service, leg in portfolio.legs.items() if leg.quality is not Quality.UNKNOWN]
+    given = [
+        f"{service} of {STRANGER}" for service, leg in portfolio.legs.items() if leg.quality is not Quality.UNKNOWN
+    ]
     return given + ([f"a total of {Money(portfolio.total)}"] if portfolio.total is not None else [])

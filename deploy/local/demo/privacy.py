@@ -60,7 +60,10 @@ def places(runtime: Runtime, folder: Folder, flower_texts: Mapping[str, str]) ->
             yield f"table {table.name}", "\n".join(str(tuple(row)) for row in rows)
     for url in (runtime.settings.redis_url, runtime.settings.broker_url):
         with redis.Redis.from_url(url) as client:
-            yield f"Redis database {url.rpartition('/')[2]}", "\n".join(_dump(client, key) for key in client.scan_iter())
+            yield (
+                f"Redis database {url.rpartition('/')[2]}",
+                "\n".join(_dump(client, key) for key in client.scan_iter()),
+            )
     yield from flower_texts.items()
     yield "process list", subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=False).stdout  # noqa: S607
 

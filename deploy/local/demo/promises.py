@@ -49,10 +49,10 @@ def _durable(facts: Facts) -> Verdict:
         if found.stored != found.searchable
     ]
     nothing = [] if facts.told else ["no agent was told anything"]
-    told = ", ".join(f"{count} {what}s" for what, count in sorted(facts.told.items()))
+    told = ", ".join(f"{count} of {what}" for what, count in sorted(facts.told.items()))
     return Verdict(
         promise="1. Accepted means durable",
-        checked=f"what agents noted as acknowledged is there, unchanged and searchable: {told}",
+        checked=f"what agents noted as acknowledged is there, unchanged and searchable ({told})",
         broken_by=(*nothing, *facts.lost, *not_searchable, *facts.open, *facts.failures),
     )
 

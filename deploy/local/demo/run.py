@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from agentstate.runtime import Runtime
 from deploy.local.demo import measures
@@ -25,10 +26,12 @@ SETTINGS = {
 }
 """Everything that waits for minutes in earnest comes by every few seconds here."""
 AGENT_PROCESSES = 3
-TICK_S = 0.5
+TICK_S = 1.0
+START_WITHIN_S = 40.0
 END_WITHIN_S = 85.0
 """After the fleet's time: how long its processes may go on asking for what is in doubt."""
-QUIET_WITHIN_S = 60.0
+QUIET_WITHIN_S = 75.0
+"""Longer than the longest lease of a worker that was killed half-way still runs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +57,7 @@ class Demo:
         self._agents = [f"ag_{number:02}" for number in range(1, choices.agents + 1)]
         self._cleanup = contextlib.ExitStack()
 
-    def __enter__(self) -> Demo:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *raised: object) -> None:
@@ -75,21 +78,27 @@ class Demo:
 
     def _live(self, runtime: Runtime, crew: Crew, trouble: Trouble) -> None:
         """The fleet's time, with everything that goes wrong in it, and until the last agent is content."""
-        seconds, began = self._choices.seconds, time.time()
         trouble.begin()
-        crew.start(began + seconds)
+        crew.start()
+        self._until(START_WITHIN_S, lambda: measures.counts(runtime)["effects"] > 0, "agents begin", runtime)
+        seconds, began = self._choices.seconds, time.monotonic()
         self._progress.say(f"{len(self._agents)} agents in {len(crew)} processes work for {seconds:g} s")
-        events = trouble.events()
-        while (passed := time.time() - began) < seconds:
-            while events and passed >= events[0].share * seconds:
-                events.pop(0).act()
-            self._progress.show("the fleet is at work", measures.counts(runtime))
-            time.sleep(TICK_S)
+        for event in trouble.events():
+            due = began + event.share * seconds
+            self._until(due - time.monotonic(), lambda: False, "the fleet is at work", runtime)
+            event.act()
+        self._until(began + seconds - time.monotonic(), lambda: False, "the fleet is at work", runtime)
         trouble.end()
+        crew.finish()
         self._progress.say("the fleet's time is over; agents ask for what is in doubt")
-        while crew.alive() and time.time() < began + seconds + END_WITHIN_S:
-            self._progress.show("agents ask for what is in doubt", measures.counts(runtime))
-            time.sleep(TICK_S)
+        self._until(END_WITHIN_S, lambda: crew.alive() == 0, "agents ask for what is in doubt", runtime)
+
+    def _until(self, within_s: float, done: Callable[[], bool], phase: str, runtime: Runtime) -> None:
+        """Show how far it is until it is `done`, at most `within_s` seconds."""
+        deadline = time.monotonic() + within_s
+        while time.monotonic() < deadline and not done():
+            self._progress.show(phase, measures.counts(runtime))
+            time.sleep(max(min(TICK_S, deadline - time.monotonic()), 0))
 
     def _look(self, runtime: Runtime, crew: Crew, trouble: Trouble) -> Facts:
         failures = crew.failures() + ([f"{crew.alive()} agent processes do not end"] if crew.alive() else [])
