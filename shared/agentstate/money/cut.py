@@ -38,6 +38,7 @@ class OpenEffect:
     id: UUID
     state: str
     held: int
+    called_at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,23 +119,25 @@ def _open_effects(connection: Connection, agent_id: str, services: Sequence[str]
         )
         .scalar_subquery()
     )
-    statement = sa.select(effects.c.id, effects.c.state, held.label("held")).where(
+    statement = sa.select(effects.c.id, effects.c.state, effects.c.called_at, held.label("held")).where(
         effects.c.agent_id == agent_id, effects.c.service.in_(services), effects.c.state.not_in(ENDED_STATES)
     )
-    own = [OpenEffect(row.id, row.state, int(row.held or 0)) for row in connection.execute(statement)]
+    own = [OpenEffect(row.id, row.state, int(row.held or 0), row.called_at) for row in connection.execute(statement)]
     return [*own, *_open_credits(connection, agent_id, services)]
 
 
 def _open_credits(connection: Connection, agent_id: str, services: Sequence[str]) -> list[OpenEffect]:
     """Open effects of others that bring money to `agent_id`, which their baseline told before the call."""
     brought = effects.c.baseline["credits"][agent_id]
-    statement = sa.select(effects.c.id, effects.c.state, brought.as_integer().label("brought")).where(
+    statement = sa.select(
+        effects.c.id, effects.c.state, effects.c.called_at, brought.as_integer().label("brought")
+    ).where(
         effects.c.state.not_in(ENDED_STATES),
         effects.c.service.in_(services),
         effects.c.agent_id != agent_id,
         brought.as_integer().is_not(None),
     )
-    return [OpenEffect(row.id, row.state, row.brought) for row in connection.execute(statement)]
+    return [OpenEffect(row.id, row.state, row.brought, row.called_at) for row in connection.execute(statement)]
 
 
 def _recent(agent_id: str, services: Sequence[str], currency: str, cut: Cut, lag_s: float) -> sa.Select[Any]:

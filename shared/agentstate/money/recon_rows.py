@@ -83,6 +83,13 @@ def finish(tx: Transaction, cursor: Cursor, *, status: str, strikes: int, due_in
     return tx.connection.execute(sa.update(recon_cursors).where(mine).values(values)).rowcount == 1
 
 
+def last_difference(connection: Connection, agent_id: str, service: str) -> int | None:
+    """The difference that the last run of an account found, in minor units; None when there was none to find."""
+    mine = (recon_runs.c.agent_id == agent_id) & (recon_runs.c.service == service)
+    newest = sa.select(recon_runs.c.difference).where(mine).order_by(recon_runs.c.finished_at.desc()).limit(1)
+    return connection.execute(newest).scalar_one_or_none()
+
+
 def add_run(tx: Transaction, run: Mapping[str, Any], *, started_at: datetime) -> None:
     """Keep what one run found."""
     row = {**run, "id": new_id(), "evidence": plain(run["evidence"]), "started_at": started_at}

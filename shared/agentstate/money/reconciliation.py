@@ -18,7 +18,8 @@ from agentstate.ids import checked_name
 from agentstate.money import recon_rows
 from agentstate.money.amounts import DEFAULT_CURRENCY, Money
 from agentstate.money.breaks import Breaks, Sighting
-from agentstate.money.cut import Cut, consistent, moved_since, take_cut
+from agentstate.money.cut import Cut, OpenEffect, consistent, moved_since, take_cut
+from agentstate.money.effect_rows import EffectState
 from agentstate.money.observations import LIVE, BalanceReader, Observation
 from agentstate.money.recon_rows import Cursor
 from agentstate.money.shared_balances import members_of, root_of
@@ -41,6 +42,10 @@ class ReconRules:
     """How long what was booked may take to show."""
     lease_s: float = 45.0
     strikes: int = 2
+    progress_s: float = 5.0
+    """How long a call may be under way before it counts as in doubt."""
+    doubt_s: float = 120.0
+    """How long an effect in doubt may explain any difference: longer than leases and settle times last."""
     tolerances: Mapping[str, int] = field(default_factory=lambda: {"domains": 5_000})
     """Half of what a service rounds to, by service; 0 for the others. Domains shows whole cents."""
 
@@ -67,6 +72,11 @@ class Sandwich:
     observation: Observation | None
     trouble: str
     moved: Mapping[str, int]
+
+    @property
+    def open_effects(self) -> list[OpenEffect]:
+        """What was open before or after the service was read."""
+        return [*self.before.open_effects, *self.after.open_effects]
 
     @property
     def uncertain(self) -> dict[str, int]:
@@ -144,10 +154,25 @@ class Reconciler:
             return self._finding(cursor, "matched", expected, observed, evidence), 0
         if explained(difference, list(uncertain.values()), tolerance):
             return self._finding(cursor, "timing", expected, observed, evidence), 0
-        strikes = cursor.strikes + 1
+        if any(self._in_doubt(effect, sandwich.after.taken_at) for effect in sandwich.open_effects):
+            return self._finding(cursor, "timing", expected, observed, evidence), cursor.strikes
+        strikes = cursor.strikes + 1 if self._same_as_before(cursor, difference) else 1
         broken = not _anything_open(sandwich, uncertain) or strikes >= self._rules.strikes
         status: Status = "break" if broken else "timing"
         return self._finding(cursor, status, expected, observed, evidence | {"strikes": strikes}), strikes
+
+    def _in_doubt(self, effect: OpenEffect, at: datetime) -> bool:
+        """Whether the effect may have moved the balance by an amount that nobody knows as yet."""
+        age_s = (at - effect.called_at).total_seconds()
+        cut_off = effect.state == EffectState.INTENT and age_s > self._rules.progress_s
+        return (cut_off or effect.state == EffectState.IN_DOUBT) and age_s < self._rules.doubt_s
+
+    def _same_as_before(self, cursor: Cursor, difference: int) -> bool:
+        """Whether the last run found this very difference: what passes by differs from time to time."""
+        if cursor.strikes == 0:
+            return False
+        with self._store.reading() as connection:
+            return recon_rows.last_difference(connection, cursor.agent_id, cursor.service) == difference
 
     def _finding(
         self, cursor: Cursor, status: Status, expected: Money, observed: Money | None, evidence: dict[str, Any]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -14,12 +15,15 @@ import sqlalchemy as sa
 
 from agentstate.errors import EffectInDoubt, ServiceReadFailed
 from agentstate.money import (
+    Absent,
     Applied,
     Breaks,
+    EffectResolver,
     Effects,
     Guarantee,
     Money,
     Observation,
+    Operations,
     Reconciler,
     ReconRules,
     ServiceAccounts,
@@ -159,11 +163,32 @@ def test_a_real_difference_is_a_break_at_once_when_nothing_is_open(
 
 
 def test_a_difference_that_nothing_open_explains_is_a_break_the_second_time(
-    store: Store, reconciler: Reconciler, service: Service, ledger: TransactionLedger
+    store: Store, service: Service, ledger: TransactionLedger
 ) -> None:
     doubtful_bet(store, ledger)
     service.balance = Decimal("97.50")
-    assert [status(reconciler, ledger) for _ in range(2)] == ["timing", "break"]
+    long_after = Reconciler(store, service, replace(RULES, doubt_s=0.0))
+    assert [status(long_after, ledger) for _ in range(2)] == ["timing", "break"]
+
+
+def test_two_differences_that_pass_by_are_no_break(store: Store, service: Service, ledger: TransactionLedger) -> None:
+    doubtful_bet(store, ledger)
+    long_after = Reconciler(store, service, replace(RULES, doubt_s=0.0))
+    found = []
+    for shown in ("97.50", "98.25", "97.50"):
+        service.balance = Decimal(shown)
+        found.append(status(long_after, ledger))
+    assert found == ["timing"] * 3
+
+
+def test_an_effect_freshly_in_doubt_may_have_cost_or_won_any_amount(
+    store: Store, reconciler: Reconciler, service: Service, ledger: TransactionLedger
+) -> None:
+    effects = doubtful_bet(store, ledger)
+    service.balance = Decimal("104.75")
+    assert [status(reconciler, ledger) for _ in range(4)] == ["timing"] * 4
+    EffectResolver(store, Operations(), None).decide(effects.get("bet:1").id, Absent("nothing happened"))
+    assert status(reconciler, ledger) == "break"
 
 
 def test_a_break_closes_itself_when_it_is_explained(
