@@ -1,4 +1,4 @@
-"""`python -m deploy.local.demo`: run the demonstration, print and write its report; exit code 1 when a promise broke."""
+"""`python -m deploy.local.demo`: run the demonstration and report; exit code 1 when a promise was broken."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ INTERRUPTED = 130
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--keep", is_flag=True, help="Leave the stack running, and say how to look around.")
-@click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Also write here.")
+@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Also write here.")
 @click.option("--agents", type=click.IntRange(2, 200), default=12, show_default=True, help="Agents of the fleet.")
 @click.option("--seconds", type=click.FloatRange(2, 3_600), default=60, show_default=True, help="How long they work.")
 @click.option("--seed", type=int, default=7, show_default=True, help="Decides what they do and what goes wrong.")
 @click.option("--data", type=click.Path(path_type=Path, file_okay=False), help="Folder; left out, a throw-away one.")
-@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A setting for all.")
+@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A setting for all processes.")
 @click.option("--build", type=click.Path(path_type=Path, dir_okay=False), default=BUILD, hidden=True)
 def main(
     *,

@@ -2,7 +2,8 @@
 
 The idea: read the books, then the service, then the books again. Whatever was open or booked around that time may or
 may not show yet; a difference that some of it adds up to is timing, not a break. What nothing explains is a break: at
-once when nothing was open, else when it is there the second time. A service that does not answer is stale, never zero.
+once when nothing was open, else when the same is there the second time, and no effect is freshly in doubt: nobody knows
+its price or prize. A service that does not answer is stale, never zero.
 """
 
 from __future__ import annotations
