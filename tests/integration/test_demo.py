@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from deploy.local.demo.__main__ import INTERRUPTED
 from deploy.local.folder import ROOT, Folder
 from deploy.local.supervisor import end_leftovers, leftovers
 from deploy.local.table import python_path
@@ -63,13 +64,13 @@ def test_a_short_run_keeps_its_promises_and_writes_its_rows(data: Path, tmp_path
 
 
 def test_ctrl_c_leaves_no_process(data: Path) -> None:
-    process = started(data)
-    assert process.stdout is not None
-    for line in process.stdout:
-        if "processes work for" in line:
-            process.send_signal(signal.SIGINT)
-            break
-    output = process.stdout.read()
-    assert process.wait(60) == 130, output
+    with started(data) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if "processes work for" in line:
+                process.send_signal(signal.SIGINT)
+                break
+        output = process.stdout.read()
+    assert process.returncode == INTERRUPTED, output
     assert "nothing runs any more" in output
     assert leftovers(Folder(data)) == {}

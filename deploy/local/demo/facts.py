@@ -134,6 +134,8 @@ class Facts:
     """What one agent saw of another's."""
     recalls: int = 0
     """Searches in which an agent looked for another's secret."""
+    points: int = 0
+    """Points of the index whose agent was held against their memory's."""
     secrets: tuple[str, ...] = ()
     """Places in which a secret was found."""
     places: int = 0

@@ -50,6 +50,7 @@ def gather(stage: Stage, runtime: Runtime, course: Course) -> Facts:
         truth = sandbox.truth()
     flower, pages = ask_flower(runtime.settings, stage.urls["flower"])
     leaks, recalls = privacy.leaked(runtime, course.agents, course.seed)
+    misplaced, points = privacy.index_leaks(runtime)
     secrets, places = privacy.secrets_found(
         privacy.secrets_of(stage.folder), privacy.places(runtime, stage.folder, pages)
     )
@@ -74,8 +75,9 @@ def gather(stage: Stage, runtime: Runtime, course: Course) -> Facts:
             entries=int(connection.execute(sa.text("SELECT count(*) FROM entries")).scalar_one()),
             rewritten=tuple(ledgers.rewrites_accepted(runtime.store)),
             invented=(*_invented(connection), *_unknown_as_number(runtime)),
-            leaked=(*leaks, *privacy.index_leaks(runtime, course.agents)),
+            leaked=(*leaks, *misplaced),
             recalls=recalls,
+            points=points,
             secrets=tuple(secrets),
             places=places,
             keys=tuple(privacy.our_keys(runtime)),
@@ -136,7 +138,7 @@ def _memories(connection: Connection) -> Iterator[MemoryFact]:
 def _answers(runtime: Runtime, agents: Sequence[str]) -> Iterator[Answer]:
     for number, question in enumerate(sentences.QUESTIONS):
         agent = agents[number * 4 % len(agents)]
-        for hit in runtime.memory.recall(agent, question, 1):
+        for hit in runtime.memory.recall(agent, question, 2):
             arms = ", ".join(f"{name} {score.score:.2f}" for name, score in sorted(hit.arms.items()))
             yield Answer(agent_id=agent, question=question, content=hit.content, score=hit.score, arms=arms)
 

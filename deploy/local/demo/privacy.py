@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import json
-import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
+from uuid import UUID
 
+import psutil
 import redis
 import sqlalchemy as sa
 
 from agentstate.runtime import Runtime
-from agentstate.store.tables import metadata
+from agentstate.store.tables import memories, metadata
 from deploy.local.demo import sentences
 from deploy.local.demo.facts import KeyFact
 from deploy.local.folder import Folder
+from deploy.local.ownership import belonging
 from deploy.local.table import SERVICES_KEY
 
 OUR_PREFIX = "as:"
+
+_PAGE = 500
 
 
 def leaked(runtime: Runtime, agents: Sequence[str], seed: int) -> tuple[list[str], int]:
@@ -32,16 +36,21 @@ def leaked(runtime: Runtime, agents: Sequence[str], seed: int) -> tuple[list[str
     return found, len(agents) if len(agents) > 1 else 0
 
 
-def index_leaks(runtime: Runtime, agents: Sequence[str]) -> list[str]:
-    """Points of the index whose agent is not the one of their memory's row."""
-    table = metadata.tables["memories"]
+def index_leaks(runtime: Runtime) -> tuple[list[str], int]:
+    """Points of the index that carry another agent than their memory's row; and how many points were looked at."""
     with runtime.store.reading() as connection:
-        owners = {str(row.id): row.agent_id for row in connection.execute(sa.select(table.c.id, table.c.agent_id))}
-    found = []
-    for agent in agents:
-        hits = runtime.memory.recall(agent, "stake bet position escrow domain", 50)
-        found += [f"{agent} recalled a memory of {owners.get(str(h.id))}" for h in hits if owners[str(h.id)] != agent]
-    return found
+        owners = {row.id: row.agent_id for row in connection.execute(sa.select(memories.c.id, memories.c.agent_id))}
+    found, looked, start = [], 0, None
+    while True:
+        points, start = runtime.qdrant.scroll(runtime.index.collection, limit=_PAGE, offset=start, with_payload=True)
+        looked += len(points)
+        for point in points:
+            owner, agent = owners.get(UUID(str(point.id))), (point.payload or {}).get("agent_id")
+            found += (
+                [f"point {point.id} is {agent}'s in the index and {owner}'s in the store"] if agent != owner else []
+            )
+        if start is None:
+            return found, looked
 
 
 def secrets_of(folder: Folder) -> list[str]:
@@ -51,7 +60,7 @@ def secrets_of(folder: Folder) -> list[str]:
 
 
 def places(runtime: Runtime, folder: Folder, flower_texts: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Everything in which no secret may be, by name: logs, tables, Redis, Flower, and the process list."""
+    """Everything in which no secret may be, by name: logs, tables, Redis, Flower, and the command lines."""
     for path in sorted(folder.logs.glob("*.log")):
         yield f"log of {path.stem}", path.read_text("utf-8", errors="replace")
     with runtime.store.reading() as connection:
@@ -62,10 +71,11 @@ def places(runtime: Runtime, folder: Folder, flower_texts: Mapping[str, str]) ->
         with redis.Redis.from_url(url) as client:
             yield (
                 f"Redis database {url.rpartition('/')[2]}",
-                "\n".join(_dump(client, key) for key in client.scan_iter()),
+                "\n".join(_value(client, key) for key in client.scan_iter()),
             )
     yield from flower_texts.items()
-    yield "process list", subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=False).stdout  # noqa: S607
+    processes = belonging(str(folder.record()["tag"]))
+    yield "command lines", "\n".join(" ".join(_command(process)) for process in processes)
 
 
 def secrets_found(secrets: Sequence[str], where: Iterator[tuple[str, str]]) -> tuple[list[str], int]:
@@ -91,5 +101,21 @@ def our_keys(runtime: Runtime) -> list[KeyFact]:
     return found
 
 
-def _dump(client: redis.Redis, key: Any) -> str:
-    return f"{key!r} {client.dump(key)!r}"
+def _value(client: redis.Redis, key: Any) -> str:
+    """A key with its value, as text."""
+    readers: dict[Any, Callable[[], Any]] = {
+        b"string": lambda: client.get(key),
+        b"hash": lambda: client.hgetall(key),
+        b"list": lambda: client.lrange(key, 0, -1),
+        b"set": lambda: client.smembers(key),
+        b"zset": lambda: client.zrange(key, 0, -1),
+        b"stream": lambda: client.xrange(key),
+    }
+    return f"{key!r} {readers.get(client.type(key), lambda: '')()!r}"
+
+
+def _command(process: psutil.Process) -> list[str]:
+    try:
+        return list(process.cmdline())
+    except psutil.Error:
+        return []

@@ -112,7 +112,8 @@ def _not_invented(facts: Facts) -> Verdict:
 def _private(facts: Facts) -> Verdict:
     return Verdict(
         promise="6. One agent never sees another's",
-        checked=f"{facts.recalls} agents searched for a neighbour's secret, and every recall was held against its rows",
+        checked=f"{facts.recalls} agents searched for a neighbour's secret; {facts.points} points of the index "
+        "carry the agent of their memory",
         broken_by=facts.leaked,
     )
 
@@ -126,7 +127,7 @@ def _secret(facts: Facts) -> Verdict:
         doors.append(f"Flower answers {flower.status_of_control} to a command")
     return Verdict(
         promise="7. Secrets stay out",
-        checked=f"all passwords and keys looked for in {facts.places} places: logs, tables, Redis, Flower, processes",
+        checked=f"all passwords and keys sought in {facts.places} places: logs, tables, Redis, Flower, command lines",
         broken_by=(*(f"a secret is in: {place}" for place in facts.secrets), *doors),
     )
 

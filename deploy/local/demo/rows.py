@@ -63,7 +63,8 @@ def _memory(facts: Facts) -> Iterator[Row]:
 
 def _answers(facts: Facts) -> Iterator[Row]:
     for answer in facts.answers:
-        yield Row(f"asked of {answer.agent_id}: {answer.question}", answer.content, f"score {answer.score:.2f}")
+        name = f"asked of {answer.agent_id}: {answer.question}"
+        yield Row(name, answer.content, f"score {answer.score:.2f}", reference=answer.arms)
 
 
 def _effects(facts: Facts) -> Iterator[Row]:
@@ -79,6 +80,10 @@ def _effects(facts: Facts) -> Iterator[Row]:
 def _money(facts: Facts) -> Iterator[Row]:
     off = sum(abs(found.difference) for found in facts.balances)
     yield _at_most("ledger against the services", off, 0, "micro-USDC", "the services' own balances")
+    for agent in dict.fromkeys(found.agent_id for found in facts.balances):
+        mine = [found for found in facts.balances if found.agent_id == agent]
+        off, truth = sum(abs(found.difference) for found in mine), sum(found.truth for found in mine)
+        yield _at_most(f"ledger of {agent} against the services", off, 0, "micro-USDC", f"{truth} at the services")
     yield Row("breaks opened", len(facts.breaks), "breaks", "= 1", "the planted difference", len(facts.breaks) == 1)
     still = sum(found.state == "open" for found in facts.breaks)
     yield Row("breaks open", still, "breaks", "= 1", "the planted difference", still == 1)
