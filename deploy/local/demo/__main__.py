@@ -102,7 +102,7 @@ def _say_where(out: Console, stage: Stage) -> None:
         f"  logs      {folder.logs}",
         f"  try       export AGENTSTATE_ENV_FILE={folder.env_file}",
         "            .venv/bin/agentstate status",
-        "            .venv/bin/agentstate recall --agent ag_01 'what did I learn about bets?'",
+        "            .venv/bin/agentstate recall ag_01 'what did I learn about bets?'",
         f"  stop      .venv/bin/python -m deploy.local down --data {folder.path}; rm -r {folder.path}",
     )
     for line in lines:
