@@ -7,6 +7,7 @@ after 35 seconds.
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import Any
 
 import redis
 
+from agentstate.errors import ServiceInDoubt
 from agentstate.runtime import Runtime
 from agentstate.services import casino
 from deploy.local.demo.crew import Crew
@@ -25,6 +27,7 @@ PLANTED_AGENT = "ag_planted"
 PLANTED = Decimal("1.23")
 """Put on an account behind the back of its books, so that reconciliation has a real difference to find."""
 
+_TRIES = 10
 _FOUND_AT_ONCE = ("commit_then_drop", "500_after_effect", "slow:1200")
 _MONEY = (
     ("casino", "bet", 0.05), ("trading", "open", 0.08), ("trading", "close", 0.08), ("escrow", "create", 0.08),
@@ -117,8 +120,8 @@ class Trouble:
     def plant_difference(self) -> None:
         """Put money on an account of which its books know nothing."""
         gateway = self._runtime.gateway
-        casino.register.call(gateway, PLANTED_AGENT, "planted")
-        casino.deposit.call(gateway, PLANTED_AGENT, "planted", amount=PLANTED)
+        _until_answered(lambda: casino.register.call(gateway, PLANTED_AGENT, "planted"))
+        _until_answered(lambda: casino.deposit.call(gateway, PLANTED_AGENT, "planted", amount=PLANTED))
         self._runtime.fleet.enrol(PLANTED_AGENT, "casino", PLANTED_AGENT)
         self._note(f"{PLANTED} USDC put on the casino account of {PLANTED_AGENT} behind the back of its books")
 
@@ -132,3 +135,12 @@ class Trouble:
 
     def _count(self) -> None:
         self.injected.update(self._sandbox.faults()["injected"])
+
+
+def _until_answered(keyed: Callable[[], object]) -> None:
+    """Repeat a call that happens once however often it is made, until its answer is not one of those that get lost."""
+    for _ in range(_TRIES):
+        with contextlib.suppress(ServiceInDoubt):
+            keyed()
+            return
+    keyed()
