@@ -17,7 +17,7 @@ from agentstate.providers.evidence import unsupported_figures
 from agentstate.providers.summarizer import SourceTurn, turn_lines
 from agentstate.runtime import Runtime
 from agentstate.services.entries import Quality
-from agentstate.store.tables import effects, jobs, memories, portfolio_snapshots, summaries, turns
+from agentstate.store.tables import effects, jobs, memories, portfolio_snapshots, recon_cursors, summaries, turns
 from deploy.local.demo import ledgers, privacy, sentences, told
 from deploy.local.demo.facts import Answer, BreakFact, EffectFact, Facts, MemoryFact, TaskFact
 from deploy.local.demo.faults import PLANTED_AGENT
@@ -68,6 +68,7 @@ def gather(stage: Stage, runtime: Runtime, course: Course) -> Facts:
             unknown_effects=tuple(_unknown_effects(connection, truth)),
             balances=tuple(ledgers.balances(connection, truth)),
             breaks=tuple(_breaks(runtime)),
+            unmatched=tuple(_unmatched(connection)),
             snapshots=_snapshots(connection),
             told=dict(Counter(item.what for item in receipts)),
             lost=tuple(told.lost(connection, receipts)),
@@ -183,6 +184,15 @@ def _breaks(runtime: Runtime) -> Iterator[BreakFact]:
             amount=found.amount.amount if found.amount else None,
             resolution=found.resolution,
         )
+
+
+def _unmatched(connection: Connection) -> list[str]:
+    table = recon_cursors.c
+    other = sa.or_(table.status.is_(None), table.status != "matched")
+    found = connection.execute(
+        sa.select(table.agent_id, table.service, table.status).where(other, table.agent_id != PLANTED_AGENT)
+    )
+    return [f"the last comparison of {row.service} of {row.agent_id} is {row.status}" for row in found]
 
 
 def _snapshots(connection: Connection) -> dict[str, int]:
