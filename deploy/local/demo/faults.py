@@ -27,6 +27,8 @@ PLANTED_AGENT = "ag_planted"
 PLANTED = Decimal("1.23")
 """Put on an account behind the back of its books, so that reconciliation has a real difference to find."""
 
+LONG_ENOUGH_S = 30.0
+"""A shorter run would wait longer for the proof that a request never arrived than it worked."""
 _TRIES = 10
 _FOUND_AT_ONCE = ("commit_then_drop", "500_after_effect", "slow:1200")
 _MONEY = (
@@ -87,9 +89,10 @@ class Trouble:
             Event(0.6, self.flush_redis),
         ]
 
-    def begin(self) -> None:
-        """Let the services fail as in `early_plan`."""
-        self._sandbox.plan(*early_plan(), seed=self._seed)
+    def begin(self, seconds: float) -> None:
+        """Let the services fail, in a run of `seconds` that is long enough also as in `early_plan`."""
+        plan = early_plan() if seconds >= LONG_ENOUGH_S else steady_plan()
+        self._sandbox.plan(*plan, seed=self._seed)
 
     def settle_down(self) -> None:
         """Go on with `steady_plan`."""

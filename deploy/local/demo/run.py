@@ -78,7 +78,7 @@ class Demo:
 
     def _live(self, runtime: Runtime, crew: Crew, trouble: Trouble) -> None:
         """The fleet's time, with everything that goes wrong in it, and until the last agent is content."""
-        trouble.begin()
+        trouble.begin(self._choices.seconds)
         crew.start()
         self._until(START_WITHIN_S, lambda: measures.counts(runtime)["effects"] > 0, "agents begin", runtime)
         seconds, began = self._choices.seconds, time.monotonic()
