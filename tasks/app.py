@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agentstate.jobs.broker import make_app
+from agentstate.jobs.broker import make_app, take_json_plainly
 from agentstate.runtime import Runtime
 from agentstate.settings import Settings
 
@@ -18,7 +18,8 @@ MODULES = (
 )
 """Every module with tasks; the application imports them when a worker starts."""
 
+take_json_plainly()
 settings = Settings.load()
 app = make_app(settings)
 app.conf.include = list(MODULES)
-runtime = Runtime(settings, app=app, pool_size=10)
+runtime = Runtime(settings, pool_size=10)

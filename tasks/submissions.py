@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from agentstate.errors import AgentStateError, InvalidInput, Unavailable
 from agentstate.jobs import Claim
 from agentstate.jobs.kinds import spec_of
@@ -18,48 +20,63 @@ from tasks.shell import bulk_task, job_task
 _SHOWN = 4_000
 
 
+class Submission(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What an agent sends; the key is its own name for this very request."""
+
+    key: str
+    kind: str
+    payload: dict[str, Any] | None = None
+    agent_id: str | None = None
+
+
 # Here the message is all there is until the row is written, so it is tried until the store answers.
 @bulk_task("jobs.submit", autoretry_for=(Unavailable,), max_retries=None, retry_backoff=1, retry_backoff_max=60)
-def submit(
-    runtime: Runtime,
-    key: str = "",
-    kind: str = "",
-    payload: dict[str, Any] | None = None,
-    agent_id: str | None = None,
-    **unknown: Any,
-) -> None:
-    """Write the row of one submission; whatever is wrong with it is kept with the reason."""
+def submit(runtime: Runtime, *arguments: Any, **submission: Any) -> None:
+    """Write the row of one submission."""
     try:
-        _refuse(unknown)
-        _submit(runtime, str(key), str(kind), payload, agent_id if agent_id is None else str(agent_id))
+        _submit(runtime, _checked(arguments, submission))
     except Unavailable:
         raise
-    except AgentStateError as error:
-        shown = {"kind": str(kind)[:80], "payload": _text(payload), "key": str(key)[:200]}
-        named = {} if agent_id is None else {"agent_id": str(agent_id)[:128]}
-        runtime.jobs.refuse({**shown, **named}, f"{type(error).__name__}: {error}")
+    except Exception as error:  # noqa: BLE001 the message ends here: whatever is wrong with it is kept for its sender
+        runtime.jobs.refuse(_shown(submission), f"{type(error).__name__}: {error}")
 
 
 @job_task("jobs.refused")
 def submit_again(runtime: Runtime, claim: Claim) -> None:
     """Try a refused submission again."""
     refused = claim.payload
-    _submit(runtime, refused.key, refused.kind, codec.loads(refused.payload), refused.agent_id)
+    payload = codec.loads(refused.payload)
+    _submit(runtime, Submission(key=refused.key, kind=refused.kind, payload=payload, agent_id=refused.agent_id))
 
 
-def _submit(runtime: Runtime, key: str, kind: str, payload: dict[str, Any] | None, agent_id: str | None) -> None:
-    if not spec_of(kind).by_agents:
-        raise InvalidInput(f"{kind} is the system's own; agents cannot submit it.")
-    runtime.jobs.submit(kind, payload, agent_id=agent_id, dedupe_key=key)
+def _checked(arguments: tuple[Any, ...], submission: dict[str, Any]) -> Submission:
+    if arguments:
+        raise InvalidInput("a submission names its parts: key, kind, payload and agent_id. Nothing was stored.")
+    try:
+        return msgspec.convert(submission, Submission)
+    except msgspec.ValidationError as error:
+        raise InvalidInput(f"the submission is refused: {error}. Nothing was stored.") from None
 
 
-def _refuse(unknown: dict[str, Any]) -> None:
-    if unknown:
-        raise InvalidInput(f"a submission has key, kind, payload and agent_id, not {', '.join(sorted(unknown))[:200]}.")
+def _submit(runtime: Runtime, submission: Submission) -> None:
+    if not spec_of(submission.kind).by_agents:
+        raise InvalidInput(f"{submission.kind} is the system's own; agents cannot submit it.")
+    runtime.jobs.submit(submission.kind, submission.payload, agent_id=submission.agent_id, dedupe_key=submission.key)
+
+
+def _shown(submission: dict[str, Any]) -> dict[str, str | None]:
+    """What is kept of a submission that may hold anything."""
+    agent_id = submission.get("agent_id")
+    return {
+        "kind": codec.legible(str(submission.get("kind")), 80),
+        "key": codec.legible(str(submission.get("key")), 200),
+        "agent_id": None if agent_id is None else codec.legible(str(agent_id), 200),
+        "payload": codec.legible(_text(submission.get("payload")), _SHOWN),
+    }
 
 
 def _text(payload: Any) -> str:
     try:
-        return codec.dumps(payload)[:_SHOWN]
+        return codec.dumps(payload)
     except AgentStateError:
-        return repr(payload)[:_SHOWN]
+        return repr(payload)

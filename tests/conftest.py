@@ -12,6 +12,7 @@ import shutil
 import signal
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
@@ -106,22 +107,33 @@ def _sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@contextmanager
+def _fresh_database(stack: Stack, template: str) -> Iterator[str]:
+    name = f"test_{next(_numbers)}"
+    _execute(stack, f"CREATE DATABASE {name} TEMPLATE {template}")
+    yield _server(stack, name)
+    _execute(stack, f"DROP DATABASE {name} WITH (FORCE)")
+
+
 @pytest.fixture
 def postgres_url(stack: Stack, _postgres_template: str) -> Iterator[str]:
     """A fresh, migrated Postgres database."""
-    name = f"test_{next(_numbers)}"
-    _execute(stack, f"CREATE DATABASE {name} TEMPLATE {_postgres_template}")
-    yield _server(stack, name)
-    _execute(stack, f"DROP DATABASE {name} WITH (FORCE)")
+    with _fresh_database(stack, _postgres_template) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def module_postgres_url(stack: Stack, _postgres_template: str) -> Iterator[str]:
+    """A migrated Postgres database for all tests of a module; they keep apart by agents of their own."""
+    with _fresh_database(stack, _postgres_template) as url:
+        yield url
 
 
 @pytest.fixture
 def empty_postgres_url(stack: Stack) -> Iterator[str]:
     """A fresh Postgres database without any table."""
-    name = f"test_{next(_numbers)}"
-    _execute(stack, f"CREATE DATABASE {name} TEMPLATE template0")
-    yield _server(stack, name)
-    _execute(stack, f"DROP DATABASE {name} WITH (FORCE)")
+    with _fresh_database(stack, "template0") as url:
+        yield url
 
 
 @pytest.fixture

@@ -20,13 +20,13 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@:+-]*\Z")
 _NAMESPACE = uuid.UUID("6f9f6f0e-94f5-5f2d-8a0e-6c1f0b1d7a55")
 
 
-def checked_name(value: str, what: str = "agent id") -> str:
+def checked_name(value: object, what: str = "agent id") -> str:
     """Return `value` when it may name an agent, a session or an account; raise InvalidInput else.
 
     Allowed are 1 to 128 characters of `A-Z a-z 0-9 . _ @ : + -`, beginning with a letter or a digit: such a name is
     safe in a Redis key, a file name, a URL path and a log line.
     """
-    if len(value) > MAX_NAME or not _NAME.match(value):
+    if not isinstance(value, str) or len(value) > MAX_NAME or not _NAME.match(value):
         raise InvalidInput(
             f"{what} {_shown(value)} is refused: use 1 to {MAX_NAME} of the characters A-Z a-z 0-9 . _ @ : + -, "
             "beginning with a letter or a digit. Nothing was stored."

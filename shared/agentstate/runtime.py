@@ -11,7 +11,6 @@ from agentstate.errors import AgentStateError
 from agentstate.settings import Settings
 
 if TYPE_CHECKING:
-    from celery import Celery
     from qdrant_client import QdrantClient
     from redis import Redis
 
@@ -40,9 +39,8 @@ REDIS_TIMEOUT_S = 5.0
 class Runtime:
     """One process's connections. Nothing is opened before it is used; `close()` closes what was opened."""
 
-    def __init__(self, settings: Settings, *, app: Celery | None = None, pool_size: int = 5) -> None:
+    def __init__(self, settings: Settings, *, pool_size: int = 5) -> None:
         self.settings = settings
-        self._app = app
         self._pool_size = pool_size
         self._lock = threading.RLock()
         self._made: dict[str, Any] = {}
@@ -77,7 +75,7 @@ class Runtime:
         """Who sends wake-ups."""
         from agentstate.jobs.broker import BrokerWaker
 
-        return self.once("waker", lambda: BrokerWaker(self.settings, self._app))
+        return self.once("waker", lambda: BrokerWaker(self.settings))
 
     @property
     def jobs(self) -> Jobs:

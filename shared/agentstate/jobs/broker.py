@@ -11,11 +11,16 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any
 
 import redis
 from celery import Celery
 from kombu import Exchange, Queue
+from kombu.serialization import register
+from kombu.utils import json
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from agentstate.jobs.kinds import BULK, KINDS
 from agentstate.jobs.spec import QUEUES, BulkSpec, JobSpec
@@ -25,6 +30,8 @@ from agentstate.settings import Settings
 _log = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT_S = 2.0
+ANSWER_WITHIN_S = 0.7
+"""A wake-up waits this long for the broker, up to three times over: it is a hint, and whoever submits waits with it."""
 SILENCE_AFTER_FAILURE_S = 2.0
 """A broker that failed is left alone this long, so that submitting stays fast while it is away."""
 BULK_WAKE_TTL_MS = 2_000
@@ -88,6 +95,23 @@ def make_app(settings: Settings) -> Celery:
     return app
 
 
+def _sending_app(settings: Settings) -> Celery:
+    """An application that only sends: it need not wait as long as one that listens."""
+    app = make_app(settings)
+    waits = {"socket_timeout": ANSWER_WITHIN_S, "socket_connect_timeout": ANSWER_WITHIN_S}
+    app.conf.broker_transport_options = {**app.conf.broker_transport_options, **waits}
+    return app
+
+
+def take_json_plainly() -> None:
+    """Make this process read messages as the JSON that they are.
+
+    Kombu builds Python objects from `{"__type__": ...}` and drops a message, with a line in a log, when it cannot: so
+    a payload of that form, which is an agent's good right, would be lost.
+    """
+    register("json", json.dumps, partial(json.loads, object_hook=None), "application/json", "utf-8")
+
+
 def serving_workers(settings: Settings, *, timeout_s: float) -> dict[str, list[str]]:
     """The workers that answer within `timeout_s` seconds, by name, with the queues that each serves.
 
@@ -113,9 +137,8 @@ def _routes() -> dict[str, dict[str, str]]:
 class BrokerWaker:
     """Wakes workers by Celery messages that carry a job's id and nothing else."""
 
-    def __init__(self, settings: Settings, app: Celery | None = None) -> None:
+    def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._given = app
         self._lock = threading.Lock()
         self._app: Celery | None = None
         self._redis: redis.Redis | None = None
@@ -165,7 +188,7 @@ class BrokerWaker:
         self._renew_after_fork()
         with self._lock:
             if self._app is None:
-                self._app = self._given or make_app(self._settings)
+                self._app = _sending_app(self._settings)
             return self._app
 
     def _client(self) -> redis.Redis:
@@ -174,8 +197,9 @@ class BrokerWaker:
             if self._redis is None:
                 self._redis = redis.Redis.from_url(
                     self._settings.broker_url,
-                    socket_timeout=CONNECT_TIMEOUT_S,
-                    socket_connect_timeout=CONNECT_TIMEOUT_S,
+                    socket_timeout=ANSWER_WITHIN_S,
+                    socket_connect_timeout=ANSWER_WITHIN_S,
+                    retry=Retry(NoBackoff(), 1),
                 )
             return self._redis
 

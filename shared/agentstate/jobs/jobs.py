@@ -20,6 +20,7 @@ from agentstate.store.store import Store, Transaction
 
 MAX_KEY = 200
 """Longest dedupe or coalesce key, in characters."""
+_MAX_REASON = 2_000
 _SUBMIT_TRIES = 5
 _FIRST_POLL_S = 0.02
 _SLOWEST_POLL_S = 0.5
@@ -147,7 +148,7 @@ class Jobs:
         values = self._row(spec, submission, None, None, None)
         with self._store.transaction() as tx:
             rows.insert(tx, values, due_in=0.0)
-            rows.end_ready(tx, values["id"], JobStatus.DEAD, error=reason)
+            rows.end_ready(tx, values["id"], JobStatus.DEAD, error=codec.legible(reason, _MAX_REASON))
         job_id: UUID = values["id"]
         return job_id
 

@@ -157,7 +157,7 @@ def last_status(spec: JobSpec) -> JobStatus:
 
 
 def _reason(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"[:_MAX_ERROR]
+    return codec.legible(f"{type(error).__name__}: {error}", _MAX_ERROR)
 
 
 def _storable(result: Any) -> Any:

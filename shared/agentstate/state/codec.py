@@ -33,7 +33,8 @@ def dumps(value: Any) -> str:
     """`value` as compact JSON text with sorted keys: equal values give equal text.
 
     Raises:
-        InvalidInput: a float, NaN, a naive datetime, a key that is not text, a NUL character, or an unknown type.
+        InvalidInput: a float, NaN, a naive datetime, a key that is not text, text with a NUL character or half a
+            surrogate pair, or an unknown type.
     """
     return json.dumps(encoded(value), ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
@@ -65,9 +66,18 @@ def decoded(value: Any) -> Any:
     return value
 
 
+def legible(text: str, limit: int) -> str:
+    """`text` as every store takes it, at most `limit` characters: what cannot be stored is written out."""
+    return text[:limit].encode("utf-8", "backslashreplace").decode().replace("\x00", "\\x00")[:limit]
+
+
 def _text(value: str) -> str:
     if "\x00" in value:
         raise InvalidInput("text with a NUL character cannot be stored; remove it. Nothing was stored.")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise InvalidInput("text with half a surrogate pair cannot be stored; remove it. Nothing was stored.") from None
     return value
 
 

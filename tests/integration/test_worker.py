@@ -1,0 +1,490 @@
+"""Real workers and two beats, killed, stopped and cut off from Redis: what was submitted is done, once, by somebody."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import shutil
+import signal
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
+from uuid import UUID
+
+import pytest
+import redis
+import sqlalchemy as sa
+from celery import Celery
+
+from agentstate.errors import InvalidInput
+from agentstate.jobs import Job, JobStatus
+from agentstate.jobs.broker import make_app
+from agentstate.jobs.kinds import BULK
+from agentstate.jobs.slots import slot_of
+from agentstate.jobs.spec import QUEUES
+from agentstate.jobs.waker import lane_of, lane_queue, lane_queues
+from agentstate.runtime import Runtime
+from agentstate.settings import Settings
+from agentstate.store.tables import jobs as table
+from agentstate.store.tables.base import db_time
+from deploy.local.stack import Stack
+from deploy.local.table import Choices, Table
+from tests.stubs.proxy import Proxy
+from tests.stubs.service_server import ServiceServer
+
+if TYPE_CHECKING:
+    from deploy.local.spec import ProcessSpec
+
+T = TypeVar("T")
+
+PATIENCE_S = 60.0
+"""Ample: how long a loaded machine may take for what takes a second on a quiet one."""
+SLOT_S = 5
+CASINO = {"service": "casino"}
+SUBMIT = BULK["jobs.submit"].task
+DOOR = lane_queue("housekeeping", 0)
+"""The queue that submissions by the broker are sent to."""
+
+
+@dataclass
+class Fleet:
+    """A threads worker, two solo workers and two beats on a database of their own, with Redis behind a wire."""
+
+    stack: Stack
+    runtime: Runtime
+    service: ServiceServer
+    wire: Proxy
+    direct: Settings
+    """The same settings past the wire, for tests that look into Redis."""
+
+    def submit(self, agent_id: str, kind: str = "cache.refresh") -> UUID:
+        return self.runtime.jobs.submit(kind, CASINO, agent_id=agent_id)
+
+    def done(self, job_id: UUID) -> Job:
+        return self.runtime.jobs.wait(job_id, timeout_s=PATIENCE_S)
+
+    def change(self, *conditions: sa.ColumnElement[bool], **values: Any) -> None:
+        with self.runtime.store.transaction() as tx:
+            tx.connection.execute(sa.update(table).where(*conditions).values(**values))
+
+    def forget_wake_ups(self) -> None:
+        """Let so much time pass that the sweep takes the wake-ups of all waiting jobs for lost."""
+        self.change(table.c.status == "ready", woken_at=db_time(-60))
+
+    def holder(self, job_id: UUID) -> str:
+        """Name of the process that runs a job."""
+        pid = int(str(self.runtime.jobs.get(job_id).lease_owner).split(":")[1])
+        return next(name for name, known in self.stack.pids.items() if known == pid)
+
+    def broker(self) -> redis.Redis:
+        return redis.Redis.from_url(self.direct.broker_url)
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[ServiceServer]:
+    with ServiceServer() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def wire(stack: Stack) -> Iterator[Proxy]:
+    with Proxy("127.0.0.1", stack.ports["redis"]) as proxy:
+        yield proxy
+
+
+@pytest.fixture(scope="module")
+def direct(stack: Stack, module_postgres_url: str, service: ServiceServer) -> Settings:
+    base = stack.env["AGENTSTATE_REDIS_URL"].rsplit("/", 1)[0]
+    with redis.Redis.from_url(base) as client:
+        client.flushall()
+    return Settings.load(
+        database_url=module_postgres_url,
+        redis_url=f"{base}/1",
+        broker_url=f"{base}/0",
+        qdrant_url=stack.env["AGENTSTATE_QDRANT_URL"],
+        qdrant_api_key=stack.env["AGENTSTATE_QDRANT_API_KEY"],
+        services_url=service.url,
+        services_api_key="pf_test_worker",
+        embedder="lexical",
+        sweep_every_s=0.5,
+        snapshot_every_s=SLOT_S,
+        summary_after_tokens=300,
+    )
+
+
+@pytest.fixture(scope="module")
+def fleet(direct: Settings, wire: Proxy, service: ServiceServer, fast_folder: Path) -> Iterator[Fleet]:
+    def by_wire(url: str) -> str:
+        return url.replace(f":{urlsplit(url).port}/", f":{wire.port}/")
+
+    settings = direct.model_copy(
+        update={"redis_url": by_wire(direct.redis_url), "broker_url": by_wire(direct.broker_url)}
+    )
+    folder = Path(tempfile.mkdtemp(prefix="agentstate-test-", dir=fast_folder))
+    shown = {name: _plain(value) for name, value in settings.model_dump(exclude_none=True).items()}
+    running = Stack(folder, only=("worker-io", "worker-money"), settings=shown, extra=beats(folder))
+    runtime = Runtime(settings)
+    try:
+        with running:
+            yield Fleet(running, runtime, service, wire, direct)
+            wire.restore()
+    finally:
+        runtime.close()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def beats(folder: Path) -> list[ProcessSpec]:
+    """Two beats, as somebody starts them who scaled the service by mistake."""
+    from dataclasses import replace
+
+    from deploy.local.folder import Folder
+
+    first = Table(Folder(folder / "one"), "unused", Choices(only=("beat",))).specs()[0]
+    second = Table(Folder(folder / "two"), "unused", Choices(only=("beat",))).specs()[0]
+    return [replace(first, name="beat-1"), replace(second, name="beat-2")]
+
+
+def _plain(value: Any) -> str:
+    return str(value.get_secret_value() if hasattr(value, "get_secret_value") else value)
+
+
+def until(condition: Callable[[], Any], timeout_s: float = PATIENCE_S) -> Any:
+    """What `condition` gives once it is true; for what cannot be waited for but by looking."""
+    deadline = time.monotonic() + timeout_s
+    while not (found := condition()):
+        assert time.monotonic() < deadline, "it did not come about"
+        time.sleep(0.02)
+    return found
+
+
+def agents_of_lanes(count: int) -> list[str]:
+    """Agents whose jobs are in different lanes."""
+    found: dict[int, str] = {}
+    number = 0
+    while len(found) < count:
+        name = f"ag_lane_{number}"
+        found.setdefault(lane_of(name, 4), name)
+        number += 1
+    return list(found.values())
+
+
+def test_a_submitted_job_is_run_and_its_result_is_read(fleet: Fleet) -> None:
+    job = fleet.done(fleet.submit("ag_first"))
+    assert (job.status, job.attempts, job.result["quality"]) == (JobStatus.DONE, 1, "live")
+    money = fleet.done(fleet.submit("ag_first", "reconciliation.reconcile"))
+    assert money.result == {"status": "matched", "expected": "0.00 USDC", "observed": "0.00 USDC"}
+
+
+def test_what_is_remembered_is_embedded_and_a_long_conversation_summarized(fleet: Fleet) -> None:
+    from agentstate.agent import Agent
+
+    agent = Agent("ag_memory", fleet.runtime)
+    # The second would be taken for one of Celery's own types, and be lost, if it went through a message.
+    notes = [{"n": 1}, {"__type__": "x", "__value__": 1}]
+    receipts = [agent.memory.remember(f"The vault opens at {n}", metadata=note) for n, note in enumerate(notes)]
+    conversation = agent.conversation("s1")
+    for n in range(40):
+        conversation.add("user", f"Remember the number {n}: the bet on round {n} was 2.50 USDC on heads.")
+    agent.memory.wait_searchable(receipts, timeout_s=PATIENCE_S)
+    assert [fleet.runtime.memory.get("ag_memory", each.id).metadata for each in receipts] == notes  # type: ignore[union-attr]
+    summary = until(conversation.summary)
+    assert summary.covers_from == 1
+
+
+# Submissions by the broker: a client that knows nothing but Redis
+
+
+def by_celery(fleet: Fleet, **submission: Any) -> None:
+    """What a Python agent without our library does."""
+    client = Celery(broker=fleet.direct.broker_url, set_as_current=False)
+    client.send_task(SUBMIT, kwargs=submission, queue=DOOR)
+    client.close()
+
+
+def by_hand(fleet: Fleet, **submission: Any) -> None:
+    """What an agent in any other language does: a message of Celery's protocol, put into a list."""
+    name = str(uuid.uuid4())
+    body = base64.b64encode(json.dumps([[], submission, {}]).encode()).decode()
+    message = {
+        "body": body,
+        "content-type": "application/json",
+        "content-encoding": "utf-8",
+        "headers": {"lang": "js", "task": SUBMIT, "id": name, "root_id": name, "parent_id": None, "group": None},
+        "properties": {
+            "correlation_id": name,
+            "delivery_mode": 2,
+            "delivery_info": {"exchange": "", "routing_key": DOOR},
+            "priority": 0,
+            "body_encoding": "base64",
+            "delivery_tag": str(uuid.uuid4()),
+        },
+    }
+    with fleet.broker() as client:
+        client.lpush(DOOR, json.dumps(message))
+
+
+def job_of(fleet: Fleet, key: str) -> Job:
+    """The job that a submission became."""
+
+    def look() -> list[Job]:
+        return [job for job in fleet.runtime.jobs.list(limit=500) if job.dedupe_key == key]
+
+    found: list[Job] = until(look)
+    assert len(found) == 1
+    return found[0]
+
+
+@pytest.mark.parametrize("send", [by_celery, by_hand])
+def test_a_submission_by_the_broker_becomes_one_job_however_often_it_is_sent(
+    fleet: Fleet, send: Callable[..., None]
+) -> None:
+    submission = {"key": f"round-{send.__name__}", "kind": "cache.refresh", "agent_id": "ag_door"}
+    for _ in range(3):
+        send(fleet, **submission, payload={"service": "casino"})
+    job = fleet.done(job_of(fleet, submission["key"]).id)
+    assert (job.agent_id, job.payload, job.result["quality"]) == ("ag_door", {"service": "casino"}, "live")
+    send(fleet, key="last", kind="cache.refresh", agent_id="ag_door", payload={"service": "casino"})
+    fleet.done(job_of(fleet, "last").id)
+    assert job_of(fleet, submission["key"]).id == job.id
+
+
+GOOD = {"key": "k", "kind": "cache.refresh", "payload": {"service": "casino"}, "agent_id": "ag_refused"}
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"kind": "cache.refesh"}, "there is no kind of job 'cache.refesh'"),
+        ({"kind": 7}, "Expected `str`, got `int` - at `$.kind`"),
+        ({"kind": "cache.refresh\x00"}, "there is no kind of job"),
+        ({"kind": "housekeeping.expire"}, "agents cannot submit it"),
+        ({"payload": {"servce": "casino"}}, "payload of cache.refresh is refused"),
+        ({"payload": ["casino"]}, "got `array` - at `$.payload`"),
+        ({"payload": {"service": "\x00"}}, "NUL"),
+        ({"payload": {"service": "\ud800"}}, "half a surrogate pair"),
+        ({"payload": {"service": "x" * 70_000}}, "allowed are 65536"),
+        ({"payload": {"__type__": "x", "__value__": 1}}, "payload of cache.refresh is refused"),
+        ({"payload": {"__type__": "uuid", "__value__": 1}}, "payload of cache.refresh is refused"),
+        ({"agent_id": None}, "belongs to an agent"),
+        ({"agent_id": "../etc"}, "agent id '../etc' is refused"),
+        ({"agent_id": 7}, "got `int` - at `$.agent_id`"),
+        ({"key": ""}, "1 to 200 characters"),
+        ({"key": None}, "got `null` - at `$.key`"),
+        ({"key": 7}, "got `int` - at `$.key`"),
+        ({"hurry": True}, "unknown field `hurry`"),
+    ],
+    ids=str,
+)
+def test_a_submission_that_cannot_be_taken_is_kept_dead_with_the_reason(
+    fleet: Fleet, change: dict[str, Any], reason: str
+) -> None:
+    before = {job.id for job in fleet.runtime.jobs.list(kind="jobs.refused", limit=500)}
+    by_hand(fleet, **{**GOOD, **change})
+
+    def refused() -> list[Job]:
+        return [job for job in fleet.runtime.jobs.list(kind="jobs.refused", limit=500) if job.id not in before]
+
+    [job] = until(refused, 20)
+    assert job.status is JobStatus.DEAD
+    assert reason in str(job.error)
+    assert fleet.runtime.jobs.list(agent_id="ag_refused") == []
+
+
+def test_a_submission_without_a_key_is_kept_too(fleet: Fleet) -> None:
+    by_hand(fleet, kind="cache.refresh", agent_id="ag_keyless", payload={"service": "casino"})
+    [job] = until(
+        lambda: [job for job in fleet.runtime.jobs.list(kind="jobs.refused") if "ag_keyless" in str(job.payload)]
+    )
+    assert "key" in str(job.error)
+
+
+def test_the_library_refuses_at_once_what_no_worker_could_read(fleet: Fleet) -> None:
+    with pytest.raises(InvalidInput, match="is refused"):
+        fleet.runtime.jobs.submit("cache.refresh", {"__type__": "x", "__value__": 1}, agent_id="ag_typed")
+
+
+# What is lost on the way
+
+
+def test_jobs_that_wait_while_redis_is_emptied_are_all_run(fleet: Fleet) -> None:
+    held = [f"ag_flush_{n}" for n in range(12)]
+    gates = [fleet.service.hold(agent) for agent in held]
+    submitted = [fleet.submit(agent) for agent in held]
+    gates[0].wait_arrived()
+    until(lambda: waiting(fleet, "cache") >= 4)
+    with fleet.broker() as client:
+        client.flushall()
+    submitted += [fleet.submit(f"ag_flushed_{n}") for n in range(4)]
+    for gate in gates:
+        gate.opened.set()
+    fleet.forget_wake_ups()
+    assert {fleet.done(job_id).attempts for job_id in submitted} == {1}
+    assert all(fleet.service.asked.count(agent) == 1 for agent in held)
+
+
+def waiting(fleet: Fleet, queue: str) -> int:
+    """Messages in all lanes of a queue."""
+    with fleet.broker() as client:
+        return sum(client.llen(lane) for lane in lane_queues(queue, fleet.direct.lanes))
+
+
+@pytest.mark.parametrize("trouble", [Proxy.cut, Proxy.block], ids=["refuses", "is silent"])
+def test_agents_stay_fast_while_redis_is_away_and_their_work_is_done_when_it_is_back(
+    fleet: Fleet, trouble: Callable[[Proxy], None]
+) -> None:
+    fleet.done(fleet.submit("ag_before"))
+    # As in another process: this one will leave Redis alone for a while when the submission has met the trouble.
+    other = Runtime(fleet.runtime.settings)
+    other.memory.remember("ag_away", f"Redis is there: {trouble.__name__}")
+    trouble(fleet.wire)
+    try:
+        job_id = quickly(lambda: fleet.submit("ag_away"))
+        receipt = quickly(lambda: other.memory.remember("ag_away", f"Redis is away: {trouble.__name__}"))
+        assert fleet.runtime.jobs.get(job_id).status is JobStatus.READY
+    finally:
+        fleet.wire.restore()
+        other.close()
+    fleet.forget_wake_ups()
+    fleet.done(job_id)
+    fleet.runtime.memory.wait_searchable([receipt], timeout_s=PATIENCE_S)
+
+
+def quickly(act: Callable[[], T]) -> T:
+    """What `act` gives in less than three seconds."""
+    began = time.monotonic()
+    result = act()
+    took = time.monotonic() - began
+    assert took < 3
+    return result
+
+
+# What happens to workers
+
+
+@pytest.mark.parametrize("kind", ["cache.refresh", "reconciliation.reconcile"])
+def test_a_worker_that_is_asked_to_stop_finishes_what_it_has_begun(fleet: Fleet, kind: str) -> None:
+    agent = f"ag_stop_{kind}"
+    gate = fleet.service.hold(agent)
+    job_id = fleet.submit(agent, kind)
+    gate.wait_arrived()
+    name = fleet.holder(job_id)
+    pid, log = fleet.stack.pids[name], fleet.stack.folder.log_of(name)
+    os.kill(pid, signal.SIGTERM)
+    until(lambda: "Warm shutdown" in log.read_text("utf-8"))
+    began = time.monotonic()
+    gate.opened.set()
+    job = fleet.done(job_id)
+    fleet.stack.wait_running(name, other_than=pid, timeout=PATIENCE_S)
+    assert time.monotonic() - began < PATIENCE_S
+    assert (job.attempts, fleet.service.asked.count(agent)) == (1, 1)
+    assert fleet.stack.child(name).state.last_exit == "exit code 0"
+
+
+def test_the_job_of_a_killed_worker_is_finished_by_another_after_its_lease(fleet: Fleet) -> None:
+    gate = fleet.service.hold("ag_killed")
+    job_id = fleet.submit("ag_killed", "reconciliation.reconcile")
+    gate.wait_arrived()
+    name = fleet.holder(job_id)
+    first = fleet.runtime.jobs.get(job_id)
+    fleet.stack.kill(name)
+    gate.opened.set()
+    until(lambda: fleet.stack.child(name).state.restarts > 0)
+    assert fleet.runtime.jobs.get(job_id).status is JobStatus.RUNNING
+    fleet.change(table.c.id == job_id, lease_until=db_time(-1))
+    job = fleet.done(job_id)
+    assert (job.attempts, job.result["status"]) == (2, "matched")
+    assert job.fence > first.fence
+    fleet.stack.wait_running(name, timeout=PATIENCE_S)
+
+
+def test_a_flood_of_one_agent_does_not_delay_anothers_job_in_another_lane(fleet: Fleet) -> None:
+    flooder, other = agents_of_lanes(2)
+    gate = fleet.service.hold(flooder)
+    held = [fleet.submit(flooder, "reconciliation.reconcile") for _ in range(60)]
+    # Both workers are at it.
+    gate.wait_arrived()
+    gate.wait_arrived()
+    mine = fleet.submit(other, "reconciliation.reconcile")
+    gate.opened.set()
+    fleet.done(mine)
+    fleet.done(held[-1])
+    asked = fleet.service.asked
+    before = asked[: asked.index(other)].count(flooder)
+    assert before <= 12, f"{before} of the flood's 60 jobs went before"
+
+
+# Beat
+
+
+def test_two_beats_make_one_job_a_slot(fleet: Fleet) -> None:
+    app = make_app(fleet.direct)
+    fired: dict[int, list[float]] = {fleet.stack.pids[name]: [] for name in ("beat-1", "beat-2")}
+
+    def note(event: dict[str, Any]) -> None:
+        if event["name"] == BULK["housekeeping.fire"].task and "snapshots.take" in event["args"]:
+            fired[event["pid"]].append(event["timestamp"])
+            receiver.should_stop = all(len(times) >= 2 for times in fired.values())
+
+    with app.connection_for_read() as connection:
+        receiver = app.events.Receiver(connection, handlers={"task-sent": note})
+        receiver.capture(limit=None, timeout=PATIENCE_S)
+    app.close()
+    until(lambda: waiting(fleet, "housekeeping") == 0)
+    slots = [job.payload["slot"] for job in fleet.runtime.jobs.list(kind="snapshots.take", limit=500)]
+    assert len(slots) == len(set(slots))
+    times = sorted(moment for moments in fired.values() for moment in moments)
+    spanned = {slot_of(datetime.fromtimestamp(moment, UTC), SLOT_S).isoformat() for moment in times}
+    assert len(spanned) < len(times), "no slot was fired twice"
+
+
+# What lies in Redis
+
+
+def test_a_message_carries_the_jobs_id_and_nothing_of_the_agents(settings: Settings) -> None:
+    runtime = Runtime(settings)
+    job_id = runtime.jobs.submit("cache.refresh", {"service": "casino"}, agent_id="ag_private", dedupe_key="my-secret")
+    runtime.memory.remember("ag_private", "my secret plan")
+    with redis.Redis.from_url(settings.broker_url) as client:
+        raw = [client.lrange(name, 0, -1) for name in client.keys("*.[0-9]*")]
+    runtime.close()
+    messages = [json.loads(text) for texts in raw for text in texts]
+    bodies = [json.loads(base64.b64decode(message["body"])) for message in messages]
+    assert sorted(arguments for arguments, keywords, _ in bodies) == [[], [str(job_id)]]
+    everything = json.dumps([messages, bodies])
+    for private in ("ag_private", "secret", "casino"):
+        assert private not in everything
+
+
+def test_every_key_of_ours_expires_and_there_is_no_result(fleet: Fleet) -> None:
+    from agentstate.agent import Agent
+
+    agent = Agent("ag_keys", fleet.runtime)
+    agent.episodes.record("bet", {"game": "coin-flip"})
+    agent.services.read("casino")
+    agent.memory.remember("Keys come and go")
+    fleet.done(fleet.submit("ag_keys"))
+    for url in (fleet.direct.redis_url, fleet.direct.broker_url):
+        with redis.Redis.from_url(url, decode_responses=True) as client:
+            keys = list(client.scan_iter(count=1_000))
+            eternal = {key for key in keys if client.ttl(key) == -1}
+        assert not [key for key in keys if "celery-task-meta" in key]
+        assert eternal <= CELERYS, eternal - CELERYS
+    with redis.Redis.from_url(fleet.direct.redis_url) as client:
+        assert client.exists("as:{ag_keys}:state:casino")
+
+
+CELERYS = {
+    "_kombu.binding.celery.pidbox",
+    "_kombu.binding_deadlines",
+    *(lane for queue in QUEUES for lane in lane_queues(queue, 4)),
+    "unacked",
+    "unacked_index",
+    "unacked_mutex",
+}
