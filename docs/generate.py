@@ -28,6 +28,7 @@ from agentstate.services.operations import OPERATIONS
 from agentstate.settings import PREFIX, Settings
 from agentstate.store.tables import metadata
 from deploy.local.cli import cli as stack_command
+from deploy.local.demo.__main__ import main as demo_command
 from workers.cli import cli as workers_command
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -123,6 +124,7 @@ def commands_page() -> str:
         *_commands("agentstate", agentstate_command),
         "## python -m deploy.local",
         *_commands("python -m deploy.local", stack_command),
+        *_commands("python -m deploy.local.demo", demo_command),
         "## python -m workers",
         *_commands("python -m workers", workers_command),
     )

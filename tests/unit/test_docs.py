@@ -20,6 +20,7 @@ from agentstate.money.verdicts import Guarantee
 from agentstate.services.operations import OPERATIONS
 from agentstate.settings import ENV_FILE_VARIABLE, PREFIX, SECRETS_DIR_VARIABLE, Settings
 from deploy.local.cli import cli as stack_command
+from deploy.local.demo.__main__ import main as demo_command
 from workers.cli import cli as workers_command
 
 ROOT = Path(__file__).parents[2]
@@ -30,6 +31,7 @@ MOST_BYTES = 300_000
 
 COMMANDS: dict[str, click.Command] = {
     "agentstate": agentstate_command,
+    "python -m deploy.local.demo": demo_command,
     "python -m deploy.local": stack_command,
     "python -m workers": workers_command,
 }
