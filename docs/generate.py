@@ -184,7 +184,7 @@ def _values(field: FieldInfo) -> str:
         return ", ".join(f"`{value}`" for value in get_args(field.annotation))
     types = [kind for kind in get_args(field.annotation) or (field.annotation,) if kind is not type(None)]
     named = {
-        SecretStr: "secret",
+        SecretStr: "secret",  # pragma: allowlist secret
         str: "text",
         int: "whole number",
         float: "number",
