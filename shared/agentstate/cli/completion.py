@@ -23,13 +23,13 @@ _MOST = 50
 @click.argument("shell", type=click.Choice(SHELLS))
 @click.pass_context
 def completion(context: click.Context, shell: str) -> None:
-    r"""Print the completion script for a shell.
+    """Print the completion script for a shell.
 
     \b
     bash:  eval "$(agentstate completion bash)"       in ~/.bashrc
     zsh:   eval "$(agentstate completion zsh)"        in ~/.zshrc
     fish:  agentstate completion fish > ~/.config/fish/completions/agentstate.fish
-    """
+    """  # noqa: D301 Click's mark is the character, not the two that a raw text would give it
     found = get_completion_class(shell)
     if found is None:
         raise InvalidInput(f"there is no completion for {shell}; there is for {', '.join(SHELLS)}.")
