@@ -229,10 +229,7 @@ def test_input_that_nobody_should_send_is_named_and_changes_nothing(
 
     unchanged = [count(runtime, table) for table in (turns, memories, jobs)]
     for (name, value), said in {
-        (
-            "DATABASE_URL",
-            "postgresql://agentstate:pf_test_pw@127.0.0.1:1/agentstate",
-        ): "does not answer",  # pragma: allowlist secret
+        ("DATABASE_URL", "postgresql://agentstate@127.0.0.1:1/agentstate"): "does not answer",
         ("DATABASE_URL", "agentstate.db"): "AGENTSTATE_DATABASE_URL: ",
         ("DATABSE_URL", settings.database_url): "unknown setting AGENTSTATE_DATABSE_URL",
         ("LANES", "many"): "AGENTSTATE_LANES",
