@@ -7,6 +7,7 @@ import re
 import shlex
 import shutil
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 
@@ -25,6 +26,7 @@ from workers.cli import cli as workers_command
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
+TESTS = ROOT / "tests"
 PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md"), ROOT / "deploy/local/sandbox/README.md"])
 WRITTEN_BY_HAND = [page for page in PAGES if page.parent.name != "reference"]
 MOST_BYTES = 300_000
@@ -136,13 +138,14 @@ def _compiled(block: str) -> str | None:
 
 
 def missing_tests(text: str) -> list[str]:
-    return [code for code in INLINE.findall(prose(text)) if code.startswith("tests/") and not _test_exists(code)]
+    codes = INLINE.findall(prose(text))
+    files = [code for code in codes if code.startswith("tests/") and not (ROOT / code.split(" ")[0]).exists()]
+    return files + [code for code in codes if re.fullmatch(r"test_\w+", code) and code not in _tests()]
 
 
-def _test_exists(code: str) -> bool:
-    path, _, test = code.partition("::")
-    there = ROOT / path.split(" ")[0]
-    return there.exists() and (not test or f"def {test}(" in there.read_text("utf-8"))
+@cache
+def _tests() -> set[str]:
+    return {name for path in TESTS.rglob("test_*.py") for name in re.findall(r"def (test_\w+)\(", path.read_text())}
 
 
 @pytest.fixture(scope="module")
@@ -219,7 +222,7 @@ def test_pictures_are_small_and_used() -> None:
         (unknown_settings, "AGENTSTATE_ALLEYS=3"),
         (unknown_kinds, "`cache.warm`"),
         (broken_blocks, "```python\nagent.memory.remember(\n```"),
-        (missing_tests, "`tests/unit/test_docs.py::test_nothing`"),
+        (missing_tests, "`test_nothing_at_all`"),
         (missing_tests, "`tests/unit/test_nothing.py`"),
     ],
 )
