@@ -161,8 +161,9 @@ class AgentEffects:
             EffectFailed: it certainly had no effect. EffectInDoubt: it is being found out; ask again, same key.
             EffectInProgress: another process is at it.
         """
+        cache = self._agent.runtime.cache  # before anything is written: without a key there is no way to the services
         receipt = self.engine.perform(key, operation.name, params, hold=hold)
-        self._agent.runtime.cache.invalidate(self._agent.id, operation.service)
+        cache.invalidate(self._agent.id, operation.service)
         return receipt
 
 

@@ -67,7 +67,7 @@ class Runtime:
 
     @property
     def redis(self) -> Redis:
-        """Redis for episodes, cache and live updates."""
+        """Redis for recent episodes and cached states."""
         return self.once("redis", self._open_redis)
 
     @property
@@ -136,6 +136,11 @@ class Runtime:
         return self.once("gateway", lambda: Gateway.from_settings(self.settings))
 
     @property
+    def gateway_if_any(self) -> Gateway | None:
+        """The gateway, None without a key: effects on something else than the services need none."""
+        return None if self.settings.services_api_key is None else self.gateway
+
+    @property
     def cache(self) -> StateCache:
         """States at the services, read through Redis."""
         from agentstate.services.cache import StateCache
@@ -155,7 +160,7 @@ class Runtime:
         from agentstate.money.effect_lookup import EffectResolver
 
         return self.once(
-            "effect_resolver", lambda: EffectResolver(self.store, self.operations, self.gateway, jobs=self.jobs)
+            "effect_resolver", lambda: EffectResolver(self.store, self.operations, self.gateway_if_any, jobs=self.jobs)
         )
 
     def effects_of(self, agent_id: str) -> Effects:
@@ -169,7 +174,7 @@ class Runtime:
             self.jobs,
             secret=secret.get_secret_value().encode() if secret else None,
             operations=self.operations,
-            gateway=self.gateway,
+            gateway=self.gateway_if_any,
         )
 
     @property

@@ -35,7 +35,7 @@ class Settings(BaseSettings):
     database_url: str = Field(
         description="Durable store: postgresql+psycopg://USER@HOST/DATABASE, with a password, or sqlite:///PATH."
     )
-    redis_url: str = Field("redis://127.0.0.1:6379/1", description="Redis for episodes, cache and live updates.")
+    redis_url: str = Field("redis://127.0.0.1:6379/1", description="Redis for recent episodes and cached states.")
     broker_url: str = Field("redis://127.0.0.1:6379/0", description="Redis for the Celery queues.")
     qdrant_url: str = Field(
         "http://127.0.0.1:6333", description="Qdrant, or the one-machine engine that speaks its REST."
