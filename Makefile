@@ -1,13 +1,13 @@
 # Every target sets up what it needs; nothing has to be installed before but Python 3.11 or newer.
 .DEFAULT_GOAL := help
-.PHONY: help setup up down status demo test lint clean
+.PHONY: help setup up down status demo test chaos-stack lint clean
 
 PY := .venv/bin/python
 stack = $(PY) -m deploy.local
 
 help: ## Show this list
 	@echo 'make TARGET, where TARGET is one of'
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 setup: ## Make .venv from the lock, checked by hash; PYTHON=... chooses the interpreter
 	@scripts/setup
@@ -27,6 +27,10 @@ demo: setup ## Run a fleet of agents for a minute on a throw-away folder and rep
 test: ## Run all tests against real servers; ARGS='tests/unit -k ledger'
 	@scripts/setup --dev
 	@scripts/test $(ARGS)
+
+chaos-stack: ## Kill every process of the stack again and again while an agent writes; some minutes, the table in build/
+	@scripts/setup --dev
+	@scripts/test tests/chaos -m slow -s $(ARGS)
 
 lint: ## Run all linters
 	@scripts/setup --dev

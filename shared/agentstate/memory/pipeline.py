@@ -27,6 +27,7 @@ from agentstate.memory.backlog import ClaimedBatch, EmbeddingBacklog, PendingMem
 from agentstate.memory.index import IndexPoint, MemoryIndex
 from agentstate.providers.embedder import Embedder
 from agentstate.settings import Settings
+from agentstate.state import codec
 from agentstate.store.store import Store
 
 if TYPE_CHECKING:
@@ -264,4 +265,4 @@ def _delay(memories: Sequence[PendingMemory], error: Exception) -> float:
 
 
 def _cause(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"[:500]
+    return codec.legible(f"{type(error).__name__}: {error}", 500)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from agentstate.errors import EffectFailed, EffectInDoubt, ServiceRejected, ServiceUnreachable, StoreUnavailable
 from agentstate.money.effect_claims import Claim
 from agentstate.money.effect_outcomes import OutcomeRecorder
+from agentstate.state import codec
 
 _LONGEST_NOTE = 500
 
@@ -26,7 +27,7 @@ def record_error(recorder: OutcomeRecorder, claim: Claim, error: BaseException) 
 
 
 def _recorded(recorder: OutcomeRecorder, claim: Claim, error: BaseException) -> Exception:
-    note = f"{type(error).__name__}: {error}"[:_LONGEST_NOTE]
+    note = codec.legible(f"{type(error).__name__}: {error}", _LONGEST_NOTE)
     if claim.clean and isinstance(error, ServiceUnreachable):
         recorder.not_sent(claim, note)
         return error
@@ -41,7 +42,7 @@ def _recorded(recorder: OutcomeRecorder, claim: Claim, error: BaseException) -> 
 
 def _refused(recorder: OutcomeRecorder, claim: Claim, error: ServiceRejected) -> Exception:
     if error.retry_after is not None:
-        recorder.not_sent(claim, f"refused for now: {error}"[:_LONGEST_NOTE])
+        recorder.not_sent(claim, codec.legible(f"refused for now: {error}", _LONGEST_NOTE))
         return error
     recorder.failed(claim, error.code or "rejected", str(error))
     return EffectFailed(f"{_name(claim)} was refused before any effect: {error}")

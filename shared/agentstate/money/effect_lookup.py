@@ -20,6 +20,7 @@ from agentstate.money.effect_rows import Effect, EffectState
 from agentstate.money.operations import Operation, Operations
 from agentstate.money.plan import EffectRules, JobQueue
 from agentstate.money.verdicts import Absent, Applied, Guarantee, Unknown, Verdict
+from agentstate.state import codec
 from agentstate.store.store import Store
 
 _log = logging.getLogger(__name__)
@@ -30,7 +31,7 @@ def look(effect: Effect, verify: Callable[[], Verdict]) -> Verdict:
     try:
         verdict = verify()
     except Exception as error:  # noqa: BLE001 whatever went wrong while looking, the effect is as unknown as before
-        return Unknown(f"looking failed: {type(error).__name__}: {error}"[:500])
+        return Unknown(codec.legible(f"looking failed: {type(error).__name__}: {error}", 500))
     if isinstance(verdict, Absent) and effect.read_at < effect.settles_at:
         return Unknown(f"not there yet; conclusive from {effect.settles_at:%H:%M:%S} UTC on")
     return verdict

@@ -29,7 +29,7 @@ def success(result: Any) -> dict[str, Any]:
 
 def failure(code: str, message: str) -> dict[str, Any]:
     """The envelope of a call that certainly had no effect."""
-    return {"v": _VERSION, "ok": False, "code": code, "message": _clean(message)}
+    return {"v": _VERSION, "ok": False, "code": _clean(code), "message": _clean(message)}
 
 
 def plain(value: Any, *, depth: int = 0) -> Any:

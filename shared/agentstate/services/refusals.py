@@ -12,6 +12,7 @@ from agentstate.clock import Clock
 from agentstate.errors import ServiceAnswerInvalid, ServiceRejected
 from agentstate.services.answer import Answer
 from agentstate.services.wire import decode
+from agentstate.state import codec
 
 EVERYWHERE = frozenset({"not_found", "agent_not_found", "unauthorized", "invalid_request"})
 """Codes that every operation may be refused with before any effect."""
@@ -32,7 +33,7 @@ def code_of(content: bytes) -> str:
         code = decode(content).get("error", "")
     except ServiceAnswerInvalid:
         return ""
-    return str(code)[:80].lower() if isinstance(code, str) else ""
+    return codec.legible(code, 80).lower() if isinstance(code, str) else ""
 
 
 def refusal(status: int, content: bytes, codes: frozenset[str], clock: Clock) -> ServiceRejected | None:

@@ -515,3 +515,20 @@ def test_the_database_refuses_an_outcome_without_an_end(store: Store, effects: E
     bet(effects, Remote())
     with pytest.raises(sa.exc.IntegrityError), store.transaction() as tx:
         tx.connection.execute(sa.update(effects_table).values(state="in_doubt"))
+
+
+@pytest.mark.parametrize(
+    ("error", "told", "state"),
+    [
+        (OSError("broken \x00 pipe \ud800"), EffectInDoubt, EffectState.MANUAL),
+        (ServiceUnreachable("no \x00 route"), ServiceUnreachable, EffectState.READY),
+        (ServiceRejected("not \x00 you", code="no\x00"), EffectFailed, EffectState.FAILED),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_an_error_in_words_that_no_database_stores_is_recorded_all_the_same(
+    effects: Effects, error: Exception, told: type[Exception], state: EffectState
+) -> None:
+    with pytest.raises(told):
+        bet(effects, Remote(error))
+    assert effects.get("bet:1").state is state

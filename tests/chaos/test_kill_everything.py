@@ -1,0 +1,342 @@
+"""The whole stack under `kill -9`, process by process and all at once, while an agent writes: nothing that was
+acknowledged is missing afterwards, and nothing happened twice.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import pytest
+import sqlalchemy as sa
+
+from agentstate.agent import Agent
+from agentstate.money.effect_rows import ENDED_STATES, EffectState, find
+from agentstate.money.postings import Bucket
+from agentstate.runtime import Runtime
+from agentstate.services import casino
+from agentstate.settings import Settings
+from agentstate.store.tables import jobs, memories
+from agentstate.store.tables.base import db_time
+from agentstate.store.tables.money import effects, recon_cursors
+from deploy.local.folder import Folder
+from deploy.local.launcher import start_detached, supervisor_of
+from deploy.local.ownership import Identity, belonging, wait_ended
+from deploy.local.sandbox.client import SandboxClient
+from deploy.local.supervisor import end_leftovers
+from deploy.local.table import python_path
+from tests.chaos.writer import GIFT, STAKE
+
+pytestmark = pytest.mark.chaos
+
+ROOT = Path(__file__).parents[2]
+AGENT = "ag_chaos"
+KINDS = ("memory", "turn", "deposit", "bet", "job")
+SERVERS = ("qdrant", "redis", "sandbox", "postgres")
+PATIENCE_S = 180.0
+
+
+@dataclass
+class Ground:
+    """A stack under a supervisor of its own, as `make up` starts it, and the agent that lives on it."""
+
+    folder: Folder
+    options: list[str]
+    told: list[str] = field(default_factory=list)
+
+    def up(self) -> None:
+        start_detached(self.folder, [*self.options, "--data", str(self.folder.path)], self.told.append)
+
+    def processes(self) -> dict[str, Any]:
+        found: dict[str, Any] = self.folder.record()["processes"]
+        return found
+
+    def kill(self, name: str) -> int | None:
+        """`kill -9` one process; its pid, None when it was not running just then."""
+        identity = Identity.parse(self.processes()[name])
+        process = identity.process() if identity else None
+        if process is None:
+            return None
+        process.kill()
+        return process.pid
+
+    def is_running_again(self, name: str, killed: int | None) -> bool:
+        known = self.processes()[name]
+        return known["state"] == "running" and known["pid"] != killed
+
+    def kill_all(self) -> None:
+        """`kill -9` the supervisor and everything that it started, in one go."""
+        supervisor = supervisor_of(self.folder)
+        assert supervisor is not None
+        doomed = [supervisor, *belonging(self.folder.record()["tag"])]
+        for process in doomed:
+            process.kill()
+        assert wait_ended(doomed, 30) == []
+
+    def settings(self) -> Settings:
+        return Settings.load(env_file=self.folder.env_file)
+
+
+@pytest.fixture
+def ground(fast_folder: Path, request: pytest.FixtureRequest) -> Iterator[Ground]:
+    folder = Folder(Path(tempfile.mkdtemp(prefix="agentstate-test-", dir=fast_folder)) / "stack")
+    running = Ground(folder, list(request.param))
+    try:
+        running.up()
+        yield running
+    finally:
+        supervisor = supervisor_of(folder)
+        if supervisor is not None:
+            supervisor.kill()
+            wait_ended([supervisor], 30)
+        end_leftovers(folder)
+        shutil.rmtree(folder.path.parent, ignore_errors=True)
+
+
+class Writing:
+    """The writer process and what it was told."""
+
+    def __init__(self, ground: Ground, journal: Path) -> None:
+        self._journal = journal
+        journal.touch()
+        env = {**os.environ, "PYTHONPATH": python_path(None), "AGENTSTATE_ENV_FILE": str(ground.folder.env_file)}
+        command = [sys.executable, str(ROOT / "tests/chaos/writer.py"), AGENT, str(journal)]
+        pipe = subprocess.PIPE
+        self._process = subprocess.Popen(command, cwd=ROOT, env=env, stdin=pipe, stdout=pipe, text=True)
+
+    def acknowledged(self) -> dict[str, dict[str, Any]]:
+        """What was acknowledged so far: by kind, what was told by name."""
+        found: dict[str, dict[str, Any]] = {kind: {} for kind in KINDS}
+        for line in self._journal.read_text("utf-8").splitlines(keepends=True):
+            if line.endswith("\n"):
+                entry = json.loads(line)
+                assert entry["name"] not in found[entry["kind"]]
+                found[entry["kind"]][entry["name"]] = entry["told"]
+        return found
+
+    def wait_progress(self, kinds: tuple[str, ...] = KINDS, by: int = 3) -> None:
+        """Return once each kind of write was acknowledged a few times more."""
+        before = Counter({kind: len(names) for kind, names in self.acknowledged().items()})
+
+        def has_moved() -> bool:
+            assert self._process.poll() is None, "the writer has died"
+            now = self.acknowledged()
+            return all(len(now[kind]) >= before[kind] + by for kind in kinds)
+
+        until(has_moved)
+
+    def finish(self) -> tuple[dict[str, dict[str, Any]], set[str]]:
+        """End it once nothing is open: what was acknowledged, and the kinds of errors that it met on the way."""
+        out, _ = self._process.communicate(timeout=PATIENCE_S)
+        assert self._process.returncode == 0
+        told = json.loads(out)
+        assert {kind: each["open"] for kind, each in told.items()} == {kind: [] for kind in KINDS}
+        return self.acknowledged(), {trouble for each in told.values() for trouble in each["troubles"]}
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+
+@pytest.fixture
+def writing(ground: Ground, tmp_path: Path) -> Iterator[Writing]:
+    with closing(Runtime(ground.settings())) as runtime:
+        agent = Agent(AGENT, runtime)
+        agent.effects.execute_once("register", casino.register)
+        agent.services.enrol("casino")
+        agent.effects.execute_once("start", casino.deposit, amount=Decimal(500))
+    writer = Writing(ground, tmp_path / "acknowledged.jsonl")
+    yield writer
+    writer.kill()
+
+
+def until(condition: Callable[[], Any], pause_s: float = 0.05) -> None:
+    """Return once `condition` holds; for what cannot be waited for but by looking."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline, f"it did not come about: {condition}"
+        time.sleep(pause_s)
+
+
+SHORT = ["--money-workers", "1", "--only", "redis,postgres,qdrant,sandbox,migrate,worker-io,worker-money,beat"]
+SETTINGS = ["--set", "SWEEP_EVERY_S=0.5", "--set", "RECONCILE_EVERY_S=5", "--set", "SNAPSHOT_EVERY_S=5"]
+
+
+@pytest.mark.parametrize("ground", [[*SHORT, *SETTINGS, "--set", "EMBEDDER=lexical"]], indirect=True)
+def test_nothing_acknowledged_is_lost_when_each_process_and_then_all_are_killed(
+    ground: Ground, writing: Writing
+) -> None:
+    writing.wait_progress()
+    for name in set(ground.processes()) - {*SERVERS, "migrate"}:
+        ground.kill(name)
+    for name in SERVERS:
+        killed = ground.kill(name)
+        until(lambda name=name, killed=killed: ground.is_running_again(name, killed))  # type: ignore[misc]
+        writing.wait_progress()
+    ground.kill_all()
+    ground.up()
+    writing.wait_progress()
+    with closing(Runtime(ground.settings())) as runtime:
+        let_leases_end(runtime)
+        acknowledged = settle(runtime, writing)
+        found = measure(ground, runtime, acknowledged)
+    assert found == dict.fromkeys(found, 0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ground", [SETTINGS], indirect=True)
+def test_nothing_acknowledged_is_lost_over_many_kills(ground: Ground, writing: Writing) -> None:
+    kills = 0
+    for _ in range(3):
+        for name in sorted(set(ground.processes()) - {"migrate"}):
+            killed = ground.kill(name)
+            until(lambda name=name, killed=killed: ground.is_running_again(name, killed))  # type: ignore[misc]
+            writing.wait_progress()
+            kills += 1
+        ground.kill_all()
+        ground.up()
+        writing.wait_progress()
+    with closing(Runtime(ground.settings())) as runtime:
+        acknowledged = settle(runtime, writing)
+        found = measure(ground, runtime, acknowledged)
+    report(kills, acknowledged, found)
+    assert found == dict.fromkeys(found, 0)
+
+
+Acknowledged: TypeAlias = dict[str, dict[str, Any]]
+"""By kind of write, what was told by name."""
+
+
+def settle(runtime: Runtime, writing: Writing) -> Acknowledged:
+    """End the writing and wait until all is quiet; what was acknowledged."""
+    acknowledged, troubles = writing.finish()
+    until(lambda: is_quiet(runtime))
+    # Otherwise nothing was killed at a moment that mattered, and the test shows little.
+    assert "StoreUnavailable" in troubles
+    return acknowledged
+
+
+def measure(ground: Ground, runtime: Runtime, acknowledged: Acknowledged) -> dict[str, int]:
+    """Everything that must not be, counted: 0 each when the promises are kept."""
+    agent = Agent(AGENT, runtime)
+    with SandboxClient(ground.folder.record()["urls"]["sandbox"]) as sandbox:
+        return {
+            **in_memories(runtime, acknowledged["memory"]),
+            **in_turns(agent, acknowledged["turn"]),
+            **in_jobs(runtime, acknowledged["job"]),
+            **in_money(agent, sandbox, acknowledged),
+        }
+
+
+def let_leases_end(runtime: Runtime) -> None:
+    """Let so much time pass that others may take over what killed workers held, and absence is conclusive."""
+    with runtime.store.transaction() as tx:
+        for table, column in ((jobs, "lease_until"), (recon_cursors, "lease_until")):
+            held = table.c[column].is_not(None)
+            tx.connection.execute(sa.update(table).where(held).values({column: db_time(-1)}))
+        claimed = memories.c.claim.is_not(None)
+        tx.connection.execute(sa.update(memories).where(claimed).values(due_at=db_time(-1)))
+        is_open = effects.c.state.not_in(ENDED_STATES)
+        long_ago = {"called_at": db_time(-120), "lease_until": db_time(-1), "next_verify_at": db_time(-1)}
+        tx.connection.execute(sa.update(effects).where(is_open).values(long_ago))
+
+
+def is_quiet(runtime: Runtime) -> bool:
+    """Whether nothing is under way any more."""
+    with runtime.store.reading() as connection:
+        waiting = sa.select(sa.func.count()).where(memories.c.state != "searchable")
+        at_work = sa.select(sa.func.count()).where(jobs.c.status.in_(["ready", "running"]), jobs.c.agent_id == AGENT)
+        is_open = sa.select(sa.func.count()).where(effects.c.state.not_in(ENDED_STATES))
+        return not any(connection.execute(query).scalar_one() for query in (waiting, at_work, is_open))
+
+
+def in_memories(runtime: Runtime, acknowledged: dict[str, str]) -> dict[str, int]:
+    from qdrant_client.http import models
+
+    with runtime.store.reading() as connection:
+        stored = {str(found) for (found,) in connection.execute(sa.select(memories.c.id))}
+    mine = models.Filter(must=[models.FieldCondition(key="agent_id", match=models.MatchValue(value=AGENT))])
+    points, _ = runtime.qdrant.scroll(runtime.index.collection, scroll_filter=mine, limit=100_000, with_payload=False)
+    indexed = Counter(str(point.id) for point in points)
+    name = next(iter(acknowledged))
+    recalled = {str(hit.id) for hit in runtime.memory.recall(AGENT, f"What did I learn as {name}?")}
+    return {
+        "memories missing": len(set(acknowledged.values()) - stored),
+        "memories not in the index": len(stored - set(indexed)),
+        "points of the index too many": sum((indexed - Counter(stored)).values()),
+        "memories not recalled": int(acknowledged[name] not in recalled),
+    }
+
+
+def in_turns(agent: Agent, acknowledged: dict[str, int]) -> dict[str, int]:
+    said = agent.conversation("chaos").turns()
+    numbers = {turn.source_id: turn.number for turn in said}
+    return {
+        "turns missing or with another number": sum(numbers.get(name) != told for name, told in acknowledged.items()),
+        "turns said twice": len(said) - len(numbers),
+        "gaps in the conversation": int([turn.number for turn in said] != list(range(1, len(said) + 1))),
+    }
+
+
+def in_jobs(runtime: Runtime, acknowledged: dict[str, str]) -> dict[str, int]:
+    found = {job.dedupe_key: job for job in runtime.jobs.list(agent_id=AGENT, kind="cache.refresh", limit=100_000)}
+    ids = {name: str(job.id) for name, job in found.items()}
+    return {
+        "jobs missing": sum(ids.get(name) != told for name, told in acknowledged.items()),
+        "jobs not ended": sum(job.status.value not in {"done", "discarded"} for job in found.values()),
+        "jobs dead": len(runtime.jobs.list(status="dead")),
+    }
+
+
+def in_money(agent: Agent, sandbox: SandboxClient, acknowledged: Acknowledged) -> dict[str, int]:
+    ledger, bets = agent.ledger, acknowledged["bet"]
+    with agent.runtime.store.reading() as connection:
+        known = {effect.key: effect for effect in find(connection, agent_id=AGENT, limit=100_000)}
+    succeeded = {effect.remote_key for effect in known.values() if effect.state is EffectState.SUCCEEDED}
+    asked_again = list(bets)[:: max(1, len(bets) // 10)]
+    told_again = {
+        name: agent.effects.execute_once(name, casino.bet, amount=STAKE, side="heads") for name in asked_again
+    }
+    happened = sandbox.effects_by_key(AGENT)
+    booked = ledger.balance("casino")
+    until(lambda: agent.services.reconcile("casino").status == "matched", 1.0)
+    return {
+        "deposits missing, in minor units": ledger.balance("treasury").minor
+        - GIFT.minor * len(acknowledged["deposit"]),
+        "bets missing": sum(name not in known or known[name].remote_key not in happened for name in bets),
+        "bets with another answer": sum(bets[name] != again["reference"] for name, again in told_again.items()),
+        "effects that happened twice": sum(count - 1 for count in happened.values()),
+        "effects unknown to us, or unknown there": len(succeeded ^ set(happened)),
+        "still held, in minor units": ledger.balance("casino", bucket=Bucket.IN_FLIGHT).minor,
+        "books against the casino, in minor units": booked.minor - sandbox.micros(AGENT),
+        "balance against its entries": int(ledger.balance_from_ledger(service="casino") != booked.amount),
+    }
+
+
+def report(kills: int, acknowledged: Acknowledged, found: dict[str, int]) -> None:
+    """Print the table of the long run and keep it."""
+    facts = {"processes killed": kills} | {f"acknowledged: {kind}": len(names) for kind, names in acknowledged.items()}
+    rows = [_row(name, value, None) for name, value in facts.items()]
+    rows += [_row(name, value, 0) for name, value in found.items()]
+    path = ROOT / "build" / "chaos-stack.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(rows, indent=2) + "\n", "utf-8")
+    for row in rows:
+        print(f"{row['name']:<44}{row['value']:>8}{'' if row['met'] else '  MISSED'}")
+
+
+def _row(name: str, value: int, bar: int | None) -> dict[str, Any]:
+    met = bar is None or value == bar
+    return {"name": name, "value": value, "unit": "count", "bar": bar, "reference": None, "met": met}
