@@ -55,6 +55,7 @@ def _with_preferences(blob: Blob) -> Blob:
 
 
 CURRENT_SCHEMA = SCHEMA.newest
+_MOST_SESSIONS = 2**63
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +92,9 @@ class AgentState:
             )
         for name in _DICTS:
             object.__setattr__(self, name, _own_dict(name, getattr(self, name)))
-        count = self.session_count
-        if isinstance(count, bool) or not isinstance(count, int) or count < 0:
-            raise InvalidInput(f"session_count {count!r:.40} is no whole number from 0. Nothing was changed.")
+        count: object = self.session_count
+        if isinstance(count, bool) or not isinstance(count, int) or not 0 <= count < _MOST_SESSIONS:
+            raise InvalidInput("session_count is a whole number from 0 to 2^63-1. Nothing was changed.")
         if names := sorted(_FIELDS.intersection(self.extra)):
             raise InvalidInput(f"extra holds {', '.join(names)}, which has a field of its own. Nothing was changed.")
 

@@ -50,7 +50,7 @@ def checked_keys(value: dict[Any, Any]) -> dict[str, Any]:
     """`value` when all its keys are text; raises InvalidInput else: 1 and "1" would become one key."""
     for key in value:
         if not isinstance(key, str):
-            raise InvalidInput(f"the key {key!r:.60} is not text; write it as text. Nothing was stored.")
+            raise InvalidInput(f"a key of type {type(key).__name__} is refused: keys are text. Nothing was stored.")
         checked_text(key)
     return value
 

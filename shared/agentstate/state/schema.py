@@ -80,11 +80,11 @@ class Schema:
         version = raw[VERSION_FIELD]
         if isinstance(version, bool) or not isinstance(version, int) or version < 1:
             raise InvalidInput(
-                f"{self.name}: {VERSION_FIELD} {version!r:.40} is no whole number from 1. Nothing was read."
+                f"{self.name}: {VERSION_FIELD} {_shown(version)} is no whole number from 1. Nothing was read."
             )
         if version > self.newest:
             raise SchemaOutdated(
-                f"{self.name} is of schema version {version}, this version of agentstate knows up to {self.newest}. "
+                f"{self.name} is of schema version {_shown(version)}, this version of agentstate knows up to {self.newest}. "
                 "Update agentstate; the blob was left as it is."
             )
         return version
@@ -124,3 +124,10 @@ class Schema:
                 f"not tell. Add {VERSION_FIELD}; nothing was changed."
             )
         return fitting[0]
+
+
+def _shown(version: object) -> str:
+    try:
+        return repr(version)[:40]
+    except ValueError:
+        return "of thousands of digits"

@@ -87,7 +87,8 @@ def find(
     """The newest version, or the newest that was saved by `at`, or the one of that number."""
     query = sa.select(agent_state_versions).where(_versions.agent_id == agent_id)
     if at is not None:
-        query = query.where(_versions.saved_at <= at)
+        # Both orders are one, since time never runs back here; this one is the index's.
+        query = query.where(_versions.saved_at <= at).order_by(_versions.saved_at.desc())
     if version is not None:
         query = query.where(_versions.version == version)
     row = connection.execute(query.order_by(_versions.version.desc()).limit(1)).mappings().first()
