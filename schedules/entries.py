@@ -8,6 +8,7 @@ from agentstate.jobs.kinds import BULK
 from agentstate.settings import Settings
 
 EXPIRE_EVERY_S = 3_600
+MIGRATE_STATES_EVERY_S = 3_600
 
 
 def beat_schedule(settings: Settings) -> dict[str, dict[str, Any]]:
@@ -20,6 +21,7 @@ def beat_schedule(settings: Settings) -> dict[str, dict[str, Any]]:
         "sweep": _entry("housekeeping.sweep", settings.sweep_every_s),
         "snapshots": _fire("snapshots.take", settings.snapshot_every_s),
         "expire": _fire("housekeeping.expire", EXPIRE_EVERY_S),
+        "migrate-states": _fire("state.migrate_stored", MIGRATE_STATES_EVERY_S),
     }
 
 

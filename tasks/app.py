@@ -13,6 +13,7 @@ MODULES = (
     "tasks.housekeeping",
     "tasks.reconciliation",
     "tasks.snapshots",
+    "tasks.state",
     "tasks.submissions",
     "tasks.summarization",
 )

@@ -7,7 +7,7 @@ process, and shared by all agents of the process.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from agentstate.services.entries import CacheEntry
     from agentstate.services.operation import Operation
     from agentstate.services.portfolio import Portfolio
+    from agentstate.state.agent_state import AgentState
+    from agentstate.state.versions import StateVersion
     from agentstate.store import Transaction
 
 _shared_lock = threading.Lock()
@@ -98,6 +100,11 @@ class Agent:
     def services(self) -> AgentServices:
         """Its state at the financial services."""
         return AgentServices(self)
+
+    @property
+    def state(self) -> AgentStateStore:
+        """Its state between sessions, in versions."""
+        return AgentStateStore(self)
 
     @property
     def jobs(self) -> AgentJobs:
@@ -192,6 +199,34 @@ class AgentServices:
     def snapshot(self) -> Snapshot | None:
         """The agent's newest portfolio snapshot, None when there is none."""
         return self._agent.runtime.snapshots.latest(self._agent.id)
+
+
+class AgentStateStore:
+    """The state of one agent; see `agentstate.state.agent_db.AgentDB`."""
+
+    def __init__(self, agent: Agent) -> None:
+        from agentstate.state.agent_db import AgentDB
+
+        self._id = agent.id
+        self._db = AgentDB(agent.runtime.store)
+
+    def load(self, *, at: datetime | None = None, version: int | None = None) -> AgentState | None:
+        """The newest state, the one that was saved by `at`, or the one of a version; None when there is none."""
+        return self._db.load_state(self._id, at=at, version=version)
+
+    def save(
+        self, state: AgentState | Mapping[str, Any], *, version: int | None = None, tx: Transaction | None = None
+    ) -> AgentState:
+        """Save a state; raises Conflict when another version than the one it was made from is the newest."""
+        return self._db.save_state(self._id, state, version=version, tx=tx)
+
+    def update(self, change: Callable[[AgentState], AgentState], *, tx: Transaction | None = None) -> AgentState:
+        """Save what `change` makes of the newest state, an empty one when there is none."""
+        return self._db.update_state(self._id, change, tx=tx)
+
+    def history(self, *, limit: int = 20, before: int | None = None) -> list[StateVersion]:
+        """The versions as they were written, newest first."""
+        return self._db.history(self._id, limit=limit, before=before)
 
 
 class AgentJobs:

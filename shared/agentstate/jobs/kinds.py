@@ -39,6 +39,13 @@ class SnapshotPayload(Payload, frozen=True):
     after: str = ""
 
 
+class StatesPayload(Payload, frozen=True):
+    """Names a round of migrating stored states and where in the fleet this slice begins."""
+
+    slot: str
+    after: str = ""
+
+
 class SubmissionPayload(Payload, frozen=True):
     """A submission that came by the broker and was refused; the payload as JSON text."""
 
@@ -99,6 +106,14 @@ _SPECS = (
         per_agent=False,
         by_agents=False,
         last_action=LastAction.DISCARD,
+    ),
+    JobSpec(
+        kind="state.migrate_stored",
+        queue="housekeeping",
+        payload=StatesPayload,
+        summary="Bring a slice of the stored agent states to the newest schema, then submit the next slice.",
+        per_agent=False,
+        by_agents=False,
     ),
     JobSpec(
         kind="jobs.refused",

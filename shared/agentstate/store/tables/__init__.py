@@ -19,9 +19,12 @@ from agentstate.store.tables.money import (
     recon_runs,
 )
 from agentstate.store.tables.portfolio import portfolio_snapshots, service_accounts
+from agentstate.store.tables.state import agent_state_versions, agent_states
 
 __all__ = [
     "accounts",
+    "agent_state_versions",
+    "agent_states",
     "breaks",
     "conversations",
     "currencies",

@@ -10,20 +10,11 @@ from uuid import UUID
 
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 
 from agentstate.errors import InvalidInput
 from agentstate.ids import checked_name
 from agentstate.state import codec
-
-TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"))
-VALUES: st.SearchStrategy[Any] = st.recursive(
-    st.none() | st.booleans() | st.integers() | TEXT | st.binary() | st.uuids()
-    | st.decimals(allow_nan=False, allow_infinity=False, min_value=-(10**20), max_value=10**20, places=8)
-    | st.datetimes(timezones=st.just(UTC)),
-    lambda inner: st.lists(inner) | st.dictionaries(TEXT | st.sampled_from(["$", "__type__"]), inner),
-    max_leaves=20,
-)  # fmt: skip
+from tests.unit.state.strategies import VALUES
 
 
 @given(VALUES)

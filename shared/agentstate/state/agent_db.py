@@ -1,0 +1,209 @@
+"""Versioned state in the durable store: each save is a new version, and states the version that it has seen.
+
+Two writers who read the same version cannot both save: the second is told, and nothing is lost. What was saved stays
+readable, as of any time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from agentstate.errors import Conflict, InvalidInput, NotFound, SchemaOutdated, TooLarge
+from agentstate.ids import checked_name
+from agentstate.money.amounts import Money
+from agentstate.money.ledger import TransactionLedger
+from agentstate.money.postings import Posted
+from agentstate.state import codec, versions
+from agentstate.state.agent_state import CURRENT_SCHEMA, AgentState
+from agentstate.state.secrecy import refuse_secrets
+from agentstate.state.versions import StateVersion
+from agentstate.store.store import Store, Transaction
+
+MAX_STATE_BYTES = 1_048_576
+"""Largest state, as JSON in UTF-8."""
+
+MAX_HISTORY = 1_000
+"""Versions that one call of `history` gives at most."""
+
+
+class AgentDB:
+    """The states of all agents. Safe to share between threads; give `tx=` to save within a transaction of your own."""
+
+    def __init__(self, store: Store, *, max_bytes: int = MAX_STATE_BYTES) -> None:
+        self._store = store
+        self._max_bytes = max_bytes
+
+    def save_state(
+        self,
+        agent_id: str,
+        state: AgentState | Mapping[str, Any],
+        *,
+        version: int | None = None,
+        tx: Transaction | None = None,
+    ) -> AgentState:
+        """Save `state` as the version after the one that it was made from; durable at return (or when `tx` commits).
+
+        Args:
+            agent_id: whose.
+            state: the state, or a blob of this or an older schema.
+            version: the version seen, unset: that of `state`; a plain dict has seen none, which is right for the first
+                save alone.
+            tx: the caller's transaction.
+
+        Returns:
+            The state with its new version: change that one next.
+
+        Raises:
+            Conflict: another version is the newest by now; load it and make the change again.
+            InvalidInput: the state is another agent's, holds what cannot be stored exactly, or what looks like a
+                secret. TooLarge: it is over the limit of bytes.
+            SchemaOutdated: the blob, or what is stored, is of a newer schema than this version knows.
+        """
+        mine = _as_state(checked_name(agent_id), state)
+        seen = mine.version if version is None else version
+        blob = self._storable(mine)
+        with self._store.transaction(tx) as opened:
+            saved = self._append(opened, agent_id, seen, blob)
+        return replace(mine, version=saved)
+
+    def load_state(
+        self, agent_id: str, *, at: datetime | None = None, version: int | None = None, tx: Transaction | None = None
+    ) -> AgentState | None:
+        """The newest state, in this version's schema; None when there is none.
+
+        Args:
+            agent_id: whose.
+            at: the state as it was saved at this time (timezone-aware).
+            version: the state of this save.
+            tx: the caller's transaction, to see what it has written.
+
+        Raises:
+            SchemaOutdated: it was written in a newer schema. InvalidInput: a time without zone.
+        """
+        checked_name(agent_id)
+        if at is not None and at.tzinfo is None:
+            raise InvalidInput(f"the time {at.isoformat()} has no time zone; give an aware datetime.")
+        found = self._find(agent_id, tx, at=at, version=version)
+        return None if found is None else AgentState.migrate(found.state, agent_id=agent_id, version=found.version)
+
+    def update_state(
+        self, agent_id: str, change: Callable[[AgentState], AgentState], *, tx: Transaction | None = None
+    ) -> AgentState:
+        """Save what `change` makes of the newest state; other writers wait, so that no conflict can arise.
+
+        `change` is given an empty state when there is none. It is called within a transaction: keep it quick.
+
+        Raises:
+            Conflict: two first saves met; nothing was changed, call again. And as `save_state`.
+        """
+        checked_name(agent_id)
+        with self._store.transaction(tx) as opened:
+            versions.head(opened, agent_id)
+            now = self.load_state(agent_id, tx=opened) or AgentState(agent_id=agent_id)
+            return self.save_state(agent_id, change(now), version=now.version, tx=opened)
+
+    def history(self, agent_id: str, *, limit: int = 20, before: int | None = None) -> list[StateVersion]:
+        """The versions of an agent's state as they were written, newest first.
+
+        Args:
+            agent_id: whose.
+            limit: 1 to `MAX_HISTORY`.
+            before: only versions below this number; for the next page, the last one's of this page.
+        """
+        checked_name(agent_id)
+        if not 1 <= limit <= MAX_HISTORY:
+            raise InvalidInput(f"limit={limit} is refused: ask for 1 to {MAX_HISTORY} versions.")
+        with self._store.reading() as connection:
+            return versions.newest_first(connection, agent_id, limit=limit, before=before)
+
+    def append_transaction(
+        self,
+        agent_id: str,
+        event_type: str,
+        amount_usdc: Decimal | Money | str | int,
+        payload: Mapping[str, Any] | None = None,
+        *,
+        key: str | None = None,
+        service: str | None = None,
+        tx: Transaction | None = None,
+    ) -> Posted:
+        """Append to the agent's ledger: above zero is money that came in, below zero money that went out.
+
+        Args:
+            agent_id: an agent whose state was saved before.
+            event_type: such as `bet`.
+            amount_usdc: an exact amount; zero and None are refused, since a ledger keeps what moved.
+            payload: notes, kept with it.
+            key: the caller's name for this transaction: a retry with the same key finds the first. Without one, every
+                call is a new transaction.
+            service: where; the wallet when unset.
+            tx: the caller's transaction.
+
+        Raises:
+            NotFound: no state was ever saved for this agent. And as `TransactionLedger.append`.
+        """
+        ledger = TransactionLedger(self._store, agent_id)
+        refuse_secrets(payload, "payload")
+        amount = amount_usdc.amount if isinstance(amount_usdc, Money) else amount_usdc
+        entry: dict[str, Any] = {"type": event_type, "amount_usdc": amount}
+        if payload:
+            entry["payload"] = dict(payload)
+        if service is not None:
+            entry["service"] = service
+        with self._store.transaction(tx) as opened:
+            if not versions.exists(opened.connection, agent_id):
+                raise NotFound(f"there is no state of agent {agent_id}; save one first. Nothing was posted.")
+            return ledger.append(entry, key=key, tx=opened)
+
+    def _find(
+        self, agent_id: str, tx: Transaction | None, *, at: datetime | None, version: int | None
+    ) -> StateVersion | None:
+        if tx is not None:
+            return versions.find(tx.connection, agent_id, at=at, version=version)
+        with self._store.reading() as connection:
+            return versions.find(connection, agent_id, at=at, version=version)
+
+    def _storable(self, state: AgentState) -> dict[str, Any]:
+        blob = state.to_dict()
+        refuse_secrets(blob)
+        size = len(codec.dumps(blob).encode())
+        if size > self._max_bytes:
+            raise TooLarge(f"the state has {size:,} bytes, over the limit of {self._max_bytes:,}. Nothing was stored.")
+        return blob
+
+    def _append(self, tx: Transaction, agent_id: str, seen: int, blob: dict[str, Any]) -> int:
+        now = versions.head(tx, agent_id)
+        _refuse_newer(agent_id, now.schema_version)
+        if now.version != seen:
+            raise _conflict(agent_id, seen, now.version)
+        saved = versions.append(tx, agent_id, now, schema_version=CURRENT_SCHEMA, state=blob, cause=versions.SAVE)
+        if saved is None:
+            raise _conflict(agent_id, seen, versions.head(tx, agent_id).version)
+        return saved
+
+
+def _refuse_newer(agent_id: str, stored: int) -> None:
+    if stored > CURRENT_SCHEMA:
+        raise SchemaOutdated(
+            f"the state of {agent_id} is stored in schema version {stored}, this version of agentstate knows up to "
+            f"{CURRENT_SCHEMA}. Update agentstate; nothing was stored."
+        )
+
+
+def _as_state(agent_id: str, state: AgentState | Mapping[str, Any]) -> AgentState:
+    if not isinstance(state, AgentState):
+        return AgentState.migrate(state, agent_id=agent_id)
+    if state.agent_id != agent_id:
+        raise InvalidInput(f"the state is of agent {state.agent_id}, not of {agent_id}. Nothing was stored.")
+    return state
+
+
+def _conflict(agent_id: str, seen: int, stored: int) -> Conflict:
+    return Conflict(
+        f"the state of {agent_id} is at version {stored}, this save has seen version {seen}. Nothing was changed; load "
+        "the state, make the change again and save it."
+    )

@@ -1,0 +1,84 @@
+"""What looks like a secret is refused by its place; what only sounds like one is not."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from agentstate.errors import InvalidInput
+from agentstate.money.amounts import Money
+from agentstate.state.secrecy import refuse_secrets
+
+# Put together here, so that no file holds anything that looks like a key.
+PF = "_".join(("pf", "test", "abc123xyz"))
+SK = "_".join(("sk", "a1" * 12))
+BLOCK = "-----BEGIN EC " + "PRIVATE" + " KEY-----\nMHc"
+JWT = ".".join(("eyJ" + "h" * 12, "eyJ" + "p" * 12, "s" * 10))
+PHRASE = "abandon ability able about above absent absorb abstract absurd abuse access accident"
+
+
+@pytest.mark.parametrize("value", [PF, SK, BLOCK, JWT, f"use {PF} now", "ghp_" + "a1" * 18, "AKIA" + "A1" * 8])
+def test_a_key_is_refused_wherever_it_is(value: str) -> None:
+    for blob in ({"preferences": {"note": [1, value]}}, {"blob": value.encode()}, {"t": (value,)}, value):
+        with pytest.raises(InvalidInput) as caught:
+            refuse_secrets(blob)
+        assert value not in str(caught.value)
+
+
+def test_a_key_as_a_dicts_key_is_refused_without_being_shown() -> None:
+    with pytest.raises(InvalidInput, match=r"key 0 of state\.preferences") as caught:
+        refuse_secrets({"preferences": {PF: 1}})
+    assert PF not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("blob", "place"),
+    [
+        ({"api_key": "abc"}, "state.api_key"),
+        ({"preferences": {"apiKey": "abc"}}, "state.preferences.apiKey"),
+        ({"casino": [{"password": "hunter2"}]}, "state.casino[0].password"),
+        ({"password": 1234}, "state.password"),
+        ({"client-secret": "x"}, "state.client-secret"),
+        ({"secret": {"value": "x"}}, "state.secret.value"),
+        ({"access_token": "ABC"[::-1].lower()}, "state.access_token"),
+        ({"private_key": b"\x01\x02"}, "state.private_key"),
+        ({"wallet": {"seed_phrase": "x"}}, "state.wallet.seed_phrase"),
+        ({"wallet_backup": PHRASE}, "state.wallet_backup"),
+        ({"recovery": PHRASE.split()}, "state.recovery"),
+        ({"recovery_words": f"{PHRASE} {PHRASE}"}, "state.recovery_words"),
+    ],
+)
+def test_a_field_that_says_what_it_holds_is_refused_by_name(blob: dict[str, Any], place: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        refuse_secrets(blob)
+    assert str(caught.value).startswith(f"{place} looks like a secret")
+
+
+@pytest.mark.parametrize(
+    "blob",
+    [
+        {"api_key": "env:PURPLE_KEY"},
+        {"secret": "vault:casino/main"},
+        {"password": "${CASINO_PASSWORD}"},
+        {"password": None, "token": ""},
+        {"token": "USDC", "max_tokens": 4096},
+        {"token": Decimal(5)},
+        {"base_token": "0x" + "a" * 40},
+        {"tokens": ["USDC", "ETH"]},
+        {"tx_hash": "0x" + "ab" * 32},
+        {"seed": 7},
+        {"note": PHRASE},
+        {"sk_skills_of_the_agent_by_name": True, "note": "pk_columns-of-the-table-named-so"},
+        {"portfolio": {"usdc": Money.parse("2"), "keys": 3}, "secretary": "bob", "monkey": "yes"},
+        {"wallet_note": "send the rest to bob on friday when the market opens again please thanks"},
+    ],
+)
+def test_what_only_sounds_like_one_is_taken(blob: dict[str, Any]) -> None:
+    refuse_secrets(blob)
+
+
+def test_a_reference_does_not_cover_a_key() -> None:
+    with pytest.raises(InvalidInput):
+        refuse_secrets({"api_key": f"env:{PF}"})
