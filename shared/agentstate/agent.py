@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from agentstate.memory.semantic import Receipt
     from agentstate.money.amounts import Money
     from agentstate.money.effects import Effects
+    from agentstate.money.guards import Guards
     from agentstate.money.ledger import TransactionLedger
     from agentstate.money.reconciliation import Finding
     from agentstate.money.snapshots import Snapshot
@@ -97,6 +98,13 @@ class Agent:
         return AgentEffects(self)
 
     @property
+    def guards(self) -> Guards:
+        """What it may do at most, in all processes."""
+        from agentstate.money.guards import Guards
+
+        return Guards(self.runtime.store, self.id)
+
+    @property
     def services(self) -> AgentServices:
         """Its state at the financial services."""
         return AgentServices(self)
@@ -163,7 +171,7 @@ class AgentEffects:
             **params: the operation's own.
 
         Raises:
-            KeyReused, InvalidInput, InsufficientFunds: nothing was called.
+            KeyReused, InvalidInput, InsufficientFunds, LimitExceeded, Frozen: nothing was called.
             ServiceUnreachable, or ServiceRejected with `retry_after`: it had no effect; call again with the same key.
             EffectFailed: it certainly had no effect. EffectInDoubt: it is being found out; ask again, same key.
             EffectInProgress: another process is at it.

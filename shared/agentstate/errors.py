@@ -18,7 +18,9 @@ AgentStateError
 ├── MoneyError
 │   ├── AmountInvalid           an amount that money cannot be made from
 │   ├── InsufficientFunds       a posting would pass an account's floor
-│   └── Unbalanced              the entries of one transaction do not sum to zero
+│   ├── Unbalanced              the entries of one transaction do not sum to zero
+│   ├── LimitExceeded           a rule of the agent forbids it
+│   └── Frozen                  money moves of the agent at this service are stopped
 ├── EffectError
 │   ├── EffectFailed            the call was refused for certain; it is safe to decide anew
 │   ├── EffectInDoubt           nobody knows yet whether the call happened; it is being found out
@@ -37,6 +39,8 @@ AgentStateError
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 
 class AgentStateError(Exception):
@@ -129,6 +133,31 @@ class InsufficientFunds(MoneyError):
 
 class Unbalanced(MoneyError, InvalidInput):
     """The entries of one transaction do not sum to zero per currency; nothing was posted."""
+
+
+class LimitExceeded(MoneyError):
+    """A rule of the agent forbids this; nothing was called and nothing was posted.
+
+    Args:
+        message: text for the user.
+        rule: which limit, such as `total`.
+        limit: the most that it allows; an amount, or a count for a rate.
+        used: what was used of it already.
+        asked: what was asked for now.
+    """
+
+    def __init__(
+        self, message: str | None = None, *, rule: str = "", limit: Any = None, used: Any = None, asked: Any = None
+    ) -> None:
+        super().__init__(message)
+        self.rule = rule
+        self.limit = limit
+        self.used = used
+        self.asked = asked
+
+
+class Frozen(MoneyError):
+    """Money moves of this agent at this service are stopped; nothing was called and nothing was posted."""
 
 
 class EffectError(AgentStateError):

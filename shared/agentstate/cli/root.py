@@ -8,6 +8,7 @@ import click
 
 from agentstate.cli.completion import completion
 from agentstate.cli.doctor import doctor
+from agentstate.cli.guards import guards
 from agentstate.cli.ingest import ingest
 from agentstate.cli.invocation import Invocation
 from agentstate.cli.jobs import jobs
@@ -36,5 +37,5 @@ def cli(context: click.Context, env_file: Path | None) -> None:
     context.call_on_close(context.obj.close)
 
 
-for verb in (status, doctor, migrate, remember, recall, ingest, jobs, completion):
+for verb in (status, doctor, migrate, remember, recall, ingest, jobs, guards, completion):
     cli.add_command(verb)

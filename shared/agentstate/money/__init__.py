@@ -10,6 +10,7 @@ from agentstate.money.effect_lookup import EffectResolver, EffectSweeper
 from agentstate.money.effect_rows import Effect, EffectState
 from agentstate.money.effects import Effects
 from agentstate.money.enrolment import ServiceAccounts
+from agentstate.money.guards import Guards, max_bet_guard
 from agentstate.money.ledger import TransactionLedger
 from agentstate.money.observations import Observation
 from agentstate.money.operations import Operations
@@ -34,6 +35,7 @@ __all__ = [
     "Effects",
     "Finding",
     "Guarantee",
+    "Guards",
     "Line",
     "Money",
     "Observation",
@@ -49,6 +51,7 @@ __all__ = [
     "TransactionLedger",
     "Unknown",
     "earned",
+    "max_bet_guard",
     "move",
     "register_currency",
     "spent",

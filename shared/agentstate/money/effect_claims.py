@@ -16,6 +16,9 @@ from agentstate.money import effect_rows
 from agentstate.money.canonical import remote_key
 from agentstate.money.effect_bookings import SCOPE
 from agentstate.money.effect_rows import Effect, EffectState
+from agentstate.money.guards.freezes import refuse_frozen
+from agentstate.money.guards.gate import admit
+from agentstate.money.guards.rules import Ask
 from agentstate.money.ledger import HOLD, TransactionLedger
 from agentstate.money.plan import EffectRules, Plan
 from agentstate.money.postings import Bucket, Posting, move
@@ -72,16 +75,18 @@ class Claims:
             KeyReused: the key stands for another call. EffectFailed: it failed for certain before.
             EffectInProgress: another process is at it. EffectInDoubt: a human has to find out.
             InsufficientFunds: the money to hold is not there; nothing was written.
+            LimitExceeded, Frozen: a guard of the agent forbids it; nothing was written.
         """
         began = time.monotonic()
         with self._store.transaction() as tx:
-            if self._write(tx, plan):
-                return Claim(effect=self._read(tx, plan), fence=1, clean=True, began=began)
+            written = self._write(tx, plan)
+            if written is not None:
+                return Claim(effect=written, fence=1, clean=True, began=began)
         # In a transaction of its own: what the first one waited for is committed by now.
         with self._store.transaction() as tx:
             return self._take_up(tx, plan, self._read(tx, plan), began)
 
-    def _write(self, tx: Transaction, plan: Plan) -> bool:
+    def _write(self, tx: Transaction, plan: Plan) -> Effect | None:
         effect_id = new_id()
         hold_id = derived_id("hold", str(effect_id)) if plan.hold else None
         values = {
@@ -101,14 +106,17 @@ class Claims:
             "hold_id": hold_id,
         }
         if not effect_rows.insert(tx, values, lease_s=self._rules.lease_s(plan.deadline_s)):
-            return False
+            return None
+        written = self._read(tx, plan)
+        # After the row, before the money: what is let in counts for whoever asks next, and is undone when refused.
+        admit(tx, _asked(written, plan))
         if plan.hold:
             pays = root_of(plan.service)
             held = move(plan.hold, (pays, Bucket.AVAILABLE), (pays, Bucket.IN_FLIGHT))
             key = f"{effect_id}:hold"
             hold = Posting(id=hold_id, key=key, lines=held, kind=HOLD, scope=SCOPE, effect_id=effect_id)
             self._ledger.write(hold, tx=tx)
-        return True
+        return written
 
     def _read(self, tx: Transaction, plan: Plan) -> Effect:
         found = effect_rows.by_key(tx.connection, self._agent_id, plan.key)
@@ -135,6 +143,8 @@ class Claims:
             return replayed(seen)
         ready = seen.state is EffectState.READY
         target = EffectState.INTENT if ready else EffectState.IN_DOUBT
+        if ready:
+            refuse_frozen(tx, self._agent_id, plan.service)
         lease_s = self._rules.lease_s(plan.deadline_s)
         fence = None if seen.leased else effect_rows.take_over(tx, seen, target, lease_s=lease_s, called=ready)
         if fence is None:
@@ -142,6 +152,17 @@ class Claims:
                 f"another process is making the call {plan.key!r} of {self._agent_id} right now; ask again shortly."
             )
         return Claim(effect=self._read(tx, plan), fence=fence, clean=ready, began=began)
+
+
+def _asked(effect: Effect, plan: Plan) -> Ask:
+    return Ask(
+        id=effect.id,
+        agent_id=effect.agent_id,
+        service=effect.service,
+        operation=effect.operation,
+        amount=plan.hold,
+        at=effect.created_at,
+    )
 
 
 def replayed(effect: Effect) -> Replay:

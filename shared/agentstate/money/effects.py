@@ -17,6 +17,7 @@ from uuid import UUID
 from agentstate.errors import (
     EffectInDoubt,
     Fenced,
+    Frozen,
     InvalidInput,
     NotFound,
     ServiceUnreachable,
@@ -32,6 +33,7 @@ from agentstate.money.effect_errors import record_error
 from agentstate.money.effect_lookup import EffectResolver, bookings_of, look
 from agentstate.money.effect_outcomes import OutcomeRecorder
 from agentstate.money.effect_rows import Effect, Params
+from agentstate.money.guards.freezes import refuse_frozen
 from agentstate.money.ledger import TransactionLedger
 from agentstate.money.operations import Operation, Operations
 from agentstate.money.plan import Call, EffectRules, Intent, JobQueue, Plan, Verify
@@ -113,7 +115,7 @@ class Effects:
             settle_s: seconds after that from which "it is not there" is conclusive.
 
         Raises:
-            KeyReused, InvalidInput, InsufficientFunds: nothing was called.
+            KeyReused, InvalidInput, InsufficientFunds, LimitExceeded, Frozen: nothing was called.
             ServiceUnreachable, or ServiceRejected with `retry_after`: it had no effect; call again with the same key.
             EffectFailed: it certainly had no effect, and never will under this key.
             EffectInDoubt: nobody knows yet; it is being found out. Ask again with the same key.
@@ -183,7 +185,7 @@ class Effects:
     ) -> Any:
         """`execute_once` of a registered operation by its name; a worker can find it out when this process ends.
 
-        Guarantee, verification, postings and, unless given, the hold are the operation's own.
+        Guarantee, verification, postings and the hold are the operation's own; only a larger hold may be given.
 
         Raises:
             NotFound: no such operation is registered. ServiceError: the service could not be read before the call.
@@ -260,10 +262,20 @@ class Effects:
         if isinstance(verdict, Applied):
             return Replay(self._after_receipt(plan, claim, verdict.receipt))
         if isinstance(verdict, Absent):
-            return self._again(plan, claim, clean=True)
+            return self._anew(plan, claim)
         reason = verdict.reason or "looking did not tell"
         self._recorder.doubtful(claim, reason, looked=True, settles_in_s=verdict.settles_in_s)
         raise EffectInDoubt(f"{plan.operation} {plan.key!r} is in doubt: {reason}. Ask again with the same key.")
+
+    def _anew(self, plan: Plan, claim: Claim) -> Claim:
+        """Call after it was looked up and is not there: a call that has not begun, which a freeze stops."""
+        try:
+            with self._store.transaction() as tx:
+                refuse_frozen(tx, self.agent_id, plan.service)
+        except Frozen:
+            self._recorder.not_sent(claim, "looked up and not there; not called again because of a freeze")
+            raise
+        return self._again(plan, claim, clean=True)
 
     def _again(self, plan: Plan, claim: Claim, *, clean: bool) -> Claim:
         renewed = Claim.of(claim.effect, claim.fence, clean=clean)
@@ -292,7 +304,7 @@ class Effects:
             operation=operation.name,
             guarantee=Guarantee(operation.guarantee),
             params=params,
-            hold=operation.hold(params) if hold is None else hold,
+            hold=_larger(operation.hold(params), hold),
             verify=lambda intent: operation.verify(
                 gateway, agent_id, intent.remote_key, params, intent.called_at, baseline=intent.baseline
             ),
@@ -308,6 +320,13 @@ class Effects:
         with self._store.reading() as connection:
             begun = effect_rows.by_key(connection, self.agent_id, key)
         return None if begun else operation.baseline(self._gateway, self.agent_id, params)
+
+
+def _larger(own: Money | None, given: Money | None) -> Money | None:
+    """What to hold: a caller may say that more is at stake than the operation knows of, never less."""
+    if given is None or own is None:
+        return own if given is None else given
+    return max(own, given)
 
 
 def intent_of(effect: Effect) -> Intent:

@@ -5,6 +5,7 @@ Importing this package makes `metadata` whole, which the migrations and their te
 
 from agentstate.store.tables.base import metadata
 from agentstate.store.tables.conversation import conversations, summaries, turns
+from agentstate.store.tables.guards import freezes, guard_rules, guard_uses
 from agentstate.store.tables.jobs import jobs
 from agentstate.store.tables.memory import embeddings, memories
 from agentstate.store.tables.money import (
@@ -32,6 +33,9 @@ __all__ = [
     "effects",
     "embeddings",
     "entries",
+    "freezes",
+    "guard_rules",
+    "guard_uses",
     "jobs",
     "ledger_transactions",
     "memories",

@@ -139,6 +139,7 @@ sa.Index(
     sqlite_where=_effect_serial,
 )
 sa.Index("ix_effects_agent", effects.c.agent_id, effects.c.service, effects.c.state)
+sa.Index("ix_effects_recent", effects.c.agent_id, effects.c.created_at)
 
 effect_evidence = sa.Table(
     "effect_evidence",

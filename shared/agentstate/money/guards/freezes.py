@@ -1,0 +1,92 @@
+"""Freezes: the switch that stops an agent's money moves at a service until somebody lifts it.
+
+A freeze stops what has not begun. What was accepted before it is still found out and booked, because not knowing is
+worse; for operations that are found out by repeating them with the same key, that includes the repetition.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from agentstate.errors import Frozen, InvalidInput
+from agentstate.ids import checked_name, new_id
+from agentstate.money.guards.rules import EVERY
+from agentstate.money.shared_balances import root_of
+from agentstate.store.store import Transaction
+from agentstate.store.tables.base import db_time
+from agentstate.store.tables.guards import freezes, guard_rules
+from agentstate.store.upsert import insert_new
+
+MAX_REASON = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Freeze:
+    """A freeze that is in force."""
+
+    agent_id: str
+    service: str
+    reason: str
+    frozen_by: str
+    frozen_at: datetime
+
+    def describe(self) -> str:
+        """The freeze in one sentence, for people and prompts."""
+        where = "every service" if self.service == EVERY else self.service
+        when = f"{self.frozen_at:%Y-%m-%d %H:%M:%S} UTC"
+        return f"{where}: FROZEN since {when} by {self.frozen_by}: {self.reason}."
+
+
+def freeze(tx: Transaction, agent_id: str, service: str, *, reason: str, who: str) -> bool:
+    """Freeze an agent at a service; False when it is frozen already, by whom and for what stays as it was."""
+    if service != EVERY:
+        checked_name(service, "service")
+    if not reason.strip() or len(reason) > MAX_REASON:
+        raise InvalidInput(f"a freeze needs a reason of 1 to {MAX_REASON} characters. Nothing was frozen.")
+    row = {"id": new_id(), "agent_id": agent_id, "service": service, "reason": reason.strip(), "frozen_by": who}
+    return insert_new(tx, freezes, [row | {"frozen_at": db_time()}]) == 1
+
+
+def lift(tx: Transaction, agent_id: str, service: str, *, who: str) -> bool:
+    """Lift the freeze of an agent at a service; False when there is none."""
+    mine = (freezes.c.agent_id == agent_id) & (freezes.c.service == service) & freezes.c.lifted_at.is_(None)
+    lifted = {"lifted_by": who, "lifted_at": db_time()}
+    return tx.connection.execute(sa.update(freezes).where(mine).values(lifted)).rowcount == 1
+
+
+def in_force(connection: Connection, agent_id: str) -> list[Freeze]:
+    """The freezes of an agent that are in force."""
+    mine = (freezes.c.agent_id == agent_id) & freezes.c.lifted_at.is_(None)
+    return [_freeze(row) for row in connection.execute(sa.select(freezes).where(mine).order_by(freezes.c.service))]
+
+
+def refuse_frozen(tx: Transaction, agent_id: str, service: str) -> bool:
+    """Raise Frozen when a freeze stops `service`; else tell whether the agent has any rules.
+
+    A freeze of the service whose balance pays stops the services that it pays for too. One statement for both
+    questions, as this runs before every effect.
+    """
+    ruled = sa.exists().where(guard_rules.c.agent_id == agent_id).label("ruled")
+    stops = (
+        (freezes.c.agent_id == agent_id)
+        & freezes.c.service.in_({service, root_of(service), EVERY})
+        & freezes.c.lifted_at.is_(None)
+    )
+    nothing = sa.select(sa.literal(1).label("one")).subquery()
+    statement = sa.select(ruled, freezes).select_from(nothing.outerjoin(freezes, stops)).limit(1)
+    row = tx.connection.execute(statement).one()
+    if row.id is not None:
+        raise Frozen(
+            f"money moves of {agent_id} at {service} are stopped. {_freeze(row).describe()} Nothing was called and "
+            f"nothing was posted; `agentstate guards unfreeze {agent_id} '{row.service}'` lifts it."
+        )
+    return bool(row.ruled)
+
+
+def _freeze(row: sa.Row[Any]) -> Freeze:
+    return Freeze(**{name: getattr(row, name) for name in Freeze.__dataclass_fields__})
