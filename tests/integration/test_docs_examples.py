@@ -27,6 +27,7 @@ PAGES = (
     "README.md",
     "docs/how-to/remember-and-recall.md",
     "docs/how-to/run-an-operation-once.md",
+    "docs/how-to/limit-what-an-agent-may-do.md",
     "docs/how-to/look-after-dead-jobs.md",
     "docs/how-to/submit-by-the-broker.md",
     "docs/concepts/ledger.md",
