@@ -61,9 +61,10 @@ def _guard_on_sqlite(table: str, key: tuple[str, ...]) -> None:
         )
     # REPLACE deletes the row that it meets without telling the triggers on DELETE; it is skipped instead.
     same = " AND ".join(f"{column} = NEW.{column}" for column in key)
+    there = f"SELECT 1 FROM {table} WHERE {same}"  # noqa: S608 names of ours
     op.execute(
-        f"CREATE TRIGGER {table}_no_replace BEFORE INSERT ON {table} WHEN EXISTS ("
-        f"SELECT 1 FROM {table} WHERE {same}) BEGIN SELECT RAISE(IGNORE); END"
+        f"CREATE TRIGGER {table}_no_replace BEFORE INSERT ON {table} WHEN EXISTS ({there}) "
+        "BEGIN SELECT RAISE(IGNORE); END"
     )
 
 
