@@ -21,10 +21,10 @@ STATES = ("intent", "ready", "in_doubt", "manual", "succeeded", "failed")
 
 @click.group(cls=Verbs)
 def effects() -> None:
-    """Look at effects on the outside, and settle those that are in doubt.
+    """Look at effects, and settle those in doubt.
 
-    An effect in doubt is looked up by workers. One that cannot be looked up is manual: its money stays held until a
-    human who has found out says what happened.
+    An effect is a call to the outside. One in doubt is looked up by workers. One that cannot be looked up is manual:
+    its money stays held until a human who has found out says what happened.
     """
 
 
@@ -80,22 +80,15 @@ def resolve(invocation: Invocation, *, effect_id: str, applied: str | None, abse
     """
     identifier = _identifier(effect_id)
     verdict = _verdict(applied, reason, absent=absent)
+    resolver = invocation.runtime.effect_resolver
     if verdict is None:
-        effect = invocation.runtime.effect_resolver.resolve(identifier)
+        effect = resolver.resolve(identifier)
     else:
-        effect = _decided(invocation, identifier, verdict, reason or "")
+        effect = resolver.decide(identifier, verdict, reason=reason or "")
     if invocation.as_json:
         output.document(_document(effect))
     else:
         output.line(f"{effect.id} {effect.state}" + (f": {effect.note}" if effect.note else ""))
-
-
-def _decided(invocation: Invocation, effect_id: UUID, verdict: Applied | Absent, reason: str) -> Effect:
-    from agentstate.money.effect_lookup import EffectResolver
-
-    # A human has looked already, so no service is asked, and no key for one is needed.
-    resolver = EffectResolver(invocation.runtime.store, invocation.runtime.operations, None)
-    return resolver.decide(effect_id, verdict, reason=reason)
 
 
 def _verdict(applied: str | None, reason: str | None, *, absent: bool) -> Applied | Absent | None:

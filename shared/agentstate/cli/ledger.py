@@ -44,7 +44,7 @@ class _Moment(click.ParamType[datetime]):
 
 @click.group(cls=Verbs)
 def ledger() -> None:
-    """Read the books of agents, prove them, and carry them to another store."""
+    """Read, prove and move the books of agents."""
 
 
 @ledger.command()

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
+from math import inf
 from typing import Any
 from uuid import UUID
 
@@ -90,23 +92,31 @@ class _Run:
 class Attestor:
     """Attests the ledger of the whole fleet."""
 
-    def __init__(self, store: Store, *, stopping: threading.Event | None = None) -> None:
-        """An attestor of `store`; ends between two pages of accounts when `stopping` is set."""
+    def __init__(self, store: Store, *, stopping: threading.Event | None = None, within_s: float | None = None) -> None:
+        """An attestor of `store`.
+
+        Args:
+            store: the durable store.
+            stopping: when set, a run ends between two pages of accounts.
+            within_s: so does one that has taken as many seconds; unset: it takes as long as it takes.
+        """
         self._store = store
         self._stopping = stopping or threading.Event()
+        self._within_s = inf if within_s is None else within_s
         self._breaks = Breaks(store)
 
     def run(self, *, whole: bool = False) -> Attestation:
         """Attest now; `whole`: every account from its first entry. A break is open for all damage that was found.
 
         Raises:
-            Unavailable: it was stopped. What it has recomputed is stored, and the next run goes on from there.
+            Unavailable: it was stopped, or its time was over. What it has recomputed is stored, and the next run goes
+                on from there.
         """
-        run = self._begin(whole=whole)
+        run, begun = self._begin(whole=whole), time.monotonic()
         after: UUID | None = None
         while page := self._page(run, after):
             after = page[-1].id
-            if self._stopping.is_set():
+            if self._stopping.is_set() or time.monotonic() - begun > self._within_s:
                 raise Unavailable("attesting was stopped; the next run goes on from the accounts that were done.")
         with consistent(self._store) as connection:
             run.damages += [Damage(**found) for found in unbalanced(connection)]

@@ -14,8 +14,6 @@ from agentstate.settings import Settings
 from agentstate.store import Store
 from tests.integration.cli.conftest import Command
 
-KEY = {"SERVICES_API_KEY": "pf_test_cli"}
-
 
 @pytest.fixture
 def store(settings: Settings) -> Iterator[Store]:
@@ -74,7 +72,7 @@ def test_what_did_not_happen_gives_its_money_back(agentstate: Command, store: St
 
 def test_looking_now_tells_how_it_stands(agentstate: Command, effects: Effects) -> None:
     doubtful = str(effects.get("bet:2").id)
-    assert agentstate("effects", "resolve", doubtful, **KEY).out.startswith(f"{doubtful} manual")
+    assert agentstate("effects", "resolve", doubtful).out.startswith(f"{doubtful} manual")
 
 
 @pytest.mark.parametrize(
@@ -97,6 +95,6 @@ def test_a_receipt_is_json(agentstate: Command, effects: Effects) -> None:
 @pytest.mark.parametrize("effect", [str(uuid4()), "not-an-id"], ids=["unknown", "malformed"])
 @pytest.mark.parametrize("verb", ["show", "resolve"])
 def test_an_effect_that_is_not_there_is_an_error(agentstate: Command, verb: str, effect: str) -> None:
-    answer = agentstate("effects", verb, effect, **KEY)
+    answer = agentstate("effects", verb, effect)
     assert answer.code == 1
     assert effect in answer.err

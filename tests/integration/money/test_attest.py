@@ -71,11 +71,11 @@ def entry(seq: int) -> Any:
 ACCOUNT = accounts.c.id == account_id("ag_1", AVAILABLE)
 
 
-def deleted(seq: int) -> Callable[[sa.Connection], None]:
+def deleted(seq: int) -> Callable[[sa.Connection], Any]:
     return lambda connection: connection.execute(sa.delete(entries).where(entry(seq)))
 
 
-def changed(seq: int, **values: Any) -> Callable[[sa.Connection], None]:
+def changed(seq: int, **values: Any) -> Callable[[sa.Connection], Any]:
     return lambda connection: connection.execute(sa.update(entries).where(entry(seq)).values(values))
 
 
@@ -195,11 +195,12 @@ def test_points_are_stored_on_the_way_and_sums_go_on_from_them(
     assert (ledger.balance_from_ledger(), ledger.balance_from_ledger(whole=True)) == (Decimal(90), Decimal(88))
 
 
-def test_a_stopped_run_keeps_what_it_recomputed(store: Store, ledger: TransactionLedger) -> None:
+@pytest.mark.parametrize("limit", ["stopping", "within_s"])
+def test_a_stopped_run_keeps_what_it_recomputed(store: Store, ledger: TransactionLedger, limit: str) -> None:
     stopping = threading.Event()
     stopping.set()
     with pytest.raises(Unavailable, match="goes on"):
-        Attestor(store, stopping=stopping).run()
+        Attestor(store, **{limit: {"stopping": stopping, "within_s": 0.0}[limit]}).run()  # type: ignore[arg-type]
     attestor = Attestor(store)
     assert attestor.history() == []
     assert attestor.run().entries <= 20

@@ -41,6 +41,8 @@ def test_the_verbs_are_those_that_users_were_promised() -> None:
     assert {" ".join(words) for words in VERBS} == {
         "status", "doctor", "migrate", "remember", "recall", "ingest", "completion",
         "jobs list", "jobs show", "jobs dead", "jobs requeue", "jobs discard", "jobs kinds",
+        "ledger balance", "ledger statement", "ledger attest", "ledger export", "ledger import",
+        "effects list", "effects show", "effects resolve",
     }  # fmt: skip
 
 
