@@ -42,7 +42,10 @@ QUEUES_DO = {
     "reconciliation": ("the sweep; agents", "compares the books with the services"),
     "effects": ("a call in doubt; the sweep", "finds out what became of calls in doubt"),
     "snapshots": ("beat", "takes portfolio snapshots of the fleet"),
-    "housekeeping": ("beat", "the sweep, the schedules, submissions by the broker, removal of old jobs"),
+    "housekeeping": (
+        "beat",
+        "the sweep, the schedules, submissions by the broker, attesting the ledger, removal of old jobs",
+    ),
 }
 """What wakes each queue, and what its workers do."""
 
@@ -57,6 +60,8 @@ TABLES_HOLD = {
     "accounts": "The accounts of each agent with their present balance. Nothing goes below the floor.",
     "ledger_transactions": "Ledger transactions, each under the key of its caller. Never changed, never removed.",
     "entries": "The lines of ledger transactions, chained by hash. Never changed, never removed.",
+    "account_snapshots": "Points up to which an account was recomputed, with balance and seal. Never changed.",
+    "attestations": "Attestations of the whole ledger: one root each, chained, and the damage found. Never changed.",
     "effects": "Calls to the outside: what was meant, and what came of it.",
     "effect_evidence": "What was seen on the way: late answers, looks, decisions.",
     "guard_rules": "The limits of each agent. A row is also the lock under which its limit is asked.",

@@ -9,6 +9,7 @@ from agentstate.settings import Settings
 
 EXPIRE_EVERY_S = 3_600
 MIGRATE_STATES_EVERY_S = 3_600
+ATTEST_EVERY_S = 86_400
 
 
 def beat_schedule(settings: Settings) -> dict[str, dict[str, Any]]:
@@ -22,6 +23,7 @@ def beat_schedule(settings: Settings) -> dict[str, dict[str, Any]]:
         "snapshots": _fire("snapshots.take", settings.snapshot_every_s),
         "expire": _fire("housekeeping.expire", EXPIRE_EVERY_S),
         "migrate-states": _fire("state.migrate_stored", MIGRATE_STATES_EVERY_S),
+        "attest": _fire("housekeeping.attest", ATTEST_EVERY_S),
     }
 
 

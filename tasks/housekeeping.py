@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import logging
+from typing import Any
+
 from agentstate.jobs import Claim, Sweep, rows
+from agentstate.jobs.kinds import KINDS
 from agentstate.jobs.slots import fire_slot
 from agentstate.memory.backlog import EmbeddingBacklog
 from agentstate.money import effect_rows, recon_rows
+from agentstate.money.attest import Attestor
 from agentstate.runtime import Runtime
 from tasks.shell import bulk_task, job_task
 
+_log = logging.getLogger(__name__)
+
+ATTEST = "housekeeping.attest"
 _EXPIRE_BATCH = 5_000
 
 
@@ -37,6 +45,20 @@ def expire(runtime: Runtime, claim: Claim) -> dict[str, int]:
         if batch < _EXPIRE_BATCH:
             break
     return {"removed": removed}
+
+
+@job_task(ATTEST)
+def attest(runtime: Runtime, _claim: Claim) -> dict[str, Any]:
+    """Attest the ledger; damage opens a break for each place and is told in the log."""
+    attestation = Attestor(runtime.store, stopping=runtime.stopping, within_s=KINDS[ATTEST].deadline_s).run()
+    for damage in attestation.damages:
+        _log.error("the ledger of %s is damaged: %s", damage.agent_id, damage.reason)
+    return {
+        "number": attestation.number,
+        "root": attestation.root.hex(),
+        "accounts": attestation.accounts,
+        "damages": len(attestation.damages),
+    }
 
 
 def waiting_bulk(runtime: Runtime) -> list[str]:

@@ -8,10 +8,12 @@ import click
 
 from agentstate.cli.completion import completion
 from agentstate.cli.doctor import doctor
+from agentstate.cli.effects import effects
 from agentstate.cli.guards import guards
 from agentstate.cli.ingest import ingest
 from agentstate.cli.invocation import Invocation
 from agentstate.cli.jobs import jobs
+from agentstate.cli.ledger import ledger
 from agentstate.cli.memories import recall, remember
 from agentstate.cli.migrate import migrate
 from agentstate.cli.status import status
@@ -37,5 +39,5 @@ def cli(context: click.Context, env_file: Path | None) -> None:
     context.call_on_close(context.obj.close)
 
 
-for verb in (status, doctor, migrate, remember, recall, ingest, jobs, guards, completion):
+for verb in (status, doctor, migrate, remember, recall, ingest, ledger, effects, guards, jobs, completion):
     cli.add_command(verb)

@@ -116,6 +116,15 @@ _SPECS = (
         by_agents=False,
     ),
     JobSpec(
+        kind="housekeeping.attest",
+        queue="housekeeping",
+        payload=Nothing,
+        summary="Recompute the ledger's chains since the last time and fold them into one root.",
+        deadline_s=240.0,
+        per_agent=False,
+        by_agents=False,
+    ),
+    JobSpec(
         kind="jobs.refused",
         queue="housekeeping",
         payload=SubmissionPayload,

@@ -4,6 +4,7 @@
 """
 
 from agentstate.money.amounts import Money, register_currency
+from agentstate.money.attest import Attestation, Attestor, Damage
 from agentstate.money.breaks import Break, Breaks
 from agentstate.money.checkpoint import CheckpointManager
 from agentstate.money.effect_lookup import EffectResolver, EffectSweeper
@@ -15,6 +16,7 @@ from agentstate.money.ledger import TransactionLedger
 from agentstate.money.observations import Observation
 from agentstate.money.operations import Operations
 from agentstate.money.plan import EffectRules
+from agentstate.money.portable import export_ledger, import_ledger
 from agentstate.money.postings import Bucket, Line, Posted, earned, move, spent
 from agentstate.money.reconciliation import Finding, Reconciler, ReconRules
 from agentstate.money.snapshots import Slice, Snapshot, SnapshotRules, SnapshotTaker
@@ -23,10 +25,13 @@ from agentstate.money.verdicts import Absent, Applied, Guarantee, Unknown
 __all__ = [
     "Absent",
     "Applied",
+    "Attestation",
+    "Attestor",
     "Break",
     "Breaks",
     "Bucket",
     "CheckpointManager",
+    "Damage",
     "Effect",
     "EffectResolver",
     "EffectRules",
@@ -51,6 +56,8 @@ __all__ = [
     "TransactionLedger",
     "Unknown",
     "earned",
+    "export_ledger",
+    "import_ledger",
     "max_bet_guard",
     "move",
     "register_currency",

@@ -20,6 +20,7 @@ from agentstate.ids import derived_id
 from agentstate.money.amounts import scale_of
 from agentstate.money.postings import COUNTER_BUCKETS, AccountKey
 from agentstate.store.store import Transaction
+from agentstate.store.tables.attest import account_snapshots
 from agentstate.store.tables.base import db_time
 from agentstate.store.tables.money import accounts, currencies, entries
 from agentstate.store.upsert import insert_new
@@ -92,13 +93,40 @@ def balance_at(connection: Connection, agent_id: str, key: AccountKey, at: datet
     return connection.execute(statement).scalar_one_or_none() or 0
 
 
-def summed(connection: Connection, agent_id: str, *, currency: str, bucket: str, service: str | None) -> int:
-    """The sum of the entries themselves over an agent's accounts, whatever the account rows say."""
+def summed(
+    connection: Connection, agent_id: str, *, currency: str, bucket: str, service: str | None, whole: bool = False
+) -> int:
+    """What an agent's entries sum to over its accounts, whatever the account rows say.
+
+    Goes on from each account's newest attested point; `whole`: from the first entry.
+    """
     conditions = [accounts.c.agent_id == agent_id, accounts.c.currency == currency, accounts.c.bucket == bucket]
     if service is not None:
         conditions.append(accounts.c.service == service)
-    statement = sa.select(sa.func.sum(entries.c.amount)).join(accounts).where(*conditions)
-    return int(connection.execute(statement).scalar_one() or 0)
+    rows = connection.execute(_sums(whole=whole).where(*conditions))
+    return sum(int(row.before or 0) + int(row.since or 0) for row in rows)
+
+
+def account_page(connection: Connection, after: UUID | None, limit: int) -> list[tuple[str, Account]]:
+    """The next accounts of the fleet behind the id `after`, by id, each with its agent."""
+    statement = sa.select(accounts).order_by(accounts.c.id).limit(limit)
+    if after is not None:
+        statement = statement.where(accounts.c.id > after)
+    return [(row.agent_id, _account(row)) for row in connection.execute(statement)]
+
+
+def _sums(*, whole: bool) -> sa.Select[Any]:
+    """Per account: the balance at its newest attested point, and the sum of the entries since."""
+    mine = account_snapshots.c.account_id == accounts.c.id
+    attested = mine & sa.false() if whole else mine
+    newest = sa.select(sa.func.max(account_snapshots.c.seq)).where(attested).correlate(accounts).scalar_subquery()
+    before = sa.select(account_snapshots.c.balance).where(mine, account_snapshots.c.seq == newest)
+    tail = (entries.c.account_id == accounts.c.id) & (entries.c.seq > sa.func.coalesce(newest, 0))
+    since = sa.select(sa.func.sum(entries.c.amount)).where(tail)
+    return sa.select(
+        before.correlate(accounts).scalar_subquery().label("before"),
+        since.correlate(accounts).scalar_subquery().label("since"),
+    ).select_from(accounts)
 
 
 def _open(tx: Transaction, keys: Iterable[tuple[str, AccountKey]]) -> None:

@@ -7,10 +7,11 @@ its way. Looking itself may fail; then nothing is known, which is not the same a
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 from uuid import UUID
 
-from agentstate.errors import AgentStateError, EffectInProgress, InvalidInput, NotFound
+from agentstate.errors import AgentStateError, EffectInProgress, InvalidInput
 from agentstate.money import effect_rows
 from agentstate.money.effect_bookings import Bookings
 from agentstate.money.effect_claims import Claim
@@ -18,6 +19,7 @@ from agentstate.money.effect_errors import record_error
 from agentstate.money.effect_outcomes import OutcomeRecorder
 from agentstate.money.effect_rows import Effect, EffectState
 from agentstate.money.operations import Operation, Operations
+from agentstate.money.outcomes import plain
 from agentstate.money.plan import EffectRules, JobQueue
 from agentstate.money.verdicts import Absent, Applied, Guarantee, Unknown, Verdict
 from agentstate.state import codec
@@ -82,11 +84,11 @@ class EffectResolver:
             self._settle(claim)
         return self._read(effect_id)
 
-    def decide(self, effect_id: UUID, verdict: Applied | Absent) -> Effect:
+    def decide(self, effect_id: UUID, verdict: Applied | Absent, *, reason: str = "") -> Effect:
         """End an open effect by what a human found out; return it as it stands then.
 
         Applied books its receipt as the operation does (all that was held is spent when that is not known here);
-        Absent gives back what was held.
+        Absent gives back what was held. The verdict and the `reason` for it are kept as evidence.
 
         Raises:
             NotFound: there is no such effect. InvalidInput: it has ended. EffectInProgress: a process is at it.
@@ -94,7 +96,7 @@ class EffectResolver:
         seen = self._read(effect_id)
         if seen.ended:
             raise InvalidInput(f"the effect {effect_id} has {seen.state} already. Nothing was changed.")
-        claim = self._take_over(seen)
+        claim = self._take_over(seen, decision=_decision(verdict, reason))
         if claim is None:
             raise EffectInProgress(f"a process is working on the effect {effect_id}; ask again shortly.")
         if isinstance(verdict, Applied):
@@ -107,15 +109,14 @@ class EffectResolver:
 
     def _read(self, effect_id: UUID) -> Effect:
         with self._store.reading() as connection:
-            found = effect_rows.by_id(connection, effect_id)
-        if found is None:
-            raise NotFound(f"there is no effect {effect_id}.")
-        return found
+            return effect_rows.get(connection, effect_id)
 
-    def _take_over(self, seen: Effect) -> Claim | None:
+    def _take_over(self, seen: Effect, *, decision: Mapping[str, Any] | None = None) -> Claim | None:
         lease_s = self._rules.lease_s(seen.deadline_ms / 1000)
         with self._store.transaction() as tx:
             fence = effect_rows.take_over(tx, seen, EffectState.IN_DOUBT, lease_s=lease_s)
+            if fence is not None and decision is not None:
+                effect_rows.add_evidence(tx, seen.id, "decided", fence, decision)
         return None if fence is None else Claim.of(seen, fence)
 
     def _settle(self, claim: Claim) -> None:
@@ -194,6 +195,12 @@ class EffectSweeper:
         except AgentStateError as error:
             _log.warning("the effect %s could not be resolved now: %s", effect_id, error)
             return None
+
+
+def _decision(verdict: Applied | Absent, reason: str) -> dict[str, Any]:
+    if isinstance(verdict, Applied):
+        return {"verdict": "applied", "reason": reason, "receipt": plain(verdict.receipt)}
+    return {"verdict": "absent", "reason": reason or verdict.reason}
 
 
 def _overdue(effect: Effect) -> bool:

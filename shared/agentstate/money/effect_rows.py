@@ -18,6 +18,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from agentstate.errors import NotFound
 from agentstate.ids import new_id
 from agentstate.store.store import Transaction
 from agentstate.store.tables.base import db_time
@@ -125,6 +126,14 @@ def by_key(connection: Connection, agent_id: str, key: str) -> Effect | None:
 def by_id(connection: Connection, effect_id: UUID) -> Effect | None:
     """One effect."""
     return _one(connection, effects.c.id == effect_id)
+
+
+def get(connection: Connection, effect_id: UUID) -> Effect:
+    """One effect that has to be there; raises NotFound."""
+    found = by_id(connection, effect_id)
+    if found is None:
+        raise NotFound(f"there is no effect {effect_id}.")
+    return found
 
 
 def blocking(connection: Connection, agent_id: str, serial_key: str) -> Effect | None:

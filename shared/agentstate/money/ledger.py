@@ -22,6 +22,7 @@ from agentstate.money.amounts import DEFAULT_CURRENCY, Money, scale_of
 from agentstate.money.journal import posting_of
 from agentstate.money.postings import CALLER, AccountKey, Bucket, Line, Posted, Posting, earned, move, net, spent
 from agentstate.money.statement import hold_lines, recent_transactions
+from agentstate.money.statement_pages import Cursor, StatementPage, statement_page
 from agentstate.money.writer import LedgerWriter
 from agentstate.store.store import Store, Transaction
 
@@ -172,14 +173,22 @@ class TransactionLedger:
         return Money(account.balance if account else 0, currency)
 
     def balance_from_ledger(
-        self, currency: str = DEFAULT_CURRENCY, *, service: str | None = None, bucket: str = Bucket.AVAILABLE
+        self,
+        currency: str = DEFAULT_CURRENCY,
+        *,
+        service: str | None = None,
+        bucket: str = Bucket.AVAILABLE,
+        whole: bool = False,
     ) -> Decimal:
-        """What the entries themselves sum to, recomputed one by one: for comparing, not for every day.
+        """What the entries themselves sum to, whatever the stored balance says: for comparing.
 
-        Over all services when `service` is unset.
+        Over all services when `service` is unset. Goes on from each account's newest attested point; `whole` sums from
+        the first entry, which takes as long as the history is.
         """
         with self._store.reading() as connection:
-            minor = summed(connection, self.agent_id, currency=currency, bucket=str(bucket), service=service)
+            minor = summed(
+                connection, self.agent_id, currency=currency, bucket=str(bucket), service=service, whole=whole
+            )
         return Money(minor, currency).amount
 
     def recent(self, n: int = 20) -> list[Posted]:
@@ -188,6 +197,31 @@ class TransactionLedger:
             raise InvalidInput(f"recent({n}): ask for 0 or more transactions.")
         with self._store.reading() as connection:
             return recent_transactions(connection, self.agent_id, n)
+
+    def statement(
+        self,
+        service: str | None = None,
+        *,
+        bucket: str | None = None,
+        currency: str | None = None,
+        after: Cursor | None = None,
+        limit: int = 100,
+    ) -> StatementPage:
+        """A page of entries, account by account, each with the balance after it.
+
+        Args:
+            service: only this service; unset: all.
+            bucket: only this bucket, such as `available`.
+            currency: only this currency.
+            after: `next` of the page before. Entries that come while paging are in it, none is skipped or repeated.
+            limit: entries at most, 1 to 1,000.
+
+        Raises:
+            InvalidInput: the limit is out of range.
+        """
+        wanted = {"service": service, "bucket": bucket, "currency": currency}
+        with self._store.reading() as connection:
+            return statement_page(connection, self.agent_id, wanted, after=after, limit=limit)
 
     def get(self, key: str) -> Posted | None:
         """The transaction that was posted under `key`, None when there is none."""

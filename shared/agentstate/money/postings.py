@@ -109,6 +109,8 @@ class Posting:
     resolves: UUID | None = None
     # Money that has moved outside is recorded even when the books say it was not there: the lack goes to suspense.
     suspend_shortage: bool = False
+    # What the key stands for, where that was settled elsewhere: the posting was first made in another store.
+    sha: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -43,7 +43,7 @@ class LedgerWriter:
         """
         checked_key(posting.key)
         check_lines(posting.lines)
-        sha = _fingerprint(posting)
+        sha = posting.sha or _fingerprint(posting)
         locked, now = self._lock(tx, posting)
         shortages = _shortages(posting.lines, locked)
         if shortages:

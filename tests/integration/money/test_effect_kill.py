@@ -3,45 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import sys
-from collections.abc import Iterator
-from http.client import HTTPConnection
-from pathlib import Path
 
 import pytest
 
 from agentstate.money import Effects, EffectState, TransactionLedger
 from agentstate.store.store import Store
-from tests.integration.money.conftest import buckets, let_time_pass
-
-HERE = Path(__file__).parent
-ROOT = HERE.parents[2]
-
-
-@pytest.fixture(scope="module")
-def port() -> Iterator[int]:
-    """A running remote."""
-    with subprocess.Popen([sys.executable, str(HERE / "remote.py")], stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        yield int(process.stdout.readline())
-        process.kill()
-
-
-def bettor(url: str, agent_id: str, port: int, guarantee: str, phase: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(HERE / "bettor.py"), url, agent_id, str(port), guarantee, phase]
-    environment = os.environ | {"PYTHONPATH": f"{ROOT / 'shared'}{os.pathsep}{ROOT}"}
-    return subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=60)
-
-
-def effects_at(port: int, key: str) -> int:
-    connection = HTTPConnection("127.0.0.1", port, timeout=5)
-    connection.request("GET", f"/effects?key={key}")
-    count: int = json.loads(connection.getresponse().read())["count"]
-    connection.close()
-    return count
+from tests.integration.money.conftest import bettor, buckets, effects_at, let_time_pass
 
 
 @pytest.mark.parametrize("case", ["keyed remote", "verifiable remote", "verifiable before"])

@@ -42,6 +42,8 @@ def test_the_verbs_are_those_that_users_were_promised() -> None:
         "status", "doctor", "migrate", "remember", "recall", "ingest", "completion",
         "jobs list", "jobs show", "jobs dead", "jobs requeue", "jobs discard", "jobs kinds",
             "guards list", "guards set", "guards remove", "guards freeze", "guards unfreeze",
+        "ledger balance", "ledger statement", "ledger attest", "ledger export", "ledger import",
+        "effects list", "effects show", "effects resolve",
     }  # fmt: skip
 
 

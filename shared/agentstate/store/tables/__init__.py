@@ -3,6 +3,7 @@
 Importing this package makes `metadata` whole, which the migrations and their test rely on.
 """
 
+from agentstate.store.tables.attest import account_snapshots, attestations
 from agentstate.store.tables.base import metadata
 from agentstate.store.tables.conversation import conversations, summaries, turns
 from agentstate.store.tables.guards import freezes, guard_rules, guard_uses
@@ -23,9 +24,11 @@ from agentstate.store.tables.portfolio import portfolio_snapshots, service_accou
 from agentstate.store.tables.state import agent_state_versions, agent_states
 
 __all__ = [
+    "account_snapshots",
     "accounts",
     "agent_state_versions",
     "agent_states",
+    "attestations",
     "breaks",
     "conversations",
     "currencies",
