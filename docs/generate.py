@@ -72,6 +72,8 @@ TABLES_HOLD = {
     "recon_runs": "Every comparison with what it found.",
     "service_accounts": "Which agent has which account at which service.",
     "portfolio_snapshots": "What each agent owned when.",
+    "agent_states": "Which version of each agent's state is the newest.",
+    "agent_state_versions": "Every save of every agent's state. Never changed, never removed.",
 }
 """One line for each table, in the order of the page."""
 

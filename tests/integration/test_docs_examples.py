@@ -33,6 +33,7 @@ PAGES = (
     "docs/concepts/ledger.md",
     "docs/concepts/reconciliation.md",
     "docs/concepts/memory-and-the-index.md",
+    "docs/concepts/state.md",
 )
 
 
