@@ -84,8 +84,8 @@ class Schema:
             )
         if version > self.newest:
             raise SchemaOutdated(
-                f"{self.name} is of schema version {_shown(version)}, this version of agentstate knows up to {self.newest}. "
-                "Update agentstate; the blob was left as it is."
+                f"{self.name} is of schema version {_shown(version)}, this version of agentstate knows up to "
+                f"{self.newest}. Update agentstate; the blob was left as it is."
             )
         return version
 
