@@ -67,6 +67,8 @@ TABLES_HOLD = {
     "recon_runs": "Every comparison with what it found.",
     "service_accounts": "Which agent has which account at which service.",
     "portfolio_snapshots": "What each agent owned when.",
+    "agent_states": "The number of each agent's newest saved state.",
+    "agent_state_versions": "Every saved state of every agent. Never changed, never removed.",
 }
 """One line for each table, in the order of the page."""
 

@@ -8,7 +8,7 @@ from alembic import op
 from agentstate.store.tables.base import UtcDateTime
 
 revision = "0006_guards"
-down_revision = "0004_portfolio"
+down_revision = "0005_state"
 branch_labels = None
 depends_on = None
 
