@@ -110,8 +110,8 @@ def _receipt(text: str) -> Any:
 
     try:
         return codec.loads(text)
-    except ValueError as error:
-        raise InvalidInput(f"the receipt is no JSON: {error}. Nothing was changed.") from None
+    except InvalidInput as error:
+        raise InvalidInput(f"the receipt is no JSON of ours: {error} No effect was changed.") from None
 
 
 def _identifier(text: str) -> UUID:
