@@ -110,7 +110,7 @@ class Runtime:
         """The index of the vector space in use."""
         from agentstate.memory.index import MemoryIndex
 
-        return self.once("index", lambda: MemoryIndex(self.qdrant, self.embedder.space))
+        return self.once("index", lambda: MemoryIndex(lambda: self.qdrant, self.embedder.space))
 
     @property
     def memory(self) -> SemanticMemory:

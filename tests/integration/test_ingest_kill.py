@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shutil
 import signal
 import subprocess
@@ -68,7 +69,7 @@ def command(env: dict[str, str], *words: str) -> subprocess.Popen[str]:
     """Start `agentstate`."""
     call = [sys.executable, "-m", "agentstate", *words]
     pipe = subprocess.PIPE
-    return subprocess.Popen(call, cwd=ROOT, env={**env, **PATH}, stdout=pipe, stderr=pipe, text=True)
+    return subprocess.Popen(call, cwd=ROOT, env={**os.environ, **env, **PATH}, stdout=pipe, stderr=pipe, text=True)
 
 
 def run(env: dict[str, str], *words: str) -> tuple[int, str, str]:

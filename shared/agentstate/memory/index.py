@@ -7,7 +7,7 @@ and filtered on; everything a user gets to read comes from the store. No search 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -81,10 +81,15 @@ Found = list[tuple[UUID, float]]
 
 
 class MemoryIndex:
-    """One vector space's collection. Safe to share between threads."""
+    """One vector space's collection. Safe to share between threads.
 
-    def __init__(self, client: QdrantClient, space: Space) -> None:
-        self._client = client
+    Args:
+        client: Qdrant, or what opens it: then a process that only remembers does not pay for it.
+        space: the vector space.
+    """
+
+    def __init__(self, client: QdrantClient | Callable[[], QdrantClient], space: Space) -> None:
+        self._connect: Callable[[], QdrantClient] = client if callable(client) else lambda: client
         self.collection = space.collection
         self._dimensions = space.dimensions
         self._ready_in: int | None = None
@@ -123,6 +128,10 @@ class MemoryIndex:
         with self._translated():
             self._ensure()
             return self._client.count(self.collection, count_filter=_filter(Scope(agent_id=agent_id))).count
+
+    @property
+    def _client(self) -> QdrantClient:
+        return self._connect()
 
     def _upsert(self, points: Sequence[IndexPoint]) -> None:
         from qdrant_client.http import models

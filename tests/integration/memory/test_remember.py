@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from datetime import UTC, datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -114,3 +118,26 @@ def test_times_and_sources_come_back(world: World) -> None:
     assert stored is not None
     assert (stored.at, stored.source) == (at, "mail:7")
     assert world.memory.get("b", receipt.id) is None
+
+
+REMEMBER = """
+import sys
+from agentstate import Agent
+Agent("a").memory.remember("Flat stakes beat martingale")
+Agent("a").conversation("s").add("user", "Hello")
+print(sorted({"qdrant_client", "numpy", "openai", "anthropic"} & sys.modules.keys()))
+"""
+
+
+def test_a_process_that_only_remembers_loads_no_heavy_client(sqlite_url: str) -> None:
+    root = Path(__file__).parents[3]
+    env = {
+        **os.environ,
+        "PYTHONPATH": str(root / "shared"),
+        "AGENTSTATE_DATABASE_URL": sqlite_url,
+        "AGENTSTATE_BROKER_URL": "redis://127.0.0.1:1/0",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", REMEMBER], env=env, cwd=root, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "[]\n"
