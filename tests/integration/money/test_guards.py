@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
+import json
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -43,6 +46,7 @@ from agentstate.store.tables.money import effects as effects_table
 from tests.integration.money.conftest import buckets, let_time_pass
 
 ASKERS = 20
+BETTORS = Path(__file__).with_name("bettors.py")
 
 
 @pytest.fixture
@@ -282,35 +286,12 @@ def test_defect_116_twenty_at_once_do_not_exceed_what_may_be_in_flight(effects: 
     assert together(ASKERS, act).count("called") == 7
 
 
-def _bettor(url: str, agent_id: str, number: int, start: Any, outcomes: Any) -> None:
-    store = Store.open(url, pool_size=1)
-    try:
-        start.wait(60)
-        bet(Effects(store, agent_id), f"bet:{number}")
-        outcomes.put("bet")
-    except LimitExceeded:
-        outcomes.put("refused")
-    finally:
-        store.close()
-
-
 def test_defect_116_twenty_processes_do_not_exceed_a_limit(
     money_url: str, guards: Guards, ledger: TransactionLedger
 ) -> None:
     guards.limit(total="35")
-    fork = multiprocessing.get_context("fork")
-    start, outcomes = fork.Event(), fork.SimpleQueue()
-    started = [
-        fork.Process(target=_bettor, args=(money_url, guards.agent_id, number, start, outcomes), daemon=True)
-        for number in range(ASKERS)
-    ]
-    for process in started:
-        process.start()
-    start.set()
-    for process in started:
-        process.join(90)
-    assert [process.exitcode for process in started] == [0] * ASKERS
-    told = [outcomes.get() for _ in started]
+    command = [sys.executable, str(BETTORS), money_url, guards.agent_id, str(ASKERS)]
+    told = json.loads(subprocess.run(command, check=True, capture_output=True, timeout=120).stdout)
     assert (told.count("bet"), told.count("refused")) == (7, ASKERS - 7)
     assert buckets(ledger) == {"available": "65"}
 
