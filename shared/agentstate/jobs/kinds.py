@@ -120,7 +120,7 @@ _SPECS = (
         queue="housekeeping",
         payload=Nothing,
         summary="Recompute the ledger's chains since the last time and fold them into one root.",
-        deadline_s=240.0,
+        deadline_s=120.0,
         per_agent=False,
         by_agents=False,
     ),
