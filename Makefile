@@ -1,6 +1,6 @@
 # Every target sets up what it needs; nothing has to be installed before but Python 3.11 or newer.
 .DEFAULT_GOAL := help
-.PHONY: help setup up down status demo test chaos-stack lint clean
+.PHONY: help setup up down status demo test bench chaos chaos-workers chaos-services chaos-memory chaos-conversation chaos-stack lint clean
 
 PY := .venv/bin/python
 stack = $(PY) -m deploy.local
@@ -27,6 +27,10 @@ demo: setup ## Run a fleet of agents for a minute on a throw-away folder and rep
 test: ## Run all tests against real servers; ARGS='tests/unit -k ledger'
 	@scripts/setup --dev
 	@scripts/test $(ARGS)
+
+bench: ## Measure against named references and print the table; ONLY=effects runs one group, QUICK=1 small sizes
+	@scripts/setup --bench
+	@$(PY) -m bench $(foreach group,$(ONLY),--only $(group)) $(if $(QUICK),--quick) $(ARGS)
 
 chaos-stack: ## Kill every process of the stack again and again while an agent writes; some minutes, the table in build/
 	@scripts/setup --dev

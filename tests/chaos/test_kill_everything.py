@@ -34,6 +34,7 @@ from agentstate.store.tables.money import effects, recon_cursors
 from deploy.local.folder import Folder
 from deploy.local.launcher import start_detached, supervisor_of
 from deploy.local.ownership import Identity, belonging, wait_ended
+from deploy.local.results import Row, console, exactly, print_rows, write_rows
 from deploy.local.sandbox.client import SandboxClient
 from deploy.local.supervisor import end_leftovers
 from deploy.local.table import python_path
@@ -328,15 +329,7 @@ def in_money(agent: Agent, sandbox: SandboxClient, acknowledged: Acknowledged) -
 def report(kills: int, acknowledged: Acknowledged, found: dict[str, int]) -> None:
     """Print the table of the long run and keep it."""
     facts = {"processes killed": kills} | {f"acknowledged: {kind}": len(names) for kind, names in acknowledged.items()}
-    rows = [_row(name, value, None) for name, value in facts.items()]
-    rows += [_row(name, value, 0) for name, value in found.items()]
-    path = ROOT / "build" / "chaos-stack.json"
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps(rows, indent=2) + "\n", "utf-8")
-    for row in rows:
-        print(f"{row['name']:<44}{row['value']:>8}{'' if row['met'] else '  MISSED'}")
-
-
-def _row(name: str, value: int, bar: int | None) -> dict[str, Any]:
-    met = bar is None or value == bar
-    return {"name": name, "value": value, "unit": "count", "bar": bar, "reference": None, "met": met}
+    rows = [Row(name, value, "count") for name, value in facts.items()]
+    rows += [exactly(name, value, 0, "count") for name, value in found.items()]
+    write_rows(ROOT / "build" / "chaos-stack.json", rows)
+    print_rows(console(), "Every process killed, again and again", rows)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import signal
 import sys
@@ -18,11 +17,12 @@ from rich.console import Console
 from agentstate.errors import AgentStateError
 from deploy.local.demo import promises
 from deploy.local.demo.progress import Progress
-from deploy.local.demo.report import console, print_report
-from deploy.local.demo.rows import Row, rows_of
+from deploy.local.demo.report import print_report
+from deploy.local.demo.rows import rows_of
 from deploy.local.demo.run import Choices, Demo
 from deploy.local.demo.stage import Stage
 from deploy.local.folder import ROOT
+from deploy.local.results import console, write_rows
 
 BUILD = ROOT / "build" / "demo.json"
 INTERRUPTED = 130
@@ -79,18 +79,13 @@ def _run(choices: Choices, files: Sequence[Path]) -> bool:
             demo.keep()
     print_report(out, facts, verdicts)
     for path in files:
-        _write(path, rows_of(facts, verdicts))
+        write_rows(path, rows_of(facts, verdicts))
         out.print(f"written: {path}", soft_wrap=True)
     if choices.stays:
         _say_where(out, demo.stage)
     kept = promises.kept(verdicts)
     out.print("all promises were kept" if kept else "A PROMISE WAS BROKEN")
     return kept
-
-
-def _write(path: Path, rows: Sequence[Row]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps([row.as_json() for row in rows], indent=2, ensure_ascii=False) + "\n", "utf-8")
 
 
 def _say_where(out: Console, stage: Stage) -> None:

@@ -15,14 +15,6 @@ from deploy.local.demo.facts import BalanceFact, Facts
 from deploy.local.demo.promises import Verdict, shown
 from deploy.local.demo.rows import worst
 
-_PLAIN_WIDTH = 160
-
-
-def console() -> Console:
-    """The terminal; wide and without colours when there is none."""
-    found = Console(highlight=False)
-    return found if found.is_terminal else Console(highlight=False, width=_PLAIN_WIDTH)
-
 
 def print_report(out: Console, facts: Facts, verdicts: Sequence[Verdict]) -> None:
     """Print everything, the promises last."""

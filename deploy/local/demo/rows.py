@@ -3,29 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, TypeAlias
 
 from deploy.local.demo.facts import Facts
 from deploy.local.demo.promises import Verdict
-
-Value: TypeAlias = int | float | str
-
-
-@dataclass(frozen=True)
-class Row:
-    """One row of the report; `met` is None where nothing is asked for."""
-
-    name: str
-    value: Value
-    unit: str = ""
-    bar: str = ""
-    reference: str = ""
-    met: bool | None = None
-
-    def as_json(self) -> dict[str, Any]:
-        """For `--json`."""
-        return asdict(self)
+from deploy.local.results import Row, at_most
 
 
 def rows_of(facts: Facts, verdicts: Sequence[Verdict]) -> list[Row]:
@@ -39,10 +20,6 @@ def rows_of(facts: Facts, verdicts: Sequence[Verdict]) -> list[Row]:
 def worst(facts: Facts) -> int:
     """How often the most frequent intent happened."""
     return max((found.seen for found in facts.effects), default=0)
-
-
-def _at_most(name: str, value: int, limit: int, unit: str, reference: str) -> Row:
-    return Row(name, value, unit, f"<= {limit}", reference, value <= limit)
 
 
 def _work(facts: Facts) -> Iterator[Row]:
@@ -69,21 +46,21 @@ def _answers(facts: Facts) -> Iterator[Row]:
 
 def _effects(facts: Facts) -> Iterator[Row]:
     yield Row("effects", len(facts.effects), "intents")
-    yield _at_most("most effects of one intent", worst(facts), 1, "effects", "the services' own record")
+    yield at_most("most effects of one intent", worst(facts), 1, "effects", "the services' own record")
     resumed = [found for found in facts.effects if found.resumed]
     yield Row("effects whose outcome had to be found out", len(resumed), "intents")
-    yield _at_most("effects still open", sum(f.state not in {"succeeded", "failed"} for f in resumed), 0, "intents", "")
+    yield at_most("effects still open", sum(f.state not in {"succeeded", "failed"} for f in resumed), 0, "intents", "")
     for kind, count in sorted(facts.injected.items()):
         yield Row(f"fault injected: {kind}", count, "requests")
 
 
 def _money(facts: Facts) -> Iterator[Row]:
     off = sum(abs(found.difference) for found in facts.balances)
-    yield _at_most("ledger against the services", off, 0, "micro-USDC", "the services' own balances")
+    yield at_most("ledger against the services", off, 0, "micro-USDC", "the services' own balances")
     for agent in dict.fromkeys(found.agent_id for found in facts.balances):
         mine = [found for found in facts.balances if found.agent_id == agent]
         off, truth = sum(abs(found.difference) for found in mine), sum(found.truth for found in mine)
-        yield _at_most(f"ledger of {agent} against the services", off, 0, "micro-USDC", f"{truth} at the services")
+        yield at_most(f"ledger of {agent} against the services", off, 0, "micro-USDC", f"{truth} at the services")
     yield Row("breaks opened", len(facts.breaks), "breaks", "= 1", "the planted difference", len(facts.breaks) == 1)
     still = sum(found.state == "open" for found in facts.breaks)
     yield Row("breaks open", still, "breaks", "= 1", "the planted difference", still == 1)
@@ -97,10 +74,10 @@ def _rest(facts: Facts) -> Iterator[Row]:
         yield Row("workers in Flower", len(facts.flower.workers), "workers")
         yield Row("tasks in Flower", facts.flower.tasks, "tasks")
     yield Row("keys of ours in Redis", len(facts.keys), "keys")
-    yield _at_most("keys of ours without a TTL", sum(key.ttl_s < 0 for key in facts.keys), 0, "keys", "")
+    yield at_most("keys of ours without a TTL", sum(key.ttl_s < 0 for key in facts.keys), 0, "keys", "")
     for number, what in enumerate(facts.killed, 1):
         yield Row(f"went wrong on purpose {number}", what)
-    yield _at_most("open at the end", len(facts.open), 0, "things", "")
+    yield at_most("open at the end", len(facts.open), 0, "things", "")
 
 
 def _promise(verdict: Verdict) -> Row:

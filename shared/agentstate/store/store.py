@@ -14,7 +14,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from agentstate.errors import StoreUnavailable
 from agentstate.store.engine import READ_ONLY_OPTION, open_engine
@@ -114,7 +114,9 @@ class Store:
     def _translated(self) -> Iterator[None]:
         try:
             yield
-        except (OperationalError, InterfaceError) as error:
+        except DBAPIError as error:
+            if _was_interrupted(error):
+                raise KeyboardInterrupt from error
             if not _is_connection_trouble(error):
                 raise
             raise StoreUnavailable(
@@ -123,7 +125,18 @@ class Store:
             ) from error
 
 
-def _is_connection_trouble(error: OperationalError | InterfaceError) -> bool:
+def _was_interrupted(error: BaseException | None) -> bool:
+    """Whether the driver's error is only what a Ctrl-C within it left behind: what ends the program is the Ctrl-C."""
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _is_connection_trouble(error: DBAPIError) -> bool:
+    if not isinstance(error, (OperationalError, InterfaceError)):
+        return False
     if error.connection_invalidated or isinstance(error, InterfaceError):
         return True
     text = str(error.orig).lower()
@@ -131,5 +144,5 @@ def _is_connection_trouble(error: OperationalError | InterfaceError) -> bool:
     return any(sign in text for sign in signs)
 
 
-def _short(error: OperationalError | InterfaceError) -> str:
+def _short(error: DBAPIError) -> str:
     return str(error.orig).strip().splitlines()[0][:200]

@@ -1,0 +1,57 @@
+"""`python -m bench`: run the groups, print one table, write it, and exit with 1 when a bar is missed."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import sys
+import time
+import warnings
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import click
+
+from bench import groups
+from bench.ground import SHARED_DATA, Ground
+from deploy.local.folder import ROOT
+from deploy.local.results import Row, all_met, console, print_rows, write_rows
+
+BUILD = ROOT / "build" / "bench.json"
+GROUPS = tuple(module.name for module in pkgutil.iter_modules(groups.__path__))
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--only", type=click.Choice(GROUPS), multiple=True, help="Run this group alone; may be given again.")
+@click.option("--quick", is_flag=True, help="Small sizes, to see that it works; no bar is judged.")
+@click.option("--data", type=click.Path(path_type=Path), default=SHARED_DATA, help="Folder of public data sets.")
+@click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Also write here.")
+def main(*, only: tuple[str, ...], quick: bool, data: Path, json_file: Path | None) -> None:
+    """Measure agentstate against named references, both in this run."""
+    # The one-machine engine listens on loopback alone; its key needs no TLS there.
+    warnings.filterwarnings("ignore", message="Api key is used with an insecure connection")
+    out, rows = console(), []
+    with Ground(quick=quick, data=data, say=lambda text: click.echo(f"  {text}", err=True)) as ground:
+        for name in only or GROUPS:
+            found = list(_measured(name, ground))
+            print_rows(out, name, found)
+            rows += found
+    for path in (BUILD, *([json_file] if json_file else ())):
+        write_rows(path, rows)
+        out.print(f"written: {path}", soft_wrap=True)
+    missed = [row.name for row in rows if row.met is False]
+    out.print("\n".join(f"MISSED: {name}" for name in missed) or "every bar is met", markup=False)
+    sys.exit(0 if all_met(rows) else 1)
+
+
+def _measured(name: str, ground: Ground) -> Iterator[Row]:
+    began = time.monotonic()
+    ground.say(f"{name} …")
+    for row in importlib.import_module(f"bench.groups.{name}").rows(ground):
+        yield replace(row, met=None) if ground.quick else row
+    ground.say(f"{name}: {time.monotonic() - began:.0f} s")
+
+
+if __name__ == "__main__":
+    main(prog_name="python -m bench")

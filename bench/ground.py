@@ -1,0 +1,80 @@
+"""What the benchmarks stand on: real servers, started when one asks for them, and databases of their own."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+import tempfile
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import cached_property
+from pathlib import Path
+from typing import Self
+
+import psycopg
+
+from agentstate.settings import Settings
+from agentstate.store.migrate import upgrade
+from deploy.local.folder import ROOT
+from deploy.local.stack import Stack
+
+SHARED_DATA = ROOT.parent / "shared" / "data"
+
+
+class Ground:
+    """Servers and folders of one run of the benchmarks; a context manager that stops and removes them.
+
+    Args:
+        quick: small sizes, to see that everything works; the bars are then not judged.
+        data: folder of public data sets (`locomo/`); groups that need one say so when it is absent.
+        say: where progress lines go.
+    """
+
+    def __init__(self, *, quick: bool = False, data: Path = SHARED_DATA, say: Callable[[str], None] = print) -> None:
+        self.quick, self.data, self.say = quick, data, say
+        self._cleanup = ExitStack()
+        self._numbers = itertools.count(1)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self._cleanup.close()
+
+    def size(self, full: int, quick: int) -> int:
+        """How many: `full`, or `quick` in a quick run."""
+        return quick if self.quick else full
+
+    @cached_property
+    def folder(self) -> Path:
+        """A throw-away folder on the disk."""
+        path = Path(tempfile.mkdtemp(prefix="agentstate-bench-"))
+        self._cleanup.callback(shutil.rmtree, path, ignore_errors=True)
+        return path
+
+    @cached_property
+    def stack(self) -> Stack:
+        """Redis, Postgres and the Qdrant engine; Postgres and Redis write to the disk as they do in production."""
+        self.say("starting Redis, Postgres and the Qdrant engine")
+        return self._cleanup.enter_context(Stack(self.folder / "stack", only=("redis", "postgres", "qdrant")))
+
+    def postgres(self) -> str:
+        """The URL of a fresh, migrated Postgres database."""
+        name = f"bench_{next(self._numbers)}"
+        server = self.stack.env["AGENTSTATE_DATABASE_URL"].rsplit("/", 1)[0]
+        with psycopg.connect(f"{server}/postgres".replace("+psycopg", ""), autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name}".encode())
+        upgrade(f"{server}/{name}")
+        return f"{server}/{name}"
+
+    def sqlite(self) -> str:
+        """The URL of a fresh, migrated SQLite database."""
+        url = f"sqlite:///{self.folder / f'bench_{next(self._numbers)}.db'}"
+        upgrade(url)
+        return url
+
+    def settings(self, **changes: object) -> Settings:
+        """Settings that point at the servers, on a fresh Postgres database."""
+        prefix = "AGENTSTATE_"
+        env = {name.removeprefix(prefix).lower(): value for name, value in self.stack.env.items() if prefix in name}
+        return Settings.model_validate(env | {"database_url": self.postgres()} | changes)

@@ -1,0 +1,64 @@
+"""A Ctrl-C that arrives inside the database's driver ends the program as a Ctrl-C, whatever the driver makes of it."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+
+import psycopg
+import pytest
+import sqlalchemy as sa
+
+from agentstate.store import Store
+
+# Sleeps within the server, says so first, and reports how it ended.
+PROGRAM = """
+import sys
+import sqlalchemy as sa
+from agentstate.store import Store
+
+store = Store.open(sys.argv[1])
+try:
+    with store.reading() as connection:
+        print("asking", flush=True)
+        connection.execute(sa.text("SELECT pg_sleep(60)"))
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+def test_a_query_that_is_interrupted_raises_the_interrupt(postgres_url: str) -> None:
+    command = [sys.executable, "-c", PROGRAM, postgres_url]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "asking\n"
+        process.send_signal(signal.SIGINT)
+        output, errors = process.communicate(timeout=30)
+    assert output == "interrupted\n", errors
+
+
+def test_an_interrupt_within_the_ping_of_a_pooled_connection(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store.open(postgres_url)
+    with store.reading() as connection:
+        connection.execute(sa.text("SELECT 1"))
+
+    def interrupted(_connection: object) -> bool:
+        try:
+            raise KeyboardInterrupt
+        finally:
+            raise psycopg.ProgrammingError("can't change 'autocommit' now: connection in transaction status ACTIVE")
+
+    monkeypatch.setattr(store.engine.dialect, "do_ping", interrupted)
+    with pytest.raises(KeyboardInterrupt), store.reading():
+        pass
+    store.close()
+
+
+def test_a_plain_error_of_the_driver_stays_what_it_is(postgres_url: str) -> None:
+    store = Store.open(postgres_url)
+    with pytest.raises(sa.exc.ProgrammingError, match="no_such_table"), store.reading() as connection:
+        connection.execute(sa.text("SELECT * FROM no_such_table"))
+    store.close()
