@@ -1,10 +1,11 @@
-"""Two things timed in turn, so that a noisy machine is equally unkind to both."""
+"""Things timed in turn, so that a noisy machine is equally unkind to all of them."""
 
 from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 
@@ -17,6 +18,26 @@ class Compared:
     ratio: float
 
 
+class Rounds:
+    """What each side measured in each of several rounds."""
+
+    def __init__(self, rounds: Iterable[Mapping[str, float]]) -> None:
+        self._rounds = list(rounds)
+
+    def median(self, side: str) -> float:
+        """The median of one side."""
+        return statistics.median(found[side] for found in self._rounds)
+
+    def ratio(self, side: str, reference: str) -> float:
+        """The median over the rounds of one side divided by the other in the same round."""
+        return statistics.median(found[side] / found[reference] for found in self._rounds)
+
+
+def alternate(sides: Mapping[str, Callable[[], float]], *, rounds: int = 30, warm_up: int = 3) -> Rounds:
+    """Let each side measure itself once in each round, one after the other, after rounds that do not count."""
+    return Rounds([{name: measure() for name, measure in sides.items()} for _ in range(rounds + warm_up)][warm_up:])
+
+
 def compare(
     ours: Callable[[], object],
     reference: Callable[[], object],
@@ -26,17 +47,26 @@ def compare(
     warm_up: int = 3,
 ) -> Compared:
     """Run `calls` of each side in each of `rounds`, sides alternating, after `warm_up` rounds that do not count."""
-    pairs = [(p50_s(ours, calls), p50_s(reference, calls)) for _ in range(rounds + warm_up)][warm_up:]
-    return Compared(
-        ours_s=statistics.median(mine for mine, _ in pairs),
-        reference_s=statistics.median(other for _, other in pairs),
-        ratio=statistics.median(mine / other for mine, other in pairs),
-    )
+    sides = {"ours": lambda: p50_s(ours, calls), "reference": lambda: p50_s(reference, calls)}
+    found = alternate(sides, rounds=rounds, warm_up=warm_up)
+    return Compared(found.median("ours"), found.median("reference"), found.ratio("ours", "reference"))
 
 
 def p50_s(call: Callable[[], object], calls: int) -> float:
     """The median of the seconds that `calls` calls took, one by one."""
     return statistics.median(seconds(call) for _ in range(calls))
+
+
+def per_second(call: Callable[[int], object], *, clients: int, calls: int) -> float:
+    """How many calls a second `clients` threads make together, each `calls` of its own; a client is told its number."""
+
+    def client(number: int) -> None:
+        for _ in range(calls):
+            call(number)
+
+    with ThreadPoolExecutor(clients) as pool:
+        took = seconds(lambda: list(pool.map(client, range(clients))))
+    return clients * calls / took
 
 
 def seconds(call: Callable[[], object]) -> float:

@@ -1,0 +1,123 @@
+"""`execute_once` against what durable storage costs at least (one bare INSERT commit), and against a DBOS step.
+
+Ours commits twice where both others commit once: the intent with the money held for it before the call, the outcome
+with its postings after. The call itself does nothing, on all sides.
+"""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, Self
+
+from agentstate.money import Effects, Guarantee, Money, TransactionLedger, Unknown, spent
+from agentstate.store.store import Store
+from bench.bare import bare_insert
+from bench.ground import Ground
+from bench.timing import Rounds, alternate, p50_s, seconds
+from deploy.local.results import Row, at_most
+
+CALLS = 10
+STAKE = Money.parse(1)
+BARE = "a bare INSERT commit, SQLAlchemy"
+CLASSES = itertools.cycle((Guarantee.KEYED, Guarantee.VERIFIABLE))
+
+_numbers = itertools.count(1)
+
+
+def rows(ground: Ground) -> Iterator[Row]:
+    """The p50 of an effect with a hold and two postings, of its replay, and of a DBOS step; no guards are set."""
+    yield from _on_postgres(ground)
+    yield from _on_sqlite(ground)
+
+
+def _on_postgres(ground: Ground) -> Iterator[Row]:
+    url = ground.postgres()
+    with Bettor(url) as bettor, dbos_steps(ground.postgres()) as steps:
+        sides = _sides(bettor) | {"dbos": lambda: statistics.median(steps(CALLS))}
+        found = alternate(sides, rounds=ground.size(30, 3))
+    yield Row("bare INSERT commit, Postgres", _ms(found, "bare"), "ms")
+    yield Row("execute_once, Postgres", _ms(found, "ours"), "ms")
+    yield at_most("execute_once, Postgres", round(found.ratio("ours", "bare"), 2), 2.0, "x", BARE)
+    yield at_most("execute_once against a DBOS step", round(found.ratio("ours", "dbos"), 2), 1.0, "x", "dbos 3.4 step")
+    yield Row("a DBOS step, Postgres", round(found.ratio("dbos", "bare"), 2), "x", reference=BARE)
+    yield Row("replay of an effect, Postgres", round(found.ratio("replay", "bare"), 2), "x", reference=BARE)
+
+
+def _on_sqlite(ground: Ground) -> Iterator[Row]:
+    with Bettor(ground.sqlite()) as bettor:
+        found = alternate(_sides(bettor), rounds=ground.size(30, 3))
+    yield Row("bare INSERT commit, SQLite", _ms(found, "bare"), "ms")
+    yield Row("execute_once, SQLite", _ms(found, "ours"), "ms")
+    yield Row("execute_once, SQLite", round(found.ratio("ours", "bare"), 2), "x", reference=BARE)
+    yield Row("replay of an effect, SQLite", round(found.ratio("replay", "bare"), 2), "x", reference=BARE)
+
+
+class Bettor:
+    """An agent that bets once for each key; a context manager that closes its store."""
+
+    def __init__(self, url: str) -> None:
+        self._store = Store.open(url)
+        agent = "ag_bench"
+        TransactionLedger(self._store, agent).deposit("start", "casino", Money.parse(1_000_000))
+        self._effects = Effects(self._store, agent, secret=b"bench")
+        self.bare = bare_insert(url)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self._store.close()
+
+    def bet(self, key: str | None = None) -> None:
+        """One bet, under a key of its own when none is given."""
+        self._effects.execute_once(
+            key or f"bet:{next(_numbers)}",
+            lambda remote_key: {"bet_id": remote_key},
+            service="casino",
+            operation="bet",
+            guarantee=Guarantee.KEYED if key else next(CLASSES),
+            params={"side": "heads", "amount": STAKE},
+            hold=STAKE,
+            verify=lambda _intent: Unknown(),
+            postings=lambda _receipt: spent("casino", STAKE),
+        )
+
+
+def _sides(bettor: Bettor) -> dict[str, Callable[[], float]]:
+    sides: dict[str, Callable[[], object]] = {
+        "bare": bettor.bare,
+        "ours": bettor.bet,
+        "replay": partial(bettor.bet, "again"),
+    }
+    return {name: partial(p50_s, call, CALLS) for name, call in sides.items()}
+
+
+@contextmanager
+def dbos_steps(url: str) -> Iterator[Callable[[int], list[float]]]:
+    """What runs a DBOS workflow of so many steps that do nothing, and gives the seconds of each step."""
+    # Installed for the benchmarks alone.
+    from dbos import DBOS
+
+    @DBOS.step()
+    def step(number: int) -> dict[str, Any]:
+        return {"bet_id": number}
+
+    @DBOS.workflow()
+    def workflow(steps: int) -> list[float]:
+        return [seconds(partial(step, number)) for number in range(steps)]
+
+    plain = url.replace("+psycopg", "")
+    DBOS(config={"name": "bench", "system_database_url": plain, "log_level": "ERROR"})
+    DBOS.launch()
+    try:
+        yield workflow
+    finally:
+        DBOS.destroy()
+
+
+def _ms(found: Rounds, side: str) -> float:
+    return round(found.median(side) * 1000, 2)

@@ -1,0 +1,69 @@
+"""The ledger's rate of posting against bare INSERT commits, and with one account that everybody shares.
+
+A posting is a row that says what happened, two entries sealed by their accounts' hash chains, and two account rows; all
+of it idempotent by key and append-only by triggers. Agents have counter-accounts of their own, so they never wait for
+each other; a system account that all share shows what that is worth.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from functools import partial
+
+from agentstate.money import Money, TransactionLedger, earned, move
+from agentstate.store.store import Store
+from bench.bare import bare_insert
+from bench.ground import Ground
+from bench.timing import Rounds, alternate, per_second
+from deploy.local.results import Row, at_least
+
+CLIENTS = 8
+CENT = Money(10_000)
+BARE = "bare INSERT commits, SQLAlchemy"
+
+_numbers = itertools.count(1)
+
+
+def rows(ground: Ground) -> Iterator[Row]:
+    """Posts a second of one client and of several, each also as a part of the rate of bare inserts."""
+    url = ground.postgres()
+    store = Store.open(url, pool_size=CLIENTS)
+    for clients in (1, CLIENTS):
+        found = _rates(url, store, clients, ground)
+        who = "1 client" if clients == 1 else f"{clients} clients"
+        yield Row(f"bare INSERT commits, {who}", round(found.median("bare")), "/s")
+        yield Row(f"ledger posts, {who}", round(found.median("own")), "/s")
+        yield at_least(f"ledger posts, {who}", round(found.ratio("own", "bare"), 2), 0.4, "x", BARE)
+    yield Row("ledger posts, one shared account", round(found.median("shared")), "/s")
+    yield Row("ledger posts, one shared account", round(found.ratio("shared", "bare"), 2), "x", reference=BARE)
+    store.close()
+
+
+def _rates(url: str, store: Store, clients: int, ground: Ground) -> Rounds:
+    bare = bare_insert(url, clients=clients)
+    sides: dict[str, Callable[[int], object]] = {
+        "bare": lambda _client: bare(),
+        "own": _own_accounts(store, clients),
+        "shared": _shared_account(store),
+    }
+    calls = ground.size(30, 5)
+    measured = {name: partial(per_second, call, clients=clients, calls=calls) for name, call in sides.items()}
+    return alternate(measured, rounds=ground.size(15, 3))
+
+
+def _own_accounts(store: Store, clients: int) -> Callable[[int], object]:
+    """Each client posts for an agent of its own."""
+    ledgers = [TransactionLedger(store, f"ag_{client}") for client in range(clients)]
+    return lambda client: ledgers[client].post(f"p{next(_numbers)}", earned("casino", CENT))
+
+
+def _shared_account(store: Store) -> Callable[[int], object]:
+    """All clients post from one counter-account, as they would from an account of the whole system."""
+    ledger = TransactionLedger(store, "ag_everybody")
+
+    def post(client: int) -> object:
+        lines = move(CENT, ("system", "external"), (f"agent-{client}", "available"))
+        return ledger.post(f"p{next(_numbers)}", lines)
+
+    return post
