@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from agentstate.providers.summarizer import Summarizer
     from agentstate.services.cache import StateCache
     from agentstate.services.gateway import Gateway
+    from agentstate.services.traffic import SharedTraffic
     from agentstate.store.store import Store
 
 T = TypeVar("T")
@@ -133,7 +134,18 @@ class Runtime:
         """The way to the financial services; raises ConfigurationError without a key."""
         from agentstate.services.gateway import Gateway
 
-        return self.once("gateway", lambda: Gateway.from_settings(self.settings))
+        return self.once("gateway", lambda: Gateway.from_settings(self.settings, traffic=self.traffic))
+
+    @property
+    def traffic(self) -> SharedTraffic:
+        """The rate limiter and the circuit breaker that all processes behind one address share."""
+        from agentstate.services.traffic import SharedTraffic
+
+        settings = self.settings
+        return self.once(
+            "traffic",
+            lambda: SharedTraffic(self.redis, egress=settings.services_egress, limits=settings.services_limits),
+        )
 
     @property
     def gateway_if_any(self) -> Gateway | None:

@@ -12,7 +12,7 @@ import os
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, PositiveInt, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from agentstate.errors import ConfigurationError
@@ -45,6 +45,16 @@ class Settings(BaseSettings):
         "https://purpleflea.com/api/v1", description="Base URL of the unified gateway of the financial services."
     )
     services_api_key: SecretStr | None = Field(None, description="Key of the financial services.")
+    services_egress: str = Field(
+        "default",
+        pattern=r"^[^{}\s]{1,64}$",
+        description="Name of the address that requests to the services leave from; the services limit by address, and "
+        "processes that share one share one count.",
+    )
+    services_limits: dict[str, PositiveInt] = Field(
+        default_factory=dict,
+        description='Requests in 60 s by path, as JSON: {"POST /api/v1/casino/bet": 60}. Others are learned from 429s.',
+    )
 
     effects_secret: SecretStr | None = Field(
         None,

@@ -30,6 +30,7 @@ from agentstate.errors import (
 from agentstate.ids import checked_name
 from agentstate.services.names import Service
 from agentstate.services.refusals import code_of, refusal
+from agentstate.services.traffic import FreeTraffic, Traffic
 from agentstate.services.wire import Body, decode, encode
 from agentstate.settings import Settings
 
@@ -53,24 +54,32 @@ class Gateway:
         base_url: such as `https://purpleflea.com/api/v1`.
         api_key: sent as a bearer token; never part of a text.
         deadline_s: longest time of one exchange in seconds, connecting and reading included.
+        traffic: who lets requests pass: the limiter and the breaker of all processes.
         clock: present time, UTC.
     """
 
     def __init__(
-        self, base_url: str, api_key: SecretStr, *, deadline_s: float = DEADLINE_S, clock: Clock = utc_now
+        self,
+        base_url: str,
+        api_key: SecretStr,
+        *,
+        deadline_s: float = DEADLINE_S,
+        traffic: Traffic | None = None,
+        clock: Clock = utc_now,
     ) -> None:
         if urlsplit(base_url).scheme not in {"http", "https"}:
             raise ConfigurationError(f"AGENTSTATE_SERVICES_URL={base_url}: begin with http:// or https://.")
         self._base = base_url.rstrip("/")
         self._key = api_key
         self._deadline_s = deadline_s
+        self._traffic: Traffic = traffic or FreeTraffic()
         self._clock = clock
         self._lock = threading.Lock()
         self._client: httpx.Client | None = None
         self._pid = 0
 
     @classmethod
-    def from_settings(cls, settings: Settings) -> Gateway:
+    def from_settings(cls, settings: Settings, *, traffic: Traffic | None = None) -> Gateway:
         """The gateway that the settings name.
 
         Raises:
@@ -78,7 +87,7 @@ class Gateway:
         """
         if settings.services_api_key is None:
             raise ConfigurationError("AGENTSTATE_SERVICES_API_KEY is not set; the services need a key.")
-        return cls(settings.services_url, settings.services_api_key)
+        return cls(settings.services_url, settings.services_api_key, traffic=traffic)
 
     @property
     def deadline_s(self) -> float:
@@ -100,7 +109,7 @@ class Gateway:
         params = {"agent_id": checked_name(agent_id), **query}
         request = self._opened().build_request("GET", self._url(service, view), params=params)
         try:
-            status, content = self._exchange(request)
+            status, content = self._exchange(request, service, agent_id)
         except httpx.HTTPError as error:
             raise self._read_failure(error, service) from error
         if status >= SERVER_FAULT:
@@ -138,7 +147,7 @@ class Gateway:
         content = encode({"agent_id": checked_name(agent_id), **body})
         request = self._opened().build_request("POST", self._url(service, operation), content=content, headers=headers)
         try:
-            status, answer = self._exchange(request)
+            status, answer = self._exchange(request, service, agent_id)
         except _NOT_SENT as error:
             raise self._unreachable(error, service) from error
         except httpx.HTTPError as error:
@@ -173,8 +182,21 @@ class Gateway:
             verify=urlsplit(self._base).scheme == "https",
         )
 
-    def _exchange(self, request: httpx.Request) -> tuple[int, bytes]:
-        """Send once and read the whole answer within the deadline."""
+    def _exchange(self, request: httpx.Request, service: Service, agent_id: str) -> tuple[int, bytes]:
+        """Send once, when the traffic allows it, and tell the traffic what came of it."""
+        path = f"{request.method} {request.url.path}"
+        self._traffic.enter(service, path, agent_id)
+        try:
+            status, content = self._sent(request)
+        except httpx.HTTPError as error:
+            if not isinstance(error, httpx.PoolTimeout):  # which is our own doing
+                self._traffic.failed(service)
+            raise
+        self._traffic.answered(service, path, agent_id, status, content)
+        return status, content
+
+    def _sent(self, request: httpx.Request) -> tuple[int, bytes]:
+        """Read the whole answer within the deadline."""
         until = time.monotonic() + self._deadline_s
         response = self._opened().send(request, stream=True)
         try:

@@ -49,12 +49,13 @@ def refusal(status: int, content: bytes, codes: frozenset[str], clock: Clock) ->
 
 
 def _limited(code: str, content: bytes, clock: Clock) -> ServiceRejected:
-    wait = LONG_WAIT_S if code == "ip_rate_limited" else _until_reset(content, clock)
+    wait = LONG_WAIT_S if code == "ip_rate_limited" else until_reset(content, clock)
     text = f"the service asks to wait {wait:.0f} s ({code or 'rate limit'}). Nothing was done."
     return ServiceRejected(text, code=code or "rate_limited", retry_after=wait)
 
 
-def _until_reset(content: bytes, clock: Clock) -> float:
+def until_reset(content: bytes, clock: Clock) -> float:
+    """Seconds until the time that a 429 names, a minute when it names none, a day at most."""
     try:
         reset: datetime = Answer(decode(content)).time("reset_at")
     except ServiceAnswerInvalid:

@@ -1,0 +1,41 @@
+"""What to do while Redis is away: the same in this process alone, and Redis is left in peace for a second."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from redis import RedisError
+
+from agentstate.errors import RedisUnavailable
+
+T = TypeVar("T")
+
+REST_S = 1.0
+"""After Redis failed it is left alone for a second, so that a long timeout is not paid at every step."""
+
+
+class Fallback:
+    """Uses Redis while it answers.
+
+    Args:
+        present: False when there is no Redis at all.
+    """
+
+    def __init__(self, *, present: bool = True) -> None:
+        self._rests_until = 0.0 if present else float("inf")
+
+    @property
+    def away(self) -> bool:
+        """Whether Redis did not answer a moment ago, or there is none."""
+        return time.monotonic() < self._rests_until
+
+    def use(self, shared: Callable[[], T], local: Callable[[], T]) -> T:
+        """What `shared` gives; what `local` gives while Redis is away."""
+        if not self.away:
+            try:
+                return shared()
+            except (RedisError, RedisUnavailable):
+                self._rests_until = time.monotonic() + REST_S
+        return local()
