@@ -1,7 +1,7 @@
 """Durable memory and money state for AI agents: remember, account, and act once.
 
-`Agent` is the front door and `Settings` what can be configured; every error has the root `AgentStateError`. The names
-are loaded when they are used, so that importing one part does not pay for all.
+`Agent` is the front door, `AsyncAgent` the same for asyncio, and `Settings` what can be configured; every error has
+the root `AgentStateError`. The names are loaded when they are used, so that importing one part does not pay for all.
 """
 
 from __future__ import annotations
@@ -11,16 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from agentstate.agent import Agent
+    from agentstate.async_agent import AsyncAgent
     from agentstate.errors import AgentStateError
     from agentstate.money.amounts import Money
     from agentstate.runtime import Runtime
     from agentstate.settings import Settings
 
-__all__ = ["Agent", "AgentStateError", "Money", "Runtime", "Settings"]
+__all__ = ["Agent", "AgentStateError", "AsyncAgent", "Money", "Runtime", "Settings"]
 
 _HOMES = {
     "Agent": "agentstate.agent",
     "AgentStateError": "agentstate.errors",
+    "AsyncAgent": "agentstate.async_agent",
     "Money": "agentstate.money.amounts",
     "Runtime": "agentstate.runtime",
     "Settings": "agentstate.settings",

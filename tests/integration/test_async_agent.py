@@ -1,0 +1,113 @@
+"""An asyncio agent: every part of an agent, a free event loop, and nothing half done when its caller goes away."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from decimal import Decimal
+
+import pytest
+
+from agentstate import Agent, AsyncAgent, Money, Runtime, Settings
+from agentstate.async_agent import PARTS
+from agentstate.errors import Conflict, InvalidInput
+
+
+@pytest.fixture
+def runtime(settings: Settings) -> Iterator[Runtime]:
+    opened = Runtime(settings)
+    yield opened
+    opened.close()
+
+
+def test_every_part_and_verb_is_there_by_its_name() -> None:
+    parts = {name for name, found in vars(Agent).items() if isinstance(found, property)}
+    assert parts == PARTS
+
+
+def test_verbs_are_awaited(runtime: Runtime) -> None:
+    async def live() -> tuple[str, Decimal, int]:
+        async with AsyncAgent("ag_async", runtime) as agent:
+            await agent.ledger.deposit("gift", "wallet", Money.parse("2.50"))
+            receipt = await agent.memory.remember("Flat stakes beat doubling up.", kind="lesson")
+            found = await agent.memory.recall("flat stakes")
+            await agent.conversation("s").add("user", "Hello")
+            assert [hit.id for hit in found] == [receipt.id]
+            saved = await agent.state.update(lambda state: state)
+            return agent.id, (await agent.ledger.balance("wallet")).amount, saved.version
+
+    assert asyncio.run(live()) == ("ag_async", Decimal("2.50"), 1)
+
+
+def test_the_event_loop_goes_on_while_a_verb_waits(runtime: Runtime) -> None:
+    entered, leave = threading.Event(), threading.Event()
+
+    def slow(_agent: Agent) -> str:
+        entered.set()
+        assert leave.wait(30)
+        return "done"
+
+    async def live() -> str:
+        async with AsyncAgent("ag_async", runtime) as agent:
+            task = asyncio.create_task(agent.run(slow))
+            await asyncio.to_thread(entered.wait, 30)
+            # Only a free event loop gets here while the verb still waits.
+            leave.set()
+            return await task
+
+    assert asyncio.run(live()) == "done"
+
+
+def test_several_verbs_in_one_transaction(runtime: Runtime) -> None:
+    def both(agent: Agent) -> None:
+        with agent.transaction() as tx:
+            agent.ledger.deposit("gift", "wallet", Money.parse("1"), tx=tx)
+            agent.memory.remember("A gift of 1 USDC came.", tx=tx)
+            raise Conflict("given up half-way")
+
+    async def live() -> Money:
+        async with AsyncAgent("ag_async", runtime) as agent:
+            with pytest.raises(Conflict, match="given up"):
+                await agent.run(both)
+            assert not await agent.memory.recall("gift")
+            return await agent.ledger.balance("wallet")
+
+    assert asyncio.run(live()) == Money.zero()
+
+
+def test_errors_are_those_of_the_agent(runtime: Runtime) -> None:
+    async def live() -> None:
+        async with AsyncAgent("ag_async", runtime) as agent:
+            with pytest.raises(InvalidInput):
+                await agent.memory.remember("")
+            with pytest.raises(AttributeError, match="has no part 'memroy'; it has effects, episodes"):
+                _ = agent.memroy
+
+    with pytest.raises(InvalidInput):
+        AsyncAgent("no spaces, please", runtime)
+    asyncio.run(live())
+
+
+def test_close_waits_for_a_verb_whose_caller_has_gone(runtime: Runtime) -> None:
+    entered, leave = threading.Event(), threading.Event()
+    finished: list[str] = []
+
+    def slow(agent: Agent) -> None:
+        entered.set()
+        assert leave.wait(30)
+        agent.memory.remember("kept although nobody waits")
+        finished.append("yes")
+
+    async def live() -> None:
+        agent = AsyncAgent("ag_async", runtime)
+        task = asyncio.create_task(agent.run(slow))
+        await asyncio.to_thread(entered.wait, 30)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        leave.set()
+        await agent.close()
+        assert finished == ["yes"]
+
+    asyncio.run(live())
