@@ -21,7 +21,9 @@ from agentstate.store.tables.money import (
     recon_runs,
 )
 from agentstate.store.tables.portfolio import portfolio_snapshots, service_accounts
+from agentstate.store.tables.profiles import profile_fields
 from agentstate.store.tables.state import agent_state_versions, agent_states
+from agentstate.store.tables.updates import update_groups, update_heads, updates
 
 __all__ = [
     "account_snapshots",
@@ -44,9 +46,13 @@ __all__ = [
     "memories",
     "metadata",
     "portfolio_snapshots",
+    "profile_fields",
     "recon_cursors",
     "recon_runs",
     "service_accounts",
     "summaries",
     "turns",
+    "update_groups",
+    "update_heads",
+    "updates",
 ]
