@@ -52,7 +52,11 @@ QUEUES_DO = {
 TABLES_HOLD = {
     "jobs": "One row is one job: its payload, attempts, lease, due time, result and cause of death.",
     "memories": "What agents remember; the truth behind the index.",
-    "embeddings": "Vectors that were made, so that an index can be filled again without asking the provider.",
+    "memory_vectors": "Vectors that were made, so that an index can be filled again without asking the provider.",
+    "memory_namespaces": "Namespaces that several agents share, each with its owner.",
+    "memory_shares": "Which agent may read or write which namespace, and since when it has said yes to it.",
+    "provider_circuits": "Which embedding provider is left alone, until when and why; all workers keep to it.",
+    "index_builds": "Which collections hold the index, and how far one that is being filled has come.",
     "conversations": "Where each conversation stands: number of turns, and how far a summary covers them.",
     "turns": "What was said, word by word.",
     "summaries": "Summaries of conversations, each with the turns that it covers.",

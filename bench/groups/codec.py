@@ -1,28 +1,90 @@
-"""The exact codec against the standard library's JSON, which loses what ours keeps."""
+"""The exact codec against the guide's encoder and the standard library's JSON, which both lose what ours keeps.
+
+Every document is one that the other side can carry too: times are text, amounts Decimals where the guide's hook is
+compared, and text where the plain standard library is.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import zlib
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from functools import partial
 from typing import Any
 
-from agentstate.state import codec
+from agentstate.state import codec, packed
+from bench import guide_json
 from bench.ground import Ground
 from bench.timing import compare
-from deploy.local.results import Row
+from deploy.local.results import Row, at_most
 
-# Plain JSON types alone: the one kind of document that both sides can carry.
-DOCUMENT: dict[str, Any] = {
-    f"key_{number}": {"name": "coin-flip", "round": number, "won": number % 2 == 0, "tags": ["a", "b", None]}
-    for number in range(200)
-}
+GUIDE = "the guide's encoder: json with a hook for Decimal"
+PLAIN = "json of the standard library"
+TRANSACTIONS = (4, 100, 1_000)
 
 
 def rows(ground: Ground) -> Iterator[Row]:
-    """The time of a round trip of one document of 200 records."""
-    found = compare(
-        lambda: codec.loads(codec.dumps(DOCUMENT)),
-        lambda: json.loads(json.dumps(DOCUMENT)),
-        rounds=ground.size(30, 3),
-    )
-    yield Row("codec: round trip", round(found.ratio, 2), "x", reference="json of the standard library")
+    """The time of a round trip of an agent's state in both formats, of plain JSON, and the sizes."""
+    for count in TRANSACTIONS:
+        document = state_of(count)
+        for name, ours in (("JSON", _by_json), ("MessagePack", _by_bytes)):
+            calls = max(400 // count, 3)
+            ratio = _ratio(ground, partial(ours, document), partial(_by_guide, document), calls)
+            yield at_most(f"codec: {name}, a state of {count:,} transactions", ratio, 1.0, "x", GUIDE)
+    plain = {f"key_{number}": _plain_record(number) for number in range(200)}
+    ratio = _ratio(ground, lambda: _by_json(plain), lambda: json.loads(json.dumps(plain)), 3)
+    yield Row("codec: JSON, 200 plain records", ratio, "x", reference=PLAIN)
+    yield from _sizes(state_of(1_000))
+
+
+def state_of(count: int) -> dict[str, Any]:
+    """An agent's state with as many transactions, all amounts different."""
+    return {
+        "agent_id": "ag_bench",
+        "schema_version": 3,
+        "portfolio": {"usdc": Decimal("1234.560000"), "eth": Decimal("0.123456789012345678")},
+        "preferences": {"stakes": "flat", "max_bet": Decimal("5.00")},
+        "transactions": [_transaction(number) for number in range(count)],
+    }
+
+
+def _transaction(number: int) -> dict[str, Any]:
+    return {
+        "id": f"tx_{number:08}",
+        "type": "bet",
+        "service": "casino",
+        "game": "coin-flip",
+        "amount_usdc": Decimal(number + 1) / 100,
+        "won": number % 2 == 0,
+        "round": number,
+        "at": f"2026-01-02T03:{number // 60 % 60:02}:{number % 60:02}.678901+00:00",
+    }
+
+
+def _plain_record(number: int) -> dict[str, Any]:
+    return {"name": "coin-flip", "round": number, "won": number % 2 == 0, "tags": ["a", "b", None]}
+
+
+def _ratio(ground: Ground, ours: Callable[[], object], other: Callable[[], object], calls: int) -> float:
+    return round(compare(ours, other, rounds=ground.size(40, 3), calls=calls).ratio, 2)
+
+
+def _by_json(document: Any) -> Any:
+    return codec.loads(codec.dumps(document))
+
+
+def _by_bytes(document: Any) -> Any:
+    return packed.unpack(packed.pack(document))
+
+
+def _by_guide(document: Any) -> Any:
+    return guide_json.read(guide_json.write(document))
+
+
+def _sizes(document: dict[str, Any]) -> Iterator[Row]:
+    by_guide = guide_json.write(document).encode()
+    for name, body in (("JSON", codec.dumps(document).encode()), ("MessagePack", packed.pack(document))):
+        yield Row(f"codec: size of {name}", round(len(body) / len(by_guide), 2), "x", reference=GUIDE)
+        squeezed = len(zlib.compress(body)) / len(zlib.compress(by_guide))
+        yield Row(f"codec: size of {name}, compressed", round(squeezed, 2), "x", reference=GUIDE)

@@ -19,8 +19,11 @@ from agentstate.runtime import Runtime
 if TYPE_CHECKING:
     from agentstate.jobs import Job
     from agentstate.memory.conversation import ConversationHistory
+    from agentstate.memory.counts import Watermark
     from agentstate.memory.episodes import EpisodicStore
+    from agentstate.memory.forget import ForgetReceipt
     from agentstate.memory.recall import Recall
+    from agentstate.memory.records import MemoryRecord
     from agentstate.memory.semantic import Receipt
     from agentstate.money.amounts import Money
     from agentstate.money.effects import Effects
@@ -145,20 +148,13 @@ class AgentMemory:
     def __init__(self, agent: Agent) -> None:
         self._agent = agent
 
-    def remember(
-        self,
-        content: str,
-        *,
-        kind: str = "fact",
-        metadata: dict[str, Any] | None = None,
-        source: str | None = None,
-        at: datetime | None = None,
-        tx: Transaction | None = None,
-    ) -> Receipt:
-        """Keep `content`: durable at return, searchable soon; the same content of the same kind is kept once."""
-        return self._agent.runtime.memory.remember(
-            self._agent.id, content, kind=kind, metadata=metadata, source=source, at=at, tx=tx
-        )
+    def remember(self, content: str, *, kind: str = "fact", tx: Transaction | None = None, **options: Any) -> Receipt:
+        """Keep `content`: durable at return, searchable soon; the same content of the same kind is kept once.
+
+        `options` are those of `SemanticMemory.remember`: metadata, source, at, subject, importance, valid_from,
+        valid_to, namespace.
+        """
+        return self._agent.runtime.memory.remember(self._agent.id, content, kind=kind, tx=tx, **options)
 
     def recall(self, query: str, limit: int = 5, **options: Any) -> Recall:
         """The memories that answer `query`, best first; none when nothing does."""
@@ -167,6 +163,26 @@ class AgentMemory:
     def wait_searchable(self, receipts: Sequence[Receipt], *, timeout_s: float = 30.0) -> None:
         """Return once all are in the index; raises WaitTimeout."""
         self._agent.runtime.memory.wait_searchable(receipts, timeout_s=timeout_s)
+
+    def believed(self, subject: str, *, at: datetime | None = None, **options: Any) -> MemoryRecord | None:
+        """The statement about `subject` that was held for true at `at`, now when left out."""
+        return self._agent.runtime.memory.believed(self._agent.id, subject, at=at, **options)
+
+    def statements(self, subject: str, **options: Any) -> list[MemoryRecord]:
+        """All statements about `subject`, by the time since which they hold."""
+        return self._agent.runtime.memory.statements(self._agent.id, subject, **options)
+
+    def watermark(self) -> Watermark:
+        """How far the memories are searchable."""
+        return self._agent.runtime.memory.watermark(self._agent.id)
+
+    def forget(self, memory_id: UUID, *, namespace: str | None = None) -> ForgetReceipt:
+        """Remove one memory from every store; the receipt tells what was found there afterwards."""
+        return self._agent.runtime.memory.forget(self._agent.id, memory_id, namespace=namespace)
+
+    def forget_all(self) -> ForgetReceipt:
+        """Remove all memories from every store; books, conversations and episodes stay."""
+        return self._agent.runtime.memory.forget_agent(self._agent.id)
 
 
 class AgentEffects:

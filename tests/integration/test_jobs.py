@@ -169,7 +169,7 @@ def test_a_second_delivery_finds_nothing_to_claim(jobs: Jobs, runner: JobRunner)
     assert len(calls) == 1
 
 
-@pytest.mark.parametrize("result", [None, {}, 0, "", [], False, {"balance": "2.50"}])
+@pytest.mark.parametrize("result", [None, {}, 0, "", [], False, {"balance": "2.50"}, 20 * 10**18 + 1, 10**400])
 def test_any_result_is_kept_as_it_is(jobs: Jobs, runner: JobRunner, result: Any) -> None:
     job_id = submit(jobs)
     runner.run(job_id, REFRESH, lambda _: result)

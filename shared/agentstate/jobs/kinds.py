@@ -55,7 +55,23 @@ class SubmissionPayload(Payload, frozen=True):
     agent_id: str | None = None
 
 
+class ErasePayload(Payload, frozen=True):
+    """Names memories that were forgotten; none: all of the tenant that have no row."""
+
+    tenant: str
+    memories: tuple[str, ...] = ()
+
+
 _SPECS = (
+    JobSpec(
+        kind="embedding.erase",
+        queue="embedding",
+        payload=ErasePayload,
+        summary="Remove what was forgotten from the index, when no worker can hold it any more.",
+        deadline_s=60.0,
+        retry=RetryPolicy(max_attempts=50, cap_s=300.0),
+        by_agents=False,
+    ),
     JobSpec(
         kind="summarization.summarize_conversation",
         queue="summarization",

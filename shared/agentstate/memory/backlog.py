@@ -8,7 +8,7 @@ the late one's token no longer matches, so nothing of it is applied.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -17,15 +17,13 @@ from uuid import UUID, uuid4
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from agentstate.memory.texts import search_text
 from agentstate.store.store import Store, Transaction
-from agentstate.store.tables import embeddings, memories
+from agentstate.store.tables import memories, memory_vectors
 from agentstate.store.tables.base import db_time
+from agentstate.store.tables.memory import pending
 
 MAX_ATTEMPTS = 12
 """Claims before a memory is given up, those included whose worker died. With the back-off that is about 30 minutes."""
-
-_PENDING = memories.c.state.in_([sa.literal_column("'stored'"), sa.literal_column("'embedded'")])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,11 +42,10 @@ class PendingMemory:
     created_at: datetime
     version: int
     attempts: int
-
-    @property
-    def text(self) -> str:
-        """What is embedded and searched."""
-        return search_text(self.content, speaker=self.speaker, said_at=self.said_at)
+    importance: int
+    valid_from: datetime | None
+    valid_to: datetime | None
+    superseded_at: datetime | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +58,11 @@ class ClaimedBatch:
     """Memories that had no attempt left and are dead now."""
 
 
+Made = tuple[str, bytes]
+"""Whose text it is, and the text's hash."""
+
 _COLUMNS = tuple(memories.c[name] for name in PendingMemory.__dataclass_fields__)
+_DEAD: dict[str, Any] = {"state": "dead", "claim": None, "searchable_at": None}
 
 
 class EmbeddingBacklog:
@@ -74,7 +75,7 @@ class EmbeddingBacklog:
     def has_due(self) -> bool:
         """Whether any memory waits and may be taken now."""
         with self._store.reading() as connection:
-            due = sa.select(memories.c.seq).where(_PENDING, memories.c.due_at <= db_time()).limit(1)
+            due = sa.select(memories.c.seq).where(pending, memories.c.due_at <= db_time()).limit(1)
             return connection.execute(due).first() is not None
 
     def claim(self, limit: int, *, lease_s: float) -> ClaimedBatch:
@@ -93,44 +94,77 @@ class EmbeddingBacklog:
                 agents = [agent for agent in agents if yielded[agent] == share]
             return _without_exhausted(tx, token, taken)
 
-    def vectors(self, claimed: Iterable[PendingMemory], space: str) -> dict[UUID, bytes]:
-        """Vectors of `space` that were made before and did not reach the index."""
-        query = sa.select(embeddings.c.memory_id, embeddings.c.vector).where(
-            embeddings.c.space == space, embeddings.c.memory_id.in_([memory.id for memory in claimed])
+    def vectors(self, claimed: Sequence[PendingMemory], space: str, hashes: Sequence[bytes]) -> dict[Made, bytes]:
+        """Vectors of `space` that were made before for the same texts of the same agents."""
+        made = memory_vectors.c
+        query = sa.select(made.agent_id, made.text_sha, made.vector).where(
+            made.agent_id.in_({memory.agent_id for memory in claimed}), made.space == space, made.text_sha.in_(hashes)
         )
         with self._store.reading() as connection:
-            return dict(connection.execute(query).all())
+            return {(agent_id, text_sha): vector for agent_id, text_sha, vector in connection.execute(query)}
 
-    def keep_vectors(self, batch: ClaimedBatch, space: str, vectors: dict[UUID, bytes]) -> None:
-        """Keep what was paid for, so that a failing index does not cost it again."""
-        if not vectors:
+    def keep_vectors(self, space: str, vectors: Iterable[tuple[PendingMemory, bytes, bytes]]) -> None:
+        """Keep what was paid for, as (memory, hash of the text, vector), so that nothing that fails costs it again."""
+        rows = [
+            {
+                "memory_id": memory.id,
+                "space": space,
+                "text_sha": text_sha,
+                "agent_id": memory.agent_id,
+                "vector": vector,
+            }
+            for memory, text_sha, vector in vectors
+        ]
+        if not rows:
             return
-        rows = [{"memory_id": memory, "space": space, "vector": vector} for memory, vector in vectors.items()]
-        seqs = [memory.seq for memory in batch.memories if memory.id in vectors]
         with self._store.transaction() as tx:
-            dialect = postgresql if tx.dialect == "postgresql" else sqlite
-            statement = dialect.insert(embeddings)
-            tx.connection.execute(
-                statement.on_conflict_do_update(
-                    index_elements=["memory_id", "space"], set_={"vector": statement.excluded.vector}
-                ),
-                rows,
-            )
-            _mark(tx, batch.token, seqs, state="embedded")
+            there = {row["memory_id"] for row in rows}
+            known = tx.connection.execute(sa.select(memories.c.id).where(memories.c.id.in_(there))).scalars()
+            still = set(known)  # one that was forgotten meanwhile has no vectors either
+            insert = (postgresql if tx.dialect == "postgresql" else sqlite).insert(memory_vectors)
+            if still:
+                kept = [row for row in rows if row["memory_id"] in still]
+                tx.connection.execute(insert.on_conflict_do_nothing(), kept)
 
-    def searchable(self, batch: ClaimedBatch, seqs: Sequence[int], space: str) -> int:
-        """Mark memories that the index of `space` has; return how many were still held."""
+    def embedded(self, batch: ClaimedBatch, seqs: Sequence[int]) -> None:
+        """Note that all vectors of these memories are kept."""
         with self._store.transaction() as tx:
-            return _mark(
-                tx,
-                batch.token,
-                seqs,
-                state="searchable",
-                space=space,
-                searchable_at=db_time(),
-                claim=None,
-                error=None,
+            _mark(tx, batch.token, seqs, memories.c.state == "stored", state="embedded")
+
+    def searchable(self, batch: ClaimedBatch, points: Mapping[int, int], space: str) -> int:
+        """Mark memories, by number with how many points each has, that the index of `space` has; how many were held."""
+        by_count: dict[int, list[int]] = {}
+        for seq, count in points.items():
+            by_count.setdefault(count, []).append(seq)
+        with self._store.transaction() as tx:
+            return sum(
+                _mark(
+                    tx,
+                    batch.token,
+                    seqs,
+                    state="searchable",
+                    space=space,
+                    searchable_at=sa.func.coalesce(memories.c.searchable_at, db_time()),
+                    indexed_version=memories.c.version,
+                    points=count,
+                    claim=None,
+                    error=None,
+                )
+                for count, seqs in by_count.items()
             )
+
+    def renew(self, batch: ClaimedBatch, *, lease_s: float) -> int:
+        """Hold the batch for `lease_s` seconds more; how many of it are still held."""
+        with self._store.transaction() as tx:
+            seqs = [memory.seq for memory in batch.memories]
+            return _mark(tx, batch.token, seqs, due_at=db_time(lease_s))
+
+    def forgotten(self, claimed: Sequence[PendingMemory]) -> list[PendingMemory]:
+        """Those that have no row any more."""
+        query = sa.select(memories.c.id).where(memories.c.id.in_([memory.id for memory in claimed]))
+        with self._store.reading() as connection:
+            there = set(connection.execute(query).scalars())
+        return [memory for memory in claimed if memory.id not in there]
 
     def release(self, batch: ClaimedBatch, seqs: Sequence[int], *, delay_s: float, error: str, counted: bool) -> int:
         """Give memories back, to be taken again after `delay_s` seconds.
@@ -149,7 +183,7 @@ class EmbeddingBacklog:
     def bury(self, batch: ClaimedBatch, seqs: Sequence[int], *, error: str) -> int:
         """Give memories up. They stay stored and are found by keyword; `revive` takes them back."""
         with self._store.transaction() as tx:
-            return _mark(tx, batch.token, seqs, state="dead", claim=None, error=error)
+            return _mark(tx, batch.token, seqs, **_DEAD, error=error)
 
     def revive(self, *, agent_id: str | None = None) -> int:
         """Make dead memories pending again with a fresh budget of attempts; return how many."""
@@ -182,7 +216,7 @@ class EmbeddingBacklog:
 def _agents_after(tx: Transaction, now: datetime, limit: int, after: str) -> list[str]:
     # Steps from agent to agent through the index, instead of reading every waiting row of each.
     def next_agent(lower: Any) -> sa.Select[str | None]:
-        due = (_PENDING, memories.c.due_at <= now, memories.c.agent_id > lower)
+        due = (pending, memories.c.due_at <= now, memories.c.agent_id > lower)
         return sa.select(sa.func.min(memories.c.agent_id).label("agent_id")).where(*due)
 
     walk = next_agent(sa.literal(after, memories.c.agent_id.type)).cte("walk", recursive=True)
@@ -221,7 +255,7 @@ def _choose(tx: Transaction, agents: list[str], share: int, now: datetime) -> li
 
 
 def _oldest(agent: sa.ColumnElement[str], share: int, now: datetime) -> sa.Select[int]:
-    due = (memories.c.agent_id == agent, _PENDING, memories.c.due_at <= now)
+    due = (memories.c.agent_id == agent, pending, memories.c.due_at <= now)
     return sa.select(memories.c.seq).where(*due).order_by(memories.c.due_at, memories.c.seq).limit(share)
 
 
@@ -230,13 +264,16 @@ def _without_exhausted(tx: Transaction, token: UUID, taken: list[PendingMemory])
     if spent:
         cause = sa.func.coalesce(memories.c.error, "the worker died each time")
         error = sa.literal(f"given up after {MAX_ATTEMPTS} attempts: ") + cause
-        _mark(tx, token, spent, state="dead", claim=None, error=error)
+        _mark(tx, token, spent, **_DEAD, error=error)
     fresh = [memory for memory in taken if memory.attempts <= MAX_ATTEMPTS]
     return ClaimedBatch(token=token, memories=fresh, exhausted=len(spent))
 
 
-def _mark(tx: Transaction, token: UUID, seqs: Sequence[int], **values: Any) -> int:
+def _mark(tx: Transaction, token: UUID, seqs: Sequence[int], *conditions: sa.ColumnElement[bool], **values: Any) -> int:
     if not seqs:
         return 0
-    held = memories.update().where(memories.c.claim == token, memories.c.seq.in_(seqs))
-    return tx.connection.execute(held.values(**values)).rowcount
+    held = (memories.c.claim == token, memories.c.seq.in_(seqs), *conditions)
+    if tx.dialect == "postgresql":
+        # In one order everywhere, as writers of statements do, so that two cannot wait for each other.
+        tx.connection.execute(sa.select(memories.c.seq).where(*held).order_by(memories.c.seq).with_for_update())
+    return tx.connection.execute(memories.update().where(*held).values(**values)).rowcount

@@ -32,6 +32,34 @@ class ConversationCounts:
     summaries: int
 
 
+@dataclass(frozen=True, kw_only=True)
+class Watermark:
+    """How far one agent's memories are searchable."""
+
+    searchable_to: int
+    """Everything acknowledged up to this number (`Receipt.seq`) is searchable, or given up."""
+    newest: int
+    """The newest memory's number, 0 when there is none."""
+    waiting: int
+    dead: int
+    """Given up; they stay stored and are found by their words."""
+
+
+def watermark(connection: Connection, agent_id: str) -> Watermark:
+    """The watermark of one agent."""
+    state, count = memories.c.state, sa.func.count()
+    waits = state.in_(["stored", "embedded"])
+    query = sa.select(
+        sa.func.min(memories.c.seq).filter(waits),
+        sa.func.coalesce(sa.func.max(memories.c.seq), 0),
+        count.filter(waits),
+        count.filter(state == "dead"),
+    ).where(memories.c.agent_id == agent_id)
+    first, newest, waiting, dead = connection.execute(query).one()
+    searchable_to = newest if first is None else first - 1
+    return Watermark(searchable_to=searchable_to, newest=newest, waiting=waiting, dead=dead)
+
+
 def memory_counts(connection: Connection, *, agent_id: str | None = None) -> list[MemoryCounts]:
     """Counts by agent, in the order of their names; of one agent when named."""
 

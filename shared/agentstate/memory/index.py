@@ -6,56 +6,44 @@ and filtered on; everything a user gets to read comes from the store. No search 
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from agentstate.errors import IndexUnavailable, InvalidInput
+from agentstate.clock import utc_now
+from agentstate.memory.collection import TEXT, VECTOR, Collection, Space
+from agentstate.memory.records import USUAL_IMPORTANCE
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient
     from qdrant_client.http import models
 
-VECTOR = "dense"
-TEXT = "text"
 BATCH_BYTES = 4_000_000
 """Text and vectors in one request at most; servers refuse bodies over 32 MB."""
-
-_HTTP_CONFLICT = 409
-_HTTP_NOT_FOUND = 404
-_HTTP_TOO_MANY = 429
-_HTTP_SERVER = 500
-
-
-class Space(Protocol):
-    """Where vectors are comparable; see `agentstate.providers.embedder.VectorSpace`."""
-
-    @property
-    def collection(self) -> str:
-        """Name of the collection."""
-        ...
-
-    @property
-    def dimensions(self) -> int:
-        """Width of a vector; 0 when the space has none."""
-        ...
+PAGE = 1_000
+"""Points in one answer at most."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class IndexPoint:
-    """One memory as the index holds it."""
+    """One memory as the index holds it, or one chunk of a long one."""
 
     id: UUID
     agent_id: str
+    """Whose it is: an agent, or `/` and the name of a shared namespace."""
     kind: str
     text: str
     version: int
     at: datetime
     session: str | None = None
+    memory: UUID | None = None
+    """The memory of which this is a later chunk; None for the first, whose id is the memory's own."""
+    valid_from: datetime | None = None
+    valid_until: datetime | None = None
+    """When it ended, or the next statement on its subject began."""
+    importance: int = USUAL_IMPORTANCE
     vector: list[float] | None = None
     """None while there is no model: the memory is found by its words."""
 
@@ -74,6 +62,15 @@ class Scope:
     session: str | None = None
     since: datetime | None = None
     until: datetime | None = None
+    as_of: datetime | None = None
+    """What was held for true then; None: what is held for true now."""
+    shared: tuple[str, ...] = ()
+    """Tenants of the shared namespaces that are searched too; that the agent may was checked."""
+
+    @property
+    def tenants(self) -> tuple[str, ...]:
+        """Whose memories are seen."""
+        return (self.agent_id, *self.shared)
 
 
 Found = list[tuple[UUID, float]]
@@ -81,7 +78,7 @@ Found = list[tuple[UUID, float]]
 
 
 class MemoryIndex:
-    """One vector space's collection. Safe to share between threads.
+    """The index of one vector space. Safe to share between threads.
 
     Args:
         client: Qdrant, or what opens it: then a process that only remembers does not pay for it.
@@ -89,22 +86,23 @@ class MemoryIndex:
     """
 
     def __init__(self, client: QdrantClient | Callable[[], QdrantClient], space: Space) -> None:
-        self._connect: Callable[[], QdrantClient] = client if callable(client) else lambda: client
-        self.collection = space.collection
-        self._dimensions = space.dimensions
-        self._ready_in: int | None = None
+        self.place = Collection(client, space, _indexes)
+        self.collection = self.place.name
 
-    def upsert(self, points: Sequence[IndexPoint]) -> None:
+    def upsert(self, points: Sequence[IndexPoint], *, into: str | None = None) -> None:
         """Write points; one that is there in the same or a newer version is left alone.
+
+        Args:
+            points: what to write.
+            into: a collection beside the one that serves.
 
         Raises:
             IndexUnavailable: Qdrant does not answer; some of the points may have been written.
             InvalidInput: Qdrant refuses the points.
         """
-        with self._translated():
-            self._ensure()
+        with self.place.reached() as client:
             for batch in _batches(points):
-                self._upsert(batch)
+                _upsert(client, into or self.collection, batch)
 
     def search(self, scope: Scope, *, text: str, vector: list[float] | None, limit: int) -> dict[str, Found]:
         """The best `limit` memories in `scope` by vector and by words, in one request.
@@ -117,99 +115,103 @@ class MemoryIndex:
         """
         arms = {"dense": self._by_vector(scope, vector, limit)} if vector is not None else {}
         arms["keyword"] = self._by_words(scope, text, limit)
-        with self._translated():
-            self._ensure()
-            answers = self._client.query_batch_points(self.collection, requests=list(arms.values()))
-        found = [[(UUID(str(point.id)), point.score) for point in answer.points] for answer in answers]
-        return dict(zip(arms, found, strict=True))
+        with self.place.reached() as client:
+            answers = client.query_batch_points(self.collection, requests=list(arms.values()))
+        return dict(zip(arms, (_best_chunks(answer.points) for answer in answers), strict=True))
 
     def count(self, agent_id: str) -> int:
-        """How many memories of `agent_id` the index holds."""
-        with self._translated():
-            self._ensure()
-            return self._client.count(self.collection, count_filter=_filter(Scope(agent_id=agent_id))).count
+        """How many points of `agent_id` the index holds: one a memory, more of a long one."""
+        with self.place.reached() as client:
+            return client.count(self.collection, count_filter=_tenant_filter((agent_id,))).count
 
-    @property
-    def _client(self) -> QdrantClient:
-        return self._connect()
+    def erase(self, tenant: str, memories: Sequence[UUID]) -> tuple[int, int]:
+        """Remove the points of these memories of `tenant` in every collection; how many, and how many are left."""
+        removed = left = 0
+        for name in self.place.all():
+            with self.place.translated() as client:
+                removed, left = _plus((removed, left), _erase(client, name, tenant, memories))
+        return removed, left
 
-    def _upsert(self, points: Sequence[IndexPoint]) -> None:
-        from qdrant_client.http import models
-
-        newest = max(point.version for point in points)
-        older = models.FieldCondition(key="version", range=models.Range(lt=newest))
-        self._client.upsert(
-            self.collection,
-            points=[_struct(point) for point in points],
-            update_filter=models.Filter(must=[older]),
-            wait=True,
-        )
+    def erase_all(self, tenant: str, *, keep: Callable[[Sequence[UUID]], set[UUID]]) -> tuple[int, int]:
+        """Remove the points of `tenant` whose memories `keep` does not name, in every collection; as `erase`."""
+        removed = left = 0
+        for name in self.place.all():
+            with self.place.translated() as client:
+                found = set(memories_in(client, name, _tenant_filter((tenant,))))
+                gone = sorted(found - keep(sorted(found))) if found else []
+                for at in range(0, len(gone), PAGE):
+                    removed, left = _plus((removed, left), _erase(client, name, tenant, gone[at : at + PAGE]))
+        return removed, left
 
     def _by_vector(self, scope: Scope, vector: list[float], limit: int) -> models.QueryRequest:
         from qdrant_client.http import models
 
-        return models.QueryRequest(query=vector, using=VECTOR, filter=_filter(scope), limit=limit, with_payload=False)
+        return models.QueryRequest(
+            query=vector, using=VECTOR, filter=_filter(scope), limit=limit, with_payload=["memory"]
+        )
 
     def _by_words(self, scope: Scope, text: str, limit: int) -> models.QueryRequest:
         from qdrant_client.http import models
 
         # How rare a word is counts within this agent's memories, whatever others talk about.
-        corpus = models.IdfCorpusParams(corpus=_filter(Scope(agent_id=scope.agent_id)))
+        corpus = models.IdfCorpusParams(corpus=_tenant_filter(scope.tenants))
         return models.QueryRequest(
             query=models.TextQuery(text=text),
             using=TEXT,
             filter=_filter(scope),
             params=models.SearchParams(idf=corpus),
             limit=limit,
-            with_payload=False,
+            with_payload=["memory"],
         )
 
-    def _ensure(self) -> None:
-        """Make the collection when it is not there. Every process asks once, and two at a time do no harm."""
-        if self._ready_in == os.getpid():
+
+def memories_in(client: QdrantClient, collection: str, condition: models.Filter | None = None) -> Iterator[UUID]:
+    """The memories of all points that meet `condition`, one for each point."""
+    offset: Any = None
+    while True:
+        page, offset = client.scroll(
+            collection, scroll_filter=condition, limit=PAGE, offset=offset, with_payload=["memory"]
+        )
+        yield from (_memory_of(point) for point in page)
+        if offset is None:
             return
-        if not self._client.collection_exists(self.collection):
-            self._create()
-        for field, schema in _indexes():
-            self._client.create_payload_index(self.collection, field, field_schema=schema, wait=True)
-        self._ready_in = os.getpid()
 
-    def _create(self) -> None:
-        from qdrant_client.http import models
-        from qdrant_client.http.exceptions import UnexpectedResponse
 
-        vector = models.VectorParams(size=max(self._dimensions, 1), distance=models.Distance.COSINE)
-        try:
-            self._client.create_collection(
-                self.collection,
-                vectors_config={VECTOR: vector},
-                # No graph over all agents: every search is one agent's.
-                hnsw_config=models.HnswConfigDiff(m=0, payload_m=16),
-            )
-        except UnexpectedResponse as error:
-            if error.status_code != _HTTP_CONFLICT:
-                raise
+def _erase(client: QdrantClient, collection: str, tenant: str, memories: Sequence[UUID]) -> tuple[int, int]:
+    from qdrant_client.http import models
 
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
-        from qdrant_client.common.client_exceptions import QdrantException
-        from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
+    condition = _of_memories(tenant, memories)
+    there = client.count(collection, count_filter=condition).count
+    if there:
+        client.delete(collection, points_selector=models.FilterSelector(filter=condition), wait=True)
+    left = client.count(collection, count_filter=condition).count if there else 0
+    return there - left, left
 
-        try:
-            yield
-        except UnexpectedResponse as error:
-            raise self._refusal(error.status_code or 0, str(error)) from error
-        except (ResponseHandlingException, QdrantException) as error:
-            raise IndexUnavailable(f"Qdrant does not answer ({error}); memories are kept and indexed later.") from error
 
-    def _refusal(self, status: int, text: str) -> IndexUnavailable | InvalidInput:
-        said = " ".join(text.split())[:300]
-        if status == _HTTP_NOT_FOUND:
-            # Somebody removed the collection: the next call makes it anew.
-            self._ready_in = None
-        if status in {_HTTP_NOT_FOUND, _HTTP_TOO_MANY} or status >= _HTTP_SERVER or status in {401, 403}:
-            return IndexUnavailable(f"Qdrant cannot serve {self.collection}: {said}. Memories are kept.")
-        return InvalidInput(f"Qdrant refused a request for {self.collection}: {said}")
+def _plus(one: tuple[int, int], other: tuple[int, int]) -> tuple[int, int]:
+    return one[0] + other[0], one[1] + other[1]
+
+
+def _memory_of(point: Any) -> UUID:
+    """The memory that a point, or a hit, belongs to."""
+    return UUID(str((point.payload or {}).get("memory") or point.id))
+
+
+def _best_chunks(points: Iterable[Any]) -> Found:
+    """Each memory once, with its best chunk's score."""
+    best: dict[UUID, float] = {}
+    for point in points:
+        best.setdefault(_memory_of(point), point.score)
+    return list(best.items())
+
+
+def _upsert(client: QdrantClient, collection: str, points: Sequence[IndexPoint]) -> None:
+    from qdrant_client.http import models
+
+    newest = max(point.version for point in points)
+    older = models.FieldCondition(key="version", range=models.Range(lt=newest))
+    structs = [_struct(point) for point in points]
+    client.upsert(collection, points=structs, update_filter=models.Filter(must=[older]), wait=True)
 
 
 def _batches(points: Sequence[IndexPoint]) -> Iterator[list[IndexPoint]]:
@@ -235,19 +237,45 @@ def _struct(point: IndexPoint) -> models.PointStruct:
         TEXT: point.text,
         "version": point.version,
         "at": point.at.isoformat(),
+        "importance": point.importance,
     }
-    if point.session is not None:
-        payload["session"] = point.session
+    optional = {
+        "session": point.session,
+        "memory": None if point.memory is None else str(point.memory),
+        "from": None if point.valid_from is None else point.valid_from.isoformat(),
+        "until": None if point.valid_until is None else point.valid_until.isoformat(),
+    }
+    payload |= {name: value for name, value in optional.items() if value is not None}
     vector: dict[str, Any] = {} if point.vector is None else {VECTOR: point.vector}
     return models.PointStruct(id=str(point.id), vector=vector, payload=payload)
 
 
-def _filter(scope: Scope) -> models.Filter:
-    """The one filter of all searches: the agent always, the rest when asked for."""
+def _tenant_filter(tenants: Sequence[str]) -> models.Filter:
+    """Everything of an agent, and of the shared namespaces that it may see."""
     from qdrant_client.http import models
 
-    wanted = {"agent_id": scope.agent_id, "kind": scope.kind, "session": scope.session}
-    must: list[Any] = [
+    match = models.MatchValue(value=tenants[0]) if len(tenants) == 1 else models.MatchAny(any=list(tenants))
+    return models.Filter(must=[models.FieldCondition(key="agent_id", match=match)])
+
+
+def _of_memories(tenant: str, memories: Sequence[UUID]) -> models.Filter:
+    from qdrant_client.http import models
+
+    ids = [str(memory) for memory in memories]
+    chunk = models.FieldCondition(key="memory", match=models.MatchAny(any=ids))
+    return models.Filter(
+        must=_tenant_filter((tenant,)).must,
+        min_should=models.MinShould(conditions=[models.HasIdCondition(has_id=list(ids)), chunk], min_count=1),
+    )
+
+
+def _filter(scope: Scope) -> models.Filter:
+    """The one filter of all searches: whose memories always, the rest when asked for."""
+    from qdrant_client.http import models
+
+    wanted = {"kind": scope.kind, "session": scope.session}
+    must: list[Any] = [*_tenant_filter(scope.tenants).must]  # type: ignore[misc] # a list, as made there
+    must += [
         models.FieldCondition(key=key, match=models.MatchValue(value=value))
         for key, value in wanted.items()
         if value is not None
@@ -255,7 +283,18 @@ def _filter(scope: Scope) -> models.Filter:
     if scope.since is not None or scope.until is not None:
         within = models.DatetimeRange(gte=scope.since, lt=scope.until)
         must.append(models.FieldCondition(key="at", range=within))
-    return models.Filter(must=must)
+    return models.Filter(must=must, must_not=_outside(scope.as_of))
+
+
+def _outside(as_of: datetime | None) -> list[Any]:
+    """What does not hold. As of a time in the past the durable store judges what had ended: it knows since when."""
+    from qdrant_client.http import models
+
+    begins_later = models.DatetimeRange(gt=as_of or utc_now())
+    found = [models.FieldCondition(key="from", range=begins_later)]
+    if as_of is None:
+        found.append(models.FieldCondition(key="until", range=models.DatetimeRange(lte=utc_now())))
+    return found
 
 
 def _indexes() -> list[tuple[str, Any]]:
@@ -266,9 +305,13 @@ def _indexes() -> list[tuple[str, Any]]:
     english = models.SnowballParams(type=models.Snowball.SNOWBALL, language=models.SnowballLanguage.ENGLISH)
     return [
         ("agent_id", keyword.model_copy(update={"is_tenant": True})),
+        ("memory", keyword),
         ("kind", keyword),
         ("session", keyword),
-        ("at", models.DatetimeIndexParams(type=models.DatetimeIndexType.DATETIME)),
+        *(
+            (name, models.DatetimeIndexParams(type=models.DatetimeIndexType.DATETIME))
+            for name in ("at", "from", "until")
+        ),
         ("version", models.IntegerIndexParams(type=models.IntegerIndexType.INTEGER, lookup=False, range=True)),
         (
             TEXT,

@@ -1,8 +1,7 @@
 """The embedding pipeline: memories that wait become searchable, a batch at a time, whatever fails on the way.
 
-One batch is one claim, one provider call and one write to the index. A failure gives the batch back with a back-off; a
-text that the provider will not take is found by halving, so that it alone is given up; an index that is down costs no
-attempt and no second provider call, since the vectors are kept.
+One batch is one claim, one provider call as a rule, and one write to the index. A failure gives the batch back with a
+back-off; an index that is down costs no attempt and no second provider call, since the vectors are kept.
 """
 
 from __future__ import annotations
@@ -10,39 +9,28 @@ from __future__ import annotations
 import logging
 import random
 import threading
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING
-from uuid import UUID
+from dataclasses import dataclass, fields
 
-from agentstate.errors import (
-    IndexUnavailable,
-    InvalidInput,
-    ProviderError,
-    ProviderRateLimited,
-    ProviderTransient,
-)
+from agentstate.errors import IndexUnavailable, InvalidInput, ProviderRateLimited, ProviderTransient
 from agentstate.memory.backlog import ClaimedBatch, EmbeddingBacklog, PendingMemory
+from agentstate.memory.chunks import point_id
+from agentstate.memory.circuit import ProviderCircuit
+from agentstate.memory.embedding import Embedded, MemoryEmbedder
 from agentstate.memory.index import IndexPoint, MemoryIndex
+from agentstate.memory.leases import LEASE_S, held
 from agentstate.providers.embedder import Embedder
 from agentstate.settings import Settings
 from agentstate.state import codec
 from agentstate.store.store import Store
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
 FIRST_DELAY_S = 2.0
 LONGEST_DELAY_S = 300.0
-REFUSED_PAUSE_S = 60.0
+REFUSED_REST_S = 60.0
 """Rest after a refusal that concerns every text: a wrong key, or no quota left."""
-PROBE = "memory"
-"""A text that no provider refuses: whether it passes tells a bad input from a bad provider."""
-SPLIT_AFTER = 3
-"""A batch whose memories failed this often is searched for the one that spoils it."""
-LEAST_LEASE_S = 120.0
+LONGEST_ASKED_S = 3_600.0
+"""Rest that a provider may ask for."""
+LEAST_WORK_S = 120.0
 
 _log = logging.getLogger(__name__)
 
@@ -69,37 +57,21 @@ class BatchResult:
         self.pause_s = other.pause_s
 
 
-@dataclass
-class _Attempt:
-    """What embedding one batch gave."""
-
-    vectors: dict[UUID, bytes] = field(default_factory=dict)
-    failed: list[tuple[list[PendingMemory], Exception]] = field(default_factory=list)
-
-
 class EmbeddingPipeline:
     """Makes pending memories searchable. Any number of workers may run it at once; one is shared between threads."""
 
-    def __init__(
-        self,
-        store: Store,
-        index: MemoryIndex,
-        embedder: Embedder,
-        settings: Settings,
-        *,
-        monotonic: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, store: Store, index: MemoryIndex, embedder: Embedder, settings: Settings) -> None:
         self._backlog = EmbeddingBacklog(store)
         self._index = index
-        self._embedder = embedder
+        self._semantic = embedder.semantic
         self._batch = (
             min(settings.embedding_batch, embedder.max_inputs) if embedder.semantic else settings.embedding_batch
         )
+        self._embedder = MemoryEmbedder(self._backlog, embedder, index.collection, max_inputs=self._batch)
+        self._circuit = ProviderCircuit(store, index.collection)
         self._slots = threading.Semaphore(embedder.parallel)
         self._asked = False
-        self._lease_s = max(LEAST_LEASE_S, 4 * settings.provider_timeout_s)
-        self._monotonic = monotonic
-        self._rest_until = 0.0
+        self._work_s = max(LEAST_WORK_S, 4 * settings.provider_timeout_s)
 
     def run_once(self) -> BatchResult:
         """Take one batch as far as it goes. Nothing to do, or a rest that is not over, gives an empty result.
@@ -107,15 +79,14 @@ class EmbeddingPipeline:
         Raises:
             StoreUnavailable: the durable store does not answer; the batch is taken again when its lease ends.
         """
-        pause = self._rest_until - self._monotonic()
-        if pause > 0:
-            return BatchResult(pause_s=pause)
-        batch = self._backlog.claim(self._batch, lease_s=self._lease_s)
+        rest = self._circuit.enter()
+        if rest > 0:
+            return BatchResult(pause_s=rest)
+        batch = self._backlog.claim(self._batch, lease_s=LEASE_S)
         result = BatchResult(claimed=len(batch.memories) + batch.exhausted, dead=batch.exhausted)
         if batch.memories:
-            self._process(batch, result)
-        if result.pause_s > 0:
-            self._rest_until = self._monotonic() + result.pause_s
+            with held(self._backlog, batch, at_most_s=self._work_s):
+                self._process(batch, result)
         return result
 
     def run_until_idle(self, *, stop: Callable[[], bool] = lambda: False) -> BatchResult:
@@ -144,82 +115,48 @@ class EmbeddingPipeline:
         return total
 
     def has_due(self) -> bool:
-        """Whether any memory waits that may be taken now."""
-        return self._backlog.has_due()
+        """Whether any memory waits that may be taken now, and the provider may be called."""
+        return self._circuit.rest_s() == 0 and self._backlog.has_due()
 
     def _process(self, batch: ClaimedBatch, result: BatchResult) -> None:
-        attempt = self._embed(batch, result) if self._embedder.semantic else _Attempt()
-        failed = {memory.seq for memories, _ in attempt.failed for memory in memories}
-        for memories, error in attempt.failed:
+        made = self._embedder.embed(batch.memories)
+        result.provider_calls += made.calls
+        failed = made.failed(batch.memories)
+        if made.answered:
+            self._circuit.succeeded()
+        for memories, error in failed:
             self._give_back(batch, memories, error, result)
-        ready = [memory for memory in batch.memories if memory.seq not in failed]
+        without = {memory.seq for memories, _ in failed for memory in memories}
+        ready = [memory for memory in batch.memories if memory.seq not in without]
         if ready:
-            self._publish(batch, ready, attempt.vectors, result)
-
-    def _embed(self, batch: ClaimedBatch, result: BatchResult) -> _Attempt:
-        space = self._index.collection
-        attempt = _Attempt(vectors=self._backlog.vectors(batch.memories, space))
-        missing = [memory for memory in batch.memories if memory.id not in attempt.vectors]
-        if missing:
-            made = _Attempt()
-            self._embed_some(missing, made, result)
-            self._backlog.keep_vectors(batch, space, made.vectors)
-            attempt.vectors |= made.vectors
-            attempt.failed = made.failed
-        return attempt
-
-    def _embed_some(self, memories: list[PendingMemory], attempt: _Attempt, result: BatchResult) -> None:
-        try:
-            vectors = self._call([memory.text for memory in memories], result)
-        except (ProviderError, InvalidInput) as error:
-            if len(memories) > 1 and self._is_spoiled(memories, error, result):
-                middle = len(memories) // 2
-                self._embed_some(memories[:middle], attempt, result)
-                self._embed_some(memories[middle:], attempt, result)
-            else:
-                attempt.failed.append((memories, error))
-            return
-        attempt.vectors |= {memory.id: vector for memory, vector in zip(memories, vectors, strict=True)}
-
-    def _call(self, texts: Sequence[str], result: BatchResult) -> list[bytes]:
-        result.provider_calls += 1
-        array: NDArray[np.float32] = self._embedder.embed_documents(texts)
-        return [row.astype("<f4").tobytes() for row in array]
-
-    def _is_spoiled(self, memories: list[PendingMemory], error: Exception, result: BatchResult) -> bool:
-        """Whether one of the texts is to blame, rather than the provider: then a harmless text passes."""
-        if isinstance(error, ProviderRateLimited):
-            return False
-        if isinstance(error, ProviderTransient) and max(memory.attempts for memory in memories) < SPLIT_AFTER:
-            return False
-        try:
-            self._call([PROBE], result)
-        except ProviderError:
-            return False
-        return True
+            if self._semantic:
+                self._backlog.embedded(batch, [memory.seq for memory in ready])
+            self._publish(batch, ready, made, result)
 
     def _give_back(
         self, batch: ClaimedBatch, memories: list[PendingMemory], error: Exception, result: BatchResult
     ) -> None:
-        seqs = [memory.seq for memory in memories]
-        cause = _cause(error)
+        seqs, cause = [memory.seq for memory in memories], _cause(error)
         if not isinstance(error, ProviderTransient):
             result.dead += self._backlog.bury(batch, seqs, error=cause)
-            result.pause_s = max(result.pause_s, REFUSED_PAUSE_S if len(memories) > 1 else 0.0)
+            if len(memories) > 1:  # the halving has found no culprit: the provider refuses everything
+                self._rest(result, cause, REFUSED_REST_S)
             _log.error("%d memories are not embedded and given up: %s", len(seqs), cause)
             return
         limited = isinstance(error, ProviderRateLimited)
         delay = _delay(memories, error)
         result.retried += self._backlog.release(batch, seqs, delay_s=delay, error=cause, counted=not limited)
-        result.pause_s = max(result.pause_s, delay if limited else 0.0)
+        self._rest(result, cause, delay if limited else None)
         _log.warning("%d memories are embedded again in %.0f s: %s", len(seqs), delay, cause)
 
-    def _publish(
-        self, batch: ClaimedBatch, memories: list[PendingMemory], vectors: dict[UUID, bytes], result: BatchResult
-    ) -> None:
+    def _rest(self, result: BatchResult, cause: str, rest_s: float | None) -> None:
+        result.pause_s = max(result.pause_s, self._circuit.failed(cause, rest_s=rest_s))
+
+    def _publish(self, batch: ClaimedBatch, memories: list[PendingMemory], made: Embedded, result: BatchResult) -> None:
         seqs = [memory.seq for memory in memories]
+        points = {memory.seq: _points(memory, made) for memory in memories}
         try:
-            self._index.upsert([_point(memory, vectors.get(memory.id)) for memory in memories])
+            self._index.upsert([point for each in points.values() for point in each])
         except IndexUnavailable as error:
             delay = FIRST_DELAY_S
             result.retried += self._backlog.release(batch, seqs, delay_s=delay, error=_cause(error), counted=False)
@@ -230,22 +167,42 @@ class EmbeddingPipeline:
             result.retried += self._backlog.release(batch, seqs, delay_s=delay, error=_cause(error), counted=True)
             _log.warning("%d memories were refused by the index: %s", len(seqs), _cause(error))
         else:
-            marked = self._backlog.searchable(batch, seqs, self._index.collection)
+            counts = {seq: len(each) for seq, each in points.items()}
+            marked = self._backlog.searchable(batch, counts, self._index.collection)
             result.searchable += marked
             result.fenced += len(seqs) - marked
+            if marked < len(seqs):
+                self._take_back(memories)
+
+    def _take_back(self, memories: list[PendingMemory]) -> None:
+        """Remove the points of what was forgotten meanwhile; should this fail, the job of the forgetting does it."""
+        for memory in self._backlog.forgotten(memories):
+            try:
+                self._index.erase(memory.agent_id, [memory.id])
+            except IndexUnavailable as error:
+                _log.warning("a forgotten memory is removed from the index later: %s", error)
 
 
-def _point(memory: PendingMemory, vector: bytes | None) -> IndexPoint:
-    return IndexPoint(
-        id=memory.id,
-        agent_id=memory.agent_id,
-        kind=memory.kind,
-        text=memory.text,
-        version=memory.version,
-        at=memory.said_at or memory.created_at,
-        session=memory.session,
-        vector=None if vector is None else _numbers(vector),
-    )
+def _points(memory: PendingMemory, made: Embedded) -> list[IndexPoint]:
+    ends = [moment for moment in (memory.valid_to, memory.superseded_at) if moment is not None]
+    pairs = zip(made.texts[memory.id], made.vectors_of(memory), strict=True)
+    return [
+        IndexPoint(
+            id=point_id(memory.id, number),
+            memory=memory.id if number else None,
+            agent_id=memory.agent_id,
+            kind=memory.kind,
+            text=text,
+            version=memory.version,
+            at=memory.said_at or memory.created_at,
+            session=memory.session,
+            valid_from=memory.valid_from,
+            valid_until=min(ends, default=None),
+            importance=memory.importance,
+            vector=None if vector is None else _numbers(vector),
+        )
+        for number, (text, vector) in enumerate(pairs)
+    ]
 
 
 def _numbers(vector: bytes) -> list[float]:
@@ -259,7 +216,7 @@ def _delay(memories: Sequence[PendingMemory], error: Exception) -> float:
     """Seconds until the next try: what the provider asked for, else doubling with every attempt, a little scattered."""
     asked = error.retry_after if isinstance(error, ProviderRateLimited) else None
     if asked is not None:
-        return min(max(asked, 0.0), 3_600.0)
+        return min(max(asked, 0.0), LONGEST_ASKED_S)
     attempts = max(memory.attempts for memory in memories)
     return min(FIRST_DELAY_S * 2.0 ** (attempts - 1), LONGEST_DELAY_S) * random.uniform(0.8, 1.2)  # noqa: S311 no secret
 

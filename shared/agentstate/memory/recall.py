@@ -21,11 +21,15 @@ from agentstate.ids import checked_name
 from agentstate.memory import bm25, records
 from agentstate.memory.fusion import DENSE, KEYWORD_STORE, ArmScore, Fused, fuse
 from agentstate.memory.index import Found, MemoryIndex, Scope
+from agentstate.memory.namespaces import tenants
+from agentstate.memory.records import MemoryRows
+from agentstate.memory.statements import believed
 from agentstate.memory.words import terms
 from agentstate.providers.embedder import Embedder
 from agentstate.settings import Settings
 from agentstate.store.store import Store
 from agentstate.store.tables import memories
+from agentstate.store.tables.base import db_time
 
 MAX_LIMIT = 1_000
 DEPTH = 50
@@ -92,6 +96,8 @@ class MemoryRecall:
         session: str | None = None,
         since: datetime | None = None,
         until: datetime | None = None,
+        as_of: datetime | None = None,
+        namespaces: Sequence[str] = (),
     ) -> Recall:
         """The memories of `agent_id` that answer `query`, best first. An empty query, and one without match, give none.
 
@@ -103,12 +109,23 @@ class MemoryRecall:
             session: only from this session.
             since: only what happened (or, without a time, was stored) at or after this moment.
             until: ... and before this one.
+            as_of: what was held for true at this moment, by what was stored then; left out: what is held for true now.
+            namespaces: also from these, which several agents share.
 
         Raises:
             InvalidInput: the agent's name or the limit is refused; TooLarge: the query is.
+            NotFound: the agent has no part in one of the namespaces.
             StoreUnavailable: the durable store does not answer.
         """
-        scope = Scope(agent_id=checked_name(agent_id), kind=kind, session=session, since=since, until=until)
+        scope = Scope(
+            agent_id=checked_name(agent_id),
+            kind=kind,
+            session=session,
+            since=since,
+            until=until,
+            as_of=as_of,
+            shared=self._shared(agent_id, namespaces),
+        )
         if not 1 <= limit <= MAX_LIMIT:
             raise InvalidInput(f"limit is {limit}; it must be 1 to {MAX_LIMIT}.")
         self._check_size(query)
@@ -120,12 +137,20 @@ class MemoryRecall:
         vector, no_vector = self._embed(query)
         indexed, no_index = self._from_index(scope, query, vector, limit)
         with self._store.reading() as connection:
-            fresh = self._from_store(connection, scope, query, index_answered=no_index is None)
+            rows = MemoryRows(connection, scope.tenants)
+            fresh = self._from_store(rows, scope, query, index_answered=no_index is None)
             found = {**indexed, KEYWORD_STORE: fresh}
-            best = fuse(found, semantic=DENSE in indexed)[:limit]
-            there = records.read(connection, scope.agent_id, [item.id for item in best]) if best else {}
-        hits = [_hit(item, there[item.id]) for item in best if item.id in there]
+            best = fuse(found, semantic=DENSE in indexed)
+            # What the index has not heard of yet, the durable store knows: superseded or forgotten since.
+            there = rows.read([item.id for item in best[: 2 * limit]], *_conditions(scope)) if best else {}
+        hits = [_hit(item, there[item.id]) for item in best if item.id in there][:limit]
         return Recall(hits, arms=tuple(found), degraded="; ".join(filter(None, (no_vector, no_index))) or None)
+
+    def _shared(self, agent_id: str, namespaces: Sequence[str]) -> tuple[str, ...]:
+        if not namespaces:
+            return ()
+        with self._store.reading() as connection:
+            return tenants(connection, agent_id, namespaces)[1:]
 
     def _embed(self, query: str) -> tuple[list[float] | None, str | None]:
         if not self._embedder.semantic:
@@ -147,7 +172,7 @@ class MemoryRecall:
             _log.warning("recall goes by the durable store alone: %s", error)
             return {}, f"searched by words in the durable store alone: {error}"
 
-    def _from_store(self, connection: sa.Connection, scope: Scope, query: str, *, index_answered: bool) -> Found:
+    def _from_store(self, rows: MemoryRows, scope: Scope, query: str, *, index_answered: bool) -> Found:
         """What the index cannot know as yet; everything when it did not answer."""
         words = _wanted(query)
         if not words:
@@ -155,7 +180,7 @@ class MemoryRecall:
         conditions = _conditions(scope)
         if index_answered:
             conditions.append(~_indexed_in(self._index.collection))
-        held = records.holding_any(connection, scope.agent_id, words, conditions=conditions, limit=STORE_DEPTH)
+        held = rows.holding_any(words, conditions=conditions, limit=STORE_DEPTH)
         return [(held[position].id, score) for position, score in bm25.rank(query, [one.text for one in held])]
 
     def _check_size(self, query: str) -> None:
@@ -188,7 +213,7 @@ def _piece(term: str) -> str:
 
 def _conditions(scope: Scope) -> list[sa.ColumnElement[bool]]:
     moment = sa.func.coalesce(memories.c.said_at, memories.c.created_at, type_=memories.c.said_at.type)
-    conditions: list[sa.ColumnElement[bool]] = []
+    conditions = believed(db_time() if scope.as_of is None else scope.as_of)
     if scope.kind is not None:
         conditions.append(memories.c.kind == scope.kind)
     if scope.session is not None:

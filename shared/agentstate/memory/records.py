@@ -1,7 +1,8 @@
 """The rows of semantic memory: how a memory is identified, written once, and read again by its agent.
 
-A memory's id is derived from what makes it the same memory (agent, kind, content; for a turn also where it was said),
-so a retry finds the first one instead of making a second. Every read takes the agent.
+A memory's id is derived from what makes it the same memory (agent, kind, content; for a turn also where it was said,
+for a statement on a subject also since when), so a retry finds the first one instead of making a second. Whoever reads
+has to say for whom: `MemoryRows` is made for an agent, and every query of it carries the agent.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any
 from uuid import UUID
@@ -25,6 +26,15 @@ from agentstate.store.tables import memories
 
 TURN = "turn"
 """The kind of a memory that is one turn of a conversation."""
+USUAL_IMPORTANCE = 5
+"""Of 1 to 10."""
+SHARED = "/"
+"""What the tenant of a shared namespace begins with; no agent's name can."""
+
+
+def tenant(agent_id: str, namespace: str | None = None) -> str:
+    """Under which name a memory is kept: the agent's own, or a namespace's that several agents share."""
+    return agent_id if namespace is None else SHARED + namespace
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,12 +54,37 @@ class NewMemory:
     speaker: str | None = None
     turn: int | None = None
     """A turn's number in its conversation."""
+    subject: str | None = None
+    """What it is a statement about, such as `wallet.usdc`: the newest about the same holds, the older are history."""
+    importance: int = USUAL_IMPORTANCE
+    """From 1 to 10."""
+    valid_from: datetime | None = None
+    """Since when it holds; left out: since `at`, or since it is stored."""
+    valid_to: datetime | None = None
+    """Until when it holds, that moment excluded; left out: for good."""
+    namespace: str | None = None
+    """A namespace that several agents share, to keep it there instead."""
+
+    @property
+    def tenant(self) -> str:
+        """Under which name it is kept."""
+        return tenant(self.agent_id, self.namespace)
+
+    @property
+    def starts(self) -> datetime | None:
+        """Since when it holds, as far as the caller said."""
+        return self.valid_from or self.at
 
     @cached_property
     def id(self) -> UUID:
         """The same for the same memory, in every process and for ever."""
         said = (self.session or "", self.source or "") if self.kind == TURN else ()
-        return derived_id("memory", self.agent_id, self.kind, self.content, *said)
+        return derived_id("memory", self.tenant, self.kind, self.content, *said, *self._about())
+
+    def _about(self) -> tuple[str, ...]:
+        if self.subject is None:
+            return ()
+        return self.subject, self.starts.astimezone(UTC).isoformat() if self.starts else ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +94,9 @@ class MemoryRecord:
     id: UUID
     seq: int
     agent_id: str
+    """Whose it is: an agent, or `/` and the name of a shared namespace."""
+    author: str | None
+    """The agent that wrote it into a shared namespace."""
     kind: str
     content: str
     state: str
@@ -70,6 +108,14 @@ class MemoryRecord:
     at: datetime | None
     created_at: datetime
     error: str | None
+    importance: int
+    subject: str | None
+    valid_from: datetime | None
+    valid_to: datetime | None
+    superseded_by: UUID | None
+    """The statement on the same subject that holds in its place."""
+    superseded_at: datetime | None
+    """Since when that one does."""
 
     @property
     def text(self) -> str:
@@ -77,74 +123,101 @@ class MemoryRecord:
         return search_text(self.content, speaker=self.speaker, said_at=self.at)
 
 
-_COLUMNS = (
-    memories.c.id,
-    memories.c.seq,
-    memories.c.agent_id,
-    memories.c.kind,
-    memories.c.content,
-    memories.c.state,
-    memories.c.metadata,
-    memories.c.source,
-    memories.c.session,
-    memories.c.speaker,
-    memories.c.turn,
-    memories.c.said_at.label("at"),
-    memories.c.created_at,
-    memories.c.error,
+_COLUMNS = tuple(
+    memories.c.said_at.label("at") if name == "at" else memories.c[name] for name in MemoryRecord.__dataclass_fields__
 )
 
 
-def insert(tx: Transaction, items: Iterable[NewMemory]) -> dict[UUID, int]:
+@dataclass(frozen=True)
+class Written:
+    """Where a memory stands that was there already."""
+
+    seq: int
+    state: str
+    superseded_by: UUID | None
+
+
+def insert(tx: Transaction, items: Sequence[NewMemory]) -> dict[UUID, int]:
     """Write what is not there yet; return the new ones' numbers by id."""
-    # In one order everywhere, so that two batches with the same memories cannot wait for each other.
-    rows = [_row(item) for item in sorted({item.id: item for item in items}.values(), key=lambda item: item.id)]
+    starts = _starts(tx, items)
+    rows = {item.id: _row(item, starts.get(item.id)) for item in items}
     if not rows:
         return {}
     dialect = postgresql if tx.dialect == "postgresql" else sqlite
     statement = dialect.insert(memories).on_conflict_do_nothing(index_elements=["id"])
-    written = tx.connection.execute(statement.returning(memories.c.id, memories.c.seq), rows)
+    # In one order everywhere, so that two batches with the same memories cannot wait for each other.
+    in_order = [rows[memory] for memory in sorted(rows)]
+    written = tx.connection.execute(statement.returning(memories.c.id, memories.c.seq), in_order)
     return dict(written.all())
 
 
-def states(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, tuple[int, str]]:
-    """(number, state) of those of `ids` that exist."""
-    query = sa.select(memories.c.id, memories.c.seq, memories.c.state).where(memories.c.id.in_(ids))
-    return {memory: (seq, state) for memory, seq, state in connection.execute(query)}
+def written(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, Written]:
+    """Where those of `ids` stand that exist."""
+    query = sa.select(memories.c.id, memories.c.seq, memories.c.state, memories.c.superseded_by)
+    found = connection.execute(query.where(memories.c.id.in_(ids)))
+    return {memory: Written(seq, state, superseded_by) for memory, seq, state, superseded_by in found}
 
 
-def read(connection: Connection, agent_id: str, ids: Sequence[UUID]) -> dict[UUID, MemoryRecord]:
-    """Those of `ids` that exist and are `agent_id`'s."""
-    query = sa.select(*_COLUMNS).where(memories.c.agent_id == agent_id, memories.c.id.in_(ids))
-    return {row["id"]: MemoryRecord(**row) for row in connection.execute(query).mappings()}
+class MemoryRows:
+    """The memories that one agent may read: its own, and those of shared namespaces that it named.
+
+    Args:
+        connection: for the reads.
+        tenants: the agent, and `tenant(...)` of each namespace.
+    """
+
+    def __init__(self, connection: Connection, tenants: str | Sequence[str]) -> None:
+        self._connection = connection
+        self._mine = memories.c.agent_id.in_([tenants] if isinstance(tenants, str) else list(tenants))
+
+    def read(self, ids: Sequence[UUID], *conditions: sa.ColumnElement[bool]) -> dict[UUID, MemoryRecord]:
+        """Those of `ids` that exist and meet `conditions`."""
+        return {found.id: found for found in self._records(memories.c.id.in_(ids), *conditions)}
+
+    def holding_any(
+        self, words: Sequence[str], *, conditions: Sequence[sa.ColumnElement[bool]], limit: int
+    ) -> list[MemoryRecord]:
+        """The newest that meet `conditions` and hold any of `words` in content or speaker."""
+        holds = sa.or_(
+            *(memories.c.content.icontains(word, autoescape=True) for word in words),
+            *(memories.c.speaker.icontains(word, autoescape=True) for word in words),
+        )
+        return self._records(*conditions, holds, order=memories.c.seq.desc(), limit=limit)
+
+    def page(self, *conditions: sa.ColumnElement[bool], after: int = 0, limit: int = 500) -> list[MemoryRecord]:
+        """The next after number `after`, oldest first."""
+        return self._records(memories.c.seq > after, *conditions, order=memories.c.seq, limit=limit)
+
+    def about(self, subject: str, *conditions: sa.ColumnElement[bool]) -> list[MemoryRecord]:
+        """The statements about `subject`, by the time since which they hold; of one time, as they were stored."""
+        order = (memories.c.valid_from, memories.c.seq)
+        return sorted(
+            self._records(memories.c.subject == subject, *conditions, order=order),
+            key=lambda found: (found.valid_from or found.created_at, found.seq),
+        )
+
+    def _records(
+        self, *conditions: sa.ColumnElement[bool], order: Any = (), limit: int | None = None
+    ) -> list[MemoryRecord]:
+        ordered = order if isinstance(order, tuple) else (order,)
+        query = sa.select(*_COLUMNS).where(self._mine, *conditions).order_by(*ordered).limit(limit)
+        return [MemoryRecord(**row) for row in self._connection.execute(query).mappings()]
 
 
-def holding_any(
-    connection: Connection,
-    agent_id: str,
-    words: Sequence[str],
-    *,
-    conditions: Sequence[sa.ColumnElement[bool]],
-    limit: int,
-) -> list[MemoryRecord]:
-    """The newest memories of `agent_id` that meet `conditions` and hold any of `words` in content or speaker."""
-    holds = sa.or_(
-        *(memories.c.content.icontains(word, autoescape=True) for word in words),
-        *(memories.c.speaker.icontains(word, autoescape=True) for word in words),
-    )
-    query = (
-        sa.select(*_COLUMNS)
-        .where(memories.c.agent_id == agent_id, *conditions, holds)
-        .order_by(memories.c.seq.desc())
-        .limit(limit)
-    )
-    return [MemoryRecord(**row) for row in connection.execute(query).mappings()]
+def _starts(tx: Transaction, items: Iterable[NewMemory]) -> dict[UUID, datetime]:
+    """Since when each statement holds: of several given at once without a time, the later ones are the newer ones."""
+    statements = [item for item in items if item.subject is not None]
+    if not statements:
+        return {}
+    now = tx.now()
+    return {item.id: item.starts or now + timedelta(microseconds=position) for position, item in enumerate(statements)}
 
 
-def _row(item: NewMemory) -> dict[str, Any]:
+def _row(item: NewMemory, starts: datetime | None) -> dict[str, Any]:
     return {
         "id": item.id,
-        "agent_id": item.agent_id,
+        "agent_id": item.tenant,
+        "author": None if item.namespace is None else item.agent_id,
         "kind": item.kind,
         "content": item.content,
         "content_sha": hashlib.sha256(item.content.encode()).digest(),
@@ -154,4 +227,8 @@ def _row(item: NewMemory) -> dict[str, Any]:
         "speaker": item.speaker,
         "turn": item.turn,
         "said_at": item.at,
+        "importance": item.importance,
+        "subject": item.subject,
+        "valid_from": starts or item.valid_from,
+        "valid_to": item.valid_to,
     }

@@ -4,30 +4,37 @@ Decimal, Money, datetime, UUID, bytes and tuples become `{"$": [tag, content]}`;
 `"$"` is escaped, so it comes back too, at any depth. Floats and keys that are not text are refused: money is Decimal,
 and a measure that may lose digits is given as text. What cannot be represented raises InvalidInput before anything is
 stored, and so does stored text that was changed since.
+
+The text is written and read in C; Python only looks for what needs a tag, and, when reading, only where there is one.
 """
 
 from __future__ import annotations
 
 import base64
-import json
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, NoReturn
 from uuid import UUID
 
+import msgspec
+
 from agentstate.errors import InvalidInput
 from agentstate.state import leaves
+from agentstate.state.plain import TAG, plainer
 
-_KEY = "$"
 _SHOWN = 40
-_DECODERS: dict[str, Callable[[str], Any]] = {
-    "decimal": leaves.decimal_from,
-    "money": leaves.money_from,
-    "datetime": leaves.datetime_from,
-    "uuid": UUID,
-    "bytes": lambda text: base64.b64decode(text, validate=True),
-}
+_PAIR = 2
+_NO_TAG = ("", "")
+_LARGEST = 2**leaves.MAX_INT_BITS - 1
+# The escape of a NUL character, which no backslash of the user's own makes harmless.
+_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+_TAG_ESCAPE = "\\u0024"
+# An encoder that sorts keys refuses those that are not text; one that does not would write them as text.
+_sorting = msgspec.json.Encoder(order="deterministic")
+_in_order = msgspec.json.Encoder()
+_decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(float_hook=leaves.number_from)
 
 
 def dumps(value: Any) -> str:
@@ -38,10 +45,14 @@ def dumps(value: Any) -> str:
             surrogate pair, a number beyond `leaves.MAX_DIGITS` or `MAX_INT_BITS`, an unknown type, or a value that
             contains itself.
     """
-    try:
-        return json.dumps(encoded(value), ensure_ascii=False, sort_keys=True, separators=(",", ":"))
-    except RecursionError:
-        raise InvalidInput("the value is nested too deeply, or contains itself. Nothing was stored.") from None
+    return _written(value)
+
+
+def boxed(value: Any) -> str:
+    """As `dumps`, with a bare number tagged: for a store that takes text which is a number for one of its own."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f'{{"{TAG}":["int","{leaves.checked_int(value):d}"]}}'
+    return dumps(value)
 
 
 def loads(text: str | bytes) -> Any:
@@ -51,41 +62,28 @@ def loads(text: str | bytes) -> Any:
         InvalidInput: the text is no JSON, holds NaN or a number beyond the bounds, or a tag that cannot be read.
     """
     try:
-        return decoded(json.loads(text, parse_float=leaves.number_from, parse_constant=_constant))
-    except (ValueError, RecursionError) as error:
+        shown = text if isinstance(text, str) else str(text, "utf-8")
+        value = _decoder.decode(shown)
+        return decoded(value) if _may_have_tags(shown) else value
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise InvalidInput(f"the stored JSON cannot be read: {str(error)[:200]}. It was left as it is.") from None
 
 
 def copied(value: Any) -> Any:
-    """`value` as it comes back from a store, sharing nothing with it; raises InvalidInput as `dumps`."""
-    try:
-        return decoded(encoded(value))
-    except RecursionError:
-        raise InvalidInput("the value is nested too deeply, or contains itself. Nothing was stored.") from None
+    """`value` as it comes back from a store, its keys in their order, sharing nothing with it; raises as `dumps`."""
+    return loads(_written(value, in_order=True))
 
 
 def encoded(value: Any) -> Any:
-    """`value` made of plain JSON types alone."""
-    if value is None or isinstance(value, bool):
-        return value
-    if isinstance(value, str):
-        return leaves.checked_text(value)
-    if isinstance(value, int):
-        return leaves.checked_int(value)
-    if isinstance(value, dict):
-        return _mapping(value)
-    if isinstance(value, list):
-        return [encoded(item) for item in value]
-    return {_KEY: list(_tagged(value))}
+    """`value` made of plain JSON types alone, for a larger JSON document; raises as `dumps`."""
+    return msgspec.json.decode(_written(value, in_order=True))
 
 
 def decoded(value: Any) -> Any:
-    """The inverse of `encoded`."""
-    if isinstance(value, dict):
-        return _from_mapping(value)
-    if isinstance(value, list):
-        return [decoded(item) for item in value]
-    return value
+    """The inverse of `encoded`; `value` is used up."""
+    whole = [value]
+    _untag(whole, ((0, value),))
+    return whole[0]
 
 
 def legible(text: str, limit: int) -> str:
@@ -93,9 +91,41 @@ def legible(text: str, limit: int) -> str:
     return text[:limit].encode("utf-8", "backslashreplace").decode().replace("\x00", "\\x00")[:limit]
 
 
-def _mapping(value: dict[Any, Any]) -> dict[str, Any]:
-    plain = {key: encoded(item) for key, item in leaves.checked_keys(value).items()}
-    return {_KEY: ["dict", plain]} if set(plain) == {_KEY} else plain
+def _written(value: Any, *, in_order: bool = False) -> str:
+    try:
+        plain = _plain(value)
+        body = _sorting.encode(plain)
+        body = _in_order.encode(plain) if in_order else body
+    except RecursionError:
+        raise InvalidInput("the value is nested too deeply, or contains itself. Nothing was stored.") from None
+    except UnicodeEncodeError:
+        leaves.refuse_surrogate()
+    except TypeError:
+        leaves.refuse_keys()
+    if b"\\" in body and b"\\u0000" in body and _NUL.search(body):
+        leaves.refuse_nul()
+    return body.decode()
+
+
+def _may_have_tags(text: str) -> bool:
+    # One character is found much faster than a word.
+    return TAG in text or ("\\" in text and _TAG_ESCAPE in text)
+
+
+def _decimal(value: Decimal) -> msgspec.Raw:
+    return msgspec.Raw('{"$":["decimal","' + leaves.decimal_text(value) + '"]}')
+
+
+def _other(value: Any) -> Any:
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, int):
+        return int(leaves.checked_int(value))
+    if isinstance(value, dict):
+        return _plain(dict(value))
+    if isinstance(value, list):
+        return _plain(list(value))
+    return {TAG: _tagged(value)}
 
 
 def _tagged(value: Any) -> tuple[str, Any]:
@@ -108,33 +138,75 @@ def _tagged(value: Any) -> tuple[str, Any]:
     if isinstance(value, bytes):
         return "bytes", base64.b64encode(value).decode("ascii")
     if isinstance(value, tuple):
-        return "tuple", [encoded(item) for item in value]
+        return "tuple", _plain(list(value))
     money = leaves.money_text(value)
     return ("money", money) if money is not None else leaves.refuse(value)
 
 
-def _from_mapping(value: dict[str, Any]) -> Any:
-    if set(value) != {_KEY}:
-        return {key: decoded(item) for key, item in value.items()}
-    match value[_KEY]:
-        case ["dict", dict(content)]:
-            return {key: decoded(item) for key, item in content.items()}
-        case ["tuple", list(content)]:
-            return tuple(decoded(item) for item in content)
-        case [str(tag), str(content)]:
-            return _from_text(tag, content)
-    raise InvalidInput("stored JSON has a tag of a shape that this version does not know. It was left as it is.")
+def _escaped(value: dict[str, Any]) -> dict[str, Any]:
+    return {TAG: ("dict", value)}
 
 
-def _from_text(tag: str, content: str) -> Any:
-    decoder = _DECODERS.get(tag)
-    if decoder is None:
-        raise InvalidInput(f"stored JSON has the unknown tag {tag[:_SHOWN]!r}; it was written by a newer version.")
+_plain = plainer(low=-_LARGEST, high=_LARGEST, decimal=_decimal, other=_other, escaped=_escaped, takes_nul=True)
+
+
+def _untag(container: Any, places: Iterable[tuple[Any, Any]]) -> None:
+    """Put what tags stand for into `container`, whose items are at `places`, in their place."""
+    for place, item in places:
+        kind = type(item)
+        if kind is dict:
+            if len(item) == 1 and TAG in item:
+                container[place] = _from_tag(item[TAG])
+            else:
+                _untag(item, item.items())
+        elif kind is list:
+            _untag(item, enumerate(item))
+
+
+def _from_tag(tagged: Any) -> Any:
     try:
-        return decoder(content)
-    except (ValueError, OverflowError):
-        raise InvalidInput(f"{content[:_SHOWN]!r} is no {tag}; the stored text was changed.") from None
+        tag, content = tagged if type(tagged) is list else _NO_TAG
+        return _READERS[tag](content)
+    except InvalidInput:
+        raise
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
+        _refuse_tag(tagged)
 
 
-def _constant(name: str) -> NoReturn:
-    raise InvalidInput(f"stored JSON holds {name}, which is no number. It was left as it is.")
+def _refuse_tag(tagged: Any) -> NoReturn:
+    if type(tagged) is not list or len(tagged) != _PAIR or type(tagged[0]) is not str:
+        raise InvalidInput("stored JSON has a tag of a shape that this version does not know. It was left as it is.")
+    tag, content = tagged
+    if tag not in _READERS:
+        raise InvalidInput(f"stored JSON has the unknown tag {tag[:_SHOWN]!r}; it was written by a newer version.")
+    raise InvalidInput(
+        f"the content {str(content)[:_SHOWN]!r} of a tag is no {tag}; the stored text was changed."
+    ) from None
+
+
+def _dict_from(content: Any) -> dict[str, Any]:
+    _untag(content, content.items())
+    return dict(content)
+
+
+def _tuple_from(content: Any) -> tuple[Any, ...]:
+    if type(content) is not list:
+        raise TypeError(type(content))
+    _untag(content, enumerate(content))
+    return tuple(content)
+
+
+def _bytes_from(content: Any) -> bytes:
+    return base64.b64decode(content, validate=True)
+
+
+_READERS: dict[str, Callable[[Any], Any]] = {
+    "decimal": leaves.decimal_from,
+    "int": leaves.int_from,
+    "money": leaves.money_from,
+    "datetime": leaves.datetime_from,
+    "uuid": UUID,
+    "bytes": _bytes_from,
+    "dict": _dict_from,
+    "tuple": _tuple_from,
+}

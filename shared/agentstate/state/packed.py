@@ -17,6 +17,7 @@ import msgspec
 
 from agentstate.errors import InvalidInput
 from agentstate.state import leaves
+from agentstate.state.plain import plainer
 
 VERSION = 1
 _HEAD = 5
@@ -37,6 +38,8 @@ def pack(value: Any) -> bytes:
         body = _encoder.encode(_plain(value))
     except RecursionError:
         raise InvalidInput("the value is nested too deeply, or contains itself. Nothing was stored.") from None
+    except UnicodeEncodeError:
+        leaves.refuse_surrogate()
     head = bytes([VERSION])
     return head + _checksum(head, body) + body
 
@@ -66,43 +69,51 @@ def _read(body: bytes) -> Any:
         raise InvalidInput(f"packed state cannot be read: {str(error)[:200]}. It was left as it is.") from None
 
 
-def _plain(value: Any) -> Any:
-    if value is None or isinstance(value, bool | bytes):
+def _decimal(value: Decimal) -> msgspec.msgpack.Ext:
+    return _text(_DECIMAL, leaves.decimal_text(value))
+
+
+def _other(value: Any) -> Any:
+    if isinstance(value, bytes):
         return value
     if isinstance(value, str):
         return str.__str__(leaves.checked_text(value))
     if isinstance(value, int):
-        return _integer(leaves.checked_int(value))
+        return _integer(int(leaves.checked_int(value)))
     if isinstance(value, dict):
-        return {key: _plain(item) for key, item in leaves.checked_keys(value).items()}
+        return _plain(dict(value))
     if isinstance(value, list):
-        return [_plain(item) for item in value]
+        return _plain(list(value))
     return _extended(value)
 
 
 def _integer(value: int) -> int | msgspec.msgpack.Ext:
-    return int(value) if _INT_MIN <= value <= _INT_MAX else _text(_INT, str(int(value)))
+    return value if _INT_MIN <= value <= _INT_MAX else _text(_INT, str(value))
 
 
 def _extended(value: Any) -> Any:
     if isinstance(value, Decimal):
-        return _text(_DECIMAL, leaves.decimal_text(value))
+        return _decimal(value)
     if isinstance(value, datetime):
         return leaves.utc(value)
     if isinstance(value, UUID):
         return msgspec.msgpack.Ext(_UUID, value.bytes)
     if isinstance(value, tuple):
-        return msgspec.msgpack.Ext(_TUPLE, _encoder.encode([_plain(item) for item in value]))
+        return msgspec.msgpack.Ext(_TUPLE, _encoder.encode(_plain(list(value))))
     money = leaves.money_text(value)
     return _text(_MONEY, money) if money is not None else leaves.refuse(value)
 
 
+def _unchanged(value: dict[str, Any]) -> dict[str, Any]:
+    # What is no MessagePack type is an extension, so no dict of the user's looks like one.
+    return value
+
+
+_plain = plainer(low=_INT_MIN, high=_INT_MAX, decimal=_decimal, other=_other, escaped=_unchanged, takes_nul=False)
+
+
 def _text(code: int, text: str) -> msgspec.msgpack.Ext:
     return msgspec.msgpack.Ext(code, text.encode())
-
-
-def _whole(text: str) -> int:
-    return leaves.checked_int(int(text))
 
 
 def _tuple(data: bytes) -> tuple[Any, ...]:
@@ -110,15 +121,16 @@ def _tuple(data: bytes) -> tuple[Any, ...]:
 
 
 _READERS: dict[int, Callable[[bytes], Any]] = {
-    _DECIMAL: lambda data: leaves.decimal_from(data.decode()),
     _UUID: lambda data: UUID(bytes=data),
     _MONEY: lambda data: leaves.money_from(data.decode()),
-    _INT: lambda data: _whole(data.decode()),
+    _INT: lambda data: leaves.int_from(data.decode()),
     _TUPLE: _tuple,
 }
 
 
 def _extension(code: int, data: memoryview) -> Any:
+    if code == _DECIMAL:
+        return leaves.decimal_from(str(data, "ascii"))
     reader = _READERS.get(code)
     if reader is None:
         raise InvalidInput(f"packed state holds the unknown extension {code}; it was written by a newer version.")

@@ -73,7 +73,8 @@ def _sqlite_engine(url: URL) -> Engine:
     engine = sa.create_engine(
         url,
         connect_args={"isolation_level": None, "check_same_thread": False, "timeout": SQLITE_BUSY_TIMEOUT_MS / 1000},
-        json_serializer=codec.dumps,
+        # Its JSON columns would make a float of a bare number beyond 64 bits.
+        json_serializer=codec.boxed,
         json_deserializer=codec.loads,
     )
     sa.event.listen(engine, "connect", _prepare_sqlite)

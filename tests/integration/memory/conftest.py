@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -96,16 +96,6 @@ class Wakes:
 
 
 @dataclass
-class Clockwork:
-    """A monotonic clock that a test winds on."""
-
-    seconds: float = 0.0
-
-    def __call__(self) -> float:
-        return self.seconds
-
-
-@dataclass
 class World:
     """One test's semantic memory, whole."""
 
@@ -115,7 +105,6 @@ class World:
     embedder: HashedWords
     index: MemoryIndex
     settings: Settings
-    clock: Clockwork = field(default_factory=Clockwork)
 
     @property
     def memory(self) -> SemanticMemory:
@@ -123,16 +112,16 @@ class World:
 
     def pipeline(self, **changes: Any) -> EmbeddingPipeline:
         settings = self.settings.model_copy(update=changes)
-        return EmbeddingPipeline(self.store, self.index, self.embedder, settings, monotonic=self.clock)
+        return EmbeddingPipeline(self.store, self.index, self.embedder, settings)
 
     def make_due(self) -> None:
-        """Let every back-off and lease be over."""
-        from agentstate.store.tables import memories
+        """Let every back-off, lease and rest be over."""
+        from agentstate.store.tables import memories, provider_circuits
         from agentstate.store.tables.base import db_time
 
         with self.store.transaction() as tx:
             tx.connection.execute(memories.update().values(due_at=db_time(-1.0)))
-        self.clock.seconds += 10_000
+            tx.connection.execute(provider_circuits.update().values(open_until=db_time(-1.0)))
 
 
 @pytest.fixture
@@ -174,8 +163,10 @@ def space() -> Space:
 def world(  # noqa: PLR0917 fixtures are asked for by name
     durable: Store, jobs: Jobs, wakes: Wakes, limits: Settings, qdrant: QdrantClient, space: Space
 ) -> Iterator[World]:
-    yield World(durable, jobs, wakes, HashedWords(space), MemoryIndex(qdrant, space), limits)
-    qdrant.delete_collection(space.collection)
+    index = MemoryIndex(qdrant, space)
+    yield World(durable, jobs, wakes, HashedWords(space), index, limits)
+    for name in index.place.generations():
+        index.place.remove(name)
 
 
 @pytest.fixture

@@ -46,7 +46,8 @@ def test_several_who_come_first_make_one_collection(qdrant: QdrantClient, space:
     schema = qdrant.get_collection(space.collection).payload_schema
     assert schema["agent_id"].params is not None
     assert schema["agent_id"].params.is_tenant is True  # type: ignore[union-attr]
-    assert set(schema) == {"agent_id", "kind", "session", "at", "version", "text"}
+    filtered = {"agent_id", "memory", "kind", "session", "at", "from", "until", "version"}
+    assert set(schema) == {*filtered, "text"}
 
 
 def test_an_older_version_that_comes_late_changes_nothing(index: MemoryIndex) -> None:
@@ -84,7 +85,7 @@ def test_agents_are_apart(index: MemoryIndex) -> None:
 
 def test_a_collection_that_was_removed_is_made_again(index: MemoryIndex, qdrant: QdrantClient) -> None:
     index.upsert([point(1, "coin")])
-    qdrant.delete_collection(index.collection)
+    index.place.remove(f"{index.collection}--1")
     with pytest.raises(IndexUnavailable):
         index.upsert([point(1, "coin")])
     index.upsert([point(1, "coin")])

@@ -56,7 +56,7 @@ def test_defect_35_a_users_dict_with_a_tags_key_keeps_its_other_fields(round_tri
 
 def test_defect_36_a_tag_that_holds_a_float_is_refused() -> None:
     assert by_json({"__decimal__": "0.1"}) == {"__decimal__": "0.1"}
-    with pytest.raises(InvalidInput, match="shape"):
+    with pytest.raises(InvalidInput, match="is no decimal"):
         codec.loads('{"$":["decimal",0.1]}')
 
 
@@ -115,7 +115,7 @@ def test_defect_41_a_float_is_refused() -> None:
 def test_defect_42_what_is_written_is_json() -> None:
     with pytest.raises(InvalidInput):
         codec.dumps({"m": math.nan})
-    with pytest.raises(InvalidInput, match="NaN"):
+    with pytest.raises(InvalidInput, match="cannot be read"):
         codec.loads('{"m":NaN}')
 
 

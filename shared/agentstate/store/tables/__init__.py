@@ -8,7 +8,14 @@ from agentstate.store.tables.base import metadata
 from agentstate.store.tables.conversation import conversations, summaries, turns
 from agentstate.store.tables.guards import freezes, guard_rules, guard_uses
 from agentstate.store.tables.jobs import jobs
-from agentstate.store.tables.memory import embeddings, memories
+from agentstate.store.tables.memory import (
+    index_builds,
+    memories,
+    memory_namespaces,
+    memory_shares,
+    memory_vectors,
+    provider_circuits,
+)
 from agentstate.store.tables.money import (
     accounts,
     breaks,
@@ -36,17 +43,21 @@ __all__ = [
     "currencies",
     "effect_evidence",
     "effects",
-    "embeddings",
     "entries",
     "freezes",
     "guard_rules",
     "guard_uses",
+    "index_builds",
     "jobs",
     "ledger_transactions",
     "memories",
+    "memory_namespaces",
+    "memory_shares",
+    "memory_vectors",
     "metadata",
     "portfolio_snapshots",
     "profile_fields",
+    "provider_circuits",
     "recon_cursors",
     "recon_runs",
     "service_accounts",

@@ -1,7 +1,8 @@
 """The tables of semantic memory: what was remembered, how far each memory has come, and the vectors paid for.
 
 The row is the memory; Qdrant holds a copy of it that can be made again at any time. A row is also its own work item:
-`state`, `attempts`, `due_at` and `claim` say who embeds it and when, so that remembering needs no second row.
+`state`, `attempts`, `due_at` and `claim` say who embeds it and when, so that remembering needs no second row. Who may
+see what is the column `agent_id` alone: an agent's name, or a shared namespace's after a slash.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ memories = sa.Table(
     metadata,
     # Grows as memories are accepted. A reader that has seen n as searchable can wait for what it wrote after n.
     sa.Column("seq", Sequence, sa.Identity(), primary_key=True),
-    # Derived from agent, kind and content (and source, for turns): a retry makes the same id.
+    # Derived from agent, kind and content (for turns also where, for statements on a subject also when): a retry makes
+    # the same id.
     sa.Column("id", sa.Uuid(), nullable=False),
     name_column("agent_id", nullable=False),
     sa.Column("kind", sa.String(32), nullable=False),
@@ -43,30 +45,110 @@ memories = sa.Table(
     # The vector space (collection) in which the memory is searchable.
     sa.Column("space", sa.String(128), nullable=True),
     time_column("searchable_at", nullable=True),
+    # Who wrote it into a shared namespace; null where that is the agent itself.
+    name_column("author", nullable=True),
+    sa.Column("importance", sa.SmallInteger(), nullable=False, server_default="5"),
+    # What a statement is about. A newer one about the same takes the place of the older, which stays as history.
+    sa.Column("subject", sa.String(200), nullable=True),
+    # From when and until when it holds; null: since it was said or stored, and for good.
+    time_column("valid_from", nullable=True),
+    time_column("valid_to", nullable=True),
+    # The statement that holds in its place, and from when.
+    sa.Column("superseded_by", sa.Uuid(), nullable=True),
+    time_column("superseded_at", nullable=True),
+    # The version that the index has; behind `version` after a change of a memory that is searchable.
+    sa.Column("indexed_version", sa.BigInteger(), nullable=False, server_default="0"),
+    # Points that the index holds for it: one, or one a chunk of a long text.
+    sa.Column("points", sa.Integer(), nullable=False, server_default="0"),
     sa.CheckConstraint("state IN ('stored', 'embedded', 'searchable', 'dead')", name="state_known"),
     sa.CheckConstraint("(state = 'searchable') = (searchable_at IS NOT NULL)", name="time_when_searchable"),
     sa.UniqueConstraint("id"),
     sqlite_autoincrement=True,
 )
 
-_pending = memories.c.state.in_([sa.literal_column("'stored'"), sa.literal_column("'embedded'")])
+pending = sa.or_(
+    memories.c.state.in_([sa.literal_column("'stored'"), sa.literal_column("'embedded'")]),
+    sa.and_(memories.c.state == sa.literal_column("'searchable'"), memories.c.indexed_version < memories.c.version),
+)
+"""Memories that the index lacks, or has in an older version."""
 sa.Index(
-    "ix_memories_pending",
+    "ix_memories_waiting",
     memories.c.agent_id,
     memories.c.due_at,
     memories.c.seq,
-    postgresql_where=_pending,
-    sqlite_where=_pending,
+    postgresql_where=pending,
+    sqlite_where=pending,
 )
 sa.Index("ix_memories_agent", memories.c.agent_id, memories.c.state, memories.c.seq)
+_about = memories.c.subject.is_not(None)
+sa.Index(
+    "ix_memories_subject",
+    memories.c.agent_id,
+    memories.c.subject,
+    memories.c.valid_from,
+    memories.c.seq,
+    postgresql_where=_about,
+    sqlite_where=_about,
+)
 
-embeddings = sa.Table(
-    "embeddings",
+memory_vectors = sa.Table(
+    "memory_vectors",
     metadata,
     sa.Column("memory_id", sa.Uuid(), sa.ForeignKey("memories.id", ondelete="CASCADE"), nullable=False),
     sa.Column("space", sa.String(128), nullable=False),
+    # Of the text that was embedded: the same text of the same agent is paid for once.
+    sa.Column("text_sha", sa.LargeBinary(32), nullable=False),
+    sa.Column("agent_id", sa.String(128), nullable=False),
     # float32, little-endian, as many as the space has dimensions.
     sa.Column("vector", sa.LargeBinary(), nullable=False),
     time_column("created_at", nullable=False, default=db_time()),
-    sa.PrimaryKeyConstraint("memory_id", "space"),
+    sa.PrimaryKeyConstraint("memory_id", "space", "text_sha"),
+    sa.Index("ix_memory_vectors_text", "agent_id", "space", "text_sha"),
+)
+
+memory_namespaces = sa.Table(
+    "memory_namespaces",
+    metadata,
+    name_column("name", primary_key=True),
+    name_column("owner", nullable=False),
+    time_column("created_at", nullable=False, default=db_time()),
+)
+
+memory_shares = sa.Table(
+    "memory_shares",
+    metadata,
+    sa.Column("namespace", sa.String(128), sa.ForeignKey("memory_namespaces.name", ondelete="CASCADE"), nullable=False),
+    name_column("agent_id", nullable=False),
+    sa.Column("role", sa.String(8), nullable=False),
+    time_column("offered_at", nullable=False, default=db_time()),
+    # Null until the agent says yes itself.
+    time_column("accepted_at", nullable=True),
+    sa.CheckConstraint("role IN ('reader', 'writer')", name="role_known"),
+    sa.PrimaryKeyConstraint("namespace", "agent_id"),
+)
+
+provider_circuits = sa.Table(
+    "provider_circuits",
+    metadata,
+    sa.Column("space", sa.String(128), primary_key=True),
+    sa.Column("failures", sa.Integer(), nullable=False, server_default="0"),
+    # Nobody calls the provider before this time; then one process tries.
+    time_column("open_until", nullable=True),
+    sa.Column("error", sa.Text(), nullable=True),
+    time_column("updated_at", nullable=False, default=db_time()),
+)
+
+index_builds = sa.Table(
+    "index_builds",
+    metadata,
+    # The collection that is filled, beside the one that is searched.
+    sa.Column("collection", sa.String(160), primary_key=True),
+    sa.Column("space", sa.String(128), nullable=False),
+    # Memories up to this number are in it.
+    sa.Column("after_seq", sa.BigInteger(), nullable=False, server_default="0"),
+    sa.Column("written", sa.BigInteger(), nullable=False, server_default="0"),
+    sa.Column("state", sa.String(12), nullable=False, server_default="filling"),
+    time_column("started_at", nullable=False, default=db_time()),
+    time_column("updated_at", nullable=False, default=db_time()),
+    sa.CheckConstraint("state IN ('filling', 'serving')", name="state_known"),
 )

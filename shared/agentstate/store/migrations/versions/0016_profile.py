@@ -8,7 +8,7 @@ from alembic import op
 from agentstate.store.tables.base import UtcDateTime
 
 revision = "0016_profile"
-down_revision = "0007_attest"
+down_revision = "0011_memory"
 branch_labels = None
 depends_on = None
 

@@ -1,0 +1,32 @@
+"""The control of the codec: what the guide describes, the standard library's JSON with a hook for Decimal each way.
+
+A Decimal becomes a dict with one tagged key; nothing else is checked, so floats pass, tuples become lists, and a user's
+own dict with that key is taken for a Decimal.
+"""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from typing import Any
+
+_TAG = "__decimal__"
+
+
+class _DecimalTagger(json.JSONEncoder):
+    def default(self, o: Any) -> Any:
+        return {_TAG: str(o)} if isinstance(o, Decimal) else super().default(o)
+
+
+def _untagged(found: dict[str, Any]) -> Any:
+    return Decimal(found[_TAG]) if _TAG in found else found
+
+
+def write(value: Any) -> str:
+    """`value` as the guide's encoder writes it."""
+    return json.dumps(value, cls=_DecimalTagger)
+
+
+def read(text: str) -> Any:
+    """What the guide's hook makes of it."""
+    return json.loads(text, object_hook=_untagged)

@@ -1,0 +1,158 @@
+"""Forgetting: memories removed from every store, with a receipt for each that was checked afterwards.
+
+The durable row goes first, in one transaction with a job that looks again later: from that moment no recall can give
+the memory, since what a user reads comes from the row alone. A worker that held it may still write a point into the
+index; the job removes that too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from agentstate.errors import IndexUnavailable, NotFound
+from agentstate.ids import checked_name
+from agentstate.jobs import Jobs
+from agentstate.memory import namespaces
+from agentstate.memory.index import MemoryIndex
+from agentstate.memory.statements import changed_values
+from agentstate.store.store import Store, Transaction
+from agentstate.store.tables import memories, memory_shares, memory_vectors
+
+ERASE = "embedding.erase"
+LOOK_AGAIN_S = 180.0
+"""After this time no worker holds what was forgotten any more."""
+_PAGE = 1_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Erased:
+    """What became of the memories in one store."""
+
+    store: str
+    removed: int
+    left: int | None
+    """Found there afterwards; None when the store could not be asked."""
+    note: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ForgetReceipt:
+    """What was removed where."""
+
+    agent_id: str
+    memory_id: UUID | None
+    """None when it was everything."""
+    stores: tuple[Erased, ...]
+
+    @property
+    def complete(self) -> bool:
+        """Whether every store was asked afterwards and has nothing left."""
+        return all(erased.left == 0 for erased in self.stores)
+
+
+class Forgetting:
+    """Removes memories. Safe to share between threads."""
+
+    def __init__(self, store: Store, jobs: Jobs, index: MemoryIndex) -> None:
+        self._store = store
+        self._jobs = jobs
+        self._index = index
+
+    def forget(self, agent_id: str, memory_id: UUID, *, namespace: str | None = None) -> ForgetReceipt:
+        """Remove one memory of `agent_id`, or of a namespace into which it may write.
+
+        Older statements on the same subject stay history: what the forgotten one had ended does not hold again.
+
+        Raises:
+            NotFound: there is none. StoreUnavailable: the durable store does not answer; nothing was removed.
+        """
+        checked_name(agent_id)
+        with self._store.transaction() as tx:
+            tenant = _tenant(tx.connection, agent_id, namespace)
+            one = sa.and_(memories.c.agent_id == tenant, memories.c.id == memory_id)
+            _close_older(tx, one)
+            removed = _remove(tx, one, memory_vectors.c.memory_id == memory_id)
+            if not removed[0]:
+                raise NotFound(f"{agent_id} has no memory {memory_id}. Nothing was removed.")
+            self._look_again(tx, agent_id, tenant=tenant, memories=[str(memory_id)])
+        stored = self._checked(removed, one, memory_vectors.c.memory_id == memory_id)
+        return ForgetReceipt(
+            agent_id=agent_id, memory_id=memory_id, stores=(*stored, self.erase_points(tenant, [memory_id]))
+        )
+
+    def forget_agent(self, agent_id: str) -> ForgetReceipt:
+        """Remove all memories of `agent_id`; what it wrote into shared namespaces is the namespace's and stays.
+
+        Raises:
+            StoreUnavailable: the durable store does not answer; nothing was removed.
+        """
+        checked_name(agent_id)
+        mine, vectors = memories.c.agent_id == agent_id, memory_vectors.c.agent_id == agent_id
+        with self._store.transaction() as tx:
+            removed = _remove(tx, mine, vectors)
+            tx.connection.execute(memory_shares.delete().where(memory_shares.c.agent_id == agent_id))
+            self._look_again(tx, agent_id, tenant=agent_id)
+        stored = self._checked(removed, mine, vectors)
+        return ForgetReceipt(agent_id=agent_id, memory_id=None, stores=(*stored, self.erase_points(agent_id, None)))
+
+    def erase_points(self, tenant: str, memory_ids: Sequence[UUID] | None) -> Erased:
+        """Remove the points of `tenant`'s memories from the index: of the named ones, else of all without a row."""
+        try:
+            if memory_ids is None:
+                removed, left = self._index.erase_all(tenant, keep=lambda found: self._known(tenant, found))
+            else:
+                removed, left = self._index.erase(tenant, memory_ids)
+        except IndexUnavailable as error:
+            note = f"{error} A job removes them when it is back; no recall gives them."
+            return Erased(store="index", removed=0, left=None, note=note)
+        return Erased(store="index", removed=removed, left=left)
+
+    def _known(self, tenant: str, found: Sequence[UUID]) -> set[UUID]:
+        """Those that have a row: an agent may have begun anew since it was forgotten."""
+        query = sa.select(memories.c.id).where(memories.c.agent_id == tenant)
+        with self._store.reading() as connection:
+            return {
+                memory
+                for at in range(0, len(found), _PAGE)
+                for memory in connection.execute(query.where(memories.c.id.in_(found[at : at + _PAGE]))).scalars()
+            }
+
+    def _look_again(self, tx: Transaction, agent_id: str, **what: object) -> None:
+        self._jobs.submit(ERASE, dict(what), agent_id=agent_id, due_in=LOOK_AGAIN_S, tx=tx)
+
+    def _checked(
+        self, removed: tuple[int, int], rows: sa.ColumnElement[bool], vectors: sa.ColumnElement[bool]
+    ) -> tuple[Erased, Erased]:
+        with self._store.reading() as connection:
+            left = connection.execute(sa.select(sa.func.count()).select_from(memories).where(rows)).scalar_one()
+            kept = connection.execute(sa.select(sa.func.count()).select_from(memory_vectors).where(vectors))
+            return (
+                Erased(store="memories", removed=removed[0], left=left),
+                Erased(store="vectors", removed=removed[1], left=kept.scalar_one()),
+            )
+
+
+def _tenant(connection: Connection, agent_id: str, namespace: str | None) -> str:
+    if namespace is None:
+        return agent_id
+    return namespaces.tenants(connection, agent_id, [namespace], writing=True)[-1]
+
+
+def _remove(tx: Transaction, rows: sa.ColumnElement[bool], vectors: sa.ColumnElement[bool]) -> tuple[int, int]:
+    made = tx.connection.execute(memory_vectors.delete().where(vectors)).rowcount
+    return tx.connection.execute(memories.delete().where(rows)).rowcount, made
+
+
+def _close_older(tx: Transaction, one: sa.ColumnElement[bool]) -> None:
+    """What the forgotten statement had superseded does not hold again: it ended when that one began."""
+    forgotten = sa.select(memories.c.id).where(one).scalar_subquery()
+    older = memories.update().where(memories.c.superseded_by == forgotten)
+    ended = sa.case(
+        (memories.c.valid_to < memories.c.superseded_at, memories.c.valid_to), else_=memories.c.superseded_at
+    )
+    tx.connection.execute(older.values(valid_to=ended, superseded_by=None, superseded_at=None, **changed_values()))

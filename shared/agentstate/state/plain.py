@@ -1,0 +1,64 @@
+"""Making a value plain: the walk under both formats, which replaces what a format lacks and refuses what is inexact.
+
+Most of what is stored is plain already, so a container is copied only where something in it is replaced, and the
+encoder, which is in C, then sees plain types alone. The walk is most of what encoding costs: it looks at exact types,
+the frequent ones first, and leaves the rest, and every subclass, to the format's own rule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from decimal import Decimal
+from typing import Any
+
+from agentstate.state import leaves
+
+TAG = "$"
+"""A dict with this one key looks like a tag of the JSON format."""
+
+
+def plainer(
+    *,
+    low: int,
+    high: int,
+    decimal: Callable[[Decimal], Any],
+    other: Callable[[Any], Any],
+    escaped: Callable[[dict[str, Any]], Any],
+    takes_nul: bool,
+) -> Callable[[Any], Any]:
+    """The function that makes values plain for one format; it raises InvalidInput for what has no exact form.
+
+    Args:
+        low: smallest whole number that the format writes as it is.
+        high: largest one.
+        decimal: what stands for a Decimal.
+        other: what stands for a value of any other type.
+        escaped: what stands for a dict whose one key is `TAG`; it is given the plain dict.
+        takes_nul: leave NUL characters to the format, which finds them in what it has written.
+    """
+
+    def walked(value: Any, places: Iterable[tuple[Any, Any]]) -> Any:
+        out = value
+        for place, item in places:
+            kind = type(item)
+            if (kind is str and (takes_nul or "\x00" not in item)) or (kind is int and low <= item <= high):
+                continue
+            if kind is Decimal:
+                new = decimal(item)
+            elif kind is dict:
+                if not takes_nul:
+                    leaves.checked_keys(item)
+                new = walked(item, item.items())
+                new = escaped(new) if len(item) == 1 and TAG in item else new
+            elif kind is list:
+                new = walked(item, enumerate(item))
+            elif item is None or kind is bool:
+                continue
+            else:
+                new = other(item)
+            if new is not item:
+                out = value.copy() if out is value else out
+                out[place] = new
+        return out
+
+    return lambda value: walked([value], ((0, value),))[0]

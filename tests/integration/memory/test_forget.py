@@ -1,0 +1,108 @@
+"""Forgetting: gone from every store, checked, and no worker brings it back."""
+
+from __future__ import annotations
+
+from contextlib import closing
+
+import pytest
+import sqlalchemy as sa
+
+from agentstate.errors import NotFound
+from agentstate.memory.backlog import ClaimedBatch, EmbeddingBacklog
+from agentstate.memory.chunks import CHUNK_TOKENS, chunks
+from agentstate.memory.forget import ERASE
+from agentstate.memory.index import MemoryIndex
+from agentstate.memory.semantic import SemanticMemory
+from agentstate.store.qdrant import open_qdrant
+from agentstate.store.tables import memory_vectors
+from tests.integration.memory.conftest import Space, World
+from tests.integration.memory.test_chunks import LONG
+
+
+def vectors(world: World) -> int:
+    with world.store.reading() as connection:
+        return connection.execute(sa.select(sa.func.count()).select_from(memory_vectors)).scalar_one()
+
+
+def test_a_memory_is_forgotten_everywhere_and_the_receipt_says_so(world: World) -> None:
+    long = world.memory.remember("a", LONG)
+    kept = world.memory.remember("a", "the vault has a door")
+    world.pipeline().run_until_idle()
+    receipt = world.memory.forget("a", long.id)
+    assert receipt.complete
+    removed = {erased.store: erased.removed for erased in receipt.stores}
+    assert removed["memories"] == 1
+    assert removed["index"] == len(chunks(LONG, limit=CHUNK_TOKENS)) > removed["vectors"] > 0
+    assert [hit.id for hit in world.memory.recall("a", "vault")] == [kept.id]
+    assert (world.index.count("a"), vectors(world)) == (1, 1)
+    with pytest.raises(NotFound):
+        world.memory.forget("a", long.id)
+
+
+def test_nobody_forgets_for_another(world: World) -> None:
+    kept = world.memory.remember("a", "the vault has a door")
+    with pytest.raises(NotFound):
+        world.memory.forget("b", kept.id)
+    assert world.memory.get("a", kept.id) is not None
+
+
+def test_an_agent_is_forgotten_and_others_stay(world: World) -> None:
+    for agent in ("a", "b"):
+        world.memory.remember(agent, "the vault has a door")
+    world.pipeline().run_until_idle()
+    receipt = world.memory.forget_agent("a")
+    assert receipt.complete
+    assert {erased.store: erased.removed for erased in receipt.stores} == {"memories": 1, "vectors": 1, "index": 1}
+    assert (world.index.count("a"), world.index.count("b")) == (0, 1)
+    assert world.memory.recall("a", "vault") == []
+    assert len(world.memory.recall("b", "vault")) == 1
+
+
+def test_an_index_that_is_down_is_told_and_left_to_a_job(world: World) -> None:
+    memory = world.memory.remember("a", "the vault has a door")
+    world.pipeline().run_until_idle()
+    with closing(open_qdrant("http://127.0.0.1:9")) as nowhere:
+        index = MemoryIndex(nowhere, Space(world.index.collection))
+        receipt = SemanticMemory(world.store, world.jobs, index, world.embedder, world.settings).forget("a", memory.id)
+    assert not receipt.complete
+    assert receipt.stores[-1].left is None
+    assert world.memory.recall("a", "vault") == []
+    [job] = world.jobs.list(kind=ERASE)
+    assert job.payload == {"tenant": "a", "memories": [str(memory.id)]}
+    erased = world.memory.forgetting.erase_points("a", [memory.id])
+    assert (erased.removed, erased.left, world.index.count("a")) == (1, 0, 0)
+
+
+def test_a_worker_that_comes_late_brings_nothing_back(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    memory = world.memory.remember("a", "the vault has a door")
+    claim = EmbeddingBacklog.claim
+
+    def claim_and_lose(backlog: EmbeddingBacklog, limit: int, *, lease_s: float) -> ClaimedBatch:
+        batch = claim(backlog, limit, lease_s=lease_s)
+        if batch.memories:
+            world.memory.forget("a", memory.id)
+        return batch
+
+    monkeypatch.setattr(EmbeddingBacklog, "claim", claim_and_lose)
+    assert world.pipeline().run_once().fenced == 1
+    assert (world.index.count("a"), vectors(world)) == (0, 0)
+
+
+def test_forgetting_the_newest_statement_does_not_bring_back_the_older(world: World) -> None:
+    world.memory.remember("a", "the balance is 100", subject="balance")
+    newest = world.memory.remember("a", "the balance is 200", subject="balance")
+    world.memory.forget("a", newest.id)
+    for _ in range(2):
+        assert world.memory.believed("a", "balance") is None
+        assert world.memory.recall("a", "balance") == []
+        world.pipeline().run_until_idle()
+
+
+def test_after_everything_was_forgotten_a_new_life_may_begin(world: World) -> None:
+    world.memory.remember("a", "the vault has a door")
+    world.pipeline().run_until_idle()
+    world.memory.forget_agent("a")
+    world.memory.remember("a", "the vault has a door")
+    world.pipeline().run_until_idle()
+    assert world.memory.forgetting.erase_points("a", None).removed == 0
+    assert len(world.memory.recall("a", "vault")) == 1

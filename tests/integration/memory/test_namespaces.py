@@ -1,0 +1,89 @@
+"""Shared namespaces: by an offer and a yes, named in every call, and nothing for whoever is left out."""
+
+from __future__ import annotations
+
+import pytest
+
+from agentstate.errors import Conflict, InvalidInput, NotFound
+from agentstate.memory.recall import Recall
+from tests.integration.memory.conftest import World
+
+
+@pytest.fixture
+def shared(world: World) -> World:
+    world.memory.namespaces.create("desk", owner="boss")
+    world.memory.remember("boss", "The desk trades gold on Fridays", namespace="desk")
+    world.memory.remember("boss", "My own view on gold is grim")
+    world.pipeline().run_until_idle()
+    return world
+
+
+def recall(world: World, agent: str, *namespaces: str) -> Recall:
+    return world.memory.recall(agent, "gold", namespaces=namespaces)
+
+
+def test_it_takes_both_sides_and_the_name_in_the_call(shared: World) -> None:
+    spaces = shared.memory.namespaces
+    with pytest.raises(NotFound):
+        recall(shared, "b", "desk")
+    with pytest.raises(NotFound):
+        spaces.accept("desk", agent_id="b")
+    spaces.offer("desk", "b", owner="boss")
+    with pytest.raises(NotFound):
+        recall(shared, "b", "desk")
+    spaces.accept("desk", agent_id="b")
+    assert [hit.content for hit in recall(shared, "b", "desk")] == ["The desk trades gold on Fridays"]
+    assert recall(shared, "b") == []
+    assert len(recall(shared, "boss", "desk")) == 2
+    assert len(recall(shared, "boss")) == 1
+
+
+def test_a_reader_does_not_write_and_a_writer_is_named(shared: World) -> None:
+    spaces = shared.memory.namespaces
+    spaces.offer("desk", "b", owner="boss")
+    spaces.accept("desk", agent_id="b")
+    with pytest.raises(NotFound):
+        shared.memory.remember("b", "gold fell", namespace="desk")
+    spaces.offer("desk", "b", owner="boss", role="writer")
+    receipt = shared.memory.remember("b", "gold fell", namespace="desk")
+    found = shared.memory.get("boss", receipt.id, namespaces=["desk"])
+    assert found is not None
+    assert (found.author, found.agent_id) == ("b", "/desk")
+    assert shared.memory.get("b", receipt.id) is None
+
+
+def test_it_ends_when_one_side_says_so(shared: World) -> None:
+    spaces = shared.memory.namespaces
+    for ends in ("boss", "b"):
+        spaces.offer("desk", "b", owner="boss")
+        spaces.accept("desk", agent_id="b")
+        assert [share.agent_id for share in spaces.shares("b")] == ["b"]
+        with pytest.raises(NotFound):
+            spaces.end("desk", "b", by="stranger")
+        spaces.end("desk", "b", by=ends)
+        with pytest.raises(NotFound):
+            recall(shared, "b", "desk")
+
+
+def test_a_name_has_one_owner_and_is_no_agents(shared: World) -> None:
+    spaces = shared.memory.namespaces
+    spaces.create("desk", owner="boss")
+    with pytest.raises(Conflict):
+        spaces.create("desk", owner="b")
+    with pytest.raises(NotFound):
+        spaces.offer("desk", "c", owner="b")
+    with pytest.raises(InvalidInput):
+        spaces.offer("desk", "c", owner="boss", role="king")  # type: ignore[arg-type]
+    with pytest.raises(InvalidInput):
+        spaces.create("n" * 128, owner="boss")
+    with pytest.raises(InvalidInput):
+        shared.memory.recall("/desk", "gold")
+    with pytest.raises(InvalidInput):
+        shared.memory.remember("/desk", "gold")
+
+
+def test_forgetting_in_a_namespace_asks_for_a_writer(shared: World) -> None:
+    receipt = shared.memory.remember("boss", "gold is heavy", namespace="desk")
+    with pytest.raises(NotFound):
+        shared.memory.forget("b", receipt.id, namespace="desk")
+    assert shared.memory.forget("boss", receipt.id, namespace="desk").complete
