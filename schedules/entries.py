@@ -10,16 +10,18 @@ from agentstate.settings import Settings
 EXPIRE_EVERY_S = 3_600
 MIGRATE_STATES_EVERY_S = 3_600
 ATTEST_EVERY_S = 86_400
+REFRESH_AHEAD_EVERY_S = 5
 
 
 def beat_schedule(settings: Settings) -> dict[str, dict[str, Any]]:
     """Celery's `beat_schedule` for these settings.
 
     The sweep pumps everything that waits in rows (due jobs, memories, accounts to reconcile, effects in doubt);
-    only what begins by the clock alone has an entry of its own.
+    only what begins by the clock alone, or waits elsewhere, has an entry of its own.
     """
     return {
         "sweep": _entry("housekeeping.sweep", settings.sweep_every_s),
+        "refresh-ahead": _entry("cache.refresh_ahead", REFRESH_AHEAD_EVERY_S),
         "snapshots": _fire("snapshots.take", settings.snapshot_every_s),
         "expire": _fire("housekeeping.expire", EXPIRE_EVERY_S),
         "migrate-states": _fire("state.migrate_stored", MIGRATE_STATES_EVERY_S),

@@ -1,12 +1,16 @@
-"""Cache refresh: one agent's state at one service, read ahead of need."""
+"""Cache refresh: states at the services, read ahead of need: one that is named, or all that are in use."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from agentstate.jobs import Claim
+from agentstate.jobs.kinds import BULK
 from agentstate.runtime import Runtime
-from tasks.shell import job_task
+from tasks.shell import bulk_task, job_task
+from tasks.slices import until_done
+
+AHEAD = "cache.refresh_ahead"
 
 
 @job_task("cache.refresh")
@@ -14,3 +18,10 @@ def refresh(runtime: Runtime, claim: Claim) -> dict[str, Any]:
     """Ask the service and keep the answer; a service that does not answer leaves the state unknown, not zero."""
     entry = runtime.cache.refresh(claim.job.agent_id or "", claim.payload.service)
     return {"quality": entry.quality.value, "as_of": entry.as_of, "reason": entry.reason}
+
+
+@bulk_task(AHEAD)
+def refresh_ahead(runtime: Runtime) -> None:
+    """Read what is in use before its readers have to wait for it; without a key there is nothing to read."""
+    if runtime.gateway_if_any is not None:
+        until_done(runtime, BULK[AHEAD].deadline_s / 2, runtime.cache.refresh_wanted)

@@ -212,9 +212,11 @@ class AgentEffects:
             EffectInProgress: another process is at it.
         """
         cache = self._agent.runtime.cache  # before anything is written: without a key there is no way to the services
-        receipt = self.engine.perform(key, operation.name, params, hold=hold)
-        cache.invalidate(self._agent.id, operation.service)
-        return receipt
+        try:
+            return self.engine.perform(key, operation.name, params, hold=hold)
+        finally:  # also a call that failed or is in doubt may have changed something
+            others = [str(params["counterparty"])] if params.get("counterparty") else []
+            cache.invalidate(self._agent.id, operation.service, others=others)
 
 
 class AgentServices:
@@ -227,9 +229,9 @@ class AgentServices:
         """Note the agent's account at a service, so that it is reconciled and in snapshots; False when known."""
         return self._agent.runtime.fleet.enrol(self._agent.id, service, account or self._agent.id, tx=tx)
 
-    def read(self, service: str, *, force_refresh: bool = False) -> CacheEntry:
-        """The agent's state at a service, with its age and quality."""
-        return self._agent.runtime.cache.get(self._agent.id, service, force_refresh)
+    def read(self, service: str, *, force_refresh: bool = False, stale_for_s: float = 0.0) -> CacheEntry:
+        """The agent's state at a service, with its age and quality; see `StateCache.get` for the options."""
+        return self._agent.runtime.cache.get(self._agent.id, service, force_refresh, stale_for_s=stale_for_s)
 
     def portfolio(self) -> Portfolio:
         """All six states side by side; one that cannot be read is unknown, never 0."""

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 REDIS_TIMEOUT_S = 5.0
+REDIS_CONNECTIONS = 32
 
 
 class Runtime:
@@ -156,8 +157,9 @@ class Runtime:
     def cache(self) -> StateCache:
         """States at the services, read through Redis."""
         from agentstate.services.cache import StateCache
+        from agentstate.services.source import GatewaySource
 
-        return self.once("cache", lambda: StateCache(self.gateway, self.redis))
+        return self.once("cache", lambda: StateCache(GatewaySource(self.gateway), self.redis, wake=self._wake_ahead))
 
     @property
     def operations(self) -> Operations:
@@ -222,6 +224,9 @@ class Runtime:
                     closer()
             self._made.clear()
 
+    def _wake_ahead(self) -> None:
+        self.waker.wake_bulk("cache.refresh_ahead")
+
     def _open_store(self) -> Store:
         from agentstate.store.migrate import require_newest
         from agentstate.store.store import Store
@@ -235,16 +240,20 @@ class Runtime:
         return store
 
     def _open_redis(self) -> Redis:
-        from redis import Redis
+        from redis import BlockingConnectionPool, Redis
 
+        # A crowd of threads waits for one of some connections; a crowd of new ones would be refused by the server.
         # No silent retries: redis-py would repeat a command whose answer was lost, an increment included.
-        return Redis.from_url(
+        pool = BlockingConnectionPool.from_url(
             self.settings.redis_url,
+            max_connections=REDIS_CONNECTIONS,
+            timeout=REDIS_TIMEOUT_S,
             socket_timeout=REDIS_TIMEOUT_S,
             socket_connect_timeout=REDIS_TIMEOUT_S,
             retry=None,
             health_check_interval=30,
         )
+        return Redis.from_pool(pool)
 
     def _own_lock(self) -> threading.RLock:
         # What was opened before a fork belongs to the parent: its sockets must not be used, nor closed, here.

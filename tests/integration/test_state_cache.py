@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
+from msgspec.structs import replace
 from pydantic import SecretStr
 from redis import Redis
 
@@ -17,10 +25,16 @@ from agentstate.clock import utc_now
 from agentstate.errors import InvalidInput, ServiceRejected
 from agentstate.services import casino, escrow, faucet
 from agentstate.services.cache import StateCache
-from agentstate.services.entries import Quality, Stored
+from agentstate.services.entries import Key, Quality, Stored, micros
 from agentstate.services.gateway import Gateway
 from agentstate.services.names import TTL_S, Service
-from agentstate.services.shelf import LocalShelf, RedisShelf
+from agentstate.services.redis_shelf import RedisShelf
+from agentstate.services.shelf import LocalShelf
+from agentstate.services.source import GatewaySource
+from deploy.local.table import python_path
+from tests.stubs.service_server import ServiceServer
+
+ROOT = Path(__file__).parents[2]
 
 
 class Now:
@@ -83,7 +97,7 @@ def nowhere() -> Iterator[Redis]:
 def cache(request: pytest.FixtureRequest, counting: CountingGateway, now: Now) -> StateCache:
     """A cache over Redis, and one without."""
     redis = request.getfixturevalue("redis") if request.param == "redis" else None
-    return StateCache(counting, redis, clock=now)
+    return StateCache(GatewaySource(counting), redis, draw=lambda: 0.0, clock=now)
 
 
 def test_a_live_entry_is_read_once(cache: StateCache, counting: CountingGateway, rich: str) -> None:
@@ -160,7 +174,7 @@ def test_many_readers_of_a_missing_entry_make_one_call(
     redis: Redis, sandbox: Any, gateway: Gateway, counting: CountingGateway, rich: str
 ) -> None:
     sandbox.client.plan({"fault": "slow:100", "operation": "state"})
-    caches = [StateCache(counting, redis) for _ in range(3)]
+    caches = [StateCache(GatewaySource(counting), redis) for _ in range(3)]
     with ThreadPoolExecutor(48) as pool:
         found = list(pool.map(lambda number: caches[number % 3].get(rich, "casino"), range(96)))
     assert counting.reads == 1
@@ -171,7 +185,7 @@ def test_many_readers_of_a_service_that_is_down_share_the_failure(
     sandbox: Any, counting: CountingGateway, rich: str
 ) -> None:
     sandbox.client.plan({"fault": "html_502", "operation": "state"})
-    cache = StateCache(counting)
+    cache = StateCache(GatewaySource(counting))
     barrier = threading.Barrier(16)
 
     def read(_: int) -> Quality:
@@ -202,19 +216,49 @@ def test_a_service_that_fails_leaves_a_stale_entry_and_later_none(
 
 @pytest.mark.parametrize("fault", ["html_502", "truncate_json", "commit_then_drop", "429_short"])
 def test_what_cannot_be_read_is_unknown_and_not_zero(
-    cache: StateCache, sandbox: Any, gateway: Gateway, rich: str, fault: str
+    cache: StateCache, sandbox: Any, rich: str, fault: str, now: Now
 ) -> None:
     sandbox.client.plan({"fault": fault, "operation": "state"})
     entry = cache.get(rich, "casino")
     assert (entry.quality, entry.state, entry.as_of) == (Quality.UNKNOWN, None, None)
     sandbox.client.plan()
+    now.pass_s(61)
     assert cache.get(rich, "casino").quality is Quality.LIVE
 
 
-def test_an_unknown_agent_is_an_error_and_leaves_nothing(cache: StateCache, counting: CountingGateway) -> None:
+def test_a_failure_is_remembered_briefly(
+    cache: StateCache, counting: CountingGateway, sandbox: Any, rich: str, now: Now
+) -> None:
+    sandbox.client.plan({"fault": "html_502", "operation": "state", "agent_id": rich})
+    assert [cache.get(rich, "casino").quality for _ in range(5)] == [Quality.UNKNOWN] * 5
+    assert counting.reads == 1
+    cache.get(rich, "casino", force_refresh=True)
+    assert counting.reads == 2
+    now.pass_s(2.1)
+    sandbox.client.plan()
+    assert cache.get(rich, "casino").quality is Quality.LIVE
+
+
+def test_a_failure_is_forgotten_by_an_invalidation(
+    cache: StateCache, counting: CountingGateway, sandbox: Any, rich: str
+) -> None:
+    sandbox.client.plan({"fault": "html_502", "operation": "state", "agent_id": rich})
+    cache.get(rich, "casino")
+    sandbox.client.plan()
+    cache.invalidate(rich, "casino")
+    assert cache.get(rich, "casino").quality is Quality.LIVE
+
+
+def test_an_unknown_agent_is_an_error_and_remembered_briefly(
+    cache: StateCache, counting: CountingGateway, now: Now
+) -> None:
     for _ in range(2):
         with pytest.raises(ServiceRejected, match="agent_not_found"):
             cache.get("nobody", "casino")
+    assert counting.reads == 1
+    now.pass_s(3)
+    with pytest.raises(ServiceRejected):
+        cache.get("nobody", "casino")
     assert counting.reads == 2
 
 
@@ -256,31 +300,32 @@ def test_another_agent_gets_its_own(cache: StateCache, gateway: Gateway, rich: s
     assert other.funds.cash == 0
 
 
-def test_every_key_in_redis_ends_by_itself_and_names_the_agent(redis: Redis, gateway: Gateway, rich: str) -> None:
-    cache = StateCache(gateway, redis)
+def test_every_key_in_redis_ends_by_itself_and_names_the_agent(
+    redis: Redis, gateway: Gateway, sandbox: Any, rich: str, now: Now
+) -> None:
+    cache = StateCache(GatewaySource(gateway), redis, clock=now)
     cache.portfolio_snapshot(rich)
-    cache.invalidate(rich, "trading")
+    now.pass_s(9)
+    cache.get(rich, "casino")  # near its end: noted, to be read ahead
+    sandbox.client.plan({"fault": "html_502", "operation": "state", "agent_id": rich})
+    cache.get(rich, "trading", force_refresh=True)
+    cache.invalidate(rich, "domains")
     keys = [key.decode() for key in redis.scan_iter("*")]
-    assert f"as:{{{rich}}}:state:casino" in keys
-    assert all(key.startswith(f"as:{{{rich}}}:state:") for key in keys)
+    assert f"as:{{{rich}}}:state:{gateway.mark}:casino" in keys
+    assert "as:{/cache}:ahead" in keys
+    assert all(key.startswith((f"as:{{{rich}}}:state:", "as:{/cache}:")) for key in keys)
     assert all(redis.pttl(key) > 0 for key in keys)
-    assert not [key for key in keys if key.endswith(":lock")]
+    assert not [key for key in keys if key.endswith(":asking")]
 
 
 def test_two_processes_share_what_one_has_read(redis: Redis, counting: CountingGateway, rich: str) -> None:
-    StateCache(counting, redis).get(rich, "casino")
-    StateCache(counting, redis).get(rich, "casino")
-    assert counting.reads == 1
-
-
-def test_a_lock_that_a_killed_reader_left_ends_by_itself(redis: Redis, counting: CountingGateway, rich: str) -> None:
-    redis.set(f"as:{{{rich}}}:state:casino:lock", "somebody", px=200)
-    assert StateCache(counting, redis).get(rich, "casino").quality is Quality.LIVE
+    StateCache(GatewaySource(counting), redis).get(rich, "casino")
+    StateCache(GatewaySource(counting), redis).get(rich, "casino")
     assert counting.reads == 1
 
 
 def test_without_redis_the_cache_works_on(nowhere: Redis, counting: CountingGateway, rich: str) -> None:
-    cache = StateCache(counting, nowhere)
+    cache = StateCache(GatewaySource(counting), nowhere)
     assert {cache.get(rich, "casino").quality for _ in range(5)} == {Quality.LIVE}
     assert counting.reads == 1
 
@@ -288,49 +333,217 @@ def test_without_redis_the_cache_works_on(nowhere: Redis, counting: CountingGate
 def test_an_invalidation_that_redis_missed_is_made_up_for(
     redis: Redis, counting: CountingGateway, rich: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cache = StateCache(counting, redis)
+    cache = StateCache(GatewaySource(counting), redis)
     cache.get(rich, "casino")
     with monkeypatch.context() as away:
-        away.setattr(cache, "_redis_rests_until", float("inf"))
+        away.setattr(cache._shelves._fallback, "_rests_until", float("inf"))
         cache.invalidate(rich, "casino")
-    assert redis.exists(f"as:{{{rich}}}:state:casino")
+    assert redis.exists(f"as:{{{rich}}}:state:{counting.mark}:casino")
     cache.get(rich, "casino")
     assert counting.reads == 2
 
 
-@pytest.mark.parametrize("kind", ["redis", "process"])
-def test_what_is_outdated_is_not_kept(redis: Redis, kind: str) -> None:
-    shelf = RedisShelf(redis) if kind == "redis" else LocalShelf()
-    key, epoch = ("ag", Service.CASINO), shelf.epoch(("ag", Service.CASINO))
-    assert shelf.store(key, Stored(utc_now(), {"n": 1}), epoch, 10)
-    shelf.forget([key])
-    assert shelf.load(key) is None
-    assert not shelf.store(key, Stored(utc_now(), {"n": 2}), epoch, 10)
-    assert shelf.store(key, Stored(utc_now(), {"n": 3}), shelf.epoch(key), 10)
+def stored(number: int, age_s: float = 0.0) -> Stored:
+    as_of = micros(utc_now()) - int(age_s * 1_000_000)
+    return Stored(as_of=as_of, fresh_until=as_of + 10_000_000, content=msgspec.Raw(b'{"balance_usd":%d}' % number))
 
 
-def test_an_older_reading_never_replaces_a_newer_one(redis: Redis) -> None:
-    shelf, key = RedisShelf(redis), ("ag", Service.CASINO)
-    newer, older = Stored(utc_now(), {"n": 2}), Stored(utc_now() - timedelta(seconds=1), {"n": 1})
-    assert shelf.store(key, newer, "0", 10)
-    assert not shelf.store(key, older, "0", 10)
-    assert shelf.load(key) == newer
+KEY = Key("ag", Service.CASINO, "t")
+
+
+@pytest.fixture(params=["redis", "process"])
+def shelf(request: pytest.FixtureRequest) -> RedisShelf | LocalShelf:
+    return RedisShelf(request.getfixturevalue("redis")) if request.param == "redis" else LocalShelf()
+
+
+def test_an_entry_comes_back_as_it_was(shelf: RedisShelf | LocalShelf) -> None:
+    full = replace(stored(1), quality=Quality.SUSPECT_ZERO, reason="why", before=7, since=5)
+    token = shelf.claim(KEY, 10).token
+    assert token is not None
+    assert shelf.keep(KEY, token, full, 10)
+    found = [shelf.load(KEY), *shelf.load_many([KEY, KEY._replace(service=Service.WALLET)])]
+    assert [entry and entry.packed() for entry in found] == [full.packed(), full.packed(), None]
+
+
+def test_who_was_overtaken_by_a_mutation_keeps_nothing(shelf: RedisShelf | LocalShelf) -> None:
+    token = shelf.claim(KEY, 10).token
+    assert token is not None
+    shelf.forget([KEY])
+    assert not shelf.keep(KEY, token, stored(1), 10)
+    assert shelf.load(KEY) is None
+    later = shelf.claim(KEY, 10).token
+    assert later is not None
+    assert shelf.keep(KEY, later, stored(2), 10)
+
+
+def test_who_was_overtaken_by_another_reader_keeps_nothing(redis: Redis) -> None:
+    shelf = RedisShelf(redis)
+    slow = shelf.claim(KEY, 0.001).token
+    assert slow is not None
+    fast = None
+    while fast is None:
+        fast = shelf.claim(KEY, 10).token
+    assert shelf.keep(KEY, fast, stored(2), 10)
+    assert not shelf.keep(KEY, slow, stored(1), 10)
+    found = shelf.load(KEY)
+    assert found is not None
+    assert found.state == {"balance_usd": 2}
+
+
+def test_who_asked_before_redis_lost_everything_keeps_nothing(redis: Redis) -> None:
+    shelf = RedisShelf(redis)
+    token = shelf.claim(KEY, 10).token
+    assert token is not None
+    redis.flushdb()
+    assert not shelf.keep(KEY, token, stored(1), 10)
 
 
 def test_the_right_to_ask_is_one_readers_and_given_back_by_it_alone(redis: Redis) -> None:
-    shelf, key = RedisShelf(redis), ("ag", Service.CASINO)
-    token = shelf.lock(key, 10)
+    shelf = RedisShelf(redis)
+    token = shelf.claim(KEY, 10).token
     assert token is not None
-    assert shelf.lock(key, 10) is None
-    shelf.unlock(key, "another")
-    assert shelf.lock(key, 10) is None
-    shelf.unlock(key, token)
-    assert shelf.lock(key, 10) is not None
+    assert shelf.claim(KEY, 10).token is None
+    shelf.fail(KEY, "another", None, 1)
+    assert shelf.claim(KEY, 10).token is None
+    shelf.hold(KEY, token, 60)
+    assert redis.pttl("as:{ag}:state:t:casino:asking") > 50_000
+    shelf.fail(KEY, token, None, 1)
+    assert shelf.claim(KEY, 10).token is not None
 
 
 def test_entries_of_one_process_are_bounded() -> None:
     shelf = LocalShelf(size=3)
     for number in range(5):
-        shelf.store((f"ag{number}", Service.CASINO), Stored(utc_now(), {}), shelf.epoch(("", Service.CASINO)), 10)
-    kept = [number for number in range(5) if shelf.load((f"ag{number}", Service.CASINO))]
-    assert kept == [2, 3, 4]
+        key = KEY._replace(agent_id=f"ag{number}")
+        token = shelf.claim(key, 10).token
+        assert token is not None
+        shelf.keep(key, token, stored(number), 10)
+    assert [number for number in range(5) if shelf.load(KEY._replace(agent_id=f"ag{number}"))] == [2, 3, 4]
+
+
+def test_times_to_live_differ_a_little(counting: CountingGateway, rich: str, now: Now) -> None:
+    cache = StateCache(GatewaySource(counting), draw=lambda: 1.0, clock=now)
+    cache.get(rich, "casino")
+    now.pass_s(TTL_S[Service.CASINO] * 0.9 + 0.5)
+    cache.get(rich, "casino")
+    assert counting.reads == 2
+
+
+def test_a_killed_reader_holds_up_the_others_for_a_moment_alone(redis_url: str, redis: Redis) -> None:
+    with ServiceServer() as service:
+        gate = service.hold("ag_1")
+        command = [sys.executable, "-m", "tests.stubs.cache_reader", redis_url, service.url, "ag_1"]
+        env = os.environ | {"PYTHONPATH": python_path(os.environ.get("PYTHONPATH"))}
+        killed = subprocess.Popen(command, cwd=ROOT, env=env)
+        gate.wait_arrived()
+        killed.kill()
+        killed.wait()
+        gate.opened.set()
+        gateway = Gateway(service.url, SecretStr("pf_test_sandbox"), deadline_s=30)
+        caches = [StateCache(GatewaySource(gateway), redis, hold_s=0.6) for _ in range(4)]
+        with ThreadPoolExecutor(40) as pool:
+            found = list(pool.map(lambda number: caches[number % 4].get("ag_1", "casino").quality, range(40)))
+        assert set(found) == {Quality.LIVE}
+        assert service.asked == ["ag_1"] * 2
+        gateway.close()
+
+
+def test_a_slow_service_does_not_lose_the_right_to_ask(redis: Redis) -> None:
+    with ServiceServer() as service:
+        gate = service.hold("ag_1")
+        gateway = Gateway(service.url, SecretStr("pf_test_sandbox"), deadline_s=30)
+        caches = [StateCache(GatewaySource(gateway), redis, hold_s=0.2) for _ in range(2)]
+        with ThreadPoolExecutor(2) as pool:
+            reading = [pool.submit(cache.get, "ag_1", "casino") for cache in caches]
+            gate.wait_arrived()
+            time.sleep(0.6)  # three times as long as the right holds by itself
+            gate.opened.set()
+            assert {future.result(20).quality for future in reading} == {Quality.LIVE}
+        assert service.asked == ["ag_1"]
+        gateway.close()
+
+
+def test_a_reader_in_a_hurry_takes_what_is_stale_while_it_is_read_anew(
+    cache: StateCache, counting: CountingGateway, rich: str, now: Now
+) -> None:
+    cache.get(rich, "casino")
+    now.pass_s(15)
+    entry = cache.get(rich, "casino", stale_for_s=10)
+    assert entry.quality is Quality.STALE
+    assert entry.funds is not None
+    cache.close()  # waits for what is read behind the reader
+    assert counting.reads == 2
+    assert cache.get(rich, "casino", stale_for_s=10).quality is Quality.LIVE
+    now.pass_s(25)
+    assert cache.get(rich, "casino", stale_for_s=10).quality is Quality.LIVE  # beyond what was offered: waited for
+    assert counting.reads == 3
+
+
+def test_a_sudden_zero_is_suspect_until_it_is_explained(
+    cache: StateCache, sandbox: Any, gateway: Gateway, rich: str, now: Now
+) -> None:
+    cache.get(rich, "wallet")
+    sandbox.client.plan({"fault": "silent_zero", "operation": "state", "agent_id": rich})
+    for _ in range(2):
+        now.pass_s(60)
+        entry = cache.get(rich, "wallet")
+        assert entry.quality is Quality.SUSPECT_ZERO
+        assert entry.bounds == (0, 50_000_000)
+    sandbox.client.plan()
+    now.pass_s(60)
+    assert cache.get(rich, "wallet").quality is Quality.LIVE
+    sandbox.client.plan({"fault": "silent_zero", "operation": "state", "agent_id": rich})
+    cache.invalidate(rich, "wallet")  # an operation of ours may have emptied it
+    assert cache.get(rich, "wallet").quality is Quality.LIVE
+
+
+def test_a_zero_that_stays_is_believed(cache: StateCache, sandbox: Any, rich: str, now: Now) -> None:
+    cache.get(rich, "wallet")
+    sandbox.client.plan({"fault": "silent_zero", "operation": "state", "agent_id": rich})
+    found = []
+    for _ in range(12):
+        now.pass_s(61)
+        found.append(cache.get(rich, "wallet").quality)
+    assert (found[0], found[-1]) == (Quality.SUSPECT_ZERO, Quality.LIVE)
+
+
+def test_second_hand_positions_say_so() -> None:
+    with ServiceServer() as service:
+        body = {"agent_id": "ag_1", "balance_usd": 5, "equity_usd": 7, "source": "database"}
+        service.bodies["ag_1"] = json.dumps(body)
+        gateway = Gateway(service.url, SecretStr("pf_test_sandbox"), deadline_s=5)
+        entry = StateCache(GatewaySource(gateway)).get("ag_1", "trading")
+        assert entry.quality is Quality.FALLBACK
+        assert entry.bounds == (0, None)
+        assert "database" in str(entry.reason)
+        gateway.close()
+
+
+def test_what_is_in_use_is_read_ahead_by_a_worker(redis: Redis, counting: CountingGateway, rich: str, now: Now) -> None:
+    woken: list[int] = []
+    readers = StateCache(GatewaySource(counting), redis, draw=lambda: 0.0, clock=now, wake=lambda: woken.append(1))
+    worker = StateCache(GatewaySource(counting), redis, draw=lambda: 0.0, clock=now)
+    readers.get(rich, "casino")
+    readers.get(rich, "trading")
+    assert worker.refresh_wanted() == 0
+    now.pass_s(8)
+    for _ in range(3):
+        readers.get(rich, "casino")
+    assert woken == [1]
+    assert worker.refresh_wanted() == 1
+    assert counting.reads == 3
+    now.pass_s(5)
+    assert readers.get(rich, "casino").age_s == pytest.approx(5, abs=1)
+    assert counting.reads == 3
+    assert worker.refresh_wanted() == 0
+
+
+def test_the_other_side_of_a_payment_is_read_anew_too(cache: StateCache, gateway: Gateway, rich: str) -> None:
+    other = f"{rich}_other"
+    casino.register.call(gateway, other, "r")
+    cache.get(other, "casino")
+    casino.deposit.call(gateway, other, "d", amount="7")
+    cache.invalidate(rich, "escrow", others=[other])
+    funds = cache.get(other, "casino").funds
+    assert funds is not None
+    assert funds.cash == 7_000_000

@@ -33,6 +33,8 @@ class ServiceServer:
     def __init__(self) -> None:
         self.asked: list[str] = []
         """The agents in the order in which they were asked for."""
+        self.bodies: dict[str, str] = {}
+        """Answers by agent, as JSON text, where they are not an empty account."""
         self._gates: dict[str, Gate] = {}
         self._server = _Server(("127.0.0.1", 0), _Handler)
         self._server.stub = self
@@ -47,13 +49,13 @@ class ServiceServer:
         gate = self._gates[agent_id] = Gate()
         return gate
 
-    def answer(self, agent_id: str) -> dict[str, Any]:
+    def answer(self, agent_id: str) -> str:
         self.asked.append(agent_id)
         gate = self._gates.get(agent_id)
         if gate is not None:
             gate.arrivals.release()
             gate.opened.wait(LONGEST_HOLD_S)
-        return {"agent_id": agent_id, "balance_usd": 0}
+        return self.bodies.get(agent_id) or json.dumps({"agent_id": agent_id, "balance_usd": 0})
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -79,7 +81,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         asked_for = parse_qs(urlsplit(self.path).query)["agent_id"][0]
-        body = json.dumps(cast("_Server", self.server).stub.answer(asked_for)).encode()
+        body = cast("_Server", self.server).stub.answer(asked_for).encode()
         # Who asked may have been killed meanwhile.
         with suppress(OSError):
             self.send_response(200)

@@ -153,6 +153,12 @@ _SPECS = (
 
 _BULK_SPECS = (
     BulkSpec(
+        kind="cache.refresh_ahead",
+        queue="cache",
+        summary="Read anew, ahead of need, the cached states that are in use and soon out of date.",
+        deadline_s=45.0,
+    ),
+    BulkSpec(
         kind="embedding.embed_pending",
         queue="embedding",
         summary="Embed memories that wait, in batches, and put them into the index.",

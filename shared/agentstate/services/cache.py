@@ -6,91 +6,118 @@ service that does not answer leaves a stale reading for a while, then none, and 
 
 from __future__ import annotations
 
-import itertools
+import random
 import threading
-import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime, timedelta
-from typing import TypeVar
+from datetime import datetime
 
+import msgspec
 from redis import Redis
 
 from agentstate.clock import Clock, utc_now
-from agentstate.errors import InvalidInput, RedisUnavailable, ServiceAnswerInvalid, ServiceError, ServiceRejected
+from agentstate.errors import AgentStateError, InvalidInput, ServiceAnswerInvalid, ServiceError, ServiceRejected
 from agentstate.ids import checked_name
-from agentstate.services.entries import CacheEntry, Quality, Stored
-from agentstate.services.flights import Flight, Flights
-from agentstate.services.gateway import Gateway
+from agentstate.services.ahead import RefreshAhead
+from agentstate.services.asking import HOLD_S, Asker, Fits
+from agentstate.services.entries import CacheEntry, Key, Quality, Stored, micros
 from agentstate.services.names import TTL_S, Service, service_named, spoiled_by
 from agentstate.services.portfolio import Portfolio
-from agentstate.services.reading import read_state
-from agentstate.services.shelf import Key, LocalShelf, RedisShelf, Shelf
-
-T = TypeVar("T")
+from agentstate.services.reading import checked_state
+from agentstate.services.shelves import Shelves
+from agentstate.services.source import Reading, StateSource
+from agentstate.services.suspicion import judged
+from agentstate.services.wire import Body, encode
 
 STALE_TIMES_TTL = 10.0
-"""A reading is shown as stale until it is ten times as old as it may be live."""
+"""A reading is shown as stale until it is ten times as old as it may be live; then there is none."""
 
-LOOK_AGAIN_S = 0.02
-REDIS_REST_S = 1.0
-"""After Redis failed it is left alone for a second, so that a long timeout is not paid at every step."""
+JITTER = 0.1
+"""A reading is live for up to a tenth less than its time, so that what was read together does not end together."""
 
-MOST_OWED = 10_000
+AHEAD = 1 / 3
+"""What is read in the last third of its time is in use, and read anew ahead of need."""
+
+REFRESHERS = 8
+MOST_TRIES = 3
+SECOND = 1_000_000
 
 
 class StateCache:
-    """States of agents at services, read through Redis.
+    """States of agents at services, read through Redis. Safe to share between threads.
 
     Args:
-        gateway: the way to the services.
+        source: reads a state from its service.
         redis: a synchronous client with timeouts; None keeps entries in this process alone.
         ttl_s: seconds for which a reading is live, by service; the guide's values when left out.
         stale_times_ttl: limit for stale readings, in multiples of their time to live.
+        hold_s: how soon another process asks when the one that was asking was killed, in seconds.
+        wake: wakes a worker that reads ahead what is in use; None leaves that to the schedule.
+        draw: gives numbers from 0 to 1, for the jitter.
         clock: present time, UTC.
     """
 
     def __init__(
         self,
-        gateway: Gateway,
+        source: StateSource,
         redis: Redis | None = None,
         *,
         ttl_s: Mapping[Service, float] = TTL_S,
         stale_times_ttl: float = STALE_TIMES_TTL,
+        hold_s: float = HOLD_S,
+        wake: Callable[[], None] | None = None,
+        draw: Callable[[], float] = random.random,
         clock: Clock = utc_now,
     ) -> None:
-        self._gateway = gateway
+        self._source = source
         self._ttl_s = ttl_s
         self._stale_times_ttl = stale_times_ttl
+        self._wake = wake
+        self._draw = draw
         self._clock = clock
-        self._local = LocalShelf()
-        self._redis = RedisShelf(redis) if redis is not None else None
-        self._redis_rests_until = 0.0
-        self._owed: set[Key] = set()
-        self._owed_lock = threading.Lock()
-        self._flights = Flights()
+        self._shelves = Shelves(redis)
+        self._ahead = None if redis is None else RefreshAhead(redis)
+        self._asker = Asker(source, self._shelves, self._stored, self._keep_s, clock, hold_s=hold_s)
+        self._behind: ThreadPoolExecutor | None = None
+        self._behind_keys: set[Key] = set()
+        self._behind_lock = threading.Lock()
 
-    def get(self, agent_id: str, service: str, force_refresh: bool = False) -> CacheEntry:  # noqa: FBT001, FBT002  the guide's shape
+    def get(
+        self,
+        agent_id: str,
+        service: str,
+        force_refresh: bool = False,  # noqa: FBT001, FBT002  the guide's shape
+        *,
+        stale_for_s: float = 0.0,
+    ) -> CacheEntry:
         """The agent's state at a service: from the cache while it is live, else from the service.
 
         Args:
             agent_id: whose.
             service: one of the six.
             force_refresh: ask the service even when a live reading is there.
+            stale_for_s: take a reading that has been out of date for up to so many seconds at once, marked stale, and
+                let it be read anew meanwhile; 0 waits for the new one.
 
         Returns:
-            A live entry; a stale one when the service cannot be read and the limit is not passed; else an unknown one.
+            A live entry (or one that says why it is less); a stale one when the service cannot be read and the limit
+            is not passed; else an unknown one, which has no state.
 
         Raises:
             InvalidInput: a malformed agent id, or no such service.
             ServiceRejected: the service knows no such agent, or does not accept our key.
         """
-        key = (checked_name(agent_id), service_named(service))
-        not_before = self._clock() - timedelta(seconds=0 if force_refresh else self._ttl_s[key[1]])
-        stored = self._on_shelf(lambda shelf: shelf.load(key))
-        if stored is not None and stored.as_of >= not_before:
-            return self._entry(key, stored)
-        return self._fly(key, not_before)
+        key, began = self._key(agent_id, service), micros(self._clock())
+        if force_refresh:
+            return self._bring(key, lambda stored: stored.as_of >= began, again=True)
+        stored = self._shelves.load(key)
+        if stored is not None and stored.fresh_until > began:
+            return self._live(key, stored, began)
+        limit_us = int(min(stale_for_s, self._keep_s(key)) * SECOND)
+        if stored is not None and began < stored.fresh_until + limit_us:
+            self._read_behind(key)
+            return CacheEntry(key, Quality.STALE, stored, now_us=began, reason="it is being read anew")
+        return self._bring(key, self._is_fresh)
 
     def peek(self, agent_id: str, service: str) -> CacheEntry:
         """What the cache holds, without asking the service: live, stale, or unknown when there is nothing young enough.
@@ -98,148 +125,185 @@ class StateCache:
         Raises:
             InvalidInput: a malformed agent id, or no such service.
         """
-        key = (checked_name(agent_id), service_named(service))
-        not_before = self._clock() - timedelta(seconds=self._ttl_s[key[1]])
-        stored = self._on_shelf(lambda shelf: shelf.load(key))
-        if stored is not None and stored.as_of >= not_before:
+        key = self._key(agent_id, service)
+        stored = self._shelves.load(key)
+        if stored is not None and self._is_fresh(stored):
             return self._entry(key, stored)
-        return self._without_answer(key, "nobody has asked the service lately")
+        return self._aged(key, stored, "nobody has asked the service lately")
 
     def refresh(self, agent_id: str, service: str) -> CacheEntry:
         """Ask the service and keep the answer; what a worker does ahead of need. As `get` with `force_refresh`."""
         return self.get(agent_id, service, force_refresh=True)
 
-    def invalidate(self, agent_id: str, service: str) -> None:
+    def invalidate(self, agent_id: str, service: str, *, others: Iterable[str] = ()) -> None:
         """Drop what an operation at `service` has made out of date, here and for readers that are under way.
 
-        Casino, escrow and faucet share a balance, so each of them drops all three. While Redis is away the drop is
-        owed, and done before Redis is used again by this process.
+        Casino, escrow and faucet share a balance, so each of them drops all three; for `others`, agents whose money
+        the operation moved too, the same. While Redis is away the drop is owed, and done before Redis is used again by
+        this process.
         """
-        keys: list[Key] = [(checked_name(agent_id), each) for each in spoiled_by(service_named(service))]
-        self._local.forget(keys)
-        if self._redis is not None:
-            self._owe(keys)
-            self._on_shelf(lambda _shelf: None)
+        spoiled = spoiled_by(service_named(service))
+        agents = [checked_name(each) for each in (agent_id, *others)]
+        for each in agents:
+            self._shelves.forget([self._key(each, name) for name in spoiled])
+
+    def write_through(self, agent_id: str, service: str, state: Body, *, as_of: datetime | None = None) -> CacheEntry:
+        """Keep a state that the service itself has told after a confirmed operation, and drop what that spoiled.
+
+        Only for the whole state, as a read would give it: amounts in answers to operations are rounded.
+
+        Args:
+            agent_id: whose.
+            service: where.
+            state: as the service told it.
+            as_of: when it held; now when left out.
+
+        Raises:
+            ServiceAnswerInvalid: it is another agent's, or lacks a member; the cache is left as it was.
+        """
+        key, now = self._key(agent_id, service), self._clock()
+        checked_state(agent_id, key.service, state)
+        stored = self._stored(key, as_of or now, Reading(state), None)
+        spoiled = [self._key(agent_id, each) for each in spoiled_by(key.service)]
+        if self._shelves.away:
+            self._shelves.forget(spoiled)
+        self._shelves.use(lambda shelf: shelf.put(key, stored, self._keep_s(key), spoiled))
+        return self._entry(key, stored)
 
     def portfolio_snapshot(self, agent_id: str, force_refresh: bool = False) -> Portfolio:  # noqa: FBT001, FBT002  as get
         """All six states, read side by side. A service that cannot be read is unknown, with the reason.
+
+        When an operation of the agent ended meanwhile the states are read again: money that moved from one service to
+        another would else be seen twice, or not at all.
 
         Raises:
             InvalidInput: a malformed agent id.
         """
         checked_name(agent_id)
-        with ThreadPoolExecutor(max_workers=len(Service), thread_name_prefix="portfolio") as pool:
-            legs = pool.map(lambda service: self._leg(agent_id, service, force_refresh=force_refresh), Service)
-            return Portfolio(agent_id, {leg.service: leg for leg in legs})
+        for _ in range(MOST_TRIES):
+            mark = self._shelves.use(lambda shelf: shelf.moved(agent_id))
+            legs = self._legs(agent_id, force_refresh=force_refresh)
+            if self._shelves.use(lambda shelf: shelf.moved(agent_id)) == mark:
+                return Portfolio(agent_id, legs)
+        return Portfolio(agent_id, legs, moving=True)
 
-    def _leg(self, agent_id: str, service: Service, *, force_refresh: bool) -> CacheEntry:
+    def leg(self, agent_id: str, service: Service, *, force_refresh: bool = False) -> CacheEntry:
+        """As `get`; what the service refuses is an unknown entry with the reason."""
         try:
-            return self.get(agent_id, service, force_refresh=force_refresh)
+            return self.get(agent_id, service, force_refresh)
         except ServiceError as error:
-            return CacheEntry(agent_id=agent_id, service=service, quality=Quality.UNKNOWN, reason=error.message)
+            return CacheEntry(self._key(agent_id, service), Quality.UNKNOWN, reason=error.message)
 
-    def _fly(self, key: Key, not_before: datetime) -> CacheEntry:
-        """Ask the service, or wait for whoever is asking it."""
-        began = self._clock()
-        patience_s = 2 * self._gateway.deadline_s
-        with self._flights.join(key, patience_s) as flight:
-            if flight is None:
-                return self._without_answer(key, "another thread has been asking for too long")
-            if flight.failed_at is not None and flight.failed_at >= began:
-                return self._without_answer(key, flight.failure)
-            return self._read_once(key, not_before, flight, time.monotonic() + patience_s)
+    def refresh_wanted(self, limit: int = 64) -> int:
+        """Read anew, ahead of need, what is in use and soon out of date; return how many entries were looked at."""
+        if self._ahead is None:
+            return 0
+        # What another account's reader noted is left to a worker with that account's key.
+        keys = [key for key in self._ahead.take(limit) if key == self._key(key.agent_id, key.service)]
+        with ThreadPoolExecutor(REFRESHERS, thread_name_prefix="ahead") as pool:
+            return sum(pool.map(self._renewed, keys))
 
-    def _read_once(self, key: Key, not_before: datetime, flight: Flight, until: float) -> CacheEntry:
-        """Take the lock that all processes share and ask; while another has it, look for what it brings."""
-        hold_s = self._gateway.deadline_s + 1
-        while True:
-            stored = self._on_shelf(lambda shelf: shelf.load(key))
-            if stored is not None and stored.as_of >= not_before:
-                return self._entry(key, stored)
-            token = self._on_shelf(lambda shelf: shelf.lock(key, hold_s))
-            if token is not None:
-                return self._locked(key, not_before, flight, token)
-            if time.monotonic() > until:
-                return self._without_answer(key, "another process has been asking for too long")
-            time.sleep(LOOK_AGAIN_S)
+    def close(self) -> None:
+        """Wait for what is being read behind the readers."""
+        with self._behind_lock:
+            behind, self._behind = self._behind, None
+        if behind is not None:
+            behind.shutdown(cancel_futures=True)
 
-    def _locked(self, key: Key, not_before: datetime, flight: Flight, token: str) -> CacheEntry:
-        """With the lock in hand look once more, since its last holder may have just stored an answer; then ask."""
+    def _key(self, agent_id: str, service: str) -> Key:
+        named = service_named(service)
+        return Key(checked_name(agent_id), named, self._source.tenant(agent_id, named))
+
+    def _legs(self, agent_id: str, *, force_refresh: bool) -> dict[Service, CacheEntry]:
+        """What is live at once; the rest side by side."""
+        keys = [self._key(agent_id, service) for service in Service]
+        found = [None] * len(keys) if force_refresh else self._shelves.use(lambda shelf: shelf.load_many(keys))
+        now = micros(self._clock())
+        legs = {
+            key.service: self._live(key, stored, now)
+            for key, stored in zip(keys, found, strict=True)
+            if stored is not None and stored.fresh_until > now
+        }
+        missing = [service for service in Service if service not in legs]
+        if missing:
+            with ThreadPoolExecutor(len(missing), thread_name_prefix="portfolio") as pool:
+                asked = pool.map(lambda service: self.leg(agent_id, service, force_refresh=force_refresh), missing)
+                legs.update(zip(missing, asked, strict=True))
+        return {service: legs[service] for service in Service}
+
+    def _is_fresh(self, stored: Stored) -> bool:
+        return stored.fresh_until > micros(self._clock())
+
+    def _live(self, key: Key, stored: Stored, now: int) -> CacheEntry:
+        """A live entry; when it is read near its end, it is in use and is to be read ahead."""
+        near = stored.fresh_until - now < (stored.fresh_until - stored.as_of) * AHEAD
+        if near and self._ahead is not None and self._ahead.note(key, stored.fresh_until) and self._wake is not None:
+            self._wake()
+        return CacheEntry(key, stored.quality, stored, now_us=now, reason=stored.reason)
+
+    def _renewed(self, key: Key) -> bool:
+        ahead = int(self._ttl_s[key.service] * AHEAD * SECOND)
+        self._quietly(key, lambda stored: stored.fresh_until > micros(self._clock()) + ahead)
+        return True
+
+    def _quietly(self, key: Key, fits: Fits) -> None:
+        """Read for somebody who comes later; what goes wrong is remembered on the shelf, and told to that one."""
         try:
-            stored = self._on_shelf(lambda shelf: shelf.load(key))
-            return self._entry(key, stored) if stored and stored.as_of >= not_before else self._ask(key, flight)
+            self._bring(key, fits)
+        except AgentStateError:
+            return
+
+    def _read_behind(self, key: Key) -> None:
+        """Read an entry anew behind the reader's back, once at a time."""
+        with self._behind_lock:
+            if key in self._behind_keys:
+                return
+            self._behind_keys.add(key)
+            if self._behind is None:
+                self._behind = ThreadPoolExecutor(REFRESHERS, thread_name_prefix="behind")
+            self._behind.submit(self._behind_done, key)
+
+    def _behind_done(self, key: Key) -> None:
+        try:
+            self._quietly(key, self._is_fresh)
         finally:
-            self._on_shelf(lambda shelf: shelf.unlock(key, token))
+            with self._behind_lock:
+                self._behind_keys.discard(key)
 
-    def _ask(self, key: Key, flight: Flight) -> CacheEntry:
-        agent_id, service = key
-        epoch = self._on_shelf(lambda shelf: shelf.epoch(key))
-        as_of = self._clock()
-        try:
-            stored = Stored(as_of, read_state(self._gateway, agent_id, service))
-            self._keep(key, stored, epoch)
-        except ServiceError as error:
-            if isinstance(error, ServiceRejected) and error.retry_after is None:
-                raise
-            flight.failed_at, flight.failure = self._clock(), error.message
-            return self._without_answer(key, error.message)
-        return self._entry(key, stored)
+    def _bring(self, key: Key, fits: Fits, *, again: bool = False) -> CacheEntry:
+        """Ask the service, or wait for whoever is asking it."""
+        brought = self._asker.bring(key, fits, again=again)
+        if isinstance(brought, Stored):
+            return self._entry(key, brought)
+        if brought.code is not None:
+            raise ServiceRejected(brought.reason, code=brought.code)
+        return self._aged(key, self._shelves.load(key), brought.reason)
 
-    def _keep(self, key: Key, stored: Stored, epoch: str) -> None:
-        keep_s = self._ttl_s[key[1]] * self._stale_times_ttl
+    def _stored(self, key: Key, as_of: datetime, reading: Reading, before: Stored | None) -> Stored:
+        """What is kept of a reading; a sudden zero in it is marked."""
+        lives_s = self._ttl_s[key.service] * (1 - JITTER * self._draw())
         try:
-            self._on_shelf(lambda shelf: shelf.store(key, stored, epoch, keep_s))
-        except InvalidInput as error:
-            raise ServiceAnswerInvalid(f"{key[1]}: {error.message}") from error
+            content = encode(reading.state)
+        except (TypeError, ValueError, InvalidInput) as error:
+            raise ServiceAnswerInvalid(f"{key.service}: {str(error)[:200]}. Nothing was stored.") from error
+        begin = micros(as_of)
+        fresh = Stored(
+            as_of=begin,
+            fresh_until=begin + int(lives_s * SECOND),
+            content=msgspec.Raw(content),
+            quality=reading.quality,
+            reason=reading.reason,
+        )
+        return judged(key.service, fresh, before)
 
     def _entry(self, key: Key, stored: Stored) -> CacheEntry:
-        return self._described(key, stored, Quality.LIVE, None)
+        return CacheEntry(key, stored.quality, stored, now_us=micros(self._clock()), reason=stored.reason)
 
-    def _without_answer(self, key: Key, reason: str) -> CacheEntry:
+    def _aged(self, key: Key, stored: Stored | None, reason: str) -> CacheEntry:
         """The last reading as stale, or as unknown when it is too old or there is none."""
-        agent_id, service = key
-        stored = self._on_shelf(lambda shelf: shelf.load(key))
-        if stored is None:
-            return CacheEntry(agent_id=agent_id, service=service, quality=Quality.UNKNOWN, reason=reason)
-        age_s = (self._clock() - stored.as_of).total_seconds()
-        in_limit = age_s <= self._ttl_s[service] * self._stale_times_ttl
-        return self._described(key, stored, Quality.STALE if in_limit else Quality.UNKNOWN, reason)
+        now = micros(self._clock())
+        in_limit = stored is not None and now - stored.as_of <= self._keep_s(key) * SECOND
+        return CacheEntry(key, Quality.STALE if in_limit else Quality.UNKNOWN, stored, now_us=now, reason=reason)
 
-    def _described(self, key: Key, stored: Stored, quality: Quality, reason: str | None) -> CacheEntry:
-        return CacheEntry(
-            agent_id=key[0],
-            service=key[1],
-            quality=quality,
-            state=None if quality is Quality.UNKNOWN else stored.state,
-            as_of=stored.as_of,
-            age_s=max((self._clock() - stored.as_of).total_seconds(), 0.0),
-            reason=reason,
-        )
-
-    def _on_shelf(self, use: Callable[[Shelf], T]) -> T:
-        """Use Redis, or this process's own entries while Redis is away."""
-        if self._redis is not None and time.monotonic() >= self._redis_rests_until:
-            try:
-                self._pay_owed(self._redis)
-                return use(self._redis)
-            except RedisUnavailable:
-                self._redis_rests_until = time.monotonic() + REDIS_REST_S
-        return use(self._local)
-
-    def _pay_owed(self, shelf: RedisShelf) -> None:
-        with self._owed_lock:
-            owed, self._owed = self._owed, set()
-        by_agent: dict[str, list[Key]] = {}
-        for key in owed:
-            by_agent.setdefault(key[0], []).append(key)
-        try:
-            for keys in by_agent.values():
-                shelf.forget(keys)
-        except RedisUnavailable:
-            self._owe(owed)
-            raise
-
-    def _owe(self, keys: Iterable[Key]) -> None:
-        """Note drops for Redis; beyond 10,000 an entry is left to its time to live."""
-        with self._owed_lock:
-            self._owed.update(itertools.islice(keys, max(MOST_OWED - len(self._owed), 0)))
+    def _keep_s(self, key: Key) -> float:
+        return self._ttl_s[key.service] * self._stale_times_ttl

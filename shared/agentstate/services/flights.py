@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
 
 
 @dataclass(slots=True)
 class Flight:
-    """One thing being read: its lock, how many are interested, and how the last attempt failed."""
+    """One thing being read: its lock, how many are interested, and what the last one to hold it brought."""
 
     lock: threading.Lock = field(default_factory=threading.Lock)
     interested: int = 0
-    failed_at: datetime | None = None
-    failure: str = ""
+    brought: object = None
+    brought_at: float = 0.0
+
+    def bring(self, what: object) -> None:
+        """Leave something for those who joined before."""
+        self.brought, self.brought_at = what, time.monotonic()
+
+    def brought_since(self, moment: float) -> object:
+        """What was brought after a moment of the monotonic clock, None when nothing was."""
+        return self.brought if self.brought_at >= moment else None
 
 
 class Flights:

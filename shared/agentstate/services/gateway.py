@@ -71,6 +71,8 @@ class Gateway:
             raise ConfigurationError(f"AGENTSTATE_SERVICES_URL={base_url}: begin with http:// or https://.")
         self._base = base_url.rstrip("/")
         self._key = api_key
+        self.mark = _mark(self._base, api_key)
+        """A mark of the address and the key, the same in all processes that use both; does not give the key away."""
         self._deadline_s = deadline_s
         self._traffic: Traffic = traffic or FreeTraffic()
         self._clock = clock
@@ -232,6 +234,11 @@ class Gateway:
         return ServiceUnreachable(
             f"{service} at {self._base} cannot be reached ({type(error).__name__}); nothing was sent. Try again later."
         )
+
+
+def _mark(base: str, api_key: SecretStr) -> str:
+    secret = api_key.get_secret_value().encode("utf-8", "surrogatepass")
+    return hashlib.blake2b(base.encode(), key=hashlib.sha256(secret).digest(), digest_size=6).hexdigest()
 
 
 def _in_doubt(what: str, why: str) -> ServiceInDoubt:

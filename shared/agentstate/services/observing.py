@@ -16,6 +16,8 @@ from agentstate.services.gateway import Gateway
 from agentstate.services.names import service_named
 from agentstate.services.reading import Funds, funds_of, read_state
 
+_IN_FULL = frozenset({Quality.LIVE, Quality.STALE})
+
 
 class GatewayReader:
     """Reads balances from the services themselves.
@@ -53,12 +55,12 @@ class CacheReader:
         self._cache = cache
 
     def seen(self, agent_id: str, services: Sequence[str]) -> Mapping[str, Observation]:
-        """The last reading of each of `services` that there is one of, however old."""
+        """The last reading of each of `services` that there is one of in full, however old."""
         entries = {service: self._cache.peek(agent_id, service) for service in services}
         return {
             service: _observed(service, entry.funds, entry.as_of)
             for service, entry in entries.items()
-            if entry.quality is not Quality.UNKNOWN and entry.funds is not None and entry.as_of is not None
+            if entry.quality in _IN_FULL and entry.funds is not None and entry.as_of is not None
         }
 
 

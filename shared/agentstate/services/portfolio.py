@@ -20,6 +20,7 @@ class Portfolio:
 
     agent_id: str
     legs: Mapping[Service, CacheEntry]
+    moving: bool = False
 
     @property
     def unknown(self) -> tuple[Service, ...]:

@@ -21,7 +21,7 @@ def encode(body: Mapping[str, Any]) -> bytes:
     return _ENCODER.encode(body)
 
 
-def decode(content: bytes) -> Body:
+def decode(content: bytes | msgspec.Raw) -> Body:
     """An answer's JSON object without the `_info` that the services add.
 
     Raises:
@@ -30,7 +30,9 @@ def decode(content: bytes) -> Body:
     try:
         body = _DECODER.decode(content)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError) as error:
-        raise ServiceAnswerInvalid(f"the answer of {len(content)} bytes is no JSON: {str(error)[:120]}.") from None
+        raise ServiceAnswerInvalid(
+            f"the answer of {len(bytes(content))} bytes is no JSON: {str(error)[:120]}."
+        ) from None
     if not isinstance(body, dict):
         raise ServiceAnswerInvalid(f"the answer is a JSON {type(body).__name__}, not an object.")
     body.pop("_info", None)

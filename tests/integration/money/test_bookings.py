@@ -25,6 +25,7 @@ from agentstate.services.bookings import balance_lines, booked_operations
 from agentstate.services.cache import StateCache
 from agentstate.services.gateway import Gateway
 from agentstate.services.observing import CacheReader, GatewayReader
+from agentstate.services.source import GatewaySource
 from agentstate.store.store import Store
 from tests.integration.money.conftest import buckets, let_time_pass
 
@@ -131,7 +132,7 @@ def test_the_other_services_are_booked_as_they_show(
         finding = reconciler.reconcile(player.agent_id, service)
         assert (service, finding.status, finding.difference) == (service, "matched", Money.zero())
     assert player.ledger.balance("trading", bucket="fees").minor > 0
-    cache = StateCache(gateway)
+    cache = StateCache(GatewaySource(gateway))
     cache.get(player.agent_id, "casino")
     taker = SnapshotTaker(store, CacheReader(cache))
     taker.take_agents("slot", [player.agent_id])

@@ -1,0 +1,94 @@
+"""The state cache: how often a crowd makes it ask, what a warm read costs, and whether a shared limit holds."""
+
+from __future__ import annotations
+
+import itertools
+from bisect import bisect_right
+from collections.abc import Iterator
+
+from pydantic import SecretStr
+from redis import Redis
+
+from agentstate.services.cache import StateCache
+from agentstate.services.gateway import Gateway
+from agentstate.services.names import Service
+from agentstate.services.source import GatewaySource
+from bench.crowd import answers, crowd, go
+from bench.ground import Ground
+from bench.timing import compare
+from bench.upstream import STATE, Upstream, serving
+from deploy.local.results import Row, at_least, at_most, exactly
+
+PROCESSES = 4
+MOST_RATIO = 1.5
+LIMIT, WINDOW_S, MARGIN_S = 120, 3.0, 1.0
+"""A service that takes 120 requests in 3 s, and a limiter whose window is a second longer, as it is for 60 s."""
+
+_agents = (f"ag_{number}" for number in itertools.count(1))
+
+
+def rows(ground: Ground) -> Iterator[Row]:
+    """The rows of this group."""
+    redis_url = ground.stack.env["AGENTSTATE_REDIS_URL"]
+    with serving() as upstream:
+        yield from _crowd(ground, redis_url, upstream)
+        yield from _after_a_kill(ground, redis_url, upstream)
+        yield _warm(ground, redis_url, upstream)
+    yield from _limit(ground, redis_url)
+
+
+def _crowd(ground: Ground, redis_url: str, upstream: Upstream) -> Iterator[Row]:
+    """Readers in several processes come at once upon an entry that is out of date."""
+    readers, agent = ground.size(1_000, 40), next(_agents)
+    upstream.delay_s, upstream.asked = 0.5, 0
+    with crowd(PROCESSES, "read", redis_url, upstream.url, agent, str(readers // PROCESSES)) as processes:
+        go(processes)
+        live = sum(map(int, answers(processes)))
+    name = f"cache: upstream calls, {readers:,} readers, {PROCESSES} processes"
+    yield exactly(name, upstream.asked, 1, reference="guide's cache: one each")
+    yield exactly("cache: readers that got a live answer", live, readers)
+
+
+def _after_a_kill(ground: Ground, redis_url: str, upstream: Upstream) -> Iterator[Row]:
+    """The same, but the process that asks is killed while it does."""
+    readers, agent = ground.size(999, 39), next(_agents)
+    with (
+        crowd(1, "read", redis_url, upstream.url, agent, "1") as first,
+        crowd(3, "read", redis_url, upstream.url, agent, str(readers // 3)) as others,
+    ):
+        upstream.delay_s, upstream.asked, upstream.arrived = 1.0, 0, type(upstream.arrived)(0)
+        go(first)
+        upstream.arrived.acquire(timeout=30)
+        first[0].kill()
+        go(others)
+        live = sum(map(int, answers(others)))
+    upstream.delay_s = 0.0
+    yield exactly("cache: calls by the others after the asking process was killed", upstream.asked - 1, 1)
+    yield exactly("cache: of them got a live answer", live, readers)
+
+
+def _warm(ground: Ground, redis_url: str, upstream: Upstream) -> Row:
+    agent = next(_agents)
+    gateway = Gateway(upstream.url, SecretStr("pf_test_bench"))
+    with Redis.from_url(redis_url) as bare, Redis.from_url(redis_url) as ours:
+        cache = StateCache(GatewaySource(gateway), ours, ttl_s=dict.fromkeys(Service, 86_400.0))
+        cache.get(agent, "casino")
+        (name,) = bare.keys(f"as:{{{agent}}}:state:*:casino")
+        found = compare(
+            lambda: cache.get(agent, "casino").state, lambda: bare.get(name), rounds=ground.size(30, 3), calls=200
+        )
+    gateway.close()
+    reference = f"bare GET of the same {len(STATE):,} bytes: {found.reference_s * 1e6:.0f} us"
+    return at_most("cache: warm read with its state, p50", round(found.ratio, 2), MOST_RATIO, "x", reference)
+
+
+def _limit(ground: Ground, redis_url: str) -> Iterator[Row]:
+    lasts_s = ground.size(20, 5)
+    with crowd(3, "pass", redis_url, str(LIMIT), str(WINDOW_S + MARGIN_S), str(lasts_s)) as processes:
+        go(processes)
+        times = sorted(float(moment) for line in answers(processes) for moment in line.split())
+    most = max(bisect_right(times, begin + WINDOW_S) - number for number, begin in enumerate(times))
+    name = f"cache: most calls in any {WINDOW_S:g} s, 3 processes"
+    yield at_most(name, most, LIMIT, "calls", f"limit {LIMIT} in {WINDOW_S:g} s")
+    rate, allowed = len(times) / lasts_s, LIMIT / (WINDOW_S + MARGIN_S)
+    yield at_least("cache: of what the limiter's window allows, used", round(rate / allowed, 2), 0.9, "x")
