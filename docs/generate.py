@@ -78,6 +78,10 @@ TABLES_HOLD = {
     "portfolio_snapshots": "What each agent owned when.",
     "agent_states": "Which version of each agent's state is the newest.",
     "agent_state_versions": "Every save of every agent's state. Never changed, never removed.",
+    "profile_fields": "The fields of each agent's profile; the truth behind the copy in Redis.",
+    "update_heads": "How many updates each agent has published, and which are gone.",
+    "updates": "Each agent's updates, numbered without gaps; the newest are in a stream in Redis too.",
+    "update_groups": "How far each group of readers has come with an agent's updates.",
 }
 """One line for each table, in the order of the page."""
 

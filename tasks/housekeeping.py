@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from agentstate.jobs import Claim, Sweep, rows
@@ -12,12 +14,15 @@ from agentstate.memory.backlog import EmbeddingBacklog
 from agentstate.money import effect_rows, recon_rows
 from agentstate.money.attest import Attestor
 from agentstate.runtime import Runtime
+from agentstate.state import update_log
+from agentstate.store import Transaction
 from tasks.shell import bulk_task, job_task
 
 _log = logging.getLogger(__name__)
 
 ATTEST = "housekeeping.attest"
 _EXPIRE_BATCH = 5_000
+_AGENTS = 100
 
 
 @bulk_task("housekeeping.sweep")
@@ -36,15 +41,25 @@ def fire(runtime: Runtime, kind: str, period_s: int) -> None:
 
 @job_task("housekeeping.expire")
 def expire(runtime: Runtime, claim: Claim) -> dict[str, int]:
-    """Remove finished jobs past their time, in batches."""
-    removed = 0
-    while not runtime.stopping.is_set():
+    """Remove finished jobs and live updates that are past their time, in batches."""
+    settings = runtime.settings
+    return {
+        "removed": _in_batches(runtime, partial(rows.expire, kept_s=settings.jobs_kept_s, limit=_EXPIRE_BATCH)),
+        "updates": _in_batches(
+            runtime,
+            partial(update_log.remove_old, kept=settings.updates_kept, ttl_s=settings.updates_ttl_s, agents=_AGENTS),
+        ),
+    }
+
+
+def _in_batches(runtime: Runtime, remove: Callable[[Transaction], int]) -> int:
+    """Remove a batch a transaction until there is none; how many rows went."""
+    removed, batch = 0, 1
+    while batch and not runtime.stopping.is_set():
         with runtime.store.transaction() as tx:
-            batch = rows.expire(tx, kept_s=runtime.settings.jobs_kept_s, limit=_EXPIRE_BATCH)
+            batch = remove(tx)
         removed += batch
-        if batch < _EXPIRE_BATCH:
-            break
-    return {"removed": removed}
+    return removed
 
 
 @job_task(ATTEST)

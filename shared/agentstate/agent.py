@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from agentstate.services.operation import Operation
     from agentstate.services.portfolio import Portfolio
     from agentstate.state.agent_state import AgentState
+    from agentstate.state.profile import AgentProfile
+    from agentstate.state.updates import StateSync
     from agentstate.state.versions import StateVersion
     from agentstate.store import Transaction
 
@@ -116,6 +118,23 @@ class Agent:
     def state(self) -> AgentStateStore:
         """Its state between sessions, in versions."""
         return AgentStateStore(self)
+
+    @property
+    def profile(self) -> AgentProfile:
+        """Its fields that change often."""
+        from agentstate.state.profile import AgentProfile
+        from agentstate.state.profile_cache import ProfileCache
+
+        copy = ProfileCache(self.runtime.redis, self.id)
+        return AgentProfile(self.runtime.store, copy, self.id, max_bytes=self.runtime.settings.max_payload_bytes)
+
+    @property
+    def updates(self) -> StateSync:
+        """What changes, as it changes, and from where a reader was."""
+        from agentstate.state.update_stream import UpdateStream
+        from agentstate.state.updates import StateSync
+
+        return StateSync(self.runtime.store, lambda agent_id: UpdateStream(self.runtime.redis, agent_id), self.id)
 
     @property
     def jobs(self) -> AgentJobs:

@@ -8,6 +8,7 @@ same key finds out which.
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-PARTS = frozenset({"memory", "episodes", "ledger", "effects", "guards", "services", "state", "jobs"})
+PARTS = frozenset(
+    {"memory", "episodes", "ledger", "effects", "guards", "services", "state", "profile", "updates", "jobs"}
+)
 THREADS = 8
 
 
@@ -92,7 +95,7 @@ class AsyncPart:
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._part, name)
-        if not callable(found) or asyncio.iscoroutinefunction(found):
+        if not callable(found) or inspect.iscoroutinefunction(found) or inspect.isasyncgenfunction(found):
             return found
 
         @wraps(found)

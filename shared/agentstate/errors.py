@@ -5,6 +5,7 @@ AgentStateError
 ├── InvalidInput                a value was refused before anything happened
 │   └── TooLarge                ... because it is over a size limit
 ├── NotFound                    what was asked for is not there
+│   └── UpdatesLost             ... because updates are kept for a time only
 ├── Unavailable                 a part of the system does not answer; nothing was changed
 │   ├── StoreUnavailable        the durable store
 │   ├── RedisUnavailable        Redis
@@ -77,6 +78,19 @@ class TooLarge(InvalidInput):
 
 class NotFound(AgentStateError):
     """What was asked for is not there."""
+
+
+class UpdatesLost(NotFound):
+    """Updates after the last one seen are no longer kept; read the state itself, then go on from `resume_from`.
+
+    Args:
+        message: text for the user.
+        resume_from: number after which everything is still there.
+    """
+
+    def __init__(self, message: str | None = None, *, resume_from: int = 0) -> None:
+        super().__init__(message)
+        self.resume_from = resume_from
 
 
 class Unavailable(AgentStateError):

@@ -106,6 +106,8 @@ class Settings(BaseSettings):
     )
     episodes_kept: int = Field(500, ge=1, le=100_000, description="Recent episodes kept in Redis per agent.")
     episodes_ttl_s: int = Field(604_800, ge=60, description="Age at which episodes leave Redis, in seconds.")
+    updates_kept: int = Field(10_000, ge=100, le=10_000_000, description="Live updates kept per agent.")
+    updates_ttl_s: int = Field(604_800, ge=60, description="Age at which live updates are removed, in seconds.")
 
     # Jobs
     lanes: int = Field(

@@ -30,6 +30,7 @@ PAGES = (
     "docs/how-to/limit-what-an-agent-may-do.md",
     "docs/how-to/look-after-dead-jobs.md",
     "docs/how-to/submit-by-the-broker.md",
+    "docs/how-to/keep-a-profile.md",
     "docs/how-to/use-from-asyncio.md",
     "docs/concepts/ledger.md",
     "docs/concepts/reconciliation.md",

@@ -28,7 +28,9 @@ from agentstate.store.tables.money import (
     recon_runs,
 )
 from agentstate.store.tables.portfolio import portfolio_snapshots, service_accounts
+from agentstate.store.tables.profiles import profile_fields
 from agentstate.store.tables.state import agent_state_versions, agent_states
+from agentstate.store.tables.updates import update_groups, update_heads, updates
 
 __all__ = [
     "account_snapshots",
@@ -54,10 +56,14 @@ __all__ = [
     "memory_vectors",
     "metadata",
     "portfolio_snapshots",
+    "profile_fields",
     "provider_circuits",
     "recon_cursors",
     "recon_runs",
     "service_accounts",
     "summaries",
     "turns",
+    "update_groups",
+    "update_heads",
+    "updates",
 ]
