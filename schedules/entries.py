@@ -11,6 +11,7 @@ EXPIRE_EVERY_S = 3_600
 MIGRATE_STATES_EVERY_S = 3_600
 ATTEST_EVERY_S = 86_400
 REFRESH_AHEAD_EVERY_S = 5
+VERIFY_INDEX_EVERY_S = 600
 
 
 def beat_schedule(settings: Settings) -> dict[str, dict[str, Any]]:
@@ -25,6 +26,7 @@ def beat_schedule(settings: Settings) -> dict[str, dict[str, Any]]:
         "snapshots": _fire("snapshots.take", settings.snapshot_every_s),
         "expire": _fire("housekeeping.expire", EXPIRE_EVERY_S),
         "migrate-states": _fire("state.migrate_stored", MIGRATE_STATES_EVERY_S),
+        "verify-index": _fire("embedding.verify_index", VERIFY_INDEX_EVERY_S),
         "attest": _fire("housekeeping.attest", ATTEST_EVERY_S),
     }
 

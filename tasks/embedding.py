@@ -1,8 +1,10 @@
-"""Embedding: memories that wait become searchable, in batches; what was forgotten leaves the index."""
+"""Embedding: memories become searchable, in batches; the index is compared with the truth; the forgotten leaves it."""
 
 from __future__ import annotations
 
+import logging
 import time
+from dataclasses import asdict
 from typing import Any
 from uuid import UUID
 
@@ -10,10 +12,16 @@ from agentstate.errors import IndexUnavailable
 from agentstate.jobs import Claim
 from agentstate.jobs.kinds import BULK
 from agentstate.memory.forget import ERASE
+from agentstate.memory.verify import IndexVerifier, Verified
 from agentstate.runtime import Runtime
 from tasks.shell import bulk_task, job_task
 
+_log = logging.getLogger(__name__)
+
 KIND = "embedding.embed_pending"
+VERIFY = "embedding.verify_index"
+SLICE_S = 20.0
+"""After this time a comparison goes on in another job."""
 SHORT_REST_S = 5.0
 """A rest that is waited for here; a longer one is left to the sweep."""
 
@@ -33,6 +41,48 @@ def embed_pending(runtime: Runtime) -> None:
         runtime.stopping.wait(rest)
     if runtime.embedding.has_due():
         runtime.jobs.wake_bulk(KIND)
+
+
+@job_task(VERIFY)
+def verify_index(runtime: Runtime, claim: Claim) -> dict[str, Any]:
+    """Compare a sample; when it differs, walk over all rows and then all points, a slice a job."""
+    slot, walk, after = claim.payload.slot, claim.payload.walk, claim.payload.after
+    verifier = IndexVerifier(runtime.store, runtime.index)
+    if walk == "sample":
+        found = verifier.sample()
+        following = None if found.sound else ("rows", "0")
+    else:
+        found, following = _walk(runtime, verifier, walk, after)
+    result = asdict(found)
+    if not found.sound:
+        _log.warning("the index differs from the durable store (%s); it is being repaired", result)
+    with runtime.store.transaction() as tx:
+        if following is not None:
+            rest = {"slot": slot, "walk": following[0], "after": following[1]}
+            runtime.jobs.submit(VERIFY, rest, dedupe_key=f"slot:{slot}:{following[0]}:{following[1]}", tx=tx)
+        runtime.jobs.wake_bulk(KIND, tx=tx)
+        claim.finish(tx, result)
+    return result
+
+
+def _walk(runtime: Runtime, verifier: IndexVerifier, walk: str, after: str) -> tuple[Verified, tuple[str, str] | None]:
+    found, following = Verified(), (walk, after)
+    until = time.monotonic() + SLICE_S
+    while time.monotonic() < until and not runtime.stopping.is_set():
+        part, further = _walked(verifier, *following)
+        found.add(part)
+        if further is None:
+            return found, None
+        following = further
+    return found, following
+
+
+def _walked(verifier: IndexVerifier, walk: str, after: str) -> tuple[Verified, tuple[str, str] | None]:
+    if walk == "rows":
+        found, row = verifier.rows(int(after), repair=True)
+        return found, ("points", "") if row is None else ("rows", str(row))
+    found, point = verifier.points(after, repair=True)
+    return found, None if point is None else ("points", point)
 
 
 @job_task(ERASE)

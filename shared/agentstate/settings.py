@@ -72,7 +72,7 @@ class Settings(BaseSettings):
     embedding_dimensions: int | None = Field(
         None, ge=8, le=8192, description="Width to ask the provider for; unset: its own."
     )
-    embedding_batch: int = Field(256, ge=1, le=2048, description="Memories in one provider call at most.")
+    embedding_batch: int = Field(512, ge=1, le=2048, description="Memories in one provider call at most.")
     minilm_dir: Path | None = Field(
         None, description="Folder with model.safetensors and vocab.txt; unset: the installed package's."
     )

@@ -34,7 +34,6 @@ PAGES = (
     "docs/how-to/use-from-asyncio.md",
     "docs/concepts/ledger.md",
     "docs/concepts/reconciliation.md",
-    "docs/concepts/memory-and-the-index.md",
     "docs/concepts/state.md",
 )
 

@@ -10,6 +10,7 @@ from agentstate.cli.completion import completion
 from agentstate.cli.doctor import doctor
 from agentstate.cli.effects import effects
 from agentstate.cli.guards import guards
+from agentstate.cli.index import index
 from agentstate.cli.ingest import ingest
 from agentstate.cli.invocation import Invocation
 from agentstate.cli.jobs import jobs
@@ -39,5 +40,5 @@ def cli(context: click.Context, env_file: Path | None) -> None:
     context.call_on_close(context.obj.close)
 
 
-for verb in (status, doctor, migrate, remember, recall, ingest, ledger, effects, guards, jobs, completion):
+for verb in (status, doctor, migrate, remember, recall, ingest, index, ledger, effects, guards, jobs, completion):
     cli.add_command(verb)

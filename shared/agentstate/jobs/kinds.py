@@ -62,7 +62,24 @@ class ErasePayload(Payload, frozen=True):
     memories: tuple[str, ...] = ()
 
 
+class IndexPayload(Payload, frozen=True):
+    """Names a comparison of the index: a sample, or where in a walk over rows or points this slice begins."""
+
+    slot: str
+    walk: str = "sample"
+    after: str = ""
+
+
 _SPECS = (
+    JobSpec(
+        kind="embedding.verify_index",
+        queue="embedding",
+        payload=IndexPayload,
+        summary="Compare a sample of the index with the truth; when it differs, all of it, slice by slice.",
+        deadline_s=60.0,
+        per_agent=False,
+        by_agents=False,
+    ),
     JobSpec(
         kind="embedding.erase",
         queue="embedding",

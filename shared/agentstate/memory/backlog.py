@@ -196,11 +196,24 @@ class EmbeddingBacklog:
         """Make memories pending again that are searchable in another vector space alone; return how many."""
         return self._restart([memories.c.state == "searchable", memories.c.space != space])
 
+    def wait_again(self, versions: Mapping[int, int]) -> int:
+        """Make searchable memories pending again, by number and the version that was found wanting; how many."""
+        if not versions:
+            return 0
+        return self._restart(
+            [
+                memories.c.state == "searchable",
+                sa.tuple_(memories.c.seq, memories.c.indexed_version).in_(list(versions.items())),
+            ]
+        )
+
     def _restart(self, conditions: list[sa.ColumnElement[bool]]) -> int:
         with self._store.transaction() as tx:
             statement = memories.update().where(*conditions)
             done = tx.connection.execute(
-                statement.values(state="stored", attempts=0, due_at=db_time(), error=None, searchable_at=None)
+                statement.values(
+                    state="stored", attempts=0, due_at=db_time(), error=None, searchable_at=None, claim=None
+                )
             )
             return done.rowcount
 

@@ -118,8 +118,10 @@ class Collection:
     def make(self, client: QdrantClient, name: str) -> None:
         """Make a collection with its payload indexes; harmless to repeat."""
         self._create(client, name)
+        there = client.get_collection(name).payload_schema
         for field, schema in self._indexes():
-            client.create_payload_index(name, field, field_schema=schema, wait=True)
+            if field not in there:
+                client.create_payload_index(name, field, field_schema=schema, wait=True)
 
     def serve(self, name: str) -> None:
         """Let the alias lead to collection `name`, in one step, and remove the space's other collections."""

@@ -14,7 +14,7 @@ from uuid import UUID
 
 from agentstate.errors import InvalidInput, ProviderError, ProviderRateLimited, ProviderTransient
 from agentstate.memory.backlog import EmbeddingBacklog, Made, PendingMemory
-from agentstate.memory.chunks import CHUNK_TOKENS, chunks
+from agentstate.memory.chunks import CHUNK_TOKENS, chunks, point_id
 from agentstate.providers.embedder import Embedder
 from agentstate.providers.tokens import pack
 
@@ -82,6 +82,10 @@ class MemoryEmbedder:
         if self._embedder.semantic:
             self._fill(memories, made)
         return made
+
+    def point_ids(self, memory: PendingMemory) -> list[UUID]:
+        """The ids of a memory's points."""
+        return [point_id(memory.id, number) for number in range(len(texts_of(memory, self._embedder)))]
 
     def _fill(self, memories: Sequence[PendingMemory], made: Embedded) -> None:
         owners: dict[bytes, list[PendingMemory]] = {}

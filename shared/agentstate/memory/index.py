@@ -172,7 +172,7 @@ def memories_in(client: QdrantClient, collection: str, condition: models.Filter 
         page, offset = client.scroll(
             collection, scroll_filter=condition, limit=PAGE, offset=offset, with_payload=["memory"]
         )
-        yield from (_memory_of(point) for point in page)
+        yield from (memory_of(point) for point in page)
         if offset is None:
             return
 
@@ -192,7 +192,7 @@ def _plus(one: tuple[int, int], other: tuple[int, int]) -> tuple[int, int]:
     return one[0] + other[0], one[1] + other[1]
 
 
-def _memory_of(point: Any) -> UUID:
+def memory_of(point: Any) -> UUID:
     """The memory that a point, or a hit, belongs to."""
     return UUID(str((point.payload or {}).get("memory") or point.id))
 
@@ -201,7 +201,7 @@ def _best_chunks(points: Iterable[Any]) -> Found:
     """Each memory once, with its best chunk's score."""
     best: dict[UUID, float] = {}
     for point in points:
-        best.setdefault(_memory_of(point), point.score)
+        best.setdefault(memory_of(point), point.score)
     return list(best.items())
 
 

@@ -23,14 +23,19 @@ _log = logging.getLogger(__name__)
 
 @contextmanager
 def held(
-    backlog: EmbeddingBacklog, batch: ClaimedBatch, *, at_most_s: float, lease_s: float = LEASE_S
+    backlog: EmbeddingBacklog,
+    batch: ClaimedBatch,
+    *,
+    at_most_s: float,
+    lease_s: float = LEASE_S,
+    every_s: float = LEASE_S / 3,
 ) -> Iterator[None]:
-    """Renew the lease of `batch` while the block runs, for `at_most_s` seconds in all."""
+    """Renew the lease of `batch` every `every_s` seconds while the block runs, for `at_most_s` seconds in all."""
     done = threading.Event()
     until = time.monotonic() + at_most_s
 
     def renew() -> None:
-        while not done.wait(lease_s / 3) and time.monotonic() < until:
+        while not done.wait(every_s) and time.monotonic() < until:
             try:
                 backlog.renew(batch, lease_s=lease_s)
             except StoreUnavailable as error:

@@ -14,11 +14,11 @@ from dataclasses import dataclass, fields
 
 from agentstate.errors import IndexUnavailable, InvalidInput, ProviderRateLimited, ProviderTransient
 from agentstate.memory.backlog import ClaimedBatch, EmbeddingBacklog, PendingMemory
-from agentstate.memory.chunks import point_id
 from agentstate.memory.circuit import ProviderCircuit
 from agentstate.memory.embedding import Embedded, MemoryEmbedder
-from agentstate.memory.index import IndexPoint, MemoryIndex
+from agentstate.memory.index import MemoryIndex
 from agentstate.memory.leases import LEASE_S, held
+from agentstate.memory.points import points_of
 from agentstate.providers.embedder import Embedder
 from agentstate.settings import Settings
 from agentstate.state import codec
@@ -154,7 +154,7 @@ class EmbeddingPipeline:
 
     def _publish(self, batch: ClaimedBatch, memories: list[PendingMemory], made: Embedded, result: BatchResult) -> None:
         seqs = [memory.seq for memory in memories]
-        points = {memory.seq: _points(memory, made) for memory in memories}
+        points = {memory.seq: points_of(memory, made) for memory in memories}
         try:
             self._index.upsert([point for each in points.values() for point in each])
         except IndexUnavailable as error:
@@ -181,35 +181,6 @@ class EmbeddingPipeline:
                 self._index.erase(memory.agent_id, [memory.id])
             except IndexUnavailable as error:
                 _log.warning("a forgotten memory is removed from the index later: %s", error)
-
-
-def _points(memory: PendingMemory, made: Embedded) -> list[IndexPoint]:
-    ends = [moment for moment in (memory.valid_to, memory.superseded_at) if moment is not None]
-    pairs = zip(made.texts[memory.id], made.vectors_of(memory), strict=True)
-    return [
-        IndexPoint(
-            id=point_id(memory.id, number),
-            memory=memory.id if number else None,
-            agent_id=memory.agent_id,
-            kind=memory.kind,
-            text=text,
-            version=memory.version,
-            at=memory.said_at or memory.created_at,
-            session=memory.session,
-            valid_from=memory.valid_from,
-            valid_until=min(ends, default=None),
-            importance=memory.importance,
-            vector=None if vector is None else _numbers(vector),
-        )
-        for number, (text, vector) in enumerate(pairs)
-    ]
-
-
-def _numbers(vector: bytes) -> list[float]:
-    import numpy as np
-
-    numbers: list[float] = np.frombuffer(vector, dtype="<f4").tolist()
-    return numbers
 
 
 def _delay(memories: Sequence[PendingMemory], error: Exception) -> float:

@@ -56,7 +56,7 @@ class OpenAIEmbedder:
         base_url: str | None = None,
         api_key: SecretStr | None = None,
         dimensions: int | None = None,
-        max_inputs: int = 256,
+        max_inputs: int = 512,
         timeout_s: float = 30.0,
         note: str = "",
     ) -> None:

@@ -189,3 +189,24 @@ def test_another_space_is_filled_on_request(world: World) -> None:
 def test_stopping_ends_between_batches(world: World) -> None:
     remember(world, 4)
     assert world.pipeline(embedding_batch=2).run_until_idle(stop=lambda: True).claimed == 0
+
+
+def test_calls_keep_the_providers_limit_of_tokens_and_equal_texts_are_sent_once(world: World) -> None:
+    world.embedder.max_tokens_per_call = 40
+    for agent in ("a", "b"):
+        remember(world, 12, agent)
+    world.memory.remember_many([NewMemory(agent_id=agent, content="the same for all") for agent in ("a", "b")])
+    result = world.pipeline().run_until_idle()
+    assert (result.searchable, sum(world.embedder.calls)) == (26, 25)
+    assert 1 < result.provider_calls == len(world.embedder.calls) < 26
+
+
+def test_what_one_call_gave_is_kept_when_the_next_fails(world: World) -> None:
+    world.embedder.max_tokens_per_call = 40
+    remember(world, 12)
+    first = len(world.embedder.calls) + 1
+    world.embedder.fails = lambda _texts: None if len(world.embedder.calls) == first else ProviderTransient("reset")
+    result = world.pipeline().run_until_idle()
+    assert result.searchable == world.embedder.calls[0]
+    assert result.retried == 12 - world.embedder.calls[0]
+    assert len(world.embedder.calls) == 2

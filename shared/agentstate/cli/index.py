@@ -1,0 +1,181 @@
+"""`agentstate index`: compare the index with the truth, fill it anew, or move it to another embedding model."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from agentstate.cli import output
+from agentstate.cli.invocation import Invocation, pass_invocation
+from agentstate.cli.progress import bar
+from agentstate.cli.verb import Verbs
+
+if TYPE_CHECKING:
+    from agentstate.memory.builds import Build
+    from agentstate.memory.index import MemoryIndex
+    from agentstate.memory.verify import Verified
+    from agentstate.providers.embedder import Embedder
+    from agentstate.settings import Settings
+
+
+@click.group(cls=Verbs)
+def index() -> None:
+    """Look after the index of memories.
+
+    The durable store is the truth. The index is made from it, can be compared with it, and made again at any time.
+    """
+
+
+@index.command("list")
+@pass_invocation
+def list_collections(invocation: Invocation) -> None:
+    """List the collections of memories, and which of them are searched."""
+    place = invocation.runtime.index.place
+    with place.translated() as client:
+        serving = {found.collection_name: found.alias_name for found in client.get_aliases().aliases}
+        found = [
+            {"collection": name, "points": client.count(name).count, "serves": serving.get(name)}
+            for name in place.all()
+        ]
+    if invocation.as_json:
+        output.document({"space": place.name, "collections": found})
+    else:
+        output.table(("collection", "points", "serves"), [tuple(each.values()) for each in found])
+
+
+@index.command()
+@click.option("--no-repair", is_flag=True, help="Tell the differences only.")
+@pass_invocation
+@click.pass_context
+def verify(context: click.Context, invocation: Invocation, *, no_repair: bool) -> None:
+    """Compare every memory with its points in the index, and repair what differs.
+
+    What the index lacks waits for the workers again, what it should not have is removed. Exit code 1 when there were
+    differences that were not repaired.
+    """
+    from agentstate.memory.verify import IndexVerifier
+
+    runtime = invocation.runtime
+    with bar("compared", shown=not invocation.as_json) as advance:
+        found = IndexVerifier(runtime.store, runtime.index).verify(
+            repair=not no_repair, progress=lambda so_far: advance(so_far.rows + so_far.points, None, "")
+        )
+    if found.missing + found.stale and not no_repair:
+        runtime.jobs.wake_bulk("embedding.embed_pending")
+    _tell_verified(invocation, found, repaired=not no_repair)
+    context.exit(0 if found.sound or not no_repair else 1)
+
+
+@index.command()
+@pass_invocation
+def rebuild(invocation: Invocation) -> None:
+    """Fill the index anew from the durable store, beside the one that is searched, and switch to it.
+
+    Search goes on meanwhile. Run again after an interruption, it goes on where it was; vectors that were made before
+    are not paid for again.
+    """
+    runtime = invocation.runtime
+    _build(invocation, runtime.index, runtime.embedder, invocation.settings)
+
+
+@index.command("switch-model")
+@click.option("--embedder", type=click.Choice(["openai", "minilm", "lexical"]), help="Who embeds from now on.")
+@click.option("--model", help="Name of the embedding model at the provider.")
+@click.option("--dimensions", type=click.IntRange(8, 8192), help="Width to ask the provider for.")
+@pass_invocation
+def switch_model(invocation: Invocation, *, embedder: str | None, model: str | None, dimensions: int | None) -> None:
+    """Embed all memories with another model, while search goes on with the present one.
+
+    Run again after an interruption, it goes on where it was. When it is done, give all processes the new settings and
+    restart them: they find everything in place. The old model's collection stays until it is dropped with
+    `agentstate index drop`.
+    """
+    from agentstate.memory.index import MemoryIndex
+    from agentstate.providers.choose import choose_embedder
+
+    given = {"embedder": embedder, "embedding_model": model, "embedding_dimensions": dimensions}
+    changes = {name: value for name, value in given.items() if value is not None}
+    if not changes:
+        raise click.UsageError("say what changes: --embedder, --model or --dimensions.")
+    settings = invocation.settings.model_copy(update=changes)
+    target = choose_embedder(settings)
+    runtime = invocation.runtime
+    _build(invocation, MemoryIndex(lambda: runtime.qdrant, target.space), target, settings)
+    if not invocation.as_json:
+        wanted = " ".join(f"AGENTSTATE_{name.upper()}={value}" for name, value in changes.items())
+        output.note(f"now give all processes {wanted} and restart them; the old collection stays until it is dropped.")
+
+
+@index.command()
+@click.argument("collection")
+@pass_invocation
+def drop(invocation: Invocation, *, collection: str) -> None:
+    """Remove a collection of another vector space than the one in use."""
+    place = invocation.runtime.index.place
+    if collection in place.generations():
+        raise click.UsageError(f"{collection} is of the vector space in use; `agentstate index rebuild` replaces it.")
+    if collection not in place.all():
+        raise click.UsageError(f"there is no collection {collection}; `agentstate index list` shows them.")
+    place.remove(collection)
+    if invocation.as_json:
+        output.document({"dropped": collection})
+    else:
+        output.line(f"{collection} dropped")
+
+
+def _build(invocation: Invocation, target: MemoryIndex, embedder: Embedder, settings: Settings) -> None:
+    from agentstate.memory.builds import IndexBuilder
+
+    began = time.monotonic()
+    with bar("memories", shown=not invocation.as_json) as advance:
+        build, found = IndexBuilder(invocation.runtime.store, target, embedder, settings).run(_rated(advance))
+    if found.missing + found.stale:
+        invocation.runtime.jobs.wake_bulk("embedding.embed_pending")
+    seconds = time.monotonic() - began
+    if invocation.as_json:
+        output.document({"build": asdict(build), "compared": asdict(found), "seconds": round(seconds, 3)})
+        return
+    output.line(f"{build.collection} serves: {build.written:,} memories in {seconds:.1f} s")
+    if build.left_out:
+        output.note(f"warning: {build.left_out:,} were left out, the provider will not take them")
+    _tell_verified(invocation, found, repaired=True)
+
+
+def _rated(advance: Callable[[int, int | None, str], None]) -> Callable[[Build], None]:
+    began, first = time.monotonic(), [-1]
+
+    def tell(build: Build) -> None:
+        if first[0] < 0:
+            first[0] = build.written
+        rate = (build.written - first[0]) / max(time.monotonic() - began, 0.001)
+        advance(build.written, build.total, f"{rate:,.0f} a second")
+
+    return tell
+
+
+def _tell_verified(invocation: Invocation, found: Verified, *, repaired: bool) -> None:
+    if invocation.as_json:
+        output.document(_document(found, repaired=repaired))
+        return
+    output.line(f"{found.rows:,} memories and {found.points:,} points compared")
+    what = {
+        "missing from the index": found.missing,
+        "in another version": found.stale,
+        "points without a memory": found.orphaned,
+    }
+    for name, count in what.items():
+        if count:
+            output.line(f"{count:,} {name}" + (", repaired or waiting for the workers" if repaired else ""))
+    if found.elsewhere:
+        output.note(
+            f"warning: {found.elsewhere:,} memories are searchable in another vector space alone; "
+            "`agentstate index rebuild` brings them here"
+        )
+
+
+def _document(found: Verified, *, repaired: bool) -> dict[str, Any]:
+    return {**asdict(found), "sound": found.sound, "repaired": repaired and not found.sound}

@@ -1,0 +1,164 @@
+"""The index built anew: beside the one that is searched, resumed where it was cut short, and complete."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from agentstate.errors import Conflict, ProviderRateLimited, ProviderRefused, ProviderTransient
+from agentstate.memory.builds import TRIES, IndexBuilder
+from agentstate.memory.index import MemoryIndex
+from agentstate.memory.records import NewMemory
+from agentstate.memory.verify import IndexVerifier
+from agentstate.store.tables import memories
+from tests.integration.memory.conftest import HashedWords, Space, World
+from tests.integration.memory.test_chunks import LONG
+from tests.integration.memory.test_pipeline import counts, remember
+
+
+@pytest.fixture
+def filled(world: World) -> World:
+    remember(world, 10)
+    world.memory.remember("a", LONG)
+    world.pipeline().run_until_idle()
+    return world
+
+
+class Pauses(list[float]):
+    """Waits that are noted and not taken."""
+
+    def __call__(self, seconds: float) -> None:
+        self.append(seconds)
+
+
+def builder(world: World, *, embedder: HashedWords | None = None, **options: Any) -> IndexBuilder:
+    index = world.index if embedder is None else target(world, embedder)
+    settings = world.settings.model_copy(update={"embedding_batch": 4})
+    return IndexBuilder(world.store, index, embedder or world.embedder, settings, **options)
+
+
+def target(world: World, embedder: HashedWords) -> MemoryIndex:
+    return MemoryIndex(world.index.place.client, embedder.space)
+
+
+@pytest.fixture
+def wider(world: World) -> Any:
+    embedder = HashedWords(Space(f"{world.index.collection}-wide", dimensions=128))
+    yield embedder
+    place = target(world, embedder).place
+    for name in place.generations():
+        place.remove(name)
+
+
+def test_a_rebuild_takes_the_place_of_the_old_one_and_pays_nothing(filled: World) -> None:
+    calls, points = len(filled.embedder.calls), filled.index.count("a")
+    steps: list[int] = []
+    build, found = builder(filled).run(lambda build: steps.append(build.written))
+    assert (build.written, build.total, steps) == (11, 11, [0, 4, 8, 11])
+    assert found.sound
+    assert filled.index.place.generations() == [build.collection] == [f"{filled.index.collection}--2"]
+    assert (filled.index.count("a"), len(filled.embedder.calls)) == (points, calls)
+    assert len(filled.memory.recall("a", "fact 7")) > 0
+
+
+def test_search_goes_on_while_it_is_built(filled: World) -> None:
+    found: list[int] = []
+    builder(filled).run(lambda _build: found.append(len(filled.memory.recall("a", "fact 7"))))
+    assert set(found) == {found[0]}
+
+
+def test_a_build_that_was_killed_goes_on_where_it_was(filled: World) -> None:
+    first = builder(filled)
+    build = first.step(first.start())
+    assert build is not None
+    again = builder(filled).start()
+    assert (again.collection, again.after_seq, again.written, again.resumed) == (build.collection, 4, 4, True)
+    build, found = builder(filled).run()
+    assert (build.written, found.sound) == (11, True)
+
+
+def test_two_builds_at_once_do_not_mix(filled: World) -> None:
+    one, other = builder(filled), builder(filled)
+    begun = one.start()
+    assert other.step(other.start()) is not None
+    with pytest.raises(Conflict):
+        one.step(begun)
+
+
+def test_what_changes_meanwhile_is_there_in_the_end(filled: World) -> None:
+    building = builder(filled)
+    build = building.start()
+    build = building.step(build) or build
+    with filled.store.reading() as connection:
+        first = connection.execute(sa.select(memories.c.id).order_by(memories.c.seq)).scalars().first()
+    assert first is not None
+    filled.memory.forget("a", first)
+    filled.memory.remember("a", "the limit is 5", subject="limit")
+    filled.memory.remember("a", "the limit is 7", subject="limit")
+    filled.pipeline().run_until_idle()
+    while (following := building.step(build)) is not None:
+        build = following
+    late = filled.memory.remember("a", "said at the last moment")
+    filled.pipeline().run_until_idle()
+    building.finish(build)
+    filled.pipeline().run_until_idle()
+    assert IndexVerifier(filled.store, filled.index).verify().sound
+    assert filled.memory.recall("a", "said at the last moment")[0].id == late.id
+    assert filled.memory.recall("a", "limit")[0].content == "the limit is 7"
+
+
+def test_another_model_is_filled_beside_and_then_takes_over(filled: World, wider: HashedWords) -> None:
+    build, found = builder(filled, embedder=wider).run()
+    assert (build.written, found.sound, found.rows) == (11, True, 11)
+    assert len(filled.memory.recall("a", "fact 7")) > 0
+    old, filled.index, filled.embedder = filled.index, target(filled, wider), wider
+    hits = filled.memory.recall("a", "fact 7")
+    assert "dense" in hits[0].arms
+    assert counts(filled).pending == 0
+    assert old.place.generations() == [f"{old.collection}--1"]
+    with filled.store.reading() as connection:
+        assert set(connection.execute(sa.select(memories.c.space)).scalars()) == {wider.space.collection}
+
+
+def test_a_collection_from_before_there_were_aliases_is_replaced(filled: World) -> None:
+    place = filled.index.place
+    with place.translated() as client:
+        place.remove(place.generations()[0])
+        place.make(client, place.name)
+    _, found = builder(filled).run()
+    assert (found.sound, place.generations()) == (True, [f"{place.name}--1"])
+    assert len(filled.memory.recall("a", "fact 7")) > 0
+
+
+def test_a_provider_that_stumbles_is_waited_for(filled: World, wider: HashedWords) -> None:
+    wider.answers = [ProviderRateLimited("slow", retry_after=7), ProviderTransient("reset")]
+    pauses = Pauses()
+    build, found = builder(filled, embedder=wider, pause=pauses).run()
+    assert (pauses, build.written, found.sound) == ([7, 2.0], 11, True)
+
+
+def test_a_provider_that_refuses_stops_it_and_nothing_is_switched(filled: World, wider: HashedWords) -> None:
+    wider.fails = lambda _texts: ProviderRefused("no quota")
+    with pytest.raises(ProviderRefused):
+        builder(filled, embedder=wider).run()
+    wider.fails = lambda _texts: ProviderTransient("down")
+    with pytest.raises(ProviderTransient):
+        builder(filled, embedder=wider, pause=Pauses()).run()
+    assert len(wider.calls) == 2 + TRIES
+    assert len(filled.memory.recall("a", "fact 7")) > 0
+
+
+def test_a_text_that_the_new_model_refuses_is_left_to_the_words(filled: World, wider: HashedWords) -> None:
+    wider.fails = lambda texts: ProviderRefused("bad input") if "a fact 7" in texts else None
+    build, found = builder(filled, embedder=wider).run()
+    assert (build.left_out, build.written, found.missing) == (1, 10, 0)
+    filled.index, filled.embedder = target(filled, wider), wider
+    assert filled.memory.recall("a", "fact 7")[0].content == "a fact 7"
+
+
+def test_many_are_built_in_slices(world: World) -> None:
+    world.memory.remember_many([NewMemory(agent_id=f"a{n % 7}", content=f"fact {n}") for n in range(100)])
+    build, _ = builder(world).run()
+    assert build.written == 100

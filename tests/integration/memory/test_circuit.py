@@ -1,0 +1,82 @@
+"""The provider's circuit: one memory for all workers of when it may be called."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import sqlalchemy as sa
+
+from agentstate.errors import ProviderRateLimited, ProviderRefused, ProviderTransient
+from agentstate.memory.circuit import OPENS_AFTER, ProviderCircuit
+from agentstate.store import Store
+from agentstate.store.tables import provider_circuits
+from agentstate.store.tables.base import db_time
+from tests.integration.memory.conftest import World
+from tests.integration.memory.test_pipeline import counts, remember
+
+
+@pytest.fixture
+def other(durable: Store) -> Iterator[Store]:
+    """The same durable store, as another process has it."""
+    store = Store.open(durable.engine.url.render_as_string(hide_password=False))
+    yield store
+    store.close()
+
+
+def let_rest_end(store: Store) -> None:
+    with store.transaction() as tx:
+        tx.connection.execute(provider_circuits.update().values(open_until=db_time(-1)))
+
+
+def test_after_some_failures_nobody_calls_and_then_one_tries(durable: Store, other: Store) -> None:
+    here, there = ProviderCircuit(durable, "s"), ProviderCircuit(other, "s")
+    rests = [here.failed("down") for _ in range(OPENS_AFTER)]
+    assert rests == [0.0] * (OPENS_AFTER - 1) + [2.0]
+    assert 0 < there.enter() <= 2.0
+    let_rest_end(durable)
+    assert there.rest_s() == 0
+    assert there.enter() == 0
+    assert here.enter() > 0
+    assert there.failed("still down") == 4.0
+    let_rest_end(durable)
+    assert here.enter() == 0
+    here.succeeded()
+    assert (here.enter(), there.enter()) == (0, 0)
+
+
+def test_a_rest_that_was_asked_for_is_taken_by_all(durable: Store, other: Store) -> None:
+    assert ProviderCircuit(durable, "s").failed("slow down", rest_s=30) == 30
+    assert 29 < ProviderCircuit(other, "s").enter() <= 30
+    assert ProviderCircuit(other, "another").enter() == 0
+
+
+def test_one_workers_rate_limit_rests_them_all_and_wakes_nobody_meanwhile(world: World) -> None:
+    remember(world, 3)
+    world.embedder.answers = [ProviderRateLimited("slow down", retry_after=30)]
+    world.pipeline(embedding_batch=1).run_until_idle()
+    second = world.pipeline(embedding_batch=1)
+    assert second.run_until_idle().claimed == 0
+    assert not second.has_due()
+    assert len(world.embedder.calls) == 1
+
+
+def test_a_provider_that_keeps_failing_is_left_alone(world: World) -> None:
+    remember(world, 50)
+    world.embedder.fails = lambda _texts: ProviderTransient("down")
+    result = world.pipeline(embedding_batch=5).run_until_idle()
+    assert len(world.embedder.calls) == OPENS_AFTER
+    assert result.pause_s > 0
+    with world.store.reading() as connection:
+        assert connection.execute(sa.select(provider_circuits.c.error)).scalar_one() == "ProviderTransient: down"
+    world.embedder.fails = lambda _texts: None
+    world.make_due()
+    assert world.pipeline(embedding_batch=5).run_until_idle().searchable == 50
+
+
+def test_a_wrong_key_kills_one_batch_and_not_the_next(world: World) -> None:
+    remember(world, 20)
+    world.embedder.fails = lambda _texts: ProviderRefused("wrong key")
+    for _ in range(3):
+        world.pipeline(embedding_batch=5).run_until_idle()
+    assert (counts(world).dead, counts(world).pending) == (5, 15)

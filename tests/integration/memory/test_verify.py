@@ -1,0 +1,107 @@
+"""The index against the truth: every difference is seen and repaired, and an index that agrees is left alone."""
+
+from __future__ import annotations
+
+import pytest
+import sqlalchemy as sa
+
+from agentstate.memory.chunks import CHUNK_TOKENS, chunks, point_id
+from agentstate.memory.index import IndexPoint
+from agentstate.memory.verify import IndexVerifier, Verified
+from agentstate.store.tables import memories
+from tests.integration.memory.conftest import World
+from tests.integration.memory.test_chunks import LONG
+from tests.integration.memory.test_index import NOW
+from tests.integration.memory.test_pipeline import counts, remember
+
+
+@pytest.fixture
+def filled(world: World) -> World:
+    remember(world, 5)
+    world.memory.remember("a", LONG)
+    world.pipeline().run_until_idle()
+    return world
+
+
+def points(world: World) -> int:
+    return world.index.count("a")
+
+
+def verify(world: World, **options: bool) -> Verified:
+    return IndexVerifier(world.store, world.index).verify(**options)
+
+
+def remove(world: World, *ids: object) -> None:
+    with world.index.place.reached() as client:
+        client.delete(world.index.collection, points_selector=[str(each) for each in ids])
+
+
+def all_ids(world: World) -> list[object]:
+    with world.store.reading() as connection:
+        return list(connection.execute(sa.select(memories.c.id).order_by(memories.c.seq)).scalars())
+
+
+def test_an_index_that_agrees_is_left_alone(filled: World) -> None:
+    found = verify(filled)
+    assert found.sound
+    assert (found.rows, found.points) == (6, 5 + len(chunks(LONG, limit=CHUNK_TOKENS)))
+    assert counts(filled).searchable == 6
+    assert IndexVerifier(filled.store, filled.index).sample().sound
+
+
+def test_what_is_missing_waits_again_and_costs_no_call(filled: World) -> None:
+    first, *_, long = all_ids(filled)
+    remove(filled, first, point_id(long, 2))  # type: ignore[arg-type]
+    before, calls = points(filled), len(filled.embedder.calls)
+    assert verify(filled, repair=False).missing == 2
+    assert counts(filled).pending == 0
+    assert verify(filled).missing == 2
+    assert counts(filled).pending == 2
+    filled.pipeline().run_until_idle()
+    assert (points(filled), len(filled.embedder.calls)) == (before + 2, calls)
+    assert verify(filled).sound
+
+
+def test_another_version_is_replaced_newer_or_older(filled: World) -> None:
+    older, newer, *_ = all_ids(filled)
+    with filled.store.transaction() as tx:
+        ahead = memories.update().where(memories.c.id == older)
+        tx.connection.execute(ahead.values(version=3, indexed_version=3))
+    stray = IndexPoint(id=newer, agent_id="a", kind="fact", text="from a lost time", version=9, at=NOW)  # type: ignore[arg-type]
+    filled.index.upsert([stray])
+    assert verify(filled).stale == 2
+    filled.pipeline().run_until_idle()
+    assert verify(filled).sound
+    assert filled.memory.recall("a", "lost time") == []
+
+
+def test_points_without_a_memory_are_removed(filled: World) -> None:
+    before = points(filled)
+    *_, long = all_ids(filled)
+    ghost = point_id(long, 10_000)  # type: ignore[arg-type]
+    orphan = point_id(ghost, 1)
+    chunk = IndexPoint(id=ghost, memory=long, agent_id="a", kind="fact", text="x", version=1, at=NOW)  # type: ignore[arg-type]
+    filled.index.upsert([chunk, IndexPoint(id=orphan, agent_id="a", kind="fact", text="x", version=1, at=NOW)])
+    assert verify(filled).orphaned == 2
+    assert (verify(filled).orphaned, points(filled)) == (0, before)
+
+
+def test_a_change_that_is_under_way_is_no_difference(filled: World) -> None:
+    filled.memory.remember("a", "the limit is 5", subject="limit")
+    filled.pipeline().run_until_idle()
+    filled.memory.remember("a", "the limit is 7", subject="limit")
+    assert verify(filled).sound
+    filled.pipeline().run_until_idle()
+    assert verify(filled).sound
+
+
+def test_a_sample_notices_an_emptied_collection(filled: World) -> None:
+    filled.index.place.remove(filled.index.place.generations()[0])
+    filled.index.place._ready_in = None
+    found = IndexVerifier(filled.store, filled.index).sample()
+    assert (found.points, found.missing > 0) == (0, True)
+
+
+def test_nothing_remembered_is_sound(world: World) -> None:
+    assert verify(world) == Verified()
+    assert IndexVerifier(world.store, world.index).sample() == Verified()

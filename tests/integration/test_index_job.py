@@ -1,0 +1,96 @@
+"""The comparison of the index as a scheduled job, and from the command line."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import pytest
+
+from agentstate.agent import Agent
+from agentstate.jobs import JobRunner
+from agentstate.jobs.kinds import KINDS
+from agentstate.runtime import Runtime
+from agentstate.settings import PREFIX, Settings
+from tests.integration.cli.conftest import Command, agentstate
+
+__all__ = ["agentstate"]
+
+KIND = "embedding.verify_index"
+FACTS = 30
+
+
+@pytest.fixture
+def runtime(settings: Settings) -> Iterator[Runtime]:
+    opened = Runtime(settings)
+    for name in opened.index.place.generations():
+        opened.index.place.remove(name)  # other tests' memories, whose rows are elsewhere
+    agent = Agent("ag_1", opened)
+    for number in range(FACTS):
+        agent.memory.remember(f"fact {number}")
+    opened.embedding.run_until_idle()
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(scope="module")
+def handler() -> Any:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(PREFIX + "DATABASE_URL", "sqlite:///unused.db")
+        return importlib.import_module("tasks.embedding").verify_index
+
+
+def run_all(runtime: Runtime, handler: Any) -> list[dict[str, Any]]:
+    """Run the job of a slot and those that follow from it; their results."""
+    runtime.jobs.submit(KIND, {"slot": "now"})
+    results = []
+    while waiting := runtime.jobs.list(kind=KIND, status="ready"):
+        JobRunner(runtime.store).run(waiting[0].id, KINDS[KIND], partial(handler, runtime))
+        ended = runtime.jobs.get(waiting[0].id)
+        assert ended.status == "done", ended.error
+        results.append(dict(ended.result))
+    return results
+
+
+def test_an_emptied_index_is_noticed_and_filled_again(runtime: Runtime, handler: Any) -> None:
+    assert len(run_all(runtime, handler)) == 1
+    place = runtime.index.place
+    place.remove(place.generations()[0])
+    place._ready_in = None
+    results = run_all(runtime, handler)
+    assert results[0]["points"] == 0
+    assert [result["missing"] for result in results[1:]] == [FACTS]
+    runtime.embedding.run_until_idle()
+    assert runtime.index.count("ag_1") == FACTS
+    assert Agent("ag_1", runtime).memory.watermark().waiting == 0
+
+
+def test_verify_tells_repairs_and_ends_with_1_when_it_may_not(runtime: Runtime, agentstate: Command) -> None:
+    assert agentstate("index", "verify", "--json").json["sound"]
+    with runtime.index.place.reached() as client:
+        page, _ = client.scroll(runtime.index.collection, limit=3)
+        client.delete(runtime.index.collection, points_selector=[point.id for point in page])
+    told = agentstate("index", "verify", "--no-repair")
+    assert (told.code, "3 missing from the index" in told.out) == (1, True)
+    repaired = agentstate("index", "verify", "--json")
+    assert (repaired.code, repaired.json["missing"], repaired.json["repaired"]) == (0, 3, True)
+    runtime.embedding.run_until_idle()
+    assert agentstate("index", "verify", "--json").json["sound"]
+
+
+def test_rebuild_switches_and_lists(runtime: Runtime, agentstate: Command) -> None:
+    told = agentstate("index", "rebuild", "--json")
+    assert told.code == 0, told.err
+    assert (told.json["build"]["written"], told.json["compared"]["missing"]) == (FACTS, 0)
+    assert "30 memories" in agentstate("index", "rebuild").out
+    listed = agentstate("index", "list", "--json").json
+    [serving] = [each for each in listed["collections"] if each["serves"] == listed["space"]]
+    assert (serving["collection"], serving["points"]) == (f"{listed['space']}--3", FACTS)
+    assert agentstate("index", "drop", serving["collection"]).code == 2
+    assert agentstate("index", "drop", "memories-nowhere").code == 2
+    assert agentstate("index", "switch-model").code == 2
+    with runtime.index.place.translated() as client:
+        runtime.index.place.make(client, "memories-old--1")
+    assert agentstate("index", "drop", "memories-old--1").code == 0
