@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -233,9 +234,17 @@ class AgentServices:
         """The agent's state at a service, with its age and quality; see `StateCache.get` for the options."""
         return self._agent.runtime.cache.get(self._agent.id, service, force_refresh, stale_for_s=stale_for_s)
 
-    def portfolio(self) -> Portfolio:
-        """All six states side by side; one that cannot be read is unknown, never 0."""
-        return self._agent.runtime.cache.portfolio_snapshot(self._agent.id)
+    def portfolio(self, *, force_refresh: bool = False) -> Portfolio:
+        """All six states side by side; one that cannot be read is unknown, never 0.
+
+        Money in flight, as our books know it, stands on a line of its own.
+        """
+        from agentstate.money.amounts import DEFAULT_CURRENCY
+        from agentstate.money.cut import in_flight
+
+        runtime, agent_id = self._agent.runtime, self._agent.id
+        held = partial(in_flight, runtime.store, agent_id, DEFAULT_CURRENCY)
+        return runtime.cache.portfolio_snapshot(agent_id, force_refresh, in_flight=held)
 
     def reconcile(self, service: str) -> Finding:
         """Compare the agent's books with a service now."""

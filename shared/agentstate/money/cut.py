@@ -99,6 +99,18 @@ def balances_of(connection: Connection, agents: Sequence[str]) -> dict[str, dict
     return found
 
 
+def in_flight(store: Store, agent_id: str, currency: str) -> dict[str, int]:
+    """What is held for calls of an agent whose outcome is not known yet, in minor units, by service."""
+    with store.reading() as connection:
+        balances = balances_of(connection, [agent_id])[agent_id]
+    held = {
+        key.service: minor
+        for key, minor in balances.items()
+        if (key.bucket, key.currency) == (Bucket.IN_FLIGHT, currency)
+    }
+    return {service: minor for service, minor in held.items() if minor}
+
+
 def _booked(agent_id: str, services: Sequence[str], currency: str) -> list[sa.ColumnElement[bool]]:
     return [
         accounts.c.agent_id == agent_id,

@@ -170,22 +170,34 @@ class StateCache:
         self._shelves.use(lambda shelf: shelf.put(key, stored, self._keep_s(key), spoiled))
         return self._entry(key, stored)
 
-    def portfolio_snapshot(self, agent_id: str, force_refresh: bool = False) -> Portfolio:  # noqa: FBT001, FBT002  as get
+    def portfolio_snapshot(
+        self,
+        agent_id: str,
+        force_refresh: bool = False,  # noqa: FBT001, FBT002  as get
+        *,
+        in_flight: Callable[[], Mapping[str, int]] = dict,
+    ) -> Portfolio:
         """All six states, read side by side. A service that cannot be read is unknown, with the reason.
 
         When an operation of the agent ended meanwhile the states are read again: money that moved from one service to
         another would else be seen twice, or not at all.
+
+        Args:
+            agent_id: whose.
+            force_refresh: ask the services even when live readings are there.
+            in_flight: tells what our books hold for calls whose outcome is open, in micro-USDC by service; asked
+                before the services and after.
 
         Raises:
             InvalidInput: a malformed agent id.
         """
         checked_name(agent_id)
         for _ in range(MOST_TRIES):
-            mark = self._shelves.use(lambda shelf: shelf.moved(agent_id))
+            mark, flying = self._shelves.use(lambda shelf: shelf.moved(agent_id)), in_flight()
             legs = self._legs(agent_id, force_refresh=force_refresh)
             if self._shelves.use(lambda shelf: shelf.moved(agent_id)) == mark:
-                return Portfolio(agent_id, legs)
-        return Portfolio(agent_id, legs, moving=True)
+                return Portfolio(agent_id, legs, _most(flying, in_flight()))
+        return Portfolio(agent_id, legs, in_flight(), moving=True)
 
     def leg(self, agent_id: str, service: Service, *, force_refresh: bool = False) -> CacheEntry:
         """As `get`; what the service refuses is an unknown entry with the reason."""
@@ -307,3 +319,7 @@ class StateCache:
 
     def _keep_s(self, key: Key) -> float:
         return self._ttl_s[key.service] * self._stale_times_ttl
+
+
+def _most(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
+    return {name: max(one.get(name, 0), other.get(name, 0)) for name in sorted({*one, *other})}

@@ -1,0 +1,98 @@
+"""Portfolios: a leg is known, bounded or unknown, and money on its way is shown once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+from redis import Redis
+
+from agentstate import Agent
+from agentstate.money.amounts import Money
+from agentstate.runtime import Runtime
+from agentstate.services.cache import StateCache
+from agentstate.services.entries import Bounds, CacheEntry, Key, Quality
+from agentstate.services.gateway import Gateway
+from agentstate.services.names import Service
+from agentstate.services.portfolio import Portfolio
+from agentstate.services.source import GatewaySource
+from agentstate.settings import Settings
+
+DOLLAR = 1_000_000
+ALL = 1_250 * DOLLAR
+"""What the agent `rich` has."""
+
+
+@pytest.fixture
+def cache(gateway: Gateway, redis_url: str) -> Iterator[StateCache]:
+    with Redis.from_url(redis_url, socket_timeout=5) as client:
+        yield StateCache(GatewaySource(gateway), client)
+
+
+def test_every_leg_has_its_status_moment_and_bounds(cache: StateCache, rich: str) -> None:
+    portfolio = cache.portfolio_snapshot(rich)
+    for leg in portfolio.legs.values():
+        assert leg.quality is Quality.LIVE
+        assert leg.as_of is not None
+        assert leg.bounds.exact
+    assert portfolio.bounds == (ALL, ALL)
+    assert portfolio.as_of is not None
+    assert portfolio.as_of[0] <= portfolio.as_of[1]
+
+
+def test_an_unknown_leg_leaves_a_range_and_no_total(cache: StateCache, sandbox: Any, rich: str) -> None:
+    sandbox.client.plan({"fault": "html_502", "service": "trading", "operation": "state", "agent_id": rich})
+    portfolio = cache.portfolio_snapshot(rich)
+    assert portfolio.total is None
+    assert portfolio.bounds == (250 * DOLLAR, None)
+    assert portfolio.doubtful == portfolio.unknown == (Service.TRADING,)
+
+
+def test_a_suspect_zero_is_bounded_by_what_was_there(cache: StateCache, sandbox: Any, rich: str) -> None:
+    cache.portfolio_snapshot(rich)
+    sandbox.client.plan({"fault": "silent_zero", "service": "wallet", "operation": "state", "agent_id": rich})
+    portfolio = cache.portfolio_snapshot(rich, force_refresh=True)
+    assert portfolio.total is None
+    assert portfolio.bounds == (ALL - 50 * DOLLAR, ALL)
+    assert portfolio.doubtful == (Service.WALLET,)
+
+
+def test_money_in_flight_stands_once_on_a_line_of_its_own(cache: StateCache, rich: str) -> None:
+    asked = iter([{"casino": 10 * DOLLAR}, {"wallet": 5 * DOLLAR}])
+    portfolio = cache.portfolio_snapshot(rich, in_flight=lambda: next(asked))
+    assert portfolio.in_flight == {"casino": 10 * DOLLAR, "wallet": 5 * DOLLAR}
+    assert portfolio.known == ALL
+    assert portfolio.total is None
+    assert portfolio.bounds == (ALL - 15 * DOLLAR, ALL + 15 * DOLLAR)
+
+
+def test_without_end_of_moves_there_is_no_total(cache: StateCache, rich: str) -> None:
+    def moves() -> dict[str, int]:
+        cache.invalidate(rich, "casino")
+        return {}
+
+    portfolio = cache.portfolio_snapshot(rich, in_flight=moves)
+    assert portfolio.moving
+    assert (portfolio.total, portfolio.bounds) == (None, Bounds(0, None))
+
+
+def test_what_was_seen_of_nothing_is_nothing() -> None:
+    legs = {service: CacheEntry(Key("ag", service, "t"), Quality.UNKNOWN) for service in Service}
+    portfolio = Portfolio("ag", legs)
+    assert (portfolio.total, portfolio.known, portfolio.as_of) == (None, 0, None)
+    assert portfolio.bounds == (0, None)
+
+
+def test_the_books_tell_an_agents_portfolio_what_is_in_flight(settings: Settings, sandbox: Any, rich: str) -> None:
+    own = settings.model_copy(update={"services_url": sandbox.api, "services_api_key": SecretStr("pf_test_sandbox")})
+    runtime = Runtime(own)
+    agent = Agent(rich, runtime)
+    agent.ledger.append({"type": "deposit", "amount_usdc": "100", "service": "casino"})
+    assert agent.services.portfolio().total == ALL
+    agent.ledger.reserve("bet", "casino", Money.parse("2.50", "USDC"))
+    portfolio = agent.services.portfolio()
+    assert portfolio.in_flight == {"casino": 2_500_000}
+    assert portfolio.bounds == (ALL - 2_500_000, ALL + 2_500_000)
+    runtime.close()
