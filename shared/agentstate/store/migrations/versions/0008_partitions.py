@@ -11,7 +11,7 @@ from alembic import op
 from agentstate.store.tables.base import UtcDateTime
 
 revision = "0008_partitions"
-down_revision = "0011_memory"
+down_revision = "0017_updates"
 branch_labels = None
 depends_on = None
 
