@@ -12,6 +12,7 @@ MIGRATE_STATES_EVERY_S = 3_600
 ATTEST_EVERY_S = 86_400
 REFRESH_AHEAD_EVERY_S = 5
 VERIFY_INDEX_EVERY_S = 600
+MONTHS_EVERY_S = 86_400
 
 
 def beat_schedule(settings: Settings) -> dict[str, dict[str, Any]]:
@@ -28,6 +29,7 @@ def beat_schedule(settings: Settings) -> dict[str, dict[str, Any]]:
         "migrate-states": _fire("state.migrate_stored", MIGRATE_STATES_EVERY_S),
         "verify-index": _fire("embedding.verify_index", VERIFY_INDEX_EVERY_S),
         "attest": _fire("housekeeping.attest", ATTEST_EVERY_S),
+        "months": _fire("housekeeping.months", MONTHS_EVERY_S),
     }
 
 

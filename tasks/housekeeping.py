@@ -13,9 +13,11 @@ from agentstate.jobs.slots import fire_slot
 from agentstate.memory.backlog import EmbeddingBacklog
 from agentstate.money import effect_rows, recon_rows
 from agentstate.money.attest import Attestor
+from agentstate.money.guards import freezes, uses
 from agentstate.runtime import Runtime
 from agentstate.state import update_log
 from agentstate.store import Transaction
+from agentstate.store.months import make_months
 from tasks.shell import bulk_task, job_task
 
 _log = logging.getLogger(__name__)
@@ -41,7 +43,7 @@ def fire(runtime: Runtime, kind: str, period_s: int) -> None:
 
 @job_task("housekeeping.expire")
 def expire(runtime: Runtime, claim: Claim) -> dict[str, int]:
-    """Remove finished jobs and live updates that are past their time, in batches."""
+    """Remove jobs, live updates, uses of guards and lifted freezes that are past their time, in batches."""
     settings = runtime.settings
     return {
         "removed": _in_batches(runtime, partial(rows.expire, kept_s=settings.jobs_kept_s, limit=_EXPIRE_BATCH)),
@@ -49,6 +51,8 @@ def expire(runtime: Runtime, claim: Claim) -> dict[str, int]:
             runtime,
             partial(update_log.remove_old, kept=settings.updates_kept, ttl_s=settings.updates_ttl_s, agents=_AGENTS),
         ),
+        "guard_uses": _in_batches(runtime, partial(uses.expire, limit=_EXPIRE_BATCH)),
+        "freezes": _in_batches(runtime, partial(freezes.expire, limit=_EXPIRE_BATCH)),
     }
 
 
@@ -60,6 +64,12 @@ def _in_batches(runtime: Runtime, remove: Callable[[Transaction], int]) -> int:
             batch = remove(tx)
         removed += batch
     return removed
+
+
+@job_task("housekeeping.months")
+def make_ledger_months(runtime: Runtime, _claim: Claim) -> dict[str, int]:
+    """Make the ledger's tables of the months to come."""
+    return {"made": make_months(runtime.store)}
 
 
 @job_task(ATTEST)

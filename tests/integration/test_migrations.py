@@ -83,7 +83,11 @@ def upgrade_to(store: Store, revision: str) -> None:
 def test_the_migrated_schema_is_the_declared_one(migrated: Store) -> None:
     with migrated.transaction() as tx:
         # SQLite has no identity columns, which Alembic would take for a lost default; the next test compares them.
-        options = {"compare_type": True, "compare_server_default": tx.dialect == "postgresql"}
+        options = {
+            "compare_type": True,
+            "compare_server_default": tx.dialect == "postgresql",
+            "include_name": lambda name, kind, _: kind != "table" or not is_month(name),
+        }
         assert compare_metadata(MigrationContext.configure(tx.connection, opts=options), metadata) == []
 
 
@@ -104,15 +108,21 @@ def described(store: Store) -> dict[str, Any]:
         return {
             name: {
                 "columns": {column["name"]: _column(column) for column in inspector.get_columns(name)},
-                "primary key": inspector.get_pk_constraint(name),
+                # On Postgres each month has the key of its own.
+                "primary key": None if name == "entries" else inspector.get_pk_constraint(name),
                 "foreign keys": sorted(inspector.get_foreign_keys(name), key=str),
                 "unique": sorted(inspector.get_unique_constraints(name), key=str),
                 "checks": sorted(_check(check) for check in inspector.get_check_constraints(name)),
                 "indexes": _indexes(connection, name),
             }
             for name in inspector.get_table_names()
-            if name != "alembic_version"
+            if name != "alembic_version" and not is_month(name)
         }
+
+
+def is_month(table: str) -> bool:
+    """Whether a table is a part of the entries on Postgres; `test_months.py` looks at those."""
+    return table.startswith("entries_")
 
 
 def _check(check: Any) -> tuple[str, str]:
@@ -129,7 +139,10 @@ def _indexes(connection: sa.Connection, table: str) -> list[str]:
         if connection.dialect.name == "postgresql"
         else "SELECT sql FROM sqlite_master WHERE type = 'index' AND tbl_name = :table AND sql IS NOT NULL"
     )
-    return sorted(_squeezed(sql) for (sql,) in connection.execute(sa.text(query), {"table": table}))
+    found = (
+        _squeezed(sql).replace(" ON ONLY ", " ON ") for (sql,) in connection.execute(sa.text(query), {"table": table})
+    )
+    return sorted(sql for sql in found if "pk_entries" not in sql)
 
 
 def _squeezed(text: str) -> str:

@@ -11,23 +11,33 @@ from agentstate.cli.verb import Verb
 
 @click.command(cls=Verb)
 @click.option("--check", is_flag=True, help="Change nothing; exit with 1 when the schema is not the newest.")
+@click.option("--app-role", metavar="NAME", help="Also give this Postgres role the rights of the application.")
 @pass_invocation
 @click.pass_context
-def migrate(context: click.Context, invocation: Invocation, *, check: bool) -> None:
+def migrate(context: click.Context, invocation: Invocation, *, check: bool, app_role: str | None) -> None:
     """Bring the durable store to the newest schema revision.
 
     Safe to run again and from several places at once; what is done is left alone. Accepted facts are never removed.
-    """
-    from agentstate.store.migrate import newest_revision, upgrade
 
+    With --app-role, run as the owner of the tables: the role that the application will connect as may then work with
+    all of them, but neither change nor remove what is in the ledger. It keeps its rights at later migrations.
+    """
+    from agentstate.store.migrate import grant, newest_revision, upgrade
+
+    if check and app_role:
+        raise click.UsageError("--check changes nothing, --app-role does; give one of them.")
     before, newest = _revision(invocation), newest_revision()
     if not check and before != newest:
         upgrade(invocation.settings.database_url)
+    if app_role:
+        grant(invocation.settings.database_url, app_role)
     after = before if check else newest
     if invocation.as_json:
         output.document({"from": before, "to": after, "newest": newest, "up_to_date": after == newest})
     else:
         _tell(before, newest, check=check)
+        if app_role:
+            output.line(f"{app_role} may work with the tables, and neither change nor remove what is in the ledger")
     context.exit(0 if after == newest else 1)
 
 

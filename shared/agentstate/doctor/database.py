@@ -8,7 +8,9 @@ from sqlalchemy.engine import Connection
 from agentstate.doctor.finding import Finding, fail, ok, warn
 from agentstate.doctor.system import System
 from agentstate.errors import AgentStateError
+from agentstate.store.grants import owner_if_us
 from agentstate.store.migrate import current_revision, is_known, newest_revision
+from agentstate.store.months import months
 
 OLDEST_POSTGRES = 14
 OLDEST_SQLITE = (3, 35)
@@ -93,6 +95,36 @@ def schema(system: System) -> Finding:
     if found is not None and not is_known(found):
         return fail(told, "A newer version made it: update agentstate here, or name the right database.")
     return fail(told, "Run `agentstate migrate`.")
+
+
+def rights(system: System) -> Finding:
+    """Whether the database binds the application itself to the ledger's rules; a note either way."""
+    with system.reading() as connection:
+        if connection.dialect.name != "postgresql":
+            return ok("whoever can write the file can write all of it; triggers keep our code to the rules")
+        owner = owner_if_us(connection)
+    if owner is None:
+        return ok("a role of its own, that cannot change or remove entries of the ledger")
+    return ok(
+        f"{owner} owns the tables, so triggers alone keep the ledger append-only; "
+        "`agentstate migrate --app-role NAME` makes ready a role that cannot take them off"
+    )
+
+
+def ledger_months(system: System) -> Finding:
+    """Whether the ledger's next month is made, and every entry in the table of its month."""
+    with system.reading() as connection:
+        found = months(connection)
+    if found is None:
+        return ok("one table")
+    if not found.next_is_made:
+        return warn("next month's table is not made", "Start beat and workers, which make months ahead.")
+    if found.others:
+        return warn(
+            f"{found.others:,} entries lie in no month of their own",
+            "Nothing is lost. Keep beat and workers running, so that months are made before they begin.",
+        )
+    return ok(f"{len(found.parts) - 1} months made")
 
 
 def _show(connection: Connection, name: str) -> str:

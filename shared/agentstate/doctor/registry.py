@@ -62,6 +62,8 @@ CHECKS: tuple[Check, ...] = (
     Check("encoding", database.encoding, needs="database"),
     Check("durability", database.durability, needs="database"),
     Check("schema", database.schema, needs="database"),
+    Check("rights", database.rights, needs="schema"),
+    Check("ledger-months", database.ledger_months, needs="schema"),
     Check("database-clock", clocks.database_clock, needs="database"),
     *_redis_checks("redis", "redis_url"),
     Check("redis-clock", clocks.redis_clock, needs="redis"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -24,6 +24,8 @@ from agentstate.store.tables.attest import account_snapshots
 from agentstate.store.tables.base import db_time
 from agentstate.store.tables.money import accounts, currencies, entries
 from agentstate.store.upsert import insert_new
+
+_LATELY = timedelta(days=62)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +86,20 @@ def read_account(connection: Connection, agent_id: str, key: AccountKey) -> Acco
 
 def balance_at(connection: Connection, agent_id: str, key: AccountKey, at: datetime) -> int:
     """The balance after the last entry recorded at `at` or before; 0 before the first."""
-    statement = (
-        sa.select(entries.c.balance_after)
-        .where(entries.c.account_id == account_id(agent_id, key), entries.c.recorded_at <= at)
-        .order_by(entries.c.recorded_at.desc(), entries.c.seq.desc())
-        .limit(1)
-    )
-    return connection.execute(statement).scalar_one_or_none() or 0
+    mine = (entries.c.account_id == account_id(agent_id, key)) & (entries.c.recorded_at <= at)
+    # Most accounts moved lately; looking there first spares looking into every month that there ever was.
+    lately = at - _LATELY if at.year > 1 else at
+    for within in (entries.c.recorded_at > lately, sa.true()):
+        statement = (
+            sa.select(entries.c.balance_after)
+            .where(mine, within)
+            .order_by(entries.c.recorded_at.desc(), entries.c.seq.desc())
+            .limit(1)
+        )
+        balance: int | None = connection.execute(statement).scalar_one_or_none()
+        if balance is not None:
+            return balance
+    return 0
 
 
 def summed(

@@ -12,6 +12,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy.engine import Connection
 
 from agentstate.errors import SchemaOutdated
+from agentstate.store import grants
 from agentstate.store.store import Store
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
@@ -22,7 +23,8 @@ _MIGRATION_LOCK = 0x61676E74
 def upgrade(database_url: str) -> str:
     """Bring the database at `database_url` to the newest revision and return its name.
 
-    Safe to run from several processes at once, and again: what is done is left alone.
+    Safe to run from several processes at once, and again: what is done is left alone. Roles that were given the
+    application's rights have them on new tables too.
 
     Raises:
         SchemaOutdated: a newer version of agentstate has been here; nothing was changed.
@@ -36,7 +38,17 @@ def upgrade(database_url: str) -> str:
             config.attributes["connection"] = tx.connection
             _require_known(tx.connection)
             command.upgrade(config, "head")
+            grants.grant_again(tx)
         return newest_revision()
+    finally:
+        store.close()
+
+
+def grant(database_url: str, role: str) -> None:
+    """Give `role` the rights of the application in the migrated database at `database_url`; see `store.grants`."""
+    store = Store.open(database_url, pool_size=1)
+    try:
+        grants.grant(store, role)
     finally:
         store.close()
 

@@ -15,7 +15,7 @@ from sqlalchemy.engine import Connection
 
 from agentstate.errors import Frozen, InvalidInput
 from agentstate.ids import checked_name, new_id
-from agentstate.money.guards.rules import EVERY
+from agentstate.money.guards.rules import EVERY, LONGEST_WINDOW_S
 from agentstate.money.shared_balances import root_of
 from agentstate.store.store import Transaction
 from agentstate.store.tables.base import db_time
@@ -57,6 +57,12 @@ def lift(tx: Transaction, agent_id: str, service: str, *, who: str) -> bool:
     mine = (freezes.c.agent_id == agent_id) & (freezes.c.service == service) & freezes.c.lifted_at.is_(None)
     lifted = {"lifted_by": who, "lifted_at": db_time()}
     return tx.connection.execute(sa.update(freezes).where(mine).values(lifted)).rowcount == 1
+
+
+def expire(tx: Transaction, *, limit: int) -> int:
+    """Delete up to `limit` freezes that were lifted over a year ago; tell how many. Those in force stay."""
+    old = sa.select(freezes.c.id).where(freezes.c.lifted_at < db_time(-LONGEST_WINDOW_S)).limit(limit)
+    return tx.connection.execute(sa.delete(freezes).where(freezes.c.id.in_(old))).rowcount
 
 
 def in_force(connection: Connection, agent_id: str) -> list[Freeze]:

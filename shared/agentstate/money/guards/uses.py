@@ -17,8 +17,8 @@ from agentstate.errors import InvalidInput
 from agentstate.ids import checked_name, new_id
 from agentstate.money.amounts import Money, positive
 from agentstate.money.guards.gate import admit
-from agentstate.money.guards.rules import Ask
-from agentstate.store.store import Store
+from agentstate.money.guards.rules import LONGEST_WINDOW_S, Ask
+from agentstate.store.store import Store, Transaction
 from agentstate.store.tables.base import db_time
 from agentstate.store.tables.guards import guard_uses
 
@@ -58,6 +58,16 @@ def using(
         yield use
     finally:
         _end(store, use)
+
+
+def expire(tx: Transaction, *, limit: int) -> int:
+    """Delete up to `limit` uses that ended before any window of a rule can begin; tell how many."""
+    old = (
+        sa.select(guard_uses.c.id)
+        .where(guard_uses.c.began_at < db_time(-LONGEST_WINDOW_S), guard_uses.c.expires_at < db_time(-LONGEST_WINDOW_S))
+        .limit(limit)
+    )
+    return tx.connection.execute(sa.delete(guard_uses).where(guard_uses.c.id.in_(old))).rowcount
 
 
 def _begin(store: Store, named: dict[str, Any], amount: Money | None, longest_s: float) -> UUID:

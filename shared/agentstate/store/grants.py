@@ -1,0 +1,103 @@
+"""The rights of the role that the application connects as, where another role owns the tables.
+
+The triggers keep code from rewriting history, but a table's owner can drop triggers. So the tables belong to the role
+that migrates, and the application's role may add to what is append-only and read it, and nothing else.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from agentstate.errors import ConfigurationError
+from agentstate.store.store import Store, Transaction
+
+APPEND_ONLY = (
+    "entries", "ledger_transactions", "effect_evidence", "account_snapshots", "attestations", "agent_state_versions",
+)  # fmt: skip
+"""Tables whose rows are never changed and never removed."""
+
+_READ_ONLY = ("alembic_version",)
+_FUNCTION = "agentstate_add_entries_month(timestamptz)"
+# Without the months: what is asked of the whole table needs no right on its parts, and nobody else may name them.
+_TABLES = sa.text(
+    "SELECT quote_ident(relname) FROM pg_class WHERE relnamespace = current_schema()::regnamespace "
+    "AND relkind IN ('r', 'p') AND NOT relispartition AND relowner = (SELECT oid FROM pg_roles WHERE "
+    "rolname = current_user) ORDER BY relname"
+)
+_SEQUENCES = sa.text(
+    "SELECT quote_ident(relname) FROM pg_class WHERE relnamespace = current_schema()::regnamespace AND relkind = 'S'"
+)
+_OWNER = sa.text("SELECT pg_get_userbyid(relowner) FROM pg_class WHERE oid = to_regclass('entries')")
+_GRANTED = sa.text(
+    "SELECT DISTINCT pg_get_userbyid(grantee) FROM pg_class, aclexplode(relacl) WHERE oid = to_regclass('entries') "
+    "AND privilege_type = 'INSERT' AND grantee <> relowner AND grantee <> 0"
+)
+
+
+def grant(store: Store, role: str) -> None:
+    """Give `role` what the application needs, and take from it what it must not have. Run as the tables' owner.
+
+    Raises:
+        ConfigurationError: the store is SQLite, the role is not there, or it could do as it likes anyway.
+    """
+    if store.dialect != "postgresql":
+        raise ConfigurationError("SQLite has no roles: whoever can write the file can write all of it. Use Postgres.")
+    with store.transaction() as tx:
+        _require_lesser(tx.connection, role)
+        _grant(tx, role)
+
+
+def grant_again(tx: Transaction) -> None:
+    """Give the roles that `grant` was called for the rights on tables that are new."""
+    if owner_if_us(tx.connection) is not None:
+        for (role,) in tx.connection.execute(_GRANTED).all():
+            _grant(tx, role)
+
+
+def owner_if_us(connection: Connection) -> str | None:
+    """The role that this connection has, when the ledger's tables do not bind it: it owns them or is a superuser."""
+    if connection.dialect.name != "postgresql":
+        return None
+    user, above = connection.execute(
+        sa.text("SELECT current_user, rolsuper FROM pg_roles WHERE rolname = current_user")
+    ).one()
+    owner = connection.execute(_OWNER).scalar_one_or_none()
+    return str(user) if above or user == owner else None
+
+
+def _require_lesser(connection: Connection, role: str) -> None:
+    found = connection.execute(
+        sa.text(
+            "SELECT rolsuper, pg_has_role(rolname, current_user, 'MEMBER') AS ours FROM pg_roles WHERE rolname = :role"
+        ),
+        {"role": role},
+    ).one_or_none()
+    if found is None:
+        raise ConfigurationError(
+            f"there is no role {role!r}; make it first: CREATE ROLE name LOGIN PASSWORD '...'. Nothing was granted."
+        )
+    if found.rolsuper or found.ours:
+        raise ConfigurationError(
+            f"{role!r} is a superuser, or the owner of the tables or a member of it, whom no grant binds. Name another "
+            "role; nothing was granted."
+        )
+
+
+def _grant(tx: Transaction, role: str) -> None:
+    run = tx.connection.exec_driver_sql
+    name = tx.connection.execute(sa.text("SELECT quote_ident(:role)"), {"role": role}).scalar_one()
+    schema = tx.connection.execute(sa.text("SELECT quote_ident(current_schema())")).scalar_one()
+    run(f"GRANT USAGE ON SCHEMA {schema} TO {name}")
+    for (table,) in tx.connection.execute(_TABLES).all():
+        run(f"REVOKE ALL ON {table} FROM {name}")
+        run(f"GRANT {_rights(table)} ON {table} TO {name}")
+    for (sequence,) in tx.connection.execute(_SEQUENCES).all():
+        run(f"GRANT USAGE ON SEQUENCE {sequence} TO {name}")
+    run(f"GRANT EXECUTE ON FUNCTION {_FUNCTION} TO {name}")
+
+
+def _rights(table: str) -> str:
+    if table in _READ_ONLY:
+        return "SELECT"
+    return "SELECT, INSERT" if table in APPEND_ONLY else "SELECT, INSERT, UPDATE, DELETE"

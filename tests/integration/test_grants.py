@@ -1,0 +1,158 @@
+"""The application's own role on Postgres: it does all that the library does, and cannot touch what is written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from decimal import Decimal
+
+import psycopg
+import pytest
+import sqlalchemy as sa
+from click.testing import CliRunner
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError
+
+from agentstate.cli.root import cli
+from agentstate.doctor import System, examine
+from agentstate.errors import ConfigurationError
+from agentstate.money import Attestor, Guards, Money, TransactionLedger
+from agentstate.runtime import Runtime
+from agentstate.settings import PREFIX, Settings
+from agentstate.store import Store
+from agentstate.store.grants import APPEND_ONLY, grant
+from agentstate.store.migrate import current_revision, newest_revision, upgrade
+from agentstate.store.months import make_months
+from agentstate.store.tables import metadata
+from agentstate.store.tables.jobs import jobs
+
+ROLE = "agentstate_app"
+PASSWORD = "pf_test_app"  # pragma: allowlist secret
+
+
+@pytest.fixture
+def app_url(postgres_url: str) -> Iterator[str]:
+    """The test's database as the application's role sees it; the role has been given its rights."""
+    url = make_url(postgres_url)
+    with psycopg.connect(postgres_url.replace("+psycopg", ""), autocommit=True) as admin:
+        admin.execute(f"CREATE ROLE {ROLE} LOGIN PASSWORD '{PASSWORD}'".encode())
+        yield url.set(username=ROLE, password=PASSWORD).render_as_string(hide_password=False)
+        admin.execute(f"DROP OWNED BY {ROLE}; DROP ROLE {ROLE}".encode())
+
+
+@pytest.fixture
+def app(postgres_url: str, app_url: str) -> Iterator[Store]:
+    with closing(Store.open(postgres_url)) as owner:
+        grant(owner, ROLE)
+    opened = Store.open(app_url)
+    yield opened
+    opened.close()
+
+
+def refused(store: Store, statement: str, told: str) -> None:
+    with pytest.raises(DBAPIError, match=told), store.transaction() as tx:
+        tx.connection.exec_driver_sql(statement)
+
+
+def test_the_role_works_with_all_that_the_library_keeps(app: Store, app_url: str, settings: Settings) -> None:
+    ledger = TransactionLedger(app, "ag_1")
+    ledger.deposit("start", "casino", Money.parse(100))
+    hold = ledger.reserve("hold", "casino", Money.parse(5))
+    ledger.settle("settle", hold.id)
+    assert ledger.balance("casino") == Money.parse(95)
+    Guards(app, "ag_1").limit(total=Decimal(50))
+    with Guards(app, "ag_1").use("5", service="casino"):
+        pass
+    assert Attestor(app).run().sound
+    runtime = Runtime(settings.model_copy(update={"database_url": app_url}))
+    assert runtime.jobs.submit("cache.refresh", {"service": "casino"}, agent_id="ag_1")
+    runtime.close()
+    with app.transaction() as tx:
+        for table in metadata.tables.values():
+            tx.connection.execute(sa.select(table).limit(1)).all()
+        tx.connection.execute(sa.delete(jobs))
+
+
+def test_what_is_append_only_is_beyond_the_role(app: Store) -> None:
+    for table in APPEND_ONLY:
+        column = next(iter(metadata.tables[table].columns)).name
+        refused(app, f"UPDATE {table} SET {column} = {column}", "permission denied")  # noqa: S608 names of ours
+        refused(app, f"DELETE FROM {table}", "permission denied")  # noqa: S608 names of ours
+        refused(app, f"TRUNCATE {table} CASCADE", "permission denied")
+        for change in ("DISABLE TRIGGER ALL", "ADD COLUMN more text", "OWNER TO CURRENT_USER"):
+            refused(app, f"ALTER TABLE {table} {change}", "must be owner")
+        refused(app, f"DROP TABLE {table} CASCADE", "must be owner")
+
+
+def test_every_table_that_a_trigger_keeps_append_only_is_kept_so_by_grants_too(app: Store) -> None:
+    query = sa.text(
+        "SELECT DISTINCT tgrelid::regclass::text FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid WHERE "
+        "tgfoid = 'agentstate_append_only'::regproc AND NOT relispartition"
+    )
+    with app.reading() as connection:
+        assert set(connection.execute(query).scalars()) == set(APPEND_ONLY)
+
+
+def test_nor_can_it_go_around_by_a_month_or_a_function(app: Store) -> None:
+    TransactionLedger(app, "ag_1").deposit("d", "casino", Money.parse(1))
+    for statement in (
+        "SELECT * FROM entries_other",
+        "DELETE FROM entries_other",
+        "INSERT INTO entries_other DEFAULT VALUES",
+    ):
+        refused(app, statement, "permission denied")
+    refused(app, "SELECT agentstate_guard_entries_part('jobs')", "permission denied")
+    refused(app, "CREATE TABLE mine (x int)", "permission denied")
+    refused(app, "SET session_replication_role = replica", "permission denied")
+    refused(app, "UPDATE alembic_version SET version_num = 'x'", "permission denied")
+
+
+def test_months_are_made_by_the_role(app: Store, postgres_url: str) -> None:
+    with closing(Store.open(postgres_url)) as owner, owner.transaction() as tx:
+        tx.connection.exec_driver_sql(
+            "DO $$ BEGIN EXECUTE 'DROP TABLE entries_' || to_char(now() + interval '1 month', 'YYYY_MM'); END $$"
+        )
+    assert make_months(app) == 1
+    TransactionLedger(app, "ag_1").deposit("d", "casino", Money.parse(1))
+    assert make_months(app) == 0
+
+
+def test_rights_last_through_migrations(app: Store, postgres_url: str) -> None:
+    with closing(Store.open(postgres_url)) as owner, owner.transaction() as tx:
+        tx.connection.exec_driver_sql("CREATE TABLE later (x int)")
+    refused(app, "INSERT INTO later VALUES (1)", "permission denied")
+    upgrade(postgres_url)
+    with app.transaction() as tx:
+        tx.connection.exec_driver_sql("INSERT INTO later VALUES (1)")
+    assert current_revision(app) == newest_revision()
+
+
+def test_the_command_and_the_doctor(postgres_url: str, app_url: str, sqlite_url: str) -> None:
+    def run(*words: str, url: str = postgres_url) -> tuple[int, str]:
+        result = CliRunner().invoke(cli, words, prog_name="agentstate", env={PREFIX + "DATABASE_URL": url})
+        return result.exit_code, result.output
+
+    assert run("migrate", "--app-role", ROLE)[0] == 0
+    assert "neither change nor remove" in run("migrate", "--app-role", ROLE)[1]
+    assert run("migrate", "--check", url=app_url)[0] == 0
+    assert run("migrate", "--check", "--app-role", ROLE)[0] == 2
+    assert "make it first" in run("migrate", "--app-role", "nobody_such")[1]
+    assert "whom no grant binds" in run("migrate", "--app-role", make_url(postgres_url).username or "")[1]
+    assert "SQLite has no roles" in run("migrate", "--app-role", ROLE, url=sqlite_url)[1]
+    for url, told in (
+        (postgres_url, "owns the tables, so triggers alone"),
+        (app_url, "cannot change or remove entries"),
+        (sqlite_url, "whoever can write the file"),
+    ):
+        with System(lambda url=url: Settings.load(database_url=url)) as system:
+            found = {item.check: item.finding for item in examine(system, only=["database", "schema", "rights"])}
+        assert told in found["rights"].found
+        assert found["rights"].verdict == "ok"
+
+
+def test_a_member_of_the_owner_is_no_role_of_its_own(postgres_url: str, app_url: str) -> None:
+    with psycopg.connect(postgres_url.replace("+psycopg", ""), autocommit=True) as admin:
+        admin.execute(f"GRANT {make_url(postgres_url).username} TO {ROLE}".encode())
+    with closing(Store.open(postgres_url)) as owner, pytest.raises(ConfigurationError, match="member of it"):
+        grant(owner, ROLE)
+    assert app_url
