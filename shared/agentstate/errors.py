@@ -43,6 +43,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from agentstate.redaction import redact
+
 
 class AgentStateError(Exception):
     """Something went wrong inside agentstate.
@@ -52,7 +54,7 @@ class AgentStateError(Exception):
     """
 
     def __init__(self, message: str | None = None) -> None:
-        super().__init__(message if message is not None else self._default_message())
+        super().__init__(redact(message) if message is not None else self._default_message())
 
     @classmethod
     def _default_message(cls) -> str:

@@ -164,7 +164,7 @@ class Runtime:
     @property
     def operations(self) -> Operations:
         """The operations of the services with their bookkeeping, by name."""
-        from agentstate.services.bookings import booked_operations
+        from agentstate.services.operations import booked_operations
 
         return self.once("operations", booked_operations)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from decimal import Decimal
 from typing import Final
 
@@ -16,6 +17,8 @@ from agentstate.services.receipt import Receipt
 from agentstate.services.wire import Body
 
 EXPORT_ROWS = 10_000
+EXPORT_MARGIN = timedelta(minutes=10)
+"""How far before the call the export is read: clocks differ, and an earlier attempt may have been the one."""
 
 
 class Bet(Operation):
@@ -27,6 +30,8 @@ class Bet(Operation):
 
     name = "casino.bet"
     guarantee = Guarantee.VERIFIABLE
+    cost = "amount"
+    reference = "client_seed"
     refusals = frozenset(
         {
             "invalid_amount", "invalid_game", "invalid_side", "invalid_direction", "invalid_threshold",
@@ -55,14 +60,17 @@ class Bet(Operation):
         stake: Decimal = body["amount"]
         won = answer.flag("won")
         payout = nearest_micros(stake * answer.number("payout_multiplier")) if won else 0
-        debited, result = nearest_micros(stake), answer.text("result")
+        debited, result = nearest_micros(stake), str(answer.get("result") or "")
         return self.made(answer.text("bet_id"), debited=debited, credited=payout, won=won, result=result)
 
     def found(self, case: Case) -> Verdict:
         """Look for our `client_seed` in the export of bets."""
-        export = Answer(case.gateway.read(case.agent_id, self.service, "export", client_seed=case.tag))
+        since = (case.called_at - EXPORT_MARGIN).isoformat(timespec="seconds")
+        export = Answer(case.gateway.read(case.agent_id, self.service, "export", client_seed=case.tag, since=since))
         rows = export.items("rows")
         ours = [row for row in rows if row.get("client_seed") == case.tag]
+        if len({row.text("bet_id") for row in ours}) > 1:
+            return Unknown(f"{len(ours)} bets carry our client_seed: the casino placed one call more than once")
         if ours:
             return Applied(self.receipt(_checked(ours[-1], case), case.body))
         if len(rows) >= EXPORT_ROWS:
@@ -78,15 +86,20 @@ def _checked(row: Answer, case: Case) -> Answer:
 
 
 class Register(Operation):
-    """Make the agent known to the services. No params; harmless to repeat."""
+    """Make the agent known to the services. Params: `referral_code` (optional). Harmless to repeat at the gateway.
+
+    At the services' own routes every registration makes another account, whose key is written where the services file
+    refers to; it is refused when there is one already.
+    """
 
     name = "casino.register"
     guarantee = Guarantee.NATURAL
 
     def request(self, tag: str, params: Params) -> Body:
-        """Nothing but the agent id."""
-        del tag, params
-        return {}
+        """Whose referral it is, if anybody's."""
+        del tag
+        code = params.optional_text("referral_code")
+        return {} if code is None else {"referral_code": code}
 
     def receipt(self, answer: Answer, body: Body) -> Receipt:
         """Whether the agent is new."""

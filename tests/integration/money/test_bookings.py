@@ -21,7 +21,8 @@ from agentstate.money import (
     SnapshotTaker,
     TransactionLedger,
 )
-from agentstate.services.bookings import balance_lines, booked_operations
+from agentstate.services.bookings import balance_lines
+from agentstate.services.operations import booked_operations
 from agentstate.services.cache import StateCache
 from agentstate.services.gateway import Gateway
 from agentstate.services.observing import CacheReader, GatewayReader
