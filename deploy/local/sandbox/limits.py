@@ -14,10 +14,11 @@ from deploy.local.sandbox.model.books import MICROS
 
 WINDOW_S = 60
 PER_ADDRESS = {
-    "casino/bet": 60, "casino/bets": 60, "casino/export": 60, "casino/register": 10, "casino/withdraw": 5,
+    "casino/bet": 60, "casino/bets": 60, "casino/export": 60, "casino/register": 10, "casino/join": 10,
+    "casino/withdraw": 5,
     "escrow/create": 20, "escrow/complete": 30, "escrow/release": 30, "escrow/dispute": 10, "faucet/claim": 5,
-    "trading/open": 30, "trading/close": 30, "trading/register": 10, "wallet/send": 20, "wallet/swap": 30,
-    "wallet/create": 10, "wallet/register": 10,
+    "trading/open": 30, "trading/close": 30, "trading/join": 10, "wallet/send": 20, "wallet/swap": 30,
+    "wallet/create": 10, "wallet/join": 10,
 }  # fmt: skip
 """Requests a minute and exact path; what is not listed is unlimited."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-EVERY_THIRD = 3
 _ROWS = ("ledger", "entries")
 
 
@@ -22,15 +21,11 @@ def zeroed(value: Any, name: str = "") -> Any:
 
 def stale(body: dict[str, Any]) -> dict[str, Any]:
     """Trading's answer while the venue does not answer: its own rows, without an error."""
-    rows = {name: [] for name in ("positions",) if name in body}
-    return {**body, **rows, **({"count": 0} if rows else {}), "source": "database"}
+    gone: dict[str, Any] = {"positions": [], "count": 0} if "positions" in body else {}
+    return {**body, **gone, "source": "database"}
 
 
 def gapped(body: dict[str, Any]) -> dict[str, Any]:
     """A ledger without every third of its rows."""
-    kept = {
-        name: [row for place, row in enumerate(body[name]) if place % EVERY_THIRD != 1]
-        for name in _ROWS
-        if name in body
-    }
-    return {**body, **kept}
+    names = [name for name in _ROWS if name in body]
+    return {**body, **{name: [row for place, row in enumerate(body[name]) if place % 3 != 1] for name in names}}

@@ -14,9 +14,13 @@ from agentstate.services.funding import Deposit
 from agentstate.services.operation import Case, Operation
 from agentstate.services.params import Params
 from agentstate.services.receipt import Receipt
+from agentstate.services.service_ledger import read_ledger
 from agentstate.services.wire import Body
 
 EXPORT_ROWS = 10_000
+SKEW = timedelta(seconds=2)
+"""How far the casino's clock may be behind ours; its ledger tells whole seconds."""
+
 EXPORT_MARGIN = timedelta(minutes=10)
 """How far before the call the export is read: clocks differ, and an earlier attempt may have been the one."""
 
@@ -75,7 +79,20 @@ class Bet(Operation):
             return Applied(self.receipt(_checked(ours[-1], case), case.body))
         if len(rows) >= EXPORT_ROWS:
             return Unknown("the export of bets is full and does not show the tag; look at the casino")
-        return self.missing(case, "no bet with our client_seed is there")
+        stuck = self._stuck(case)
+        return stuck or self.missing(case, "no bet with our client_seed is there")
+
+    def _stuck(self, case: Case) -> Unknown | None:
+        """A stake that was taken without a bet: the casino died between the two, and calling again would pay twice."""
+        stake, begun = nearest_micros(case.body["amount"]), case.called_at - SKEW
+        rows = [row for row in read_ledger(case.gateway, case.agent_id).rows if row.at >= begun]
+        taken = {row.reference for row in rows if row.reason == "reservation" and row.amount == -stake}
+        if not taken:
+            return None
+        since = (begun - SKEW).isoformat(timespec="seconds")
+        bets = Answer(case.gateway.read(case.agent_id, self.service, "export", since=since)).items("rows")
+        orphans = taken - {bet.text("bet_id") for bet in bets}
+        return Unknown(f"the casino took the stake of {len(orphans)} bets that it does not have") if orphans else None
 
 
 def _checked(row: Answer, case: Case) -> Answer:

@@ -171,7 +171,7 @@ class Daily(Operation):
     def baseline(self, gateway: Gateway, agent_id: str, params: Mapping[str, Any]) -> Baseline:
         """When it was last claimed, and the ledger's rows."""
         del params
-        state = Answer(gateway.read(agent_id, Service.CASINO, "daily"))
+        state = Answer(gateway.read(agent_id, Service.CASINO, "daily-state"))
         rows = [row.id for row in read_ledger(gateway, agent_id).rows]
         return {"last": str(state.get("last_claimed_at")), "rows": rows}
 
@@ -184,7 +184,7 @@ class Daily(Operation):
         """A claim that is newer than the last one of before, with its row in the ledger."""
         if case.baseline is None:
             return Unknown("nothing was noted before the call")
-        state = Answer(case.gateway.read(case.agent_id, Service.CASINO, "daily"))
+        state = Answer(case.gateway.read(case.agent_id, Service.CASINO, "daily-state"))
         if str(state.get("last_claimed_at")) == case.baseline["last"]:
             return self.missing(case, "no claim is there since the one of before")
         page = read_ledger(case.gateway, case.agent_id)

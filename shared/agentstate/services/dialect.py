@@ -34,6 +34,9 @@ class Dialect(Protocol):
     def urls(self) -> tuple[str, ...]:
         """The addresses that it calls."""
 
+    def mark(self, agent_id: str, service: Service) -> str:
+        """A mark of the address, account and key in use for an agent; gives the key away to nobody."""
+
     def offers(self, service: Service, operation: str) -> bool:
         """Whether the operation can be asked for in this dialect."""
 
@@ -71,6 +74,7 @@ class UnifiedGateway:
             raise ConfigurationError(f"AGENTSTATE_SERVICES_URL={base_url}: begin with http:// or https://.")
         self._base = base_url.rstrip("/")
         self._key = api_key
+        self._mark = marked(self._base, api_key.get_secret_value())
         remember(api_key.get_secret_value())
 
     @property
@@ -78,16 +82,21 @@ class UnifiedGateway:
         """The one address."""
         return (self._base,)
 
+    def mark(self, agent_id: str, service: Service) -> str:
+        """One key serves all agents at all services."""
+        del agent_id, service
+        return self._mark
+
     def offers(self, service: Service, operation: str) -> bool:
-        """Every operation has a route here."""
-        del service, operation
-        return True
+        """Every operation has a route here, but one registration stands for all services."""
+        del service
+        return operation != "join"
 
     async def read(
         self, exchange: Exchange, agent_id: str, service: Service, view: str, query: Mapping[str, str]
     ) -> Body:
         """`GET /{service}/{view}`."""
-        call = self._call("GET", service, view, params={"agent_id": agent_id, **query})
+        call = self._call("GET", agent_id, service, view, params={"agent_id": agent_id, **query})
         return decode(await exchange.get(call))
 
     async def act(
@@ -104,7 +113,7 @@ class UnifiedGateway:
         """`POST /{service}/{operation}`; the tag also goes as `Idempotency-Key`: no service is known to honour it."""
         headers = {"Idempotency-Key": header_key(tag), "Content-Type": "application/json"}
         content = encode({"agent_id": agent_id, **body})
-        call = self._call("POST", service, operation, headers=headers, content=content)
+        call = self._call("POST", agent_id, service, operation, headers=headers, content=content)
         what = f"{service}.{operation}"
         answer = await exchange.post(call, what, refusals)
         try:
@@ -113,15 +122,28 @@ class UnifiedGateway:
             raise in_doubt(what, error.message) from error
 
     def _call(
-        self, method: str, service: Service, name: str, *, headers: Mapping[str, str] | None = None, **parts: Any
+        self,
+        method: str,
+        agent_id: str,
+        service: Service,
+        name: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        **parts: Any,
     ) -> Call:
         key = self._key.get_secret_value()
         sent = {"Authorization": f"Bearer {key}", **(headers or {})}
         url = f"{self._base}/{service.value}/{name}"
-        return Call(service=service, method=method, url=url, headers=sent, secrets=(key,), **parts)
+        return Call(service=service, caller=agent_id, method=method, url=url, headers=sent, secrets=(key,), **parts)
 
 
 def header_key(tag: str) -> str:
     """The tag when it fits a header of 64 characters, else its SHA-256."""
     fits = 0 < len(tag) <= LONGEST_KEY and tag.isascii() and tag.isprintable()
     return tag if fits else hashlib.sha256(tag.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def marked(place: str, key: str) -> str:
+    """A mark of an address and a key, from which the key cannot be told."""
+    secret = hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()
+    return hashlib.blake2b(place.encode(), key=secret, digest_size=6).hexdigest()

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Final
 from agentstate.money.postings import Credit, Line, earned
 from agentstate.money.shared_balances import root_of
 from agentstate.money.verdicts import Absent, Applied, Guarantee, Unknown, Verdict
-from agentstate.services.amounts import from_micros
+from agentstate.services.amounts import from_micros, nearest_micros
 from agentstate.services.answer import Answer
 from agentstate.services.bookings import amount_in, locked_lines, released_lines
 from agentstate.services.gateway import Gateway
@@ -17,7 +17,11 @@ from agentstate.services.names import Service
 from agentstate.services.operation import Baseline, Case, Operation
 from agentstate.services.params import Params
 from agentstate.services.receipt import Receipt
+from agentstate.services.service_ledger import read_ledger
 from agentstate.services.wire import Body
+
+LOCK = "escrow_lock: "
+"""How the casino's ledger begins the reason of a lock; the escrow's id follows."""
 
 SKEW = timedelta(seconds=2)
 """How far the service's clock may be behind ours."""
@@ -70,7 +74,15 @@ class Create(Operation):
             return Applied(self.receipt(ours[0], case.body))
         if state.flag("truncated") and not _reaches_back(state, case):
             return Unknown("the list of escrows is cut off and does not show the tag; look at the escrow service")
-        return self.missing(case, "no escrow with our tag is there")
+        return self._stuck(case, state) or self.missing(case, "no escrow with our tag is there")
+
+    def _stuck(self, case: Case, state: Answer) -> Unknown | None:
+        """Money that was locked for an escrow that is not there: the service died between the two."""
+        amount, begun = nearest_micros(case.body["amount_usd"]), case.called_at - SKEW
+        rows = [row for row in read_ledger(case.gateway, case.agent_id).rows if row.at >= begun]
+        taken = {row.reason.removeprefix(LOCK) for row in rows if row.reason.startswith(LOCK) and row.amount == -amount}
+        orphans = taken - {row.text("escrow_id") for row in state.items("escrows")}
+        return Unknown(f"money is locked for {len(orphans)} escrows that are not there") if orphans else None
 
     def postings(self, params: Mapping[str, Any], receipt: Receipt) -> Sequence[Line]:
         """The amount is locked, and stays the agent's."""

@@ -9,33 +9,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 
 from agentstate.clock import Clock
-from agentstate.errors import ServiceError, ServiceInDoubt, ServiceReadFailed, ServiceRejected, ServiceUnreachable
+from agentstate.errors import ServiceError, ServiceInDoubt, ServiceReadFailed, ServiceUnreachable
 from agentstate.redaction import STAND_IN
 from agentstate.services.names import Service
 from agentstate.services.refusals import code_of, refusal
+from agentstate.services.traffic import Traffic
 from agentstate.services.transport import Lost, NotSent, Reply, Transport
 
 SERVER_FAULT = 500
-
-
-class Limiter(Protocol):
-    """Keeps all processes together within the services' limits. Called before and after each request."""
-
-    def admit(self, bucket: str) -> None:
-        """Return when a request may go; raises ServiceRejected with `retry_after` when it may not in time.
-
-        Args:
-            bucket: host and exact path, by which the services count.
-        """
-
-    def learn(self, bucket: str, refused: ServiceRejected) -> None:
-        """Take note of a 429 of the service; `refused.retry_after` is how long it lasts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +30,8 @@ class Call:
     """One request to be sent."""
 
     service: Service
+    caller: str
+    """The agent that asks."""
     method: str
     url: str
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -52,10 +41,9 @@ class Call:
     """What the answer must not bring back, such as the key that it is sent with."""
 
     @property
-    def bucket(self) -> str:
-        """Host and exact path."""
-        parts = urlsplit(self.url)
-        return f"{parts.netloc}{parts.path}"
+    def path(self) -> str:
+        """What the services count by: the method and the exact path."""
+        return f"{self.method} {urlsplit(self.url).path}"
 
 
 class Exchange:
@@ -64,13 +52,13 @@ class Exchange:
     Args:
         transport: the process's pool.
         clock: present time, UTC; needed for times of reset.
-        limiter: shared limits, if any.
+        traffic: who lets requests pass, if anybody.
     """
 
-    def __init__(self, transport: Transport, clock: Clock, limiter: Limiter | None = None) -> None:
+    def __init__(self, transport: Transport, clock: Clock, traffic: Traffic | None = None) -> None:
         self._transport = transport
         self._clock = clock
-        self._limiter = limiter
+        self._traffic = traffic
 
     async def get(self, call: Call) -> bytes:
         """The answer to a read.
@@ -89,7 +77,6 @@ class Exchange:
         refused = None
         if reply.status < SERVER_FAULT:
             refused = refusal(reply.status, reply.content, frozenset({code_of(reply.content)}), self._clock)
-        await self._learn(call, refused)
         raise refused or ServiceReadFailed(f"{call.service} answered {reply.status} to a read. Nothing was changed.")
 
     async def post(self, call: Call, what: str, refusals: frozenset[str] = frozenset()) -> bytes:
@@ -112,30 +99,44 @@ class Exchange:
         if httpx.codes.is_success(reply.status):
             return reply.content
         refused = refusal(reply.status, reply.content, refusals, self._clock)
-        await self._learn(call, refused)
         raise refused or in_doubt(what, f"{reply.status} {code_of(reply.content)}".strip())
 
     async def _sent(self, call: Call) -> Reply:
-        if self._limiter is not None:
-            await asyncio.to_thread(self._limiter.admit, call.bucket)
+        """Send once, when the traffic allows it, and tell the traffic what came of it."""
+        await self._passed(call)
         try:
             reply = await self._transport.exchange(self._request(call))
         except NotSent as error:
+            await self._told(call, None)
             host = urlsplit(call.url).netloc
             raise ServiceUnreachable(
                 f"{call.service} at {host} cannot be reached ({error}); nothing was sent. Try again later."
             ) from error
+        except Lost:
+            await self._told(call, None)
+            raise
+        await self._told(call, reply)
         return Reply(status=reply.status, content=_without(reply.content, call.secrets))
+
+    async def _passed(self, call: Call) -> None:
+        if self._traffic is not None:
+            # In a thread: the traffic asks Redis, and may wait for a turn.
+            await asyncio.to_thread(self._traffic.enter, call.service, call.path, call.caller)
+
+    async def _told(self, call: Call, reply: Reply | None) -> None:
+        if self._traffic is None:
+            return
+        if reply is None:
+            await asyncio.to_thread(self._traffic.failed, call.service)
+        else:
+            answered = (call.service, call.path, call.caller, reply.status, reply.content)
+            await asyncio.to_thread(self._traffic.answered, *answered)
 
     def _request(self, call: Call) -> httpx.Request:
         parts: dict[str, Any] = {"headers": dict(call.headers), "content": call.content}
         if call.params:
             parts["params"] = dict(call.params)
         return self._transport.build(call.method, call.url, **parts)
-
-    async def _learn(self, call: Call, refused: ServiceRejected | None) -> None:
-        if self._limiter is not None and refused is not None and refused.retry_after is not None:
-            await asyncio.to_thread(self._limiter.learn, call.bucket, refused)
 
 
 def in_doubt(what: str, why: str) -> ServiceError:

@@ -6,18 +6,19 @@ ServiceRejected; everything else about a money operation is ServiceInDoubt. A PO
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
 from pydantic import SecretStr
 
 from agentstate.clock import Clock, utc_now
-from agentstate.errors import ConfigurationError, InvalidInput
+from agentstate.errors import ConfigurationError, ServiceRejected
 from agentstate.ids import checked_name
 from agentstate.services.dialect import Dialect, UnifiedGateway
-from agentstate.services.exchange import Exchange, Limiter
+from agentstate.services.exchange import Exchange
 from agentstate.services.names import Service
+from agentstate.services.traffic import Traffic
 from agentstate.services.transport import DEADLINE_S, Transport
 from agentstate.services.wire import Body
 from agentstate.settings import Settings
@@ -32,7 +33,7 @@ class Gateway:
         dialect: another way to speak, in place of the two.
         deadline_s: longest time of one exchange in seconds, connecting and reading included.
         clock: present time, UTC.
-        limiter: request limits shared with other processes.
+        traffic: who lets requests pass: the limiter and the breaker of all processes.
         settle_scale: share of the operations' settle times after which absence is conclusive. Below 1 only against a
             sandbox that settles sooner than the services.
     """
@@ -45,28 +46,41 @@ class Gateway:
         dialect: Dialect | None = None,
         deadline_s: float = DEADLINE_S,
         clock: Clock = utc_now,
-        limiter: Limiter | None = None,
+        traffic: Traffic | None = None,
         settle_scale: float = 1.0,
     ) -> None:
         self.dialect = dialect or UnifiedGateway(base_url, api_key or SecretStr(""))
         self.settle_scale = settle_scale
         self._clock = clock
         self._transport = Transport(self.dialect.urls, deadline_s=deadline_s)
-        self._exchange = Exchange(self._transport, clock, limiter)
+        self._exchange = Exchange(self._transport, clock, traffic)
 
     @classmethod
-    def from_settings(cls, settings: Settings, *, limiter: Limiter | None = None) -> Gateway:
+    def from_settings(
+        cls,
+        settings: Settings,
+        *,
+        traffic: Traffic | None = None,
+        known_escrows: Callable[[str], Iterable[str]] | None = None,
+    ) -> Gateway:
         """The way that the settings name.
 
         Raises:
             ConfigurationError: the key, or the file of the services, is missing or wrong.
         """
-        return cls(dialect=dialect_of(settings), limiter=limiter)
+        return cls(dialect=dialect_of(settings, known_escrows), traffic=traffic)
 
     @property
     def deadline_s(self) -> float:
         """Longest time of one exchange, in seconds."""
         return self._transport.deadline_s
+
+    def mark(self, agent_id: str, service: Service) -> str:
+        """A mark of the address, account and key that are used for an agent, the same in all processes that use them.
+
+        It gives the key away to nobody.
+        """
+        return self.dialect.mark(agent_id, service)
 
     def now(self) -> datetime:
         """The present time, UTC."""
@@ -108,15 +122,13 @@ class Gateway:
             refusals: codes that this operation is refused with before any effect.
 
         Raises:
-            InvalidInput: this dialect has no such operation; nothing was sent.
             ServiceUnreachable: not sent.
-            ServiceRejected: refused before any effect.
+            ServiceRejected: refused before any effect, also because this dialect has no such operation.
             ServiceInDoubt: anything else; it may have been applied.
         """
         if not self.dialect.offers(service, operation):
-            raise InvalidInput(
-                f"{service}.{operation} has no route among the {self.dialect.name}' own. Nothing was sent."
-            )
+            text = f"{service}.{operation} has no route in the dialect `{self.dialect.name}`. Nothing was sent."
+            raise ServiceRejected(text, code="not_offered")
         work = self.dialect.act(
             self._exchange, checked_name(agent_id), service, operation, body, tag=tag, refusals=refusals
         )
@@ -127,12 +139,12 @@ class Gateway:
         self._transport.close()
 
 
-def dialect_of(settings: Settings) -> Dialect:
+def dialect_of(settings: Settings, known_escrows: Callable[[str], Iterable[str]] | None = None) -> Dialect:
     """The dialect that the settings name; raises ConfigurationError."""
     if settings.services_dialect == "services":
         from agentstate.services.own.dialect import OwnRoutes
 
-        return OwnRoutes.from_settings(settings)
+        return OwnRoutes.from_settings(settings, known_escrows)
     if settings.services_api_key is None:
         raise ConfigurationError("AGENTSTATE_SERVICES_API_KEY is not set; the services need a key.")
     return UnifiedGateway(settings.services_url, settings.services_api_key)

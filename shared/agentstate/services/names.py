@@ -11,6 +11,7 @@ from typing import ClassVar, Final, Self
 
 from agentstate.errors import ConfigurationError, InvalidInput
 from agentstate.ids import checked_name
+from agentstate.money.shared_balances import share_balance
 
 _known: dict[str, Service] = {}
 _ttl_s: dict[Service, float] = {}
@@ -76,6 +77,8 @@ def add_service(name: str, *, ttl_s: float, balance_of: str | None = None) -> Se
     service = str.__new__(Service, name)
     _known[name], _ttl_s[service] = service, ttl_s
     _balance_of[service] = service_named(balance_of) if balance_of else service
+    if balance_of:
+        share_balance(name, balance_of)
     return service
 
 

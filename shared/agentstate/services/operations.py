@@ -8,7 +8,17 @@ from typing import Final
 
 from agentstate.errors import ConfigurationError, InvalidInput
 from agentstate.money.operations import Operations
-from agentstate.services import casino, casino_transfers, domains, escrow, faucet, trading, trading_orders, wallet
+from agentstate.services import (
+    casino,
+    casino_transfers,
+    domains,
+    escrow,
+    faucet,
+    joining,
+    trading,
+    trading_orders,
+    wallet,
+)
 from agentstate.services.names import Service
 from agentstate.services.operation import Operation
 
@@ -48,6 +58,7 @@ for _operation in (
     casino_transfers.pay, casino_transfers.withdraw, casino_transfers.daily,
     escrow.create, escrow.complete, escrow.release, escrow.dispute,
     faucet.claim,
+    *joining.all_of_them,
     trading.deposit, trading.open_, trading.close, trading_orders.limit, trading_orders.cancel,
     domains.deposit, domains.register, domains.renew,
     wallet.create, wallet.deposit, wallet.send, wallet.swap,

@@ -22,10 +22,10 @@ from agentstate.money import (
     TransactionLedger,
 )
 from agentstate.services.bookings import balance_lines
-from agentstate.services.operations import booked_operations
 from agentstate.services.cache import StateCache
 from agentstate.services.gateway import Gateway
 from agentstate.services.observing import CacheReader, GatewayReader
+from agentstate.services.operations import booked_operations
 from agentstate.services.source import GatewaySource
 from agentstate.store.store import Store
 from tests.integration.money.conftest import buckets, let_time_pass

@@ -23,9 +23,9 @@ class OrdersFace:
             agent_id,
             inputs.text(body, "coin", "invalid_coin"),
             inputs.text(body, "side", "invalid_side"),
-            inputs.micros(body, "size_usd"),
-            inputs.micros(body, "limit_price"),
-            inputs.whole(body, "leverage", 1, "invalid_leverage"),
+            size=inputs.micros(body, "size_usd"),
+            price=inputs.micros(body, "limit_price"),
+            leverage=inputs.whole(body, "leverage", 1, "invalid_leverage"),
         )
         return order_body(row)
 

@@ -36,7 +36,7 @@ class Routes:
             "casino/state": casino.state, "casino/bets": casino.bets, "casino/export": casino.export,
             "casino/audit": casino.audit, "casino/ledger": casino.ledger,
             "casino/withdrawals": transfers.withdrawals, "casino/deposits": transfers.deposits,
-            "casino/daily": transfers.daily_state, "casino/referral": transfers.referral,
+            "casino/daily-state": transfers.daily_state, "casino/referral": transfers.referral,
             "escrow/state": escrow.state, "escrow/get": escrow.get, "escrow/stats": escrow.stats,
             "faucet/state": faucet.state, "faucet/stats": faucet.stats,
             "trading/state": trading.state, "trading/positions": trading.positions,

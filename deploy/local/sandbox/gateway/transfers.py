@@ -63,7 +63,7 @@ class TransfersFace:
         }
 
     def daily_state(self, agent_id: str, _query: Mapping[str, str]) -> Body:
-        """`daily`: whether the bonus can be claimed, and when next."""
+        """`daily-state`: whether the bonus can be claimed, and when next."""
         last = self._transfers.last_daily(agent_id)
         left = 0 if last is None else max(0, last["claimed_at"] + DAY_US - self._books.clock())
         streak = self._transfers.next_streak(last)

@@ -94,10 +94,8 @@ class Escrows:
         self._books.run(sql, status, self._books.clock(), escrow_id)
 
     def counterparty_moves(self, agent_id: str) -> bool:
-        """The other side of the agent's newest funded escrow completes it, at times disputes it; whether there was one."""
-        sql = (
-            "SELECT * FROM escrows WHERE creator = ? AND status = 'funded' ORDER BY created_at DESC, rowid DESC LIMIT 1"
-        )
+        """The other side of the agent's newest funded escrow completes it, at times disputes it; False without one."""
+        sql = "SELECT * FROM escrows WHERE creator = ? AND status = 'funded' ORDER BY rowid DESC LIMIT 1"
         row = self._books.row(sql, agent_id)
         if row is None:
             return False

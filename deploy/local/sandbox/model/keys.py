@@ -32,7 +32,7 @@ class Keys:
         key = PREFIXES[service] + books.chance.digest("key", service, number).hex()[:48]
         books.insert("keys", digest=_digest(key), service=service, agent_id=account)
         books.register(account)
-        books.record_effect(service, "register", account, account)
+        books.record_effect(service, "join", account, account)
         return account, key
 
     def account(self, service: str, key: str) -> str:

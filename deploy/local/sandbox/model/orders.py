@@ -16,7 +16,7 @@ class Orders:
         self._books = books
         self._trading = Trading(books)
 
-    def place(self, agent_id: str, coin: str, side: str, size: int, price: int, leverage: int) -> Row:
+    def place(self, agent_id: str, coin: str, side: str, *, size: int, price: int, leverage: int) -> Row:
         """Let an order rest; nothing is paid before it fills."""
         books = self._books
         books.require_agent(agent_id)

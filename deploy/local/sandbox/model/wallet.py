@@ -19,7 +19,7 @@ class Wallet:
         self._books = books
 
     def create(self, agent_id: str, chain: str, *, counted: bool = True) -> Row:
-        """Make another address; calling twice makes two, as at the real service. One of several counts as the effect."""
+        """Make another address; calling twice makes two, as at the real service. One of several counts as effect."""
         check_chain(chain)
         nonce = self._books.next_nonce(agent_id)
         address = "0x" + self._books.chance.digest("address", agent_id, nonce).hex()[:40]

@@ -36,7 +36,7 @@ class CasinoRoutes:
         """The table."""
         base = "/api/v1"
         return (
-            write(f"{base}/auth/register", "register", self._register, public=True, status=201),
+            write(f"{base}/auth/register", "join", self._register, public=True, status=201),
             read(f"{base}/auth/balance", "state", lambda who, given: self._face.state(who, given.query)),
             read(f"{base}/auth/ledger", "ledger", self._ledger),
             read(f"{base}/auth/deposits", "deposits", lambda who, given: self._transfers.deposits(who, given.query)),
@@ -50,7 +50,7 @@ class CasinoRoutes:
             write(f"{base}/games/coin-flip", "bet", self._game("coin-flip")),
             write(f"{base}/games/dice", "bet", self._game("dice")),
             write(f"{base}/stats/pay", "pay", self._pay),
-            read(f"{base}/daily", "daily", lambda who, given: self._transfers.daily_state(who, given.query)),
+            read(f"{base}/daily", "daily-state", lambda who, given: self._transfers.daily_state(who, given.query)),
             write(f"{base}/daily/claim", "daily", lambda who, given: self._transfers.daily(who, given.body)),
         )
 

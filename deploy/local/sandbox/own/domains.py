@@ -25,7 +25,7 @@ class DomainRoutes:
         """The table."""
         base = "/v1"
         return (
-            write(f"{base}/auth/register", "register-account", self._account_made, public=True, status=201),
+            write(f"{base}/auth/register", "join", self._account_made, public=True, status=201),
             read(f"{base}/auth/account", "state", self._account),
             read(f"{base}/domains", "list", self._list),
             read(f"{base}/domains/search", "search", self._search),

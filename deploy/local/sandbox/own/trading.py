@@ -30,7 +30,7 @@ class TradingRoutes:
         """The table."""
         base = "/v1"
         return (
-            write(f"{base}/auth/register", "register", self._register, public=True, status=201),
+            write(f"{base}/auth/register", "join", self._register, public=True, status=201),
             read(f"{base}/auth/account", "account", self._account),
             write(f"{base}/trade/open", "open", self._open),
             write(f"{base}/trade/close", "close", self._close),
@@ -118,9 +118,9 @@ class TradingRoutes:
             who,
             inputs.text(given.body, "coin", "invalid_request"),
             inputs.text(given.body, "side", "invalid_request"),
-            inputs.micros(given.body, "size_usd"),
-            inputs.micros(given.body, "limit_price"),
-            inputs.whole(given.body, "leverage", 5, "invalid_leverage"),
+            size=inputs.micros(given.body, "size_usd"),
+            price=inputs.micros(given.body, "limit_price"),
+            leverage=inputs.whole(given.body, "leverage", 5, "invalid_leverage"),
         )
         return {"order_id": row["order_id"], "status": row["status"]}
 

@@ -46,13 +46,11 @@ class VenueRoutes:
         cash, margin = self._books.balance(agent_id, ACCOUNT), self._trading.margin_used(agent_id)
         gains = {row["position_id"]: profit(row, self._trading.price(row["coin"])) for row in rows}
         value = cash + sum(gains.values())
-        positions = [
-            {"position": {"coin": row["coin"], "unrealizedPnl": _text(gains[row["position_id"]])}} for row in rows
-        ]
+        shown = [{"coin": row["coin"], "unrealizedPnl": _text(gains[row["position_id"]])} for row in rows]
         return {
             "marginSummary": {"accountValue": _text(value), "totalMarginUsed": _text(margin)},
             "withdrawable": _text(max(0, value - margin)),
-            "assetPositions": positions,
+            "assetPositions": [{"position": position} for position in shown],
         }
 
     def _fills(self, agent_id: str) -> list[dict[str, Any]]:
@@ -75,6 +73,7 @@ def _fills(row: Row) -> list[dict[str, Any]]:
         "coin": row["coin"],
         "px": _text(row["entry_price"]),
         "fee": _text(row["fee"]),
+        "dir": "Open",
         "closedPnl": "0.0",
         "time": row["opened_at"] // 1_000,
     }
@@ -85,6 +84,7 @@ def _fills(row: Row) -> list[dict[str, Any]]:
         "coin": row["coin"],
         "px": _text(row["exit_price"]),
         "fee": _text(row["close_fee"]),
+        "dir": "Close",
         "closedPnl": _text(row["pnl"]),
         "time": row["closed_at"] // 1_000,
     }

@@ -31,7 +31,7 @@ class WalletRoutes:
         """The table."""
         base = "/v1"
         return (
-            write(f"{base}/auth/register", "register", self._register, public=True, status=201),
+            write(f"{base}/auth/register", "join", self._register, public=True, status=201),
             write(f"{base}/wallet/create", "create", self._create, status=201),
             read(f"{base}/wallet/balance/{{}}", "balance", self._native),
             read(f"{base}/wallet/usdc-balance/{{}}", "balance", self._usdc),
