@@ -103,10 +103,9 @@ def _checked(row: Answer, case: Case) -> Answer:
 
 
 class Register(Operation):
-    """Make the agent known to the services. Params: `referral_code` (optional). Harmless to repeat at the gateway.
+    """Make the agent known to the gateway. Params: `referral_code` (optional). Harmless to repeat.
 
-    At the services' own routes every registration makes another account, whose key is written where the services file
-    refers to; it is refused when there is one already.
+    The services' own routes have `join` in its place, which makes an account at each.
     """
 
     name = "casino.register"

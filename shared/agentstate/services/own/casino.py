@@ -135,4 +135,4 @@ VIEWS = {
     "state": state, "export": export, "audit": audit, "ledger": ledger, "bets": history, "withdrawals": withdrawals,
     "deposits": deposits, "daily-state": daily_state, "referral": referral,
 }  # fmt: skip
-OPERATIONS = {"join": register, "register": register, "bet": bet, "pay": pay, "withdraw": withdraw, "daily": daily}
+OPERATIONS = {"join": register, "bet": bet, "pay": pay, "withdraw": withdraw, "daily": daily}
