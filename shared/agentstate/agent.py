@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from agentstate.money.ledger import TransactionLedger
     from agentstate.money.reconciliation import Finding
     from agentstate.money.snapshots import Snapshot
+    from agentstate.services.adapter import Adapter
     from agentstate.services.entries import CacheEntry
     from agentstate.services.operation import Operation
     from agentstate.services.portfolio import Portfolio
@@ -202,7 +203,7 @@ class AgentEffects:
 
         Args:
             key: your name for this very call, such as `bet:round-981`; a new key is a new call.
-            operation: such as `agentstate.services.casino.bet`.
+            operation: such as `agent.services.casino.bet`.
             hold: the most that it may cost, where its parameters do not tell.
             **params: the operation's own.
 
@@ -216,7 +217,8 @@ class AgentEffects:
         try:
             return self.engine.perform(key, operation.name, params, hold=hold)
         finally:  # also a call that failed or is in doubt may have changed something
-            others = [str(params["counterparty"])] if params.get("counterparty") else []
+            named = [params.get("counterparty"), params.get("to") if operation.name == "casino.pay" else None]
+            others = [str(name) for name in named if name]
             cache.invalidate(self._agent.id, operation.service, others=others)
 
 
@@ -229,6 +231,42 @@ class AgentServices:
     def enrol(self, service: str, account: str | None = None, *, tx: Transaction | None = None) -> bool:
         """Note the agent's account at a service, so that it is reconciled and in snapshots; False when known."""
         return self._agent.runtime.fleet.enrol(self._agent.id, service, account or self._agent.id, tx=tx)
+
+    def at(self, service: str) -> Adapter:
+        """One service: its operations, its state, its ledger, its limits; raises InvalidInput when there is none."""
+        from agentstate.services.adapter import Adapter
+
+        return Adapter(self._agent.runtime.gateway, self._agent.id, service)
+
+    @property
+    def casino(self) -> Adapter:
+        """The casino, as in `agent.services.casino.bet`."""
+        return self.at("casino")
+
+    @property
+    def trading(self) -> Adapter:
+        """Trading."""
+        return self.at("trading")
+
+    @property
+    def wallet(self) -> Adapter:
+        """The wallet."""
+        return self.at("wallet")
+
+    @property
+    def domains(self) -> Adapter:
+        """Domains."""
+        return self.at("domains")
+
+    @property
+    def faucet(self) -> Adapter:
+        """The faucet."""
+        return self.at("faucet")
+
+    @property
+    def escrow(self) -> Adapter:
+        """Escrow."""
+        return self.at("escrow")
 
     def read(self, service: str, *, force_refresh: bool = False, stale_for_s: float = 0.0) -> CacheEntry:
         """The agent's state at a service, with its age and quality; see `StateCache.get` for the options."""

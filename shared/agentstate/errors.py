@@ -33,6 +33,7 @@ AgentStateError
 │   └── ProviderAnswerInvalid   the answer has the wrong shape
 └── ServiceError                one of the financial services
     ├── ServiceUnreachable      the request was certainly not sent
+    │   └── CredentialMissing   ... because there is no account or key to send it with
     ├── ServiceRejected         refused before any effect
     ├── ServiceInDoubt          the request may have been applied; verify it, never repeat it blindly
     └── ServiceReadFailed       a read got no answer; nothing was changed
@@ -43,6 +44,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from agentstate.redaction import redact
+
 
 class AgentStateError(Exception):
     """Something went wrong inside agentstate.
@@ -52,7 +55,7 @@ class AgentStateError(Exception):
     """
 
     def __init__(self, message: str | None = None) -> None:
-        super().__init__(message if message is not None else self._default_message())
+        super().__init__(redact(message) if message is not None else self._default_message())
 
     @classmethod
     def _default_message(cls) -> str:
@@ -225,6 +228,10 @@ class ServiceError(AgentStateError):
 
 class ServiceUnreachable(ServiceError):
     """The request was certainly not sent."""
+
+
+class CredentialMissing(ServiceUnreachable):
+    """The agent has no account or key at this service; nothing was sent."""
 
 
 class ServiceRejected(ServiceError):

@@ -47,6 +47,10 @@ class Runtime:
         self._lock = threading.RLock()
         self._made: dict[str, Any] = {}
         self._pid = os.getpid()
+        if settings.services_modules:
+            from agentstate.services.catalogue import load_modules
+
+            load_modules(settings.services_modules)
         self.stopping = threading.Event()
         """Set when this process is asked to stop: long work ends at its next step and leaves the rest to others."""
 
@@ -135,7 +139,10 @@ class Runtime:
         """The way to the financial services; raises ConfigurationError without a key."""
         from agentstate.services.gateway import Gateway
 
-        return self.once("gateway", lambda: Gateway.from_settings(self.settings, traffic=self.traffic))
+        return self.once(
+            "gateway",
+            lambda: Gateway.from_settings(self.settings, traffic=self.traffic, known_escrows=self._known_escrows),
+        )
 
     @property
     def traffic(self) -> SharedTraffic:
@@ -151,7 +158,8 @@ class Runtime:
     @property
     def gateway_if_any(self) -> Gateway | None:
         """The gateway, None without a key: effects on something else than the services need none."""
-        return None if self.settings.services_api_key is None else self.gateway
+        by_key = self.settings.services_dialect == "gateway"
+        return None if by_key and self.settings.services_api_key is None else self.gateway
 
     @property
     def cache(self) -> StateCache:
@@ -164,7 +172,7 @@ class Runtime:
     @property
     def operations(self) -> Operations:
         """The operations of the services with their bookkeeping, by name."""
-        from agentstate.services.bookings import booked_operations
+        from agentstate.services.operations import booked_operations
 
         return self.once("operations", booked_operations)
 
@@ -226,6 +234,11 @@ class Runtime:
 
     def _wake_ahead(self) -> None:
         self.waker.wake_bulk("cache.refresh_ahead")
+
+    def _known_escrows(self, agent_id: str) -> list[str]:
+        from agentstate.services.own.known_escrows import known_escrows
+
+        return known_escrows(self.store, agent_id)
 
     def _open_store(self) -> Store:
         from agentstate.store.migrate import require_newest

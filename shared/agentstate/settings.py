@@ -55,6 +55,18 @@ class Settings(BaseSettings):
         default_factory=dict,
         description='Requests in 60 s by path, as JSON: {"POST /api/v1/casino/bet": 60}. Others are learned from 429s.',
     )
+    services_dialect: Literal["gateway", "services"] = Field(
+        "gateway",
+        description="How the financial services are spoken to: by the unified gateway, or by the services' own routes "
+        "with the addresses and accounts of `services_file`.",
+    )
+    services_file: Path | None = Field(
+        None,
+        description="TOML file with addresses, accounts and references to credentials for the services' own routes.",
+    )
+    services_modules: str = Field(
+        "", description="Python modules that add services of your own, separated by commas; every process imports them."
+    )
 
     effects_secret: SecretStr | None = Field(
         None,

@@ -16,9 +16,9 @@ from agentstate.money.ledger import TransactionLedger
 from agentstate.money.postings import Bucket, earned
 from agentstate.money.reconciliation import Reconciler
 from agentstate.services import casino
-from agentstate.services.bookings import booked_operations
 from agentstate.services.gateway import Gateway
 from agentstate.services.observing import GatewayReader
+from agentstate.services.operations import booked_operations
 from agentstate.store.store import Store
 
 

@@ -311,7 +311,7 @@ def test_every_key_in_redis_ends_by_itself_and_names_the_agent(
     cache.get(rich, "trading", force_refresh=True)
     cache.invalidate(rich, "domains")
     keys = [key.decode() for key in redis.scan_iter("*")]
-    assert f"as:{{{rich}}}:state:{gateway.mark}:casino" in keys
+    assert f"as:{{{rich}}}:state:{gateway.mark(rich, Service.CASINO)}:casino" in keys
     assert "as:{/cache}:ahead" in keys
     assert all(key.startswith((f"as:{{{rich}}}:state:", "as:{/cache}:")) for key in keys)
     assert all(redis.pttl(key) > 0 for key in keys)
@@ -338,7 +338,7 @@ def test_an_invalidation_that_redis_missed_is_made_up_for(
     with monkeypatch.context() as away:
         away.setattr(cache._shelves._fallback, "_rests_until", float("inf"))
         cache.invalidate(rich, "casino")
-    assert redis.exists(f"as:{{{rich}}}:state:{counting.mark}:casino")
+    assert redis.exists(f"as:{{{rich}}}:state:{counting.mark(rich, Service.CASINO)}:casino")
     cache.get(rich, "casino")
     assert counting.reads == 2
 

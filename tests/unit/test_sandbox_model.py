@@ -137,18 +137,18 @@ def test_a_name_costs_what_the_registrar_asks_and_two_margins() -> None:
 def test_limits_count_per_path_address_and_window() -> None:
     seconds = [1_000.0 * 60]
     limits = Limits(lambda: seconds[0])
-    refused = [limits.refused("faucet/claim", "10.0.0.1", "a") for _ in range(6)]
+    refused = [limits.refused("faucet", "claim", "faucet/claim", "10.0.0.1", "a") for _ in range(6)]
     assert refused[:5] == [None] * 5
     assert refused[5] is not None
-    assert limits.refused("faucet/claim", "10.0.0.2", "a") is None
-    assert limits.refused("faucet/state", "10.0.0.1", "a") is None
+    assert limits.refused("faucet", "claim", "faucet/claim", "10.0.0.2", "a") is None
+    assert limits.refused("faucet", "state", "faucet/state", "10.0.0.1", "a") is None
     seconds[0] += 60
-    assert limits.refused("faucet/claim", "10.0.0.1", "a") is None
+    assert limits.refused("faucet", "claim", "faucet/claim", "10.0.0.1", "a") is None
 
 
 def test_an_agents_bets_are_limited_over_all_addresses() -> None:
     limits = Limits(lambda: 60_000.0)
-    answers = [limits.refused("casino/bet", f"10.0.0.{number}", "a") for number in range(61)]
+    answers = [limits.refused("casino", "bet", "casino/bet", f"10.0.0.{number}", "a") for number in range(61)]
     assert answers[:60] == [None] * 60
     assert answers[60] is not None
     assert answers[60]["reset_at"] == "1970-01-01T16:41:00.000Z"

@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from tornado.httpserver import HTTPServer
@@ -15,10 +16,18 @@ from tornado.netutil import bind_sockets
 from deploy.local.sandbox.app import make_app
 from deploy.local.sandbox.model.books import Books, FolderInUse
 from deploy.local.sandbox.model.chance import Chance
+from deploy.local.sandbox.model.deposits import Deposits
 from deploy.local.sandbox.model.escrow import Escrows
+from deploy.local.sandbox.model.orders import Orders
 
 SWEEP_MS = 300_000
 """Overdue escrows are given back every five minutes and at the start, as at the real service."""
+
+POLL_MS = 60_000
+"""Deposits are looked for every minute."""
+
+MONITOR_MS = 30_000
+"""Resting orders are looked at twice a minute."""
 
 LARGEST_REQUEST = 1_048_576
 
@@ -55,14 +64,30 @@ async def _serve(books: Books, host: str, port: int) -> None:
     server = HTTPServer(make_app(books), max_body_size=LARGEST_REQUEST)
     server.add_sockets(sockets)
     _sweep(books)
-    sweeper = PeriodicCallback(lambda: _sweep(books), SWEEP_MS)
-    sweeper.start()
+    clockwork = _clockwork(books)
+    for callback in clockwork:
+        callback.start()
     sys.stdout.write(f"sandbox ready on http://{host}:{sockets[0].getsockname()[1]}\n")
     sys.stdout.flush()
     await _told_to_stop()
-    sweeper.stop()
+    for callback in clockwork:
+        callback.stop()
     server.stop()
     await server.close_all_connections()
+
+
+def _clockwork(books: Books) -> list[PeriodicCallback]:
+    """What happens by the clock, without any request."""
+    return [
+        PeriodicCallback(lambda: _sweep(books), SWEEP_MS),
+        PeriodicCallback(lambda: _run(books, Deposits(books).poll), POLL_MS),
+        PeriodicCallback(lambda: _run(books, Orders(books).monitor), MONITOR_MS),
+    ]
+
+
+def _run(books: Books, work: Callable[[], int]) -> None:
+    with books.transaction():
+        work()
 
 
 def _sweep(books: Books) -> None:

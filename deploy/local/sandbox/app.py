@@ -1,4 +1,4 @@
-"""The web application: the gateway's routes and the sandbox's own, over one set of books."""
+"""The web application: the routes of both dialects and the sandbox's own, over one set of books."""
 
 from __future__ import annotations
 
@@ -6,12 +6,22 @@ from typing import Any
 
 from tornado.web import Application, RequestHandler
 
-from deploy.local.sandbox.control import FaultsHandler, HealthHandler, SwitchesHandler, TruthHandler
+from deploy.local.sandbox.control import (
+    ChainHandler,
+    FaultsHandler,
+    FundHandler,
+    HealthHandler,
+    SwitchesHandler,
+    TruthHandler,
+)
 from deploy.local.sandbox.faults import FaultPlan
 from deploy.local.sandbox.gateway.handler import GatewayHandler
 from deploy.local.sandbox.gateway.routes import Routes
 from deploy.local.sandbox.limits import Limits
 from deploy.local.sandbox.model.books import Books
+from deploy.local.sandbox.own.handler import OwnHandler
+from deploy.local.sandbox.own.routes import faces
+from deploy.local.sandbox.serving import Parts
 
 
 def make_app(books: Books) -> Application:
@@ -19,14 +29,17 @@ def make_app(books: Books) -> Application:
     plan = FaultPlan()
     plan.replace(books.switch("faults", {}))
     control: dict[str, Any] = {"books": books, "plan": plan}
-    gateway: dict[str, Any] = {**control, "routes": Routes(books), "limits": Limits()}
+    serving = {"parts": Parts(books=books, plan=plan, limits=Limits())}
     return Application(
         [
             ("/healthz", HealthHandler),
             ("/__control/faults", FaultsHandler, control),
             ("/__control/switches", SwitchesHandler, control),
+            ("/__control/chain", ChainHandler, control),
+            ("/__control/fund", FundHandler, control),
             ("/__truth", TruthHandler, control),
-            ("/api/v1/([a-z]+)/([a-z-]+)", GatewayHandler, gateway),
+            ("/api/v1/([a-z]+)/([a-z-]+)", GatewayHandler, {**serving, "routes": Routes(books)}),
+            ("/own/([a-z]+)(/.*)", OwnHandler, {**serving, "faces": faces(books)}),
         ],
         default_handler_class=NotFoundHandler,
         log_function=lambda _handler: None,

@@ -48,6 +48,19 @@ class SandboxClient:
         """Turn `idempotency_keys`, `rate_limits` or `kelly_cap` on or off."""
         self._client.post("/__control/switches", json=values).raise_for_status()
 
+    def run(self, *names: str) -> dict[str, Any]:
+        """Run what the clock would: `poll`, `empty`, `sweep`, `monitor`."""
+        return self._posted("/__control/chain", {"run": list(names)})
+
+    def arrive(self, agent_id: str, dollars: str) -> None:
+        """Let money reach the agent's deposit address; a poll finds it."""
+        self._posted("/__control/chain", {"agent_id": agent_id, "deposit": dollars})
+
+    def fund(self, agent_id: str, service: str, dollars: str, reference: str, address: str | None = None) -> None:
+        """Put test money on an account of either dialect, once for a reference."""
+        body = {"agent_id": agent_id, "service": service, "amount": dollars, "reference": reference}
+        self._posted("/__control/fund", body if address is None else {**body, "address": address})
+
     def truth(self, agent_id: str | None = None) -> dict[str, Any]:
         """Exact balances, effects counted by reference, and ledger rows, of one agent or of all."""
         return self._json("/__truth", {} if agent_id is None else {"agent_id": agent_id})
@@ -68,6 +81,12 @@ class SandboxClient:
         """Micro-dollars on an account: `casino`, `trading`, `domains`, `wallet:<address>`."""
         accounts = self.truth(agent_id)["agents"][agent_id]["accounts"]
         return int(accounts.get(account, {"micros": 0})["micros"])
+
+    def _posted(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        response = self._client.post(path, json=body)
+        response.raise_for_status()
+        answer: dict[str, Any] = response.json()
+        return answer
 
     def _json(self, path: str, params: dict[str, str] | None = None) -> dict[str, Any]:
         response = self._client.get(path, params=params)

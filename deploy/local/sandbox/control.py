@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 from tornado.web import RequestHandler
 
 from deploy.local.sandbox.faults import FaultPlan
+from deploy.local.sandbox.gateway import inputs
 from deploy.local.sandbox.model.books import Books
+from deploy.local.sandbox.model.deposits import Deposits
+from deploy.local.sandbox.model.escrow import Escrows
+from deploy.local.sandbox.model.funding import Funding
+from deploy.local.sandbox.model.orders import Orders
 from deploy.local.sandbox.model.refusal import Refusal
 from deploy.local.sandbox.model.truth import Truth
 
@@ -97,6 +104,53 @@ def _checked(given: dict[str, Any]) -> dict[str, bool]:
     if not set(given) <= set(SWITCHES) or not all(isinstance(value, bool) for value in given.values()):
         raise Refusal(400, "invalid_switch", f"Switches are {', '.join(SWITCHES)}: true or false.")
     return given
+
+
+class ChainHandler(_ControlHandler):
+    """`/__control/chain`: what happens on a chain or by the clock, without any request of an agent."""
+
+    def post(self) -> None:
+        """`{"agent_id", "deposit"}` lets dollars arrive; `{"run": [...]}` runs `poll`, `empty`, `sweep`, `monitor`."""
+        try:
+            with self._books.transaction():
+                self.write(self._done(self._given()))
+        except Refusal as refusal:
+            self._refuse(refusal)
+
+    def _done(self, given: dict[str, Any]) -> dict[str, Any]:
+        deposits = Deposits(self._books)
+        runs: dict[str, Callable[[], Any]] = {
+            "poll": deposits.poll,
+            "empty": deposits.empty,
+            "sweep": Escrows(self._books).sweep,
+            "monitor": Orders(self._books).monitor,
+        }
+        names = given.get("run", [])
+        if not isinstance(names, list) or not set(names) <= set(runs):
+            raise Refusal(400, "invalid_request", f"run is a list of {', '.join(runs)}.")
+        if "deposit" in given:
+            amount = inputs.micros({"deposit": Decimal(str(given["deposit"]))}, "deposit")
+            deposits.arrive(str(given.get("agent_id")), amount)
+        return {name: runs[name]() for name in names}
+
+
+class FundHandler(_ControlHandler):
+    """`POST /__control/fund`: test money for an account of either dialect, at once."""
+
+    def post(self) -> None:
+        """`{"agent_id", "service", "amount", "reference", "address"?}`."""
+        try:
+            given = self._given()
+            amount = inputs.micros({"amount": Decimal(str(given.get("amount")))}, "amount")
+            service = str(given.get("service"))
+            accounts = {"casino": "casino", "wallet": f"wallet:{given.get('address')}"}
+            account = accounts.get(service, service)
+            with self._books.transaction():
+                agent_id, reference = str(given.get("agent_id")), str(given.get("reference", ""))
+                after = Funding(self._books).deposit(agent_id, service, amount, reference, account)
+            self.write({"micros": after})
+        except Refusal as refusal:
+            self._refuse(refusal)
 
 
 class TruthHandler(_ControlHandler):

@@ -4,14 +4,24 @@
 |---|---|---|
 | `commit_then_drop` | happens | the connection ends without an answer |
 | `drop_before_commit` | does not happen | the same |
+| `crash_between_steps` | half of it happens | the same |
 | `500_after_effect` | happens | 500 `internal_error`, "Please try again." |
 | `400_after_effect` | happens | 400 `trade_failed` |
 | `slow:<ms>` | happens at once | the answer comes late |
 | `late_commit:<ms>` | happens late, also when the client has left | the answer comes late |
+| `lost_update:<ms>` | balances are written as they were read, so long before | the answer comes late |
+| `double_effect` | happens twice | the second answer |
+| `duplicate_deposit` | happens, and the newest deposit is credited again | as usual |
+| `counterparty_action` | happens, and the other side of the newest escrow moves it | as usual |
 | `html_502` / `html_502:before` | happens / does not happen | 502 with a page of HTML |
 | `truncate_json` | happens | 200 with half of the JSON |
 | `silent_zero` | happens | 200 with every balance and amount 0 |
+| `stale_source` | (reads of trading) | 200 from the service's own rows, the venue's positions missing |
+| `ledger_gap` | (reads of a ledger) | every third row missing |
 | `429_short` | does not happen | 429 `rate_limited`, without headers |
+| `429_business` | does not happen | 429 `ip_rate_limited`, a day in prose |
+
+`any` in a rule is one of the faults that can strike the request, drawn anew each time.
 """
 
 from __future__ import annotations
@@ -25,12 +35,27 @@ from typing import Any
 from deploy.local.sandbox.model.refusal import Refusal
 
 HEADER = "X-Sandbox-Fault"
-TIMED = ("slow", "late_commit")
+ANY = "any"
+TIMED = ("slow", "late_commit", "lost_update")
+CUT_OFF = ("commit_then_drop", "drop_before_commit", "crash_between_steps")
+EVERYWHERE = ("html_502", "truncate_json", "429_short", "slow", "commit_then_drop")
+"""Faults that strike reads and operations alike."""
+
+OPERATIONS_ONLY = (
+    "drop_before_commit", "crash_between_steps", "500_after_effect", "400_after_effect", "late_commit", "lost_update",
+    "double_effect", "429_business",
+)  # fmt: skip
 KINDS = (
-    "commit_then_drop", "drop_before_commit", "500_after_effect", "400_after_effect", "slow", "late_commit",
-    "html_502", "truncate_json", "silent_zero", "429_short",
+    *EVERYWHERE, *OPERATIONS_ONLY, "duplicate_deposit", "counterparty_action", "silent_zero", "stale_source",
+    "ledger_gap",
 )  # fmt: skip
 LONGEST_MS = 120_000
+DRAWN_MS = 150
+"""Longest delay of a fault that was drawn without one."""
+
+_STALE = frozenset({("trading", name) for name in ("state", "positions", "history")})
+_LEDGERS = frozenset({("casino", "ledger")})
+_PREVENTING = frozenset({"drop_before_commit", "429_short", "429_business"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,34 +81,50 @@ class Fault:
     @property
     def prevents(self) -> bool:
         """Whether the operation does not happen at all."""
-        return self.kind in {"drop_before_commit", "429_short"} or self.before
+        return self.kind in _PREVENTING or self.before
+
+
+def striking(service: str, name: str, *, reads: bool) -> list[str]:
+    """The faults that can strike a request."""
+    kinds = [*EVERYWHERE]
+    if not reads:
+        kinds += OPERATIONS_ONLY
+        kinds += ["duplicate_deposit"] if name == "deposit" else []
+        kinds += ["counterparty_action"] if service == "escrow" else []
+    elif name in {"state", "balance"}:
+        kinds.append("silent_zero")
+    kinds += ["stale_source"] if (service, name) in _STALE else []
+    kinds += ["ledger_gap"] if (service, name) in _LEDGERS else []
+    return kinds
 
 
 @dataclass(slots=True)
 class Rule:
     """A standing fault: where it applies, how likely it is, and how often at most."""
 
-    fault: Fault
     text: str
     probability: float
     service: str | None
     operation: str | None
     agent_id: str | None
+    reads: bool
     times: int | None
 
     @classmethod
     def parse(cls, given: Mapping[str, Any]) -> Rule:
-        """Read `{fault, probability?, service?, operation?, agent_id?, times?}`."""
-        unknown = set(given) - {"fault", "probability", "service", "operation", "agent_id", "times"}
+        """Read `{fault, probability?, service?, operation?, agent_id?, reads?, times?}`."""
+        unknown = set(given) - {"fault", "probability", "service", "operation", "agent_id", "reads", "times"}
         probability, times, text = given.get("probability", 1), given.get("times"), str(given.get("fault"))
         if unknown or not 0 <= float(probability) <= 1 or not (times is None or isinstance(times, int)):
             raise Refusal(400, "invalid_fault", "A rule has fault, probability 0..1, service, operation, times.")
+        if text != ANY:
+            Fault.parse(text)
         where = (given.get("service"), given.get("operation"), given.get("agent_id"))
-        return cls(Fault.parse(text), text, float(probability), *where, times)
+        return cls(text, float(probability), *where, bool(given.get("reads")), times)
 
-    def fits(self, service: str, operation: str, agent_id: str) -> bool:
-        """Whether the rule is about this request."""
-        if self.times == 0:
+    def fits(self, service: str, operation: str, agent_id: str, *, reads: bool) -> bool:
+        """Whether the rule is about this request; without a name it is about operations, or reads when it says so."""
+        if self.times == 0 or (self.operation is None and reads != self.reads):
             return False
         wanted = ((self.service, service), (self.operation, operation), (self.agent_id, agent_id))
         return all(rule is None or rule == actual for rule, actual in wanted)
@@ -91,13 +132,15 @@ class Rule:
     def shown(self) -> dict[str, Any]:
         """The rule as the control route tells it; `times` is what remains."""
         names = ("probability", "service", "operation", "agent_id", "times")
-        return {"fault": self.text, **{name: getattr(self, name) for name in names}}
+        shown = {"fault": self.text, **{name: getattr(self, name) for name in names}}
+        return {**shown, "reads": True} if self.reads else shown
 
 
 class FaultPlan:
     """The standing rules, drawn in order with one seeded generator; the first that strikes is taken.
 
-    A rule without an `operation` strikes money operations only (POST); reads are named (`state`, `ledger`, …).
+    A rule without an `operation` strikes money operations (POST), or reads when it has `reads`; reads are named
+    (`state`, `ledger`, …).
     """
 
     def __init__(self) -> None:
@@ -122,25 +165,17 @@ class FaultPlan:
 
     def _drawn(self, service: str, operation: str, agent_id: str, *, reads: bool) -> Fault | None:
         for rule in self._rules:
-            meant = rule.operation is not None or not reads
-            if meant and rule.fits(service, operation, agent_id) and self._random.random() < rule.probability:
+            if rule.fits(service, operation, agent_id, reads=reads) and self._random.random() < rule.probability:
                 rule.times = None if rule.times is None else rule.times - 1
-                return rule.fault
+                return Fault.parse(rule.text) if rule.text != ANY else self._any(service, operation, reads=reads)
         return None
+
+    def _any(self, service: str, operation: str, *, reads: bool) -> Fault:
+        kind = self._random.choice(striking(service, operation, reads=reads))
+        before = kind == "html_502" and self._random.random() < 0.5  # noqa: PLR2004 either way
+        return Fault(kind, self._random.randint(1, DRAWN_MS) if kind in TIMED else 0, before=before)
 
     def shown(self) -> dict[str, Any]:
         """The plan and what was injected since it was set."""
         plan = [rule.shown() for rule in self._rules]
         return {"seed": self._seed, "plan": plan, "injected": dict(self.injected)}
-
-
-def zeroed(value: Any, name: str = "") -> Any:
-    """The answer with every balance and amount 0, as a service gives it whose node does not answer."""
-    if isinstance(value, dict):
-        return {key: zeroed(item, key) for key, item in value.items()}
-    if isinstance(value, list):
-        return [zeroed(item, name) for item in value]
-    money = name.endswith(("_usd", "_usdc")) or name in {"amount", "balance"}
-    if not money or value is None:
-        return value
-    return "0" if isinstance(value, str) else 0

@@ -14,11 +14,13 @@ from deploy.local.sandbox.model.books import MICROS
 
 WINDOW_S = 60
 PER_ADDRESS = {
-    "casino/bet": 60, "casino/bets": 60, "casino/export": 60, "casino/register": 10, "escrow/create": 20,
-    "escrow/complete": 30, "escrow/release": 30, "escrow/dispute": 10, "faucet/claim": 5, "trading/open": 30,
-    "trading/close": 30, "wallet/send": 20, "wallet/create": 10,
+    "casino/bet": 60, "casino/bets": 60, "casino/export": 60, "casino/register": 10, "casino/join": 10,
+    "casino/withdraw": 5,
+    "escrow/create": 20, "escrow/complete": 30, "escrow/release": 30, "escrow/dispute": 10, "faucet/claim": 5,
+    "trading/open": 30, "trading/close": 30, "trading/join": 10, "wallet/send": 20, "wallet/swap": 30,
+    "wallet/create": 10, "wallet/join": 10,
 }  # fmt: skip
-"""Requests a minute; a path that is not listed is unlimited."""
+"""Requests a minute and exact path; what is not listed is unlimited."""
 
 PER_AGENT_BETS = 60
 
@@ -37,13 +39,13 @@ class Limits:
         self._window = 0
         self._counts: dict[tuple[str, str], int] = {}
 
-    def refused(self, path: str, address: str, agent_id: str) -> Body | None:
-        """The body of a 429, or None when the request may pass. Counts the request."""
+    def refused(self, service: str, name: str, path: str, address: str, agent_id: str) -> Body | None:
+        """The body of a 429, or None when the request may pass. Counts the request by its exact path."""
         self._turn()
-        limit = PER_ADDRESS.get(path)
+        limit = PER_ADDRESS.get(f"{service}/{name}")
         if limit is not None and self._over((path, address), limit):
             return short_429(limit)
-        if path == "casino/bet" and self._over(("agent", agent_id), PER_AGENT_BETS):
+        if (service, name) == ("casino", "bet") and self._over(("agent", agent_id), PER_AGENT_BETS):
             reset = (self._window + 1) * WINDOW_S * MICROS
             return {"error": "rate_limit_exceeded", "message": "Too many bets.", "reset_at": iso(reset)}
         return None
@@ -62,3 +64,8 @@ class Limits:
 def short_429(limit: int = 60) -> Body:
     """The shape without a time of reset."""
     return {"error": "rate_limited", "message": f"Too many requests. Limit: {limit} per {WINDOW_S}s"}
+
+
+def business_429() -> Body:
+    """A rule of the service that looks like a rate limit: a day, told in prose alone."""
+    return {"error": "ip_rate_limited", "message": "One claim per address in ~24h."}

@@ -7,9 +7,17 @@ casino shows. Their ledger accounts stay apart by service, and are compared and 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
-SHARED_BALANCES: Mapping[str, str] = {"escrow": "casino", "faucet": "casino"}
+_shared = {"escrow": "casino", "faucet": "casino"}
+
+SHARED_BALANCES: Mapping[str, str] = MappingProxyType(_shared)
 """Service to the one that shows its balance; a service that is not named shows its own."""
+
+
+def share_balance(service: str, shown_by: str) -> None:
+    """Say that `service` keeps no balance of its own: `shown_by` shows it."""
+    _shared[service] = root_of(shown_by)
 
 
 def root_of(service: str) -> str:

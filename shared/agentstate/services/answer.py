@@ -72,6 +72,10 @@ class Answer:
         """An object inside this one."""
         return Answer(self._body.get(name))
 
+    def has(self, name: str) -> bool:
+        """Whether the member is there, null included."""
+        return name in self._body
+
     def get(self, name: str) -> Any:
         """A member as it came, None when it is missing."""
         return self._body.get(name)

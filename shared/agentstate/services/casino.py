@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from decimal import Decimal
 from typing import Final
 
@@ -13,9 +14,15 @@ from agentstate.services.funding import Deposit
 from agentstate.services.operation import Case, Operation
 from agentstate.services.params import Params
 from agentstate.services.receipt import Receipt
+from agentstate.services.service_ledger import read_ledger
 from agentstate.services.wire import Body
 
 EXPORT_ROWS = 10_000
+SKEW = timedelta(seconds=2)
+"""How far the casino's clock may be behind ours; its ledger tells whole seconds."""
+
+EXPORT_MARGIN = timedelta(minutes=10)
+"""How far before the call the export is read: clocks differ, and an earlier attempt may have been the one."""
 
 
 class Bet(Operation):
@@ -27,6 +34,8 @@ class Bet(Operation):
 
     name = "casino.bet"
     guarantee = Guarantee.VERIFIABLE
+    cost = "amount"
+    reference = "client_seed"
     refusals = frozenset(
         {
             "invalid_amount", "invalid_game", "invalid_side", "invalid_direction", "invalid_threshold",
@@ -55,19 +64,35 @@ class Bet(Operation):
         stake: Decimal = body["amount"]
         won = answer.flag("won")
         payout = nearest_micros(stake * answer.number("payout_multiplier")) if won else 0
-        debited, result = nearest_micros(stake), answer.text("result")
+        debited, result = nearest_micros(stake), str(answer.get("result") or "")
         return self.made(answer.text("bet_id"), debited=debited, credited=payout, won=won, result=result)
 
     def found(self, case: Case) -> Verdict:
         """Look for our `client_seed` in the export of bets."""
-        export = Answer(case.gateway.read(case.agent_id, self.service, "export", client_seed=case.tag))
+        since = (case.called_at - EXPORT_MARGIN).isoformat(timespec="seconds")
+        export = Answer(case.gateway.read(case.agent_id, self.service, "export", client_seed=case.tag, since=since))
         rows = export.items("rows")
         ours = [row for row in rows if row.get("client_seed") == case.tag]
+        if len({row.text("bet_id") for row in ours}) > 1:
+            return Unknown(f"{len(ours)} bets carry our client_seed: the casino placed one call more than once")
         if ours:
             return Applied(self.receipt(_checked(ours[-1], case), case.body))
         if len(rows) >= EXPORT_ROWS:
             return Unknown("the export of bets is full and does not show the tag; look at the casino")
-        return self.missing(case, "no bet with our client_seed is there")
+        stuck = self._stuck(case)
+        return stuck or self.missing(case, "no bet with our client_seed is there")
+
+    def _stuck(self, case: Case) -> Unknown | None:
+        """A stake that was taken without a bet: the casino died between the two, and calling again would pay twice."""
+        stake, begun = nearest_micros(case.body["amount"]), case.called_at - SKEW
+        rows = [row for row in read_ledger(case.gateway, case.agent_id).rows if row.at >= begun]
+        taken = {row.reference for row in rows if row.reason == "reservation" and row.amount == -stake}
+        if not taken:
+            return None
+        since = (begun - SKEW).isoformat(timespec="seconds")
+        bets = Answer(case.gateway.read(case.agent_id, self.service, "export", since=since)).items("rows")
+        orphans = taken - {bet.text("bet_id") for bet in bets}
+        return Unknown(f"the casino took the stake of {len(orphans)} bets that it does not have") if orphans else None
 
 
 def _checked(row: Answer, case: Case) -> Answer:
@@ -78,15 +103,19 @@ def _checked(row: Answer, case: Case) -> Answer:
 
 
 class Register(Operation):
-    """Make the agent known to the services. No params; harmless to repeat."""
+    """Make the agent known to the gateway. Params: `referral_code` (optional). Harmless to repeat.
+
+    The services' own routes have `join` in its place, which makes an account at each.
+    """
 
     name = "casino.register"
     guarantee = Guarantee.NATURAL
 
     def request(self, tag: str, params: Params) -> Body:
-        """Nothing but the agent id."""
-        del tag, params
-        return {}
+        """Whose referral it is, if anybody's."""
+        del tag
+        code = params.optional_text("referral_code")
+        return {} if code is None else {"referral_code": code}
 
     def receipt(self, answer: Answer, body: Body) -> Receipt:
         """Whether the agent is new."""

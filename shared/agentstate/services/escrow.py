@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import Any, ClassVar, Final
 
+from agentstate.money.postings import Credit, Line, earned
+from agentstate.money.shared_balances import root_of
 from agentstate.money.verdicts import Absent, Applied, Guarantee, Unknown, Verdict
-from agentstate.services.amounts import from_micros
+from agentstate.services.amounts import from_micros, nearest_micros
 from agentstate.services.answer import Answer
+from agentstate.services.bookings import amount_in, locked_lines, released_lines
 from agentstate.services.gateway import Gateway
 from agentstate.services.names import Service
 from agentstate.services.operation import Baseline, Case, Operation
 from agentstate.services.params import Params
 from agentstate.services.receipt import Receipt
+from agentstate.services.service_ledger import read_ledger
 from agentstate.services.wire import Body
+
+LOCK = "escrow_lock: "
+"""How the casino's ledger begins the reason of a lock; the escrow's id follows."""
+
+SKEW = timedelta(seconds=2)
+"""How far the service's clock may be behind ours."""
 
 
 class Create(Operation):
@@ -25,6 +36,8 @@ class Create(Operation):
 
     name = "escrow.create"
     guarantee = Guarantee.VERIFIABLE
+    cost = "amount"
+    reference = "description"
     refusals = frozenset(
         {
             "invalid_amount", "invalid_description", "invalid_timeout", "invalid_counterparty", "self_escrow",
@@ -54,12 +67,36 @@ class Create(Operation):
     def found(self, case: Case) -> Verdict:
         """Look for our description among the agent's escrows."""
         state = Answer(case.gateway.read(case.agent_id, self.service))
-        for row in state.items("escrows"):
-            if row.get("creator_agent_id") == case.agent_id and row.get("description") == case.body["description"]:
-                return Applied(self.receipt(row, case.body))
-        if state.flag("truncated"):
+        ours = [row for row in state.items("escrows") if self._is_ours(row, case)]
+        if len({row.text("escrow_id") for row in ours}) > 1:
+            return Unknown(f"{len(ours)} escrows carry our tag: the service made one call more than once")
+        if ours:
+            return Applied(self.receipt(ours[0], case.body))
+        if state.flag("truncated") and not _reaches_back(state, case):
             return Unknown("the list of escrows is cut off and does not show the tag; look at the escrow service")
-        return self.missing(case, "no escrow with our tag is there")
+        return self._stuck(case, state) or self.missing(case, "no escrow with our tag is there")
+
+    def _stuck(self, case: Case, state: Answer) -> Unknown | None:
+        """Money that was locked for an escrow that is not there: the service died between the two."""
+        amount, begun = nearest_micros(case.body["amount_usd"]), case.called_at - SKEW
+        rows = [row for row in read_ledger(case.gateway, case.agent_id).rows if row.at >= begun]
+        taken = {row.reason.removeprefix(LOCK) for row in rows if row.reason.startswith(LOCK) and row.amount == -amount}
+        orphans = taken - {row.text("escrow_id") for row in state.items("escrows")}
+        return Unknown(f"money is locked for {len(orphans)} escrows that are not there") if orphans else None
+
+    def postings(self, params: Mapping[str, Any], receipt: Receipt) -> Sequence[Line]:
+        """The amount is locked, and stays the agent's."""
+        del params
+        return locked_lines(receipt)
+
+    def _is_ours(self, row: Answer, case: Case) -> bool:
+        ours = (case.agent_id, case.body["description"])
+        return (row.get("creator_agent_id"), row.get("description")) == ours
+
+
+def _reaches_back(state: Answer, case: Case) -> bool:
+    """Whether a list that is cut off still has everything since the call."""
+    return state.get("complete_since") is not None and state.time("complete_since") < case.called_at - SKEW
 
 
 class Transition(Operation):
@@ -70,7 +107,10 @@ class Transition(Operation):
     """
 
     guarantee = Guarantee.NATURAL
-    refusals = frozenset({"invalid_status", "escrow_not_found", "not_creator", "not_counterparty", "not_participant"})
+    refusals = frozenset(
+        {"invalid_status", "escrow_not_found", "not_creator", "not_counterparty", "not_participant", "forbidden"}
+    )
+    reference = "escrow id"
     already = frozenset({"invalid_status"})
     reached: ClassVar[frozenset[str]]
 
@@ -85,12 +125,17 @@ class Transition(Operation):
         Also what the call may bring to whom: `credits`, in micro-USDC by agent.
         """
         row = Answer(gateway.read(agent_id, Service.ESCROW, "get", escrow_id=str(params.get("escrow_id"))))
-        return {"reached": row.text("status") in self.reached, "credits": self.credits(row)}
+        return {"reached": row.text("status") in self.reached, "credits": self.brings(row)}
 
-    def credits(self, row: Answer) -> dict[str, int]:
+    def brings(self, row: Answer) -> dict[str, int]:
         """What doing it to the escrow in `row` brings to other agents, in micro-USDC."""
         del row
         return {}
+
+    def postings(self, params: Mapping[str, Any], receipt: Receipt) -> Sequence[Line]:
+        """Only a release moves money."""
+        del params, receipt
+        return ()
 
     def receipt(self, answer: Answer, body: Body) -> Receipt:
         """The caller's own balance does not change; `net` goes to the counterparty on release."""
@@ -131,9 +176,20 @@ class Release(Transition):
     name = "escrow.release"
     reached = frozenset({"released"})
 
-    def credits(self, row: Answer) -> dict[str, int]:
+    def brings(self, row: Answer) -> dict[str, int]:
         """The counterparty gets the amount less the fee."""
         return {row.text("counterparty_agent_id"): row.micros("net_to_counterparty")}
+
+    def postings(self, params: Mapping[str, Any], receipt: Receipt) -> Sequence[Line]:
+        """The lock ends."""
+        del params
+        return released_lines(receipt)
+
+    def credits(self, params: Mapping[str, Any], receipt: Receipt) -> Sequence[Credit]:
+        """The other side has the net."""
+        del params
+        net = amount_in(receipt, "net")
+        return (Credit(str(receipt["counterparty"]), earned(root_of(self.service), net)),) if net else ()
 
 
 class Dispute(Transition):

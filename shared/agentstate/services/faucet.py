@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, Final
 
-from agentstate.money.verdicts import Absent, Applied, Guarantee, Verdict
+from agentstate.money.verdicts import Absent, Applied, Guarantee, Unknown, Verdict
 from agentstate.services.answer import Answer
 from agentstate.services.gateway import Gateway
 from agentstate.services.operation import Baseline, Case, Operation
@@ -19,7 +19,7 @@ SKEW = timedelta(seconds=2)
 
 
 class Claim(Operation):
-    """Claim one dollar, once in an agent's life. No params.
+    """Claim one dollar, once in an agent's life. Params: `referral_code` (optional).
 
     VERIFIABLE although one claim an agent looks natural: the real faucet credits before it records, so that a call
     after its 500 credits again.
@@ -29,11 +29,13 @@ class Claim(Operation):
     guarantee = Guarantee.VERIFIABLE
     refusals = frozenset({"already_claimed", "has_deposits", "ip_rate_limited"})
     already = frozenset({"already_claimed"})
+    reference = "agent id"
 
     def request(self, tag: str, params: Params) -> Body:
-        """Nothing but the agent id."""
-        del tag, params
-        return {}
+        """Whose referral it is, if anybody's; the agent id is the reference."""
+        del tag
+        code = params.optional_text("referral_code")
+        return {} if code is None else {"referral_code": code}
 
     def receipt(self, answer: Answer, body: Body) -> Receipt:
         """One dollar came in."""
@@ -41,9 +43,10 @@ class Claim(Operation):
         return self.made(answer.text("claim_id"), credited=answer.micros("credited"))
 
     def baseline(self, gateway: Gateway, agent_id: str, params: Mapping[str, Any]) -> Baseline:
-        """Whether the agent had claimed before the call."""
+        """Whether the agent had claimed before the call; None where the service does not tell."""
         del params
-        return {"claimed": not Answer(gateway.read(agent_id, self.service)).flag("can_claim")}
+        can_claim = _can_claim(Answer(gateway.read(agent_id, self.service)))
+        return {"claimed": None if can_claim is None else not can_claim}
 
     def serial_key(self, params: Mapping[str, Any]) -> str:
         """One claim at a time."""
@@ -53,15 +56,23 @@ class Claim(Operation):
     def found(self, case: Case) -> Verdict:
         """A claim that was not there before the call is ours."""
         state = Answer(case.gateway.read(case.agent_id, self.service))
-        if state.flag("can_claim"):
+        can_claim = _can_claim(state)
+        if can_claim is None and not (case.baseline and case.baseline["claimed"] is False):
+            return Unknown("the ledger's window does not reach back far enough to tell")
+        if can_claim is not False:
             return self.missing(case, "the agent has no claim")
         if _was_there(state, case):
             return Absent("the agent had claimed before this call, which was therefore refused")
         return Applied(self.made(state.text("claim_id"), credited=state.micros("credited_usd")))
 
 
+def _can_claim(state: Answer) -> bool | None:
+    """None when the window of the ledger, which is all that tells, does not reach back to the agent's first day."""
+    return None if state.get("can_claim") is None and state.has("can_claim") else state.flag("can_claim")
+
+
 def _was_there(state: Answer, case: Case) -> bool:
-    if case.baseline is not None:
+    if case.baseline is not None and case.baseline["claimed"] is not None:
         return bool(case.baseline["claimed"])
     return state.time("claimed_at") < case.called_at - SKEW
 

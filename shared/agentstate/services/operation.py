@@ -7,14 +7,17 @@ whoever keeps the intents can settle a call that was cut off. Its `guarantee` sa
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar, TypeAlias
 
 from agentstate.errors import InvalidInput, ServiceAnswerInvalid, ServiceInDoubt
+from agentstate.money.amounts import Money
+from agentstate.money.postings import Credit, Line
 from agentstate.money.verdicts import Absent, Guarantee, Unknown, Verdict
 from agentstate.services.answer import Answer
+from agentstate.services.bookings import balance_lines
 from agentstate.services.gateway import Gateway
 from agentstate.services.names import Service
 from agentstate.services.params import Params
@@ -51,6 +54,8 @@ class Operation(ABC):
         refusals: codes that prove that nothing happened.
         already: refusals that, on a second attempt, may be the first attempt's success: verify before failing.
         settle_s: seconds after the call at which absence is conclusive.
+        cost: the parameter that is the most it can cost; None when its price is known only afterwards.
+        reference: where the service keeps our tag, such as `client_seed`; None when it keeps none.
     """
 
     name: ClassVar[str]
@@ -58,6 +63,8 @@ class Operation(ABC):
     refusals: ClassVar[frozenset[str]] = frozenset()
     already: ClassVar[frozenset[str]] = frozenset()
     settle_s: ClassVar[float] = SETTLE_S
+    cost: ClassVar[str | None] = None
+    reference: ClassVar[str | None] = None
 
     @property
     def service(self) -> Service:
@@ -138,6 +145,20 @@ class Operation(ABC):
         del params
         return None
 
+    def hold(self, params: Mapping[str, Any]) -> Money | None:
+        """The most that it may cost, where the parameters tell."""
+        return None if self.cost is None else Money.parse(params[self.cost])
+
+    def postings(self, params: Mapping[str, Any], receipt: Receipt) -> Sequence[Line]:
+        """What the receipt moved for the agent: off its balance and onto it."""
+        del params
+        return balance_lines(receipt)
+
+    def credits(self, params: Mapping[str, Any], receipt: Receipt) -> Sequence[Credit]:
+        """What the receipt moved for other agents."""
+        del params, receipt
+        return ()
+
     @abstractmethod
     def request(self, tag: str, params: Params) -> Body:
         """The wire request for checked parameters."""
@@ -158,6 +179,7 @@ class Operation(ABC):
     def missing(self, case: Case, what: str) -> Absent | Unknown:
         """Absent once the settle time is over, Unknown before."""
         waited = (case.gateway.now() - case.called_at).total_seconds()
-        if waited >= self.settle_s:
+        settled = self.settle_s * case.gateway.settle_scale
+        if waited >= settled:
             return Absent(f"{what}, {waited:.0f} s after the call")
-        return Unknown(f"{what} yet; it may still come", settles_in_s=self.settle_s - waited)
+        return Unknown(f"{what} yet; it may still come", settles_in_s=settled - waited)

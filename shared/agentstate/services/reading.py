@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any, Final
 
 from agentstate.errors import ServiceAnswerInvalid
@@ -74,7 +73,8 @@ def _escrow(state: Answer) -> Funds:
 
 def _faucet(state: Answer) -> Funds:
     """The faucet pays onto the casino's balance and holds nothing itself."""
-    state.flag("can_claim")
+    if not (state.has("can_claim") and state.get("can_claim") is None):
+        state.flag("can_claim")
     return Funds(None, 0)
 
 
@@ -92,13 +92,16 @@ def _wallet(state: Answer) -> Funds:
     return Funds(total, total)
 
 
-_FUNDS: Final[Mapping[Service, Callable[[Answer], Funds]]] = MappingProxyType(
-    {
-        Service.WALLET: _wallet,
-        Service.CASINO: _casino,
-        Service.TRADING: _trading,
-        Service.DOMAINS: _domains,
-        Service.FAUCET: _faucet,
-        Service.ESCROW: _escrow,
-    }
-)
+def add_reading(service: Service, read: Callable[[Answer], Funds]) -> None:
+    """Say how the money is read from a service's state."""
+    _FUNDS[service] = read
+
+
+_FUNDS: Final[dict[Service, Callable[[Answer], Funds]]] = {
+    Service.WALLET: _wallet,
+    Service.CASINO: _casino,
+    Service.TRADING: _trading,
+    Service.DOMAINS: _domains,
+    Service.FAUCET: _faucet,
+    Service.ESCROW: _escrow,
+}

@@ -39,7 +39,7 @@ class StateSource(Protocol):
 
 
 class GatewaySource:
-    """Reads through the unified gateway."""
+    """Reads through the gateway, in whichever dialect."""
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
@@ -50,9 +50,8 @@ class GatewaySource:
         return self._gateway.deadline_s
 
     def tenant(self, agent_id: str, service: Service) -> str:
-        """One key serves all accounts here, so the gateway's own mark is the tenant."""
-        del agent_id, service
-        return self._gateway.mark
+        """The mark of the account and the key in use."""
+        return self._gateway.mark(agent_id, service)
 
     def read(self, agent_id: str, service: Service) -> Reading:
         """The state, checked; second-hand when the service says so."""

@@ -21,10 +21,11 @@ from agentstate.money import (
     SnapshotTaker,
     TransactionLedger,
 )
-from agentstate.services.bookings import balance_lines, booked_operations
+from agentstate.services.bookings import balance_lines
 from agentstate.services.cache import StateCache
 from agentstate.services.gateway import Gateway
 from agentstate.services.observing import CacheReader, GatewayReader
+from agentstate.services.operations import booked_operations
 from agentstate.services.source import GatewaySource
 from agentstate.store.store import Store
 from tests.integration.money.conftest import buckets, let_time_pass

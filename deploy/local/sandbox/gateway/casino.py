@@ -22,9 +22,10 @@ class CasinoFace:
         self._casino = Casino(books)
         self._funding = Funding(books)
 
-    def register(self, agent_id: str, _body: Mapping[str, Any]) -> Body:
-        """`register {}`: make the agent known to all six services; harmless to repeat."""
-        return {"agent_id": agent_id, "created": self._funding.register(agent_id)}
+    def register(self, agent_id: str, body: Mapping[str, Any]) -> Body:
+        """`register {referral_code?}`: make the agent known to all six services; harmless to repeat."""
+        created = self._funding.register(agent_id, str(body.get("referral_code", "")) or None)
+        return {"agent_id": agent_id, "created": created}
 
     def deposit(self, agent_id: str, body: Mapping[str, Any]) -> Body:
         """`deposit {amount, reference?}`: test money; a reference is honoured as a key."""
@@ -36,7 +37,7 @@ class CasinoFace:
         """`bet {game, side | direction + threshold, amount, client_seed?}`."""
         row = self._casino.bet(agent_id, _game(body), _choice(body), inputs.micros(body, "amount"), inputs.seed(body))
         return {
-            **_bet(row),
+            **bet_body(row),
             "proof": {
                 "server_seed_hash": self._books.chance.digest("server-seed", agent_id).hex(),
                 "client_seed": row["client_seed"],
@@ -74,22 +75,22 @@ class CasinoFace:
         total, rows = self._casino.history(agent_id, limit, offset)
         more = offset + len(rows) < total
         page = {"total": total, "limit": limit, "offset": offset, "has_more": more}
-        return {"bets": [_bet(row) for row in rows], "pagination": page}
+        return {"bets": [bet_body(row) for row in rows], "pagination": page}
 
     def export(self, agent_id: str, query: Mapping[str, str]) -> Body:
         """`export?since&client_seed`: at most 10,000 bets with `client_seed`, rounded to cents."""
         rows = self._casino.export(agent_id, inputs.since_us(query), query.get("client_seed"))
-        return {"rows": [{**_bet(row), "client_seed": row["client_seed"], "nonce": row["nonce"]} for row in rows]}
+        return {"rows": [{**bet_body(row), "client_seed": row["client_seed"], "nonce": row["nonce"]} for row in rows]}
 
     def audit(self, agent_id: str, query: Mapping[str, str]) -> Body:
         """`audit?bet_id`: one bet with exact amounts."""
         row = self._casino.audit(agent_id, query.get("bet_id", ""))
         exact = {"amount_bet": usd(row["amount"]), "amount_won": usd(row["payout"])}
-        return {**_bet(row), **exact, "client_seed": row["client_seed"], "nonce": row["nonce"]}
+        return {**bet_body(row), **exact, "client_seed": row["client_seed"], "nonce": row["nonce"]}
 
     def ledger(self, agent_id: str, _query: Mapping[str, str]) -> Body:
         """`ledger`: 50 raw rows of the shared account, not quite the newest."""
-        return {"ledger": [_ledger_row(row) for row in self._casino.ledger(agent_id)]}
+        return {"ledger": [ledger_row(row) for row in self._casino.ledger(agent_id)]}
 
 
 def _game(body: Mapping[str, Any]) -> str:
@@ -105,7 +106,8 @@ def _choice(body: Mapping[str, Any]) -> str:
     return dice_choice(body.get("direction"), body.get("threshold"))
 
 
-def _bet(row: Row) -> Body:
+def bet_body(row: Row) -> Body:
+    """A bet with amounts rounded to cents."""
     return {
         "bet_id": row["bet_id"],
         "game": row["game"],
@@ -134,7 +136,8 @@ def _activity(row: Row) -> Body:
     }
 
 
-def _ledger_row(row: Row) -> Body:
+def ledger_row(row: Row) -> Body:
+    """A raw row of the ledger: camel case, epoch seconds."""
     return {
         "id": f"led_{row['id']}",
         "agentId": row["agent_id"],

@@ -8,7 +8,7 @@ from typing import Any
 from deploy.local.sandbox.gateway import inputs
 from deploy.local.sandbox.gateway.shapes import Body, cents, iso, usd
 from deploy.local.sandbox.model.books import Books, Row
-from deploy.local.sandbox.model.domains import ACCOUNT, Domains
+from deploy.local.sandbox.model.domains import ACCOUNT, Domains, price_of
 from deploy.local.sandbox.model.funding import Funding
 
 
@@ -29,7 +29,12 @@ class DomainsFace:
     def register(self, agent_id: str, body: Mapping[str, Any]) -> Body:
         """`register {domain}`."""
         row = self._domains.register(agent_id, inputs.text(body, "domain", "invalid_domain"))
-        return {"agent_id": agent_id, **_domain(row)}
+        return {"agent_id": agent_id, **domain_body(row)}
+
+    def renew(self, agent_id: str, body: Mapping[str, Any]) -> Body:
+        """`renew {domain}`: another year."""
+        row = self._domains.renew(agent_id, inputs.text(body, "domain", "invalid_domain"))
+        return {"agent_id": agent_id, **domain_body(row), "price_paid": usd(price_of(row["domain"]))}
 
     def search(self, _agent_id: str, query: Mapping[str, str]) -> Body:
         """`search?domain`: whether it is free, and its price."""
@@ -40,7 +45,7 @@ class DomainsFace:
     def list(self, agent_id: str, _query: Mapping[str, str]) -> Body:
         """`list`: all names of the agent."""
         rows = self._domains.owned(agent_id)
-        return {"domains": [_domain(row) for row in rows], "count": len(rows)}
+        return {"domains": [domain_body(row) for row in rows], "count": len(rows)}
 
     def state(self, agent_id: str, query: Mapping[str, str]) -> Body:
         """`state`: account, rounded to cents, and all names."""
@@ -56,7 +61,8 @@ class DomainsFace:
         }
 
 
-def _domain(row: Row) -> Body:
+def domain_body(row: Row) -> Body:
+    """A name as the service lists it."""
     return {
         "domain_id": row["domain_id"],
         "domain": row["domain"],
@@ -65,4 +71,5 @@ def _domain(row: Row) -> Body:
         "expires_at": iso(row["expires_at"]),
         "auto_renew": False,
         "price_paid": usd(row["price"]),
+        "renewal_price": usd(price_of(row["domain"])),
     }

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from deploy.local.sandbox.gateway import inputs
-from deploy.local.sandbox.gateway.shapes import Body, iso, usd
+from deploy.local.sandbox.gateway.shapes import Body, cents, iso, usd
 from deploy.local.sandbox.model.books import Books, Row
 from deploy.local.sandbox.model.escrow import LISTED, Escrows
 
@@ -45,6 +45,10 @@ class EscrowFace:
         """`get?escrow_id`: public."""
         return _escrow(self._escrows.get(query.get("escrow_id", "")))
 
+    def stats(self, _agent_id: str, _query: Mapping[str, str]) -> Body:
+        """`stats`: sums over all escrows."""
+        return escrow_stats(self._escrows)
+
     def state(self, agent_id: str, _query: Mapping[str, str]) -> Body:
         """`state`: what the agent has locked, and the newest 200 escrows on either side."""
         rows = self._escrows.of_agent(agent_id)
@@ -70,4 +74,19 @@ def _escrow(row: Row) -> Body:
         "created_at": iso(row["created_at"]),
         "changed_at": iso(row["changed_at"]),
         "auto_release_at": iso(row["due_at"]),
+    }
+
+
+def escrow_stats(escrows: Escrows) -> Body:
+    """Counts and volumes of all escrows, rounded to cents."""
+    row = escrows.stats()
+    if row is None:
+        return {}
+    return {
+        "total_created": row["created"],
+        "total_released": row["released"],
+        "total_disputed": row["disputed"],
+        "total_volume_usd": cents(row["volume"]),
+        "total_commission_usd": cents(row["fees"]),
+        "commission_rate": "1%",
     }

@@ -22,6 +22,11 @@ class FaucetFace:
         claim_id = self._faucet.claim(agent_id)
         return {"agent_id": agent_id, "claim_id": claim_id, "credited": usd(MICROS), "referral_tracked": False}
 
+    def stats(self, _agent_id: str, _query: Mapping[str, str]) -> Body:
+        """`stats`: how many have claimed, of all agents."""
+        claims = self._faucet.claims()
+        return {"total_claims": claims, "total_credited_usd": usd(claims * MICROS)}
+
     def state(self, agent_id: str, _query: Mapping[str, str]) -> Body:
         """`state`: whether the agent has claimed, told by its ledger row."""
         self._books.require_agent(agent_id)

@@ -37,6 +37,10 @@ class FolderInUse(Exception):
     """Another sandbox process works on this data folder."""
 
 
+class Crashed(Exception):
+    """The service died between two steps of an operation; what the steps before had written stays."""
+
+
 class Books:
     """One open data folder.
 
@@ -60,6 +64,8 @@ class Books:
         self._database.execute("PRAGMA synchronous = NORMAL")
         self._database.executescript(SCHEMA)
         self._request_key = ""
+        self._crash = False
+        self._stale: dict[tuple[str, str], int] = {}
 
     def close(self) -> None:
         """Close the file and let another process have the folder."""
@@ -67,20 +73,32 @@ class Books:
         self._lock.close()
 
     @contextmanager
-    def transaction(self, request_key: str = "") -> Iterator[None]:
+    def transaction(
+        self, request_key: str = "", *, crash: bool = False, stale: dict[tuple[str, str], int] | None = None
+    ) -> Iterator[None]:
         """Commit what the block does, or nothing of it.
 
         Args:
             request_key: what the caller named its request; kept beside the effect for the truth route alone.
+            crash: die at the first `step` of the operation, leaving what is written until then.
+            stale: balances read before, which the operation's first posting to each writes over whatever came between.
         """
         self._database.execute("BEGIN IMMEDIATE")
-        self._request_key = request_key
+        self._request_key, self._crash, self._stale = request_key, crash, dict(stale or {})
         try:
             yield
+        except Crashed:
+            self._database.execute("COMMIT")
+            raise
         except BaseException:
             self._database.execute("ROLLBACK")
             raise
         self._database.execute("COMMIT")
+
+    def step(self) -> None:
+        """A place between two steps of an operation that the real service does not do as one."""
+        if self._crash:
+            raise Crashed
 
     def rows(self, sql: str, *values: object) -> list[Row]:
         """All rows of a query."""
@@ -129,7 +147,8 @@ class Books:
         self, agent_id: str, micros: int, reason: str, reference: str, service: str, *, account: str = CASINO
     ) -> int:
         """Add a signed amount to an account with its ledger row; the balance afterwards."""
-        after = self.balance(agent_id, account) + micros
+        before = self._stale.pop((agent_id, account), None)
+        after = (self.balance(agent_id, account) if before is None else before) + micros
         self.run("INSERT OR REPLACE INTO balances VALUES (?, ?, ?)", agent_id, account, after)
         self.insert(
             "entries", agent_id=agent_id, account=account, micros=micros, balance_after=after,
@@ -142,6 +161,18 @@ class Books:
         self.insert(
             "effects", service=service, operation=operation, agent_id=agent_id, reference=reference,
             request_key=self._request_key, created_at=self.clock(),
+        )  # fmt: skip
+
+    def balances(self, agent_id: str) -> dict[tuple[str, str], int]:
+        """All balances of an agent, by agent and account."""
+        rows = self.rows("SELECT account, micros FROM balances WHERE agent_id = ?", agent_id)
+        return {(agent_id, row["account"]): row["micros"] for row in rows}
+
+    def record_fault(self, fault: str, service: str, operation: str, agent_id: str, request_key: str) -> None:
+        """Note for the truth route that something went wrong on purpose."""
+        self.insert(
+            "injected", fault=fault, service=service, operation=operation, agent_id=agent_id, request_key=request_key,
+            created_at=self.clock(),
         )  # fmt: skip
 
     def switch(self, name: str, default: Any) -> Any:

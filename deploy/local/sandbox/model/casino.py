@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from deploy.local.sandbox.model import games
 from deploy.local.sandbox.model.books import CASINO, MICROS, Books, Row
+from deploy.local.sandbox.model.referrals import Referrals
 from deploy.local.sandbox.model.refusal import Refusal
 
 MINIMUM = MICROS // 100
@@ -19,6 +20,7 @@ class Casino:
 
     def __init__(self, books: Books) -> None:
         self._books = books
+        self._referrals = Referrals(books)
 
     def bet(self, agent_id: str, game: str, choice: str, amount: int, client_seed: str | None) -> Row:
         """Stake `amount` on `choice`; the stored bet."""
@@ -29,6 +31,7 @@ class Casino:
         bet_id = self._books.chance.token("bet", agent_id, nonce)
         payout = amount * outcome.multiplier_e4 // 10_000 if outcome.won else 0
         self._settle(agent_id, bet_id, amount, payout)
+        self._referrals.credit(agent_id, amount - payout, bet_id)
         self._books.insert(
             "bets", bet_id=bet_id, agent_id=agent_id, game=game, choice=choice, amount=amount,
             multiplier_e4=outcome.multiplier_e4, payout=payout, won=int(outcome.won), result=outcome.result,
@@ -50,6 +53,7 @@ class Casino:
 
     def _settle(self, agent_id: str, bet_id: str, amount: int, payout: int) -> None:
         self._books.post(agent_id, -amount, "reservation", bet_id, "casino")
+        self._books.step()
         if payout:
             self._books.post(agent_id, payout, "reservation_release", bet_id, "casino")
 

@@ -26,7 +26,7 @@ class Domains:
     def search(self, domain: str) -> tuple[bool, int]:
         """Whether a name is free, and its price in micro-dollars."""
         price = price_of(domain)
-        owned = self._books.row("SELECT 1 FROM domains WHERE domain = ?", domain) is not None
+        owned = self._books.row("SELECT 1 FROM registrar WHERE domain = ?", domain) is not None
         return not owned and not domain.startswith("taken"), price
 
     def register(self, agent_id: str, domain: str) -> Row:
@@ -39,13 +39,32 @@ class Domains:
             raise Refusal(402, "insufficient_balance", "The balance is too low.")
         now = self._books.clock()
         domain_id = self._books.chance.token("dom", agent_id, self._books.next_nonce(agent_id))
+        self._books.insert("registrar", domain=domain, agent_id=agent_id)
+        self._books.record_effect("domains", "register", agent_id, domain)
+        # The registrar comes first, as at the real service: dying here leaves a name neither listed nor charged.
+        self._books.step()
         self._books.post(agent_id, -price, "registration", domain_id, "domains", account=ACCOUNT)
         self._books.insert(
             "domains", domain=domain, domain_id=domain_id, agent_id=agent_id, price=price, created_at=now,
             expires_at=now + YEAR_US,
         )  # fmt: skip
-        self._books.record_effect("domains", "register", agent_id, domain)
         return self.owned(agent_id)[0]
+
+    def renew(self, agent_id: str, domain: str) -> Row:
+        """Pay for another year."""
+        books = self._books
+        books.require_agent(agent_id)
+        row = books.row("SELECT * FROM domains WHERE agent_id = ? AND domain = ?", agent_id, domain)
+        if row is None:
+            raise Refusal(404, "domain_not_found", "This agent has no such name.")
+        price = price_of(domain)
+        if price > books.balance(agent_id, ACCOUNT):
+            raise Refusal(402, "insufficient_balance", "The balance is too low.")
+        books.post(agent_id, -price, "renewal", row["domain_id"], "domains", account=ACCOUNT)
+        books.run("UPDATE domains SET expires_at = expires_at + ? WHERE domain = ?", YEAR_US, domain)
+        books.insert("renewals", domain=domain, agent_id=agent_id, price=price, created_at=books.clock())
+        books.record_effect("domains", "renew", agent_id, domain)
+        return next(row for row in self.owned(agent_id) if row["domain"] == domain)
 
     def owned(self, agent_id: str) -> list[Row]:
         """All names of an agent, newest first."""

@@ -27,6 +27,7 @@ class Escrows:
         books, now = self._books, self._books.clock()
         escrow_id = books.chance.token("esc", creator, books.next_nonce(creator))
         books.post(creator, -amount, f"escrow_lock: {escrow_id}", escrow_id, "escrow")
+        books.step()
         books.insert(
             "escrows", escrow_id=escrow_id, creator=creator, counterparty=counterparty, amount=amount,
             fee=fee_of(amount), description=description, status="funded", created_at=now,
@@ -91,6 +92,24 @@ class Escrows:
     def _set_status(self, escrow_id: str, status: str) -> None:
         sql = "UPDATE escrows SET status = ?, changed_at = ? WHERE escrow_id = ?"
         self._books.run(sql, status, self._books.clock(), escrow_id)
+
+    def counterparty_moves(self, agent_id: str) -> bool:
+        """The other side of the agent's newest funded escrow completes it, at times disputes it; False without one."""
+        sql = "SELECT * FROM escrows WHERE creator = ? AND status = 'funded' ORDER BY rowid DESC LIMIT 1"
+        row = self._books.row(sql, agent_id)
+        if row is None:
+            return False
+        disputes = self._books.chance.below(4, "counterparty", row["escrow_id"]) == 0
+        self._set_status(row["escrow_id"], "disputed" if disputes else "completed")
+        return True
+
+    def stats(self) -> Row | None:
+        """Counts and sums over all escrows."""
+        return self._books.row(
+            "SELECT count(*) AS created, coalesce(sum(status = 'released'), 0) AS released, "
+            "coalesce(sum(status = 'disputed'), 0) AS disputed, coalesce(sum(amount), 0) AS volume, "
+            "coalesce(sum(CASE WHEN status = 'released' THEN fee ELSE 0 END), 0) AS fees FROM escrows"
+        )
 
     def sweep(self) -> int:
         """Give overdue escrows back to their creators, less the fee; how many."""

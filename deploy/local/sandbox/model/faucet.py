@@ -22,6 +22,11 @@ class Faucet:
         self._books.record_effect("faucet", "claim", agent_id, agent_id)
         return claim_id
 
+    def claims(self) -> int:
+        """How many agents have claimed."""
+        row = self._books.row("SELECT count(*) AS n FROM entries WHERE service = 'faucet' AND reason = 'faucet_claim'")
+        return int(row["n"]) if row else 0
+
     def claimed(self, agent_id: str) -> Row | None:
         """The ledger row of the agent's claim, or None."""
         return self._books.row(

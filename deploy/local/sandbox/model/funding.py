@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from deploy.local.sandbox.model.books import CASINO, Books
+from deploy.local.sandbox.model.referrals import Referrals
 from deploy.local.sandbox.model.refusal import Refusal
 
 MOST = 1_000_000_000_000
@@ -14,11 +15,13 @@ class Funding:
 
     def __init__(self, books: Books) -> None:
         self._books = books
+        self._referrals = Referrals(books)
 
-    def register(self, agent_id: str) -> bool:
-        """Make an agent known; False when it was already."""
+    def register(self, agent_id: str, code: str | None = None) -> bool:
+        """Make an agent known, with the referral code that it came by; False when it was known already."""
         added = self._books.register(agent_id)
         if added:
+            self._referrals.join(agent_id, code)
             self._books.record_effect("casino", "register", agent_id, agent_id)
         return added
 
@@ -35,6 +38,18 @@ class Funding:
             return books.balance(agent_id, account)
         books.record_effect(service, "deposit", agent_id, reference)
         return books.post(agent_id, amount, "deposit", reference, service, account=account)
+
+    def credit_again(self, agent_id: str) -> bool:
+        """Credit the agent's newest deposit once more, as a poll does that saw it twice; whether there was one."""
+        books = self._books
+        sql = "SELECT * FROM entries WHERE agent_id = ? AND reason = 'deposit' ORDER BY id DESC LIMIT 1"
+        row = books.row(sql, agent_id)
+        if row is None:
+            return False
+        books.post(
+            agent_id, row["micros"], "deposit_credited", f"again_{row['id']}", row["service"], account=row["account"]
+        )
+        return True
 
     def _seen(self, agent_id: str, service: str, reference: str) -> bool:
         sql = "SELECT 1 FROM entries WHERE agent_id = ? AND service = ? AND reference = ? AND reason = 'deposit'"

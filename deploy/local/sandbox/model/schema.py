@@ -61,5 +61,46 @@ CREATE TABLE IF NOT EXISTS answers (
     agent_id TEXT NOT NULL, route TEXT NOT NULL, request_key TEXT NOT NULL, body TEXT NOT NULL,
     PRIMARY KEY (agent_id, route, request_key)
 ) STRICT;
+CREATE TABLE IF NOT EXISTS withdrawals (
+    withdrawal_id TEXT PRIMARY KEY, agent_id TEXT NOT NULL, amount INTEGER NOT NULL, fee INTEGER NOT NULL,
+    address TEXT NOT NULL, status TEXT NOT NULL, tx_hash TEXT, created_at INTEGER NOT NULL
+) STRICT;
+CREATE INDEX IF NOT EXISTS withdrawals_of_agent ON withdrawals (agent_id, created_at);
+CREATE TABLE IF NOT EXISTS daily (
+    bonus_id TEXT PRIMARY KEY, agent_id TEXT NOT NULL, amount INTEGER NOT NULL, streak INTEGER NOT NULL,
+    claimed_at INTEGER NOT NULL
+) STRICT;
+CREATE INDEX IF NOT EXISTS daily_of_agent ON daily (agent_id, claimed_at);
+CREATE TABLE IF NOT EXISTS referrals (
+    agent_id TEXT PRIMARY KEY, code TEXT NOT NULL UNIQUE, referred_by TEXT
+) STRICT;
+CREATE TABLE IF NOT EXISTS deposit_addresses (agent_id TEXT PRIMARY KEY, micros INTEGER NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS deposits (
+    tx_hash TEXT PRIMARY KEY, agent_id TEXT NOT NULL, amount INTEGER NOT NULL, created_at INTEGER NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS orders (
+    order_id TEXT PRIMARY KEY, agent_id TEXT NOT NULL, coin TEXT NOT NULL, side TEXT NOT NULL, size INTEGER NOT NULL,
+    price INTEGER NOT NULL, leverage INTEGER NOT NULL, status TEXT NOT NULL, created_at INTEGER NOT NULL
+) STRICT;
+CREATE INDEX IF NOT EXISTS orders_of_agent ON orders (agent_id, created_at);
+CREATE INDEX IF NOT EXISTS orders_open ON orders (status);
+CREATE TABLE IF NOT EXISTS swaps (
+    swap_id TEXT PRIMARY KEY, agent_id TEXT NOT NULL, order_id TEXT NOT NULL, source TEXT NOT NULL,
+    target TEXT NOT NULL, amount TEXT NOT NULL, address TEXT NOT NULL, deposit_address TEXT NOT NULL,
+    created_at INTEGER NOT NULL
+) STRICT;
+CREATE INDEX IF NOT EXISTS swaps_of_agent ON swaps (agent_id, created_at);
+CREATE TABLE IF NOT EXISTS registrar (domain TEXT PRIMARY KEY, agent_id TEXT NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS renewals (
+    id INTEGER PRIMARY KEY, domain TEXT NOT NULL, agent_id TEXT NOT NULL, price INTEGER NOT NULL,
+    created_at INTEGER NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS keys (
+    digest TEXT PRIMARY KEY, service TEXT NOT NULL, agent_id TEXT NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS injected (
+    id INTEGER PRIMARY KEY, fault TEXT NOT NULL, service TEXT NOT NULL, operation TEXT NOT NULL,
+    agent_id TEXT NOT NULL, request_key TEXT NOT NULL, created_at INTEGER NOT NULL
+) STRICT;
 CREATE TABLE IF NOT EXISTS switches (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
 """

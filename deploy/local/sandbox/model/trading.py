@@ -52,7 +52,7 @@ class Trading:
 
     def open(self, agent_id: str, coin: str, side: str, size: int, leverage: int) -> Row:
         """Open a position worth about `size` micro-dollars."""
-        _check_order(coin, side, size, leverage)
+        check_order(coin, side, size, leverage)
         self._books.require_agent(agent_id)
         price = self.price(coin)
         lot = COINS[coin].lot
@@ -129,7 +129,8 @@ def profit(row: Row, price: int) -> int:
     return max(gained, -int(row["margin"]))
 
 
-def _check_order(coin: str, side: str, size: int, leverage: int) -> None:
+def check_order(coin: str, side: str, size: int, leverage: int) -> None:
+    """Refuse an order that cannot be."""
     if coin not in COINS:
         raise Refusal(400, "invalid_coin", f"coin is one of {', '.join(COINS)}.")
     if side not in {"long", "short"}:

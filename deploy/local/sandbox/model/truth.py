@@ -29,6 +29,7 @@ class Truth:
             "agents": {row["agent_id"]: self._agent(row["agent_id"]) for row in rows},
             "effects": self._effects(agent_id),
             "ledger": self._ledger(agent_id),
+            "injected": self._injected(agent_id),
         }
 
     def _agent(self, agent_id: str) -> dict[str, Any]:
@@ -52,6 +53,13 @@ class Truth:
             agent_id,
         )
         return [dict(row) for row in rows]
+
+    def _injected(self, agent_id: str | None) -> list[dict[str, Any]]:
+        sql = (
+            "SELECT fault, service, operation, agent_id, request_key FROM injected "
+            "WHERE ? IS NULL OR agent_id = ? ORDER BY id"
+        )
+        return [dict(row) for row in self._books.rows(sql, agent_id, agent_id)]
 
     def _ledger(self, agent_id: str | None) -> list[dict[str, Any]]:
         sql = "SELECT * FROM entries WHERE ? IS NULL OR agent_id = ? ORDER BY id"

@@ -18,14 +18,15 @@ class Wallet:
     def __init__(self, books: Books) -> None:
         self._books = books
 
-    def create(self, agent_id: str, chain: str) -> Row:
-        """Make another address; calling twice makes two, as at the real service."""
+    def create(self, agent_id: str, chain: str, *, counted: bool = True) -> Row:
+        """Make another address; calling twice makes two, as at the real service. One of several counts as effect."""
         check_chain(chain)
         nonce = self._books.next_nonce(agent_id)
         address = "0x" + self._books.chance.digest("address", agent_id, nonce).hex()[:40]
         now = self._books.clock()
         self._books.insert("addresses", address=address, agent_id=agent_id, chain=chain, created_at=now)
-        self._books.record_effect("wallet", "create", agent_id, address)
+        if counted:
+            self._books.record_effect("wallet", "create", agent_id, address)
         return self.address(address)
 
     def address(self, address: str) -> Row:
@@ -53,24 +54,24 @@ class Wallet:
                 return row
         raise Refusal(400, "invalid_request", f"This agent has no address on {chain}.")
 
-    def send(self, agent_id: str, chain: str, target: str, amount: int) -> Row:
-        """Send from the agent's newest address; any failure is called `send_failed`, as at the real service."""
-        source = self.current(agent_id, chain)
+    def send(self, agent_id: str, chain: str, target: str, amount: int, *, source: str | None = None) -> Row:
+        """Send from an address, the agent's newest when none is named; any failure is called `send_failed`."""
+        row = self.current(agent_id, chain) if source is None else self.address(source)
         if not _ADDRESS.match(target) or amount <= 0:
             raise Refusal(400, "invalid_request", "An address and an amount above 0 are needed.")
-        if amount > self.balance(source):
+        if amount > self.balance(row):
             raise Refusal(400, "send_failed", "transfer amount exceeds balance")
         tx_hash = "0x" + self._books.chance.digest("tx", agent_id, self._books.next_nonce(agent_id)).hex()
-        self._move(agent_id, source["address"], target, amount, tx_hash)
+        self._move(agent_id, row["address"], target, amount, tx_hash)
         self._books.insert(
-            "transfers", tx_hash=tx_hash, agent_id=agent_id, chain=chain, source=source["address"], target=target,
+            "transfers", tx_hash=tx_hash, agent_id=agent_id, chain=chain, source=row["address"], target=target,
             amount=amount, created_at=self._books.clock(),
         )  # fmt: skip
         self._books.record_effect("wallet", "send", agent_id, tx_hash)
-        row = self._books.row("SELECT * FROM transfers WHERE tx_hash = ?", tx_hash)
-        if row is None:
+        sent = self._books.row("SELECT * FROM transfers WHERE tx_hash = ?", tx_hash)
+        if sent is None:
             raise Refusal(500, "send_failed")
-        return row
+        return sent
 
     def _move(self, agent_id: str, source: str, target: str, amount: int, tx_hash: str) -> None:
         books = self._books

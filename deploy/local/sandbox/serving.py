@@ -1,0 +1,182 @@
+"""Serving one request in either dialect: does it pass, what goes wrong, what happens, what is answered."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, TypeAlias
+
+from tornado.web import RequestHandler
+
+from deploy.local.sandbox.faults import CUT_OFF, HEADER, Fault, FaultPlan
+from deploy.local.sandbox.gateway.shapes import Body, informed, usd
+from deploy.local.sandbox.limits import Limits, business_429, short_429
+from deploy.local.sandbox.model.books import Books, Crashed
+from deploy.local.sandbox.model.escrow import Escrows
+from deploy.local.sandbox.model.funding import Funding
+from deploy.local.sandbox.model.refusal import Refusal
+from deploy.local.sandbox.spoiling import gapped, stale, zeroed
+
+PAGE = "<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1></body></html>"
+
+Answer: TypeAlias = tuple[int, Body | str]
+"""Status, and a JSON object or a text that is none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What all handlers of a process share."""
+
+    books: Books
+    plan: FaultPlan
+    limits: Limits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """One request: what it is for, by whom, and how to do it."""
+
+    service: str
+    name: str
+    agent_id: str
+    act: Callable[[], Answer]
+    path: str
+    reads: bool
+    key: str = ""
+
+
+class ServiceHandler(RequestHandler):
+    """What the faces of both dialects share."""
+
+    def initialize(self, parts: Parts, **_others: Any) -> None:
+        """Take the parts of the process (Tornado hands them in)."""
+        self._parts = parts
+        self._books = parts.books
+
+    def given_body(self) -> dict[str, Any] | None:
+        """The JSON object of the request, None when it is none."""
+        try:
+            body = json.loads(self.request.body or b"{}", parse_float=Decimal)
+        except ValueError:
+            body = None
+        return body if isinstance(body, dict) else None
+
+    def request_key(self, body: dict[str, Any]) -> str:
+        """What the caller named the request, for the truth route."""
+        headers = self.request.headers
+        key = headers.get("Idempotency-Key") or headers.get("X-Idempotency-Key") or body.get("idempotency_key", "")
+        return str(key)[:256]
+
+    def query(self) -> dict[str, str]:
+        """The parameters of a read."""
+        return {key: self.get_query_argument(key) for key in self.request.query_arguments}
+
+    async def serve(self, asked: Asked) -> None:
+        """Answer as the services do, or as the fault demands that strikes this request."""
+        try:
+            header = self.request.headers.get(HEADER)
+            fault = self._parts.plan.pick(header, asked.service, asked.name, asked.agent_id, reads=asked.reads)
+        except Refusal as refusal:
+            self.answer(*refused(refusal), asked.service)
+            return
+        limited = self._limited(asked, fault)
+        if fault is not None and not asked.reads:
+            with self._books.transaction():
+                self._books.record_fault(fault.kind, asked.service, asked.name, asked.agent_id, asked.key)
+        if limited is not None:
+            self.answer(429, dict(limited), asked.service)
+        elif fault is None:
+            self.answer(*self._performed(asked), asked.service)
+        else:
+            await self._with(fault, asked)
+
+    def answer(self, status: int, body: Body | str, service: str) -> None:
+        """Write an answer; every object carries `_info`."""
+        self.set_status(status)
+        is_text = isinstance(body, str)
+        self.set_header("Content-Type", "text/csv; charset=utf-8" if is_text else "application/json")
+        self.write(body if isinstance(body, str) else json.dumps(informed(body, service)))
+
+    def _limited(self, asked: Asked, fault: Fault | None) -> dict[str, str] | None:
+        address = self.request.headers.get("X-Forwarded-For", "unknown").split(",")[0].strip()
+        over = self._parts.limits.refused(asked.service, asked.name, asked.path, address, asked.agent_id)
+        if fault is not None and fault.kind == "429_short":
+            return short_429()
+        if fault is not None and fault.kind == "429_business":
+            return business_429()
+        return over if self._books.switch("rate_limits", default=False) else None
+
+    def _performed(self, asked: Asked, **spoilt: Any) -> Answer:
+        try:
+            with self._books.transaction(asked.key, **spoilt):
+                return asked.act()
+        except Refusal as refusal:
+            return refused(refusal)
+        except Crashed:
+            return 0, {}
+
+    async def _with(self, fault: Fault, asked: Asked) -> None:
+        found = self._books.balances(asked.agent_id) if fault.kind == "lost_update" else None
+        if fault.kind in {"late_commit", "lost_update"}:
+            await asyncio.sleep(fault.delay_ms / 1_000)
+        answer: Answer = (0, {})
+        if not fault.prevents:
+            answer = self._performed(asked, crash=fault.kind == "crash_between_steps", stale=found)
+            self._besides(fault, asked, answer[0])
+        if fault.kind == "double_effect":
+            answer = self._performed(asked)
+        if fault.kind == "slow":
+            await asyncio.sleep(fault.delay_ms / 1_000)
+        self._spoil(fault, answer, asked)
+
+    def _besides(self, fault: Fault, asked: Asked, status: int) -> None:
+        """What happens beside the operation, once it has happened."""
+        if status not in {200, 201}:
+            return
+        with self._books.transaction():
+            if fault.kind == "duplicate_deposit":
+                Funding(self._books).credit_again(asked.agent_id)
+            elif fault.kind == "counterparty_action":
+                Escrows(self._books).counterparty_moves(asked.agent_id)
+
+    def _spoil(self, fault: Fault, answer: Answer, asked: Asked) -> None:
+        """Answer as the fault demands; the effect, if any, is committed already."""
+        status, body = answer
+        if fault.kind in CUT_OFF:
+            self.detach().close()
+        elif fault.kind == "500_after_effect":
+            failed: Body = {"error": "internal_error", "message": "Something failed. Please try again."}
+            self.answer(500, failed, asked.service)
+        elif fault.kind == "400_after_effect":
+            lie: Body = {"error": "trade_failed", "message": "The order could not be placed."}
+            self.answer(400, lie, asked.service)
+        elif fault.kind == "html_502":
+            self.set_status(502)
+            self.set_header("Content-Type", "text/html")
+            self.write(PAGE)
+        elif fault.kind == "truncate_json":
+            self._cut(status, body, asked.service)
+        else:
+            self.answer(status, _altered(fault.kind, body), asked.service)
+
+    def _cut(self, status: int, body: Body | str, service: str) -> None:
+        whole = body if isinstance(body, str) else json.dumps(informed(body, service))
+        self.set_status(status)
+        self.set_header("Content-Type", "application/json")
+        self.write(whole[:-20])
+
+
+def refused(refusal: Refusal) -> Answer:
+    """A refusal as the services answer it."""
+    details = {name: usd(value) if isinstance(value, int) else value for name, value in refusal.details.items()}
+    return refusal.status, {"error": refusal.code, "message": refusal.message, **details}
+
+
+def _altered(kind: str, body: Body | str) -> Body | str:
+    if isinstance(body, str):
+        return body
+    changes: dict[str, Callable[[Body], Body]] = {"silent_zero": zeroed, "stale_source": stale, "ledger_gap": gapped}
+    return changes[kind](body) if kind in changes else body

@@ -1,0 +1,134 @@
+"""A desk: one agent at one service, with the address, the account and the key that its requests need."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from agentstate.errors import ServiceAnswerInvalid
+from agentstate.services.exchange import Call, Exchange, in_doubt
+from agentstate.services.names import Service
+from agentstate.services.own.services_file import ServicesFile
+from agentstate.services.wire import Body, decode, encode
+
+
+class Desk:
+    """Requests of one agent to one service.
+
+    Args:
+        exchange: the process's way out.
+        file: addresses, accounts, credentials.
+        agent_id: whose requests.
+        service: where to.
+        operation: the operation that it is for; empty for reads.
+        tag: our name of the intent.
+        refusals: codes that the operation is refused with before any effect.
+    """
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        file: ServicesFile,
+        agent_id: str,
+        service: Service,
+        *,
+        operation: str = "",
+        tag: str = "",
+        refusals: frozenset[str] = frozenset(),
+    ) -> None:
+        self.file, self.agent_id, self.service, self.tag = file, agent_id, service, tag
+        self.acted = False
+        self._exchange = exchange
+        self._what = f"{service}.{operation}"
+        self._refusals = refusals
+
+    @property
+    def account(self) -> str:
+        """The agent's id at this service."""
+        return self.file.account(self.agent_id, self.service)
+
+    def at(self, service: Service) -> Desk:
+        """The same agent at another service, for reads."""
+        return Desk(self._exchange, self.file, self.agent_id, service)
+
+    def agent_behind(self, account: object) -> str:
+        """Our agent behind an id that an answer names."""
+        return self.file.agent(self.service, str(account))
+
+    def account_of(self, agent_id: object) -> str:
+        """The id at this service of one of our agents; the id itself when the file does not know the agent."""
+        return self.file.account(str(agent_id), self.service)
+
+    async def get(self, path: str, **query: str) -> Body:
+        """A read's JSON."""
+        return decode(await self._got(path, query))
+
+    async def text(self, path: str, **query: str) -> str:
+        """A read's text."""
+        try:
+            return (await self._got(path, query)).decode("utf-8")
+        except UnicodeDecodeError:
+            raise ServiceAnswerInvalid(f"{self.service}: the answer is no text.") from None
+
+    async def post(self, path: str, body: Mapping[str, Any], *, keyless: bool = False, secret: str = "") -> Body:
+        """The operation itself, sent once.
+
+        Args:
+            path: below the service's address.
+            body: what to send.
+            keyless: without a key.
+            secret: a part of the body that nothing may repeat.
+        """
+        key = "" if keyless else self.file.key(self.agent_id, self.service)
+        headers = {**self._auth(key), "Content-Type": "application/json"}
+        secrets = tuple(part for part in (key, secret) if part)
+        url = f"{self.file.url(self.service)}/{path}"
+        call = Call(
+            service=self.service,
+            caller=self.agent_id,
+            method="POST",
+            url=url,
+            headers=headers,
+            content=encode(body),
+            secrets=secrets,
+        )
+        answer = await self._exchange.post(call, self._what, self._refusals)
+        self.acted = True
+        try:
+            return decode(answer)
+        except ServiceAnswerInvalid as error:
+            raise in_doubt(self._what, error.message) from error
+
+    async def ask(self, place: str, path: str, body: Mapping[str, Any]) -> bytes:
+        """A read that is a POST, of a public place such as the venue."""
+        url = f"{self.file.url(place)}/{path}"
+        headers = {"Content-Type": "application/json"}
+        return await self._exchange.get(
+            Call(
+                service=self.service,
+                caller=self.agent_id,
+                method="POST",
+                url=url,
+                headers=headers,
+                content=encode(body),
+            )
+        )
+
+    async def _got(self, path: str, query: Mapping[str, str]) -> bytes:
+        key = self.file.key(self.agent_id, self.service)
+        url = f"{self.file.url(self.service)}/{path}"
+        return await self._exchange.get(
+            Call(
+                service=self.service,
+                caller=self.agent_id,
+                method="GET",
+                url=url,
+                headers=self._auth(key),
+                params=query,
+                secrets=(key,),
+            )
+        )
+
+    def _auth(self, key: str) -> dict[str, str]:
+        header = self.file.auth_header(self.service)
+        return {} if not key else {header: key} if header else {"Authorization": f"Bearer {key}"}

@@ -1,0 +1,112 @@
+"""The dialect of the services' own routes: which translation leads to and from each view and operation."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any, TypeAlias
+
+from agentstate.errors import ConfigurationError, CredentialMissing, ServiceAnswerInvalid, ServiceError, ServiceInDoubt
+from agentstate.services.dialect import marked
+from agentstate.services.exchange import Exchange, in_doubt
+from agentstate.services.names import Service
+from agentstate.services.own import casino, domains, escrow, faucet, trading, wallet
+from agentstate.services.own.desk import Desk
+from agentstate.services.own.services_file import URLS, ServicesFile
+from agentstate.services.wire import Body
+from agentstate.settings import Settings
+
+View: TypeAlias = Callable[[Desk, Mapping[str, str]], Awaitable[Body]]
+Act: TypeAlias = Callable[[Desk, Mapping[str, Any]], Awaitable[Body]]
+
+Known: TypeAlias = Callable[[str], Iterable[str]]
+
+_views: dict[tuple[str, str], View] = {}
+_acts: dict[tuple[str, str], Act] = {}
+
+
+def add_routes(service: str, views: Mapping[str, View], operations: Mapping[str, Act]) -> None:
+    """Say how a service's views and operations are asked for at its own routes."""
+    _views.update({(service, name): view for name, view in views.items()})
+    _acts.update({(service, name): act for name, act in operations.items()})
+
+
+class OwnRoutes:
+    """The services' own routes, by a services file.
+
+    Args:
+        file: addresses, accounts, references to credentials.
+        known_escrows: the ids of escrows that an agent made, as far as our own books know them: the escrow service has
+            no list.
+    """
+
+    name = "services"
+
+    def __init__(self, file: ServicesFile, known_escrows: Known | None = None) -> None:
+        self._file = file
+        self._escrows = escrow.EscrowList(known_escrows)
+
+    @classmethod
+    def from_settings(cls, settings: Settings, known_escrows: Known | None = None) -> OwnRoutes:
+        """The dialect that the settings describe; raises ConfigurationError."""
+        if settings.services_file is None:
+            raise ConfigurationError("AGENTSTATE_SERVICES_FILE is not set; the services' own routes need it.")
+        return cls(ServicesFile(settings.services_file), known_escrows)
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """All addresses of the file."""
+        return self._file.urls
+
+    def mark(self, agent_id: str, service: Service) -> str:
+        """Of the account and its key; of the address alone where the agent has none."""
+        place = self._file.url(service) if service.value in URLS else service.value
+        try:
+            return marked(f"{place}|{self._file.account(agent_id, service)}", self._file.key(agent_id, service))
+        except CredentialMissing:
+            return marked(place, "")
+
+    def offers(self, service: Service, operation: str) -> bool:
+        """Whether the service has a route for it."""
+        return (service.value, operation) in _acts
+
+    async def read(
+        self, exchange: Exchange, agent_id: str, service: Service, view: str, query: Mapping[str, str]
+    ) -> Body:
+        """A view, from as many reads as it takes."""
+        desk = Desk(exchange, self._file, agent_id, service)
+        if (service.value, view) == ("escrow", "state"):
+            return await self._escrows.state(desk)
+        if (service.value, view) not in _views:
+            raise ServiceAnswerInvalid(f"{service} does not show `{view}` at its own routes. Nothing was asked.")
+        return await _views[service.value, view](desk, query)
+
+    async def act(
+        self,
+        exchange: Exchange,
+        agent_id: str,
+        service: Service,
+        operation: str,
+        body: Mapping[str, Any],
+        *,
+        tag: str,
+        refusals: frozenset[str],
+    ) -> Body:
+        """An operation: one POST, and what it takes to tell the whole of its answer."""
+        desk = Desk(exchange, self._file, agent_id, service, operation=operation, tag=tag, refusals=refusals)
+        try:
+            return await _acts[service.value, operation](desk, body)
+        except ServiceError as error:
+            if desk.acted and not isinstance(error, ServiceInDoubt):
+                raise in_doubt(f"{service}.{operation}", error.message) from error
+            raise
+        except ConfigurationError as error:
+            if desk.acted:
+                raise in_doubt(f"{service}.{operation}", error.message) from error
+            raise CredentialMissing(f"{error.message} Nothing was sent.") from error
+
+
+for _service, _routes in (
+    ("casino", casino), ("escrow", escrow), ("faucet", faucet), ("trading", trading), ("wallet", wallet),
+    ("domains", domains),
+):  # fmt: skip
+    add_routes(_service, _routes.VIEWS, _routes.OPERATIONS)

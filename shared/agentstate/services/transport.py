@@ -1,0 +1,166 @@
+"""One pool of connections a process, run by one event loop in a thread of its own.
+
+Threads, and event loops of callers, hand their exchanges to that loop: so all share the pool, several reads of one task
+run side by side, and a deadline bounds the whole exchange, however slowly the other side drips.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Coroutine, Iterable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import httpx
+
+T = TypeVar("T")
+
+CONNECT_S, READ_S, DEADLINE_S = 3.0, 10.0, 15.0
+CONNECTIONS = 32
+IDLE_S = 4.0
+"""The services close idle connections after 5 s; ours are given up a little before."""
+
+LARGEST_ANSWER = 4 * 1024 * 1024
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_FIRST_BYTE = ".send_request_headers.started"
+
+_left_behind: list[object] = []
+"""Engines of a parent process: never closed here, since their sockets and their selector are still the parent's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """An answer as it came."""
+
+    status: int
+    content: bytes
+
+
+class NotSent(Exception):
+    """The exchange ended before its first byte was sent; `cause` says how."""
+
+    def __init__(self, cause: BaseException) -> None:
+        super().__init__(type(cause).__name__)
+
+
+class Lost(Exception):
+    """The exchange ended after its first byte was sent and before a whole answer was there."""
+
+    def __init__(self, cause: str) -> None:
+        super().__init__(cause)
+
+
+class Transport:
+    """Exchanges requests for answers, once each; nothing is ever sent again here.
+
+    Args:
+        urls: the addresses that will be called; they decide whether TLS and the proxies of the environment are needed.
+        deadline_s: longest time of one exchange in seconds: connecting, sending and reading the whole answer.
+    """
+
+    def __init__(self, urls: Iterable[str], *, deadline_s: float = DEADLINE_S) -> None:
+        self.deadline_s = deadline_s
+        self._urls = tuple(urls)
+        self._lock = threading.Lock()
+        self._engine: _Engine | None = None
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run `work` on the loop and wait for it; an interrupt cancels it."""
+        future = asyncio.run_coroutine_threadsafe(work, self._running().loop)
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
+
+    async def join(self, work: Coroutine[Any, Any, T]) -> T:
+        """As `run`, for a caller with an event loop of its own."""
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._running().loop))
+
+    async def exchange(self, request: httpx.Request) -> Reply:
+        """Send once and read the whole answer; to be awaited within `run` or `join`.
+
+        Raises:
+            NotSent: no byte was sent.
+            Lost: it may have arrived.
+        """
+        sent = False
+
+        async def trace(event: str, _info: Any) -> None:
+            nonlocal sent
+            sent = sent or event.endswith(_FIRST_BYTE)
+
+        request.extensions = {**request.extensions, "trace": trace}
+        try:
+            async with asyncio.timeout(self.deadline_s):
+                return await self._exchanged(request)
+        except (httpx.HTTPError, httpx.InvalidURL, OSError, TimeoutError) as error:
+            if not sent:
+                raise NotSent(error) from error
+            raise Lost("ReadTimeout" if isinstance(error, TimeoutError) else type(error).__name__) from error
+
+    def build(self, method: str, url: str, **parts: Any) -> httpx.Request:
+        """A request with this transport's time limits."""
+        return self._running().client.build_request(method, url, **parts)
+
+    def close(self) -> None:
+        """Give up loop and connections; the next call opens new ones."""
+        with self._lock:
+            engine, self._engine = self._engine, None
+        if engine is not None and engine.pid == os.getpid():
+            engine.close()
+
+    async def _exchanged(self, request: httpx.Request) -> Reply:
+        response = await self._running().client.send(request, stream=True)
+        try:
+            content = bytearray()
+            async for chunk in response.aiter_bytes():
+                content += chunk
+                if len(content) > LARGEST_ANSWER:
+                    raise httpx.ReadError("the answer is too large", request=request)
+            return Reply(status=response.status_code, content=bytes(content))
+        finally:
+            await response.aclose()
+
+    def _running(self) -> _Engine:
+        """This process's engine, made on first use: neither a loop nor a connection may be shared over a fork."""
+        engine = self._engine
+        if engine is not None and engine.pid == os.getpid():
+            return engine
+        with self._lock:
+            if self._engine is not None and self._engine.pid != os.getpid():
+                _left_behind.append(self._engine)
+                self._engine = None
+            if self._engine is None:
+                self._engine = _Engine(self._new_client())
+            return self._engine
+
+    def _new_client(self) -> httpx.AsyncClient:
+        parts = [urlsplit(url) for url in self._urls]
+        return httpx.AsyncClient(
+            timeout=httpx.Timeout(min(READ_S, self.deadline_s), connect=min(CONNECT_S, self.deadline_s)),
+            limits=httpx.Limits(max_connections=CONNECTIONS, keepalive_expiry=IDLE_S),
+            trust_env=any(part.hostname not in _LOOPBACK for part in parts),
+            # Redirects are not followed, so plain HTTP never turns into TLS; making its context takes 0.1 s.
+            verify=any(part.scheme == "https" for part in parts),
+        )
+
+
+class _Engine:
+    """A running loop with its client."""
+
+    def __init__(self, client: httpx.AsyncClient) -> None:
+        self.pid = os.getpid()
+        self.client = client
+        self.loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self.loop.run_forever, name="services-transport", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        asyncio.run_coroutine_threadsafe(self.client.aclose(), self.loop).result()
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join()
+        self.loop.close()

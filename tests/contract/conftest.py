@@ -1,0 +1,111 @@
+"""Two ways to one sandbox: the unified gateway, and the services' own routes with accounts and keys of their own."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from agentstate.services import casino, joining, wallet
+from agentstate.services.gateway import Gateway
+from agentstate.services.names import Service
+from agentstate.services.own.dialect import OwnRoutes
+from agentstate.services.own.services_file import ServicesFile
+from tests.integration.conftest import KEY, SandboxProcess
+
+PREFIXES = {
+    "casino": "/api/v1", "escrow": "", "faucet": "", "trading": "/v1", "wallet": "/v1", "domains": "/v1", "venue": "",
+}  # fmt: skip
+MONEY = (("casino", "100"), ("trading", "1000"), ("domains", "100"))
+WALLET_MONEY = "50"
+
+_numbers = itertools.count(1)
+
+
+def services_toml(sandbox_url: str, secrets: Path) -> str:
+    """A services file that leads to a sandbox and keeps every agent's secrets in a folder."""
+    lines = []
+    for name, prefix in PREFIXES.items():
+        lines += [f"[services.{name}]", f'url = "{sandbox_url}/own/{name}{prefix}"']
+    for name in ("casino", "trading", "wallet", "domains"):
+        place = f"file:{secrets}/{{agent}}/{name}"
+        lines += [f'[agents."*".{name}]', f'account = "{place}.id"', f'credential = "{place}.key"']
+        if name == "wallet":
+            lines += [f'words = "{place}.words"']
+            lines += [f'addresses = {{ base = "{place}.base" }}', f'signing_keys = {{ base = "{place}.base.key" }}']
+    return "\n".join(lines)
+
+
+class Way:
+    """One dialect with what a test needs beside it: agents with money, and the truth about them."""
+
+    def __init__(self, dialect: str, sandbox: SandboxProcess, folder: Path) -> None:
+        self.dialect, self.sandbox = dialect, sandbox
+        self.secrets = folder / "secrets"
+        self._file: ServicesFile | None = None
+        if dialect == "gateway":
+            self.gateway = Gateway(sandbox.api, KEY, deadline_s=5)
+        else:
+            path = folder / "services.toml"
+            path.write_text(services_toml(sandbox.url, self.secrets))
+            self._file = ServicesFile(path)
+            self.gateway = Gateway(dialect=OwnRoutes(self._file), deadline_s=5)
+
+    def agent(self, name: str = "", **referral: str) -> str:
+        """A new agent without money."""
+        agent_id = f"ag_{name}{next(_numbers)}"
+        if self._file is None:
+            casino.register.call(self.gateway, agent_id, "register", **referral)
+        else:
+            for join in joining.all_of_them:
+                join.call(self.gateway, agent_id, "join", **referral)
+        return agent_id
+
+    def rich(self, name: str = "") -> str:
+        """A new agent with money at all services."""
+        agent_id = self.agent(name)
+        for service, dollars in MONEY:
+            self.fund(agent_id, service, dollars)
+        made = wallet.create.call(self.gateway, agent_id, "wallet", chain="base")
+        self.fund(agent_id, "wallet", WALLET_MONEY, str(made["reference"]))
+        return agent_id
+
+    def fund(self, agent_id: str, service: str, dollars: str, address: str | None = None) -> None:
+        """Test money on one account."""
+        account = self.account(agent_id, service)
+        self.sandbox.client.fund(account, service, dollars, f"start-{next(_numbers)}", address)
+
+    def account(self, agent_id: str, service: str) -> str:
+        """The agent's id at a service."""
+        return agent_id if self._file is None else self._file.account(agent_id, Service(service))
+
+    def micros(self, agent_id: str, service: str = "casino") -> int:
+        """What really stands on an account."""
+        account = self.account(agent_id, service)
+        if service == "wallet":
+            return int(self.sandbox.client.truth(account)["agents"][account]["wallet"]["micros"])
+        return self.sandbox.client.micros(account, service)
+
+    def effects(self, agent_id: str, operation: str) -> dict[str, int]:
+        """How often each reference had its effect."""
+        account = self.account(agent_id, operation.partition(".")[0])
+        return self.sandbox.client.effects(account, operation)
+
+
+@pytest.fixture(scope="module")
+def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxProcess]:
+    process = SandboxProcess(tmp_path_factory.mktemp("sandbox"))
+    yield process
+    process.close()
+
+
+@pytest.fixture(params=["gateway", "services"])
+def way(request: pytest.FixtureRequest, sandbox: SandboxProcess, tmp_path: Path) -> Iterator[Way]:
+    """Each dialect in turn, with nothing going wrong at first."""
+    sandbox.client.plan()
+    way = Way(request.param, sandbox, tmp_path)
+    yield way
+    way.gateway.close()
+    sandbox.client.plan()
