@@ -19,6 +19,7 @@ from agentstate.runtime import Runtime
 
 if TYPE_CHECKING:
     from agentstate.jobs import Job
+    from agentstate.memory.context.usual import AgentContext
     from agentstate.memory.conversation import ConversationHistory
     from agentstate.memory.counts import Watermark
     from agentstate.memory.episodes import EpisodicStore
@@ -91,6 +92,17 @@ class Agent:
         from agentstate.memory.conversation import ConversationHistory
 
         return ConversationHistory(self.runtime.store, self.runtime.jobs, self.runtime.settings, self.id, session)
+
+    def context(self, max_tokens: int = 180_000, *, model: str | None = None) -> AgentContext:
+        """Its working memory: slots under a budget of tokens, for a model by name.
+
+        Args:
+            max_tokens: tokens of the built text at most.
+            model: who will read it; None counts for the family with the most tokens.
+        """
+        from agentstate.memory.context.usual import AgentContext
+
+        return AgentContext(self, max_tokens, model=model)
 
     @property
     def ledger(self) -> TransactionLedger:

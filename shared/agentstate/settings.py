@@ -109,6 +109,12 @@ class Settings(BaseSettings):
     anthropic_api_key: SecretStr | None = Field(None, description="Anthropic key.")
     provider_timeout_s: float = Field(30.0, gt=0, le=300, description="Deadline of one provider call, in seconds.")
 
+    token_counter: Literal["estimate", "exact", "auto"] = Field(
+        "estimate",
+        description="Who counts tokens of working memory: `estimate` needs nothing; `exact` needs tiktoken with its "
+        "vocabulary on this machine, or ctok for Claude; `auto` takes exact where it can be had.",
+    )
+
     # Limits
     max_text_bytes: int = Field(
         262_144, ge=1_024, le=8_388_608, description="Longest text of one memory or turn, UTF-8 bytes."

@@ -26,6 +26,7 @@ SUBMITTED = {"refresh-1", "refresh-2"}
 PAGES = (
     "README.md",
     "docs/how-to/remember-and-recall.md",
+    "docs/how-to/put-a-context-together.md",
     "docs/how-to/run-an-operation-once.md",
     "docs/how-to/limit-what-an-agent-may-do.md",
     "docs/how-to/look-after-dead-jobs.md",

@@ -1,9 +1,10 @@
-"""The tiers of an agent's memory: semantic (facts and lessons), episodic (what happened lately), and conversations.
+"""The tiers of an agent's memory: working, episodic, semantic; and conversations.
 
 The durable store holds the truth; Qdrant and Redis hold what can be made again or is meant to pass.
 """
 
 from agentstate.memory.backlog import EmbeddingBacklog
+from agentstate.memory.context import ContextBudget
 from agentstate.memory.conversation import ConversationHistory
 from agentstate.memory.counts import ConversationCounts, MemoryCounts, conversation_counts, memory_counts
 from agentstate.memory.episodes import Episode, EpisodicStore
@@ -20,6 +21,7 @@ from agentstate.memory.turns import Conversation, NewTurn, StoredSummary, Turn
 
 __all__ = [
     "BatchResult",
+    "ContextBudget",
     "Conversation",
     "ConversationCounts",
     "ConversationHistory",

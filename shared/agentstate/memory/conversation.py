@@ -18,6 +18,7 @@ from agentstate.jobs import Jobs
 from agentstate.memory import turns as rows
 from agentstate.memory.messages import MESSAGE_TOKENS, PREFACE_TOKENS, Messages, render
 from agentstate.memory.turns import Conversation, NewTurn, StoredSummary, Turn
+from agentstate.providers.summarizer import turn_lines
 from agentstate.settings import Settings
 from agentstate.store.store import Store, Transaction
 
@@ -114,6 +115,21 @@ class ConversationHistory:
     def to_messages(self) -> Messages:
         """`messages()` with the usual budget."""
         return self.messages()
+
+    def transcript(self, max_tokens: int = DEFAULT_MAX_TOKENS) -> list[str]:
+        """The same as text: the summary, then the newest turns, one entry each, none of which can pose as another."""
+        with self._store.reading() as connection:
+            conversation = rows.find(connection, self.id)
+            if conversation is None:
+                return []
+            summary = rows.summary(connection, self.id, conversation.summary_number)
+            counts = rows.token_counts(connection, self.id, conversation.summarized_to)
+            room = max_tokens - PREFACE_TOKENS - (summary.tokens if summary else 0)
+            turns = rows.between(
+                connection, self.id, conversation.turns - _fitting(counts, room, max_tokens) + 1, conversation.turns
+            )
+        head = [f"[summary of turns 1 to {summary.covers_to}] {summary.text}"] if summary else []
+        return head + [turn_lines(turn.as_source()) for turn in turns]
 
     def turns(self, first: int = 1, last: int | None = None) -> list[Turn]:
         """The turns numbered `first` to `last` as they were said, whether a summary covers them or not."""

@@ -15,7 +15,7 @@ from uuid import UUID
 from agentstate.errors import InvalidInput, NotFound
 from agentstate.memory import turns as rows
 from agentstate.memory.turns import Conversation, StoredSummary, Turn
-from agentstate.providers.summarizer import Fact, SourceTurn, Summarizer, Summary, SummaryRequest
+from agentstate.providers.summarizer import Fact, Summarizer, Summary, SummaryRequest
 from agentstate.providers.tokens import estimate_tokens
 from agentstate.settings import Settings
 from agentstate.store.store import Store
@@ -126,14 +126,10 @@ def _last_covered(counts: Sequence[tuple[int, int]], verbatim: int, most: int) -
 def _request(plan: _Plan) -> SummaryRequest:
     facts = plan.before.facts if plan.before else []
     return SummaryRequest(
-        turns=tuple(_source(turn) for turn in plan.turns),
+        turns=tuple(turn.as_source() for turn in plan.turns),
         previous=plan.before.text if plan.before else None,
         previous_facts=tuple(Fact(**{**fact, "turns": tuple(fact["turns"])}) for fact in facts),
     )
-
-
-def _source(turn: Turn) -> SourceTurn:
-    return SourceTurn(number=turn.number, role=turn.role, speaker=turn.speaker or "", text=turn.text, at=turn.at)
 
 
 def _row(plan: _Plan, summary: Summary) -> dict[str, Any]:

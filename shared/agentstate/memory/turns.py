@@ -19,6 +19,7 @@ from sqlalchemy.engine import Connection
 from agentstate.errors import InvalidInput
 from agentstate.ids import checked_name, derived_id
 from agentstate.memory.texts import checked_label, checked_text
+from agentstate.providers.summarizer import SourceTurn
 from agentstate.providers.tokens import estimate_tokens
 from agentstate.state import codec
 from agentstate.store.store import Transaction
@@ -60,6 +61,10 @@ class Turn:
     tokens: int
     at: datetime
     source_id: str | None
+
+    def as_source(self) -> SourceTurn:
+        """The turn as summarizers read it."""
+        return SourceTurn(self.number, self.role, self.speaker or "", self.text, self.at)
 
 
 @dataclass(frozen=True, kw_only=True)

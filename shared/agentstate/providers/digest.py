@@ -26,7 +26,7 @@ from agentstate.providers.summarizer import (
     SummaryRequest,
     speaker_of,
 )
-from agentstate.providers.tokens import estimate_tokens
+from agentstate.providers.tokens import expected_tokens, expected_within
 
 NAME: Final = "digest"
 _EARLIER: Final = "Earlier:"
@@ -79,7 +79,7 @@ class _Page:
         self._evidence = Evidence(Source(request).evidence)
         self._written = {fact.text for fact in facts if fact.kind in _BINDING}
         self._lines: list[str] = []
-        self._left = float(request.max_tokens)
+        self._left = expected_within(request.max_tokens - 1)
 
     def write(self) -> str:
         budget = self._left
@@ -136,7 +136,7 @@ class _Page:
             yield candidates[index]
 
     def _add(self, lines: list[str], floor: float = 0) -> bool:
-        cost = sum(estimate_tokens(line) + 1 for line in lines)
+        cost = sum(expected_tokens(f"{line}\n") for line in lines)
         if self._left - cost < floor or self._evidence.unsupported(lines[-1]):
             return False
         self._lines.extend(lines)

@@ -1,0 +1,150 @@
+"""The budget of a context: slots in, one text out that fits, with the reason for whatever is missing.
+
+Room is given by priority: first every slot's minimum, then the rest. A slot that has to give way is cut between lines
+or sentences and says so, and one that cannot be used in part leaves its room to the next. The budget holds for the text
+as it stands, headings and separators included, in the tokens of the model it is for.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Final, Self
+
+from agentstate.clock import Clock, utc_now
+from agentstate.errors import InvalidInput
+from agentstate.memory.context.cutting import Keep
+from agentstate.memory.context.framing import left_out_mark
+from agentstate.memory.context.placing import Sizes, place
+from agentstate.memory.context.plan import Fate, Plan
+from agentstate.memory.context.slot import Renderer, Slot
+from agentstate.providers.tokens import TokenCounter, counter_for
+
+DEFAULT_MAX_TOKENS: Final = 180_000
+DEFAULT_OUTPUT: Final = 4_096
+_ROUNDS: Final = 8
+"""How often a plan is made anew at most, to make room for the line that names what is left out."""
+_SPARE: Final = 6
+"""Tokens by which that line may grow when it is made again."""
+
+
+class ContextBudget:
+    """Slots of working memory under one budget of tokens. For one thread."""
+
+    def __init__(
+        self,
+        model: str | None = None,
+        max_tokens: int = DEFAULT_MAX_TOKENS,
+        *,
+        counter: TokenCounter | None = None,
+        clock: Clock = utc_now,
+    ) -> None:
+        """Nothing is read, loaded or asked for.
+
+        Args:
+            model: the model that will read it, by name; None counts for the family with the most tokens.
+            max_tokens: tokens of the built text at most.
+            counter: who counts; by default the estimator of the model's family.
+            clock: against which freshness is judged.
+
+        Raises:
+            InvalidInput: `max_tokens` is no budget.
+        """
+        if max_tokens < 1:
+            raise InvalidInput(f"max_tokens is {max_tokens}; it must be 1 or more.")
+        self.max_tokens = max_tokens
+        self._counter = counter or counter_for(model)
+        self._clock = clock
+        self._sizes = Sizes(self._counter)
+        self._slots: dict[str, Slot] = {}
+
+    def set(
+        self,
+        key: str,
+        content: Any,
+        priority: int = 5,
+        *,
+        min_tokens: int = 0,
+        max_tokens: int | None = None,
+        as_of: datetime | None = None,
+        fresh_for_s: float | None = None,
+        renderer: Renderer | None = None,
+        keep: Keep = "start",
+        whole: bool = False,
+    ) -> Self:
+        """Fill a slot; a slot keeps its place in the text when it is filled again.
+
+        Args:
+            key: the slot's name; its heading, in capitals.
+            content: a text, a list of texts (entries of which each stays whole), or anything that JSON can show.
+            priority: the higher, the later it is cut.
+            min_tokens: it gets this much before others get more than their minimum, or is not there at all.
+            max_tokens: ... and this much at most, heading included.
+            as_of: when the content was true, aware.
+            fresh_for_s: seconds after `as_of` from which it is stale: left out, and named.
+            renderer: turns the content into a text or entries.
+            keep: which end stays when it is cut: `start`, or `end` for what is in the order of time.
+            whole: whole or not at all.
+
+        Raises:
+            InvalidInput: the name, the content or a number is refused; the slot stays as it was.
+        """
+        self._slots[key] = Slot(
+            name=key, content=content, priority=priority, min_tokens=min_tokens, max_tokens=max_tokens, as_of=as_of,
+            fresh_for_s=fresh_for_s, renderer=renderer, keep=keep, whole=whole,
+        )  # fmt: skip
+        return self
+
+    def remove(self, key: str) -> Self:
+        """Take a slot away, if it is there."""
+        self._slots.pop(key, None)
+        return self
+
+    def count(self, text: str) -> int:
+        """Tokens of a text for the model that this is for."""
+        return self._counter.count(text)
+
+    def total_tokens(self) -> int:
+        """Tokens of all slots whole, with headings and separators."""
+        return sum(self._sizes.slot(slot) for slot in self._slots.values())
+
+    def build(self) -> str:
+        """The context: every slot that there is room for, in the order in which they were first set."""
+        return self.plan().text
+
+    def build_context(self, reserve_for_output: int = DEFAULT_OUTPUT) -> str:
+        """The context in `max_tokens` less what the model's answer needs."""
+        return self.plan(reserve_for_output=reserve_for_output).text
+
+    def plan(self, *, reserve_for_output: int = 0) -> Plan:
+        """The context with what became of each slot, and why.
+
+        Raises:
+            InvalidInput: nothing of `max_tokens` is left beside `reserve_for_output`.
+        """
+        budget = self.max_tokens - reserve_for_output
+        if reserve_for_output < 0 or budget < 1:
+            raise InvalidInput(
+                f"reserve_for_output is {reserve_for_output} and max_tokens {self.max_tokens}; "
+                "it must be 0 or more, and leave room."
+            )
+        room, now = budget, self._clock()
+        for attempt in range(_ROUNDS):
+            plan = self._within(budget, room, now, named=attempt < _ROUNDS - 1)
+            excess = self._excess(plan)
+            if excess <= 0:
+                return plan
+            room -= excess + _SPARE
+        return self._within(budget, room, now, named=False)
+
+    def _within(self, budget: int, room: int, now: datetime, *, named: bool) -> Plan:
+        slots = place(self._slots.values(), room, now, self._sizes)
+        missing = [slot for slot in slots if slot.fate in {Fate.STALE, Fate.LEFT_OUT}]
+        note = left_out_mark([f"{slot.name} ({slot.reason})" for slot in missing]) if missing and named else ""
+        tokens = sum(slot.tokens for slot in slots) + (self._sizes.line(note) if note else 0)
+        return Plan(slots=tuple(slots), budget=budget, tokens=tokens, counter=self._counter.name, note=note)
+
+    def _excess(self, plan: Plan) -> int:
+        """By how much a plan is over its budget. A vocabulary may merge less across parts than within them."""
+        if self._counter.exact and plan.tokens <= plan.budget:
+            return self._counter.count(plan.text) - plan.budget
+        return plan.tokens - plan.budget

@@ -1,0 +1,65 @@
+"""How slots are set apart in the text: headings that no content can forge.
+
+A heading is a line that begins with `===`. A line of content that begins like one gets a backslash before it, so that
+of all lines in a built context exactly ours are headings.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+SEPARATOR: Final = "\n\n"
+SEPARATOR_TOKENS: Final = 4
+"""More than any vocabulary takes for the separator and the line break after a content."""
+
+_LOOKALIKES: Final = "\uff1d\ufe66\u2550\ua78a\u30a0"
+_EQUALS: Final = f"={_LOOKALIKES}"
+"""The equals sign, and what looks like one."""
+_INVISIBLE: Final = "\u00ad\u200b-\u200f\u2028-\u202f\u2060-\u2064\ufeff"
+_FORGED: Final = re.compile(
+    rf"(?P<begin>^|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029])(?P<blank>[\s{_INVISIBLE}]*)(?P<bar>[{_EQUALS}]{{2}})"
+)
+_MOST_NAMED: Final = 8
+_BLOCK: Final = 2_048
+
+
+def heading(name: str) -> str:
+    """The line above a slot's content."""
+    return f"=== {name.upper()} ==="
+
+
+def cut_mark(name: str, what: str) -> str:
+    """The line where something of a slot is missing."""
+    return f"=== {name.upper()}: {what} ==="
+
+
+def left_out_mark(reasons: Sequence[str]) -> str:
+    """The line that names the slots that are not there."""
+    named = "; ".join(reasons[:_MOST_NAMED])
+    more = f"; and {len(reasons) - _MOST_NAMED} more" if len(reasons) > _MOST_NAMED else ""
+    return f"=== LEFT OUT: {named}{more} ==="
+
+
+def harmless(content: str) -> str:
+    """`content` without a line that could be taken for a heading; itself when it has none.
+
+    Raises:
+        UnicodeEncodeError: it has half a surrogate pair.
+    """
+    beyond_ascii = list(_beyond_ascii(content))
+    lookalike = any(sign in block for block in beyond_ascii for sign in _LOOKALIKES)
+    # Plain searches are a hundred times faster than the pattern, and nearly always enough.
+    if not lookalike and "==" not in content:
+        return content
+    return _FORGED.sub(r"\g<begin>\g<blank>\\\g<bar>", content)
+
+
+def _beyond_ascii(content: str) -> Iterator[str]:
+    """The blocks of a text that are not ASCII, seen to be encodable: few of them in most texts."""
+    for begin in range(0, 0 if content.isascii() else len(content), _BLOCK):
+        block = content[begin : begin + _BLOCK]
+        if not block.isascii():
+            block.encode()
+            yield block

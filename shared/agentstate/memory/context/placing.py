@@ -1,0 +1,108 @@
+"""Who gets how much room: minimums first, then by priority, each slot cut to what is left for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from agentstate.memory.context.cutting import fit
+from agentstate.memory.context.framing import SEPARATOR_TOKENS, cut_mark, heading
+from agentstate.memory.context.plan import Fate, PlannedSlot
+from agentstate.memory.context.slot import Slot
+from agentstate.providers.tokens import TokenCounter
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """What slots cost in a context; costs of parts, of which the whole is never more than the sum."""
+
+    counter: TokenCounter
+
+    def line(self, text: str) -> int:
+        """A line of its own with what sets it apart."""
+        return self.counter.count(text) + SEPARATOR_TOKENS
+
+    def slot(self, slot: Slot) -> int:
+        """A whole slot with its heading; 0 when it has no content."""
+        return (
+            self.line(heading(slot.name)) + self.counter.count(slot.body)
+            if slot.body and not slot.body.isspace()
+            else 0
+        )
+
+
+def place(slots: Iterable[Slot], room: int, now: datetime, sizes: Sizes) -> list[PlannedSlot]:
+    """Place the slots in `room` tokens; their order stays as it is."""
+    given = list(slots)
+    wanted = {slot.name: sizes.slot(slot) for slot in given}
+    placed = {slot.name: early for slot in given if (early := _unplaceable(slot, wanted[slot.name], now))}
+    ranked = sorted((slot for slot in given if slot.name not in placed), key=lambda slot: -slot.priority)
+    floors = _floors(ranked, wanted, room)
+    left = room - sum(floors.values())
+    for slot in ranked:
+        if slot.name not in floors:
+            reason = f"no room for its minimum of {slot.min_tokens:,} tokens"
+            placed[slot.name] = _planned(slot, Fate.LEFT_OUT, wanted[slot.name], now, reason=reason)
+            continue
+        available = left + floors[slot.name]
+        placed[slot.name] = _placed(slot, wanted[slot.name], available, now, sizes)
+        left = available - placed[slot.name].tokens
+    return [placed[slot.name] for slot in given]
+
+
+def _unplaceable(slot: Slot, wanted: int, now: datetime) -> PlannedSlot | None:
+    if not wanted:
+        return _planned(slot, Fate.EMPTY, 0, now)
+    if slot.is_stale(now):
+        reason = f"{slot.age_s(now):.0f} s old, limit {slot.fresh_for_s:g} s"
+        return _planned(slot, Fate.STALE, wanted, now, reason=reason)
+    return None
+
+
+def _floors(ranked: Iterable[Slot], wanted: dict[str, int], room: int) -> dict[str, int]:
+    """What is set aside for each slot: its minimum; slots whose minimum has no room have no entry."""
+    floors: dict[str, int] = {}
+    for slot in ranked:
+        floor = min(slot.min_tokens, wanted[slot.name])
+        if sum(floors.values()) + floor <= room:
+            floors[slot.name] = floor
+    return floors
+
+
+def _placed(slot: Slot, wanted: int, available: int, now: datetime, sizes: Sizes) -> PlannedSlot:
+    most = available if slot.max_tokens is None else min(available, slot.max_tokens)
+    if wanted <= most:
+        text = f"{heading(slot.name)}\n{slot.body}"
+        return _planned(slot, Fate.WHOLE, wanted, now, tokens=wanted, text=text)
+    why = f"{most:,} tokens are left for it" if most == available else f"its maximum is {most:,} tokens"
+    if slot.whole:
+        return _planned(slot, Fate.LEFT_OUT, wanted, now, reason=f"{why}, and it is not to be cut")
+    cut = _cut(slot, most, sizes)
+    if cut is None:
+        return _planned(slot, Fate.LEFT_OUT, wanted, now, reason=f"{why}, too few for any part of it")
+    text, tokens, missing = cut
+    return _planned(slot, Fate.CUT, wanted, now, tokens=tokens, text=text, reason=f"{why}; {missing}")
+
+
+def _cut(slot: Slot, most: int, sizes: Sizes) -> tuple[str, int, str] | None:
+    """The slot cut to `most` tokens: its text, what that takes, and what is missing."""
+    content = slot.body if slot.entries is None else slot.entries
+    # The longest mark there can be, so that what is counted is not below what is written.
+    longest = f"{len(slot.body):,} of {len(slot.body):,} characters are left out here"
+    frame = sizes.line(heading(slot.name)) + sizes.line(cut_mark(slot.name, longest))
+    piece = fit(content, most - frame, sizes.counter.count, slot.keep)
+    if piece is None:
+        return None
+    mark = cut_mark(slot.name, piece.missing)
+    lines = [piece.text, mark] if slot.keep == "start" else [mark, piece.text]
+    return "\n".join([heading(slot.name), *lines]), frame + sizes.counter.count(piece.text), piece.missing
+
+
+def _planned(
+    slot: Slot, fate: Fate, wanted: int, now: datetime, *, tokens: int = 0, text: str = "", reason: str = ""
+) -> PlannedSlot:
+    return PlannedSlot(
+        name=slot.name, priority=slot.priority, fate=fate, wanted=wanted, tokens=tokens, text=text, reason=reason,
+        age_s=slot.age_s(now),
+    )  # fmt: skip

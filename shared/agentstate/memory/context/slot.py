@@ -1,0 +1,93 @@
+"""A slot of a context: its content, how much it matters, how much room it may have, and how long it is fresh."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, TypeAlias
+
+from agentstate.errors import InvalidInput
+from agentstate.ids import checked_name
+from agentstate.memory.context.cutting import Keep
+from agentstate.memory.context.framing import harmless
+from agentstate.providers.tokens.remembered import Remembered
+
+Renderer: TypeAlias = Callable[[Any], str | Sequence[str]]
+"""Turns a content into a text, or into entries of which each stays whole."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slot:
+    """One slot; see `ContextBudget.set` for its fields."""
+
+    name: str
+    content: Any
+    priority: int = 5
+    min_tokens: int = 0
+    max_tokens: int | None = None
+    as_of: datetime | None = None
+    fresh_for_s: float | None = None
+    renderer: Renderer | None = None
+    keep: Keep = "start"
+    whole: bool = False
+    body: str = field(init=False)
+    """The content as it stands in the context when it is not cut."""
+    entries: tuple[str, ...] | None = field(init=False)
+    """The parts that stay whole when it is cut, None when it is one text."""
+
+    def __post_init__(self) -> None:
+        checked_name(self.name, "slot")
+        _check_room(self)
+        if self.as_of is not None and self.as_of.tzinfo is None:
+            raise InvalidInput(f"slot {self.name}: as_of has no time zone; give UTC.")
+        rendered = (self.renderer or rendered_plainly)(self.content)
+        entries = None if isinstance(rendered, str) else tuple(_checked(self.name, entry) for entry in rendered)
+        object.__setattr__(self, "entries", entries)
+        object.__setattr__(self, "body", _checked(self.name, rendered) if entries is None else "\n".join(entries))
+
+    def age_s(self, now: datetime) -> float | None:
+        """Seconds since its content was true, None when that is not said."""
+        return None if self.as_of is None else (now - self.as_of).total_seconds()
+
+    def is_stale(self, now: datetime) -> bool:
+        """Whether it is older than it may be."""
+        age = self.age_s(now)
+        return age is not None and self.fresh_for_s is not None and age > self.fresh_for_s
+
+
+def rendered_plainly(content: Any) -> str | Sequence[str]:
+    """A text as it is, a list of texts as entries, nothing as nothing, and everything else as JSON."""
+    if content is None:
+        return ""
+    if isinstance(content, str):
+        return content
+    if isinstance(content, list | tuple) and all(isinstance(entry, str) for entry in content):
+        return content
+    return json.dumps(content, ensure_ascii=False, default=str)
+
+
+def _checked(name: str, text: object) -> str:
+    if not isinstance(text, str):
+        raise InvalidInput(f"slot {name}: its renderer gave {type(text).__name__}, not text.")
+    try:
+        return _safe(text)
+    except UnicodeEncodeError as error:
+        raise InvalidInput(f"slot {name} has half a surrogate pair at character {error.start}; remove it.") from None
+
+
+_safe = Remembered(harmless)
+
+
+def _check_room(slot: Slot) -> None:
+    most = slot.max_tokens
+    if slot.min_tokens < 0 or (most is not None and most < max(1, slot.min_tokens)):
+        raise InvalidInput(
+            f"slot {slot.name}: min_tokens is {slot.min_tokens} and max_tokens {most}; "
+            "0 <= min_tokens <= max_tokens is asked for."
+        )
+    if slot.fresh_for_s is not None and (slot.fresh_for_s <= 0 or slot.as_of is None):
+        raise InvalidInput(f"slot {slot.name}: fresh_for_s needs to be above 0, and needs as_of to count from.")
+    if slot.keep not in {"start", "end"}:
+        raise InvalidInput(f"slot {slot.name}: keep is {slot.keep!r}; use 'start' or 'end'.")

@@ -1,0 +1,31 @@
+"""Tokens: how many a text has for which models, and how texts are packed and cut by them.
+
+Estimated by default, without any vocabulary; exact where a vocabulary is on this machine; never a download.
+"""
+
+from agentstate.providers.tokens.counting import (
+    RememberedCounts,
+    counter_for,
+    estimate_tokens,
+    expected_tokens,
+    expected_within,
+)
+from agentstate.providers.tokens.estimator import Estimator
+from agentstate.providers.tokens.exact import ExactCounter, TokenCounter
+from agentstate.providers.tokens.families import Family, family_of
+from agentstate.providers.tokens.packing import fit_tokens, pack
+
+__all__ = [
+    "Estimator",
+    "ExactCounter",
+    "Family",
+    "RememberedCounts",
+    "TokenCounter",
+    "counter_for",
+    "estimate_tokens",
+    "expected_tokens",
+    "expected_within",
+    "family_of",
+    "fit_tokens",
+    "pack",
+]

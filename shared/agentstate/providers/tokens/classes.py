@@ -1,0 +1,126 @@
+"""What the token estimator sees of a text: which class of character follows which, and how often.
+
+Vocabularies cut where the class changes, and merge what words have in common, so the counts of neighbours tell how
+many tokens a text has. Counting them is linear and takes numpy some milliseconds per half a megabyte.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+# numpy is loaded at the first count: a process that only submits work has no need of it.
+Pairs: TypeAlias = "NDArray[np.float64]"
+"""How often class `c` follows class `p`, at index `p + 256 * c`."""
+
+CLASSES: Final = (
+    "newline", "space", "tab", "vowel", "consonant", "capital", "digit", "joiner", "punctuation", "bracket", "sign",
+    "control", "latin", "cyrillic", "greek", "arabic", "hebrew", "devanagari", "indic", "thai", "han", "kana",
+    "hangul", "emoji", "mark", "symbol", "other",
+)  # fmt: skip
+"""Classes of characters; their numbers are their places."""
+
+ASCII: Final = CLASSES[:11]
+"""The classes between which every pair has a weight of its own."""
+
+_RANGES: Final = (
+    (0x00, 0x1F, "control"), (0x7F, 0x9F, "control"), (0x09, 0x09, "tab"), (0x0A, 0x0A, "newline"),
+    (0x0D, 0x0D, "newline"), (0x20, 0x20, "space"), (0x21, 0x2F, "sign"), (0x3A, 0x40, "sign"), (0x5B, 0x60, "sign"),
+    (0x7B, 0x7E, "sign"), (0x30, 0x39, "digit"), (0x41, 0x5A, "capital"), (0x61, 0x7A, "consonant"),
+    (0xA0, 0xBF, "symbol"), (0xC0, 0x24F, "latin"), (0x1E00, 0x1EFF, "latin"), (0x300, 0x36F, "mark"),
+    (0x370, 0x3FF, "greek"), (0x1F00, 0x1FFF, "greek"), (0x400, 0x52F, "cyrillic"), (0x590, 0x5FF, "hebrew"),
+    (0x600, 0x6FF, "arabic"), (0x750, 0x77F, "arabic"), (0x8A0, 0x8FF, "arabic"), (0xFB50, 0xFDFF, "arabic"),
+    (0xFE70, 0xFEFF, "arabic"), (0x900, 0x97F, "devanagari"), (0x980, 0xDFF, "indic"), (0xE00, 0xE7F, "thai"),
+    (0x1100, 0x11FF, "hangul"), (0x3130, 0x318F, "hangul"), (0xAC00, 0xD7AF, "hangul"), (0x2000, 0x2BFF, "symbol"),
+    (0x200B, 0x200F, "mark"), (0x2600, 0x27BF, "emoji"), (0x3000, 0x303F, "symbol"), (0x3040, 0x30FF, "kana"),
+    (0x3400, 0x9FFF, "han"), (0xF900, 0xFAFF, "han"), (0xFE00, 0xFE0F, "mark"), (0xFF00, 0xFF65, "symbol"),
+    (0xFF66, 0xFF9F, "kana"), (0x1F000, 0x1FFFF, "emoji"), (0x20000, 0x3FFFF, "han"), (0xE0000, 0xE01EF, "mark"),
+)  # fmt: skip
+"""First and last character of each range; later ones win over earlier ones."""
+_SINGLE: Final = {
+    "vowel": "aeiou",
+    "punctuation": ".,;:!?'\"",
+    "bracket": "()[]{}<>",
+    "joiner": "_-",
+    "symbol": "\xd7\xf7",
+}
+_CODE_POINTS: Final = 0x110000
+WIDTH: Final = 256
+"""Distance of the places of two classes in `Pairs`."""
+_BLOCK: Final = 2_048
+
+
+def number_of(name: str) -> int:
+    """The number of a class."""
+    return CLASSES.index(name)
+
+
+def place(before: str, after: str) -> int:
+    """Where `Pairs` counts that class `after` follows class `before`."""
+    return number_of(before) + WIDTH * number_of(after)
+
+
+PAIRS: Final = WIDTH * len(CLASSES)
+"""Length of `Pairs`."""
+
+
+def few_pairs(text: str) -> Counter[tuple[int, int]]:
+    """(class, class before it) with their number, of a short text; needs no numpy."""
+    classes = text.encode("ascii").translate(_ascii_classes()) if text.isascii() else bytes(map(class_of, text))
+    return Counter(zip(classes, b"\x00" + classes, strict=False))
+
+
+def pair_counts(text: str) -> Pairs:
+    """How often each class follows each other one in `text`, as though a line began with it."""
+    import numpy as np
+
+    # In a text that is not ASCII, most blocks are; their classes are found by the faster way.
+    blocks = (text,) if text.isascii() else (text[begin : begin + _BLOCK] for begin in range(0, len(text), _BLOCK))
+    classes = np.frombuffer(b"".join((b"\x00", *map(_classes, blocks))), np.uint8)
+    counts = np.zeros(PAIRS)
+    for shift in (0, 1):  # every pair of neighbours, read as one number of two bytes
+        pairs = classes[shift : shift + (classes.size - shift) // 2 * 2].view("<u2")
+        counts += np.bincount(pairs, minlength=PAIRS)
+    return counts
+
+
+@cache
+def class_of(character: str) -> int:
+    """The class of one character."""
+    for name, characters in _SINGLE.items():
+        if character in characters:
+            return number_of(name)
+    code = ord(character)
+    return number_of(next((name for first, last, name in reversed(_RANGES) if first <= code <= last), "other"))
+
+
+def _classes(block: str) -> bytes:
+    """The class of each character."""
+    if block.isascii():
+        return block.encode("ascii").translate(_ascii_classes())
+    import numpy as np
+
+    codes = np.frombuffer(block.encode("utf-32-le", "surrogatepass"), "<u4")
+    return bytes(_table()[codes])
+
+
+@cache
+def _ascii_classes() -> bytes:
+    return bytes(class_of(chr(code)) for code in range(WIDTH))
+
+
+@cache
+def _table() -> NDArray[np.uint8]:
+    import numpy as np
+
+    table: NDArray[Any] = np.full(_CODE_POINTS, number_of("other"), np.uint8)
+    for first, last, name in _RANGES:
+        table[first : last + 1] = number_of(name)
+    for name, characters in _SINGLE.items():
+        table[[ord(character) for character in characters]] = number_of(name)
+    return table
