@@ -278,7 +278,7 @@ class Effects:
         return self._again(plan, claim, clean=True)
 
     def _again(self, plan: Plan, claim: Claim, *, clean: bool) -> Claim:
-        renewed = Claim.of(claim.effect, claim.fence, clean=clean)
+        renewed = claim.again(clean=clean)
         with self._store.transaction() as tx:
             lease_s = self._rules.lease_s(plan.deadline_s)
             if not effect_rows.call_again(tx, claim.effect.id, claim.fence, lease_s=lease_s):

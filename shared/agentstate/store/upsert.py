@@ -10,6 +10,16 @@ from sqlalchemy.dialects import postgresql, sqlite
 from agentstate.store.store import Transaction
 
 
+def insert_one(tx: Transaction, table: sa.Table, row: dict[str, Any], *given: sa.ColumnElement[Any]) -> Any:
+    """Insert `row` unless it meets a unique rule; return the `given` columns as stored, None when it was not inserted.
+
+    On Postgres this waits as `insert_new` does.
+    """
+    insert = postgresql.insert if tx.dialect == "postgresql" else sqlite.insert
+    statement = insert(table).values(row).on_conflict_do_nothing().returning(*given)
+    return tx.connection.execute(statement).one_or_none()
+
+
 def insert_new(tx: Transaction, table: sa.Table, rows: list[dict[str, Any]]) -> int:
     """Insert those of `rows` that meet no unique rule of `table`; return how many were.
 
@@ -18,5 +28,6 @@ def insert_new(tx: Transaction, table: sa.Table, rows: list[dict[str, Any]]) -> 
     if not rows:
         return 0
     insert = postgresql.insert if tx.dialect == "postgresql" else sqlite.insert
-    statement = insert(table).values(rows).on_conflict_do_nothing().returning(*table.primary_key)
+    # A single row as a dict: a list of rows is compiled anew each time.
+    statement = insert(table).values(rows[0] if len(rows) == 1 else rows).on_conflict_do_nothing().returning(*table.primary_key)
     return len(tx.connection.execute(statement).all())
