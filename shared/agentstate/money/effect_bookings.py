@@ -68,16 +68,19 @@ class Bookkeeper:
         kind: str,
         *,
         decide: Callable[[], bool],
+        held: Sequence[Line] | None = None,
         suspend: bool = False,
     ) -> bool:
         """Post what happened and end the hold, once `decide` has written the outcome; return what `decide` returned.
 
         All accounts are locked before `decide` is called: whoever ends an effect takes the locks of its money first.
+        `held` are the lines of the hold, where they are known.
 
         Raises:
             InsufficientFunds: the books lack what has moved; with `suspend` the lack goes to suspense instead.
         """
-        own = self.settlement(effect, self._held(tx, effect), happened, kind, suspend=suspend)
+        taken = self._held(tx, effect) if held is None else held
+        own = self.settlement(effect, taken, happened, kind, suspend=suspend)
         postings = [(effect.agent_id, own)] if own.lines else []
         others = [credit for credit in happened.credits if is_enrolled(tx, credit.agent_id)]
         postings += [(credit.agent_id, _credit(effect, number, credit)) for number, credit in enumerate(others)]
@@ -103,6 +106,8 @@ class Bookkeeper:
             resolves=effect.hold_id,
             meta={"operation": effect.operation, "key": effect.key},
             suspend_shortage=suspend,
+            # Made once for the effect, whatever it moves: the fence saw to that.
+            sha=effect.params_sha,
         )
 
     def _held(self, tx: Transaction, effect: Effect) -> Sequence[Line]:

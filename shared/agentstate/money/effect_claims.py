@@ -194,8 +194,15 @@ def _hold(row: dict[str, Any], plan: Plan) -> Posting | None:
     if row["hold_id"] is None:
         return None
     effect_id = row["id"]
-    key = f"{effect_id}:hold"
-    return Posting(id=row["hold_id"], key=key, lines=plan.held, kind=HOLD, scope=SCOPE, effect_id=effect_id)
+    return Posting(
+        id=row["hold_id"],
+        key=f"{effect_id}:hold",
+        lines=plan.held,
+        kind=HOLD,
+        scope=SCOPE,
+        effect_id=effect_id,
+        sha=plan.sha,
+    )
 
 
 def _asked(effect: Effect, plan: Plan) -> Ask:

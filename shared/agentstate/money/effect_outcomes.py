@@ -76,7 +76,12 @@ class OutcomeRecorder:
             return
         with self._store.transaction() as tx:
             if not self._books.book(
-                tx, claim.effect, NOTHING, VOID, decide=lambda: self._ended(tx, claim, EffectState.FAILED, envelope)
+                tx,
+                claim.effect,
+                NOTHING,
+                VOID,
+                decide=lambda: self._ended(tx, claim, EffectState.FAILED, envelope),
+                held=claim.held,
             ):
                 self._was_mine(tx, claim, envelope)
 
@@ -121,6 +126,7 @@ class OutcomeRecorder:
                 happened,
                 SETTLE,
                 decide=lambda: self._ended(tx, claim, state, envelope),
+                held=claim.held,
                 suspend=suspend,
             )
             if mine and follow_up:

@@ -271,7 +271,8 @@ def _new_attempt() -> dict[str, Any]:
 
 def _guarded(tx: Transaction, effect_id: UUID, fence: int, values: Mapping[Any, Any]) -> bool:
     mine = (effects.c.id == effect_id) & (effects.c.fence == fence)
-    working = effects.c.state.in_((EffectState.INTENT, EffectState.IN_DOUBT))
+    # Not "is one of the open states": the planner would walk the index of open effects, with all that have left it.
+    working = effects.c.state.not_in((EffectState.READY, EffectState.MANUAL, *ENDED_STATES))
     return tx.connection.execute(sa.update(effects).where(mine, working).values(values)).rowcount == 1
 
 

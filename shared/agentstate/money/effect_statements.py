@@ -24,7 +24,7 @@ from agentstate.state import codec
 from agentstate.store.store import Store
 
 _FREE = f"""
-    NOT EXISTS (SELECT FROM effects WHERE agent_id = %(agent_id)s AND key = %(key)s) AND {NOTHING_STOPS}"""  # noqa: S608 texts of ours
+    NOT EXISTS (SELECT FROM effects WHERE agent_id = %(agent_id)s AND key = %(key)s) AND {NOTHING_STOPS}"""
 
 _INTEND = """
         INSERT INTO effects (
@@ -37,11 +37,14 @@ _INTEND = """
                now + %(lease_s)s::interval, now + %(lease_s)s::interval, now, now
         FROM ending WHERE possible ON CONFLICT DO NOTHING RETURNING id"""
 
+# The states that cannot be ended are named, not those that can: a planner that finds the latter takes the index of open
+# effects, and walks through all that have left it.
 _END = """
         UPDATE effects SET state = %(state)s, outcome = %(outcome)s::jsonb, resolved_at = now, lease_owner = NULL,
                lease_until = NULL, next_verify_at = NULL, note = NULL
         FROM ending
-        WHERE possible AND id = %(id)s::uuid AND fence = %(fence)s::bigint AND state IN ('intent', 'in_doubt')
+        WHERE possible AND id = %(id)s::uuid AND fence = %(fence)s::bigint
+              AND state NOT IN ('ready', 'manual', 'succeeded', 'failed')
         RETURNING id"""
 
 _NO_MONEY = "ending AS MATERIALIZED (SELECT {possible} AS possible, clock_timestamp() AS now), decided AS ({decision})"

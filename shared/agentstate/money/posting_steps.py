@@ -90,8 +90,9 @@ def _chained(
     rows = []
     for line in lines:
         before = heads[line.account]
-        seq, after = before.version + 1, Money(before.balance + line.amount.minor, line.amount.currency).minor
-        entry = {"seq": seq, "amount": line.amount.minor, "balance_after": after, "recorded_at": recorded_at}
+        seq, amount = before.version + 1, line.amount.minor
+        after = Money(before.balance + amount, line.amount.currency).minor
+        entry: dict[str, Any] = {"seq": seq, "amount": amount, "balance_after": after, "recorded_at": recorded_at}
         sealed = entry_hash(before.head, account=before.id, txn=txn, **entry)
         heads[line.account] = replace(before, balance=after, version=seq, head=sealed)
         rows.append({"account_id": before.id, "txn_id": txn, "hash": sealed, **entry})

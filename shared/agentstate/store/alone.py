@@ -24,10 +24,11 @@ def commit_one(engine: Engine, statement: str, values: Mapping[str, Any]) -> tup
         taken = engine.raw_connection()
     except errors.Error as error:
         raise _as_usual(errors, statement, error, broken=True) from error
+    connection: Any = taken.dbapi_connection
     try:
-        return _run(engine.dialect, taken.dbapi_connection, statement, values)
+        return _run(engine.dialect, connection, statement, values)
     except errors.Error as error:
-        broken = taken.dbapi_connection.closed
+        broken = connection.closed
         taken.invalidate()
         if isinstance(error, errors.IntegrityError):
             return None

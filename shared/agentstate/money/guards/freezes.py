@@ -85,11 +85,7 @@ def refuse_frozen(tx: Transaction, agent_id: str, service: str) -> bool:
     questions, as this runs before every effect.
     """
     ruled = sa.exists().where(guard_rules.c.agent_id == agent_id).label("ruled")
-    stops = (
-        (freezes.c.agent_id == agent_id)
-        & freezes.c.service.in_(_stopping(service))
-        & freezes.c.lifted_at.is_(None)
-    )
+    stops = (freezes.c.agent_id == agent_id) & freezes.c.service.in_(_stopping(service)) & freezes.c.lifted_at.is_(None)
     nothing = sa.select(sa.literal(1).label("one")).subquery()
     statement = sa.select(ruled, freezes).select_from(nothing.outerjoin(freezes, stops)).limit(1)
     row = tx.connection.execute(statement).one()
