@@ -60,36 +60,60 @@ class Bookkeeper:
     def __init__(self, store: Store) -> None:
         self._ledgers = Ledgers(store)
 
-    def book(self, tx: Transaction, effect: Effect, happened: Happened, kind: str, *, suspend: bool = False) -> None:
-        """Post what happened and end the hold.
+    def book(
+        self,
+        tx: Transaction,
+        effect: Effect,
+        happened: Happened,
+        kind: str,
+        *,
+        decide: Callable[[], bool],
+        held: Sequence[Line] | None = None,
+        suspend: bool = False,
+    ) -> bool:
+        """Post what happened and end the hold, once `decide` has written the outcome; return what `decide` returned.
+
+        All accounts are locked before `decide` is called: whoever ends an effect takes the locks of its money first.
+        `held` are the lines of the hold, where they are known.
 
         Raises:
             InsufficientFunds: the books lack what has moved; with `suspend` the lack goes to suspense instead.
         """
-        own = self._own(tx, effect, happened, kind, suspend=suspend)
-        others = [credit for credit in happened.credits if is_enrolled(tx, credit.agent_id)]
+        taken = self._held(tx, effect) if held is None else held
+        own = self.settlement(effect, taken, happened, kind, suspend=suspend)
         postings = [(effect.agent_id, own)] if own.lines else []
+        others = [credit for credit in happened.credits if is_enrolled(tx, credit.agent_id)]
         postings += [(credit.agent_id, _credit(effect, number, credit)) for number, credit in enumerate(others)]
-        if others:
-            lock_together(tx, [(agent, line.account) for agent, posting in postings for line in posting.lines])
+        lock_together(tx, [(agent, line.account) for agent, posting in postings for line in posting.lines])
+        if not decide():
+            return False
         for agent, posting in postings:
             self._ledgers.of(agent).write(posting, tx=tx)
+        return True
 
-    def _own(self, tx: Transaction, effect: Effect, happened: Happened, kind: str, *, suspend: bool) -> Posting:
-        held = []
-        if effect.hold_id is not None:
-            held = release(self._ledgers.of(effect.agent_id).hold_lines(tx.connection, effect.hold_id))
-        moved = all_spent(held) if happened.lines is None else happened.lines
+    def settlement(
+        self, effect: Effect, held: Sequence[Line], happened: Happened, kind: str, *, suspend: bool = False
+    ) -> Posting:
+        """The posting in the agent's own books; without lines when nothing was held and nothing moved."""
+        given = release(held)
+        moved = all_spent(given) if happened.lines is None else happened.lines
         return Posting(
             key=f"{effect.id}:{kind}",
-            lines=net([*held, *moved]),
+            lines=net([*given, *moved]),
             kind=kind,
             scope=SCOPE,
             effect_id=effect.id,
             resolves=effect.hold_id,
             meta={"operation": effect.operation, "key": effect.key},
             suspend_shortage=suspend,
+            # Made once for the effect, whatever it moves: the fence saw to that.
+            sha=effect.params_sha,
         )
+
+    def _held(self, tx: Transaction, effect: Effect) -> Sequence[Line]:
+        if effect.hold_id is None:
+            return []
+        return self._ledgers.of(effect.agent_id).hold_lines(tx.connection, effect.hold_id)
 
 
 def _credit(effect: Effect, number: int, credit: Credit) -> Posting:

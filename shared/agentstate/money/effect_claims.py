@@ -7,22 +7,24 @@ either replays its outcome, waits, or takes over when the lease has run out, and
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from agentstate.errors import EffectFailed, EffectInDoubt, EffectInProgress, KeyReused
 from agentstate.ids import derived_id, new_id
 from agentstate.money import effect_rows
+from agentstate.money.accounts import lock_together
 from agentstate.money.canonical import remote_key
 from agentstate.money.effect_bookings import SCOPE
 from agentstate.money.effect_rows import Effect, EffectState
+from agentstate.money.effect_statements import intend
 from agentstate.money.guards.freezes import refuse_frozen
 from agentstate.money.guards.gate import admit
 from agentstate.money.guards.rules import Ask
 from agentstate.money.ledger import HOLD, TransactionLedger
 from agentstate.money.plan import EffectRules, Plan
-from agentstate.money.postings import Bucket, Posting, move
-from agentstate.money.shared_balances import root_of
+from agentstate.money.postings import Line, Posting
 from agentstate.store.store import Store, Transaction
 
 
@@ -30,18 +32,24 @@ from agentstate.store.store import Store, Transaction
 class Claim:
     """The right to work on an effect, until the lease ends or the fence is raised.
 
-    `clean` tells that no call of this effect can have reached the remote yet.
+    `clean` tells that no call of this effect can have reached the remote yet; `held` are the lines of its hold, None
+    where they have to be read.
     """
 
     effect: Effect
     fence: int
     clean: bool
     began: float
+    held: Sequence[Line] | None = None
 
     @classmethod
     def of(cls, effect: Effect, fence: int, *, clean: bool = False) -> Claim:
         """A claim that begins now."""
         return cls(effect=effect, fence=fence, clean=clean, began=time.monotonic())
+
+    def again(self, *, clean: bool) -> Claim:
+        """The same claim, for another attempt that begins now."""
+        return replace(self, clean=clean, began=time.monotonic())
 
     @property
     def elapsed_s(self) -> float:
@@ -78,18 +86,52 @@ class Claims:
             LimitExceeded, Frozen: a guard of the agent forbids it; nothing was written.
         """
         began = time.monotonic()
-        with self._store.transaction() as tx:
-            written = self._write(tx, plan)
-            if written is not None:
-                return Claim(effect=written, fence=1, clean=True, began=began)
+        row = self._row(plan)
+        hold = _hold(row, plan)
+        written = self._at_once(plan, row, hold)
+        if written is None:
+            known = self._known(plan)
+            if isinstance(known, Replay):
+                return known
+            written = None if known else self._in_steps(plan, row, hold)
+        if written is not None:
+            return Claim(effect=written, fence=1, clean=True, began=began, held=plan.held)
         # In a transaction of its own: what the first one waited for is committed by now.
         with self._store.transaction() as tx:
             return self._take_up(tx, plan, self._read(tx, plan), began)
 
-    def _write(self, tx: Transaction, plan: Plan) -> Effect | None:
+    def _at_once(self, plan: Plan, row: dict[str, Any], hold: Posting | None) -> Effect | None:
+        """The intent and its hold in one statement; None when that could not be done, and nothing was."""
+        if self._store.dialect != "postgresql":
+            return None
+        lease_s = self._rules.lease_s(plan.deadline_s)
+        now = intend(self._store, row, hold, lease_s=lease_s)
+        return None if now is None else effect_rows.begun(row, now, lease_s=lease_s)
+
+    def _known(self, plan: Plan) -> Effect | Replay | None:
+        """What there is under the key: an outcome, an effect that is open, or nothing."""
+        with self._store.reading() as connection:
+            seen = effect_rows.by_key(connection, self._agent_id, plan.key)
+        return None if seen is None else self._ended(plan, seen) or seen
+
+    def _in_steps(self, plan: Plan, row: dict[str, Any], hold: Posting | None) -> Effect | None:
+        """The intent and its hold in a transaction that says why when it is refused; None when the key was taken."""
+        with self._store.transaction() as tx:
+            if hold is not None:
+                lock_together(tx, [(self._agent_id, line.account) for line in hold.lines])
+            written = effect_rows.insert(tx, row, lease_s=self._rules.lease_s(plan.deadline_s))
+            if written is None:
+                return None
+            # After the row, before the money: what is let in counts for whoever asks next, and is undone when refused.
+            admit(tx, _asked(written, plan))
+            if hold is not None:
+                self._ledger.write(hold, tx=tx)
+        return written
+
+    def _row(self, plan: Plan) -> dict[str, Any]:
         effect_id = new_id()
         hold_id = derived_id("hold", str(effect_id)) if plan.hold else None
-        values = {
+        return {
             "id": effect_id,
             "agent_id": self._agent_id,
             "key": plan.key,
@@ -105,18 +147,6 @@ class Claims:
             "serial_key": plan.serial_key,
             "hold_id": hold_id,
         }
-        if not effect_rows.insert(tx, values, lease_s=self._rules.lease_s(plan.deadline_s)):
-            return None
-        written = self._read(tx, plan)
-        # After the row, before the money: what is let in counts for whoever asks next, and is undone when refused.
-        admit(tx, _asked(written, plan))
-        if plan.hold:
-            pays = root_of(plan.service)
-            held = move(plan.hold, (pays, Bucket.AVAILABLE), (pays, Bucket.IN_FLIGHT))
-            key = f"{effect_id}:hold"
-            hold = Posting(id=hold_id, key=key, lines=held, kind=HOLD, scope=SCOPE, effect_id=effect_id)
-            self._ledger.write(hold, tx=tx)
-        return written
 
     def _read(self, tx: Transaction, plan: Plan) -> Effect:
         found = effect_rows.by_key(tx.connection, self._agent_id, plan.key)
@@ -133,14 +163,19 @@ class Claims:
             "not run beside it: their effects could not be told apart. Nothing was called; ask again when it ends."
         )
 
-    def _take_up(self, tx: Transaction, plan: Plan, seen: Effect, began: float) -> Claim | Replay:
+    def _ended(self, plan: Plan, seen: Effect) -> Replay | None:
+        """The outcome under the key of `plan`; None while it is open."""
         if seen.params_sha != plan.sha:
             raise KeyReused(
                 f"the key {plan.key!r} of {self._agent_id} stands for another call ({seen.operation}, "
                 f"{seen.created_at:%Y-%m-%d %H:%M:%S} UTC). Nothing was called; use a new key for a new call."
             )
-        if seen.ended or seen.state is EffectState.MANUAL:
-            return replayed(seen)
+        return replayed(seen) if seen.ended or seen.state is EffectState.MANUAL else None
+
+    def _take_up(self, tx: Transaction, plan: Plan, seen: Effect, began: float) -> Claim | Replay:
+        replay = self._ended(plan, seen)
+        if replay is not None:
+            return replay
         ready = seen.state is EffectState.READY
         target = EffectState.INTENT if ready else EffectState.IN_DOUBT
         if ready:
@@ -152,6 +187,22 @@ class Claims:
                 f"another process is making the call {plan.key!r} of {self._agent_id} right now; ask again shortly."
             )
         return Claim(effect=self._read(tx, plan), fence=fence, clean=ready, began=began)
+
+
+def _hold(row: dict[str, Any], plan: Plan) -> Posting | None:
+    """The posting that takes the money for the effect in `row`."""
+    if row["hold_id"] is None:
+        return None
+    effect_id = row["id"]
+    return Posting(
+        id=row["hold_id"],
+        key=f"{effect_id}:hold",
+        lines=plan.held,
+        kind=HOLD,
+        scope=SCOPE,
+        effect_id=effect_id,
+        sha=plan.sha,
+    )
 
 
 def _asked(effect: Effect, plan: Plan) -> Ask:

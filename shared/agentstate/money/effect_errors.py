@@ -9,6 +9,7 @@ from __future__ import annotations
 from agentstate.errors import EffectFailed, EffectInDoubt, ServiceRejected, ServiceUnreachable, StoreUnavailable
 from agentstate.money.effect_claims import Claim
 from agentstate.money.effect_outcomes import OutcomeRecorder
+from agentstate.money.effect_rows import EffectState
 from agentstate.state import codec
 
 _LONGEST_NOTE = 500
@@ -34,10 +35,17 @@ def _recorded(recorder: OutcomeRecorder, claim: Claim, error: BaseException) -> 
     if claim.clean and isinstance(error, ServiceRejected):
         return _refused(recorder, claim, error)
     state = recorder.doubtful(claim, note, looked=not claim.clean)
-    return EffectInDoubt(
-        f"{_name(claim)} may have happened ({note}); it is {state}. Ask again with the same key; a new key would be a "
-        "second call."
-    )
+    return EffectInDoubt(f"{_name(claim)} may have happened ({note}); it is {state}. {advice(state)}")
+
+
+def advice(state: EffectState) -> str:
+    """What a caller can do about an effect that is in doubt or left to a human."""
+    if state is EffectState.MANUAL:
+        return (
+            "It is never called again, and asking again tells no more: look at the service, then say what happened "
+            "with `agentstate effects resolve`. A new key would be a second call."
+        )
+    return "Ask again with the same key; a new key would be a second call."
 
 
 def _refused(recorder: OutcomeRecorder, claim: Claim, error: ServiceRejected) -> Exception:

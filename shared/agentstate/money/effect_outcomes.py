@@ -17,6 +17,7 @@ from agentstate.money.breaks import Breaks, Sighting
 from agentstate.money.effect_bookings import NOTHING, Bookings, Bookkeeper, Happened
 from agentstate.money.effect_claims import Claim
 from agentstate.money.effect_rows import Effect, EffectState
+from agentstate.money.effect_statements import Ending, end
 from agentstate.money.ledger import SETTLE, VOID
 from agentstate.money.plan import EffectRules, JobQueue
 from agentstate.money.verdicts import Guarantee
@@ -71,10 +72,17 @@ class OutcomeRecorder:
     def failed(self, claim: Claim, code: str, message: str) -> None:
         """Record that the call certainly had no effect, and give the held money back."""
         envelope = outcomes.failure(code, message)
+        if self._at_once(claim, EffectState.FAILED, envelope, NOTHING, VOID):
+            return
         with self._store.transaction() as tx:
-            if self._ended(tx, claim, EffectState.FAILED, envelope):
-                self._books.book(tx, claim.effect, NOTHING, VOID)
-            else:
+            if not self._books.book(
+                tx,
+                claim.effect,
+                NOTHING,
+                VOID,
+                decide=lambda: self._ended(tx, claim, EffectState.FAILED, envelope),
+                held=claim.held,
+            ):
                 self._was_mine(tx, claim, envelope)
 
     def not_sent(self, claim: Claim, note: str) -> None:
@@ -107,16 +115,37 @@ class OutcomeRecorder:
             self._finish(claim, success)
 
     def _finish(self, claim: Claim, success: Success, *, suspend: bool = False) -> None:
-        happened = Happened.by(success.receipt, success.bookings)
+        happened, follow_up = Happened.by(success.receipt, success.bookings), success.bookings.follow_up
+        state, envelope = EffectState.SUCCEEDED, success.envelope
+        if not suspend and not follow_up and self._at_once(claim, state, envelope, happened, SETTLE):
+            return
         with self._store.transaction() as tx:
-            mine = self._ended(tx, claim, EffectState.SUCCEEDED, success.envelope)
-            if mine:
-                self._books.book(tx, claim.effect, happened, SETTLE, suspend=suspend)
-                if success.bookings.follow_up:
-                    success.bookings.follow_up(tx, success.receipt)
-            late = not mine and not self._was_mine(tx, claim, success.envelope)
+            mine = self._books.book(
+                tx,
+                claim.effect,
+                happened,
+                SETTLE,
+                decide=lambda: self._ended(tx, claim, state, envelope),
+                held=claim.held,
+                suspend=suspend,
+            )
+            if mine and follow_up:
+                follow_up(tx, success.receipt)
+            late = not mine and not self._was_mine(tx, claim, envelope)
         if late:
             self._adopt(claim, success)
+
+    def _at_once(
+        self, claim: Claim, state: EffectState, envelope: dict[str, Any], happened: Happened, kind: str
+    ) -> bool:
+        """Write the outcome and book it in one statement; False when that could not be done, and nothing was."""
+        effect = claim.effect
+        known = claim.held is not None and not happened.credits and effect.state is not EffectState.MANUAL
+        if self._store.dialect != "postgresql" or not known:
+            return False
+        booking = self._books.settlement(effect, claim.held or [], happened, kind)
+        ending = Ending(effect_id=effect.id, fence=claim.fence, state=state, outcome=envelope)
+        return end(self._store, effect.agent_id, ending, booking if booking.lines else None)
 
     def _ended(self, tx: Transaction, claim: Claim, state: EffectState, envelope: dict[str, Any]) -> bool:
         ended = effect_rows.end(tx, claim.effect.id, claim.fence, state=state, outcome=envelope)

@@ -23,7 +23,7 @@ from agentstate.ids import new_id
 from agentstate.store.store import Transaction
 from agentstate.store.tables.base import db_time
 from agentstate.store.tables.money import effect_evidence, effects
-from agentstate.store.upsert import insert_new
+from agentstate.store.upsert import insert_one
 
 
 class EffectState(StrEnum):
@@ -105,9 +105,30 @@ def owner_name() -> str:
     return f"{socket.gethostname()[:100]}:{os.getpid()}"
 
 
-def insert(tx: Transaction, values: dict[str, Any], *, lease_s: float) -> bool:
-    """Write the intent with a lease of `lease_s` seconds, unless its key is taken; tell whether it was written."""
-    row = values | {
+def begun(values: Mapping[str, Any], now: datetime, *, lease_s: float) -> Effect:
+    """The effect whose intent was written `now` with these columns."""
+    until = now + timedelta(seconds=lease_s)
+    return Effect(
+        **values,
+        state=EffectState.INTENT,
+        attempt=1,
+        fence=1,
+        lease_until=until,
+        outcome=None,
+        verify_attempts=0,
+        next_verify_at=until,
+        note=None,
+        created_at=now,
+        called_at=now,
+        resolved_at=None,
+        read_at=now,
+    )
+
+
+def insert(tx: Transaction, values: Mapping[str, Any], *, lease_s: float) -> Effect | None:
+    """Write the intent with a lease of `lease_s` seconds; None when its key, or its serial key, is taken."""
+    row = {
+        **values,
         "state": EffectState.INTENT,
         "lease_owner": owner_name(),
         "lease_until": db_time(lease_s),
@@ -115,7 +136,8 @@ def insert(tx: Transaction, values: dict[str, Any], *, lease_s: float) -> bool:
         "created_at": db_time(),
         "called_at": db_time(),
     }
-    return insert_new(tx, effects, [row]) == 1
+    written = insert_one(tx, effects, row, effects.c.created_at)
+    return None if written is None else begun(values, written.created_at, lease_s=lease_s)
 
 
 def by_key(connection: Connection, agent_id: str, key: str) -> Effect | None:
@@ -249,7 +271,8 @@ def _new_attempt() -> dict[str, Any]:
 
 def _guarded(tx: Transaction, effect_id: UUID, fence: int, values: Mapping[Any, Any]) -> bool:
     mine = (effects.c.id == effect_id) & (effects.c.fence == fence)
-    working = effects.c.state.in_((EffectState.INTENT, EffectState.IN_DOUBT))
+    # Not "is one of the open states": the planner would walk the index of open effects, with all that have left it.
+    working = effects.c.state.not_in((EffectState.READY, EffectState.MANUAL, *ENDED_STATES))
     return tx.connection.execute(sa.update(effects).where(mine, working).values(values)).rowcount == 1
 
 

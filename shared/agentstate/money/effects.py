@@ -29,7 +29,7 @@ from agentstate.money.amounts import Money
 from agentstate.money.canonical import remote_key, storable
 from agentstate.money.effect_bookings import Bookings, FollowUp, Postings
 from agentstate.money.effect_claims import Claim, Claims, Replay
-from agentstate.money.effect_errors import record_error
+from agentstate.money.effect_errors import advice, record_error
 from agentstate.money.effect_lookup import EffectResolver, bookings_of, look
 from agentstate.money.effect_outcomes import OutcomeRecorder
 from agentstate.money.effect_rows import Effect, Params
@@ -255,7 +255,9 @@ class Effects:
         if plan.guarantee is Guarantee.NATURAL:
             return self._again(plan, claim, clean=False)
         state = self._recorder.doubtful(claim, "its process ended during the call, and it cannot be looked up")
-        raise EffectInDoubt(f"{plan.operation} {plan.key!r} may have happened and cannot be looked up; it is {state}.")
+        raise EffectInDoubt(
+            f"{plan.operation} {plan.key!r} may have happened and cannot be looked up; it is {state}. {advice(state)}"
+        )
 
     def _verified(self, plan: Plan, claim: Claim, verify: Verify) -> Claim | Replay:
         verdict = look(claim.effect, lambda: verify(intent_of(claim.effect)))
@@ -264,8 +266,8 @@ class Effects:
         if isinstance(verdict, Absent):
             return self._anew(plan, claim)
         reason = verdict.reason or "looking did not tell"
-        self._recorder.doubtful(claim, reason, looked=True, settles_in_s=verdict.settles_in_s)
-        raise EffectInDoubt(f"{plan.operation} {plan.key!r} is in doubt: {reason}. Ask again with the same key.")
+        state = self._recorder.doubtful(claim, reason, looked=True, settles_in_s=verdict.settles_in_s)
+        raise EffectInDoubt(f"{plan.operation} {plan.key!r} is {state}: {reason}. {advice(state)}")
 
     def _anew(self, plan: Plan, claim: Claim) -> Claim:
         """Call after it was looked up and is not there: a call that has not begun, which a freeze stops."""
@@ -278,7 +280,7 @@ class Effects:
         return self._again(plan, claim, clean=True)
 
     def _again(self, plan: Plan, claim: Claim, *, clean: bool) -> Claim:
-        renewed = Claim.of(claim.effect, claim.fence, clean=clean)
+        renewed = claim.again(clean=clean)
         with self._store.transaction() as tx:
             lease_s = self._rules.lease_s(plan.deadline_s)
             if not effect_rows.call_again(tx, claim.effect.id, claim.fence, lease_s=lease_s):

@@ -75,8 +75,7 @@ class TransactionLedger:
     def write(self, posting: Posting, *, tx: Transaction | None = None) -> Posted:
         """Write a prepared posting; for other parts of agentstate, which use scopes of their own."""
         checked_name(posting.kind, "kind")
-        with self._store.transaction(tx) as opened:
-            return self._writer.write(opened, posting)
+        return self._writer.write_alone(self._store, posting) if tx is None else self._writer.write(tx, posting)
 
     def append(self, entry: Mapping[str, Any], *, key: str | None = None, tx: Transaction | None = None) -> Posted:
         """Write a plain entry: `{"type": "bet", "amount_usdc": "-2.50", "service": "casino", ...}`.

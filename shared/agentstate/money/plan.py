@@ -16,8 +16,10 @@ from agentstate.ids import checked_name
 from agentstate.money.amounts import Money, positive
 from agentstate.money.canonical import fingerprint, storable
 from agentstate.money.effect_bookings import Bookings
-from agentstate.money.postings import checked_key
+from agentstate.money.postings import Bucket, Line, checked_key, move
+from agentstate.money.shared_balances import root_of
 from agentstate.money.verdicts import Guarantee, Verdict
+from agentstate.state import codec
 from agentstate.store.store import Transaction
 
 _LONGEST_DEADLINE_S = 3_600.0
@@ -120,8 +122,17 @@ class Plan:
         if self.guarantee is Guarantee.VERIFIABLE and self.verify is None:
             raise InvalidInput(f"{self.operation} is declared verifiable; give a `verify`. Nothing was called.")
         object.__setattr__(self, "params", storable(self.params))
+        object.__setattr__(self, "baseline", codec.copied(self.baseline))
         what = [self.operation, self.service, self.params, self.hold]
         object.__setattr__(self, "sha", fingerprint(what))
+
+    @property
+    def held(self) -> list[Line]:
+        """The lines of the hold: taken from what is available where the service's balance is kept."""
+        if self.hold is None:
+            return []
+        pays = root_of(self.service)
+        return move(self.hold, (pays, Bucket.AVAILABLE), (pays, Bucket.IN_FLIGHT))
 
     def _check_times(self) -> None:
         if not 0 < self.deadline_s <= _LONGEST_DEADLINE_S:

@@ -60,7 +60,6 @@ def recent_transactions(connection: Connection, agent_id: str, limit: int, *, on
             effect_id=row.effect_id,
             resolves=row.resolves,
             meta=row.meta,
-            replayed=True,
         )
         for row in rows
     ]

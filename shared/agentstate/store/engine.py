@@ -17,6 +17,7 @@ from sqlalchemy.exc import ArgumentError
 
 from agentstate.errors import ConfigurationError
 from agentstate.state import codec
+from agentstate.store.liveness import watch_pool
 
 CONNECT_TIMEOUT_S = 5
 STATEMENT_TIMEOUT_S = 30
@@ -47,12 +48,11 @@ def _parsed(database_url: str) -> URL:
 
 
 def _postgres_engine(url: URL, pool_size: int) -> Engine:
-    return sa.create_engine(
+    engine = sa.create_engine(
         url,
         isolation_level="READ COMMITTED",
         pool_size=pool_size,
         max_overflow=pool_size,
-        pool_pre_ping=True,
         connect_args={
             "connect_timeout": CONNECT_TIMEOUT_S,
             "options": f"-c statement_timeout={STATEMENT_TIMEOUT_S}s -c timezone=UTC",
@@ -60,6 +60,8 @@ def _postgres_engine(url: URL, pool_size: int) -> Engine:
         json_serializer=codec.dumps,
         json_deserializer=codec.loads,
     )
+    watch_pool(engine)
+    return engine
 
 
 def _sqlite_engine(url: URL) -> Engine:

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from agentstate.errors import StoreUnavailable
+from agentstate.store.alone import commit_one
 from agentstate.store.engine import READ_ONLY_OPTION, open_engine
 from agentstate.store.tables.base import db_time
 
@@ -89,6 +91,23 @@ class Store:
             opened = Transaction(connection)
             yield opened
         opened._committed()  # noqa: SLF001 the store is the transaction's owner
+
+    def commit_one(self, statement: str, values: Mapping[str, Any]) -> tuple[Any, ...] | None:
+        """Run one Postgres statement as a transaction of its own, and return its first row.
+
+        For what is done so often that its round trips count: there is one, where `transaction` takes three. None when
+        there is no row, and when a constraint refused the statement: then nothing was written, and the same in a
+        `transaction` tells why.
+
+        Args:
+            statement: in the driver's own form, values as `%(name)s`.
+            values: by name.
+
+        Raises:
+            StoreUnavailable: no connection, or it broke before the commit was acknowledged.
+        """
+        with self._translated():
+            return commit_one(self._own_engine(), statement, values)
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from agentstate.store.store import Transaction
+
+
+def insert_one(tx: Transaction, table: sa.Table, row: dict[str, Any], *given: sa.ColumnElement[Any]) -> Any:
+    """Insert `row` unless it meets a unique rule; return the `given` columns as stored, None when it was not inserted.
+
+    On Postgres this waits as `insert_new` does.
+    """
+    insert = postgresql.insert if tx.dialect == "postgresql" else sqlite.insert
+    statement = insert(table).values(row).on_conflict_do_nothing().returning(*given)
+    return tx.connection.execute(statement).one_or_none()
 
 
 def insert_new(tx: Transaction, table: sa.Table, rows: list[dict[str, Any]]) -> int:
@@ -17,6 +28,16 @@ def insert_new(tx: Transaction, table: sa.Table, rows: list[dict[str, Any]]) -> 
     """
     if not rows:
         return 0
-    insert = postgresql.insert if tx.dialect == "postgresql" else sqlite.insert
-    statement = insert(table).values(rows).on_conflict_do_nothing().returning(*table.primary_key)
-    return len(tx.connection.execute(statement).all())
+    statement = _statement(tx.dialect, table)
+    if len(rows) > 1:
+        return len(tx.connection.execute(statement.values(rows)).all())
+    # A single row is given apart from the statement, which is compiled once; what is SQL itself cannot be.
+    computed = {name: value for name, value in rows[0].items() if isinstance(value, sa.ClauseElement)}
+    plain = {name: value for name, value in rows[0].items() if name not in computed}
+    return len(tx.connection.execute(statement.values(computed) if computed else statement, plain).all())
+
+
+@lru_cache(maxsize=200)
+def _statement(dialect: str, table: sa.Table) -> Any:
+    insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
+    return insert(table).on_conflict_do_nothing().returning(*table.primary_key)

@@ -163,6 +163,7 @@ def test_recent_gives_the_newest_first_and_no_more_than_asked(ledger: Transactio
     for number in range(3):
         ledger.withdraw(f"w{number}", "casino", ONE)
     assert [posted.key for posted in ledger.recent(3)] == ["w2", "w1", "w0"]
+    assert not any(posted.replayed for posted in ledger.recent(3))
     assert ledger.recent(0) == []
     assert set(ledger.recent(1)[0].lines) == set(spent("casino", ONE))
     with pytest.raises(InvalidInput):

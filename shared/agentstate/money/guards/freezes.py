@@ -24,6 +24,13 @@ from agentstate.store.upsert import insert_new
 
 MAX_REASON = 500
 
+NOTHING_STOPS = """
+    NOT EXISTS (SELECT FROM guard_rules WHERE agent_id = %(agent_id)s)
+    AND NOT EXISTS (
+        SELECT FROM freezes WHERE agent_id = %(agent_id)s AND service = ANY (%(stopping)s) AND lifted_at IS NULL
+    )"""
+"""For statements of ours on Postgres: the agent has no rule, and no freeze stops what `stopping` names."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Freeze:
@@ -78,11 +85,7 @@ def refuse_frozen(tx: Transaction, agent_id: str, service: str) -> bool:
     questions, as this runs before every effect.
     """
     ruled = sa.exists().where(guard_rules.c.agent_id == agent_id).label("ruled")
-    stops = (
-        (freezes.c.agent_id == agent_id)
-        & freezes.c.service.in_({service, root_of(service), EVERY})
-        & freezes.c.lifted_at.is_(None)
-    )
+    stops = (freezes.c.agent_id == agent_id) & freezes.c.service.in_(_stopping(service)) & freezes.c.lifted_at.is_(None)
     nothing = sa.select(sa.literal(1).label("one")).subquery()
     statement = sa.select(ruled, freezes).select_from(nothing.outerjoin(freezes, stops)).limit(1)
     row = tx.connection.execute(statement).one()
@@ -92,6 +95,16 @@ def refuse_frozen(tx: Transaction, agent_id: str, service: str) -> bool:
             f"nothing was posted; `agentstate guards unfreeze {agent_id} '{row.service}'` lifts it."
         )
     return bool(row.ruled)
+
+
+def stopping(agent_id: str, service: str) -> dict[str, Any]:
+    """What `NOTHING_STOPS` asks for, by name."""
+    return {"agent_id": agent_id, "stopping": _stopping(service)}
+
+
+def _stopping(service: str) -> list[str]:
+    """The services whose freeze stops `service`."""
+    return [service, root_of(service), EVERY]
 
 
 def _freeze(row: sa.Row[Any]) -> Freeze:

@@ -1,0 +1,86 @@
+"""Statements that are transactions of their own, and pooled connections that died while nobody looked."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
+
+from agentstate.errors import StoreUnavailable
+from agentstate.store import Store, liveness
+
+ADD = "INSERT INTO currencies (code, scale) VALUES (%(code)s, %(scale)s) RETURNING scale"
+
+
+@pytest.fixture
+def store(postgres_url: str) -> Iterator[Store]:
+    opened = Store.open(postgres_url, pool_size=1)
+    yield opened
+    opened.close()
+
+
+def backend(store: Store) -> int:
+    """The server's process behind the one pooled connection."""
+    with store.reading() as connection:
+        return int(connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one())
+
+
+def end_backend(url: str, pid: int) -> None:
+    engine = sa.create_engine(url)
+    with engine.connect() as connection:
+        connection.execute(sa.text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": pid})
+    engine.dispose()
+
+
+def test_what_it_wrote_is_durable_when_it_returns(store: Store) -> None:
+    assert store.commit_one(ADD, {"code": "GBP", "scale": 2}) == (2,)
+    with store.reading() as connection:
+        assert connection.exec_driver_sql("SELECT scale FROM currencies WHERE code = 'GBP'").scalar_one() == 2
+    with store.transaction() as tx:
+        assert tx.connection.in_transaction()
+
+
+def test_what_a_constraint_refuses_is_not_written_and_does_no_harm(store: Store) -> None:
+    store.commit_one(ADD, {"code": "GBP", "scale": 2})
+    assert store.commit_one(ADD, {"code": "GBP", "scale": 3}) is None
+    assert store.commit_one("SELECT scale FROM currencies WHERE code = %(code)s", {"code": "GBP"}) == (2,)
+
+
+def test_an_error_names_no_values(store: Store) -> None:
+    with pytest.raises(DBAPIError) as told:
+        store.commit_one("SELECT %(word)s::text FROM nowhere", {"word": "the-secret-word"})
+    assert "the-secret-word" not in str(told.value)
+    assert store.commit_one("SELECT 1", {}) == (1,)
+
+
+def test_a_connection_that_the_server_ended_is_replaced_before_it_is_used(store: Store, postgres_url: str) -> None:
+    first = backend(store)
+    end_backend(postgres_url, first)
+    assert store.commit_one("SELECT 1", {}) == (1,)
+    assert backend(store) != first
+
+
+def test_a_connection_that_lay_idle_is_asked(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    backend(store)
+    asked: list[object] = []
+    monkeypatch.setattr(store.engine.dialect, "do_ping", lambda connection: not asked.append(connection))
+    backend(store)
+    assert asked == []
+    monkeypatch.setattr(liveness, "IDLE_S", 0.0)
+    backend(store)
+    assert len(asked) == 1
+
+
+def test_a_connection_that_breaks_during_a_statement_is_the_store_being_unavailable(
+    store: Store, postgres_url: str
+) -> None:
+    pid = backend(store)
+    killer = threading.Timer(0.3, end_backend, (postgres_url, pid))
+    killer.start()
+    with pytest.raises(StoreUnavailable):
+        store.commit_one("SELECT pg_sleep(60)", {})
+    killer.join()
+    assert store.commit_one("SELECT 1", {}) == (1,)
