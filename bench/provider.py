@@ -41,6 +41,9 @@ class Provider(ThreadingHTTPServer):
         self._calls: Counter[str] = Counter()
         self._paid: Counter[bytes] = Counter()
 
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that was killed meanwhile is part of the plan."""
+
     def fault(self) -> str | None:
         """What goes wrong with the next call, after its time has passed; None when nothing does."""
         time.sleep(self._latency_s)
