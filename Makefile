@@ -32,6 +32,10 @@ bench: ## Measure against named references and print the table; ONLY=effects run
 	@scripts/setup --bench
 	@$(PY) -m bench $(foreach group,$(ONLY),--only $(group)) $(if $(QUICK),--quick) $(ARGS)
 
+chaos-memory: ## Kill worker, index, Redis and Postgres while agents remember 20,000 things; ARGS='--memories 2000'
+	@scripts/setup --dev
+	@$(PY) -m tests.chaos.memory $(ARGS)
+
 chaos-stack: ## Kill every process of the stack again and again while an agent writes; some minutes, the table in build/
 	@scripts/setup --dev
 	@scripts/test tests/chaos -m slow -s $(ARGS)

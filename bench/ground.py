@@ -76,5 +76,6 @@ class Ground:
     def settings(self, **changes: object) -> Settings:
         """Settings that point at the servers, on a fresh Postgres database."""
         prefix = "AGENTSTATE_"
-        env = {name.removeprefix(prefix).lower(): value for name, value in self.stack.env.items() if prefix in name}
+        given = {name.removeprefix(prefix).lower(): value for name, value in self.stack.env.items()}
+        env = {name: value for name, value in given.items() if name in Settings.model_fields}
         return Settings.model_validate(env | {"database_url": self.postgres()} | changes)

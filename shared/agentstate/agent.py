@@ -7,7 +7,7 @@ process, and shared by all agents of the process.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from functools import partial
@@ -185,6 +185,10 @@ class AgentMemory:
     def statements(self, subject: str, **options: Any) -> list[MemoryRecord]:
         """All statements about `subject`, by the time since which they hold."""
         return self._agent.runtime.memory.statements(self._agent.id, subject, **options)
+
+    def export(self, **options: Any) -> Iterator[MemoryRecord]:
+        """All memories, in the order in which they were accepted."""
+        return self._agent.runtime.memory.export(self._agent.id, **options)
 
     def watermark(self) -> Watermark:
         """How far the memories are searchable."""

@@ -6,15 +6,11 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -27,17 +23,13 @@ from agentstate.money.effect_rows import ENDED_STATES, EffectState, find
 from agentstate.money.postings import Bucket
 from agentstate.runtime import Runtime
 from agentstate.services import casino
-from agentstate.settings import Settings
 from agentstate.store.tables import jobs, memories
 from agentstate.store.tables.base import db_time
 from agentstate.store.tables.money import effects, recon_cursors
-from deploy.local.folder import Folder
-from deploy.local.launcher import start_detached, supervisor_of
-from deploy.local.ownership import Identity, belonging, wait_ended
 from deploy.local.results import Row, console, exactly, print_rows, write_rows
 from deploy.local.sandbox.client import SandboxClient
-from deploy.local.supervisor import end_leftovers
 from deploy.local.table import python_path
+from tests.chaos.ground import PATIENCE_S, Ground, running_stack, until
 from tests.chaos.writer import GIFT, STAKE
 
 pytestmark = pytest.mark.chaos
@@ -46,64 +38,12 @@ ROOT = Path(__file__).parents[2]
 AGENT = "ag_chaos"
 KINDS = ("memory", "turn", "deposit", "bet", "job")
 SERVERS = ("qdrant", "redis", "sandbox", "postgres")
-PATIENCE_S = 180.0
-
-
-@dataclass
-class Ground:
-    """A stack under a supervisor of its own, as `make up` starts it, and the agent that lives on it."""
-
-    folder: Folder
-    options: list[str]
-    told: list[str] = field(default_factory=list)
-
-    def up(self) -> None:
-        start_detached(self.folder, [*self.options, "--data", str(self.folder.path)], self.told.append)
-
-    def processes(self) -> dict[str, Any]:
-        found: dict[str, Any] = self.folder.record()["processes"]
-        return found
-
-    def kill(self, name: str) -> int | None:
-        """`kill -9` one process; its pid, None when it was not running just then."""
-        identity = Identity.parse(self.processes()[name])
-        process = identity.process() if identity else None
-        if process is None:
-            return None
-        process.kill()
-        return process.pid
-
-    def is_running_again(self, name: str, killed: int | None) -> bool:
-        known = self.processes()[name]
-        return known["state"] == "running" and known["pid"] != killed
-
-    def kill_all(self) -> None:
-        """`kill -9` the supervisor and everything that it started, in one go."""
-        supervisor = supervisor_of(self.folder)
-        assert supervisor is not None
-        doomed = [supervisor, *belonging(self.folder.record()["tag"])]
-        for process in doomed:
-            process.kill()
-        assert wait_ended(doomed, 30) == []
-
-    def settings(self) -> Settings:
-        return Settings.load(env_file=self.folder.env_file)
 
 
 @pytest.fixture
 def ground(fast_folder: Path, request: pytest.FixtureRequest) -> Iterator[Ground]:
-    folder = Folder(Path(tempfile.mkdtemp(prefix="agentstate-test-", dir=fast_folder)) / "stack")
-    running = Ground(folder, list(request.param))
-    try:
-        running.up()
+    with running_stack(fast_folder, list(request.param)) as running:
         yield running
-    finally:
-        supervisor = supervisor_of(folder)
-        if supervisor is not None:
-            supervisor.kill()
-            wait_ended([supervisor], 30)
-        end_leftovers(folder)
-        shutil.rmtree(folder.path.parent, ignore_errors=True)
 
 
 class Writing:
@@ -161,14 +101,6 @@ def writing(ground: Ground, tmp_path: Path) -> Iterator[Writing]:
     writer = Writing(ground, tmp_path / "acknowledged.jsonl")
     yield writer
     writer.kill()
-
-
-def until(condition: Callable[[], Any], pause_s: float = 0.05) -> None:
-    """Return once `condition` holds; for what cannot be waited for but by looking."""
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline, f"it did not come about: {condition}"
-        time.sleep(pause_s)
 
 
 SHORT = ["--money-workers", "1", "--only", "redis,postgres,qdrant,sandbox,migrate,worker-io,worker-money,beat"]

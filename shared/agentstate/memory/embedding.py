@@ -7,12 +7,13 @@ kept before the next call is made. A text that the provider will not take is fou
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from agentstate.errors import InvalidInput, ProviderError, ProviderRateLimited, ProviderTransient
+from agentstate.errors import InvalidInput, ProviderError, ProviderRateLimited, ProviderTransient, StoreUnavailable
 from agentstate.memory.backlog import EmbeddingBacklog, Made, PendingMemory
 from agentstate.memory.chunks import CHUNK_TOKENS, chunks, point_id
 from agentstate.providers.embedder import Embedder
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 PROBE = "memory"
 """A text that no provider refuses: whether it passes tells a bad input from a bad provider."""
+KEEP_PAUSES_S = (0.5, 1.0, 2.0, 4.0)
+"""Waits between tries to keep an answer; giving up means paying again."""
 SPLIT_AFTER = 3
 """A batch whose memories failed this often is searched for the text that spoils it."""
 
@@ -114,12 +117,21 @@ class MemoryEmbedder:
             part = {key: missing[key] for key in keys[run.start : run.stop]}
             stop = self._embed_some(part, attempts, vectors, made)
             kept = [(memory, key, vector) for key, vector in vectors.items() for memory in owners[key]]
-            self._backlog.keep_vectors(self._space, kept)
+            self._keep(kept)
             made.vectors |= {(memory.agent_id, key): vector for memory, key, vector in kept}
             if stop is not None:
                 # The provider is at fault, not a text: the other runs would only meet the same.
                 made.failures.append((set(keys[run.stop :]), stop))
                 return
+
+    def _keep(self, vectors: list[tuple[PendingMemory, bytes, bytes]]) -> None:
+        """Keep what was paid for, also when the durable store is away for a moment."""
+        for pause_s in KEEP_PAUSES_S:
+            try:
+                return self._backlog.keep_vectors(self._space, vectors)
+            except StoreUnavailable:
+                time.sleep(pause_s)
+        return self._backlog.keep_vectors(self._space, vectors)
 
     def _embed_some(
         self, texts: dict[bytes, str], attempts: int, vectors: dict[bytes, bytes], made: Embedded

@@ -168,6 +168,17 @@ class SemanticMemory:
             found = rows.about(subject, *statements.believed(db_time() if at is None else _aware(at)))
         return found[-1] if found else None
 
+    def export(self, agent_id: str, *, namespaces: Sequence[str] = ()) -> Iterator[MemoryRecord]:
+        """All memories of `agent_id`, in the order in which they were accepted, a page at a time."""
+        after = 0
+        while True:
+            with self._rows(agent_id, namespaces) as rows:
+                page = rows.page(after=after)
+            yield from page
+            if not page:
+                return
+            after = page[-1].seq
+
     def watermark(self, agent_id: str) -> Watermark:
         """How far the memories of `agent_id` are searchable."""
         with self._store.reading() as connection:

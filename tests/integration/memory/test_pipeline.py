@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from contextlib import closing
+from typing import Any
 
+import pytest
 import sqlalchemy as sa
 
 from agentstate.errors import (
@@ -11,7 +13,9 @@ from agentstate.errors import (
     ProviderRateLimited,
     ProviderRefused,
     ProviderTransient,
+    StoreUnavailable,
 )
+from agentstate.memory import embedding
 from agentstate.memory.backlog import MAX_ATTEMPTS, EmbeddingBacklog
 from agentstate.memory.counts import MemoryCounts, memory_counts
 from agentstate.memory.index import MemoryIndex
@@ -210,3 +214,18 @@ def test_what_one_call_gave_is_kept_when_the_next_fails(world: World) -> None:
     assert result.searchable == world.embedder.calls[0]
     assert result.retried == 12 - world.embedder.calls[0]
     assert len(world.embedder.calls) == 2
+
+
+def test_what_was_paid_for_is_kept_although_the_store_was_away(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    remember(world, 3)
+    keep, tries = EmbeddingBacklog.keep_vectors, iter([True, False])
+
+    def keep_at_the_second_try(*arguments: Any) -> None:
+        if next(tries):
+            raise StoreUnavailable
+        keep(*arguments)
+
+    monkeypatch.setattr(EmbeddingBacklog, "keep_vectors", keep_at_the_second_try)
+    monkeypatch.setattr(embedding, "KEEP_PAUSES_S", (0.01,))
+    assert world.pipeline().run_until_idle().searchable == 3
+    assert world.embedder.calls == [3]

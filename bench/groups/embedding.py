@@ -1,0 +1,143 @@
+"""The embedding pipeline with a provider on loopback: how many calls, how fast, and what is left when it fails.
+
+The reference is one provider call and one write to the index for each memory, one after the other, as a plain `store`
+does it.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from uuid import uuid4
+
+import sqlalchemy as sa
+
+from agentstate.clock import utc_now
+from agentstate.memory.index import IndexPoint
+from agentstate.memory.records import NewMemory
+from agentstate.memory.verify import IndexVerifier
+from agentstate.runtime import Runtime
+from agentstate.settings import Settings
+from agentstate.store.tables import memories
+from bench import provider as loopback
+from bench.ground import Ground
+from bench.timing import seconds
+from deploy.local.results import Row, at_least, at_most, exactly
+
+LATENCY_MS = 20.0
+FAILS = 0.2
+THREADS = 2
+AGENTS = 100
+
+
+def rows(ground: Ground) -> Iterator[Row]:
+    """Calls and throughput with a provider that works, and what becomes of all memories with one that fails."""
+    yield from _well(ground)
+    yield from _failing(ground)
+
+
+def settings_for(ground: Ground, url: str) -> Settings:
+    """Settings whose embedder is the provider at `url`, in a vector space of this run's own."""
+    model = f"loopback-{uuid4().hex[:8]}"
+    return ground.settings(embedder="openai", embedding_model=model, openai_base_url=f"{url}/v1")
+
+
+def remember(runtime: Runtime, count: int, agents: int = AGENTS) -> None:
+    """Remember `count` memories of `agents` agents, all durable at return."""
+    items = [
+        NewMemory(agent_id=f"agent-{n % agents}", content=f"In round {n} the stake was {n % 97}.50 USDC, heads")
+        for n in range(count)
+    ]
+    for at in range(0, count, 2_000):
+        runtime.memory.remember_many(items[at : at + 2_000])
+
+
+def _well(ground: Ground) -> Iterator[Row]:
+    count, sample = ground.size(10_000, 1_000), ground.size(150, 30)
+    with loopback.provider(latency_ms=LATENCY_MS) as url, closing(Runtime(settings_for(ground, url))) as runtime:
+        one_by_one = [_one_by_one(runtime, sample)]
+        remember(runtime, count)
+        before = loopback.stats(url)["calls"]
+        took = seconds(lambda: _drain(runtime))
+        calls = loopback.stats(url)["calls"] - before
+        one_by_one.append(_one_by_one(runtime, sample))
+        left = _not_searchable(runtime)
+    ours, reference = count / took, max(one_by_one)
+    yield at_most(f"embedding: provider calls for {count:,} memories", calls, 40, "calls", "one each")
+    yield Row("embedding: one call each", round(reference, 1), "memories/s", reference=f"{LATENCY_MS:g} ms a call")
+    yield Row("embedding: the pipeline", round(ours, 1), "memories/s")
+    yield at_least("embedding: throughput", round(ours / reference, 1), 20.0, "x", "one call and one write each")
+    yield exactly("embedding: memories not searchable", left, 0, "memories")
+
+
+def _failing(ground: Ground) -> Iterator[Row]:
+    count = ground.size(10_000, 1_000)
+    logging.getLogger("agentstate").setLevel(logging.ERROR)  # it warns of every planned failure
+    # Small batches: the point is many calls, each of which may fail.
+    with loopback.provider(latency_ms=LATENCY_MS, fails=FAILS) as url:
+        settings = settings_for(ground, url).model_copy(update={"embedding_batch": 32})
+        with closing(Runtime(settings)) as runtime:
+            _ask_for_width(runtime)
+            remember(runtime, count)
+            took = seconds(lambda: _drain(runtime))
+            told = loopback.stats(url)
+            left = _not_searchable(runtime)
+            found = IndexVerifier(runtime.store, runtime.index).verify(repair=False)
+    failed = told["calls"] - told["by_fault"].get("well", 0)
+    reference = f"a provider that fails {FAILS:.0%}: 429, 500, resets, short and narrow answers"
+    yield Row("embedding, failing provider: calls that failed", failed, "calls", reference=f"of {told['calls']}")
+    yield Row("embedding, failing provider: throughput", round(count / took, 1), "memories/s")
+    yield exactly("embedding, failing provider: not searchable", left, 0, "memories", reference)
+    yield exactly("embedding, failing provider: points missing or wrong", found.missing + found.stale, 0, "memories")
+    yield exactly("embedding, failing provider: points too many", found.points - count, 0, "points")
+    yield exactly("embedding, failing provider: texts paid twice", told["twice"], 0, "texts")
+
+
+def _ask_for_width(runtime: Runtime) -> None:
+    """The embedder asks its provider once how wide its vectors are; that call may fail too."""
+    for _ in range(20):
+        try:
+            _ = runtime.index
+        except Exception:  # noqa: BLE001 as planned
+            time.sleep(0.05)
+        else:
+            return
+
+
+def _drain(runtime: Runtime) -> None:
+    """Work as the threads of a worker do, until nothing waits; rests and back-offs are waited for."""
+
+    def work(_number: int) -> None:
+        while _not_searchable(runtime):
+            pause = runtime.embedding.run_until_idle().pause_s
+            time.sleep(min(max(pause, 0.02), 1.0))
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        list(pool.map(work, range(THREADS)))
+
+
+def _not_searchable(runtime: Runtime) -> int:
+    with runtime.store.reading() as connection:
+        query = sa.select(sa.func.count()).select_from(memories).where(memories.c.state != "searchable")
+        return int(connection.execute(query).scalar_one())
+
+
+def _one_by_one(runtime: Runtime, count: int) -> float:
+    """Memories a second, one provider call and one write each."""
+
+    def store_all() -> None:
+        for number in range(count):
+            store(number)
+
+    def store(number: int) -> None:
+        text = f"{uuid4()} is no. {number}"
+        [vector] = runtime.embedder.embed_documents([text])
+        point = IndexPoint(
+            id=uuid4(), agent_id="plain", kind="fact", text=text, version=1, at=utc_now(), vector=vector.tolist()
+        )
+        runtime.index.upsert([point])
+
+    return count / seconds(store_all)

@@ -1,0 +1,86 @@
+"""What the runs under fire stand on: a whole stack under its own supervisor, whose processes can be killed."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from agentstate.settings import Settings
+from deploy.local.folder import Folder
+from deploy.local.launcher import start_detached, supervisor_of
+from deploy.local.ownership import Identity, belonging, wait_ended
+from deploy.local.supervisor import end_leftovers
+
+PATIENCE_S = 180.0
+
+
+@dataclass
+class Ground:
+    """A stack under a supervisor of its own, as `make up` starts it, and the agent that lives on it."""
+
+    folder: Folder
+    options: list[str]
+    told: list[str] = field(default_factory=list)
+
+    def up(self) -> None:
+        start_detached(self.folder, [*self.options, "--data", str(self.folder.path)], self.told.append)
+
+    def processes(self) -> dict[str, Any]:
+        found: dict[str, Any] = self.folder.record()["processes"]
+        return found
+
+    def kill(self, name: str) -> int | None:
+        """`kill -9` one process; its pid, None when it was not running just then."""
+        identity = Identity.parse(self.processes()[name])
+        process = identity.process() if identity else None
+        if process is None:
+            return None
+        process.kill()
+        return process.pid
+
+    def is_running_again(self, name: str, killed: int | None) -> bool:
+        known = self.processes()[name]
+        return known["state"] == "running" and known["pid"] != killed
+
+    def kill_all(self) -> None:
+        """`kill -9` the supervisor and everything that it started, in one go."""
+        supervisor = supervisor_of(self.folder)
+        assert supervisor is not None
+        doomed = [supervisor, *belonging(self.folder.record()["tag"])]
+        for process in doomed:
+            process.kill()
+        assert wait_ended(doomed, 30) == []
+
+    def settings(self) -> Settings:
+        return Settings.load(env_file=self.folder.env_file)
+
+
+@contextmanager
+def running_stack(base: Path, options: list[str]) -> Iterator[Ground]:
+    """A stack in a folder of its own below `base`, started with `options` of `up`; ended and removed afterwards."""
+    folder = Folder(Path(tempfile.mkdtemp(prefix="agentstate-test-", dir=base)) / "stack")
+    running = Ground(folder, options)
+    try:
+        running.up()
+        yield running
+    finally:
+        supervisor = supervisor_of(folder)
+        if supervisor is not None:
+            supervisor.kill()
+            wait_ended([supervisor], 30)
+        end_leftovers(folder)
+        shutil.rmtree(folder.path.parent, ignore_errors=True)
+
+
+def until(condition: Callable[[], Any], pause_s: float = 0.05, patience_s: float = PATIENCE_S) -> None:
+    """Return once `condition` holds; for what cannot be waited for but by looking."""
+    deadline = time.monotonic() + patience_s
+    while not condition():
+        assert time.monotonic() < deadline, f"it did not come about: {condition}"
+        time.sleep(pause_s)

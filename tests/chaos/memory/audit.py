@@ -1,0 +1,55 @@
+"""What there must be in the end, counted: every acknowledged memory once, and nothing else."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Collection, Iterator
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from agentstate.memory.index import memories_in
+from agentstate.memory.records import NewMemory
+from agentstate.memory.verify import IndexVerifier
+from agentstate.runtime import Runtime
+from agentstate.store.tables import memories
+from deploy.local.results import Row, exactly
+
+RECALLED = 50
+"""So many memories are asked for by a word that each alone has."""
+
+
+def waiting(runtime: Runtime) -> int:
+    """How many memories are not searchable."""
+    query = sa.select(sa.func.count()).select_from(memories).where(memories.c.state != "searchable")
+    with runtime.store.reading() as connection:
+        return int(connection.execute(query).scalar_one())
+
+
+def rows(runtime: Runtime, acknowledged: dict[UUID, NewMemory], seed: int) -> Iterator[Row]:
+    """Everything that must be 0."""
+    with runtime.store.reading() as connection:
+        stored = set(connection.execute(sa.select(memories.c.id)).scalars())
+    with runtime.index.place.reached() as client:
+        points = Counter(memories_in(client, runtime.index.collection))
+    compared = IndexVerifier(runtime.store, runtime.index).verify(repair=False)
+    yield exactly("acknowledged and not stored", len(acknowledged.keys() - stored), 0, "memories")
+    yield exactly("stored and never acknowledged", len(stored - acknowledged.keys()), 0, "memories")
+    yield exactly("not searchable", waiting(runtime), 0, "memories")
+    yield exactly("not in the index", len(acknowledged.keys() - points.keys()), 0, "memories")
+    yield exactly("in the index without a memory", len(points.keys() - stored), 0, "points")
+    yield exactly("in the index more than once", sum(count - 1 for count in points.values()), 0, "points")
+    yield exactly("in another version than the truth", compared.stale, 0, "memories")
+    yield exactly("not recalled", _not_recalled(runtime, list(acknowledged.values()), seed), 0, "memories")
+
+
+def _not_recalled(runtime: Runtime, items: Collection[NewMemory], seed: int) -> int:
+    asked = random.Random(seed).sample(list(items), min(RECALLED, len(items)))
+    return sum(not _is_recalled(runtime, item) for item in asked)
+
+
+def _is_recalled(runtime: Runtime, item: NewMemory) -> bool:
+    """Whether it is the best by its word; the vectors of this provider mean nothing."""
+    hits = runtime.memory.recall(item.agent_id, item.content.split()[0], 1_000)
+    return any(hit.id == item.id and hit.arms["keyword"].rank == 1 for hit in hits if "keyword" in hit.arms)

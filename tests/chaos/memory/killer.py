@@ -1,0 +1,39 @@
+"""Who kills: one process after the other, at random moments, each again once it runs again."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import Counter
+from collections.abc import Callable
+
+from tests.chaos.ground import Ground, until
+
+TARGETS = ("worker-io", "qdrant", "redis", "postgres")
+LONGEST_PAUSE_S = 1.5
+
+
+class Killer:
+    """Kills the processes of a stack while there is something to disturb."""
+
+    def __init__(self, ground: Ground, seed: int, say: Callable[[str], None]) -> None:
+        self._ground = ground
+        self._draw = random.Random(seed)
+        self._say = say
+        self.kills: Counter[str] = Counter()
+
+    def rage(self, goes_on: Callable[[], bool], *, at_least: int) -> None:
+        """Kill at random while `goes_on()`, and each process `at_least` times in any case."""
+        while goes_on() or min(self.kills[name] for name in TARGETS) < at_least:
+            time.sleep(self._draw.uniform(0, LONGEST_PAUSE_S))
+            rarest = min(self.kills[name] for name in TARGETS)
+            waiting = [name for name in TARGETS if goes_on() or self.kills[name] == rarest]
+            self._kill(self._draw.choice(waiting))
+
+    def _kill(self, name: str) -> None:
+        killed = self._ground.kill(name)
+        if killed is None:
+            return
+        self.kills[name] += 1
+        self._say(f"kill -9 {name}, no. {self.kills.total()}")
+        until(lambda: self._ground.is_running_again(name, killed))

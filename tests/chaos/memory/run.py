@@ -1,0 +1,62 @@
+"""One run: a stack, agents that remember, a killer, and the audit when all is quiet."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from agentstate.runtime import Runtime
+from bench import provider as loopback
+from deploy.local.results import Row, exactly
+from tests.chaos.ground import Ground, running_stack, until
+from tests.chaos.memory import audit
+from tests.chaos.memory.agents import Remembering
+from tests.chaos.memory.killer import TARGETS, Killer
+
+PARTS = "redis,postgres,qdrant,migrate,worker-io,worker-money,beat"
+PROVIDER_MS = 5.0
+SETTLES_WITHIN_S = 600.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run does."""
+
+    memories: int
+    kills: int
+    """Of each process at least."""
+    seed: int
+
+
+def run(base: Path, plan: Plan, *, say: Callable[[str], None]) -> Iterator[Row]:
+    """Remember while processes are killed; what was found."""
+    with loopback.provider(latency_ms=PROVIDER_MS, seed=plan.seed) as url:
+        settings = {"EMBEDDER": "openai", "EMBEDDING_MODEL": "chaos", "OPENAI_BASE_URL": f"{url}/v1"}
+        chosen = [word for name, value in settings.items() for word in ("--set", f"{name}={value}")]
+        options = ["--money-workers", "1", "--only", PARTS, "--set", "SWEEP_EVERY_S=1", *chosen]
+        with running_stack(base, options) as ground, closing(Runtime(ground.settings(), pool_size=10)) as runtime:
+            yield from _under_fire(ground, runtime, plan, say)
+        told = loopback.stats(url)
+    yield Row("provider calls", told["calls"], "calls")
+    yield Row("texts paid twice", told["twice"], "texts", reference="killed between the answer and its keeping")
+
+
+def _under_fire(ground: Ground, runtime: Runtime, plan: Plan, say: Callable[[str], None]) -> Iterator[Row]:
+    remembering, killer = Remembering(runtime, plan.memories, plan.seed), Killer(ground, plan.seed, say)
+    began = time.monotonic()
+    remembering.start()
+    killer.rage(lambda: not remembering.done, at_least=plan.kills)
+    until(lambda: remembering.done)
+    quiet = time.monotonic()
+    say(f"{len(remembering.acknowledged):,} acknowledged; waiting for the index")
+    until(lambda: audit.waiting(runtime) == 0, 0.1, SETTLES_WITHIN_S)
+    yield exactly("acknowledged", len(remembering.acknowledged), plan.memories, "memories")
+    yield Row("under fire for", round(quiet - began, 1), "s")
+    for name in TARGETS:
+        yield Row(f"kill -9 of {name}", killer.kills[name], "kills")
+    yield Row("calls that failed and were made again", remembering.troubles, "calls")
+    yield Row("all searchable after the last kill", round(time.monotonic() - quiet, 1), "s")
+    yield from audit.rows(runtime, remembering.acknowledged, plan.seed)

@@ -1,0 +1,133 @@
+"""What the guide's semantic and hybrid memory get wrong, one test for each defect.
+
+The number in a test's name is that of the defect that it shows not to happen.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from uuid import UUID
+
+import pytest
+
+from agentstate.memory.index import MemoryIndex
+from agentstate.memory.recall import HybridMemory, MemoryRecall
+from agentstate.memory.records import NewMemory
+from agentstate.memory.semantic import SemanticMemory
+from tests.integration.memory.conftest import World
+
+
+@pytest.fixture
+def database_url(postgres_url: str) -> str:
+    """One database is enough here: what differs between the two is tested with the rows."""
+    return postgres_url
+
+
+@pytest.fixture
+def hybrid(world: World) -> HybridMemory:
+    return HybridMemory(MemoryRecall(world.store, world.index, world.embedder, world.settings))
+
+
+def contents(hits: object) -> list[str]:
+    return [hit.content for hit in hits]  # type: ignore[attr-defined]
+
+
+def test_defect_117_recall_works_with_the_client_of_today(world: World) -> None:
+    world.memory.store("a", "flat stakes beat martingale")
+    world.pipeline().run_until_idle()
+    assert contents(world.memory.recall("a", "stakes")) == ["flat stakes beat martingale"]
+
+
+def test_defect_118_ids_are_such_as_the_index_takes(world: World) -> None:
+    memory = UUID(world.memory.store("a", "flat stakes beat martingale"))
+    assert world.pipeline().run_until_idle().searchable == 1
+    assert world.memory.recall("a", "stakes")[0].id == memory
+
+
+def test_defect_119_metadata_overrides_neither_agent_nor_content_nor_score(world: World) -> None:
+    forged = {"agent_id": "victim", "content": "forged", "score": 9, "id": "0", "text": "forged"}
+    world.memory.store("a", "paid the escrow", forged)
+    world.pipeline().run_until_idle()
+    assert world.memory.recall("victim", "escrow") == []
+    [hit] = world.memory.recall("a", "escrow")
+    assert (hit.content, hit.metadata, hit.score < 1) == ("paid the escrow", forged, True)
+    assert world.memory.recall("a", "forged") == []
+
+
+def test_defect_120_a_retry_makes_no_second_memory(world: World) -> None:
+    first = world.memory.store("a", "the house edge is 1 %")
+    world.pipeline().run_until_idle()
+    assert world.memory.store("a", "the house edge is 1 %") == first
+    world.pipeline().run_until_idle()
+    assert world.index.count("a") == 1
+
+
+def test_defect_121_each_agent_searches_its_own_whoever_wrote_last(world: World, hybrid: HybridMemory) -> None:
+    world.memory.remember_many([NewMemory(agent_id="a", content=f"gold rule {n}") for n in range(3)])
+    world.memory.remember("b", "gold is heavy")
+    for _ in range(2):
+        assert sorted(contents(hybrid.search("a", "gold"))) == [f"gold rule {n}" for n in range(3)]
+        assert contents(hybrid.search("b", "gold")) == ["gold is heavy"]
+        world.pipeline().run_until_idle()
+
+
+def test_defect_122_no_match_gives_nothing(lexical_world: World) -> None:
+    lexical_world.memory.remember("a", "gold is heavy")
+    for _ in range(2):
+        assert lexical_world.memory.recall("a", "umbrella") == []
+        lexical_world.pipeline().run_until_idle()
+
+
+@pytest.mark.parametrize("query", ["", "  ", "?!", "the of and"])
+def test_defect_123_an_empty_query_gives_nothing_and_breaks_nothing(
+    world: World, hybrid: HybridMemory, query: str
+) -> None:
+    assert hybrid.search("a", query) == []
+    world.memory.remember("a", "gold is heavy")
+    world.embedder.semantic = False
+    assert hybrid.search("a", query) == []
+
+
+def test_defect_124_an_insert_costs_the_same_however_much_is_there(world: World) -> None:
+    world.memory.remember_many([NewMemory(agent_id="a", content=f"fact {n}") for n in range(500)])
+    world.pipeline().run_until_idle()
+    written: list[int] = []
+    upsert = world.index.upsert
+    world.index.upsert = lambda points, **options: (written.append(len(points)), upsert(points, **options))[1]  # type: ignore[method-assign,func-returns-value,assignment]
+    world.memory.remember("a", "one more")
+    world.pipeline().run_until_idle()
+    assert written == [1]
+
+
+def test_defect_125_a_new_process_finds_what_others_wrote(world: World) -> None:
+    world.memory.remember("a", "gold is heavy")
+    world.pipeline().run_until_idle()
+    index = MemoryIndex(world.index.place.client, world.embedder.space)
+    fresh = SemanticMemory(world.store, world.jobs, index, world.embedder, world.settings)
+    [hit] = fresh.recall("a", "gold")
+    assert "keyword" in hit.arms
+
+
+@pytest.mark.parametrize("written", ["use a stop-loss.", "use a (stop-loss)", "Stop-Loss: use it!"])
+def test_defect_126_marks_around_a_word_do_not_hide_it(world: World, written: str) -> None:
+    world.memory.remember("a", written)
+    for _ in range(2):
+        assert contents(world.memory.recall("a", "stop-loss")) == [written]
+        world.pipeline().run_until_idle()
+
+
+def test_defect_127_two_workers_make_one_collection_with_its_indexes_and_write_in_batches(world: World) -> None:
+    world.memory.remember_many([NewMemory(agent_id="a", content=f"fact {n}") for n in range(40)])
+    client = world.index.place.client
+
+    def work(_number: int) -> None:
+        world.index = MemoryIndex(client, world.embedder.space)
+        world.pipeline(embedding_batch=20).run_until_idle()
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(work, range(2)))
+    assert world.index.count("a") == 40
+    assert len(world.embedder.calls) <= 4
+    tenant = client.get_collection(world.index.collection).payload_schema["agent_id"].params
+    assert tenant is not None
+    assert tenant.is_tenant is True  # type: ignore[union-attr]

@@ -1,0 +1,171 @@
+"""The wall between agents: everything that one remembers, and nothing of it on any path of another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from agentstate.agent import Agent, AgentMemory
+from agentstate.errors import AgentStateError
+from agentstate.memory.backlog import EmbeddingBacklog
+from agentstate.memory.embedding import text_sha
+from agentstate.memory.records import MemoryRows
+from agentstate.memory.semantic import Receipt
+from agentstate.store.tables import memories
+from tests.integration.memory.conftest import World
+from tests.integration.memory.test_chunks import LONG
+
+SECRET = "zebra"
+CONTENT = f"The vault code is {SECRET}-77"
+OWN = "My own vault is green"
+QUERY = "what is the vault code zebra-77?"
+
+
+@pytest.fixture
+def database_url(postgres_url: str) -> str:
+    """One database is enough here: what differs between the two is tested with the rows."""
+    return postgres_url
+
+
+@pytest.fixture
+def walled(world: World) -> World:
+    """A knows a secret, in every shape there is; B knows something near it."""
+    world.memory.namespaces.create("desk", owner="a")
+    world.memory.remember("a", CONTENT, subject="vault", metadata={"note": SECRET})
+    world.memory.remember("a", f"{CONTENT}!", kind="lesson", namespace="desk")
+    world.memory.remember("a", f"{LONG} {SECRET}")
+    world.memory.remember("b", OWN)
+    world.pipeline().run_until_idle()
+    world.memory.remember("a", f"{CONTENT}, not indexed yet")
+    return world
+
+
+class OneWorld:
+    """A runtime that is the test's world."""
+
+    def __init__(self, world: World) -> None:
+        self.memory, self.jobs, self.store = world.memory, world.jobs, world.store
+
+
+def agent(world: World, name: str) -> Agent:
+    runtime: Any = OneWorld(world)
+    return Agent(name, runtime)
+
+
+def first_of_a(world: World) -> Any:
+    return next(world.memory.export("a"))
+
+
+PATHS: dict[str, Callable[[World, AgentMemory], object]] = {
+    "recall": lambda _world, memory: [memory.recall(query, 50) for query in (QUERY, SECRET, "vault", CONTENT)],
+    "statements": lambda _world, memory: memory.statements("vault"),
+    "believed": lambda _world, memory: memory.believed("vault"),
+    "watermark": lambda _world, memory: memory.watermark().dead,
+    "export": lambda _world, memory: list(memory.export()),
+    "forget": lambda world, memory: refused(lambda: memory.forget(first_of_a(world).id)),
+    "forget_all": lambda _world, memory: memory.forget_all(),
+    "remember": lambda _world, memory: memory.remember("a word", namespace=None).created,
+    "wait_searchable": lambda _world, memory: memory.wait_searchable([]),
+}
+"""Every verb of an agent's memory; a new one has to be added."""
+
+SHARED_PATHS: dict[str, Callable[[AgentMemory], object]] = {
+    "recall": lambda memory: memory.recall(QUERY, namespaces=["desk"]),
+    "statements": lambda memory: memory.statements("vault", namespaces=["desk"]),
+    "believed": lambda memory: memory.believed("vault", namespaces=["desk"]),
+    "export": lambda memory: list(memory.export(namespaces=["desk"])),
+    "remember": lambda memory: memory.remember("a word", namespace="desk"),
+    "get": lambda memory: memory._agent.runtime.memory.get("b", first_id(memory), namespaces=["desk"]),
+}
+
+
+def first_id(memory: AgentMemory) -> Any:
+    return next(memory._agent.runtime.memory.export("a")).id
+
+
+def refused(call: Callable[[], object]) -> str:
+    with pytest.raises(AgentStateError) as told:
+        call()
+    return str(told.value)
+
+
+def test_every_verb_is_walked() -> None:
+    assert {name for name in vars(AgentMemory) if not name.startswith("_")} == set(PATHS)
+
+
+def test_no_verb_gives_another_agents_memory(walled: World) -> None:
+    for name, path in PATHS.items():
+        assert SECRET not in repr(path(walled, agent(walled, "b").memory)), name
+    assert len(list(walled.memory.export("a"))) == 3
+    assert walled.memory.recall("a", QUERY)[0].content.startswith(CONTENT)
+
+
+def test_a_namespace_that_is_not_shared_is_refused_on_every_path(walled: World) -> None:
+    mine = agent(walled, "b").memory
+    for name, path in SHARED_PATHS.items():
+        assert SECRET not in refused(lambda path=path: path(mine)), name  # type: ignore[misc]
+
+
+def test_the_index_is_asked_for_one_agent_alone(walled: World) -> None:
+    assert walled.index.count("b") == 1
+    assert walled.index.count("nobody") == 0
+    walled.index.erase("b", [first_of_a(walled).id])
+    walled.index.erase_all("b", keep=set)
+    assert walled.index.count("a") > 1
+
+
+def test_the_vectors_of_one_agents_texts_are_not_another_agents(walled: World) -> None:
+    walled.memory.remember("b", CONTENT)
+    backlog = EmbeddingBacklog(walled.store)
+    batch = backlog.claim(10, lease_s=60)
+    mine = [memory for memory in batch.memories if memory.agent_id == "b"]
+    assert [memory.content for memory in mine] == [CONTENT]
+    assert backlog.vectors(mine, walled.index.collection, [text_sha(CONTENT)]) == {}
+
+
+def test_the_jobs_of_one_agent_are_not_another_agents(walled: World) -> None:
+    walled.memory.forget("a", first_of_a(walled).id)
+    [job] = agent(walled, "a").jobs.list()
+    assert agent(walled, "b").jobs.list() == []
+    refused(lambda: agent(walled, "b").jobs.get(job.id))
+
+
+def test_the_same_content_of_two_agents_is_two_memories(walled: World) -> None:
+    receipt: Receipt = agent(walled, "b").memory.remember(CONTENT, subject="vault", metadata={"note": "mine"})
+    assert receipt.created
+    assert receipt.supersedes is None
+    believed = walled.memory.believed("a", "vault")
+    assert believed is not None
+    assert believed.metadata == {"note": SECRET}
+
+
+def test_the_walk_sees_a_missing_filter(walled: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def for_all(rows: MemoryRows, connection: sa.Connection, _tenants: object) -> None:
+        rows._connection, rows._mine = connection, memories.c.agent_id.is_not(None)
+
+    monkeypatch.setattr(MemoryRows, "__init__", for_all)
+    for name in ("recall", "statements", "believed", "export"):
+        assert SECRET in repr(PATHS[name](walled, agent(walled, "b").memory)), name
+
+
+def test_the_index_is_never_searched_without_the_agent(walled: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+    client = walled.index.place.client
+
+    def noted(verb: Callable[..., object]) -> Callable[..., object]:
+        def note(*arguments: object, **options: object) -> object:
+            seen.append(repr((arguments, options)))
+            return verb(*arguments, **options)
+
+        return note
+
+    for verb in ("query_batch_points", "query_points", "count", "scroll", "query_points_groups"):
+        monkeypatch.setattr(client, verb, noted(getattr(client, verb)))
+    PATHS["recall"](walled, agent(walled, "b").memory)
+    walled.index.count("b")
+    walled.index.erase("b", [first_of_a(walled).id])
+    assert len(seen) >= 4
+    assert [call for call in seen if "agent_id" not in call] == []
