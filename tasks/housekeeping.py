@@ -11,7 +11,7 @@ from agentstate.jobs import Claim, Sweep, rows
 from agentstate.jobs.kinds import KINDS
 from agentstate.jobs.slots import fire_slot
 from agentstate.memory.backlog import EmbeddingBacklog
-from agentstate.money import effect_rows, recon_rows
+from agentstate.money import effect_retention, effect_rows, recon_rows
 from agentstate.money.attest import Attestor
 from agentstate.money.guards import freezes, uses
 from agentstate.runtime import Runtime
@@ -24,6 +24,7 @@ _log = logging.getLogger(__name__)
 
 ATTEST = "housekeeping.attest"
 _EXPIRE_BATCH = 5_000
+_THIN_BATCH = 500
 _AGENTS = 100
 
 
@@ -43,7 +44,7 @@ def fire(runtime: Runtime, kind: str, period_s: int) -> None:
 
 @job_task("housekeeping.expire")
 def expire(runtime: Runtime, claim: Claim) -> dict[str, int]:
-    """Remove jobs, live updates, uses of guards and lifted freezes that are past their time, in batches."""
+    """Remove what is past its time, and thin the effects that ended long ago, in batches."""
     settings = runtime.settings
     return {
         "removed": _in_batches(runtime, partial(rows.expire, kept_s=settings.jobs_kept_s, limit=_EXPIRE_BATCH)),
@@ -52,6 +53,9 @@ def expire(runtime: Runtime, claim: Claim) -> dict[str, int]:
             partial(update_log.remove_old, kept=settings.updates_kept, ttl_s=settings.updates_ttl_s, agents=_AGENTS),
         ),
         "guard_uses": _in_batches(runtime, partial(uses.expire, limit=_EXPIRE_BATCH)),
+        "effects": _in_batches(
+            runtime, partial(effect_retention.thin, kept_s=settings.effects_kept_s, limit=_THIN_BATCH)
+        ),
         "freezes": _in_batches(runtime, partial(freezes.expire, limit=_EXPIRE_BATCH)),
     }
 

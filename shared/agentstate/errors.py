@@ -23,6 +23,7 @@ AgentStateError
 │   ├── LimitExceeded           a rule of the agent forbids it
 │   └── Frozen                  money moves of the agent at this service are stopped
 ├── EffectError
+│   ├── EffectExpired           the call happened so long ago that its result is gone
 │   ├── EffectFailed            the call was refused for certain; it is safe to decide anew
 │   ├── EffectInDoubt           nobody knows yet whether the call happened; it is being found out
 │   └── EffectInProgress        another process is making this very call
@@ -179,6 +180,10 @@ class Frozen(MoneyError):
 
 class EffectError(AgentStateError):
     """Root of the errors about effects on the outside."""
+
+
+class EffectExpired(EffectError):
+    """The call happened under this key, so long ago that its result is not kept any more. Nothing was called."""
 
 
 class EffectFailed(EffectError):

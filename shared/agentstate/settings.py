@@ -135,6 +135,11 @@ class Settings(BaseSettings):
         5.0, ge=0.2, le=300, description="How often lost wake-ups and expired leases are looked for."
     )
     jobs_kept_s: int = Field(604_800, ge=3_600, description="How long finished jobs stay readable, in seconds.")
+    effects_kept_s: int = Field(
+        7_776_000,
+        ge=172_800,
+        description="How long what an ended effect was and gave is kept, in seconds; that its key was used, for ever.",
+    )
     snapshot_every_s: int = Field(300, ge=5, le=86_400, description="Time between portfolio snapshots, in seconds.")
     reconcile_every_s: int = Field(
         60, ge=5, le=86_400, description="Time between reconciliations of one account, in seconds."

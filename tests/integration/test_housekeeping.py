@@ -74,7 +74,7 @@ def test_uses_and_freezes_stay_as_long_as_any_window_can_reach(runtime: Runtime,
             old = utc_now() - timedelta(days=900)
             tx.connection.execute(sa.update(freezes).where(freezes.c.lifted_at.is_(None)).values(frozen_at=old))
     removed = done(runtime, "housekeeping.expire", tasks.expire)
-    assert (removed["guard_uses"], removed["freezes"]) == (1, 1)
+    assert (removed["guard_uses"], removed["freezes"], removed["effects"]) == (1, 1, 0)
     with runtime.store.reading() as connection:
         assert list(connection.execute(sa.select(guard_uses.c.service)).scalars()) == ["young"]
         assert sorted(connection.execute(sa.select(freezes.c.service)).scalars()) == ["in-force", "young"]

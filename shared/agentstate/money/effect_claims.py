@@ -7,11 +7,11 @@ either replays its outcome, waits, or takes over when the lease has run out, and
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from agentstate.errors import EffectFailed, EffectInDoubt, EffectInProgress, KeyReused
+from agentstate.errors import EffectError, EffectExpired, EffectFailed, EffectInDoubt, EffectInProgress, KeyReused
 from agentstate.ids import derived_id, new_id
 from agentstate.money import effect_rows
 from agentstate.money.accounts import lock_together
@@ -81,6 +81,7 @@ class Claims:
 
         Raises:
             KeyReused: the key stands for another call. EffectFailed: it failed for certain before.
+            EffectExpired: it succeeded so long ago that its result is gone.
             EffectInProgress: another process is at it. EffectInDoubt: a human has to find out.
             InsufficientFunds: the money to hold is not there; nothing was written.
             LimitExceeded, Frozen: a guard of the agent forbids it; nothing was written.
@@ -217,7 +218,9 @@ def _asked(effect: Effect, plan: Plan) -> Ask:
 
 
 def replayed(effect: Effect) -> Replay:
-    """What a finished effect gives to everyone who asks again; raises EffectFailed or EffectInDoubt."""
+    """What a finished effect gives to everyone who asks again; raises EffectFailed, EffectExpired or EffectInDoubt."""
+    if effect.outcome is not None and effect.expired_at is not None:
+        raise _expired(effect, effect.outcome)
     if effect.state is EffectState.SUCCEEDED and effect.outcome is not None:
         return Replay(effect.outcome["value"])
     if effect.outcome is not None:
@@ -225,4 +228,14 @@ def replayed(effect: Effect) -> Replay:
     raise EffectInDoubt(
         f"{effect.operation} {effect.key!r} could not be found out ({effect.note}); its money stays held and it is "
         "never called again. Look at the service, then say what happened."
+    )
+
+
+def _expired(effect: Effect, left: Mapping[str, Any]) -> EffectError:
+    name = f"{effect.operation} {effect.key!r}"
+    if effect.state is EffectState.FAILED:
+        return EffectFailed(f"{name} had no effect: {left['code']}; nothing more is kept of it.")
+    return EffectExpired(
+        f"{name} happened, and was recorded at {effect.resolved_at:%Y-%m-%d %H:%M:%S} UTC; its result is not kept any "
+        f"more. Nothing was called; what it moved is in the ledger, under the effect {effect.id}."
     )

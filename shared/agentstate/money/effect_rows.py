@@ -79,6 +79,7 @@ class Effect:
     created_at: datetime
     called_at: datetime
     resolved_at: datetime | None
+    expired_at: datetime | None
     read_at: datetime
 
     @property
@@ -121,6 +122,7 @@ def begun(values: Mapping[str, Any], now: datetime, *, lease_s: float) -> Effect
         created_at=now,
         called_at=now,
         resolved_at=None,
+        expired_at=None,
         read_at=now,
     )
 

@@ -118,6 +118,7 @@ class Effects:
             KeyReused, InvalidInput, InsufficientFunds, LimitExceeded, Frozen: nothing was called.
             ServiceUnreachable, or ServiceRejected with `retry_after`: it had no effect; call again with the same key.
             EffectFailed: it certainly had no effect, and never will under this key.
+            EffectExpired: it happened so long ago that its result is not kept any more.
             EffectInDoubt: nobody knows yet; it is being found out. Ask again with the same key.
             EffectInProgress: another process is at it. Fenced: it took over while the call was running.
         """

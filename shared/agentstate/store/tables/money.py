@@ -116,7 +116,8 @@ effects = sa.Table(
     time_column("created_at", nullable=False, default=db_time()),
     time_column("called_at", nullable=False),
     time_column("resolved_at", nullable=True),
-    time_column("expires_at", nullable=True),
+    # When it was thinned to a tombstone: parameters and result are gone, the key stays used.
+    time_column("expired_at", nullable=True),
     sa.UniqueConstraint("agent_id", "key"),
     sa.CheckConstraint("state IN ('intent', 'ready', 'in_doubt', 'manual', 'succeeded', 'failed')", name="state_known"),
     sa.CheckConstraint("guarantee IN ('keyed', 'natural', 'verifiable', 'blind')", name="guarantee_known"),
@@ -138,6 +139,8 @@ sa.Index(
     postgresql_where=_effect_serial,
     sqlite_where=_effect_serial,
 )
+_effect_whole = sa.text("resolved_at IS NOT NULL AND expired_at IS NULL")
+sa.Index("ix_effects_whole", effects.c.resolved_at, postgresql_where=_effect_whole, sqlite_where=_effect_whole)
 sa.Index("ix_effects_agent", effects.c.agent_id, effects.c.service, effects.c.state)
 sa.Index("ix_effects_recent", effects.c.agent_id, effects.c.created_at)
 
