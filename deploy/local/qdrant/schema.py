@@ -16,7 +16,7 @@ from qdrant_client.http import models
 from agentstate.errors import InvalidInput
 
 Vectors = dict[str, models.VectorParams | models.SparseVectorParams]
-"""Vector name (empty for the unnamed one) -> its size and distance; of a sparse one, whether rare entries weigh more."""
+"""Vector name (empty for the unnamed one) -> its size and distance; of a sparse one, if rare entries weigh more."""
 
 _UNSUPPORTED = ("sharding_method", "payload", "id_tracker", "wal_config", "strict_mode_config")
 _ONE_COPY = ("shard_number", "replication_factor", "write_consistency_factor")

@@ -16,7 +16,7 @@ MAX_IDENTIFIERS = 500
 _LONGEST = 128
 """Characters of an identifier at most; an IPFS path or a signature is shorter."""
 _PIECE = re.compile(r"[^\s\"'`()\[\]{}<>;!?|]+")
-_EDGES = ".,:…-–—*"
+_EDGES = ".,:-*\u2026\u2013\u2014"
 _AMOUNT = re.compile(r"[$€£¥+-]{0,2}(\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?)%?", re.ASCII)
 _TICKER = re.compile(r"\$?([A-Z]{2,6})")
 _PAIR = re.compile(r"([A-Z]{2,6})[-/_]([A-Z]{2,6})")
