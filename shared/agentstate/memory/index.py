@@ -155,7 +155,7 @@ def _places(points: Iterable[Any]) -> Iterator[tuple[UUID, Place]]:
     for point in points:
         payload = point.payload or {}
         if "turn" in payload and "session" in payload:
-            yield _memory_of(point), (payload["session"], payload["turn"])
+            yield memory_of(point), (payload["session"], payload["turn"])
 
 
 def _arms(scope: Scope, text: str, vector: list[float] | None, limit: int) -> dict[str, models.QueryRequest]:
