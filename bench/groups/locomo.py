@@ -51,6 +51,10 @@ class Question:
     evidence: frozenset[str]
 
 
+Answered = tuple[Question, list[str]]
+"""A question and the turns that were found, best first."""
+
+
 def rows(ground: Ground) -> Iterator[Row]:
     """Recall at 10 and at 5 without a model and with one, each beside the guide's way."""
     files = sorted((ground.data / "locomo").glob("*.json"))
@@ -109,7 +113,7 @@ def _asked(runtime: Runtime, kind: str, samples: Sequence[dict[str, object]]) ->
     yield at_least(f"{name}: R@10, categories 1-4", _mean(ours, 10), BARS[kind], reference=reference[10])
     yield Row(f"{name}: R@5", _mean(ours, 5), reference=reference[5])
     for half, wanted in (("chosen on", True), ("held out", False)):
-        part = {one: found for one, found in ours.items() if (one.conversation in CHOSEN_ON) is wanted}
+        part = [(one, found) for one, found in ours if (one.conversation in CHOSEN_ON) is wanted]
         if part:
             said = f"{len(part)} of {len(questions)} questions"
             yield Row(f"{name}: R@10, conversations {half}", _mean(part, 10), reference=said)
@@ -120,12 +124,12 @@ def _recalled(runtime: Runtime, question: Question) -> list[str]:
     return [hit.source or "" for hit in hits]
 
 
-def _scores(questions: Sequence[Question], finder: Finder) -> dict[Question, list[str]]:
-    return {question: finder(question)[:10] for question in questions}
+def _scores(questions: Sequence[Question], finder: Finder) -> list[Answered]:
+    return [(question, finder(question)[:10]) for question in questions]
 
 
-def _mean(found: Mapping[Question, Sequence[str]], depth: int) -> float:
-    shares = (len(one.evidence.intersection(turns[:depth])) / len(one.evidence) for one, turns in found.items())
+def _mean(found: Sequence[Answered], depth: int) -> float:
+    shares = (len(one.evidence.intersection(turns[:depth])) / len(one.evidence) for one, turns in found)
     return round(fmean(shares), 4)
 
 
