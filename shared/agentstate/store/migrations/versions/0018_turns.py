@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0018_turns"
-down_revision = "0008_partitions"
+down_revision = "0009_tombstones"
 branch_labels = None
 depends_on = None
 
