@@ -13,7 +13,7 @@ from typing import Self
 
 import psycopg
 
-from agentstate.settings import Settings
+from agentstate.settings import ENV_FILE_VARIABLE, PREFIX, Settings
 from agentstate.store.migrate import upgrade
 from deploy.local.folder import ROOT
 from deploy.local.stack import Stack
@@ -75,7 +75,10 @@ class Ground:
 
     def settings(self, **changes: object) -> Settings:
         """Settings that point at the servers, on a fresh Postgres database."""
-        prefix = "AGENTSTATE_"
-        given = {name.removeprefix(prefix).lower(): value for name, value in self.stack.env.items()}
-        env = {name: value for name, value in given.items() if name in Settings.model_fields}
-        return Settings.model_validate(env | {"database_url": self.postgres()} | changes)
+        return settings_of(self.stack, database_url=self.postgres(), **changes)
+
+
+def settings_of(stack: Stack, **changes: object) -> Settings:
+    """Settings that point at the servers of `stack`."""
+    env = {name.removeprefix(PREFIX).lower(): value for name, value in stack.env.items() if name != ENV_FILE_VARIABLE}
+    return Settings.model_validate(env | changes)

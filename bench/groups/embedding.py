@@ -16,7 +16,7 @@ from uuid import uuid4
 import sqlalchemy as sa
 
 from agentstate.clock import utc_now
-from agentstate.memory.index import IndexPoint
+from agentstate.memory.index_points import IndexPoint
 from agentstate.memory.records import NewMemory
 from agentstate.memory.verify import IndexVerifier
 from agentstate.runtime import Runtime

@@ -17,6 +17,8 @@ from agentstate.errors import InvalidInput
 from deploy.local.qdrant.filters import edge_id
 from deploy.local.qdrant.schema import Vectors
 
+_INDICES = 2**32
+"""Entries that a sparse vector may have: each has a number below this."""
 MAX_DEPTH = 64
 """Levels that a payload may nest; the engine cannot read back more than about 125."""
 
@@ -45,8 +47,8 @@ def edge_vectors(struct: Any, vectors: Vectors) -> Any:
     return checked_vector("", struct, vectors)
 
 
-def checked_vector(name: str, vector: Any, vectors: Vectors) -> list[float]:
-    """The vector, if it belongs to the collection and every component is finite.
+def checked_vector(name: str, vector: Any, vectors: Vectors) -> list[float] | edge.SparseVector:
+    """The vector as the engine takes it, if it belongs to the collection and every component is finite.
 
     Raises:
         InvalidInput: It does not.
@@ -54,13 +56,38 @@ def checked_vector(name: str, vector: Any, vectors: Vectors) -> list[float]:
     if name not in vectors:
         known = ", ".join(f"'{each}'" for each in sorted(vectors))
         raise InvalidInput(f"Not existing vector name error: '{name}'; the collection has {known}.")
+    params = vectors[name]
+    if isinstance(params, models.SparseVectorParams):
+        return _sparse(name, vector)
+    return _dense(name, vector, params.size)
+
+
+def _sparse(name: str, vector: Any) -> edge.SparseVector:
+    if not isinstance(vector, models.SparseVector):
+        raise InvalidInput(f"Vector '{name}' is sparse; give `indices` and `values`.")
+    indices, values = vector.indices, vector.values
+    if len(indices) != len(values):
+        raise InvalidInput(f"Sparse vector '{name}' has {len(indices)} indices and {len(values)} values.")
+    if len(set(indices)) != len(indices):
+        raise InvalidInput(f"Sparse vector '{name}' has an index twice; nothing was written.")
+    if any(not 0 <= index < _INDICES for index in indices):
+        raise InvalidInput(f"An index of sparse vector '{name}' is out of range; it must be below {_INDICES}.")
+    _check_finite(name, values)
+    return edge.SparseVector(indices, values)
+
+
+def _dense(name: str, vector: Any, size: int) -> list[float]:
     if not isinstance(vector, list) or (vector and isinstance(vector[0], list)):
         raise InvalidInput(f"Vector '{name}' must be a list of numbers; the one-machine engine takes nothing else.")
-    if len(vector) != vectors[name].size:
-        raise InvalidInput(f"Vector dimension error: expected dim: {vectors[name].size}, got {len(vector)}")
-    if not all(map(math.isfinite, vector)):
-        raise InvalidInput(f"Vector '{name}' has a component that is not finite; nothing was written.")
+    if len(vector) != size:
+        raise InvalidInput(f"Vector dimension error: expected dim: {size}, got {len(vector)}")
+    _check_finite(name, vector)
     return vector
+
+
+def _check_finite(name: str, values: list[float]) -> None:
+    if not all(map(math.isfinite, values)):
+        raise InvalidInput(f"Vector '{name}' has a component that is not finite; nothing was written.")
 
 
 def checked_payload(payload: dict[str, Any] | None) -> dict[str, Any] | None:
@@ -76,7 +103,7 @@ def checked_payload(payload: dict[str, Any] | None) -> dict[str, Any] | None:
 
 def record_json(point: edge.Record | edge.ScoredPoint) -> dict[str, Any]:
     """A stored point as the REST interface tells it."""
-    told: dict[str, Any] = {"id": _id_json(point.id), "payload": point.payload, "vector": point.vector}
+    told: dict[str, Any] = {"id": _id_json(point.id), "payload": point.payload, "vector": _vector_json(point.vector)}
     if point.order_value is not None:
         told["order_value"] = point.order_value
     return told
@@ -90,6 +117,12 @@ def scored_json(point: edge.ScoredPoint) -> dict[str, Any]:
 def offset_json(point_id: Any) -> int | str | None:
     """The id from which a scroll goes on; None at the end."""
     return None if point_id is None else _id_json(point_id)
+
+
+def _vector_json(vector: Any) -> Any:
+    if isinstance(vector, edge.SparseVector):
+        return {"indices": vector.indices, "values": vector.values}
+    return {name: _vector_json(each) for name, each in vector.items()} if isinstance(vector, dict) else vector
 
 
 def _id_json(point_id: Any) -> int | str:

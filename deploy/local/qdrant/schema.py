@@ -6,6 +6,7 @@ works on a server in the same way.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import qdrant_edge as edge
@@ -14,10 +15,10 @@ from qdrant_client.http import models
 
 from agentstate.errors import InvalidInput
 
-Vectors = dict[str, models.VectorParams]
-"""Vector name (empty for the unnamed one) -> its size and distance."""
+Vectors = dict[str, models.VectorParams | models.SparseVectorParams]
+"""Vector name (empty for the unnamed one) -> its size and distance; of a sparse one, if rare entries weigh more."""
 
-_UNSUPPORTED = ("sharding_method", "payload", "id_tracker", "wal_config", "sparse_vectors", "strict_mode_config")
+_UNSUPPORTED = ("sharding_method", "payload", "id_tracker", "wal_config", "strict_mode_config")
 _ONE_COPY = ("shard_number", "replication_factor", "write_consistency_factor")
 _DISTANCES = {
     models.Distance.COSINE: edge.Distance.Cosine,
@@ -51,6 +52,11 @@ def given(model: BaseModel | None) -> dict[str, Any]:
     return {} if model is None else model.model_dump(mode="json", exclude_none=True)
 
 
+def given_each(named: Mapping[str, BaseModel]) -> dict[str, Any]:
+    """`given` for each of several."""
+    return {name: given(model) for name, model in named.items()}
+
+
 def vectors_of(body: models.CreateCollection) -> Vectors:
     """The vectors of a collection by name.
 
@@ -59,7 +65,10 @@ def vectors_of(body: models.CreateCollection) -> Vectors:
     """
     if not body.vectors:
         raise InvalidInput("A collection needs at least one dense vector in `vectors`.")
-    return {"": body.vectors} if isinstance(body.vectors, models.VectorParams) else dict(body.vectors)
+    dense, sparse = _dense(body), body.sparse_vectors or {}
+    if both := sorted(set(dense) & set(sparse)):
+        raise InvalidInput(f"The vector '{both[0]}' cannot be dense and sparse.")
+    return {**dense, **sparse}
 
 
 def edge_config(body: models.CreateCollection) -> edge.EdgeConfig:
@@ -71,7 +80,8 @@ def edge_config(body: models.CreateCollection) -> edge.EdgeConfig:
     refuse_options(body, _UNSUPPORTED, "a collection")
     _check_one_copy(body)
     return edge.EdgeConfig(
-        vectors={name: _edge_vector(name, params) for name, params in vectors_of(body).items()},
+        vectors={name: _edge_vector(name, params) for name, params in _dense(body).items()},
+        sparse_vectors={name: _edge_sparse(name, params) for name, params in (body.sparse_vectors or {}).items()},
         on_disk_payload=body.on_disk_payload,
         hnsw_config=_edge_hnsw(body.hnsw_config),
         quantization_config=_edge_quantization(body.quantization_config),
@@ -85,6 +95,7 @@ def described(body: models.CreateCollection) -> dict[str, Any]:
     return {
         "params": {
             "vectors": _described_vectors(body),
+            **({"sparse_vectors": given_each(body.sparse_vectors)} if body.sparse_vectors else {}),
             **dict.fromkeys(_ONE_COPY, 1),
             "on_disk_payload": body.on_disk_payload is not False,
         },
@@ -96,8 +107,12 @@ def described(body: models.CreateCollection) -> dict[str, Any]:
     }
 
 
+def _dense(body: models.CreateCollection) -> dict[str, models.VectorParams]:
+    return {"": body.vectors} if isinstance(body.vectors, models.VectorParams) else dict(body.vectors or {})
+
+
 def _described_vectors(body: models.CreateCollection) -> dict[str, Any]:
-    vectors = {name: given(params) for name, params in vectors_of(body).items()}
+    vectors = given_each(_dense(body))
     return vectors[""] if set(vectors) == {""} else vectors
 
 
@@ -117,6 +132,13 @@ def _edge_vector(name: str, params: models.VectorParams) -> edge.EdgeVectorParam
         on_disk=params.on_disk,
         hnsw_config=_edge_hnsw(params.hnsw_config),
         quantization_config=_edge_quantization(params.quantization_config),
+    )
+
+
+def _edge_sparse(name: str, params: models.SparseVectorParams) -> edge.EdgeSparseVectorParams:
+    refuse_options(params, ("index",), f"sparse vector '{name}'")
+    return edge.EdgeSparseVectorParams(
+        modifier=edge.Modifier.Idf if params.modifier is models.Modifier.IDF else None,
     )
 
 

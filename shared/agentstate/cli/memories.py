@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,7 +13,8 @@ from agentstate.cli.invocation import Invocation, pass_invocation
 from agentstate.cli.verb import Verb
 
 if TYPE_CHECKING:
-    from agentstate.memory.recall import Hit, Recall
+    from agentstate.memory.hits import Hit, Recall
+    from agentstate.memory.records import MemoryRecord
     from agentstate.memory.semantic import Receipt
 
 
@@ -51,7 +53,9 @@ def remember(
 @click.argument("agent")
 @click.argument("query")
 @click.option("--limit", type=click.IntRange(1, 1_000), default=5, show_default=True, help="Memories at most.")
-@click.option("--kind", help="Only memories of this kind.")
+@click.option("--kind", multiple=True, help="Only memories of this kind; of several when repeated.")
+@click.option("--metadata", multiple=True, metavar="KEY=VALUE", help="Only memories with this metadata; repeatable.")
+@click.option("--neighbours", type=click.IntRange(0, 20), default=0, help="Turns to show before and after each turn.")
 @click.option("--explain", is_flag=True, help="Tell how each memory was found and what made its score.")
 @pass_invocation
 def recall(
@@ -60,14 +64,18 @@ def recall(
     agent: str,
     query: str,
     limit: int,
-    kind: str | None,
+    kind: tuple[str, ...],
+    metadata: tuple[str, ...],
+    neighbours: int,
     explain: bool,
 ) -> None:
     """Show the memories of AGENT that answer QUERY.
 
     The best comes first.
     """
-    found = invocation.runtime.memory.recall(agent, query, limit, kind=kind)
+    found = invocation.runtime.memory.recall(
+        agent, query, limit, kind=kind, where=_pairs(metadata), neighbours=neighbours
+    )
     if invocation.as_json:
         output.document(_recall_document(found, explain=explain))
     else:
@@ -94,8 +102,14 @@ def _recall_document(found: Recall, *, explain: bool) -> dict[str, Any]:
 
 
 def _hit(hit: Hit, *, explain: bool) -> dict[str, Any]:
-    shown = {name: value for name, value in vars(hit).items() if name != "arms"}
-    return {**shown, "arms": _arms(hit)} if explain else shown
+    how = {"own": hit.own, "freshness": hit.freshness, "arms": _arms(hit)}
+    beside = {side: [_turn(turn) for turn in turns] for side, turns in (("before", hit.before), ("after", hit.after))}
+    shown = {name: value for name, value in vars(hit).items() if name not in {*how, *beside}}
+    return {**shown, **{side: turns for side, turns in beside.items() if turns}, **(how if explain else {})}
+
+
+def _turn(turn: MemoryRecord) -> dict[str, Any]:
+    return {name: getattr(turn, name) for name in ("id", "turn", "speaker", "content", "at")}
 
 
 def _arms(hit: Hit) -> dict[str, Any]:
@@ -109,18 +123,19 @@ def _show_recall(found: Recall, *, explain: bool) -> None:
         output.line("nothing found")
         return
     taken = 42
-    rows = [
-        (f"{hit.score:.3f}", hit.kind, hit.at, output.shortened(_said(hit), output.width_left(taken))) for hit in found
-    ]
+    width = output.width_left(taken)
+    rows = [row for hit in found for row in _rows(hit, width)]
     output.table(("score", "kind", "at", "memory"), rows)
     if explain:
-        output.table(("memory", "state", "found by"), [(hit.id, hit.state, _explained(hit)) for hit in found])
+        output.table(("memory", "state", "found by"), [(hit.id, hit.state, hit.explain()) for hit in found])
         output.line(f"asked: {', '.join(found.arms) or 'nobody'}")
 
 
-def _said(hit: Hit) -> str:
-    return f"{hit.speaker}: {hit.content}" if hit.speaker else hit.content
+def _rows(hit: Hit, width: int) -> Iterator[tuple[object, ...]]:
+    yield from (("", "before", turn.at, output.shortened(_said(turn), width)) for turn in hit.before)
+    yield f"{hit.score:.3f}", hit.kind, hit.at, output.shortened(_said(hit), width)
+    yield from (("", "after", turn.at, output.shortened(_said(turn), width)) for turn in hit.after)
 
 
-def _explained(hit: Hit) -> str:
-    return ", ".join(f"{name} as no. {arm.rank} ({arm.score:.4g})" for name, arm in hit.arms.items())
+def _said(said: Hit | MemoryRecord) -> str:
+    return f"{said.speaker}: {said.content}" if said.speaker else said.content

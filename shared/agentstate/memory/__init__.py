@@ -8,11 +8,12 @@ from agentstate.memory.context import ContextBudget
 from agentstate.memory.conversation import ConversationHistory
 from agentstate.memory.counts import ConversationCounts, MemoryCounts, conversation_counts, memory_counts
 from agentstate.memory.episodes import Episode, EpisodicStore
+from agentstate.memory.hits import Hit, Recall
 from agentstate.memory.index import MemoryIndex
 from agentstate.memory.ingest import Ingest, IngestReport
 from agentstate.memory.messages import Messages
 from agentstate.memory.pipeline import BatchResult, EmbeddingPipeline
-from agentstate.memory.recall import Hit, HybridMemory, MemoryRecall, Recall
+from agentstate.memory.recall import HybridMemory, MemoryRecall
 from agentstate.memory.records import MemoryRecord, NewMemory
 from agentstate.memory.semantic import Receipt, SemanticMemory
 from agentstate.memory.summarization import ConversationSummarizer, SummaryRun

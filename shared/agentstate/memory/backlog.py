@@ -17,6 +17,7 @@ from uuid import UUID, uuid4
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
+from agentstate.memory.preceding import preceding
 from agentstate.store.store import Store, Transaction
 from agentstate.store.tables import memories, memory_vectors
 from agentstate.store.tables.base import db_time
@@ -46,6 +47,7 @@ class PendingMemory:
     valid_from: datetime | None
     valid_to: datetime | None
     superseded_at: datetime | None
+    metadata: dict[str, Any] | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +104,11 @@ class EmbeddingBacklog:
         )
         with self._store.reading() as connection:
             return {(agent_id, text_sha): vector for agent_id, text_sha, vector in connection.execute(query)}
+
+    def preceding(self, claimed: Sequence[PendingMemory]) -> dict[UUID, tuple[str, ...]]:
+        """What was said right before those that are turns, see `preceding.preceding`."""
+        with self._store.reading() as connection:
+            return preceding(connection, claimed)
 
     def keep_vectors(self, space: str, vectors: Iterable[tuple[PendingMemory, bytes, bytes]]) -> None:
         """Keep what was paid for, as (memory, hash of the text, vector), so that nothing that fails costs it again."""

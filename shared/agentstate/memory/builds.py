@@ -18,6 +18,7 @@ from agentstate.memory.backlog import EmbeddingBacklog, PendingMemory
 from agentstate.memory.embedding import Embedded, MemoryEmbedder
 from agentstate.memory.index import PAGE, MemoryIndex
 from agentstate.memory.points import points_of
+from agentstate.memory.preceding import preceding
 from agentstate.memory.verify import IndexVerifier, Verified, versions_of
 from agentstate.providers.embedder import Embedder
 from agentstate.settings import Settings
@@ -120,7 +121,9 @@ class IndexBuilder:
         failed = {memory.seq for group, _ in made.failed(page) for memory in group}
         self._left_out += len(failed)
         ready = [memory for memory in page if memory.seq not in failed]
-        points = [point for memory in ready for point in points_of(memory, made)]
+        with self._store.reading() as connection:
+            before = preceding(connection, ready)
+        points = [point for memory in ready for point in points_of(memory, made, before.get(memory.id, ()))]
         self._index.upsert(points, into=build.collection)
         self._note(build, page[-1].seq, len(ready))
         return self._read(build.collection, resumed=build.resumed)

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from qdrant_client import QdrantClient
 
 VECTOR = "dense"
-TEXT = "text"
+WORDS = "words"
+"""Sparse: the weight of each term; how rare a term is multiplies it when a query is asked."""
+IDENTIFIERS = "identifiers"
+"""Sparse: each identifier once."""
 PREFIX = "memories-"
 """Begins the names of all our collections."""
 
@@ -176,6 +179,10 @@ class Collection:
             client.create_collection(
                 name,
                 vectors_config={VECTOR: vector},
+                sparse_vectors_config={
+                    WORDS: models.SparseVectorParams(modifier=models.Modifier.IDF),
+                    IDENTIFIERS: models.SparseVectorParams(),
+                },
                 # No graph over all agents: every search is one agent's.
                 hnsw_config=models.HnswConfigDiff(m=0, payload_m=16),
             )

@@ -19,6 +19,7 @@ from agentstate.ids import checked_name
 from agentstate.jobs import Jobs
 from agentstate.memory import namespaces
 from agentstate.memory.index import MemoryIndex
+from agentstate.memory.preceding import index_followers_anew
 from agentstate.memory.statements import changed_values
 from agentstate.store.store import Store, Transaction
 from agentstate.store.tables import memories, memory_shares, memory_vectors
@@ -76,6 +77,7 @@ class Forgetting:
             tenant = _tenant(tx.connection, agent_id, namespace)
             one = sa.and_(memories.c.agent_id == tenant, memories.c.id == memory_id)
             _close_older(tx, one)
+            index_followers_anew(tx, one)
             removed = _remove(tx, one, memory_vectors.c.memory_id == memory_id)
             if not removed[0]:
                 raise NotFound(f"{agent_id} has no memory {memory_id}. Nothing was removed.")

@@ -7,74 +7,38 @@ and filtered on; everything a user gets to read comes from the store. No search 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from agentstate.clock import utc_now
-from agentstate.memory.collection import TEXT, VECTOR, Collection, Space
-from agentstate.memory.records import USUAL_IMPORTANCE
+from agentstate.memory.collection import IDENTIFIERS, VECTOR, WORDS, Collection, Space
+from agentstate.memory.fusion import DENSE, EXACT, KEYWORD, Place
+from agentstate.memory.identifiers import identifiers
+from agentstate.memory.index_points import IndexPoint, batches, each_once, indexes, sparse, struct
+from agentstate.memory.scope import Scope, memories_filter, scope_filter, tenant_filter
+from agentstate.memory.words import terms
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient
     from qdrant_client.http import models
 
-BATCH_BYTES = 4_000_000
-"""Text and vectors in one request at most; servers refuse bodies over 32 MB."""
 PAGE = 1_000
 """Points in one answer at most."""
 
-
-@dataclass(frozen=True, kw_only=True)
-class IndexPoint:
-    """One memory as the index holds it, or one chunk of a long one."""
-
-    id: UUID
-    agent_id: str
-    """Whose it is: an agent, or `/` and the name of a shared namespace."""
-    kind: str
-    text: str
-    version: int
-    at: datetime
-    session: str | None = None
-    memory: UUID | None = None
-    """The memory of which this is a later chunk; None for the first, whose id is the memory's own."""
-    valid_from: datetime | None = None
-    valid_until: datetime | None = None
-    """When it ended, or the next statement on its subject began."""
-    importance: int = USUAL_IMPORTANCE
-    vector: list[float] | None = None
-    """None while there is no model: the memory is found by its words."""
-
-    @property
-    def size(self) -> int:
-        """About how many bytes it takes on the wire."""
-        return len(self.text.encode()) + 12 * len(self.vector or ()) + 300
-
-
-@dataclass(frozen=True, kw_only=True)
-class Scope:
-    """Which memories a search may see."""
-
-    agent_id: str
-    kind: str | None = None
-    session: str | None = None
-    since: datetime | None = None
-    until: datetime | None = None
-    as_of: datetime | None = None
-    """What was held for true then; None: what is held for true now."""
-    shared: tuple[str, ...] = ()
-    """Tenants of the shared namespaces that are searched too; that the agent may was checked."""
-
-    @property
-    def tenants(self) -> tuple[str, ...]:
-        """Whose memories are seen."""
-        return (self.agent_id, *self.shared)
-
+_READ = ["memory", "session", "turn"]
 
 Found = list[tuple[UUID, float]]
 """(memory, score), best first."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the index found."""
+
+    arms: dict[str, Found]
+    """By arm; an arm that had nothing to ask for is not there."""
+    places: dict[UUID, Place] = field(default_factory=dict)
+    """Of the found ones that are turns, where they stand."""
 
 
 class MemoryIndex:
@@ -86,7 +50,7 @@ class MemoryIndex:
     """
 
     def __init__(self, client: QdrantClient | Callable[[], QdrantClient], space: Space) -> None:
-        self.place = Collection(client, space, _indexes)
+        self.place = Collection(client, space, indexes)
         self.collection = self.place.name
 
     def upsert(self, points: Sequence[IndexPoint], *, into: str | None = None) -> None:
@@ -101,28 +65,31 @@ class MemoryIndex:
             InvalidInput: Qdrant refuses the points.
         """
         with self.place.reached() as client:
-            for batch in _batches(points):
+            for batch in batches(points):
                 _upsert(client, into or self.collection, batch)
 
-    def search(self, scope: Scope, *, text: str, vector: list[float] | None, limit: int) -> dict[str, Found]:
-        """The best `limit` memories in `scope` by vector and by words, in one request.
-
-        Returns:
-            `{"dense": ..., "keyword": ...}`; without `vector` only the latter.
+    def search(self, scope: Scope, *, text: str, vector: list[float] | None, limit: int) -> Answer:
+        """The best `limit` memories in `scope` by vector, by words and by identifiers, in one request.
 
         Raises:
             IndexUnavailable: Qdrant does not answer.
         """
-        arms = {"dense": self._by_vector(scope, vector, limit)} if vector is not None else {}
-        arms["keyword"] = self._by_words(scope, text, limit)
+        asked = _arms(scope, text, vector, limit)
+        if not asked:
+            return Answer({})
         with self.place.reached() as client:
-            answers = client.query_batch_points(self.collection, requests=list(arms.values()))
-        return dict(zip(arms, (_best_chunks(answer.points) for answer in answers), strict=True))
+            answers = client.query_batch_points(self.collection, requests=list(asked.values()))
+        points = dict(zip(asked, (answer.points for answer in answers), strict=True))
+        arms = {arm: _best_chunks(found) for arm, found in points.items()}
+        if EXACT in arms:
+            count = len(identifiers(text))
+            arms[EXACT] = [(memory, score / count) for memory, score in arms[EXACT]]
+        return Answer(arms, dict(_places(point for found in points.values() for point in found)))
 
     def count(self, agent_id: str) -> int:
         """How many points of `agent_id` the index holds: one a memory, more of a long one."""
         with self.place.reached() as client:
-            return client.count(self.collection, count_filter=_tenant_filter((agent_id,))).count
+            return client.count(self.collection, count_filter=tenant_filter((agent_id,))).count
 
     def erase(self, tenant: str, memories: Sequence[UUID]) -> tuple[int, int]:
         """Remove the points of these memories of `tenant` in every collection; how many, and how many are left."""
@@ -137,32 +104,11 @@ class MemoryIndex:
         removed = left = 0
         for name in self.place.all():
             with self.place.translated() as client:
-                found = set(memories_in(client, name, _tenant_filter((tenant,))))
+                found = set(memories_in(client, name, tenant_filter((tenant,))))
                 gone = sorted(found - keep(sorted(found))) if found else []
                 for at in range(0, len(gone), PAGE):
                     removed, left = _plus((removed, left), _erase(client, name, tenant, gone[at : at + PAGE]))
         return removed, left
-
-    def _by_vector(self, scope: Scope, vector: list[float], limit: int) -> models.QueryRequest:
-        from qdrant_client.http import models
-
-        return models.QueryRequest(
-            query=vector, using=VECTOR, filter=_filter(scope), limit=limit, with_payload=["memory"]
-        )
-
-    def _by_words(self, scope: Scope, text: str, limit: int) -> models.QueryRequest:
-        from qdrant_client.http import models
-
-        # How rare a word is counts within this agent's memories, whatever others talk about.
-        corpus = models.IdfCorpusParams(corpus=_tenant_filter(scope.tenants))
-        return models.QueryRequest(
-            query=models.TextQuery(text=text),
-            using=TEXT,
-            filter=_filter(scope),
-            params=models.SearchParams(idf=corpus),
-            limit=limit,
-            with_payload=["memory"],
-        )
 
 
 def memories_in(client: QdrantClient, collection: str, condition: models.Filter | None = None) -> Iterator[UUID]:
@@ -180,7 +126,7 @@ def memories_in(client: QdrantClient, collection: str, condition: models.Filter 
 def _erase(client: QdrantClient, collection: str, tenant: str, memories: Sequence[UUID]) -> tuple[int, int]:
     from qdrant_client.http import models
 
-    condition = _of_memories(tenant, memories)
+    condition = memories_filter(tenant, memories)
     there = client.count(collection, count_filter=condition).count
     if there:
         client.delete(collection, points_selector=models.FilterSelector(filter=condition), wait=True)
@@ -205,123 +151,39 @@ def _best_chunks(points: Iterable[Any]) -> Found:
     return list(best.items())
 
 
+def _places(points: Iterable[Any]) -> Iterator[tuple[UUID, Place]]:
+    for point in points:
+        payload = point.payload or {}
+        if "turn" in payload and "session" in payload:
+            yield memory_of(point), (payload["session"], payload["turn"])
+
+
+def _arms(scope: Scope, text: str, vector: list[float] | None, limit: int) -> dict[str, models.QueryRequest]:
+    """What to ask for, by arm: words and identifiers only when the query has some."""
+    from qdrant_client.http import models
+
+    words, exact = sparse(each_once(terms(text))), sparse(each_once(identifiers(text)))
+    # How rare a word is counts within this agent's memories, whatever others talk about.
+    within = models.SearchParams(idf=models.IdfCorpusParams(corpus=tenant_filter(scope.tenants)))
+    wanted: list[tuple[str, str, Any, models.SearchParams | None]] = [
+        (DENSE, VECTOR, vector, None),
+        (KEYWORD, WORDS, words if words.indices else None, within),
+        (EXACT, IDENTIFIERS, exact if exact.indices else None, None),
+    ]
+    condition = scope_filter(scope)
+    return {
+        arm: models.QueryRequest(
+            query=query, using=using, params=params, filter=condition, limit=limit, with_payload=_READ
+        )
+        for arm, using, query, params in wanted
+        if query is not None
+    }
+
+
 def _upsert(client: QdrantClient, collection: str, points: Sequence[IndexPoint]) -> None:
     from qdrant_client.http import models
 
     newest = max(point.version for point in points)
     older = models.FieldCondition(key="version", range=models.Range(lt=newest))
-    structs = [_struct(point) for point in points]
+    structs = [struct(point) for point in points]
     client.upsert(collection, points=structs, update_filter=models.Filter(must=[older]), wait=True)
-
-
-def _batches(points: Sequence[IndexPoint]) -> Iterator[list[IndexPoint]]:
-    # Points of one version at a time, so that one condition tells for all of them whether what is there is older.
-    batch: list[IndexPoint] = []
-    size = 0
-    for point in sorted(points, key=lambda point: point.version):
-        if batch and (size + point.size > BATCH_BYTES or point.version != batch[0].version):
-            yield batch
-            batch, size = [], 0
-        batch.append(point)
-        size += point.size
-    if batch:
-        yield batch
-
-
-def _struct(point: IndexPoint) -> models.PointStruct:
-    from qdrant_client.http import models
-
-    payload: dict[str, Any] = {
-        "agent_id": point.agent_id,
-        "kind": point.kind,
-        TEXT: point.text,
-        "version": point.version,
-        "at": point.at.isoformat(),
-        "importance": point.importance,
-    }
-    optional = {
-        "session": point.session,
-        "memory": None if point.memory is None else str(point.memory),
-        "from": None if point.valid_from is None else point.valid_from.isoformat(),
-        "until": None if point.valid_until is None else point.valid_until.isoformat(),
-    }
-    payload |= {name: value for name, value in optional.items() if value is not None}
-    vector: dict[str, Any] = {} if point.vector is None else {VECTOR: point.vector}
-    return models.PointStruct(id=str(point.id), vector=vector, payload=payload)
-
-
-def _tenant_filter(tenants: Sequence[str]) -> models.Filter:
-    """Everything of an agent, and of the shared namespaces that it may see."""
-    from qdrant_client.http import models
-
-    match = models.MatchValue(value=tenants[0]) if len(tenants) == 1 else models.MatchAny(any=list(tenants))
-    return models.Filter(must=[models.FieldCondition(key="agent_id", match=match)])
-
-
-def _of_memories(tenant: str, memories: Sequence[UUID]) -> models.Filter:
-    from qdrant_client.http import models
-
-    ids = [str(memory) for memory in memories]
-    chunk = models.FieldCondition(key="memory", match=models.MatchAny(any=ids))
-    return models.Filter(
-        must=_tenant_filter((tenant,)).must,
-        min_should=models.MinShould(conditions=[models.HasIdCondition(has_id=list(ids)), chunk], min_count=1),
-    )
-
-
-def _filter(scope: Scope) -> models.Filter:
-    """The one filter of all searches: whose memories always, the rest when asked for."""
-    from qdrant_client.http import models
-
-    wanted = {"kind": scope.kind, "session": scope.session}
-    must: list[Any] = [*_tenant_filter(scope.tenants).must]  # type: ignore[misc] # a list, as made there
-    must += [
-        models.FieldCondition(key=key, match=models.MatchValue(value=value))
-        for key, value in wanted.items()
-        if value is not None
-    ]
-    if scope.since is not None or scope.until is not None:
-        within = models.DatetimeRange(gte=scope.since, lt=scope.until)
-        must.append(models.FieldCondition(key="at", range=within))
-    return models.Filter(must=must, must_not=_outside(scope.as_of))
-
-
-def _outside(as_of: datetime | None) -> list[Any]:
-    """What does not hold. As of a time in the past the durable store judges what had ended: it knows since when."""
-    from qdrant_client.http import models
-
-    begins_later = models.DatetimeRange(gt=as_of or utc_now())
-    found = [models.FieldCondition(key="from", range=begins_later)]
-    if as_of is None:
-        found.append(models.FieldCondition(key="until", range=models.DatetimeRange(lte=utc_now())))
-    return found
-
-
-def _indexes() -> list[tuple[str, Any]]:
-    """Payload indexes, the tenant's first: links within one agent are made as points come in."""
-    from qdrant_client.http import models
-
-    keyword = models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD)
-    english = models.SnowballParams(type=models.Snowball.SNOWBALL, language=models.SnowballLanguage.ENGLISH)
-    return [
-        ("agent_id", keyword.model_copy(update={"is_tenant": True})),
-        ("memory", keyword),
-        ("kind", keyword),
-        ("session", keyword),
-        *(
-            (name, models.DatetimeIndexParams(type=models.DatetimeIndexType.DATETIME))
-            for name in ("at", "from", "until")
-        ),
-        ("version", models.IntegerIndexParams(type=models.IntegerIndexType.INTEGER, lookup=False, range=True)),
-        (
-            TEXT,
-            models.TextIndexParams(
-                type=models.TextIndexType.TEXT,
-                tokenizer=models.TokenizerType.WORD,
-                lowercase=True,
-                stemmer=english,
-                stopwords=models.Language.ENGLISH,
-                scoring=True,
-            ),
-        ),
-    ]

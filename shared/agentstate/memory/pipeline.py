@@ -154,7 +154,8 @@ class EmbeddingPipeline:
 
     def _publish(self, batch: ClaimedBatch, memories: list[PendingMemory], made: Embedded, result: BatchResult) -> None:
         seqs = [memory.seq for memory in memories]
-        points = {memory.seq: points_of(memory, made) for memory in memories}
+        before = self._backlog.preceding(memories)
+        points = {memory.seq: points_of(memory, made, before.get(memory.id, ())) for memory in memories}
         try:
             self._index.upsert([point for each in points.values() for point in each])
         except IndexUnavailable as error:

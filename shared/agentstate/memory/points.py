@@ -5,11 +5,12 @@ from __future__ import annotations
 from agentstate.memory.backlog import PendingMemory
 from agentstate.memory.chunks import point_id
 from agentstate.memory.embedding import Embedded
-from agentstate.memory.index import IndexPoint
+from agentstate.memory.index_points import IndexPoint
+from agentstate.memory.tags import tags
 
 
-def points_of(memory: PendingMemory, made: Embedded) -> list[IndexPoint]:
-    """One point for each of its texts, in their order."""
+def points_of(memory: PendingMemory, made: Embedded, before: tuple[str, ...]) -> list[IndexPoint]:
+    """One point for each of its texts, in their order; `before` a turn was said, see `preceding.preceding`."""
     ends = [moment for moment in (memory.valid_to, memory.superseded_at) if moment is not None]
     pairs = zip(made.texts[memory.id], made.vectors_of(memory), strict=True)
     return [
@@ -22,6 +23,9 @@ def points_of(memory: PendingMemory, made: Embedded) -> list[IndexPoint]:
             version=memory.version,
             at=memory.said_at or memory.created_at,
             session=memory.session,
+            turn=memory.turn,
+            before=() if number else before,
+            tags=tuple(tags(memory.metadata)),
             valid_from=memory.valid_from,
             valid_until=min(ends, default=None),
             importance=memory.importance,

@@ -8,7 +8,7 @@ has to say for whom: `MemoryRows` is made for an agent, and every query of it ca
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -187,6 +187,18 @@ class MemoryRows:
     def page(self, *conditions: sa.ColumnElement[bool], after: int = 0, limit: int = 500) -> list[MemoryRecord]:
         """The next after number `after`, oldest first."""
         return self._records(memories.c.seq > after, *conditions, order=memories.c.seq, limit=limit)
+
+    def around(self, places: Collection[tuple[str, str, int]], reach: int) -> dict[tuple[str, str, int], MemoryRecord]:
+        """The turns up to `reach` before and after those at (agent, session, number), by the same."""
+        wanted = {
+            (agent, session, turn + step)
+            for agent, session, turn in places
+            for step in range(-reach, reach + 1)
+            if turn + step > 0
+        }
+        at = sa.tuple_(memories.c.agent_id, memories.c.session, memories.c.turn)
+        found = self._records(at.in_(sorted(wanted))) if wanted else []
+        return {(one.agent_id, one.session or "", one.turn or 0): one for one in found}
 
     def about(self, subject: str, *conditions: sa.ColumnElement[bool]) -> list[MemoryRecord]:
         """The statements about `subject`, by the time since which they hold; of one time, as they were stored."""

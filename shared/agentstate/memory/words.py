@@ -48,6 +48,11 @@ def terms(text: str) -> list[str]:
     return found
 
 
+def has_words(text: str) -> bool:
+    """Whether `text` has anything to search for: a word or a number, a common one included."""
+    return _TOKEN.search(text) is not None
+
+
 def _folded(text: str) -> str:
     return unicodedata.normalize("NFKC", text).casefold().replace("\u2019", "'")
 

@@ -11,7 +11,9 @@ from pydantic import SecretStr
 from qdrant_client import QdrantClient
 
 from agentstate.errors import IndexUnavailable, InvalidInput
-from agentstate.memory.index import IndexPoint, MemoryIndex, Scope
+from agentstate.memory.index import MemoryIndex
+from agentstate.memory.index_points import IndexPoint
+from agentstate.memory.scope import Scope
 from agentstate.store.qdrant import open_qdrant
 from deploy.local.stack import Stack
 from tests.integration.memory.conftest import Space
@@ -34,7 +36,7 @@ def index(qdrant: QdrantClient, space: Space) -> MemoryIndex:
 
 
 def words(index: MemoryIndex, text: str, agent: str = "a") -> list[UUID]:
-    found = index.search(Scope(agent_id=agent), text=text, vector=None, limit=10)
+    found = index.search(Scope(agent_id=agent), text=text, vector=None, limit=10).arms
     return [memory for memory, _ in found["keyword"]]
 
 
@@ -46,8 +48,8 @@ def test_several_who_come_first_make_one_collection(qdrant: QdrantClient, space:
     schema = qdrant.get_collection(space.collection).payload_schema
     assert schema["agent_id"].params is not None
     assert schema["agent_id"].params.is_tenant is True  # type: ignore[union-attr]
-    filtered = {"agent_id", "memory", "kind", "session", "at", "from", "until", "version"}
-    assert set(schema) == {*filtered, "text"}
+    filtered = {"agent_id", "memory", "kind", "session", "at", "from", "until", "version", "tags"}
+    assert set(schema) == filtered
 
 
 def test_an_older_version_that_comes_late_changes_nothing(index: MemoryIndex) -> None:
@@ -67,7 +69,7 @@ def test_versions_mixed_in_one_batch_each_meet_their_own_condition(index: Memory
 
 def test_points_with_and_without_vectors_live_together(index: MemoryIndex) -> None:
     index.upsert([point(1, "coin", vector=VECTOR), point(2, "coin flip")])
-    found = index.search(Scope(agent_id="a"), text="coin", vector=VECTOR, limit=10)
+    found = index.search(Scope(agent_id="a"), text="coin", vector=VECTOR, limit=10).arms
     assert [memory for memory, _ in found["dense"]] == [UUID(int=1)]
     assert {memory for memory, _ in found["keyword"]} == {UUID(int=1), UUID(int=2)}
 
@@ -79,7 +81,7 @@ def test_large_texts_go_in_several_requests(index: MemoryIndex) -> None:
 
 def test_agents_are_apart(index: MemoryIndex) -> None:
     index.upsert([point(1, "coin", agent="a", vector=VECTOR), point(2, "coin", agent="b", vector=VECTOR)])
-    found = index.search(Scope(agent_id="b"), text="coin", vector=VECTOR, limit=10)
+    found = index.search(Scope(agent_id="b"), text="coin", vector=VECTOR, limit=10).arms
     assert {memory for hits in found.values() for memory, _ in hits} == {UUID(int=2)}
 
 

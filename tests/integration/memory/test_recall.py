@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
 
 import pytest
 
 from agentstate.errors import InvalidInput, ProviderTransient, TooLarge
+from agentstate.memory.index import MemoryIndex
 from agentstate.memory.recall import HybridMemory, MemoryRecall
 from agentstate.memory.records import NewMemory
-from tests.integration.memory.conftest import World
+from tests.integration.memory.conftest import Space, World
 
 FACTS = (
     "The casino's coin flip pays 1.98 times the stake",
@@ -157,3 +160,154 @@ def test_hybrid_search_is_the_same_search(world: World) -> None:
 def test_an_amount_is_found_however_it_is_grouped(lexical_world: World) -> None:
     lexical_world.memory.remember("a", "paid 1,234.56 to the escrow")
     assert contents(lexical_world.memory.recall("a", "1234.56")) == ["paid 1,234.56 to the escrow"]
+
+
+@pytest.mark.parametrize("embedded", [False, True])
+@pytest.mark.parametrize("query", ["0xAB12cd", "what about 1234.5?", "the USDC one", "tx_9F8a33", "INV-2024-001"])
+def test_identifiers_come_before_all_words(world: World, query: str, embedded: bool) -> None:
+    texts = {
+        "0xAB12cd": "released by 0xab12cd",
+        "what about 1234.5?": "paid 1,234.50",
+        "the USDC one": "we moved USDC",
+        "tx_9F8a33": "confirmed tx_9f8a33 late",
+        "INV-2024-001": "billed as inv-2024-001",
+    }
+    world.memory.remember_many([NewMemory(agent_id="a", content=text) for text in texts.values()])
+    for noise in (
+        "what about the one of 2024, 001 and inv?",
+        "0xab12cde paid 12345",
+        "tx_9f8a331 and USD the one about",
+    ):
+        world.memory.remember("a", noise)
+    if embedded:
+        world.pipeline().run_until_idle()
+    best = world.memory.recall("a", query)[0]
+    assert best.content == texts[query]
+    assert best.arms["exact"].score == 1.0
+
+
+PAYMENTS: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("paid the casino", {"asset": "USDC", "amount": Decimal("2.50")}),
+    ("paid the bank", {"asset": "ETH", "legs": ["bank", "fee"]}),
+    ("paid the faucet", {}),
+)
+
+
+@pytest.mark.parametrize("embedded", [False, True])
+def test_metadata_can_be_asked_for(lexical_world: World, embedded: bool) -> None:
+    for text, metadata in PAYMENTS:
+        lexical_world.memory.remember("a", text, metadata=metadata)
+    if embedded:
+        lexical_world.pipeline().run_until_idle()
+
+    def found(**where: Any) -> set[str]:
+        return set(contents(lexical_world.memory.recall("a", "paid", where=where)))
+
+    assert found(asset="USDC") == {"paid the casino"}
+    assert found(asset=["USDC", "ETH"]) == {"paid the casino", "paid the bank"}
+    assert found(amount=Decimal("2.5"), asset="USDC") == {"paid the casino"}
+    assert found(legs="fee") == {"paid the bank"}
+    assert found(asset="SOL") == set()
+    assert len(found()) == 3
+
+
+@pytest.mark.parametrize("embedded", [False, True])
+def test_several_kinds_can_be_asked_for(lexical_world: World, embedded: bool) -> None:
+    for kind in ("fact", "lesson", "event"):
+        lexical_world.memory.remember("a", f"bet {kind}", kind=kind)
+    if embedded:
+        lexical_world.pipeline().run_until_idle()
+    assert set(contents(lexical_world.memory.recall("a", "bet", kind=["fact", "event"]))) == {"bet fact", "bet event"}
+
+
+def test_age_counts_only_when_asked(lexical_world: World) -> None:
+    now = datetime.now(UTC)
+    lexical_world.memory.remember("a", "bet bet bet", at=now - timedelta(days=100))
+    lexical_world.memory.remember("a", "a bet in passing among other things", at=now - timedelta(days=1))
+    lexical_world.pipeline().run_until_idle()
+    assert contents(lexical_world.memory.recall("a", "bet"))[0] == "bet bet bet"
+    hits = lexical_world.memory.recall("a", "bet", half_life=timedelta(days=10), top_k=1)
+    assert contents(hits) == ["a bet in passing among other things"]
+    assert hits[0].freshness == pytest.approx(2**-0.1, rel=0.01)
+
+
+def turns(*texts: str, session: str = "s", minutes: int = 1) -> list[NewMemory]:
+    begin = datetime(2026, 5, 8, 12, tzinfo=UTC)
+    return [
+        NewMemory(
+            agent_id="a",
+            content=text,
+            kind="turn",
+            speaker="Mel" if number % 2 else "Cara",
+            session=session,
+            source=str(number),
+            turn=number,
+            at=begin + timedelta(minutes=minutes * number),
+        )
+        for number, text in enumerate(texts, start=1)
+    ]
+
+
+TALK = ("Hello there", "How long have you painted landscapes?", "Since 2016.", "Wow, great.", "Bye now")
+
+
+def test_an_answer_is_found_by_its_question(lexical_world: World) -> None:
+    lexical_world.memory.remember_many(turns(*TALK))
+    lexical_world.pipeline().run_until_idle()
+    hits = lexical_world.memory.recall("a", "painting landscapes", top_k=2)
+    assert set(contents(hits)) == {TALK[1], TALK[2]}
+
+
+def test_after_a_pause_a_turn_stands_alone(lexical_world: World) -> None:
+    lexical_world.memory.remember_many(turns(*TALK, minutes=90))
+    lexical_world.pipeline().run_until_idle()
+    assert contents(lexical_world.memory.recall("a", "landscapes")) == [TALK[1]]
+
+
+def test_a_forgotten_turn_leaves_the_turns_after_it(lexical_world: World) -> None:
+    lexical_world.memory.remember_many(turns(*TALK))
+    lexical_world.pipeline().run_until_idle()
+    found = lexical_world.memory.recall("a", "landscapes")
+    assert set(contents(found)) == set(TALK[1:])
+    lexical_world.memory.forgetting.forget("a", found[0].id)
+    lexical_world.pipeline().run_until_idle()
+    assert lexical_world.memory.recall("a", "landscapes") == []
+
+
+def test_neighbours_come_on_request(lexical_world: World) -> None:
+    lexical_world.memory.remember_many([*turns(*TALK), *turns("Another talk", "about paint", session="t")])
+    lexical_world.memory.remember("a", "a fact about landscapes")
+    lexical_world.pipeline().run_until_idle()
+    hits = {hit.content: hit for hit in lexical_world.memory.recall("a", "landscapes", neighbours=2)}
+    asked = hits[TALK[1]]
+    assert [(turn.turn, turn.content) for turn in asked.before] == [(1, TALK[0])]
+    assert [turn.content for turn in asked.after] == [TALK[2], TALK[3]]
+    assert hits["a fact about landscapes"].before == hits["a fact about landscapes"].after == ()
+    assert lexical_world.memory.recall("a", "landscapes")[0].after == ()
+
+
+def test_a_memory_in_another_vector_space_is_found_by_words(world: World) -> None:
+    remember_facts(world)
+    world.pipeline().run_until_idle()
+    other = MemoryIndex(lambda: world.index.place.client, Space(f"{world.index.collection}-other"))
+    hits = MemoryRecall(world.store, other, world.embedder, world.settings).recall("a", "coin flip")
+    assert contents(hits) == [FACTS[0]]
+    assert hits[0].arms.keys() == {"keyword_store"}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"limit": 0},
+        {"neighbours": 21},
+        {"neighbours": -1},
+        {"half_life": timedelta()},
+        {"since": datetime(2026, 1, 1)},  # noqa: DTZ001
+        {"where": {"k": 1.5}},
+        {"kind": ["a b"]},
+    ],
+)
+def test_a_filter_that_says_nothing_is_refused(lexical_world: World, options: dict[str, Any]) -> None:
+    recall = MemoryRecall(lexical_world.store, lexical_world.index, lexical_world.embedder, lexical_world.settings)
+    with pytest.raises(InvalidInput):
+        recall.recall("a", "x", **options)

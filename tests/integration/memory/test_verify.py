@@ -6,7 +6,7 @@ import pytest
 import sqlalchemy as sa
 
 from agentstate.memory.chunks import CHUNK_TOKENS, chunks, point_id
-from agentstate.memory.index import IndexPoint
+from agentstate.memory.index_points import IndexPoint
 from agentstate.memory.verify import IndexVerifier, Verified
 from agentstate.store.tables import memories
 from tests.integration.memory.conftest import World

@@ -137,7 +137,8 @@ def test_wrong_query_is_refused_in_words(engine: Any, client: QdrantClient, memo
 REFUSED_COLLECTIONS: dict[str, dict[str, Any]] = {
     "no vectors": {},
     "size": {"vectors": {"dense": {"size": 0, "distance": "Cosine"}}},
-    "sparse": {"sparse_vectors": {"bm25": {}}},
+    "sparse index": {"sparse_vectors": {"words": {"index": {"on_disk": True}}}},
+    "sparse and dense": {"sparse_vectors": {"dense": {}}},
     "shards": {"shard_number": 2},
     "wal": {"wal_config": {"wal_capacity_mb": 1}},
     "quantization": {"quantization_config": {"binary": {}}},

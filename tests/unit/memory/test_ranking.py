@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+from typing import Any
 from uuid import UUID, uuid4
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from agentstate.memory import bm25
-from agentstate.memory.fusion import DENSE, DENSE_FLOOR, KEYWORD, KEYWORD_STORE, fuse
+from agentstate.memory.fusion import (
+    DENSE,
+    DENSE_FLOOR,
+    EXACT,
+    HALF_SCORE,
+    KEYWORD,
+    KEYWORD_STORE,
+    WEIGHT,
+    ArmScore,
+    Fused,
+    fuse,
+)
+from agentstate.memory.hits import make_hit
+from agentstate.memory.records import MemoryRecord
 
 A, B, C = UUID(int=1), UUID(int=2), UUID(int=3)
 
@@ -56,8 +71,8 @@ def test_a_far_vector_alone_is_no_match() -> None:
 
 
 def test_without_a_model_the_words_count_whole() -> None:
-    assert fuse({KEYWORD: [(A, 10.0)]}, semantic=False)[0].score == 0.5
-    assert fuse({KEYWORD: [(A, 10.0)]}, semantic=True)[0].score == 0.25
+    assert fuse({KEYWORD: [(A, HALF_SCORE)]}, semantic=False)[0].score == 0.5
+    assert fuse({KEYWORD: [(A, HALF_SCORE)]}, semantic=True)[0].score == pytest.approx(0.5 * (1 - WEIGHT))
 
 
 def test_every_arm_is_explained() -> None:
@@ -80,6 +95,47 @@ def test_more_of_either_arm_never_ranks_lower(cosine: float, words: float, more:
     arms = {DENSE: [(A, cosine), (B, cosine)], KEYWORD: [(A, words + more), (B, words)]}
     fused = {item.id: item.score for item in fuse(arms, semantic=True)}
     assert fused[A] >= fused.get(B, 0.0)
+
+
+def test_a_turn_counts_more_when_the_turns_after_it_are_about_the_same() -> None:
+    places = {A: ("s", 1), B: ("s", 2), C: ("s", 9)}
+    arms = {KEYWORD: [(B, 9.0), (A, 4.0), (C, 4.0)]}
+    fused = {item.id: item for item in fuse(arms, semantic=False, places=places)}
+    assert fused[A].score > fused[C].score == fused[C].own == fused[A].own
+
+
+def test_turns_of_another_session_add_nothing() -> None:
+    places = {A: ("s", 1), B: ("t", 2)}
+    fused = fuse({KEYWORD: [(B, 9.0), (A, 4.0)]}, semantic=False, places=places)
+    assert all(item.score == item.own for item in fused)
+
+
+def test_an_identifier_outranks_any_number_of_words() -> None:
+    arms = {KEYWORD: [(B, 40.0), (A, 1.0)], EXACT: [(A, 1.0)]}
+    assert [item.id for item in fuse(arms, semantic=False)] == [A, B]
+
+
+def test_half_of_the_identifiers_is_less_than_all() -> None:
+    fused = fuse({EXACT: [(A, 1.0), (B, 0.5)]}, semantic=True)
+    assert [item.id for item in fused] == [A, B]
+
+
+def test_what_was_said_before_counts_in_part() -> None:
+    alone, after = bm25.weights("Since 2016."), bm25.weights("Since 2016.", ["How long have you painted?", "Hello"])
+    assert set(after) == {*alone, "paint", "long", "hello"}
+    assert after["2016"] > after["paint"] > after["hello"] > 0
+
+
+def test_a_text_that_asks_counts_less_than_one_that_tells() -> None:
+    assert bm25.weights("you paint?")["paint"] < bm25.weights("you paint.")["paint"]
+    assert bm25.weights("you paint? [image: a brush]")["paint"] < bm25.weights("you paint! [image: a brush]")["paint"]
+
+
+def test_a_hit_explains_itself() -> None:
+    arms = {DENSE: ArmScore(rank=2, score=0.52), KEYWORD: ArmScore(rank=1, score=11.3)}
+    record: Any = type("Record", (), dict.fromkeys(MemoryRecord.__dataclass_fields__))()
+    hit = make_hit(Fused(id=A, score=0.6, arms=arms, own=0.5), record, 0.5, (), ())
+    assert hit.explain() == "0.30 = dense 0.52 (no. 2), keyword 11.30 (best), later turns +0.10, age x0.50"
 
 
 def test_ids_are_kept() -> None:

@@ -80,6 +80,23 @@ sa.Index(
     sqlite_where=pending,
 )
 sa.Index("ix_memories_agent", memories.c.agent_id, memories.c.state, memories.c.seq)
+_turn = memories.c.turn.is_not(None)
+sa.Index(
+    "ix_memories_turn",
+    memories.c.agent_id,
+    memories.c.session,
+    memories.c.turn,
+    postgresql_where=_turn,
+    sqlite_where=_turn,
+)
+_searchable = memories.c.state == sa.literal_column("'searchable'")
+sa.Index(
+    "ix_memories_space",
+    memories.c.agent_id,
+    memories.c.space,
+    postgresql_where=_searchable,
+    sqlite_where=_searchable,
+)
 _about = memories.c.subject.is_not(None)
 sa.Index(
     "ix_memories_subject",

@@ -1,0 +1,212 @@
+"""Does recall find the turn that answers? LoCoMo's questions, asked of the running stack, with and without a model.
+
+Turns go the whole way (file, durable store, worker, index); questions go through `agent.memory.recall`. A question's
+score is the share of its evidence among the first turns; no neighbours are counted. The two controls are what the guide
+describes: BM25 over words cut at spaces, and reciprocal rank fusion of that with the nearest vectors, each list of 20.
+
+The constants of the ranking were chosen on the conversations named in `CHOSEN_ON`; the others were looked at once.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+
+from agentstate.agent import Agent
+from agentstate.memory import MemoryCounts, locomo, memory_counts, read_transcript
+from agentstate.memory.fusion import DENSE
+from agentstate.memory.ingest import Ingest
+from agentstate.memory.scope import Scope
+from agentstate.providers.minilm import find_model
+from agentstate.runtime import Runtime
+from bench.ground import Ground, settings_of
+from deploy.local.results import Row, at_least
+from deploy.local.stack import Stack
+
+CHOSEN_ON = ("conv-26", "conv-41", "conv-43", "conv-47", "conv-49")
+CATEGORIES = (1, 2, 3, 4)
+"""Multi-hop, temporal, open and single-hop questions; the fifth kind asks for what was never said."""
+PARTS = ("redis", "postgres", "qdrant", "migrate", "worker-io")
+BARS = {"lexical": 0.70, "minilm": 0.75}
+NAMES = {"lexical": "no model", "minilm": "MiniLM"}
+DEEPEST = 20
+_TURN = re.compile(r"D:?(\d+):(\d+)")
+
+Finder = Callable[["Question"], list[str]]
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question about one conversation, and the ids of the turns that answer it."""
+
+    conversation: str
+    text: str
+    evidence: frozenset[str]
+
+
+Answered = tuple[Question, list[str]]
+"""A question and the turns that were found, best first."""
+
+
+def rows(ground: Ground) -> Iterator[Row]:
+    """Recall at 10 and at 5 without a model and with one, each beside the guide's way."""
+    files = sorted((ground.data / "locomo").glob("*.json"))
+    if not files:
+        yield Row("LoCoMo: not measured", f"no *.json in {ground.data / 'locomo'}; give another folder with --data")
+        return
+    samples = [sample for file in files for sample in json.loads(file.read_text("utf-8"))][: ground.size(10_000, 2)]
+    kinds = ["lexical", "minilm"] if find_model() else ["lexical"]
+    for kind in kinds:
+        yield from _measured(ground, kind, samples)
+    if len(kinds) == 1:
+        yield Row("LoCoMo with MiniLM: not measured", "the model files are not installed")
+
+
+def _measured(ground: Ground, kind: str, samples: Sequence[dict[str, object]]) -> Iterator[Row]:
+    folder = ground.folder / f"locomo-{kind}"
+    with Stack(folder, only=PARTS, settings={"embedder": kind}) as stack:
+        runtime = Runtime(settings_of(stack, embedder=kind))
+        try:
+            ground.say(f"LoCoMo, {NAMES[kind]}: {_taken_in(runtime, folder / 'turns.json', samples)}")
+            yield from _asked(runtime, kind, samples)
+        finally:
+            runtime.close()
+
+
+def _taken_in(runtime: Runtime, path: Path, samples: Sequence[dict[str, object]]) -> str:
+    """Store the turns and wait until a worker has made all searchable; tells how long that took."""
+    path.write_text(json.dumps(samples), "utf-8")
+    began = time.monotonic()
+    ingest = Ingest(runtime.store, runtime.jobs, runtime.memory, runtime.settings)
+    report = ingest.run(read_transcript(path, runtime.settings, form="locomo"))
+    assert not report.refused, report.refused[:3]
+    while sum(count.searchable for count in _counts(runtime)) < report.stored:
+        assert not any(count.dead for count in _counts(runtime)), "a worker gave memories up"
+        time.sleep(0.2)
+    return f"{report.stored} turns stored and searchable after {time.monotonic() - began:.0f} s"
+
+
+def _counts(runtime: Runtime) -> list[MemoryCounts]:
+    with runtime.store.reading() as connection:
+        return memory_counts(connection)
+
+
+def _asked(runtime: Runtime, kind: str, samples: Sequence[dict[str, object]]) -> Iterator[Row]:
+    questions = [question for sample in samples for question in _questions(sample)]
+    name, place = f"LoCoMo, {NAMES[kind]}", {sample["sample_id"]: sample for sample in samples}
+    ours = _scores(questions, lambda question: _recalled(runtime, question))
+    controls = {"guide's BM25": _guides_bm25(place)}
+    if kind != "lexical":
+        controls["guide's RRF"] = _guides_hybrid(runtime, controls["guide's BM25"])
+    theirs = {control: _scores(questions, finder) for control, finder in controls.items()}
+    reference = {
+        depth: ", ".join(f"{control} {_mean(scores, depth):.3f}" for control, scores in theirs.items())
+        for depth in (5, 10)
+    }
+    yield at_least(f"{name}: R@10, categories 1-4", _mean(ours, 10), BARS[kind], reference=reference[10])
+    yield Row(f"{name}: R@5", _mean(ours, 5), reference=reference[5])
+    for half, wanted in (("chosen on", True), ("held out", False)):
+        part = [(one, found) for one, found in ours if (one.conversation in CHOSEN_ON) is wanted]
+        if part:
+            said = f"{len(part)} of {len(questions)} questions"
+            yield Row(f"{name}: R@10, conversations {half}", _mean(part, 10), reference=said)
+
+
+def _recalled(runtime: Runtime, question: Question) -> list[str]:
+    hits = Agent(question.conversation, runtime).memory.recall(question.text, limit=10)
+    return [hit.source or "" for hit in hits]
+
+
+def _scores(questions: Sequence[Question], finder: Finder) -> list[Answered]:
+    return [(question, finder(question)[:10]) for question in questions]
+
+
+def _mean(found: Sequence[Answered], depth: int) -> float:
+    shares = (len(one.evidence.intersection(turns[:depth])) / len(one.evidence) for one, turns in found)
+    return round(fmean(shares), 4)
+
+
+def _questions(sample: dict[str, object]) -> Iterator[Question]:
+    turns = {fields["id"] for _, fields in locomo.turns(sample)}
+    asked: list[dict[str, object]] = sample.get("qa", [])  # type: ignore[assignment] # JSON
+    for one in asked:
+        named = " ".join(map(str, one.get("evidence") or []))  # type: ignore[call-overload] # JSON
+        evidence = {f"D{int(part)}:{int(turn)}" for part, turn in _TURN.findall(named)} & turns
+        if evidence and one["category"] in CATEGORIES:
+            yield Question(str(sample["sample_id"]), str(one["question"]), frozenset(evidence))
+
+
+def _guides_bm25(samples: Mapping[object, dict[str, object]]) -> Finder:
+    """The guide's keyword half: words cut at spaces, k1 1.5, b 0.75, one corpus a conversation."""
+    made: dict[str, GuidesBm25] = {}
+
+    def find(question: Question) -> list[str]:
+        if question.conversation not in made:
+            made[question.conversation] = GuidesBm25(samples[question.conversation])
+        return made[question.conversation].best(question.text)
+
+    return find
+
+
+class GuidesBm25:
+    """Okapi BM25; a word that most texts have counts a quarter of the mean instead of less than nothing."""
+
+    def __init__(self, sample: dict[str, object]) -> None:
+        self._ids, texts = [], []
+        for _, fields in locomo.turns(sample):
+            self._ids.append(str(fields["id"]))
+            texts.append(f"{fields['speaker']}: {fields['text']}".lower().split())
+        self._counts = [Counter(words) for words in texts]
+        mean = fmean(len(words) for words in texts)
+        self._lengths = [1.5 * (0.25 + 0.75 * len(words) / mean) for words in texts]
+        holding = Counter(word for words in self._counts for word in words)
+        rarity = {word: math.log((len(texts) - n + 0.5) / (n + 0.5)) for word, n in holding.items()}
+        common = 0.25 * fmean(rarity.values())
+        self._rarity = {word: value if value >= 0 else common for word, value in rarity.items()}
+
+    def best(self, query: str) -> list[str]:
+        """The ids of the best 20, best first."""
+        words = [word for word in query.lower().split() if word in self._rarity]
+        scores = [
+            sum(self._rarity[word] * count[word] * 2.5 / (count[word] + length) for word in words)
+            for count, length in zip(self._counts, self._lengths, strict=True)
+        ]
+        order = sorted(range(len(scores)), key=lambda position: -scores[position])
+        return [self._ids[position] for position in order[:DEEPEST]]
+
+
+def _guides_hybrid(runtime: Runtime, bm25: Finder) -> Finder:
+    """The guide's fusion: ranks of both halves, k = 60. The vectors are the very ones that recall uses."""
+
+    def find(question: Question) -> list[str]:
+        ranks: dict[str, float] = {}
+        for half in (_nearest(runtime, question), bm25(question)):
+            for rank, turn in enumerate(half, start=1):
+                ranks[turn] = ranks.get(turn, 0.0) + 1 / (60 + rank)
+        return sorted(ranks, key=lambda turn: -ranks[turn])
+
+    return find
+
+
+def _nearest(runtime: Runtime, question: Question) -> list[str]:
+    vector = runtime.embedder.embed_query(question.text).tolist()
+    scope = Scope(agent_id=question.conversation)
+    found = runtime.index.search(scope, text="", vector=vector, limit=DEEPEST).arms[DENSE]
+    return [_source(runtime, question.conversation, memory) for memory, _ in found]
+
+
+_sources: dict[object, str] = {}
+
+
+def _source(runtime: Runtime, agent: str, memory: object) -> str:
+    if memory not in _sources:
+        record = runtime.memory.get(agent, memory)  # type: ignore[arg-type] # a memory's id
+        _sources[memory] = (record.source if record else None) or ""
+    return _sources[memory]

@@ -1,0 +1,106 @@
+"""Search in the durable store itself: for memories that the index lacks as yet, and for all when it does not answer.
+
+The database picks the newest memories that hold any word of the query; they are ranked here as the index would rank
+them. It is slower than the index and needs none.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from agentstate.memory import bm25
+from agentstate.memory.fusion import EXACT, KEYWORD_STORE
+from agentstate.memory.identifiers import identifiers
+from agentstate.memory.records import MemoryRecord, MemoryRows
+from agentstate.memory.scope import Scope
+from agentstate.memory.statements import believed
+from agentstate.memory.tags import meets
+from agentstate.memory.words import terms
+from agentstate.store.tables import memories
+from agentstate.store.tables.base import db_time
+
+STORE_DEPTH = 2_000
+"""Memories ranked at most, the newest that hold any word of the query."""
+MAX_WORDS = 32
+"""Words of the query that are looked for at most, the longest."""
+
+_NUMBER = re.compile(r"\d+(\.\d+)?")
+_BEFORE_LAST_GROUP = re.compile(r"\A\d+(?=\d{3}(\.|\Z))")
+
+Found = list[tuple[UUID, float]]
+
+
+def search_store(
+    rows: MemoryRows, scope: Scope, query: str, *, beside: str | None, indexed: Mapping[str, Found]
+) -> dict[str, Found]:
+    """What the index found, and beside it what the durable store finds by words and identifiers.
+
+    Args:
+        rows: whose memories.
+        scope: which of them.
+        query: the question.
+        beside: the vector space whose index answered: only memories that it lacks are looked at; None: all.
+        indexed: what the index found, by arm.
+    """
+    held = _held(rows, scope, query, beside)
+    ranked = bm25.rank(query, [one.text for one in held])
+    found = {**indexed, KEYWORD_STORE: [(held[position].id, score) for position, score in ranked]}
+    exact = _exact(held, query)
+    if exact:
+        found[EXACT] = sorted([*indexed.get(EXACT, ()), *exact], key=lambda hit: -hit[1])
+    return found
+
+
+def conditions(scope: Scope) -> list[sa.ColumnElement[bool]]:
+    """What a memory must meet to be in `scope`, as far as the database can tell: all but its metadata."""
+    moment = sa.func.coalesce(memories.c.said_at, memories.c.created_at, type_=memories.c.said_at.type)
+    found = believed(db_time() if scope.as_of is None else scope.as_of)
+    if scope.kinds:
+        found.append(memories.c.kind.in_(scope.kinds))
+    if scope.session is not None:
+        found.append(memories.c.session == scope.session)
+    if scope.since is not None:
+        found.append(moment >= scope.since)
+    if scope.until is not None:
+        found.append(moment < scope.until)
+    return found
+
+
+def _held(rows: MemoryRows, scope: Scope, query: str, beside: str | None) -> list[MemoryRecord]:
+    words = _wanted(query)
+    if not words:
+        return []
+    wanted = conditions(scope)
+    if beside is not None:
+        wanted.append(_not_indexed_in(beside))
+    held = rows.holding_any(words, conditions=wanted, limit=STORE_DEPTH)
+    return [one for one in held if meets(one.metadata, scope.where)]
+
+
+def _exact(held: Sequence[MemoryRecord], query: str) -> Found:
+    wanted = set(identifiers(query))
+    shares = ((one.id, len(wanted.intersection(identifiers(one.text)))) for one in held) if wanted else ()
+    return [(memory, count / len(wanted)) for memory, count in shares if count]
+
+
+def _wanted(query: str) -> list[str]:
+    """Pieces of text to look for in the store, so short that every form of the query's words holds one."""
+    return [_piece(term) for term in sorted(set(terms(query)), key=len, reverse=True)[:MAX_WORDS]]
+
+
+def _piece(term: str) -> str:
+    if _NUMBER.fullmatch(term):
+        return _BEFORE_LAST_GROUP.sub("", term)  # 1234.56 is also written 1,234.56
+    return term[:-1] if len(term) > 3 and term[-1] in "iy" else term  # noqa: PLR2004 happy has the stem happi
+
+
+def _not_indexed_in(space: str) -> sa.ColumnElement[bool]:
+    # In the words of the table's indexes, so that the many that are indexed are not read to find the few that are not.
+    waiting = memories.c.state.in_([sa.literal_column(f"'{state}'") for state in ("stored", "embedded", "dead")])
+    searchable = memories.c.state == sa.literal_column("'searchable'")
+    elsewhere = sa.or_(memories.c.space < space, memories.c.space > space)
+    return sa.or_(waiting, sa.and_(searchable, elsewhere))

@@ -1,0 +1,68 @@
+"""Metadata as tags: equal values are equal tags, and what cannot be asked for is refused."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from agentstate.errors import InvalidInput
+from agentstate.memory.tags import meets, tags, where
+
+PAID: dict[str, Any] = {
+    "asset": "USDC",
+    "amount": Decimal("2.50"),
+    "legs": ["casino", "bank"],
+    "won": False,
+    "note": None,
+}
+
+
+def test_each_plain_value_is_a_tag() -> None:
+    assert tags(PAID) == ["amount=2.5", "asset=USDC", "legs=bank", "legs=casino", "won=false"]
+    assert tags(None) == []
+
+
+@pytest.mark.parametrize(
+    ("conditions", "met"),
+    [
+        ({"asset": "USDC"}, True),
+        ({"asset": "ETH"}, False),
+        ({"asset": ["ETH", "USDC"]}, True),
+        ({"amount": Decimal("2.5000")}, True),
+        ({"legs": "bank"}, True),
+        ({"won": False, "asset": "USDC"}, True),
+        ({"won": True, "asset": "USDC"}, False),
+        ({"missing": "x"}, False),
+        ({}, True),
+        (None, True),
+    ],
+)
+def test_all_conditions_must_hold(conditions: dict[str, Any] | None, met: bool) -> None:
+    assert meets(PAID, where(conditions)) is met
+
+
+def test_numbers_are_equal_however_they_are_written() -> None:
+    assert tags({"n": 100}) == tags({"n": Decimal("100.00")})
+    long = Decimal("123456789012345678901234567890.5")
+    assert tags({"n": long}) == [f"n={long}"]
+
+
+def test_long_values_stay_apart() -> None:
+    assert tags({"k": "x" * 500 + "a"}) != tags({"k": "x" * 500 + "b"})
+    assert meets({"k": "x" * 500}, where({"k": "x" * 500}))
+
+
+@pytest.mark.parametrize(
+    "conditions",
+    [{"k": None}, {"k": {"nested": 1}}, {"k": []}, {"k": 1.5}, {"k": datetime(2026, 1, 1)}, {"k": [["a"]]}, ["k"]],  # noqa: DTZ001
+)
+def test_what_cannot_be_asked_for_is_refused(conditions: Any) -> None:
+    with pytest.raises(InvalidInput):
+        where(conditions)
+
+
+def test_a_time_is_the_same_in_every_zone() -> None:
+    assert tags({"t": datetime(2026, 1, 1, tzinfo=UTC)}) == ["t=2026-01-01T00:00:00+00:00"]
