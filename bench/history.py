@@ -18,6 +18,7 @@ from agentstate.store.store import Store, Transaction
 from agentstate.store.tables.money import accounts, entries, ledger_transactions
 
 _BATCH = 20_000
+_COMMITTED = 100_000
 
 
 class _Chain:
@@ -34,29 +35,53 @@ class _Chain:
 
 
 def write_history(
-    store: Store, agent_id: str, service: str, moments: Sequence[datetime], *, amount: Money, lines: int = 1
+    store: Store,
+    agent_id: str,
+    service: str,
+    moments: Sequence[datetime],
+    *,
+    amount: Money,
+    lines: int = 1,
+    unwatched: bool = False,
 ) -> None:
     """Deposit `amount` at each of `moments` (ascending), `lines` of them in one transaction.
 
     The entries of a transaction have the times that are given, so that they can lie in different months.
+
+    Args:
+        store: where to; on Postgres as a superuser when `unwatched`.
+        agent_id: whose deposits.
+        service: where.
+        moments: when.
+        amount: of each.
+        lines: deposits in one transaction; a batch is committed with a whole number of them.
+        unwatched: without the triggers, which look at each row, and are not what is measured.
     """
-    keys = [AccountKey(service, bucket, amount.currency) for bucket in (Bucket.AVAILABLE, Bucket.EXTERNAL)]
-    with store.transaction() as tx:
-        open_accounts(tx, agent_id, keys)
-        locked, _ = lock_accounts(tx, agent_id, keys)
-        available, external = (_Chain(locked[key]) for key in keys)
-        parts = [moments[begin : begin + lines] for begin in range(0, len(moments), lines)]
-        first = available.seq
-        named = [
-            (derived_id("history", agent_id, service, str(first + number)), part) for number, part in enumerate(parts)
-        ]
-        _add(tx, ledger_transactions, (_transaction(agent_id, txn, part[-1]) for txn, part in named))
-        _add(tx, entries, _entries(named, available, external, amount.minor))
-        for chain in (available, external):
-            heads = {"balance": chain.balance, "version": chain.seq, "head": chain.head, "touched_at": moments[-1]}
-            tx.connection.execute(sa.update(accounts).where(accounts.c.id == chain.id).values(heads))
-        if tx.dialect == "postgresql":
+    for begin in range(0, len(moments), _COMMITTED):
+        with store.transaction() as tx:
+            if unwatched and tx.dialect == "postgresql":
+                tx.connection.exec_driver_sql("SET LOCAL session_replication_role = replica")
+            _write(tx, agent_id, service, moments[begin : begin + _COMMITTED], amount=amount, lines=lines)
+    if store.dialect == "postgresql":
+        with store.transaction() as tx:
             tx.connection.exec_driver_sql("ANALYZE entries, accounts, ledger_transactions")
+
+
+def _write(
+    tx: Transaction, agent_id: str, service: str, moments: Sequence[datetime], *, amount: Money, lines: int
+) -> None:
+    keys = [AccountKey(service, bucket, amount.currency) for bucket in (Bucket.AVAILABLE, Bucket.EXTERNAL)]
+    open_accounts(tx, agent_id, keys)
+    locked, _ = lock_accounts(tx, agent_id, keys)
+    available, external = (_Chain(locked[key]) for key in keys)
+    parts = [moments[begin : begin + lines] for begin in range(0, len(moments), lines)]
+    numbered = enumerate(parts, available.seq)
+    named = [(derived_id("history", agent_id, service, str(number)), part) for number, part in numbered]
+    _add(tx, ledger_transactions, (_transaction(agent_id, txn, part[-1]) for txn, part in named))
+    _add(tx, entries, _entries(named, available, external, amount.minor))
+    for chain in (available, external):
+        heads = {"balance": chain.balance, "version": chain.seq, "head": chain.head, "touched_at": moments[-1]}
+        tx.connection.execute(sa.update(accounts).where(accounts.c.id == chain.id).values(heads))
 
 
 def _entries(named: Iterable[Any], available: _Chain, external: _Chain, minor: int) -> Iterator[dict[str, Any]]:

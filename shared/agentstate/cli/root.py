@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from agentstate.cli.breaks import breaks
 from agentstate.cli.completion import completion
 from agentstate.cli.doctor import doctor
 from agentstate.cli.effects import effects
@@ -40,5 +41,19 @@ def cli(context: click.Context, env_file: Path | None) -> None:
     context.call_on_close(context.obj.close)
 
 
-for verb in (status, doctor, migrate, remember, recall, ingest, index, ledger, effects, guards, jobs, completion):
+for verb in (
+    status,
+    doctor,
+    migrate,
+    remember,
+    recall,
+    ingest,
+    index,
+    ledger,
+    effects,
+    breaks,
+    guards,
+    jobs,
+    completion,
+):
     cli.add_command(verb)

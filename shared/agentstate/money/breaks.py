@@ -7,6 +7,7 @@ to whatever the outside shows.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -14,6 +15,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
+from agentstate.errors import Conflict, InvalidInput, NotFound
 from agentstate.ids import derived_id, new_id
 from agentstate.money.amounts import Money
 from agentstate.money.outcomes import plain
@@ -21,6 +23,10 @@ from agentstate.store.store import Store, Transaction
 from agentstate.store.tables.base import db_time
 from agentstate.store.tables.money import breaks
 from agentstate.store.upsert import insert_new
+
+MAX_SAID = 500
+EFFECT_MANUAL = "effect_manual"
+"""The kind of break that a manual effect opens: its amount is what the effect holds, and is counted as that."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +50,10 @@ class Sighting:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Break:
-    """A break as it is stored; `amount` is None where it is not about an amount."""
+    """A break as it is stored; `amount` is None where it is not about an amount.
+
+    `resolution` tells how it ended, or who has taken it up.
+    """
 
     id: UUID
     agent_id: str
@@ -94,6 +103,48 @@ class Breaks:
         with self._store.reading() as connection:
             return [_break(row) for row in connection.execute(statement)]
 
+    def get(self, break_id: UUID, *, tx: Transaction | None = None) -> Break:
+        """One break; raises NotFound."""
+        statement = sa.select(breaks).where(breaks.c.id == break_id)
+        with self._store.reading() if tx is None else nullcontext(tx.connection) as connection:
+            row = connection.execute(statement).one_or_none()
+        if row is None:
+            raise NotFound(f"there is no break {break_id}; `agentstate breaks list` shows those that are open.")
+        return _break(row)
+
+    def acknowledge(self, break_id: UUID, *, who: str, note: str = "") -> Break:
+        """Say that somebody looks into an open break; it stays open, and goes on counting.
+
+        Raises:
+            NotFound: there is no such break. Conflict: it has ended. InvalidInput: nobody is named.
+        """
+        said = f"taken up by {_said(who, 'who')}" + (f": {_said(note, 'note')}" if note else "")
+        return self._change(break_id, {"state": "assigned", "resolution": said})
+
+    def resolve(self, break_id: UUID, *, who: str, reason: str) -> Break:
+        """End an open break by what a human found out. The books are not touched: what was missing is posted before.
+
+        Raises:
+            NotFound: there is no such break. Conflict: it has ended, or is about an effect that has to be ended first.
+            InvalidInput: nobody is named, or no reason.
+        """
+        said = f"resolved by {_said(who, 'who')}: {_said(reason, 'reason')}"
+        return self._change(break_id, {"state": "resolved", "resolution": said, "resolved_at": db_time()})
+
+    def _change(self, break_id: UUID, changes: dict[str, Any]) -> Break:
+        mine = (breaks.c.id == break_id) & breaks.c.resolved_at.is_(None)
+        ending = "resolved_at" in changes
+        with self._store.transaction() as tx:
+            found = self.get(break_id, tx=tx)
+            if ending and found.kind == EFFECT_MANUAL and found.resolved_at is None:
+                raise Conflict(
+                    f"the break {break_id} is about the effect {found.effect_id}, which holds money: say what became "
+                    f"of that by `agentstate effects resolve {found.effect_id}`, and the break ends with it."
+                )
+            if tx.connection.execute(sa.update(breaks).where(mine).values(changes)).rowcount == 0:
+                raise Conflict(f"the break {break_id} has ended already: {found.resolution}. Nothing was changed.")
+            return self.get(break_id, tx=tx)
+
     def _seen_again(self, tx: Transaction, sighting: Sighting, row: dict[str, Any]) -> UUID:
         changes = {"amount": row["amount"], "evidence": row["evidence"], "seen_at": db_time()}
         statement = (
@@ -105,6 +156,12 @@ class Breaks:
         found = tx.connection.execute(statement).scalar_one_or_none()
         # Closed by another process just now: what is seen now is a new break.
         return found or self.report(sighting, tx=tx)
+
+
+def _said(text: str, what: str) -> str:
+    if not text.strip() or len(text) > MAX_SAID:
+        raise InvalidInput(f"say {what} in 1 to {MAX_SAID} characters. Nothing was changed.")
+    return text.strip()
 
 
 def _row(sighting: Sighting) -> dict[str, Any]:

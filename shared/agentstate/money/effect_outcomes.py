@@ -13,7 +13,7 @@ from sqlalchemy.engine import Connection
 
 from agentstate.errors import EffectError, Fenced, InsufficientFunds, NotFound, StoreUnavailable
 from agentstate.money import effect_rows, outcomes
-from agentstate.money.breaks import Breaks, Sighting
+from agentstate.money.breaks import EFFECT_MANUAL, Breaks, Sighting
 from agentstate.money.effect_bookings import NOTHING, Bookings, Bookkeeper, Happened
 from agentstate.money.effect_claims import Claim
 from agentstate.money.effect_rows import Effect, EffectState
@@ -150,7 +150,7 @@ class OutcomeRecorder:
     def _ended(self, tx: Transaction, claim: Claim, state: EffectState, envelope: dict[str, Any]) -> bool:
         ended = effect_rows.end(tx, claim.effect.id, claim.fence, state=state, outcome=envelope)
         if ended and claim.effect.state is EffectState.MANUAL:
-            manual = _sighting(claim.effect, "effect_manual", {})
+            manual = _sighting(claim.effect, EFFECT_MANUAL, {})
             self._breaks.explain(manual.fingerprint, f"the effect has {state}", tx=tx)
         return ended
 
@@ -213,7 +213,7 @@ class OutcomeRecorder:
         with self._store.transaction() as tx:
             if effect_rows.put_back(tx, effect.id, claim.fence, state=state, note=note, due_in=None, looked=True):
                 evidence = {"note": note, "params": effect.params}
-                self._breaks.report(_sighting(effect, "effect_manual", evidence), tx=tx)
+                self._breaks.report(_sighting(effect, EFFECT_MANUAL, evidence), tx=tx)
 
 
 def _sighting(effect: Effect, kind: str, evidence: dict[str, Any]) -> Sighting:

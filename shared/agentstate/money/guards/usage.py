@@ -12,6 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from agentstate.money.amounts import MAX_MINOR
+from agentstate.money.breaks import EFFECT_MANUAL
 from agentstate.money.effect_rows import ENDED_STATES, EffectState
 from agentstate.money.guards.rules import EVERY, Ask, Rule, RuleKind
 from agentstate.money.ledger import HOLD
@@ -21,9 +22,6 @@ from agentstate.store.store import Transaction
 from agentstate.store.tables.base import db_time
 from agentstate.store.tables.guards import guard_uses
 from agentstate.store.tables.money import accounts, breaks, effects, entries, ledger_transactions
-
-EFFECT_MANUAL = "effect_manual"
-"""The kind of break that a manual effect opens: its amount is what the effect holds, and is counted as that."""
 
 _OPEN_EFFECT = effects.c.state.not_in(ENDED_STATES)
 

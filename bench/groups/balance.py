@@ -1,0 +1,87 @@
+"""The balance of an account with a million entries against one with a thousand: it has to cost the same."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+
+import sqlalchemy as sa
+
+from agentstate.money import Money, TransactionLedger
+from agentstate.store.store import Store
+from bench.ground import Ground
+from bench.history import write_history
+from bench.timing import compare
+from deploy.local.results import Row, at_most
+
+BEGIN = datetime(2025, 1, 1, tzinfo=UTC)
+SPAN = timedelta(days=390)
+"""Thirteen months."""
+
+SHORT = 1_000
+_LINES = 100
+_CENT = Money(10_000)
+_STEP = 7_919
+"""Moments are taken in steps of this many parts of the span: a prime, so that they fall everywhere."""
+
+
+def rows(ground: Ground) -> Iterator[Row]:
+    """Balance, and balance at a time in the history, on both databases."""
+    long = ground.size(1_000_000, 20_000)
+    for name, url in (("Postgres", ground.postgres()), ("SQLite", ground.sqlite())):
+        store = Store.open(url)
+        began = time.monotonic()
+        if store.dialect == "postgresql":
+            _make_months(store)
+        histories = {count: _history(store, count) for count in (SHORT, long)}
+        ground.say(f"{name}: histories of {SHORT:,} and {long:,} entries in {time.monotonic() - began:.0f} s")
+        what = f"{long:,} entries against {SHORT:,}"
+        yield _row(ground, f"{name}: balance, {what}", histories[long], histories[SHORT], _now)
+        yield _row(ground, f"{name}: balance at a time, {what}", histories[long], histories[SHORT], _at)
+        store.close()
+
+
+def _row(
+    ground: Ground,
+    name: str,
+    long: TransactionLedger,
+    short: TransactionLedger,
+    reading: Callable[[TransactionLedger], Callable[[], object]],
+) -> Row:
+    found = compare(reading(long), reading(short), rounds=ground.size(60, 3), calls=20)
+    reference = f"the short history: {found.reference_s * 1e3:.2f} ms"
+    return at_most(name, round(found.ratio, 2), 1.5, "x", reference)
+
+
+def _now(ledger: TransactionLedger) -> Callable[[], object]:
+    return lambda: ledger.balance("casino")
+
+
+def _at(ledger: TransactionLedger) -> Callable[[], object]:
+    steps = itertools.count(1)
+
+    def at_some_time() -> object:
+        part = next(steps) * _STEP % 100_000
+        return ledger.balance("casino", at=BEGIN + SPAN * part / 100_000)
+
+    return at_some_time
+
+
+def _history(store: Store, count: int) -> TransactionLedger:
+    agent = f"ag_{count}"
+    moments = [BEGIN + SPAN * number / count for number in range(1, count + 1)]
+    write_history(store, agent, "casino", moments, amount=_CENT, lines=_LINES, unwatched=True)
+    ledger = TransactionLedger(store, agent)
+    assert ledger.balance("casino").minor == _CENT.minor * count
+    assert ledger.balance("casino", at=moments[count // 2 - 1]).minor == _CENT.minor * count // 2
+    return ledger
+
+
+def _make_months(store: Store) -> None:
+    statement = sa.text("SELECT agentstate_add_entries_month(:moment)")
+    with store.transaction() as tx:
+        for month in range(14):
+            moment = datetime(BEGIN.year + month // 12, month % 12 + 1, 1, tzinfo=UTC)
+            tx.connection.execute(statement, {"moment": moment})

@@ -1,0 +1,159 @@
+"""Whatever is done with a ledger, in whatever order: it agrees with a dict. And the machine that says so can fail."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from dataclasses import replace
+from datetime import datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+from uuid import UUID
+
+import pytest
+import sqlalchemy as sa
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from agentstate.errors import AgentStateError
+from agentstate.ids import new_id
+from agentstate.money import Money, Posted, TransactionLedger
+from agentstate.money.ledger import VOID, release
+from agentstate.money.postings import Posting
+from agentstate.store.store import Store, Transaction
+from agentstate.store.tables.money import accounts
+from tests.integration.money.ledger_machine import LedgerMachine
+
+QUIET = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large]
+SHORT = settings(max_examples=5, stateful_step_count=14, deadline=None, suppress_health_check=QUIET)
+LONG = settings(SHORT, max_examples=100, stateful_step_count=50)
+# The same steps in every run: a planted bug is found always or never.
+PLANTED = settings(
+    SHORT,
+    max_examples=200,
+    stateful_step_count=20,
+    derandomize=True,
+    database=None,
+    phases=[Phase.generate],
+    report_multiple_bugs=False,
+)
+
+FOUND = (AssertionError, pytest.fail.Exception, AgentStateError)
+
+
+@pytest.fixture
+def in_memory(_sqlite_template: Path, fast_folder: Path) -> Iterator[str]:
+    """A SQLite file that no disk slows down."""
+    with TemporaryDirectory(dir=fast_folder) as folder:
+        shutil.copy(_sqlite_template, Path(folder) / "machine.db")
+        yield f"sqlite:///{folder}/machine.db"
+
+
+@pytest.fixture(params=["postgres", "sqlite"])
+def store(request: pytest.FixtureRequest) -> Iterator[Store]:
+    """A database of its own: attesting is about all of it."""
+    name = "postgres_url" if request.param == "postgres" else "in_memory"
+    opened = Store.open(request.getfixturevalue(name))
+    yield opened
+    opened.close()
+
+
+def test_a_ledger_does_what_a_dict_would(store: Store) -> None:
+    run_state_machine_as_test(LedgerMachine.on(store), settings=SHORT)
+
+
+@pytest.mark.slow
+def test_a_ledger_does_what_a_dict_would_for_long(store: Store) -> None:
+    run_state_machine_as_test(LedgerMachine.on(store), settings=LONG)
+
+
+class ForgetsKeys(TransactionLedger):
+    """A retry is a new posting."""
+
+    def write(self, posting: Posting, *, tx: Transaction | None = None) -> Posted:
+        written = super().write(posting, tx=tx)
+        return super().write(replace(posting, key=str(new_id())), tx=tx) if written.replayed else written
+
+
+class TakesAnyKey(TransactionLedger):
+    """Another posting under a key counts as a retry of the first."""
+
+    def write(self, posting: Posting, *, tx: Transaction | None = None) -> Posted:
+        with self._store.transaction(tx) as opened:
+            known = self.get(posting.key) if tx is None else None
+            return known or super().write(posting, tx=opened)
+
+
+class KnowsNoFloor(TransactionLedger):
+    """Whoever has nothing may spend."""
+
+    def write(self, posting: Posting, *, tx: Transaction | None = None) -> Posted:
+        return super().write(replace(posting, suspend_shortage=True), tx=tx)
+
+
+class GivesBackTwice(TransactionLedger):
+    """A hold that has ended can be given back again."""
+
+    def void(self, key: str, hold_id: UUID, *, tx: Transaction | None = None) -> Posted:
+        with self._store.transaction(tx) as opened:
+            given = release(self.hold_lines(opened.connection, hold_id))
+            return self.write(Posting(key=key, lines=given, kind=VOID), tx=opened)
+
+
+class LooksTooEarly(TransactionLedger):
+    """The entry of just that time is not counted."""
+
+    def balance(
+        self, service: str, currency: str = "USDC", *, at: datetime | None = None, bucket: str = "available"
+    ) -> Money:
+        earlier = None if at is None else at - timedelta(microseconds=1)
+        return super().balance(service, currency, at=earlier, bucket=bucket)
+
+
+class SumsOnlyTheTail(TransactionLedger):
+    """What was attested is left out of the sum."""
+
+    def balance_from_ledger(self, currency: str = "USDC", **options: Any) -> Decimal:
+        found = super().balance_from_ledger(currency, **options)
+        return found if options["whole"] else found - Money(len(self.recent(1))).amount
+
+
+class ChangesARow(TransactionLedger):
+    """An account row is set by hand."""
+
+    def reserve(self, key: str, service: str, amount: Money, *, tx: Transaction | None = None) -> Posted:
+        held = super().reserve(key, service, amount, tx=tx)
+        mine = (accounts.c.agent_id == self.agent_id) & (accounts.c.service == service)
+        with self._store.transaction(tx) as opened:
+            opened.connection.execute(sa.update(accounts).where(mine).values(balance=accounts.c.balance + 1))
+        return held
+
+
+class KeepsWhatWasUndone(TransactionLedger):
+    """A posting within a caller's transaction is committed on its own... by being written again later."""
+
+    _late: Mapping[str, Posting]
+
+    def write(self, posting: Posting, *, tx: Transaction | None = None) -> Posted:
+        late, self._late = getattr(self, "_late", {}), {}
+        if tx is None:
+            for missed in late.values():
+                super().write(missed)
+        else:
+            self._late = {posting.key: posting}
+        return super().write(posting, tx=tx)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        ForgetsKeys, TakesAnyKey, KnowsNoFloor, GivesBackTwice, LooksTooEarly, SumsOnlyTheTail, ChangesARow,
+        KeepsWhatWasUndone,
+    ],
+)  # fmt: skip
+def test_a_planted_bug_is_found(in_memory: str, kind: type[TransactionLedger]) -> None:
+    with closing(Store.open(in_memory)) as store, pytest.raises(FOUND):
+        run_state_machine_as_test(LedgerMachine.on(store, kind), settings=PLANTED)

@@ -1,0 +1,46 @@
+"""Every known defect of the guide's classes has a test that is named after it.
+
+The numbers are those of the list that the project began with; a class stands here once all of its defects have a test.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parents[1]
+
+DEFECTS: dict[str, range] = {
+    "CheckpointManager": range(1, 21),
+    "AgentDB": range(21, 35),
+    "the codec for JSON": range(35, 45),
+    "the codec for MessagePack": range(45, 53),
+    "AgentState.migrate": range(53, 60),
+    "TransactionLedger": range(60, 76),
+    "AgentProfile": range(87, 94),
+    "StateSync": range(94, 100),
+    "ContextBudget": range(100, 110),
+    "the guards": range(110, 117),
+    "SemanticMemory and HybridMemory": range(117, 128),
+    "PurpleFleatStateCache": range(128, 139),
+}
+
+
+@cache
+def _found() -> frozenset[int]:
+    """The numbers of the defects that tests are named after."""
+    names = "\n".join(path.read_text("utf-8") for path in TESTS.rglob("test_*.py"))
+    return frozenset(int(number) for number in re.findall(r"def test_defect_([0-9]+)_\w", names))
+
+
+@pytest.mark.parametrize("owner", DEFECTS)
+def test_every_defect_of_a_class_has_a_test_named_after_it(owner: str) -> None:
+    missing = sorted(set(DEFECTS[owner]) - _found())
+    assert missing == [], f"no test is named test_defect_{missing[0]}_..., a defect of {owner}"
+
+
+def test_no_test_is_named_after_a_defect_that_there_is_not() -> None:
+    assert max(_found()) <= 150
