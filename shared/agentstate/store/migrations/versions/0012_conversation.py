@@ -8,7 +8,7 @@ from alembic import op
 from agentstate.store.tables.base import Json, UtcDateTime
 
 revision = "0012_conversation"
-down_revision = "0008_partitions"
+down_revision = "0018_turns"
 branch_labels = None
 depends_on = None
 
