@@ -59,6 +59,7 @@ TABLES_HOLD = {
     "index_builds": "Which collections hold the index, and how far one that is being filled has come.",
     "conversations": "Where each conversation stands: number of turns, and how far a summary covers them.",
     "turns": "What was said, word by word.",
+    "summary_calls": "What was asked of a model for a summary: what came of it, and the tokens and money it took.",
     "summaries": "Summaries of conversations, each with the turns that it covers.",
     "currencies": "Currencies with the number of digits after the point.",
     "accounts": "The accounts of each agent with their present balance. Nothing goes below the floor.",

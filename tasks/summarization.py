@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from agentstate.jobs import Claim
-from agentstate.memory.summarization import ConversationSummarizer
+from agentstate.memory.conversation.summarization import ConversationSummarizer
 from agentstate.runtime import Runtime
 from tasks.shell import job_task
 
@@ -15,4 +15,5 @@ from tasks.shell import job_task
 def summarize_conversation(runtime: Runtime, claim: Claim) -> dict[str, Any]:
     """Summarize one conversation until few of its turns are open."""
     summarizer = ConversationSummarizer(runtime.store, runtime.summarizer, runtime.settings)
-    return asdict(summarizer.run(claim.payload.conversation_id))
+    last_try = claim.job.attempts >= claim.job.max_attempts
+    return asdict(summarizer.run(claim.payload.conversation_id, job_id=claim.job.id, last_try=last_try))

@@ -105,6 +105,12 @@ class Settings(BaseSettings):
     summary_after_tokens: int = Field(
         6_000, ge=200, description="A conversation whose unsummarized turns pass this many tokens is summarized."
     )
+    summary_debounce_s: float = Field(
+        2.0,
+        ge=0,
+        le=600,
+        description="Wait before a conversation is summarized, so that a burst of turns makes one job.",
+    )
     anthropic_base_url: str | None = Field(None, description="Anthropic endpoint; unset: the public one.")
     anthropic_api_key: SecretStr | None = Field(None, description="Anthropic key.")
     provider_timeout_s: float = Field(30.0, gt=0, le=300, description="Deadline of one provider call, in seconds.")

@@ -9,7 +9,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from agentstate.memory.turns import conversation_id
+from agentstate.memory.conversation.turns import conversation_id
 from agentstate.state import codec
 from agentstate.store.tables import effects, jobs, memories, turns
 from deploy.local.demo.fleet import SESSION

@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from agentstate.jobs import Jobs
-from agentstate.memory import turns as rows
-from agentstate.memory.conversation import summarize_when_long
+from agentstate.memory.conversation import turns as rows
+from agentstate.memory.conversation.history import summarize_when_long
+from agentstate.memory.conversation.turns import Appended
 from agentstate.memory.records import TURN, NewMemory
 from agentstate.memory.semantic import SemanticMemory
 from agentstate.memory.transcripts import Parsed, Problem, TranscriptTurn
-from agentstate.memory.turns import Appended
 from agentstate.settings import Settings
 from agentstate.store.store import Store, Transaction
 

@@ -20,7 +20,7 @@ from typing import Any, BinaryIO, Literal, TypeAlias
 from agentstate.errors import InvalidInput, TooLarge
 from agentstate.ids import checked_name
 from agentstate.memory import locomo
-from agentstate.memory.turns import NewTurn, checked_turn
+from agentstate.memory.conversation.turns import NewTurn, checked_turn
 from agentstate.settings import Settings
 from agentstate.state import codec
 

@@ -45,7 +45,7 @@ class GatedSummarizer:
             return self._tried(request, usage)
         except (ContentRefused, ProviderAnswerInvalid) as error:
             if isinstance(error, ContentRefused | UnusableReply):
-                usage.add(error.usage.input_tokens, error.usage.output_tokens)
+                usage.add(error.usage.input_tokens, error.usage.output_tokens, error.usage.calls)
             return self._fall_back(request, usage, error.message)
 
     def describe(self) -> ProviderStatus:
@@ -62,7 +62,7 @@ class GatedSummarizer:
         rejected: tuple[str, ...] = request.rejected
         for _ in range(TRIES):
             summary = self._inner.summarize(replace(request, rejected=rejected))
-            usage.add(summary.input_tokens, summary.output_tokens)
+            usage.add(summary.input_tokens, summary.output_tokens, summary.calls)
             invented = evidence.unsupported(summary.text)
             if not invented:
                 return self._accepted(request, summary, usage)
@@ -75,6 +75,7 @@ class GatedSummarizer:
             facts=find_facts(request.turns, request.previous_facts),
             input_tokens=usage.input_tokens,
             output_tokens=usage.output_tokens,
+            calls=usage.calls,
         )
 
     def _fall_back(self, request: SummaryRequest, usage: Usage, reason: str) -> Summary:
@@ -83,5 +84,6 @@ class GatedSummarizer:
             summary,
             input_tokens=usage.input_tokens,
             output_tokens=usage.output_tokens,
+            calls=usage.calls,
             note=f"{self.name} was not used: {reason}",
         )

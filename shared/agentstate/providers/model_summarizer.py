@@ -65,7 +65,7 @@ class ModelSummarizer:
     @property
     def name(self) -> str:
         """See `Summarizer.name`."""
-        return self._chat.name
+        return f"{self._chat.name}:{self._chat.model}"
 
     def summarize(self, request: SummaryRequest) -> Summary:
         """See `Summarizer.summarize`."""
@@ -76,10 +76,11 @@ class ModelSummarizer:
         return Summary(
             text,
             method="model",
-            model=f"{self._chat.name}:{self._chat.model}",
+            model=self.name,
             facts=find_facts(request.turns, request.previous_facts),
             input_tokens=usage.input_tokens,
             output_tokens=usage.output_tokens,
+            calls=usage.calls,
         )
 
     def describe(self) -> ProviderStatus:

@@ -67,6 +67,8 @@ class Summary:
     input_tokens: int = 0
     """Tokens that the provider charged, over all tries."""
     output_tokens: int = 0
+    calls: int = 0
+    """Requests sent to the provider, over all tries."""
     note: str = ""
     """Why another summarizer than the chosen one made it; empty in the normal case."""
 
@@ -77,11 +79,13 @@ class Usage:
 
     input_tokens: int = 0
     output_tokens: int = 0
+    calls: int = 0
 
-    def add(self, input_tokens: int | None, output_tokens: int | None) -> None:
-        """Count one call; a provider that does not say counts as 0."""
+    def add(self, input_tokens: int | None, output_tokens: int | None, calls: int = 1) -> None:
+        """Count calls; a provider that does not say what it charges counts as 0."""
         self.input_tokens += input_tokens or 0
         self.output_tokens += output_tokens or 0
+        self.calls += calls
 
 
 class ContentRefused(ProviderRefused):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -14,15 +13,17 @@ import sqlalchemy as sa
 
 from agentstate.errors import InvalidInput, KeyReused, NotFound, ProviderTransient, TooLarge
 from agentstate.jobs import Jobs
+from agentstate.jobs.runner import Postponed
 from agentstate.memory.conversation import ConversationHistory
+from agentstate.memory.conversation.summarization import ConversationSummarizer
+from agentstate.memory.conversation.turns import NewTurn
 from agentstate.memory.counts import ConversationCounts, conversation_counts
-from agentstate.memory.summarization import ConversationSummarizer
-from agentstate.memory.turns import NewTurn
 from agentstate.providers.summarizer import Fact, Summary, SummaryRequest
 from agentstate.providers.tokens import estimate_tokens
 from agentstate.settings import Settings
 from agentstate.store import Store
-from agentstate.store.tables import summaries, turns
+from agentstate.store.tables import conversations, summaries, turns
+from agentstate.store.tables.base import db_time
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -44,7 +45,13 @@ class CountingSummarizer:
         new = tuple(Fact(kind="decision", text=turn.text, turns=(turn.number,)) for turn in request.turns[:1])
         text = f"{request.previous or ''}({numbers[0]}-{numbers[-1]})"
         return Summary(
-            text=text, method="model", model="test", facts=request.previous_facts + new, input_tokens=9, output_tokens=1
+            text=text,
+            method="model",
+            model="test",
+            facts=request.previous_facts + new,
+            calls=1,
+            input_tokens=9,
+            output_tokens=1,
         )
 
     def describe(self) -> Any:
@@ -152,6 +159,10 @@ def test_messages_hold_the_newest_turns_within_the_budget(history: ConversationH
     assert sum(estimate_tokens(message["content"]) for message in part) <= 200
     with pytest.raises(TooLarge, match="newest turn"):
         history.messages(20)
+    with pytest.raises(InvalidInput):
+        history.messages(0)
+    with pytest.raises(InvalidInput, match="form"):
+        history.messages(form="gemini")  # type: ignore[arg-type]
     assert ConversationHistory.to_messages(history) == history.messages(8_000)
 
 
@@ -229,24 +240,52 @@ def test_one_huge_turn_asks_nobody_to_summarize_nothing(
     assert [len(request.turns) for request in summarizer.requests] == [1]
 
 
-def test_of_two_workers_one_wins_and_nothing_is_covered_twice(
+def test_while_one_job_summarizes_another_one_waits(
     history: ConversationHistory, durable: Store, settings: Settings
 ) -> None:
     fill(history, 60)
-    both = threading.Barrier(2, timeout=10)
-    entered = threading.local()
+    others: list[type[BaseException] | None] = []
 
-    def meet_once() -> None:
-        if not getattr(entered, "yes", False):
-            entered.yes = True
-            both.wait()
+    def ask_too() -> None:
+        try:
+            ConversationSummarizer(durable, CountingSummarizer(), settings).run(history.id)
+        except Postponed as error:
+            others.append(type(error))
 
-    workers = [ConversationSummarizer(durable, CountingSummarizer(meet_once), settings) for _ in range(2)]
-    with ThreadPoolExecutor(2) as pool:
-        runs = list(pool.map(lambda worker: worker.run(history.id), workers))
+    run = ConversationSummarizer(durable, CountingSummarizer(ask_too), settings).run(history.id)
+    assert others == [Postponed] * run.summaries
+    # It has left: the next one need not wait.
+    assert ConversationSummarizer(durable, CountingSummarizer(), settings).run(history.id).summaries == 0
+
+
+def test_a_job_takes_up_again_what_its_killed_worker_left(
+    history: ConversationHistory, durable: Store, settings: Settings
+) -> None:
+    fill(history, 60)
+    job = uuid4()
+    with durable.transaction() as tx:
+        held = {"summarizing_job": job, "summarizing_until": db_time(600)}
+        tx.connection.execute(conversations.update().values(held))
+    worker = ConversationSummarizer(durable, CountingSummarizer(), settings)
+    with pytest.raises(Postponed):
+        worker.run(history.id)
+    assert worker.run(history.id, job_id=job).summaries >= 1
+
+
+def test_a_worker_that_lost_its_time_commits_nothing(
+    history: ConversationHistory, durable: Store, settings: Settings
+) -> None:
+    fill(history, 60)
+
+    def lose_it() -> None:
+        with durable.transaction() as tx:
+            tx.connection.execute(conversations.update().values(summarizing_until=None))
+        ConversationSummarizer(durable, CountingSummarizer(), settings).run(history.id)
+
+    late = ConversationSummarizer(durable, CountingSummarizer(lose_it), settings).run(history.id)
     status = history.status()
     assert status is not None
-    assert sorted(run.raced for run in runs) == [False, True]
+    assert (late.summaries, late.raced) == (0, True)
     assert covered(durable) == list(range(1, status.summarized_to + 1))
 
 

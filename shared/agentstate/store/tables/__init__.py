@@ -5,7 +5,7 @@ Importing this package makes `metadata` whole, which the migrations and their te
 
 from agentstate.store.tables.attest import account_snapshots, attestations
 from agentstate.store.tables.base import metadata
-from agentstate.store.tables.conversation import conversations, summaries, turns
+from agentstate.store.tables.conversation import conversations, summaries, summary_calls, turns
 from agentstate.store.tables.guards import freezes, guard_rules, guard_uses
 from agentstate.store.tables.jobs import jobs
 from agentstate.store.tables.memory import (
@@ -62,6 +62,7 @@ __all__ = [
     "recon_runs",
     "service_accounts",
     "summaries",
+    "summary_calls",
     "turns",
     "update_groups",
     "update_heads",

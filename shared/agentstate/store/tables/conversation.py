@@ -24,6 +24,9 @@ conversations = sa.Table(
     sa.Column("open_tokens", sa.BigInteger(), nullable=False, server_default="0"),
     # The summary in force, 0 when none: `summaries.number`.
     sa.Column("summary_number", sa.Integer(), nullable=False, server_default="0"),
+    # The job that is summarizing it, and until when nobody else may.
+    sa.Column("summarizing_job", sa.Uuid(), nullable=True),
+    time_column("summarizing_until", nullable=True),
     time_column("created_at", nullable=False, default=db_time()),
     time_column("updated_at", nullable=False, default=db_time()),
     sa.CheckConstraint("summarized_to BETWEEN 0 AND turns", name="watermark_within_turns"),
@@ -70,7 +73,30 @@ summaries = sa.Table(
     sa.Column("output_tokens", sa.BigInteger(), nullable=True),
     # Digest of the summary before and the turns read: what this one was made from.
     sa.Column("source_sha", sa.LargeBinary(32), nullable=False),
+    # Wording of the prompt, when a model made it.
+    sa.Column("prompt_version", sa.Integer(), nullable=True),
     time_column("created_at", nullable=False, default=db_time()),
     sa.PrimaryKeyConstraint("conversation_id", "number"),
     sa.CheckConstraint("covers_from BETWEEN 1 AND covers_to", name="covers_something"),
+)
+
+summary_calls = sa.Table(
+    "summary_calls",
+    metadata,
+    sa.Column("id", sa.Uuid(), primary_key=True),
+    sa.Column("conversation_id", sa.Uuid(), sa.ForeignKey("conversations.id"), nullable=False),
+    name_column("agent_id", nullable=False),
+    sa.Column("source_sha", sa.LargeBinary(32), nullable=False),
+    # Who was asked, as `provider:model`, and with which wording.
+    sa.Column("asked", sa.String(200), nullable=False),
+    sa.Column("prompt_version", sa.Integer(), nullable=False),
+    # What came of it, as it is put into `summaries`; read again when the same is asked again.
+    sa.Column("summary", Json, nullable=False),
+    # Requests that were sent, and what they cost; the cost is unknown where the model has no price here.
+    sa.Column("calls", sa.Integer(), nullable=False),
+    sa.Column("input_tokens", sa.BigInteger(), nullable=False),
+    sa.Column("output_tokens", sa.BigInteger(), nullable=False),
+    sa.Column("cost_nano_usd", sa.BigInteger(), nullable=True),
+    time_column("created_at", nullable=False, default=db_time()),
+    sa.UniqueConstraint("conversation_id", "source_sha", "asked", "prompt_version"),
 )

@@ -6,18 +6,22 @@ transaction of the turn, and a worker makes the summary.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from agentstate.clock import Clock, utc_now
-from agentstate.errors import InvalidInput, KeyReused, TooLarge
+from agentstate.errors import InvalidInput, KeyReused
 from agentstate.ids import checked_name
 from agentstate.jobs import Jobs
-from agentstate.memory import turns as rows
-from agentstate.memory.messages import MESSAGE_TOKENS, PREFACE_TOKENS, Messages, render
-from agentstate.memory.turns import Conversation, NewTurn, StoredSummary, Turn
+from agentstate.memory.conversation import turns as rows
+from agentstate.memory.conversation.accounting import Accounting, account
+from agentstate.memory.conversation.blocks import from_message
+from agentstate.memory.conversation.marks import harmless
+from agentstate.memory.conversation.messages import PREFACE_TOKENS, Form, Messages, render
+from agentstate.memory.conversation.turns import Conversation, NewTurn, StoredSummary, Turn
+from agentstate.memory.conversation.window import newest_within
 from agentstate.providers.summarizer import turn_lines
 from agentstate.settings import Settings
 from agentstate.store.store import Store, Transaction
@@ -89,28 +93,39 @@ class ConversationHistory:
             summarize_when_long(open_tx, self._jobs, self._settings, now)
         return [fate.number for fate in fates]
 
-    def messages(self, max_tokens: int = DEFAULT_MAX_TOKENS, *, for_reply: bool = True) -> Messages:
+    def add_message(
+        self,
+        message: Mapping[str, Any],
+        *,
+        speaker: str | None = None,
+        at: datetime | None = None,
+        source_id: str | None = None,
+        tx: Transaction | None = None,
+    ) -> int:
+        """Add a message as Anthropic's or OpenAI's API gives or takes it, calls of tools and results included.
+
+        Raises as `add`; InvalidInput also when it is no message of either.
+        """
+        role, text, content = from_message(message)
+        return self.add(role, text, speaker, at, source_id, content=content, tx=tx)
+
+    def messages(
+        self, max_tokens: int = DEFAULT_MAX_TOKENS, *, for_reply: bool = True, form: Form = "anthropic"
+    ) -> Messages:
         """The conversation for a language model: the summary, then as many of the newest turns as fit.
 
+        A call of tools is never there without its results, nor they without it.
+
         Args:
-            max_tokens: estimated tokens of all messages at most.
+            max_tokens: tokens of all messages at most, estimated for the model family that has the most.
             for_reply: whether the model is to answer; then the last message is never its own.
+            form: `anthropic`, or `openai` for Chat Completions and what imitates it.
 
         Raises:
             InvalidInput: `max_tokens` is no budget; TooLarge: not even the newest turn fits into it.
         """
-        if max_tokens < 1:
-            raise InvalidInput(f"max_tokens is {max_tokens}; it must be 1 or more.")
-        with self._store.reading() as connection:
-            conversation = rows.find(connection, self.id)
-            if conversation is None:
-                return Messages()
-            summary = rows.summary(connection, self.id, conversation.summary_number)
-            counts = rows.token_counts(connection, self.id, conversation.summarized_to)
-            room = max_tokens - PREFACE_TOKENS - (summary.tokens if summary else 0)
-            fitting = _fitting(counts, room, max_tokens)
-            turns = rows.between(connection, self.id, conversation.turns - fitting + 1, conversation.turns)
-        return render(summary, turns, omitted=len(counts) - fitting, for_reply=for_reply)
+        summary, turns, omitted = self._read(max_tokens)
+        return render(summary, turns, omitted=omitted, for_reply=for_reply, form=form)
 
     def to_messages(self) -> Messages:
         """`messages()` with the usual budget."""
@@ -118,18 +133,26 @@ class ConversationHistory:
 
     def transcript(self, max_tokens: int = DEFAULT_MAX_TOKENS) -> list[str]:
         """The same as text: the summary, then the newest turns, one entry each, none of which can pose as another."""
+        summary, turns, _ = self._read(max_tokens)
+        head = [f"[summary of turns 1 to {summary.covers_to}] {harmless(summary.text)}"] if summary else []
+        return head + [turn_lines(turn.as_source()) for turn in turns]
+
+    def accounting(self, max_tokens: int = DEFAULT_MAX_TOKENS) -> Accounting:
+        """Where each turn is: word by word in the messages, in a summary that lists it, or waiting for one."""
+        return account(self._store, self.id, self.messages(max_tokens))
+
+    def _read(self, max_tokens: int) -> tuple[StoredSummary | None, list[Turn], int]:
+        """The summary, the newest turns that fit, and how many between the two do not."""
+        if max_tokens < 1:
+            raise InvalidInput(f"max_tokens is {max_tokens}; it must be 1 or more.")
         with self._store.reading() as connection:
             conversation = rows.find(connection, self.id)
             if conversation is None:
-                return []
+                return None, [], 0
             summary = rows.summary(connection, self.id, conversation.summary_number)
-            counts = rows.token_counts(connection, self.id, conversation.summarized_to)
             room = max_tokens - PREFACE_TOKENS - (summary.tokens if summary else 0)
-            turns = rows.between(
-                connection, self.id, conversation.turns - _fitting(counts, room, max_tokens) + 1, conversation.turns
-            )
-        head = [f"[summary of turns 1 to {summary.covers_to}] {summary.text}"] if summary else []
-        return head + [turn_lines(turn.as_source()) for turn in turns]
+            turns = newest_within(connection, conversation, room, max_tokens)
+        return summary, turns, conversation.turns - conversation.summarized_to - len(turns)
 
     def turns(self, first: int = 1, last: int | None = None) -> list[Turn]:
         """The turns numbered `first` to `last` as they were said, whether a summary covers them or not."""
@@ -152,20 +175,11 @@ def summarize_when_long(tx: Transaction, jobs: Jobs, settings: Settings, convers
     """Submit the job that summarizes, once however many turns ask for it, when the open turns have passed the size."""
     if conversation.open_tokens > settings.summary_after_tokens:
         name = str(conversation.id)
-        jobs.submit(SUMMARIZE, {"conversation_id": name}, agent_id=conversation.agent_id, coalesce_key=name, tx=tx)
-
-
-def _fitting(counts: Sequence[tuple[int, int]], room: int, max_tokens: int) -> int:
-    """How many of the newest turns fit into `room` tokens."""
-    used = fitting = 0
-    for _, tokens in reversed(counts):
-        used += tokens + MESSAGE_TOKENS
-        if used > room:
-            break
-        fitting += 1
-    if counts and not fitting:
-        raise TooLarge(
-            f"the newest turn and the summary need more than the {max_tokens} tokens allowed; "
-            f"the turn alone has {counts[-1][1]}. Nothing was changed; raise max_tokens."
+        jobs.submit(
+            SUMMARIZE,
+            {"conversation_id": name},
+            agent_id=conversation.agent_id,
+            coalesce_key=name,
+            due_in=settings.summary_debounce_s,
+            tx=tx,
         )
-    return fitting

@@ -7,14 +7,22 @@ read: of two workers one wins, and whatever fails, the turns stay as they are an
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 from uuid import UUID
 
+import sqlalchemy as sa
+
 from agentstate.errors import InvalidInput, NotFound
-from agentstate.memory import turns as rows
-from agentstate.memory.turns import Conversation, StoredSummary, Turn
+from agentstate.ids import new_id
+from agentstate.jobs.runner import Postponed
+from agentstate.memory.conversation import turns as rows
+from agentstate.memory.conversation.exchanges import torn
+from agentstate.memory.conversation.summary_calls import SummaryCalls
+from agentstate.memory.conversation.turns import Conversation, StoredSummary, Turn
+from agentstate.providers.prompt import PROMPT_VERSION
 from agentstate.providers.summarizer import Fact, Summarizer, Summary, SummaryRequest
 from agentstate.providers.tokens import estimate_tokens
 from agentstate.settings import Settings
@@ -24,6 +32,13 @@ from agentstate.store.tables.base import db_time
 
 VERBATIM_SHARE = 2
 """One in so many of the tokens that set off a summary stays verbatim."""
+LONGEST_RUN_S = 60.0
+"""No further summary is begun after so many seconds; the job has twice as long."""
+HELD_S = 135.0
+"""How long a conversation is kept for one job: as long as the job itself is."""
+BUSY_S = 5.0
+LONGEST_EXCHANGE = 32
+"""Turns behind the last one to be covered that are looked at for results of earlier calls."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,43 +60,87 @@ class _Plan:
 
 
 class ConversationSummarizer:
-    """Summarizes conversations that have become long. Any number of workers may run it at once."""
+    """Summarizes conversations that have become long. Any number of workers may run it; one at a time has a turn."""
 
-    def __init__(self, store: Store, summarizer: Summarizer, settings: Settings) -> None:
+    def __init__(
+        self,
+        store: Store,
+        summarizer: Summarizer,
+        settings: Settings,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._store = store
         self._summarizer = summarizer
+        self._calls = SummaryCalls(store, summarizer)
         self._after = settings.summary_after_tokens
+        self._monotonic = monotonic
 
-    def run(self, conversation_id: UUID | str) -> SummaryRun:
+    def run(self, conversation_id: UUID | str, *, job_id: UUID | None = None, last_try: bool = False) -> SummaryRun:
         """Summarize until the open turns are few again; turns that arrive meanwhile stay open.
+
+        Args:
+            conversation_id: which one.
+            job_id: on whose behalf; the same job may take up again what a worker of it left behind when it was killed.
+            last_try: make do with the digest where the provider fails, as nobody will ask it again.
 
         Raises:
             NotFound: there is no such conversation.
+            Postponed: another job is at it, or there is more to do than one run should.
             ProviderError: the summarizer failed; the turns stay open, and nothing is lost.
         """
+        conversation, job = _as_id(conversation_id), job_id or new_id()
+        self._take(conversation, job)
+        try:
+            return self._summarize(conversation, last_try=last_try)
+        finally:
+            self._leave(conversation, job)
+
+    def _summarize(self, conversation: UUID, *, last_try: bool) -> SummaryRun:
         done = covered = 0
-        while plan := self._plan(_as_id(conversation_id)):
-            summary = self._summarizer.summarize(_request(plan))
+        until = self._monotonic() + LONGEST_RUN_S
+        while plan := self._plan(conversation):
+            if self._monotonic() > until:
+                raise Postponed(0.0, f"{done} summaries were made; the next run goes on.")
+            summary = self._calls.made(plan.conversation, _request(plan), _source_sha(plan), last_try=last_try)
             if not self._commit(plan, summary):
                 return SummaryRun(summaries=done, covered=covered, raced=True)
             done += 1
             covered += len(plan.turns)
         return SummaryRun(summaries=done, covered=covered, raced=False)
 
+    def _take(self, conversation: UUID, job: UUID) -> None:
+        free = sa.or_(
+            conversations.c.summarizing_until.is_(None),
+            conversations.c.summarizing_until < db_time(),
+            conversations.c.summarizing_job == job,
+        )
+        with self._store.transaction() as tx:
+            if rows.find(tx.connection, conversation) is None:
+                raise NotFound(f"there is no conversation {conversation}.")
+            statement = conversations.update().where(conversations.c.id == conversation, free)
+            taken = tx.connection.execute(statement.values(summarizing_job=job, summarizing_until=db_time(HELD_S)))
+            if taken.rowcount == 0:
+                raise Postponed(BUSY_S, "another job is summarizing this conversation.")
+
+    def _leave(self, conversation: UUID, job: UUID) -> None:
+        mine = (conversations.c.id == conversation, conversations.c.summarizing_job == job)
+        with self._store.transaction() as tx:
+            tx.connection.execute(conversations.update().where(*mine).values(summarizing_until=None))
+
     def _plan(self, conversation_id: UUID) -> _Plan | None:
         with self._store.reading() as connection:
             conversation = rows.find(connection, conversation_id)
-            if conversation is None:
-                raise NotFound(f"there is no conversation {conversation_id}.")
-            if conversation.open_tokens <= self._after:
+            if conversation is None or conversation.open_tokens <= self._after:
                 return None
             counts = rows.token_counts(connection, conversation_id, conversation.summarized_to)
             last = _last_covered(counts, self._after // VERBATIM_SHARE, self._summarizer.max_source_tokens)
             if last is None:
                 return None
             before = rows.summary(connection, conversation_id, conversation.summary_number)
-            turns = rows.between(connection, conversation_id, conversation.summarized_to + 1, last)
-        return _Plan(conversation, before, turns)
+            turns = rows.between(connection, conversation_id, conversation.summarized_to + 1, last + LONGEST_EXCHANGE)
+        whole = _whole_exchanges(turns, last, newest=conversation.turns)
+        return _Plan(conversation, before, whole) if whole else None
 
     def _commit(self, plan: _Plan, summary: Summary) -> bool:
         was = plan.conversation
@@ -103,6 +162,15 @@ class ConversationSummarizer:
                 return False
             tx.connection.execute(summaries.insert().values(_row(plan, summary)))
         return True
+
+
+def _whole_exchanges(turns: Sequence[Turn], last: int, *, newest: int) -> list[Turn]:
+    """The turns up to `last`, or to the nearest one before or else behind it at which no exchange is torn."""
+    uncut = torn(turns)
+    numbers = [turn.number for turn in turns if turn.number not in uncut and turn.number < newest]
+    before = [number for number in numbers if number <= last]
+    end = before[-1] if before else (numbers[0] if numbers else 0)
+    return [turn for turn in turns if turn.number <= end]
 
 
 def _last_covered(counts: Sequence[tuple[int, int]], verbatim: int, most: int) -> int | None:
@@ -148,13 +216,15 @@ def _row(plan: _Plan, summary: Summary) -> dict[str, Any]:
         "input_tokens": summary.input_tokens,
         "output_tokens": summary.output_tokens,
         "source_sha": _source_sha(plan),
+        "prompt_version": PROMPT_VERSION if summary.method == "model" else None,
     }
 
 
 def _source_sha(plan: _Plan) -> bytes:
     digest = hashlib.sha256((plan.before.text if plan.before else "").encode())
     for turn in plan.turns:
-        digest.update(f"\x1e{turn.number}\x1f{turn.role}\x1f{turn.speaker or ''}\x1f{turn.text}".encode())
+        said = turn.as_source()
+        digest.update(f"\x1e{said.number}\x1f{said.role}\x1f{said.speaker}\x1f{said.text}".encode())
     return digest.digest()
 
 

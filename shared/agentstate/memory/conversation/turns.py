@@ -18,6 +18,7 @@ from sqlalchemy.engine import Connection
 
 from agentstate.errors import InvalidInput
 from agentstate.ids import checked_name, derived_id
+from agentstate.memory.conversation.blocks import checked_blocks, in_words
 from agentstate.memory.texts import checked_label, checked_text
 from agentstate.providers.summarizer import SourceTurn
 from agentstate.providers.tokens import estimate_tokens
@@ -26,6 +27,8 @@ from agentstate.store.store import Transaction
 from agentstate.store.tables import conversations, summaries, turns
 from agentstate.store.tables.base import db_time
 
+FRAME_TOKENS = 9
+"""What the frame of one message costs beside its text, and the blank lines between turns."""
 ROLES = ("user", "assistant", "system", "tool")
 
 
@@ -43,9 +46,9 @@ class NewTurn:
 
     @property
     def tokens(self) -> int:
-        """Estimated tokens of the turn in a prompt."""
+        """Estimated tokens of the turn in a prompt, its frame included."""
         said = self.text if self.content is None else codec.dumps(self.content)
-        return estimate_tokens(said if self.speaker is None else f"{self.speaker}: {said}")
+        return FRAME_TOKENS + estimate_tokens(said if self.speaker is None else f"{self.speaker}: {said}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,8 +66,10 @@ class Turn:
     source_id: str | None
 
     def as_source(self) -> SourceTurn:
-        """The turn as summarizers read it."""
-        return SourceTurn(self.number, self.role, self.speaker or "", self.text, self.at)
+        """The turn as summarizers read it: with what it called, and what came of it."""
+        words = in_words(self.content)
+        text = self.text if not words or words == self.text else f"{self.text}\n{words}"
+        return SourceTurn(self.number, self.role, self.speaker or "", text, self.at)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +100,8 @@ class StoredSummary:
     method: str
     model: str | None
     note: str | None
+    prompt_version: int | None
+    """Wording of the prompt, None when no model made it."""
     created_at: datetime
 
 
@@ -124,7 +131,7 @@ def checked_turn(turn: NewTurn, *, max_text_bytes: int) -> NewTurn:
         raise InvalidInput(f"the role {str(turn.role)[:40]!r} is unknown; use {', '.join(ROLES)}. Nothing was stored.")
     checked_text(turn.text, limit=max_text_bytes, what="text")
     if turn.content is not None:
-        checked_text(codec.dumps(turn.content), limit=max_text_bytes, what="content")
+        checked_text(codec.dumps(checked_blocks(turn.content)), limit=max_text_bytes, what="content")
     checked_label(turn.speaker, "speaker")
     checked_label(turn.source_id, "turn's id")
     if turn.at.tzinfo is None:
@@ -172,6 +179,13 @@ def between(connection: Connection, conversation: UUID, first: int, last: int) -
     within = (turns.c.conversation_id == conversation, turns.c.number.between(first, last))
     found = connection.execute(sa.select(*_TURN).where(*within).order_by(turns.c.number)).mappings()
     return [Turn(**row) for row in found]
+
+
+def newest(connection: Connection, conversation: UUID, *, after: int, before: int, limit: int) -> list[Turn]:
+    """The newest turns numbered above `after` and below `before`, newest first, `limit` at most."""
+    within = (turns.c.conversation_id == conversation, turns.c.number > after, turns.c.number < before)
+    query = sa.select(*_TURN).where(*within).order_by(turns.c.number.desc()).limit(limit)
+    return [Turn(**row) for row in connection.execute(query).mappings()]
 
 
 def token_counts(connection: Connection, conversation: UUID, after: int) -> list[tuple[int, int]]:

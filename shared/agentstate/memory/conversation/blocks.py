@@ -1,0 +1,123 @@
+"""Content blocks of turns: text, calls of tools and their results, in the form of Anthropic's API.
+
+Messages in the form of OpenAI's API are brought into this one on their way in, and out of it on their way out.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, TypeAlias
+
+from agentstate.errors import InvalidInput
+
+Block: TypeAlias = dict[str, Any]
+
+CALL: Final = "tool_use"
+RESULT: Final = "tool_result"
+NO_RESULT: Final = "No result of this call is recorded."
+_NEEDS: Final[dict[str, tuple[str, ...]]] = {"text": ("text",), CALL: ("id", "name"), RESULT: ("tool_use_id",)}
+
+
+def checked_blocks(content: object) -> list[Block]:
+    """Return `content` when it is a list of blocks that a model can be shown; raise InvalidInput else."""
+    if not isinstance(content, list) or not content:
+        raise InvalidInput("the content is not a list with at least one block. Nothing was stored.")
+    for block in content:
+        kind = block.get("type") if isinstance(block, dict) else None
+        if not isinstance(kind, str):
+            raise InvalidInput("a content block has no type. Nothing was stored.")
+        lacking = [name for name in _NEEDS.get(kind, ()) if not isinstance(block.get(name), str) or not block[name]]
+        if lacking:
+            raise InvalidInput(f"a {kind} block has no {' and no '.join(lacking)}. Nothing was stored.")
+    return content
+
+
+def calls(content: Iterable[Block] | None) -> list[str]:
+    """Ids of the calls in a content."""
+    return [str(block["id"]) for block in content or () if block["type"] == CALL]
+
+
+def answers(content: Iterable[Block] | None) -> list[str]:
+    """Ids of the calls whose results are in a content."""
+    return [str(block["tool_use_id"]) for block in content or () if block["type"] == RESULT]
+
+
+def in_words(content: Iterable[Block] | None) -> str:
+    """Blocks as text: what a summarizer reads, and what stands for a block where it cannot be shown as one."""
+    return "\n".join(filter(None, (_block_in_words(block) for block in content or ())))
+
+
+def _block_in_words(block: Block) -> str:
+    if block["type"] == "text":
+        return str(block["text"])
+    if block["type"] == CALL:
+        return f"[calls {block['name']}] {as_json(block.get('input', {}))}"
+    if block["type"] == RESULT:
+        return f"[result] {result_text(block)}"
+    return ""
+
+
+def result_text(block: Block) -> str:
+    """The content of a result as text."""
+    content = block.get("content", "")
+    if isinstance(content, list):
+        return "\n".join(str(part.get("text", f"[{part.get('type')}]")) for part in content if isinstance(part, dict))
+    return content if isinstance(content, str) else as_json(content)
+
+
+def as_json(value: Any) -> str:
+    """A value as JSON; amounts and times as text."""
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def from_message(message: Mapping[str, Any]) -> tuple[str, str, list[Block] | None]:
+    """(role, text, blocks) of a message in either form; the blocks are None for plain text.
+
+    Raises:
+        InvalidInput: it is no message.
+    """
+    role, content = message.get("role"), message.get("content")
+    if role == "tool":
+        blocks: list[Block] = [{"type": RESULT, "tool_use_id": message.get("tool_call_id"), "content": content or ""}]
+        return "tool", in_words(checked_blocks(blocks)), blocks
+    blocks = [{"type": "text", "text": content}] if isinstance(content, str) and content else list(content or [])
+    blocks += [_from_call(call) for call in message.get("tool_calls") or ()]
+    checked_blocks(blocks)
+    plain = all(block["type"] == "text" for block in blocks)
+    role = "tool" if role == "user" and all(block["type"] == RESULT for block in blocks) else role
+    return str(role), in_words(blocks), None if plain else blocks
+
+
+def _from_call(call: Mapping[str, Any]) -> Block:
+    function = call.get("function") or {}
+    try:
+        given = json.loads(function.get("arguments") or "{}")
+    except (TypeError, ValueError):
+        given = {"arguments": str(function.get("arguments"))}
+    return {"type": CALL, "id": call.get("id"), "name": function.get("name"), "input": given}
+
+
+def for_openai(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Messages in Anthropic's form as OpenAI's Chat Completions take them."""
+    return [converted for message in messages for converted in _for_openai(message["role"], message["content"])]
+
+
+def _for_openai(role: str, content: str | list[Block]) -> list[dict[str, Any]]:
+    if isinstance(content, str):
+        return [{"role": role, "content": content}]
+    results = [
+        {"role": "tool", "tool_call_id": block["tool_use_id"], "content": result_text(block)}
+        for block in content
+        if block["type"] == RESULT
+    ]
+    text = "\n\n".join(str(block["text"]) for block in content if block["type"] == "text")
+    made = [_to_call(block) for block in content if block["type"] == CALL]
+    if made:
+        return [*results, {"role": role, "content": text or None, "tool_calls": made}]
+    return [*results, {"role": role, "content": text}] if text else results
+
+
+def _to_call(block: Block) -> dict[str, Any]:
+    function = {"name": block["name"], "arguments": as_json(block.get("input", {}))}
+    return {"id": block["id"], "type": "function", "function": function}

@@ -1,0 +1,180 @@
+"""From turns to the messages that a language model is asked with: valid, alternating, within the budget.
+
+Today's APIs want the first message to be the user's, roles in turn, the last one not to be the assistant's, and each
+call of a tool answered in the very next message. Turns of one side in a row become one message; a call without a
+recorded result gets one that says so, and a result without its call becomes text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from typing import Any, Final, Literal, TypeAlias
+
+from agentstate.errors import InvalidInput
+from agentstate.memory.conversation.blocks import (
+    CALL,
+    NO_RESULT,
+    RESULT,
+    Block,
+    calls,
+    for_openai,
+    in_words,
+    result_text,
+)
+from agentstate.memory.conversation.marks import harmless
+from agentstate.memory.conversation.turns import StoredSummary, Turn
+
+Form: TypeAlias = Literal["anthropic", "openai"]
+
+PREFACE_TOKENS = 70
+"""What the words around the summary and the fillers cost at most."""
+CONTINUED = "[The conversation goes on.]"
+WAITING = "[No new message yet.]"
+
+_MARKED: Final = ("system", "tool")
+
+
+class Messages(list[dict[str, Any]]):
+    """Messages for a model, and how the conversation is represented in them."""
+
+    def __init__(
+        self,
+        messages: Iterable[dict[str, Any]] = (),
+        *,
+        summarized_to: int = 0,
+        omitted: int = 0,
+        verbatim_from: int = 0,
+    ) -> None:
+        super().__init__(messages)
+        self.summarized_to = summarized_to
+        """The turns up to this one stand in the summary."""
+        self.omitted = omitted
+        """Turns after those that are in neither, since they do not fit and no summary covers them as yet."""
+        self.verbatim_from = verbatim_from
+        """The turns from this one on are there word by word; 0 when there is none."""
+
+
+def render(
+    summary: StoredSummary | None,
+    turns: Sequence[Turn],
+    *,
+    omitted: int = 0,
+    for_reply: bool = True,
+    form: Form = "anthropic",
+) -> Messages:
+    """The messages for `summary` and the newest `turns`.
+
+    Args:
+        summary: what stands for the older turns.
+        turns: verbatim, in order.
+        omitted: how many turns between the two are left out; the reader is told.
+        for_reply: whether the model is to answer; then the last message is never its own.
+        form: whose API takes them.
+    """
+    if form not in {"anthropic", "openai"}:
+        raise InvalidInput(f"form is {form!r}; use 'anthropic' or 'openai'.")
+    speakers = {turn.speaker for turn in turns if turn.speaker}
+    said = [("user", [_text(text)]) for text in _preface(summary, omitted)]
+    said += [(_side(turn), _blocks(turn, speakers)) for turn in turns]
+    sides = [
+        (side, [block for _, blocks in run for block in blocks]) for side, run in groupby(said, lambda one: one[0])
+    ]
+    whole = _answered(_framed(_with_first_calls(sides), for_reply))
+    messages = [{"role": side, "content": _plain(blocks)} for side, blocks in whole]
+    return Messages(
+        for_openai(messages) if form == "openai" else messages,
+        summarized_to=summary.covers_to if summary else 0,
+        omitted=omitted,
+        verbatim_from=turns[0].number if turns else 0,
+    )
+
+
+def _framed(sides: list[tuple[str, list[Block]]], for_reply: bool) -> list[tuple[str, list[Block]]]:  # noqa: FBT001 an option of render
+    """With a user's message at the begin, and at the end when an answer is asked for."""
+    first = [("user", [_text(CONTINUED)])] if sides and sides[0][0] == "assistant" else []
+    waits = sides and sides[-1][0] == "assistant" and (for_reply or calls(sides[-1][1]))
+    last: list[tuple[str, list[Block]]] = [("user", [])] if waits else []
+    if last and not calls(sides[-1][1]):
+        last[0][1].append(_text(WAITING))
+    return [*first, *sides, *last]
+
+
+def _answered(sides: Sequence[tuple[str, list[Block]]]) -> list[tuple[str, list[Block]]]:
+    """Every call followed by its one result, first in the next message; every other result as text."""
+    asked: list[str] = []
+    answered = []
+    for side, blocks in sides:
+        answered.append((side, _with_results(blocks, asked)))
+        asked = calls(blocks)
+    return answered
+
+
+def _with_first_calls(sides: Sequence[tuple[str, list[Block]]]) -> list[tuple[str, list[Block]]]:
+    """An id names one call; a call whose id was used before becomes text."""
+    seen: set[str] = set()
+    whole = []
+    for side, blocks in sides:
+        shown = []
+        for block in blocks:
+            again = block["type"] == CALL and block["id"] in seen
+            seen.update(calls([block]))
+            shown.append(_text(in_words([block])) if again else block)
+        whole.append((side, shown))
+    return whole
+
+
+def _with_results(blocks: Sequence[Block], asked: Sequence[str]) -> list[Block]:
+    given: dict[str, Block] = {}
+    others = []
+    for block in blocks:
+        known = block["type"] == RESULT and block["tool_use_id"] in asked and block["tool_use_id"] not in given
+        if known:
+            given[block["tool_use_id"]] = block
+        else:
+            others.append(_text(f"[result] {harmless(result_text(block))}") if block["type"] == RESULT else block)
+    results = [given.get(call) or _missing_result(call) for call in dict.fromkeys(asked)]
+    return [*results, *others]
+
+
+def _missing_result(call: str) -> Block:
+    return {"type": RESULT, "tool_use_id": call, "content": NO_RESULT, "is_error": True}
+
+
+def _preface(summary: StoredSummary | None, omitted: int) -> Iterable[str]:
+    if summary is not None:
+        text = harmless(summary.text)
+        yield f"[Summary of the conversation's first {summary.covers_to} turns]\n{text}\n[End of the summary]"
+    if omitted:
+        yield f"[{omitted} turns are left out here]"
+
+
+def _side(turn: Turn) -> str:
+    return "assistant" if turn.role == "assistant" else "user"
+
+
+def _blocks(turn: Turn, speakers: Iterable[str]) -> list[Block]:
+    if turn.content is not None:
+        return turn.content if turn.role == "assistant" else [_shown(block, speakers) for block in turn.content]
+    if turn.role == "assistant":
+        return [_text(turn.text)]
+    mark = f"[{turn.role}] " if turn.role in _MARKED else ""
+    speaker = f"{turn.speaker}: " if turn.speaker else ""
+    return [_text(f"{mark}{speaker}{harmless(turn.text, speakers)}")]
+
+
+def _shown(block: Block, speakers: Iterable[str]) -> Block:
+    """A block of the user's side: its text poses as nobody else's, and only the assistant calls tools."""
+    if block["type"] == "text":
+        return {**block, "text": harmless(block["text"], speakers)}
+    return _text(harmless(in_words([block]), speakers)) if block["type"] == CALL else block
+
+
+def _text(text: str) -> Block:
+    return {"type": "text", "text": text}
+
+
+def _plain(blocks: list[Block]) -> str | list[Block]:
+    if all(block["type"] == "text" and block.keys() == {"type", "text"} for block in blocks):
+        return "\n\n".join(block["text"] for block in blocks)
+    return blocks

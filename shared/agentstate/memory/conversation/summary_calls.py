@@ -1,0 +1,94 @@
+"""What models are asked for summaries: each answer kept before anything is done with it, with what it cost.
+
+A worker that is killed after the paid call finds the answer when it, or another, asks the same again. Where the
+provider fails for good, the digest, which needs none, takes its place.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict, replace
+from typing import Any
+
+import sqlalchemy as sa
+
+from agentstate.errors import ProviderError, ProviderRefused
+from agentstate.ids import new_id
+from agentstate.memory.conversation.turns import Conversation
+from agentstate.providers.digest import DigestSummarizer
+from agentstate.providers.models import cost_nano_usd
+from agentstate.providers.prompt import PROMPT_VERSION
+from agentstate.providers.summarizer import Fact, Summarizer, Summary, SummaryRequest
+from agentstate.store.store import Store
+from agentstate.store.tables import summary_calls
+from agentstate.store.upsert import insert_new
+
+_log = logging.getLogger(__name__)
+
+
+class SummaryCalls:
+    """Asks one summarizer, and remembers in the durable store what it answered."""
+
+    def __init__(self, store: Store, summarizer: Summarizer) -> None:
+        self._store = store
+        self._summarizer = summarizer
+        self._fallback = DigestSummarizer()
+
+    def made(
+        self, conversation: Conversation, request: SummaryRequest, source_sha: bytes, *, last_try: bool
+    ) -> Summary:
+        """The summary of `request`: the one that was paid for already, else a new one.
+
+        Raises:
+            ProviderError: the provider failed, and this is not the last try.
+        """
+        known = self._find(conversation, source_sha)
+        if known is not None:
+            return known
+        try:
+            summary = self._summarizer.summarize(request)
+        except ProviderError as error:
+            if not last_try and not isinstance(error, ProviderRefused):
+                raise
+            _log.warning("the digest takes the place of %s: %s", self._summarizer.name, error.message)
+            return replace(self._fallback.summarize(request), note=f"{self._asked} was not used: {error.message}")
+        if summary.calls:
+            self._keep(conversation, source_sha, summary)
+        return summary
+
+    @property
+    def _asked(self) -> str:
+        return self._summarizer.name
+
+    def _find(self, conversation: Conversation, source_sha: bytes) -> Summary | None:
+        query = sa.select(summary_calls.c.summary).where(
+            summary_calls.c.conversation_id == conversation.id,
+            summary_calls.c.source_sha == source_sha,
+            summary_calls.c.asked == self._asked,
+            summary_calls.c.prompt_version == PROMPT_VERSION,
+        )
+        with self._store.reading() as connection:
+            found = connection.execute(query).scalar_one_or_none()
+        return None if found is None else _from_document(found)
+
+    def _keep(self, conversation: Conversation, source_sha: bytes, summary: Summary) -> None:
+        row = {
+            "id": new_id(),
+            "conversation_id": conversation.id,
+            "agent_id": conversation.agent_id,
+            "source_sha": source_sha,
+            "asked": self._asked,
+            "prompt_version": PROMPT_VERSION,
+            "summary": asdict(summary),
+            "calls": summary.calls,
+            "input_tokens": summary.input_tokens,
+            "output_tokens": summary.output_tokens,
+            "cost_nano_usd": cost_nano_usd(self._asked.partition(":")[2], summary.input_tokens, summary.output_tokens),
+        }
+        with self._store.transaction() as tx:
+            insert_new(tx, summary_calls, [row])
+
+
+def _from_document(document: dict[str, Any]) -> Summary:
+    facts = tuple(Fact(**{**fact, "turns": tuple(fact["turns"])}) for fact in document["facts"])
+    return Summary(**{**document, "facts": facts})

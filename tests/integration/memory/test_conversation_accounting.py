@@ -1,0 +1,233 @@
+"""Each turn is verbatim, covered, or queued, whatever happens; calls and their results stay together; calls are paid
+for once, and what they cost is known."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from agentstate.errors import InvalidInput, ProviderRefused, ProviderTransient, TooLarge
+from agentstate.jobs import Claim, JobRunner, Jobs
+from agentstate.jobs.kinds import KINDS
+from agentstate.memory.conversation import ConversationHistory
+from agentstate.memory.conversation.exchanges import torn
+from agentstate.memory.conversation.history import SUMMARIZE
+from agentstate.memory.conversation.summarization import ConversationSummarizer
+from agentstate.providers.digest import DigestSummarizer
+from agentstate.providers.prompt import PROMPT_VERSION
+from agentstate.providers.summarizer import Summary, SummaryRequest
+from agentstate.settings import Settings
+from agentstate.store import Store
+from agentstate.store.tables import conversations, summaries, summary_calls
+from agentstate.store.tables import jobs as jobs_table
+from agentstate.store.tables.base import db_time
+from tests.stubs.llm.rules import refused_by_anthropic, refused_by_openai
+
+BUDGET = 1_000
+"""Room for a summary and for as many open turns as wait for none."""
+
+
+class Paid(DigestSummarizer):
+    """Costs something, and does `meanwhile` while it thinks."""
+
+    max_source_tokens = 400
+
+    def __init__(self, meanwhile: Callable[[], None] = lambda: None) -> None:
+        super().__init__()
+        self.meanwhile, self.asked = meanwhile, 0
+
+    @property
+    def name(self) -> str:  # type: ignore[override]
+        return "anthropic:claude-haiku-5-5"
+
+    def summarize(self, request: SummaryRequest) -> Summary:
+        self.asked += 1
+        made = super().summarize(request)
+        self.meanwhile()
+        return Summary(made.text, "model", self.name, made.facts, input_tokens=1_000, output_tokens=100, calls=1)
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+@pytest.fixture
+def settings(limits: Settings) -> Settings:
+    return limits.model_copy(update={"summary_after_tokens": 300, "summary_debounce_s": 0.0})
+
+
+@pytest.fixture
+def history(durable: Store, jobs: Jobs, settings: Settings) -> ConversationHistory:
+    return ConversationHistory(durable, jobs, settings, "ag_7", "s1")
+
+
+def call(number: int) -> dict[str, Any]:
+    block = {"type": "tool_use", "id": f"c{number}", "name": "bet", "input": {"amount": f"{number}.50"}}
+    return {"role": "assistant", "content": [block]}
+
+
+def result(number: int) -> dict[str, Any]:
+    return {"role": "tool", "tool_call_id": f"c{number}", "content": f"bet {number} of {number}.50 USDC is placed"}
+
+
+class Life:
+    """A conversation that is written to while summaries are made, fail, and lose their workers."""
+
+    def __init__(self, history: ConversationHistory, durable: Store, jobs: Jobs, settings: Settings, seed: int) -> None:
+        self.history, self.durable, self.jobs, self.settings = history, durable, jobs, settings
+        self.draw = random.Random(seed)
+        self.added = 0
+
+    def add(self) -> None:
+        self.added += 1
+        if self.draw.random() < 0.4:
+            self.history.add_message(call(self.added))
+            self.history.add_message(result(self.added))
+        else:
+            said = f"turn of {self.added}.25 USDC: {'really ' * self.draw.randint(1, 9)}"
+            self.history.add(self.draw.choice(("user", "assistant")), said)
+
+    def trouble(self) -> None:
+        fate = self.draw.random()
+        if fate < 0.3:
+            raise ProviderTransient("overloaded")
+        if fate < 0.4:
+            raise Killed
+        if fate < 0.6:
+            self.add()
+
+    def work(self) -> None:
+        with self.durable.transaction() as tx:  # as time goes by, also for the lease of a killed worker
+            if self.draw.random() < 0.7:
+                past = {"status": "ready", "due_at": db_time(-1.0), "lease_until": None, "lease_owner": None}
+                running = {key: past[key] for key in ("status", "lease_until", "lease_owner")}
+                others = sa.select(jobs_table.c.id).where(jobs_table.c.status == "ready").exists()
+                stuck = jobs_table.update().where(jobs_table.c.status == "running", ~others)
+                tx.connection.execute(stuck.values(running))
+                tx.connection.execute(
+                    jobs_table.update().where(jobs_table.c.status == "ready").values(due_at=past["due_at"])
+                )
+        for job in [job for job in self.jobs.list() if job.status == "ready"]:
+            with suppress(Killed):
+                JobRunner(self.durable).run(job.id, KINDS[SUMMARIZE], self.summarize)
+
+    def summarize(self, claim: Claim) -> None:
+        ConversationSummarizer(self.durable, Paid(self.trouble), self.settings).run(
+            self.history.id, job_id=claim.job.id
+        )
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_every_turn_is_accounted_for_whatever_happens(
+    history: ConversationHistory, durable: Store, jobs: Jobs, settings: Settings, seed: int
+) -> None:
+    life = Life(history, durable, jobs, settings, seed)
+    for _ in range(15):
+        for _ in range(life.draw.randint(1, 5)):
+            life.add()
+        life.work()
+        accounting = history.accounting(BUDGET)
+        assert accounting.lost == []
+        assert accounting.covered == frozenset(range(1, len(accounting.covered) + 1))
+        assert refused_by_anthropic({"messages": list(history.messages(BUDGET))}) is None
+        assert refused_by_openai({"messages": list(history.messages(BUDGET, form="openai"))}) is None
+        assert len(accounting.covered) not in torn(history.turns())
+
+
+def test_a_lost_turn_would_be_seen(history: ConversationHistory, durable: Store, settings: Settings) -> None:
+    for number in range(40):
+        history.add("user", f"turn {number} of the long story")
+    ConversationSummarizer(durable, Paid(), settings).run(history.id)
+    assert history.accounting(BUDGET).lost == []
+    with durable.transaction() as tx:
+        tx.connection.execute(summaries.update().where(summaries.c.number == 1).values(covers_from=3))
+    assert history.accounting(BUDGET).lost == [1, 2]
+    with durable.transaction() as tx:
+        tx.connection.execute(conversations.update().values(summarized_to=0, summary_number=0))
+        tx.connection.execute(jobs_table.delete())
+    assert len(history.accounting(200).lost) > 10
+
+
+def test_a_window_begins_with_no_result_whose_call_is_left_out(history: ConversationHistory) -> None:
+    for number in range(1, 20):
+        history.add_message(call(number))
+        history.add_message(result(number))
+    for budget in range(240, 600, 30):
+        messages = history.messages(budget)
+        assert refused_by_anthropic({"messages": list(messages)}) is None
+        assert "[result]" not in str(messages)
+    with pytest.raises(TooLarge, match="the call that the turn answers"):
+        history.messages(120)
+
+
+def test_a_summary_ends_with_no_call_whose_result_is_left_open(
+    history: ConversationHistory, durable: Store, settings: Settings
+) -> None:
+    history.add("user", "begin")
+    for number in range(1, 25):
+        history.add_message(call(number))
+        history.add_message(result(number))
+    ConversationSummarizer(durable, Paid(), settings).run(history.id)
+    summary = history.summary()
+    assert summary is not None
+    assert summary.covers_to % 2 == 1
+    assert "placed" in summary.text or any("50 USDC" in fact["text"] for fact in summary.facts)
+
+
+def test_what_was_paid_for_is_not_paid_for_again(
+    history: ConversationHistory, durable: Store, settings: Settings
+) -> None:
+    for number in range(25):
+        history.add("user", f"turn {number} of the long story")
+    paid = Paid()
+    worker = ConversationSummarizer(durable, paid, settings)
+    worker._commit = lambda *_arguments: (_ for _ in ()).throw(Killed)  # type: ignore[method-assign,assignment,return-value]
+    with pytest.raises(Killed):
+        worker.run(history.id)
+    first = paid.asked
+    assert ConversationSummarizer(durable, paid, settings).run(history.id).summaries >= 1
+    with durable.reading() as connection:
+        rows = connection.execute(sa.select(summary_calls)).mappings().all()
+        versions = set(connection.execute(sa.select(summaries.c.prompt_version)).scalars())
+    assert (first, paid.asked) == (1, len(rows))
+    assert {(row["calls"], row["input_tokens"], row["output_tokens"], row["cost_nano_usd"]) for row in rows} == {
+        (1, 1_000, 100, 150_000)
+    }
+    assert versions == {PROMPT_VERSION}
+
+
+def test_a_provider_that_refuses_for_good_gives_way_to_the_digest(
+    history: ConversationHistory, durable: Store, settings: Settings
+) -> None:
+    def refuse() -> None:
+        raise ProviderRefused("no such key")
+
+    for number in range(25):
+        history.add("user", f"turn {number} of the long story")
+    ConversationSummarizer(durable, Paid(refuse), settings).run(history.id)
+    summary = history.summary()
+    assert summary is not None
+    assert (summary.method, summary.prompt_version) == ("extractive", None)
+    assert "no such key" in (summary.note or "")
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"role": "user", "content": ""},
+        {"role": "user", "content": []},
+        {"role": "user", "content": [{"text": "x"}]},
+        {"role": "assistant", "content": [{"type": "tool_use", "name": "x"}]},
+        {"role": "tool", "content": "x"},
+        {"role": "boss", "content": "x"},
+    ],
+)
+def test_what_is_no_message_is_refused(history: ConversationHistory, message: dict[str, Any]) -> None:
+    with pytest.raises(InvalidInput):
+        history.add_message(message)
+    assert history.turns() == []
