@@ -8,7 +8,7 @@ from alembic import op
 from agentstate.store.tables.base import UtcDateTime
 
 revision = "0011_backfill"
-down_revision = "0008_partitions"
+down_revision = "0009_tombstones"
 branch_labels = None
 depends_on = None
 
