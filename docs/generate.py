@@ -56,6 +56,8 @@ TABLES_HOLD = {
     "memory_namespaces": "Namespaces that several agents share, each with its owner.",
     "memory_shares": "Which agent may read or write which namespace, and since when it has said yes to it.",
     "provider_circuits": "Which embedding provider is left alone, until when and why; all workers keep to it.",
+    "embedding_batches": "Batches of texts that a provider embeds within a day, for filling an index anew.",
+    "embedding_batch_items": "Which memories wait for which text of such a batch.",
     "index_builds": "Which collections hold the index, and how far one that is being filled has come.",
     "conversations": "Where each conversation stands: number of turns, and how far a summary covers them.",
     "turns": "What was said, word by word.",

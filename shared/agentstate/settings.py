@@ -85,6 +85,11 @@ class Settings(BaseSettings):
         None, ge=8, le=8192, description="Width to ask the provider for; unset: its own."
     )
     embedding_batch: int = Field(512, ge=1, le=2048, description="Memories in one provider call at most.")
+    embedding_backfill: Literal["direct", "batch"] = Field(
+        "direct",
+        description="How `agentstate index rebuild` and `switch-model` embed what has no vector yet: `batch` takes "
+        "OpenAI's batch API (half the price, up to a day), `direct` the API that everything else takes.",
+    )
     minilm_dir: Path | None = Field(
         None, description="Folder with model.safetensors and vocab.txt; unset: the installed package's."
     )

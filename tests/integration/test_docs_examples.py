@@ -29,7 +29,6 @@ PAGES = (
     "docs/how-to/put-a-context-together.md",
     "docs/how-to/run-an-operation-once.md",
     "docs/how-to/limit-what-an-agent-may-do.md",
-    "docs/how-to/look-after-dead-jobs.md",
     "docs/how-to/submit-by-the-broker.md",
     "docs/how-to/keep-a-profile.md",
     "docs/how-to/use-from-asyncio.md",

@@ -14,6 +14,7 @@ from agentstate.jobs import JobRunner
 from agentstate.jobs.kinds import KINDS
 from agentstate.runtime import Runtime
 from agentstate.settings import PREFIX, Settings
+from agentstate.store.tables import memories
 from tests.integration.cli.conftest import Command, agentstate
 
 __all__ = ["agentstate"]
@@ -94,3 +95,17 @@ def test_rebuild_switches_and_lists(runtime: Runtime, agentstate: Command) -> No
     with runtime.index.place.translated() as client:
         runtime.index.place.make(client, "memories-old--1")
     assert agentstate("index", "drop", "memories-old--1").code == 0
+
+
+def test_what_was_given_up_is_listed_and_revived(runtime: Runtime, agentstate: Command) -> None:
+    with runtime.store.transaction() as tx:
+        one = memories.c.content == "fact 7"
+        given_up = memories.update().where(one).values(state="dead", searchable_at=None, error="no quota")
+        tx.connection.execute(given_up)
+    [dead] = agentstate("index", "dead", "--json").json["dead"]
+    assert (dead["agent_id"], dead["error"]) == ("ag_1", "no quota")
+    assert "no quota" in agentstate("index", "dead", "--agent", "ag_1").out
+    assert agentstate("index", "revive", "--agent", "nobody", "--json").json == {"revived": 0}
+    assert "1 memories wait again" in agentstate("index", "revive").out
+    runtime.embedding.run_until_idle()
+    assert Agent("ag_1", runtime).memory.watermark().dead == 0

@@ -19,6 +19,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Literal, Self, cast
 
+from tests.stubs.batch_api import BatchApi
+
 DEFAULT_WIDTH = 16
 INVENTED = "777.77 USDC"
 
@@ -69,6 +71,7 @@ class ProviderServer:
         self.width = width
         self.seen: list[Seen] = []
         self.released = threading.Event()
+        self.batch_api = BatchApi(lambda body: _embeddings(body, "none", self))
         self._plan: deque[Fault] = deque()
         self._lock = threading.Lock()
         self._server = _Server(("127.0.0.1", 0), _Handler)
@@ -116,9 +119,20 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
         """Nothing is printed."""
 
+    def do_GET(self) -> None:
+        found = cast("_Server", self.server).stub.batch_api.get(self.path)
+        if found is None:
+            self._json(404, {"error": {"message": "no such thing"}}, {})
+        else:
+            self._send(200, found[0], {"content-type": found[1]})
+
     def do_POST(self) -> None:
         stub = cast("_Server", self.server).stub
-        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        raw = self.rfile.read(int(self.headers["content-length"]))
+        if (answer := stub.batch_api.post(self.path, raw)) is not None:
+            self._json(200, answer, {})
+            return
+        body = json.loads(raw)
         headers = {name.lower(): value for name, value in self.headers.items()}
         fault = stub.take(Seen(self.path, headers, body))
         if fault.kind == "drop":

@@ -111,6 +111,42 @@ def switch_model(invocation: Invocation, *, embedder: str | None, model: str | N
 
 
 @index.command()
+@click.option("--agent", "agent_id", help="Only memories of this agent.")
+@click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="Memories at most.")
+@pass_invocation
+def dead(invocation: Invocation, *, agent_id: str | None, limit: int) -> None:
+    """List memories that were given up, with the cause.
+
+    The provider would not take them, or its key or quota was refused. They stay stored and are found by their words.
+    """
+    from agentstate.memory.backlog import EmbeddingBacklog
+
+    found = EmbeddingBacklog(invocation.runtime.store).dead(agent_id=agent_id, limit=limit)
+    if invocation.as_json:
+        output.document({"dead": [asdict(each) for each in found]})
+    else:
+        output.table(("memory", "agent", "attempts", "cause"), [tuple(asdict(each).values()) for each in found])
+
+
+@index.command()
+@click.option("--agent", "agent_id", help="Only memories of this agent.")
+@pass_invocation
+def revive(invocation: Invocation, *, agent_id: str | None) -> None:
+    """Let memories that were given up be embedded again, once the cause is gone."""
+    from agentstate.memory.backlog import EmbeddingBacklog
+    from agentstate.memory.circuit import ProviderCircuit
+
+    runtime = invocation.runtime
+    revived = EmbeddingBacklog(runtime.store).revive(agent_id=agent_id)
+    ProviderCircuit(runtime.store, runtime.index.collection).succeeded()
+    runtime.jobs.wake_bulk("embedding.embed_pending")
+    if invocation.as_json:
+        output.document({"revived": revived})
+    else:
+        output.line(f"{revived:,} memories wait again")
+
+
+@index.command()
 @click.argument("collection")
 @pass_invocation
 def drop(invocation: Invocation, *, collection: str) -> None:

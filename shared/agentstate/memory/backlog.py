@@ -60,6 +60,16 @@ class ClaimedBatch:
     """Memories that had no attempt left and are dead now."""
 
 
+@dataclass(frozen=True)
+class DeadMemory:
+    """A memory that was given up."""
+
+    id: UUID
+    agent_id: str
+    attempts: int
+    error: str | None
+
+
 Made = tuple[str, bytes]
 """Whose text it is, and the text's hash."""
 
@@ -191,6 +201,15 @@ class EmbeddingBacklog:
         """Give memories up. They stay stored and are found by keyword; `revive` takes them back."""
         with self._store.transaction() as tx:
             return _mark(tx, batch.token, seqs, **_DEAD, error=error)
+
+    def dead(self, *, agent_id: str | None = None, limit: int = 50) -> list[DeadMemory]:
+        """The newest memories that were given up."""
+        query = sa.select(memories.c.id, memories.c.agent_id, memories.c.attempts, memories.c.error)
+        query = query.where(memories.c.state == "dead").order_by(memories.c.seq.desc()).limit(limit)
+        if agent_id is not None:
+            query = query.where(memories.c.agent_id == agent_id)
+        with self._store.reading() as connection:
+            return [DeadMemory(*row) for row in connection.execute(query)]
 
     def revive(self, *, agent_id: str | None = None) -> int:
         """Make dead memories pending again with a fresh budget of attempts; return how many."""

@@ -7,6 +7,7 @@ alias of the space changes hands, and a comparison puts right what changed meanw
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from agentstate.errors import Conflict, ProviderError, ProviderRateLimited, ProviderTransient
+from agentstate.memory.backfill import Backfill
 from agentstate.memory.backlog import EmbeddingBacklog, PendingMemory
 from agentstate.memory.embedding import Embedded, MemoryEmbedder
 from agentstate.memory.index import PAGE, MemoryIndex
@@ -21,10 +23,14 @@ from agentstate.memory.points import points_of
 from agentstate.memory.preceding import preceding
 from agentstate.memory.verify import IndexVerifier, Verified, versions_of
 from agentstate.providers.embedder import Embedder
+from agentstate.providers.openai_batches import OpenAIBatches
+from agentstate.providers.openai_embedder import OpenAIEmbedder
 from agentstate.settings import Settings
 from agentstate.store.store import Store
 from agentstate.store.tables import index_builds, memories
 from agentstate.store.tables.base import db_time
+
+_log = logging.getLogger(__name__)
 
 TRIES = 8
 """Provider failures in a row before a build stops; started again, it goes on."""
@@ -80,6 +86,9 @@ class IndexBuilder:
         )
         self._pause = pause
         self._left_out = 0
+        self._backfill: Backfill | None = None
+        if settings.embedding_backfill == "batch" and isinstance(embedder, OpenAIEmbedder):
+            self._backfill = Backfill(store, self._embedder, OpenAIBatches(embedder), index.collection, pause=pause)
 
     def run(self, progress: Progress = lambda _build: None) -> tuple[Build, Verified]:
         """Build, switch and compare; how far it came and what the comparison found and put right.
@@ -91,6 +100,8 @@ class IndexBuilder:
         """
         build = self.start()
         progress(build)
+        if self._backfill is not None:
+            self._backfill.run(_log.info)
         while (following := self.step(build)) is not None:
             build = following
             progress(build)

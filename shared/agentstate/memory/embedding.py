@@ -86,6 +86,19 @@ class MemoryEmbedder:
             self._fill(memories, made)
         return made
 
+    def texts(self, memory: PendingMemory) -> list[str]:
+        """What is embedded of a memory."""
+        return texts_of(memory, self._embedder)
+
+    def missing(self, memories: Sequence[PendingMemory]) -> dict[UUID, list[bytes]]:
+        """Of each memory the hashes of its texts that have no vector yet."""
+        hashes = {memory.id: [text_sha(text) for text in self.texts(memory)] for memory in memories}
+        known = self._backlog.vectors(memories, self._space, [key for keys in hashes.values() for key in keys])
+        return {
+            memory.id: [key for key in dict.fromkeys(hashes[memory.id]) if (memory.agent_id, key) not in known]
+            for memory in memories
+        }
+
     def point_ids(self, memory: PendingMemory) -> list[UUID]:
         """The ids of a memory's points."""
         return [point_id(memory.id, number) for number in range(len(texts_of(memory, self._embedder)))]

@@ -19,6 +19,8 @@ from agentstate.providers.faults import provider_faults
 from agentstate.providers.tokens import fit_tokens, pack
 
 if TYPE_CHECKING:
+    import openai
+
     from agentstate.providers.bert import Floats
 
 KNOWN_WIDTHS: Final = {
@@ -105,6 +107,22 @@ class OpenAIEmbedder:
         """Give back the connections."""
         self._clients.close()
 
+    @property
+    def client(self) -> openai.OpenAI:
+        """This process's client."""
+        return self._clients.get()
+
+    @property
+    def key(self) -> SecretStr | None:
+        """The key, to be kept out of errors."""
+        return self._key
+
+    @property
+    def request_options(self) -> dict[str, Any]:
+        """Model and width as every request has them."""
+        width = {} if self._asked_dimensions is None else {"dimensions": self._asked_dimensions}
+        return {"model": self._model, **width}
+
     def _known_width(self) -> int:
         with self._probing:
             if self._width is None:
@@ -117,14 +135,9 @@ class OpenAIEmbedder:
             return self._width
 
     def _call(self, texts: list[str]) -> list[list[float]]:
-        options: dict[str, Any] = {}
-        if not self._own:
-            options["encoding_format"] = "float"
-        if self._asked_dimensions is not None:
-            options["dimensions"] = self._asked_dimensions
-        client = self._clients.get()
+        options = self.request_options if self._own else {**self.request_options, "encoding_format": "float"}
         with provider_faults(openai_sdk(), self._provider, self._key):
-            answer = client.embeddings.create(model=self._model, input=texts, **options)
+            answer = self.client.embeddings.create(input=texts, **options)
         return _in_order(answer, self._provider)
 
 

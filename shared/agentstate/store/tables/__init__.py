@@ -9,6 +9,8 @@ from agentstate.store.tables.conversation import conversations, summaries, summa
 from agentstate.store.tables.guards import freezes, guard_rules, guard_uses
 from agentstate.store.tables.jobs import jobs
 from agentstate.store.tables.memory import (
+    embedding_batch_items,
+    embedding_batches,
     index_builds,
     memories,
     memory_namespaces,
@@ -43,6 +45,8 @@ __all__ = [
     "currencies",
     "effect_evidence",
     "effects",
+    "embedding_batch_items",
+    "embedding_batches",
     "entries",
     "freezes",
     "guard_rules",

@@ -155,6 +155,32 @@ provider_circuits = sa.Table(
     time_column("updated_at", nullable=False, default=db_time()),
 )
 
+embedding_batches = sa.Table(
+    "embedding_batches",
+    metadata,
+    # Ours; the provider knows it too, so that a batch whose answer was lost is found again.
+    sa.Column("id", sa.Uuid(), primary_key=True),
+    sa.Column("space", sa.String(128), nullable=False),
+    sa.Column("provider_id", sa.String(128), nullable=True),
+    sa.Column("state", sa.String(16), nullable=False, server_default="open"),
+    sa.Column("texts", sa.Integer(), nullable=False),
+    sa.Column("embedded", sa.Integer(), nullable=False, server_default="0"),
+    sa.Column("error", sa.Text(), nullable=True),
+    time_column("created_at", nullable=False, default=db_time()),
+    time_column("ended_at", nullable=True),
+    sa.CheckConstraint("state IN ('open', 'applied', 'failed')", name="state_known"),
+)
+
+embedding_batch_items = sa.Table(
+    "embedding_batch_items",
+    metadata,
+    sa.Column("batch_id", sa.Uuid(), sa.ForeignKey("embedding_batches.id", ondelete="CASCADE"), nullable=False),
+    # A row for each memory that has the text.
+    sa.Column("memory_id", sa.Uuid(), sa.ForeignKey("memories.id", ondelete="CASCADE"), nullable=False),
+    sa.Column("text_sha", sa.LargeBinary(32), nullable=False),
+    sa.PrimaryKeyConstraint("batch_id", "memory_id", "text_sha"),
+)
+
 index_builds = sa.Table(
     "index_builds",
     metadata,
