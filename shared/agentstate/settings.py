@@ -76,8 +76,8 @@ class Settings(BaseSettings):
 
     currencies: dict[str, int] = Field(
         default_factory=dict,
-        description="Currencies beside USDC, USDT, USD, BTC and SOL, with the digits after the point that their smallest "
-        'unit has, as JSON: {"ETH": 9} counts in gwei. All processes name the same; a scale never changes.',
+        description="Currencies beside USDC, USDT, USD, BTC and SOL, with the digits after the point of their smallest "
+        'unit, as JSON: {"ETH": 9} counts in gwei. All processes name the same; a scale never changes.',
     )
 
     # Embedding
