@@ -241,9 +241,12 @@ class Runtime:
         return known_escrows(self.store, agent_id)
 
     def _open_store(self) -> Store:
+        from agentstate.money.amounts import register_currency
         from agentstate.store.migrate import require_newest
         from agentstate.store.store import Store
 
+        for code, scale in self.settings.currencies.items():
+            register_currency(code, scale)
         store = Store.open(self.settings.database_url, pool_size=self._pool_size)
         try:
             require_newest(store)

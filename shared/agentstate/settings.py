@@ -74,6 +74,12 @@ class Settings(BaseSettings):
         "can be computed by whoever knows the agent and the key.",
     )
 
+    currencies: dict[str, int] = Field(
+        default_factory=dict,
+        description="Currencies beside USDC, USDT, USD, BTC and SOL, with the digits after the point of their smallest "
+        'unit, as JSON: {"ETH": 9} counts in gwei. All processes name the same; a scale never changes.',
+    )
+
     # Embedding
     embedder: Literal["auto", "openai", "minilm", "lexical"] = Field(
         "auto",

@@ -22,7 +22,8 @@ _who = click.option("--who", default=None, help="Who does it, for the record; yo
 def guards() -> None:
     """Look at an agent's limits and freezes, and set them.
 
-    They hold in every process from then on, and are checked in the transaction that takes the money.
+    They hold in every process from then on, and are checked in the transaction that takes the money. Those of the
+    agent '*' are the fleet's: they bind each agent that has none of its own for the same.
     """
 
 
@@ -30,7 +31,7 @@ def guards() -> None:
 @click.argument("agent")
 @pass_invocation
 def list_rules(invocation: Invocation, *, agent: str) -> None:
-    """List the limits and freezes of AGENT."""
+    """List the limits and freezes that bind AGENT, the fleet's among them."""
     found = _of(invocation, agent).rules()
     if invocation.as_json:
         rules, frozen = [_rule(rule) for rule in found.rules], [_freeze(freeze) for freeze in found.freezes]
@@ -125,6 +126,7 @@ def _rule(rule: Rule) -> dict[str, Any]:
     most = rule.maximum
     return {
         "id": rule.id,
+        "agent": rule.agent_id,
         "service": rule.service,
         "operation": rule.operation,
         "kind": str(rule.kind),
@@ -138,7 +140,7 @@ def _rule(rule: Rule) -> dict[str, Any]:
 
 
 def _freeze(freeze: Freeze) -> dict[str, Any]:
-    names = ("service", "reason", "frozen_by", "frozen_at")
+    names = ("agent_id", "service", "reason", "frozen_by", "frozen_at")
     return {name: getattr(freeze, name) for name in names}
 
 

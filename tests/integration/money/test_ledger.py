@@ -11,9 +11,20 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
-from agentstate.errors import AmountInvalid, Conflict, InsufficientFunds, InvalidInput, KeyReused, NotFound, Unbalanced
+from agentstate.errors import (
+    AmountInvalid,
+    ConfigurationError,
+    Conflict,
+    InsufficientFunds,
+    InvalidInput,
+    KeyReused,
+    NotFound,
+    Unbalanced,
+)
 from agentstate.money import Bucket, Line, Money, TransactionLedger, earned, spent
 from agentstate.money.chain import entry_hash
+from agentstate.runtime import Runtime
+from agentstate.settings import Settings
 from agentstate.store.store import Store
 from agentstate.store.tables.money import accounts, entries, ledger_transactions
 from tests.integration.money.conftest import buckets
@@ -269,3 +280,14 @@ def test_many_threads_post_at_once(store: Store, ledger: TransactionLedger) -> N
     assert sum(ledger.balance(service).minor for service in services) == Money.parse(400).minor
     assert ledger.balance_from_ledger() == Decimal(400)
     assert sum(posted.kind == "once" for posted in ledger.recent(200)) == 1
+
+
+def test_a_currency_of_the_settings_is_known_to_who_opens_the_store(sqlite_url: str) -> None:
+    runtime = Runtime(Settings.load(database_url=sqlite_url, currencies={"TESTETH": 9}))
+    books = TransactionLedger(runtime.store, "ag_1")
+    books.deposit("d", "wallet", Money.parse("1.000000001", "TESTETH"))
+    assert books.balance("wallet", "TESTETH").minor == 1_000_000_001
+    runtime.close()
+    other = Runtime(Settings.load(database_url=sqlite_url, currencies={"TESTETH": 18}))
+    with pytest.raises(ConfigurationError, match="registered with scale 9"):
+        _ = other.store

@@ -94,3 +94,17 @@ def test_text_for_people() -> None:
     assert [str(Money(minor)) for minor in (2_500_000, 1, -1_234_500, 0)] == [
         "2.50 USDC", "0.000001 USDC", "-1.2345 USDC", "0.00 USDC",
     ]  # fmt: skip
+
+
+def test_ether_counts_in_the_unit_that_its_user_chooses() -> None:
+    """18 digits in 63 bits hold nine ether, so nothing is chosen for the user; gwei hold nine thousand million."""
+    register_currency("ETHGWEI", 9)
+    register_currency("ETHWEI", 18)
+    assert Money.parse("9000000000.000000001", "ETHGWEI").minor == 9 * 10**18 + 1
+    assert Money.parse("0.123456789012345678", "ETHWEI").minor == 123_456_789_012_345_678
+    for amount, currency in (("0.0000000001", "ETHGWEI"), ("10", "ETHWEI")):
+        with pytest.raises(AmountInvalid):
+            Money.parse(amount, currency)
+    assert Money.parse("0.0000000015", "ETHGWEI", rounding="down").minor == 1
+    with pytest.raises(AmountInvalid, match="not registered"):
+        Money.parse("1", "ETHNONE")

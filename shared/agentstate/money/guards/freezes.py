@@ -6,6 +6,7 @@ worse; for operations that are found out by repeating them with the same key, th
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -25,11 +26,12 @@ from agentstate.store.upsert import insert_new
 MAX_REASON = 500
 
 NOTHING_STOPS = """
-    NOT EXISTS (SELECT FROM guard_rules WHERE agent_id = %(agent_id)s)
+    NOT EXISTS (SELECT FROM guard_rules WHERE agent_id IN (%(agent_id)s, '*'))
     AND NOT EXISTS (
-        SELECT FROM freezes WHERE agent_id = %(agent_id)s AND service = ANY (%(stopping)s) AND lifted_at IS NULL
+        SELECT FROM freezes
+        WHERE agent_id IN (%(agent_id)s, '*') AND service = ANY (%(stopping)s) AND lifted_at IS NULL
     )"""
-"""For statements of ours on Postgres: the agent has no rule, and no freeze stops what `stopping` names."""
+"""For statements of ours on Postgres: no rule binds the agent, and no freeze stops what `stopping` names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +47,7 @@ class Freeze:
     def describe(self) -> str:
         """The freeze in one sentence, for people and prompts."""
         where = "every service" if self.service == EVERY else self.service
+        where += " for every agent" if self.agent_id == EVERY else ""
         when = f"{self.frozen_at:%Y-%m-%d %H:%M:%S} UTC"
         return f"{where}: FROZEN since {when} by {self.frozen_by}: {self.reason}."
 
@@ -73,26 +76,28 @@ def expire(tx: Transaction, *, limit: int) -> int:
 
 
 def in_force(connection: Connection, agent_id: str) -> list[Freeze]:
-    """The freezes of an agent that are in force."""
-    mine = (freezes.c.agent_id == agent_id) & freezes.c.lifted_at.is_(None)
-    return [_freeze(row) for row in connection.execute(sa.select(freezes).where(mine).order_by(freezes.c.service))]
+    """The freezes that are in force for an agent, those of the whole fleet among them."""
+    mine = freezes.c.agent_id.in_([agent_id, EVERY]) & freezes.c.lifted_at.is_(None)
+    found = connection.execute(sa.select(freezes).where(mine).order_by(freezes.c.agent_id, freezes.c.service))
+    return [_freeze(row) for row in found]
 
 
 def refuse_frozen(tx: Transaction, agent_id: str, service: str) -> bool:
-    """Raise Frozen when a freeze stops `service`; else tell whether the agent has any rules.
+    """Raise Frozen when a freeze stops `service`; else tell whether any rules bind the agent.
 
     A freeze of the service whose balance pays stops the services that it pays for too. One statement for both
     questions, as this runs before every effect.
     """
-    ruled = sa.exists().where(guard_rules.c.agent_id == agent_id).label("ruled")
-    stops = (freezes.c.agent_id == agent_id) & freezes.c.service.in_(_stopping(service)) & freezes.c.lifted_at.is_(None)
+    bound = [agent_id, EVERY]
+    ruled = sa.exists().where(guard_rules.c.agent_id.in_(bound)).label("ruled")
+    stops = freezes.c.agent_id.in_(bound) & freezes.c.service.in_(_stopping(service)) & freezes.c.lifted_at.is_(None)
     nothing = sa.select(sa.literal(1).label("one")).subquery()
     statement = sa.select(ruled, freezes).select_from(nothing.outerjoin(freezes, stops)).limit(1)
     row = tx.connection.execute(statement).one()
     if row.id is not None:
         raise Frozen(
             f"money moves of {agent_id} at {service} are stopped. {_freeze(row).describe()} Nothing was called and "
-            f"nothing was posted; `agentstate guards unfreeze {agent_id} '{row.service}'` lifts it."
+            f"nothing was posted; `agentstate guards unfreeze {shlex.quote(row.agent_id)} '{row.service}'` lifts it."
         )
     return bool(row.ruled)
 

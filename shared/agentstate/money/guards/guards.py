@@ -49,10 +49,14 @@ class Rules:
 
 
 class Guards:
-    """The guards of one agent. Safe to share between threads."""
+    """The guards of one agent, or of the whole fleet: those of `*`. Safe to share between threads.
+
+    A limit of the fleet binds each agent by itself, unless it has one of its own for the same service, operation,
+    currency and window. A freeze of the fleet stops all.
+    """
 
     def __init__(self, store: Store, agent_id: str) -> None:
-        self.agent_id = checked_name(agent_id)
+        self.agent_id = agent_id if agent_id == EVERY else checked_name(agent_id)
         self._store = store
 
     def limit(
@@ -133,7 +137,7 @@ class Guards:
             return freezes.lift(opened, self.agent_id, service, who=who or owner_name())
 
     def rules(self) -> Rules:
-        """All rules and freezes of the agent; `describe()` puts them into words."""
+        """All rules and freezes that bind the agent, the fleet's among them; `describe()` puts them into words."""
         with self._store.reading() as connection:
             found = rule_rows.of_agent(connection, self.agent_id)
             frozen = freezes.in_force(connection, self.agent_id)
@@ -151,6 +155,7 @@ class Guards:
         Raises:
             LimitExceeded, Frozen, AmountInvalid, InvalidInput: the block was not run.
         """
+        checked_name(self.agent_id)
         money = None if amount is None else exact(amount)
         return using(self._store, self.agent_id, money, service=service, operation=operation, longest_s=longest_s)
 

@@ -16,6 +16,8 @@ from agentstate.store.tables.base import db_time
 from agentstate.store.tables.guards import guard_rules
 from agentstate.store.upsert import insert_new
 
+_LOCK = sa.text("SELECT pg_advisory_xact_lock(hashtextextended(:agent, 0))")
+
 
 def put(tx: Transaction, rules: Iterable[Rule]) -> None:
     """Set rules, each in the place of the one of the same name; in the order in which askers lock them."""
@@ -32,26 +34,35 @@ def remove(tx: Transaction, agent_id: str, rule_id: UUID) -> bool:
 
 
 def of_agent(connection: Connection, agent_id: str) -> list[Rule]:
-    """The rules of an agent, in the order people read them."""
+    """The rules that bind an agent, its own before the fleet's, in the order people read them."""
     table = guard_rules.c
-    order = (table.service, table.operation, table.kind, table.currency, table.window_s)
-    found = connection.execute(sa.select(guard_rules).where(table.agent_id == agent_id).order_by(*order))
-    return [_rule(row) for row in found]
+    order = (table.agent_id.desc(), table.service, table.operation, table.kind, table.currency, table.window_s)
+    found = sa.select(guard_rules).where(table.agent_id.in_([agent_id, EVERY])).order_by(*order)
+    return _own_first([_rule(row) for row in connection.execute(found)])
 
 
 def locked(tx: Transaction, ask: Ask) -> list[Rule]:
     """The rules that apply to `ask`, locked until the end of `tx`: whoever asks next sees what this one has taken.
 
-    They are locked in the order of their ids, so that two who ask never wait for each other in a circle.
+    The fleet's come first, and are locked for this agent alone, so that agents never wait for each other; then the
+    agent's own in the order of their ids, so that two who ask never wait for each other in a circle.
     """
     table = guard_rules.c
-    applies = (
-        (table.agent_id == ask.agent_id)
-        & table.service.in_((ask.service, EVERY))
-        & table.operation.in_((ask.operation, EVERY))
-    )
-    statement = sa.select(guard_rules).where(applies).order_by(table.id).with_for_update()
-    return [_rule(row) for row in tx.connection.execute(statement)]
+    here = table.service.in_((ask.service, EVERY)) & table.operation.in_((ask.operation, EVERY))
+    applies = sa.select(guard_rules).where(here).order_by(table.id)
+    fleet = [_rule(row) for row in tx.connection.execute(applies.where(table.agent_id == EVERY))]
+    if fleet and tx.dialect == "postgresql":
+        tx.connection.execute(_LOCK, {"agent": f"guards of {ask.agent_id}"})
+    mine = applies.where(table.agent_id == ask.agent_id).with_for_update()
+    return _own_first([*(_rule(row) for row in tx.connection.execute(mine)), *fleet])
+
+
+def _own_first(rules: Iterable[Rule]) -> list[Rule]:
+    """Each rule that no other before it has the name of."""
+    named: dict[object, Rule] = {}
+    for rule in rules:
+        named.setdefault(rule.name, rule)
+    return list(named.values())
 
 
 def _row(rule: Rule) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from agentstate.ids import checked_name, derived_id
 from agentstate.money.amounts import Money
 
 EVERY = "*"
-"""Stands for every service, or every operation."""
+"""Stands for every service, every operation, or every agent."""
 
 DAY_S = 86_400
 LONGEST_WINDOW_S = 366 * DAY_S
@@ -57,7 +57,7 @@ _WORDS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """One rule.
+    """One rule; one of the agent `*` binds every agent that has none of that name, each by itself.
 
     Raises:
         InvalidInput: a name, the maximum or the window is wrong, or missing where its kind needs one.
@@ -73,8 +73,7 @@ class Rule:
     set_at: datetime | None = None
 
     def __post_init__(self) -> None:
-        checked_name(self.agent_id)
-        for value, what in ((self.service, "service"), (self.operation, "operation")):
+        for value, what in ((self.agent_id, "agent id"), (self.service, "service"), (self.operation, "operation")):
             if value != EVERY:
                 checked_name(value, what)
         _check_window(self.kind, self.window_s)
@@ -89,6 +88,11 @@ class Rule:
         """Always the same for the same agent, service, operation, kind, currency and window."""
         parts = (self.agent_id, self.service, self.operation, self.kind, self.currency or "", str(self.window_s))
         return derived_id("guard", *parts)
+
+    @property
+    def name(self) -> tuple[object, ...]:
+        """What names it among the rules of its agent: a rule of an agent's own replaces the fleet's of that name."""
+        return self.service, self.operation, self.kind, self.currency, self.window_s
 
     @property
     def currency(self) -> str | None:
@@ -114,7 +118,8 @@ class Rule:
         """The rule in one sentence, for people and prompts."""
         window = "" if self.window_s is None else length(self.window_s)
         shown = f"{self.maximum} operations" if self.kind is RuleKind.RATE else str(self.maximum)
-        return f"{self.binds}: {_WORDS[self.kind].format(shown, window)}."
+        whose = ", for every agent by itself" if self.agent_id == EVERY else ""
+        return f"{self.binds}: {_WORDS[self.kind].format(shown, window)}{whose}."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
