@@ -93,7 +93,7 @@ def _worker(settings: Settings) -> Iterator[None]:
     env = {PREFIX + name.upper(): str(value) for name, value in shown.items() if value is not None}
     command = [sys.executable, "-m", "workers", "worker", "--queues", "embedding", "--pool", "threads"]
     with subprocess.Popen(  # noqa: S603 our own program
-        [*command, "--concurrency", "4", "--name", "bench"],
+        [*command, "--concurrency", "8", "--name", "bench"],
         cwd=ROOT,
         env={**os.environ, **env, "PYTHONPATH": python_path(None)},
         stdout=subprocess.DEVNULL,

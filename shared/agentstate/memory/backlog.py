@@ -23,6 +23,8 @@ from agentstate.store.tables import memories, memory_vectors
 from agentstate.store.tables.base import db_time
 from agentstate.store.tables.memory import pending
 
+LIGHT = 16
+"""An agent with no more due memories than these does not wait behind one that has more."""
 MAX_ATTEMPTS = 12
 """Claims before a memory is given up, those included whose worker died. With the back-off that is about 30 minutes."""
 
@@ -90,12 +92,17 @@ class EmbeddingBacklog:
             due = sa.select(memories.c.seq).where(pending, memories.c.due_at <= db_time()).limit(1)
             return connection.execute(due).first() is not None
 
-    def claim(self, limit: int, *, lease_s: float) -> ClaimedBatch:
-        """Take up to `limit` due memories for `lease_s` seconds, the oldest of each agent in turn."""
+    def claim(self, limit: int, *, lease_s: float, light: bool = False) -> ClaimedBatch:
+        """Take up to `limit` due memories for `lease_s` seconds, the oldest of each agent in turn.
+
+        With `light`, of those agents alone that have few: such a batch is done soon, whatever else waits.
+        """
         token = uuid4()
         with self._store.transaction() as tx:
             now = tx.now()
             agents = self._agents(tx, now, limit)
+            if light:
+                agents = _light(tx, agents, now)
             taken: list[PendingMemory] = []
             while agents and len(taken) < limit:
                 room = limit - len(taken)
@@ -291,6 +298,19 @@ def _choose(tx: Transaction, agents: list[str], share: int, now: datetime) -> li
     for agent in agents:
         chosen += tx.connection.execute(_oldest(sa.literal(agent), share, now)).scalars()
     return chosen
+
+
+def _light(tx: Transaction, agents: list[str], now: datetime) -> list[str]:
+    """Those of `agents` that have no more than a few due memories."""
+
+    def more(agent: sa.ColumnElement[str]) -> sa.Select[int]:
+        return _oldest(agent, 1, now).offset(LIGHT)
+
+    if tx.dialect != "postgresql":
+        return [agent for agent in agents if tx.connection.execute(more(sa.literal(agent))).first() is None]
+    names = sa.func.unnest(sa.literal(agents, postgresql.ARRAY(sa.String()))).table_valued("agent_id").render_derived()
+    query = sa.select(names.c.agent_id).where(~more(names.c.agent_id).correlate(names).exists())
+    return list(tx.connection.execute(query).scalars())
 
 
 def _oldest(agent: sa.ColumnElement[str], share: int, now: datetime) -> sa.Select[int]:

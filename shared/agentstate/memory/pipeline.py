@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import random
 import threading
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 
@@ -17,6 +18,7 @@ from agentstate.memory.backlog import ClaimedBatch, EmbeddingBacklog, PendingMem
 from agentstate.memory.circuit import ProviderCircuit
 from agentstate.memory.embedding import Embedded, MemoryEmbedder
 from agentstate.memory.index import MemoryIndex
+from agentstate.memory.index_points import IndexPoint
 from agentstate.memory.leases import LEASE_S, held
 from agentstate.memory.points import points_of
 from agentstate.providers.embedder import Embedder
@@ -31,6 +33,8 @@ REFUSED_REST_S = 60.0
 LONGEST_ASKED_S = 3_600.0
 """Rest that a provider may ask for."""
 LEAST_WORK_S = 120.0
+PART = 64
+"""Memories in one write to the index; between two of them others have their turn."""
 
 _log = logging.getLogger(__name__)
 
@@ -57,6 +61,26 @@ class BatchResult:
         self.pause_s = other.pause_s
 
 
+class _Lane:
+    """Room for so many threads of this process; one that finds no room has those inside look again."""
+
+    def __init__(self, threads: int) -> None:
+        self._slots = threading.Semaphore(threads)
+        self._asked = False
+
+    def run(self, work: Callable[[], None]) -> bool:
+        """Do `work` while somebody asked for it; False when there was no room."""
+        self._asked, found_room = True, False
+        while self._asked and self._slots.acquire(blocking=False):
+            found_room = True
+            try:
+                self._asked = False
+                work()
+            finally:
+                self._slots.release()
+        return found_room
+
+
 class EmbeddingPipeline:
     """Makes pending memories searchable. Any number of workers may run it at once; one is shared between threads."""
 
@@ -69,12 +93,14 @@ class EmbeddingPipeline:
         )
         self._embedder = MemoryEmbedder(self._backlog, embedder, index.collection, max_inputs=self._batch)
         self._circuit = ProviderCircuit(store, index.collection)
-        self._slots = threading.Semaphore(embedder.parallel)
-        self._asked = False
+        self._wide = _Lane(embedder.parallel)
+        self._light = _Lane(1)
         self._work_s = max(LEAST_WORK_S, 4 * settings.provider_timeout_s)
 
-    def run_once(self) -> BatchResult:
+    def run_once(self, *, light: bool = False) -> BatchResult:
         """Take one batch as far as it goes. Nothing to do, or a rest that is not over, gives an empty result.
+
+        With `light` it is one of those agents that have few memories.
 
         Raises:
             StoreUnavailable: the durable store does not answer; the batch is taken again when its lease ends.
@@ -82,7 +108,7 @@ class EmbeddingPipeline:
         rest = self._circuit.enter()
         if rest > 0:
             return BatchResult(pause_s=rest)
-        batch = self._backlog.claim(self._batch, lease_s=LEASE_S)
+        batch = self._backlog.claim(self._batch, lease_s=LEASE_S, light=light)
         result = BatchResult(claimed=len(batch.memories) + batch.exhausted, dead=batch.exhausted)
         if batch.memories:
             with held(self._backlog, batch, at_most_s=self._work_s):
@@ -92,23 +118,19 @@ class EmbeddingPipeline:
     def run_until_idle(self, *, stop: Callable[[], bool] = lambda: False) -> BatchResult:
         """Take batches until none is due, a rest is needed, or `stop()` says so; return the sum.
 
-        While as many threads of this process are at it as the embedder can serve, this returns at once and one of them
-        looks again: more would only share the same processor, and each would hold a batch for longer.
+        While as many threads of this process are at it as the embedder can serve, one more takes what agents with few
+        memories have, so that they do not wait for a batch of a flood to end. Further ones return at once, and one of
+        those at work looks again: more would only share the same processor, and each would hold a batch for longer.
         """
         total = BatchResult()
-        self._asked = True
-        while self._asked and self._slots.acquire(blocking=False):
-            try:
-                self._asked = False
-                total.add(self._drain(stop))
-            finally:
-                self._slots.release()
+        if not self._wide.run(lambda: total.add(self._drain(stop, light=False))):
+            self._light.run(lambda: total.add(self._drain(stop, light=True)))
         return total
 
-    def _drain(self, stop: Callable[[], bool]) -> BatchResult:
+    def _drain(self, stop: Callable[[], bool], *, light: bool) -> BatchResult:
         total = BatchResult()
         while not stop():
-            result = self.run_once()
+            result = self.run_once(light=light)
             total.add(result)
             if result.claimed == 0 or result.pause_s > 0:
                 break
@@ -153,9 +175,32 @@ class EmbeddingPipeline:
         result.pause_s = max(result.pause_s, self._circuit.failed(cause, rest_s=rest_s))
 
     def _publish(self, batch: ClaimedBatch, memories: list[PendingMemory], made: Embedded, result: BatchResult) -> None:
-        seqs = [memory.seq for memory in memories]
+        """Write to the index in parts, those agents first that have least in the batch: each is found at once then."""
         before = self._backlog.preceding(memories)
         points = {memory.seq: points_of(memory, made, before.get(memory.id, ())) for memory in memories}
+        share = Counter(memory.agent_id for memory in memories)
+        waiting = sorted(memories, key=lambda memory: share[memory.agent_id])
+        while waiting:
+            part, rest = waiting[:PART], waiting[PART:]
+            if not self._publish_part(batch, part, {memory.seq: points[memory.seq] for memory in part}, result):
+                self._wait_for_index(batch, rest, result)
+                return
+            waiting = rest
+
+    def _wait_for_index(self, batch: ClaimedBatch, memories: list[PendingMemory], result: BatchResult) -> None:
+        seqs = [memory.seq for memory in memories]
+        cause = "the index does not answer"
+        result.retried += self._backlog.release(batch, seqs, delay_s=FIRST_DELAY_S, error=cause, counted=False)
+
+    def _publish_part(
+        self,
+        batch: ClaimedBatch,
+        memories: list[PendingMemory],
+        points: dict[int, list[IndexPoint]],
+        result: BatchResult,
+    ) -> bool:
+        """Write some memories; False when the index does not answer and the rest had better wait too."""
+        seqs = list(points)
         try:
             self._index.upsert([point for each in points.values() for point in each])
         except IndexUnavailable as error:
@@ -163,6 +208,7 @@ class EmbeddingPipeline:
             result.retried += self._backlog.release(batch, seqs, delay_s=delay, error=_cause(error), counted=False)
             result.pause_s = max(result.pause_s, delay)
             _log.warning("%d memories wait for the index: %s", len(seqs), _cause(error))
+            return False
         except InvalidInput as error:
             delay = _delay(memories, error)
             result.retried += self._backlog.release(batch, seqs, delay_s=delay, error=_cause(error), counted=True)
@@ -174,6 +220,7 @@ class EmbeddingPipeline:
             result.fenced += len(seqs) - marked
             if marked < len(seqs):
                 self._take_back(memories)
+        return True
 
     def _take_back(self, memories: list[PendingMemory]) -> None:
         """Remove the points of what was forgotten meanwhile; should this fail, the job of the forgetting does it."""

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import Any
 
@@ -9,6 +13,7 @@ import pytest
 import sqlalchemy as sa
 
 from agentstate.errors import (
+    IndexUnavailable,
     ProviderAnswerInvalid,
     ProviderRateLimited,
     ProviderRefused,
@@ -16,10 +21,11 @@ from agentstate.errors import (
     StoreUnavailable,
 )
 from agentstate.memory import embedding
-from agentstate.memory.backlog import MAX_ATTEMPTS, EmbeddingBacklog
+from agentstate.memory.backlog import LIGHT, MAX_ATTEMPTS, EmbeddingBacklog
 from agentstate.memory.counts import MemoryCounts, memory_counts
 from agentstate.memory.index import MemoryIndex
-from agentstate.memory.pipeline import REFUSED_REST_S
+from agentstate.memory.index_points import IndexPoint
+from agentstate.memory.pipeline import PART, REFUSED_REST_S
 from agentstate.memory.records import NewMemory
 from agentstate.store.qdrant import open_qdrant
 from agentstate.store.tables import memories
@@ -229,3 +235,54 @@ def test_what_was_paid_for_is_kept_although_the_store_was_away(world: World, mon
     monkeypatch.setattr(embedding, "KEEP_PAUSES_S", (0.01,))
     assert world.pipeline().run_until_idle().searchable == 3
     assert world.embedder.calls == [3]
+
+
+def test_a_light_claim_takes_agents_with_few_alone(world: World) -> None:
+    remember(world, LIGHT + 1, "flood")
+    remember(world, LIGHT, "busy")
+    remember(world, 1, "quiet")
+    taken = Counter(
+        memory.agent_id for memory in EmbeddingBacklog(world.store).claim(99, lease_s=60, light=True).memories
+    )
+    assert taken == {"busy": LIGHT, "quiet": 1}
+
+
+def test_one_agents_memory_does_not_wait_for_the_batch_of_anothers_flood(world: World) -> None:
+    remember(world, 100, "flood")
+    world.embedder.parallel = 1
+    pipeline, begun, go_on = world.pipeline(), threading.Event(), threading.Event()
+
+    def wait_in_the_flood(texts: Sequence[str]) -> None:
+        if len(texts) > LIGHT:
+            begun.set()
+            assert go_on.wait(60)
+
+    world.embedder.fails = wait_in_the_flood
+    with ThreadPoolExecutor(1) as pool:
+        flood = pool.submit(pipeline.run_until_idle)
+        assert begun.wait(60)
+        remember(world, 1, "quiet")
+        assert pipeline.run_until_idle().searchable == 1
+        assert (counts(world, "quiet").searchable, counts(world, "flood").searchable) == (1, 0)
+        go_on.set()
+        assert flood.result(60).searchable == 100
+
+
+def test_agents_with_little_are_written_first_and_an_index_that_fails_in_between_keeps_the_rest_waiting(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remember(world, 2 * PART, "flood")
+    remember(world, 1, "quiet")
+    upsert, written = MemoryIndex.upsert, list[int]()
+
+    def upsert_once(index: MemoryIndex, points: Sequence[IndexPoint]) -> None:
+        if written:
+            raise IndexUnavailable
+        written.append(len(points))
+        upsert(index, points)
+
+    monkeypatch.setattr(MemoryIndex, "upsert", upsert_once)
+    result = world.pipeline().run_until_idle()
+    assert (result.searchable, result.retried, written) == (PART, PART + 1, [PART])
+    assert counts(world, "quiet").searchable == 1
+    assert len(world.embedder.calls) == 1
