@@ -83,9 +83,7 @@ class Agent:
     @property
     def episodes(self) -> EpisodicStore:
         """What happened lately."""
-        from agentstate.memory.episodes import EpisodicStore
-
-        return EpisodicStore(self.runtime.redis, self.id, self.runtime.settings)
+        return self.runtime.episodes_of(self.id)
 
     def conversation(self, session: str) -> ConversationHistory:
         """One of its conversations."""

@@ -16,8 +16,11 @@ if TYPE_CHECKING:
 
     from agentstate.jobs.broker import BrokerWaker
     from agentstate.jobs.jobs import Jobs
+    from agentstate.memory.episode_archive import EpisodeArchive
+    from agentstate.memory.episodes import EpisodicStore
     from agentstate.memory.index import MemoryIndex
     from agentstate.memory.pipeline import EmbeddingPipeline
+    from agentstate.memory.recent_episodes import RecentEpisodes
     from agentstate.memory.semantic import SemanticMemory
     from agentstate.money.effect_lookup import EffectResolver
     from agentstate.money.effects import Effects
@@ -133,6 +136,26 @@ class Runtime:
         from agentstate.memory.pipeline import EmbeddingPipeline
 
         return self.once("embedding", lambda: EmbeddingPipeline(self.store, self.index, self.embedder, self.settings))
+
+    @property
+    def recent_episodes(self) -> RecentEpisodes:
+        """The episodes that Redis holds."""
+        from agentstate.memory.recent_episodes import RecentEpisodes
+
+        return self.once("recent_episodes", lambda: RecentEpisodes(self.redis, archived=True))
+
+    @property
+    def episode_archive(self) -> EpisodeArchive:
+        """Episodes for good."""
+        from agentstate.memory.episode_archive import EpisodeArchive
+
+        return self.once("episode_archive", lambda: EpisodeArchive(self.store))
+
+    def episodes_of(self, agent_id: str) -> EpisodicStore:
+        """The episodes of one agent."""
+        from agentstate.memory.episodes import EpisodicStore
+
+        return EpisodicStore(self.recent_episodes, agent_id, self.settings, archive=self.episode_archive)
 
     @property
     def gateway(self) -> Gateway:
