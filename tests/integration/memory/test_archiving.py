@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import socket
-import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -33,7 +31,7 @@ from agentstate.settings import Settings
 from agentstate.store import Store
 from agentstate.store.tables import episode_returns, memories
 from agentstate.store.tables import episodes as table
-from deploy.local.redis_server import find_redis
+from tests.stubs.redis_server import redis_server
 
 START = datetime(2026, 11, 1, tzinfo=UTC)
 
@@ -297,27 +295,22 @@ def test_on_a_cluster_every_step_stays_in_one_slot(
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[redis.Redis]:
     """A Redis in cluster mode of one node: it refuses steps over several slots all the same."""
-    with socket.socket() as one, socket.socket() as other:
-        one.bind(("127.0.0.1", 0))
-        other.bind(("127.0.0.1", 0))
-        port, bus = one.getsockname()[1], other.getsockname()[1]
-    where = ("--bind", "127.0.0.1", "--port", str(port), "--cluster-port", str(bus), "--dir", str(tmp_path))
-    command = [str(find_redis()), *where, "--cluster-enabled", "yes", "--save", ""]
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    with redis.Redis(port=port) as client:
-        _until(lambda: bool(client.ping()))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        bus = free.getsockname()[1]
+    with (
+        redis_server(tmp_path, "--cluster-enabled", "yes", "--cluster-port", str(bus)) as url,
+        redis.Redis.from_url(url) as client,
+    ):
         client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
         _until(lambda: b"cluster_state:ok" in bytes(client.execute_command("CLUSTER", "INFO", NEVER_DECODE=True)))
         yield client
-    server.kill()
-    server.wait()
 
 
 def _until(happened: Callable[[], bool]) -> None:
     until = time.monotonic() + 30
     while time.monotonic() < until:
-        with suppress(redis.ConnectionError):
-            if happened():
-                return
+        if happened():
+            return
         time.sleep(0.02)
-    raise AssertionError("the cluster did not start")
+    raise AssertionError("it did not happen in time")
