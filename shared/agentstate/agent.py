@@ -146,7 +146,9 @@ class Agent:
         from agentstate.state.update_stream import UpdateStream
         from agentstate.state.updates import StateSync
 
-        return StateSync(self.runtime.store, lambda agent_id: UpdateStream(self.runtime.redis, agent_id), self.id)
+        return StateSync(
+            self.runtime.store, lambda agent_id: UpdateStream(self.runtime.waiting_redis, agent_id), self.id
+        )
 
     @property
     def jobs(self) -> AgentJobs:

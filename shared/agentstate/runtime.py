@@ -39,6 +39,13 @@ T = TypeVar("T")
 
 REDIS_TIMEOUT_S = 5.0
 REDIS_CONNECTIONS = 32
+# No silent retries: redis-py would repeat a command whose answer was lost, an increment included.
+_REDIS: dict[str, Any] = {
+    "socket_timeout": REDIS_TIMEOUT_S,
+    "socket_connect_timeout": REDIS_TIMEOUT_S,
+    "retry": None,
+    "health_check_interval": 30,
+}
 
 
 class Runtime:
@@ -78,6 +85,11 @@ class Runtime:
     def redis(self) -> Redis:
         """Redis for recent episodes and cached states."""
         return self.once("redis", self._open_redis)
+
+    @property
+    def waiting_redis(self) -> Redis:
+        """The same for those who wait for news: each holds a connection all the while, and takes nobody's."""
+        return self.once("waiting_redis", self._open_waiting_redis)
 
     @property
     def waker(self) -> BrokerWaker:
@@ -282,17 +294,13 @@ class Runtime:
         from redis import BlockingConnectionPool, Redis
 
         # A crowd of threads waits for one of some connections; a crowd of new ones would be refused by the server.
-        # No silent retries: redis-py would repeat a command whose answer was lost, an increment included.
-        pool = BlockingConnectionPool.from_url(
-            self.settings.redis_url,
-            max_connections=REDIS_CONNECTIONS,
-            timeout=REDIS_TIMEOUT_S,
-            socket_timeout=REDIS_TIMEOUT_S,
-            socket_connect_timeout=REDIS_TIMEOUT_S,
-            retry=None,
-            health_check_interval=30,
-        )
-        return Redis.from_pool(pool)
+        crowd: dict[str, Any] = {"max_connections": REDIS_CONNECTIONS, "timeout": REDIS_TIMEOUT_S}
+        return Redis.from_pool(BlockingConnectionPool.from_url(self.settings.redis_url, **crowd, **_REDIS))
+
+    def _open_waiting_redis(self) -> Redis:
+        from redis import Redis
+
+        return Redis.from_url(self.settings.redis_url, **_REDIS)
 
     def _own_lock(self) -> threading.RLock:
         # What was opened before a fork belongs to the parent: its sockets must not be used, nor closed, here.
