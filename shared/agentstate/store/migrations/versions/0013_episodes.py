@@ -8,7 +8,7 @@ from alembic import op
 from agentstate.store.tables.base import UtcDateTime
 
 revision = "0013_episodes"
-down_revision = "0018_turns"
+down_revision = "0011_backfill"
 branch_labels = None
 depends_on = None
 
