@@ -21,9 +21,9 @@ from redis import BlockingConnectionPool, Redis
 from agentstate.errors import ServiceRejected
 from agentstate.runtime import REDIS_CONNECTIONS
 from agentstate.services.cache import StateCache
-from agentstate.services.entries import Quality
 from agentstate.services.gateway import Gateway
 from agentstate.services.limiter import RateLimiter
+from agentstate.services.quality import Quality
 from agentstate.services.source import GatewaySource
 from deploy.local.folder import ROOT
 

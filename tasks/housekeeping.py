@@ -93,6 +93,7 @@ def attest(runtime: Runtime, _claim: Claim) -> dict[str, Any]:
 def waiting_bulk(runtime: Runtime) -> list[str]:
     """The kinds of bulk work that have rows waiting."""
     waiting = {"embedding.embed_pending": EmbeddingBacklog(runtime.store).has_due()}
+    waiting["summarization.archive_episodes"] = bool(runtime.episode_archive.returning(1))
     with runtime.store.reading() as connection:
         waiting["effects.sweep"] = bool(effect_rows.due(connection, 1))
         waiting["reconciliation.reconcile_due"] = recon_rows.any_due(connection)

@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from celery import signals
 
+from agentstate.errors import ConfigurationError
 from tasks.app import app, runtime, settings
+from workers.eviction import refuse_eviction
 from workers.heartbeat import Heartbeat
 from workers.logs import set_up_logging
 
 _heartbeat = Heartbeat.from_environment()
+_log = logging.getLogger(__name__)
 
 
 @signals.setup_logging.connect(weak=False)
-def _log(**_: Any) -> None:
+def _set_up_logging(**_: Any) -> None:
     set_up_logging(settings.log_level, as_json=settings.log_json)
 
 
 @signals.worker_ready.connect(weak=False)
 def _ready(**_: Any) -> None:
+    try:
+        refuse_eviction(settings)
+    except ConfigurationError as error:
+        # Nothing but SystemExit passes through a signal.
+        _log.critical("%s", error)
+        raise SystemExit(1) from error
     _heartbeat.start()
 
 

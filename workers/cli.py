@@ -32,7 +32,7 @@ def cli() -> None:
 @click.option("--name", default="worker", show_default=True, help="Name of this worker, unique per machine.")
 def worker(queues: str, pool: str, concurrency: int, name: str) -> None:
     """Run a worker for some queues until it is asked to stop; it finishes what it has begun."""
-    settings = _settings()
+    settings = _serving_settings()
     # Several workers share the cores: BLAS threads of each would wait for one another. Read when NumPy is imported.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     _become(
@@ -53,7 +53,7 @@ def worker(queues: str, pool: str, concurrency: int, name: str) -> None:
 )
 def beat(schedule_file: Path) -> None:
     """Run beat, which fires the schedules. One is enough; two do no harm."""
-    settings = _settings()
+    settings = _serving_settings()
     _become(commands.beat(schedule_file=schedule_file, log_level=settings.log_level))
 
 
@@ -105,6 +105,15 @@ def _settings() -> Settings:
     from agentstate.settings import Settings
 
     return Settings.load()
+
+
+def _serving_settings() -> Settings:
+    """The settings, once the broker is known to keep what is queued; one that does not answer yet is asked later."""
+    from workers.eviction import refuse_eviction
+
+    settings = _settings()
+    refuse_eviction(settings)
+    return settings
 
 
 def _become(command: list[str]) -> NoReturn:

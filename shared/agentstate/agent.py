@@ -83,9 +83,7 @@ class Agent:
     @property
     def episodes(self) -> EpisodicStore:
         """What happened lately."""
-        from agentstate.memory.episodes import EpisodicStore
-
-        return EpisodicStore(self.runtime.redis, self.id, self.runtime.settings)
+        return self.runtime.episodes_of(self.id)
 
     def conversation(self, session: str) -> ConversationHistory:
         """One of its conversations."""
@@ -148,7 +146,9 @@ class Agent:
         from agentstate.state.update_stream import UpdateStream
         from agentstate.state.updates import StateSync
 
-        return StateSync(self.runtime.store, lambda agent_id: UpdateStream(self.runtime.redis, agent_id), self.id)
+        return StateSync(
+            self.runtime.store, lambda agent_id: UpdateStream(self.runtime.waiting_redis, agent_id), self.id
+        )
 
     @property
     def jobs(self) -> AgentJobs:

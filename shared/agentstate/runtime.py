@@ -16,8 +16,11 @@ if TYPE_CHECKING:
 
     from agentstate.jobs.broker import BrokerWaker
     from agentstate.jobs.jobs import Jobs
+    from agentstate.memory.episode_archive import EpisodeArchive
+    from agentstate.memory.episodes import EpisodicStore
     from agentstate.memory.index import MemoryIndex
     from agentstate.memory.pipeline import EmbeddingPipeline
+    from agentstate.memory.recent_episodes import RecentEpisodes
     from agentstate.memory.semantic import SemanticMemory
     from agentstate.money.effect_lookup import EffectResolver
     from agentstate.money.effects import Effects
@@ -36,6 +39,13 @@ T = TypeVar("T")
 
 REDIS_TIMEOUT_S = 5.0
 REDIS_CONNECTIONS = 32
+# No silent retries: redis-py would repeat a command whose answer was lost, an increment included.
+_REDIS: dict[str, Any] = {
+    "socket_timeout": REDIS_TIMEOUT_S,
+    "socket_connect_timeout": REDIS_TIMEOUT_S,
+    "retry": None,
+    "health_check_interval": 30,
+}
 
 
 class Runtime:
@@ -75,6 +85,11 @@ class Runtime:
     def redis(self) -> Redis:
         """Redis for recent episodes and cached states."""
         return self.once("redis", self._open_redis)
+
+    @property
+    def waiting_redis(self) -> Redis:
+        """The same for those who wait for news: each holds a connection all the while, and takes nobody's."""
+        return self.once("waiting_redis", self._open_waiting_redis)
 
     @property
     def waker(self) -> BrokerWaker:
@@ -133,6 +148,26 @@ class Runtime:
         from agentstate.memory.pipeline import EmbeddingPipeline
 
         return self.once("embedding", lambda: EmbeddingPipeline(self.store, self.index, self.embedder, self.settings))
+
+    @property
+    def recent_episodes(self) -> RecentEpisodes:
+        """The episodes that Redis holds."""
+        from agentstate.memory.recent_episodes import RecentEpisodes
+
+        return self.once("recent_episodes", lambda: RecentEpisodes(self.redis, archived=True))
+
+    @property
+    def episode_archive(self) -> EpisodeArchive:
+        """Episodes for good."""
+        from agentstate.memory.episode_archive import EpisodeArchive
+
+        return self.once("episode_archive", lambda: EpisodeArchive(self.store))
+
+    def episodes_of(self, agent_id: str) -> EpisodicStore:
+        """The episodes of one agent."""
+        from agentstate.memory.episodes import EpisodicStore
+
+        return EpisodicStore(self.recent_episodes, agent_id, self.settings, archive=self.episode_archive)
 
     @property
     def gateway(self) -> Gateway:
@@ -259,17 +294,13 @@ class Runtime:
         from redis import BlockingConnectionPool, Redis
 
         # A crowd of threads waits for one of some connections; a crowd of new ones would be refused by the server.
-        # No silent retries: redis-py would repeat a command whose answer was lost, an increment included.
-        pool = BlockingConnectionPool.from_url(
-            self.settings.redis_url,
-            max_connections=REDIS_CONNECTIONS,
-            timeout=REDIS_TIMEOUT_S,
-            socket_timeout=REDIS_TIMEOUT_S,
-            socket_connect_timeout=REDIS_TIMEOUT_S,
-            retry=None,
-            health_check_interval=30,
-        )
-        return Redis.from_pool(pool)
+        crowd: dict[str, Any] = {"max_connections": REDIS_CONNECTIONS, "timeout": REDIS_TIMEOUT_S}
+        return Redis.from_pool(BlockingConnectionPool.from_url(self.settings.redis_url, **crowd, **_REDIS))
+
+    def _open_waiting_redis(self) -> Redis:
+        from redis import Redis
+
+        return Redis.from_url(self.settings.redis_url, **_REDIS)
 
     def _own_lock(self) -> threading.RLock:
         # What was opened before a fork belongs to the parent: its sockets must not be used, nor closed, here.

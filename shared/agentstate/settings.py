@@ -141,6 +141,10 @@ class Settings(BaseSettings):
     )
     episodes_kept: int = Field(500, ge=1, le=100_000, description="Recent episodes kept in Redis per agent.")
     episodes_ttl_s: int = Field(604_800, ge=60, description="Age at which episodes leave Redis, in seconds.")
+    episodes_limits: dict[str, dict[Literal["kept", "ttl_s"], PositiveInt]] = Field(
+        default_factory=dict,
+        description='The same for single agents, as JSON: {"ag_7": {"kept": 2000, "ttl_s": 86400}}.',
+    )
     updates_kept: int = Field(10_000, ge=100, le=10_000_000, description="Live updates kept per agent.")
     updates_ttl_s: int = Field(604_800, ge=60, description="Age at which live updates are removed, in seconds.")
 

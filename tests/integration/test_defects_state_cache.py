@@ -18,9 +18,9 @@ from agentstate.errors import InvalidInput, ServiceAnswerInvalid
 from agentstate.services import casino, trading
 from agentstate.services.async_cache import AsyncStateCache
 from agentstate.services.cache import StateCache
-from agentstate.services.entries import Quality
 from agentstate.services.gateway import Gateway
 from agentstate.services.names import Service
+from agentstate.services.quality import Quality
 from agentstate.services.source import GatewaySource, Reading
 from tests.stubs.service_server import ServiceServer
 

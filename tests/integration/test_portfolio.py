@@ -13,10 +13,11 @@ from agentstate import Agent
 from agentstate.money.amounts import Money
 from agentstate.runtime import Runtime
 from agentstate.services.cache import StateCache
-from agentstate.services.entries import Bounds, CacheEntry, Key, Quality
+from agentstate.services.entries import Bounds, CacheEntry, Key
 from agentstate.services.gateway import Gateway
 from agentstate.services.names import Service
 from agentstate.services.portfolio import Portfolio
+from agentstate.services.quality import Quality
 from agentstate.services.source import GatewaySource
 from agentstate.settings import Settings
 

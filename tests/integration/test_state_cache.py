@@ -25,9 +25,10 @@ from agentstate.clock import utc_now
 from agentstate.errors import InvalidInput, ServiceRejected
 from agentstate.services import casino, escrow, faucet
 from agentstate.services.cache import StateCache
-from agentstate.services.entries import Key, Quality, Stored, micros
+from agentstate.services.entries import Key, Stored, micros
 from agentstate.services.gateway import Gateway
 from agentstate.services.names import TTL_S, Service
+from agentstate.services.quality import Quality
 from agentstate.services.redis_shelf import RedisShelf
 from agentstate.services.shelf import LocalShelf
 from agentstate.services.source import GatewaySource

@@ -16,7 +16,7 @@ from agentstate.money.breaks import Breaks
 from agentstate.providers.evidence import unsupported_figures
 from agentstate.providers.summarizer import SourceTurn, turn_lines
 from agentstate.runtime import Runtime
-from agentstate.services.entries import Quality
+from agentstate.services.quality import Quality
 from agentstate.store.tables import effects, jobs, memories, portfolio_snapshots, recon_cursors, summaries, turns
 from deploy.local.demo import ledgers, privacy, sentences, told
 from deploy.local.demo.facts import Answer, BreakFact, EffectFact, Facts, MemoryFact, TaskFact

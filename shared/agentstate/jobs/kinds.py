@@ -97,6 +97,14 @@ _SPECS = (
         deadline_s=120.0,
     ),
     JobSpec(
+        kind="summarization.draw_lessons",
+        queue="summarization",
+        payload=Nothing,
+        summary="Draw lessons from an agent's archived episodes into its semantic memory.",
+        deadline_s=120.0,
+        by_agents=False,
+    ),
+    JobSpec(
         kind="cache.refresh",
         queue="cache",
         payload=ServicePayload,
@@ -177,6 +185,11 @@ _SPECS = (
 )
 
 _BULK_SPECS = (
+    BulkSpec(
+        kind="summarization.archive_episodes",
+        queue="summarization",
+        summary="Take what agents recorded to the archive, and give Redis what it missed.",
+    ),
     BulkSpec(
         kind="cache.refresh_ahead",
         queue="cache",

@@ -1,125 +1,66 @@
-"""Episodic memory: what happened to an agent lately, newest first, in Redis.
+"""Episodic memory: what happened to an agent lately, newest first, in Redis, and all of it in the archive.
 
-Every change is one script on the server, so that an episode, its place among its type, what it pushes out and the time
-to live of the keys are one step. Times are whole microseconds, which a sorted set holds exactly. Over the limit, the
-oldest episode of the most frequent type goes: a flood of ticks pushes out ticks and not the one open escrow.
+Redis has the newest; workers archive each episode before it leaves, and what was archived counts once however many
+places hold it. While Redis is away the archive takes and gives what it can, and every answer says so.
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+import time
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
 import redis
+from msgspec.structs import replace
 
-from agentstate.clock import Clock, utc_now
-from agentstate.errors import InvalidInput, RedisUnavailable, TooLarge
-from agentstate.ids import checked_name, new_id
+from agentstate.clock import Clock
+from agentstate.errors import Conflict, InvalidInput, NotFound, RedisUnavailable, StoreUnavailable, TooLarge
+from agentstate.ids import checked_name, new_hex
+from agentstate.memory.episode import WRITTEN_VERSION, Episode, micros, moment, packed
+from agentstate.memory.episode_archive import EpisodeArchive
+from agentstate.memory.recent_episodes import Limits, RecentEpisodes
 from agentstate.settings import Settings
-from agentstate.state import codec
 
-FUTURE = timedelta(days=1)
+FUTURE_US = 86_400_000_000
 """How far ahead of this machine's clock an episode may be; a time in the wrong unit would stay newest for ever."""
-WRITTEN_VERSION = 1
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
-_log = logging.getLogger(__name__)
+MOST_AT_ONCE = 1_000
+_TRIES = 8
+_SECOND = 1_000_000
 
-# A member is "<number of arrival>|<type>|<id>": equal times keep their order, and a member tells its type.
-_DROP = """
-local function drop(member)
-  local kind = string.match(member, '^%d+|([^|]*)|')
-  redis.call('ZREM', KEYS[1], member)
-  redis.call('HDEL', KEYS[2], member)
-  redis.call('ZREM', ARGV[1] .. kind, member)
-  if tonumber(redis.call('ZINCRBY', KEYS[3], -1, kind)) <= 0 then redis.call('ZREM', KEYS[3], kind) end
-end
-"""
-
-_RECORD = (
-    _DROP
-    + """
-local prefix, kind, id, at, body = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
-local kept, ttl, cutoff = tonumber(ARGV[6]), ARGV[7], ARGV[8]
-local member = string.format('%016d|%s|%s', redis.call('INCR', KEYS[4]), kind, id)
-redis.call('ZADD', KEYS[1], at, member)
-redis.call('HSET', KEYS[2], member, body)
-redis.call('ZADD', prefix .. kind, at, member)
-redis.call('ZINCRBY', KEYS[3], 1, kind)
-for _, old in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', '(' .. cutoff, 'LIMIT', 0, 100)) do drop(old) end
-while redis.call('ZCARD', KEYS[1]) > kept do
-  local largest = redis.call('ZREVRANGE', KEYS[3], 0, 0)[1]
-  local victim = largest and redis.call('ZRANGE', prefix .. largest, 0, 0)[1]
-  if not victim then
-    if largest then redis.call('ZREM', KEYS[3], largest) end
-    victim = redis.call('ZRANGE', KEYS[1], 0, 0)[1]
-  end
-  drop(victim)
-end
-for _, key in ipairs({KEYS[1], KEYS[2], KEYS[3], KEYS[4], prefix .. kind}) do redis.call('EXPIRE', key, ttl) end
-return redis.call('HEXISTS', KEYS[2], member)
-"""
-)
-
-_RECENT = """
-local members = redis.call('ZREVRANGEBYSCORE', KEYS[1], '+inf', ARGV[2], 'LIMIT', 0, ARGV[1])
-local bodies = {}
-for first = 1, #members, 1000 do
-  local last = math.min(first + 999, #members)
-  for _, body in ipairs(redis.call('HMGET', KEYS[2], unpack(members, first, last))) do
-    if body then bodies[#bodies + 1] = body end
-  end
-end
-return bodies
-"""
-
-_SUMMARIZE = """
-local answer = {}
-for _, kind in ipairs(redis.call('ZRANGE', KEYS[2], 0, -1)) do
-  local count = redis.call('ZCOUNT', ARGV[1] .. kind, ARGV[2], '+inf')
-  if count > 0 then answer[#answer + 1] = kind; answer[#answer + 1] = count end
-end
-local first = redis.call('ZRANGEBYSCORE', KEYS[1], ARGV[2], '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
-local last = redis.call('ZREVRANGEBYSCORE', KEYS[1], '+inf', ARGV[2], 'WITHSCORES', 'LIMIT', 0, 1)
-return {answer, first[2] or '', last[2] or ''}
-"""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Episode:
-    """Something that happened."""
-
-    id: UUID
-    agent_id: str
-    event_type: str
-    payload: dict[str, Any]
-    outcome: Any
-    at: datetime
-    kept: bool = True
-    """False when it was older than everything that is kept, and so was not."""
+__all__ = ["Episode", "EpisodicStore"]
 
 
 class EpisodicStore:
-    """The recent episodes of one agent. Safe to share between threads."""
+    """The episodes of one agent. Safe to share between threads.
 
-    def __init__(self, client: redis.Redis, agent_id: str, settings: Settings, *, clock: Clock = utc_now) -> None:
+    Args:
+        recent: Redis, or what holds episodes there.
+        agent_id: whose.
+        settings: limits, for all agents and for this one.
+        archive: where episodes go before they leave Redis; None: they end there.
+        clock: present time, UTC; this machine's when left out.
+    """
+
+    def __init__(
+        self,
+        recent: redis.Redis | RecentEpisodes,
+        agent_id: str,
+        settings: Settings,
+        *,
+        archive: EpisodeArchive | None = None,
+        clock: Clock | None = None,
+    ) -> None:
         self.agent_id = checked_name(agent_id)
-        self._clock = clock
-        self._kept = settings.episodes_kept
-        self._ttl_s = settings.episodes_ttl_s
+        self.limits = limits_of(settings, agent_id)
+        self._recent = recent if isinstance(recent, RecentEpisodes) else RecentEpisodes(recent, archived=bool(archive))
+        self._archive = archive
         self._max_bytes = settings.max_payload_bytes
-        self._prefix = f"as:{{{agent_id}}}:episodes:"
-        self._types_prefix = f"{self._prefix}type:"
-        self._record = client.register_script(_RECORD)
-        self._recent = client.register_script(_RECENT)
-        self._summarize = client.register_script(_SUMMARIZE)
-        self._client = client
+        self._clock = clock
+        self._oldest_by_us = self.limits.ttl_s * _SECOND
 
     def record(
         self, event_type: str, payload: dict[str, Any], outcome: Any = None, *, at: datetime | None = None
@@ -132,145 +73,263 @@ class EpisodicStore:
             outcome: how it ended, when that is known.
             at: when it happened, aware; now when left out.
 
+        Returns:
+            The episode; `degraded` when Redis is away and the archive alone has it.
+
         Raises:
             InvalidInput: the type, the payload or the time is refused; TooLarge: payload and outcome are over
-            `max_payload_bytes`. RedisUnavailable: Redis does not answer; whether it was recorded is unknown.
+            `max_payload_bytes`. RedisUnavailable: Redis does not answer, and there is no archive; whether it was
+            recorded is unknown. StoreUnavailable: neither does the archive.
         """
-        episode = self._checked(event_type, payload, outcome, at)
-        keys = [self._key(name) for name in ("all", "body", "types", "arrived")]
-        moment, cutoff = _micros(episode.at), _micros(self._oldest())
-        body = self._body(episode)
-        with _translated():
-            kept = self._record(
-                keys=keys,
-                args=[
-                    *(self._types_prefix, event_type, str(episode.id), moment, body),
-                    *(self._kept, self._ttl_s, cutoff),
-                ],
-            )
+        now_us = self._now_us()
+        episode = self._new(event_type, payload, outcome, at, now_us)
+        try:
+            kept, first = self._recent.record(episode, self.limits, self._oldest_us(now_us))
+        except RedisUnavailable as error:
+            return self._degraded([episode], error)[0]
+        if first:
+            self._restored(self._oldest_us(now_us))
         return episode if kept else replace(episode, kept=False)
+
+    def record_many(self, items: Iterable[tuple[str, dict[str, Any], Any, datetime | None]]) -> list[Episode]:
+        """Add episodes, each given as type, payload, outcome and time, in one journey; all are checked first.
+
+        Raises as `record`. When Redis fails on the way, all go to the archive, where each counts once.
+        """
+        now_us = self._now_us()
+        found = [self._new(event_type, payload, outcome, at, now_us) for event_type, payload, outcome, at in items]
+        kept: list[bool] = []
+        try:
+            for first in range(0, len(found), MOST_AT_ONCE):
+                slice_ = found[first : first + MOST_AT_ONCE]
+                kept += self._recent.record_many(slice_, self.limits, self._oldest_us(now_us))
+        except RedisUnavailable as error:
+            return self._degraded(found, error)
+        return [each if stays else replace(each, kept=False) for each, stays in zip(found, kept, strict=True)]
 
     def get_recent(self, n: int = 50, event_type: str | None = None) -> list[Episode]:
         """The newest `n` episodes, newest first; of one type when named: the newest `n` of that type.
 
+        As many as Redis keeps; older ones are in `range`. While Redis is away they come from the archive, marked
+        `degraded`, without those that it has not got yet.
+
         Raises:
-            InvalidInput: `n` is negative. RedisUnavailable: Redis does not answer.
+            InvalidInput: `n` is negative. RedisUnavailable: Redis does not answer, and there is no archive.
         """
         if n < 0:
             raise InvalidInput(f"n is {n}; it must be 0 or more.")
+        if event_type is not None:
+            checked_name(event_type, "event type")
         if n == 0:
             return []
-        key = self._key("all") if event_type is None else self._types_prefix + checked_name(event_type, "event type")
-        with _translated():
-            bodies = self._recent(keys=[key, self._key("body")], args=[n, _micros(self._oldest())])
-        return list(self._readable(bodies))
+        from_us = self._oldest_us(self._now_us())
+        try:
+            found = self._recent.recent(self.agent_id, n, event_type=event_type, from_us=from_us)
+            if found is None and self._restored(from_us):
+                found = self._recent.recent(self.agent_id, n, event_type=event_type, from_us=from_us)
+        except RedisUnavailable as error:
+            older = self._instead(error).recent(self.agent_id, n, event_type=event_type, from_us=from_us)
+            return [replace(episode, degraded=True) for episode in older]
+        return found or []
+
+    def range(
+        self,
+        since: datetime,
+        until: datetime | None = None,
+        *,
+        event_type: str | None = None,
+        limit: int = 1_000,
+    ) -> list[Episode]:
+        """The newest `limit` episodes from `since` to before `until`, newest first, from Redis and the archive.
+
+        Raises:
+            InvalidInput: a time without zone, or a limit below 1. RedisUnavailable: as `get_recent`.
+        """
+        if limit < 1:
+            raise InvalidInput(f"limit is {limit}; it must be 1 or more.")
+        begin, end = micros(since), None if until is None else micros(until)
+        older: Sequence[Episode] = ()
+        away = False
+        try:
+            to = "+inf" if end is None else f"({end}"
+            newer = self._recent.recent(self.agent_id, limit, event_type=event_type, from_us=begin, to=to) or []
+        except RedisUnavailable as error:
+            self._instead(error)
+            newer, away = [], True
+        if self._archive is not None:
+            older = self._archive.recent(self.agent_id, limit, event_type=event_type, from_us=begin, before_us=end)
+        return [replace(each, degraded=True) if away else each for each in _merged(newer, older)[:limit]]
+
+    def update_outcome(self, episode: Episode | UUID, outcome: Any) -> Episode:
+        """Say how an episode ended; what it was stays as it is, and the archive keeps every outcome that it was given.
+
+        Raises:
+            NotFound: there is no such episode of this agent. InvalidInput, TooLarge: the outcome is refused.
+            Conflict: it was changed again and again meanwhile; nothing was changed, call again.
+        """
+        episode_id, at_us = (episode.id, episode.at_us) if isinstance(episode, Episode) else (episode, None)
+        for _ in range(_TRIES):
+            found = self._updated_in_redis(episode_id, at_us, outcome)
+            if found is None:
+                found = self._updated_in_archive(episode_id, outcome)
+            if found is not None:
+                return found
+        raise Conflict(f"the outcome of episode {episode_id} is being changed by others; nothing was changed.")
 
     def summarize_window(self, since: datetime) -> dict[str, Any]:
-        """Counts of the episodes from `since` on.
+        """Counts of the episodes from `since` on, in Redis and in the archive, each counted once.
 
         Returns:
-            `total_events`, `by_type` (name to count), `first_at` and `last_at` (None without any), and
-            `time_span_hours` between those two.
+            `total_events`, `by_type` (name to count), `first_at` and `last_at` (None without any), `time_span_hours`
+            between those two, and `degraded`: whether Redis was away, so that what the archive lacks is not counted.
         """
-        begin = _micros(max(_aware(since), self._oldest()))
-        with _translated():
-            flat, first, last = self._summarize(
-                keys=[self._key("all"), self._key("types")], args=[self._types_prefix, begin]
-            )
-        by_type = {_text(kind): int(count) for kind, count in zip(flat[::2], flat[1::2], strict=True)}
-        span = (_moment(first), _moment(last))
+        begin = micros(since)
+        degraded = False
+        if self._archive is None:
+            begin = max(begin, self._oldest_us(self._now_us()))
+            by_type, first, last = self._recent.summarize(self.agent_id, begin)
+        else:
+            try:
+                waiting = self._recent.waiting(self.agent_id, begin)
+            except RedisUnavailable:
+                waiting, degraded = [], True
+            by_type, first, last = _counted(self._archive, self.agent_id, waiting, begin)
         return {
             "total_events": sum(by_type.values()),
             "by_type": by_type,
-            "first_at": span[0],
-            "last_at": span[1],
-            "time_span_hours": (span[1] - span[0]) / timedelta(hours=1) if span[0] and span[1] else 0.0,
+            "first_at": None if first is None else moment(first),
+            "last_at": None if last is None else moment(last),
+            "time_span_hours": 0.0 if first is None or last is None else timedelta(microseconds=last - first) / _HOUR,
+            "degraded": degraded,
         }
 
-    def count(self) -> int:
-        """How many episodes are there."""
-        with _translated():
-            return int(self._client.zcount(self._key("all"), _micros(self._oldest()), "+inf"))
+    def count(self, event_type: str | None = None, *, since: datetime | None = None) -> int:
+        """How many episodes Redis keeps, of a type and from a time on when named; `summarize_window` counts all.
 
-    def _key(self, name: str) -> str:
-        return self._prefix + name
+        Raises:
+            RedisUnavailable: Redis does not answer.
+        """
+        if event_type is not None:
+            checked_name(event_type, "event type")
+        begin = self._oldest_us(self._now_us())
+        begin = begin if since is None else max(begin, micros(since))
+        return self._recent.count(self.agent_id, begin, event_type)
 
-    def _oldest(self) -> datetime:
-        return self._clock() - timedelta(seconds=self._ttl_s)
+    def lost(self) -> int:
+        """How many left Redis before the archive had them: more than 10,000 waited while no worker came."""
+        return self._recent.lost(self.agent_id)
 
-    def _checked(self, event_type: str, payload: dict[str, Any], outcome: Any, at: datetime | None) -> Episode:
-        checked_name(event_type, "event type")
+    def _new(self, event_type: str, payload: dict[str, Any], outcome: Any, at: datetime | None, now_us: int) -> Episode:
+        _checked_type(event_type)
         if not isinstance(payload, dict):
             raise InvalidInput(f"the payload is {type(payload).__name__}, not a dict. Nothing was recorded.")
-        now = self._clock()
-        moment = now if at is None else _aware(at)
-        if moment > now + FUTURE:
-            raise InvalidInput(f"the time {moment.isoformat()} is in the future. Nothing was recorded.")
-        return Episode(
-            id=new_id(), agent_id=self.agent_id, event_type=event_type, payload=payload, outcome=outcome, at=moment
-        )
+        at_us = now_us if at is None else micros(at)
+        if at_us > now_us + FUTURE_US:
+            raise InvalidInput(f"the time {moment(at_us).isoformat()} is in the future. Nothing was recorded.")
+        content = packed(payload, outcome)
+        episode = Episode(WRITTEN_VERSION, self.agent_id, new_hex(), event_type, at_us, content)
+        return self._sized(episode)
 
-    def _body(self, episode: Episode) -> str:
-        body = codec.dumps(
-            {
-                "v": WRITTEN_VERSION,
-                "id": str(episode.id),
-                "type": episode.event_type,
-                "at": _micros(episode.at),
-                "payload": episode.payload,
-                "outcome": episode.outcome,
-            }
-        )
-        if (size := len(body.encode())) > self._max_bytes:
+    def _changed(self, before: Episode, outcome: Any) -> Episode:
+        return self._sized(replace(before, packed=packed(before.payload, outcome), revision=before.revision + 1))
+
+    def _sized(self, episode: Episode) -> Episode:
+        size = len(bytes(episode.packed))
+        if size > self._max_bytes:
             raise TooLarge(
                 f"the episode has {size:,} bytes, over the limit of {self._max_bytes:,} "
                 "(AGENTSTATE_MAX_PAYLOAD_BYTES). Nothing was recorded."
             )
-        return body
+        return episode
 
-    def _readable(self, bodies: list[bytes | str]) -> Iterator[Episode]:
-        """What this version can read. One record of a newer version must not hide all others."""
-        for body in bodies:
-            fields = codec.loads(body)
-            if fields.get("v") == WRITTEN_VERSION:
-                yield self._episode(fields)
-            else:
-                _log.warning(
-                    "an episode of %s has the unknown version %s and is left out", self.agent_id, fields.get("v")
-                )
+    def _now_us(self) -> int:
+        return time.time_ns() // 1_000 if self._clock is None else micros(self._clock())
 
-    def _episode(self, fields: dict[str, Any]) -> Episode:
-        return Episode(
-            id=UUID(fields["id"]),
-            agent_id=self.agent_id,
-            event_type=fields["type"],
-            payload=fields["payload"],
-            outcome=fields["outcome"],
-            at=_EPOCH + fields["at"] * _MICROSECOND,
-        )
+    def _oldest_us(self, now_us: int) -> int:
+        return now_us - self._oldest_by_us
+
+    def _instead(self, error: RedisUnavailable) -> EpisodeArchive:
+        """The archive, while Redis is away; without one, the error goes on."""
+        if self._archive is None:
+            raise error
+        return self._archive
+
+    def _degraded(self, found: Sequence[Episode], error: RedisUnavailable) -> list[Episode]:
+        self._instead(error).add(found, bring_back=True)
+        return [replace(episode, degraded=True) for episode in found]
+
+    def _restored(self, from_us: int) -> bool:
+        """Give Redis, which knows nothing of the agent, what the archive has of its recent past."""
+        if self._archive is None:
+            return False
+        try:
+            found = self._archive.recent(self.agent_id, min(self.limits.kept, MOST_AT_ONCE), from_us=from_us)
+        except StoreUnavailable:
+            return False
+        self._recent.record_many(found[::-1], self.limits, from_us, again=True)
+        return bool(found)
+
+    def _updated_in_redis(self, episode_id: UUID, at_us: int | None, outcome: Any) -> Episode | None:
+        try:
+            before = self._recent.get(self.agent_id, episode_id, at_us)
+            if before is None:
+                return None
+            after = self._changed(before, outcome)
+            return after if self._recent.replace(before, after, self.limits) else None
+        except RedisUnavailable as error:
+            self._instead(error)
+            return None
+
+    def _updated_in_archive(self, episode_id: UUID, outcome: Any) -> Episode | None:
+        before = None if self._archive is None else self._archive.get(self.agent_id, episode_id)
+        if before is None or self._archive is None:
+            if self._in_redis(episode_id):
+                return None
+            raise NotFound(f"{self.agent_id} has no episode {episode_id}. Nothing was changed.")
+        after = self._changed(before, outcome)
+        return after if self._archive.add([after]) else None
+
+    def _in_redis(self, episode_id: UUID) -> bool:
+        try:
+            return self._recent.get(self.agent_id, episode_id) is not None
+        except RedisUnavailable:
+            return False
 
 
-def _aware(moment: datetime) -> datetime:
-    if moment.tzinfo is None:
-        raise InvalidInput(f"the time {moment.isoformat()} has no time zone; give UTC. Nothing was recorded.")
-    return moment.astimezone(UTC)
+_HOUR = timedelta(hours=1)
 
 
-def _micros(moment: datetime) -> int:
-    return (moment - _EPOCH) // _MICROSECOND
+@lru_cache(maxsize=1_024, typed=True)
+def _known_type(event_type: str) -> None:
+    checked_name(event_type, "event type")
 
 
-def _moment(score: bytes | str) -> datetime | None:
-    return _EPOCH + int(float(score)) * _MICROSECOND if score else None
+def _checked_type(event_type: object) -> None:
+    _known_type(event_type if isinstance(event_type, str) else checked_name(event_type, "event type"))
 
 
-def _text(value: bytes | str) -> str:
-    return value.decode() if isinstance(value, bytes) else value
+def limits_of(settings: Settings, agent_id: str) -> Limits:
+    """How much of this agent's past Redis keeps."""
+    own = settings.episodes_limits.get(agent_id, {})
+    return Limits(own.get("kept", settings.episodes_kept), own.get("ttl_s", settings.episodes_ttl_s))
 
 
-@contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except (redis.ConnectionError, redis.TimeoutError, redis.OutOfMemoryError, redis.ReadOnlyError) as error:
-        raise RedisUnavailable(f"Redis does not answer ({error}); durable state is unaffected.") from error
+def _merged(newer: Sequence[Episode], older: Sequence[Episode]) -> list[Episode]:
+    """Both, newest first, each episode once and in its newest revision; of equal times the order of each is kept."""
+    best: dict[UUID, Episode] = {}
+    for episode in (*newer, *older):
+        known = best.get(episode.id)
+        if known is None or episode.revision > known.revision:
+            best[episode.id] = episode
+    return sorted(best.values(), key=lambda episode: -episode.at_us)
+
+
+def _counted(
+    archive: EpisodeArchive, agent_id: str, waiting: Sequence[Episode], begin: int
+) -> tuple[dict[str, int], int | None, int | None]:
+    """What waits for the archive, and what is there beside it."""
+    by_type, first, last = archive.counts(agent_id, begin, without=(each.id for each in waiting))
+    for each in waiting:
+        by_type[each.event_type] = by_type.get(each.event_type, 0) + 1
+    times = [at_us for at_us in (first, last, *(each.at_us for each in waiting)) if at_us is not None]
+    return by_type, min(times, default=None), max(times, default=None)

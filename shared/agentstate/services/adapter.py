@@ -23,6 +23,7 @@ from agentstate.services.gateway import Gateway
 from agentstate.services.names import Service, service_named
 from agentstate.services.operation import Baseline, Operation
 from agentstate.services.operations import operations_of
+from agentstate.services.quality import told_quality
 from agentstate.services.reading import funds_of, read_state
 from agentstate.services.service_ledger import LedgerPage, read_ledger
 from agentstate.services.wire import Body
@@ -152,7 +153,7 @@ class Adapter:
             service=self.service,
             balances=cash,
             worth=from_micros(funds.worth),
-            quality="fallback" if body.get("source") == "database" else "live",
+            quality=told_quality(self.service, body)[0].value,
             as_of=as_of,
             body=body,
         )

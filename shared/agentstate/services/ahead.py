@@ -10,8 +10,8 @@ from redis import Redis
 
 from agentstate.errors import InvalidInput
 from agentstate.services.entries import Key
-from agentstate.services.fallback import Fallback
 from agentstate.services.names import service_named
+from agentstate.store.fallback import Fallback
 
 MOST_NOTED = 10_000
 KEPT_S = 600

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from redis import Redis
 
 from agentstate.errors import ServiceUnreachable
-from agentstate.services.fallback import Fallback
 from agentstate.services.names import Service
+from agentstate.store.fallback import Fallback
 
 FAILURES = 8
 PAUSE_S, LONGEST_PAUSE_S = 1.0, 5.0

@@ -20,9 +20,10 @@ from agentstate.errors import AgentStateError, InvalidInput, ServiceAnswerInvali
 from agentstate.ids import checked_name
 from agentstate.services.ahead import RefreshAhead
 from agentstate.services.asking import HOLD_S, Asker, Fits
-from agentstate.services.entries import CacheEntry, Key, Quality, Stored, micros
+from agentstate.services.entries import CacheEntry, Key, Stored, micros
 from agentstate.services.names import TTL_S, Service, service_named, spoiled_by
 from agentstate.services.portfolio import Portfolio
+from agentstate.services.quality import Quality
 from agentstate.services.reading import checked_state
 from agentstate.services.shelves import Shelves
 from agentstate.services.source import Reading, StateSource

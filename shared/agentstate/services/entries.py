@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
 from typing import NamedTuple
 
 import msgspec
 
 from agentstate.services.names import Service
+from agentstate.services.quality import Quality
 from agentstate.services.reading import Funds, funds_of
 from agentstate.services.wire import Body, decode
 
@@ -23,28 +23,6 @@ class Key(NamedTuple):
     agent_id: str
     service: Service
     tenant: str
-
-
-class Quality(StrEnum):
-    """How far an entry can be relied on."""
-
-    LIVE = "live"
-    """Asked for within the service's time to live, and answered in full."""
-
-    FALLBACK = "fallback"
-    """As live, but the service itself had it from a second-hand source."""
-
-    PARTIAL = "partial"
-    """As live, but a part could not be read; what is there is right."""
-
-    SUSPECT_ZERO = "suspect_zero"
-    """As live, but money that was there is shown as zero, which services also do when they cannot tell."""
-
-    STALE = "stale"
-    """Older; the service could not be asked, or is being asked. Within the limit for stale entries."""
-
-    UNKNOWN = "unknown"
-    """Nothing is known that is young enough. There is no state; `as_of` tells of when the last one was."""
 
 
 class Stored(msgspec.Struct, array_like=True, frozen=True, kw_only=True):

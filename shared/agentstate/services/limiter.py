@@ -21,7 +21,7 @@ from typing import Any
 from redis import Redis
 
 from agentstate.errors import InvalidInput, ServiceRejected
-from agentstate.services.fallback import Fallback
+from agentstate.store.fallback import Fallback
 
 WINDOW_S = 61.0
 """The services' windows have 60 s; the second more covers requests that travel for unequal times."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from agentstate.clock import Clock, utc_now
@@ -11,9 +12,9 @@ from agentstate.money.amounts import DEFAULT_CURRENCY
 from agentstate.money.observations import Observation
 from agentstate.services.amounts import from_micros
 from agentstate.services.cache import StateCache
-from agentstate.services.entries import Quality
 from agentstate.services.gateway import Gateway
 from agentstate.services.names import service_named
+from agentstate.services.quality import Quality, told_quality
 from agentstate.services.reading import Funds, funds_of, read_state
 
 _IN_FULL = frozenset({Quality.LIVE, Quality.STALE})
@@ -38,10 +39,11 @@ class GatewayReader:
             ServiceError: it does not answer, or not readably. InvalidInput: there is no such service.
         """
         as_of, named = self._clock(), service_named(service)
-        funds = funds_of(named, read_state(self._gateway, agent_id, named))
+        state = read_state(self._gateway, agent_id, named)
+        funds, (quality, _) = funds_of(named, state), told_quality(named, state)
         if funds.cash is None:
             raise ServiceAnswerInvalid(f"{service} has no balance of its own. Nothing was compared.")
-        return _observed(service, funds, as_of)
+        return replace(_observed(service, funds, as_of), quality=quality.value)
 
 
 class CacheReader:

@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from agentstate.services.entries import Bounds, CacheEntry, Quality
+from agentstate.services.entries import Bounds, CacheEntry
 from agentstate.services.names import Service
+from agentstate.services.quality import Quality
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from redis import Redis, RedisError
 from agentstate.errors import RedisUnavailable
 from agentstate.services.entries import Failure, Key, Stored
 from agentstate.services.shelf import Claimed
+from agentstate.store.bare import command
 
 TOKEN_KEPT_MS = 3_600_000
 """A token is needed by a reader in flight, which ends within seconds; an hour is ample. Without it nothing is kept."""
@@ -66,7 +67,7 @@ class RedisShelf:
     def load(self, key: Key) -> Stored | None:
         """The entry, or None."""
         try:
-            return _stored(self._get(_name(key)))
+            return _stored(command(self._client, "GET", _name(key)))
         except RedisError as error:
             raise _away(error) from error
 
@@ -111,20 +112,6 @@ class RedisShelf:
             return str(self._client.get(_moved(agent_id)))
         except RedisError as error:
             raise _away(error) from error
-
-    def _get(self, name: str) -> Any:
-        """GET on the bare connection: a sixth of a warm read would go to the client's retries and metrics."""
-        pool = self._client.connection_pool
-        connection = pool.get_connection()
-        try:
-            connection.send_command("GET", name)  # type: ignore[no-untyped-call]
-            return connection.read_response()
-        except BaseException:
-            # An answer may still be under way, and must not be taken for another's.
-            connection.disconnect()  # type: ignore[no-untyped-call]
-            raise
-        finally:
-            pool.release(connection)
 
     def _drop(self, keys: list[Key], *entry: Any) -> None:
         names = [name for key in keys for name in _keys(key)]

@@ -14,9 +14,9 @@ from redis import Redis
 
 from agentstate.errors import InvalidInput
 from agentstate.services.entries import Key, Stored
-from agentstate.services.fallback import Fallback
 from agentstate.services.redis_shelf import RedisShelf
 from agentstate.services.shelf import LocalShelf, Shelf
+from agentstate.store.fallback import Fallback
 
 T = TypeVar("T")
 

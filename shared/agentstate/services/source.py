@@ -5,14 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from agentstate.services.entries import Quality
 from agentstate.services.gateway import Gateway
 from agentstate.services.names import Service
+from agentstate.services.quality import Quality, told_quality
 from agentstate.services.reading import read_state
 from agentstate.services.wire import Body
-
-FIRST_HAND = "hyperliquid"
-"""The trading service names the source of its positions; any other than the venue is second-hand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +51,6 @@ class GatewaySource:
         return self._gateway.mark(agent_id, service)
 
     def read(self, agent_id: str, service: Service) -> Reading:
-        """The state, checked; second-hand when the service says so."""
+        """The state, checked; it tells itself whether it is in full and first-hand."""
         state = read_state(self._gateway, agent_id, service)
-        source = state.get("source") if service is Service.TRADING else None
-        if source is not None and source != FIRST_HAND:
-            return Reading(state, Quality.FALLBACK, f"positions come from {str(source)[:40]!r}, not from the venue")
-        return Reading(state)
+        return Reading(state, *told_quality(service, state))

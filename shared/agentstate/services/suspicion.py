@@ -9,8 +9,9 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from agentstate.errors import ServiceAnswerInvalid
-from agentstate.services.entries import Quality, Stored, moment
+from agentstate.services.entries import Stored, moment
 from agentstate.services.names import Service
+from agentstate.services.quality import Quality
 from agentstate.services.reading import parts_of
 
 BELIEVED_AFTER_US = 600_000_000

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,6 @@ import psycopg
 import pytest
 import redis
 import sqlalchemy as sa
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from agentstate.clock import utc_now
 from agentstate.doctor import Finding, System, Verdict, examine, is_well
@@ -25,9 +22,8 @@ from agentstate.doctor.registry import NAMES
 from agentstate.settings import Settings
 from agentstate.store import Store
 from agentstate.store.migrate import upgrade
-from deploy.local.ports import choose
-from deploy.local.redis_server import find_redis
 from deploy.local.stack import Stack
+from tests.stubs.redis_server import redis_server
 
 
 def examined(settings: Settings, *only: str, **options: Any) -> dict[str, Finding]:
@@ -37,43 +33,6 @@ def examined(settings: Settings, *only: str, **options: Any) -> dict[str, Findin
 
 def having(settings: Settings, **changes: Any) -> Settings:
     return settings.model_copy(update=changes)
-
-
-@contextmanager
-def redis_server(folder: Path, *options: str) -> Iterator[str]:
-    """A Redis server of its own with these options; its URL."""
-    port = choose("redis", asked=None, kept=None, preferred=None, taken=())
-    command = [
-        str(find_redis()),
-        "--port",
-        str(port),
-        "--bind",
-        "127.0.0.1",
-        "--dir",
-        str(folder),
-        "--save",
-        "",
-        *options,
-    ]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
-        url = f"redis://127.0.0.1:{port}/0"
-        try:
-            wait_for(url)
-            yield url
-        finally:
-            server.terminate()
-
-
-def wait_for(url: str) -> None:
-    with redis.Redis.from_url(url, retry=Retry(NoBackoff(), 0)) as client:
-        for _ in range(500):
-            try:
-                client.ping()
-            except redis.RedisError:
-                time.sleep(0.01)
-            else:
-                return
-    raise AssertionError(f"no server came up at {url}")
 
 
 @pytest.fixture

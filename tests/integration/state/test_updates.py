@@ -13,7 +13,10 @@ from decimal import Decimal
 import pytest
 import redis
 
+from agentstate import Agent
 from agentstate.errors import Fenced, InvalidInput, UpdatesLost
+from agentstate.runtime import REDIS_CONNECTIONS, Runtime
+from agentstate.settings import Settings
 from agentstate.state import update_log, updates
 from agentstate.state.update_log import Update
 from agentstate.state.update_stream import UpdateStream
@@ -357,3 +360,15 @@ def test_bad_input_is_named_and_publishes_nothing(sync: StateSync) -> None:
     with pytest.raises(InvalidInput, match="must be over 0"):
         sync.group("risk").take(0)
     assert sync.last() == 0
+
+
+def test_many_who_listen_take_no_connection_from_the_others(settings: Settings) -> None:
+    runtime = Runtime(settings)
+    agent = Agent("ag_crowd", runtime)
+    subscriptions = [agent.updates.subscribe(lambda _update: None) for _ in range(REDIS_CONNECTIONS + 4)]
+    agent.profile.set_field("mood", "calm")
+    assert agent.profile.get_field("mood") == "calm"
+    assert agent.episodes.get_recent() == []
+    with ThreadPoolExecutor(len(subscriptions)) as pool:
+        assert all(pool.map(lambda subscription: subscription.stop(PATIENCE_S), subscriptions))
+    runtime.close()

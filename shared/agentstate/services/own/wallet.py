@@ -7,21 +7,33 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-from agentstate.errors import CredentialMissing, ServiceInDoubt
+from agentstate.errors import CredentialMissing, ServiceError, ServiceInDoubt
 from agentstate.services.answer import Answer
 from agentstate.services.own.desk import Desk
 from agentstate.services.own.references import is_reference, require_free, resolve, resolve_secret, store
 from agentstate.services.own.registering import register
 from agentstate.services.own.services_file import Entry
+from agentstate.services.quality import UNREAD
 from agentstate.services.wire import Body
 
 
 async def state(desk: Desk, _query: Mapping[str, str]) -> Body:
-    """`GET wallet/usdc-balance/{address}` for every address of the services file, side by side."""
+    """`GET wallet/usdc-balance/{address}` for every address of the services file, side by side.
+
+    When some chains do not answer, the others are told and those are named in `unread`; when none does, that is it.
+    """
     addresses = _addresses(desk)
-    rows = await asyncio.gather(*(_balance(desk, chain, address) for chain, address in addresses.items()))
+    asked = (_balance(desk, chain, address) for chain, address in addresses.items())
+    found = await asyncio.gather(*asked, return_exceptions=True)
+    failed = [each for each in found if isinstance(each, BaseException)]
+    for each in failed:
+        if not isinstance(each, ServiceError) or len(failed) == len(found):
+            raise each
+    rows = [each for each in found if not isinstance(each, BaseException)]
     total = sum((Answer(row).number("amount") for row in rows), Decimal(0))
-    return {"agent_id": desk.agent_id, "total_usdc": str(total), "addresses": rows}
+    state: Body = {"agent_id": desk.agent_id, "total_usdc": str(total), "addresses": rows}
+    unread = [chain for chain, each in zip(addresses, found, strict=True) if isinstance(each, BaseException)]
+    return state | {UNREAD: unread} if unread else state
 
 
 async def balance(desk: Desk, query: Mapping[str, str]) -> Body:

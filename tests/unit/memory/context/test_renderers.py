@@ -7,9 +7,10 @@ from types import SimpleNamespace
 from typing import Any
 
 from agentstate.memory.context.renderers import newest_reading, portfolio_entries
-from agentstate.services.entries import Bounds, Quality
+from agentstate.services.entries import Bounds
 from agentstate.services.names import Service
 from agentstate.services.portfolio import Portfolio
+from agentstate.services.quality import Quality
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 

@@ -1,0 +1,90 @@
+"""Archiving: workers take what agents recorded to the archive, and give Redis what it missed while it was away.
+
+Nothing leaves Redis before the archive has it; taking the same episode twice changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from agentstate.jobs import Jobs
+from agentstate.memory.episode_archive import EpisodeArchive
+from agentstate.memory.episodes import limits_of
+from agentstate.memory.lessons import WAITS_AT_MOST
+from agentstate.memory.recent_episodes import RecentEpisodes
+from agentstate.settings import Settings
+
+DRAW_LESSONS = "summarization.draw_lessons"
+SLICE = 500
+AGENTS = 200
+LATER_S = WAITS_AT_MOST.total_seconds() + 60
+
+
+class EpisodeArchiver:
+    """Archives the episodes of all agents. Any number of workers may run it at once.
+
+    Args:
+        recent: Redis.
+        archive: the archive.
+        jobs: told when lessons may be drawn from what was archived; None draws none.
+        settings: limits of agents.
+    """
+
+    def __init__(self, recent: RecentEpisodes, archive: EpisodeArchive, jobs: Jobs | None, settings: Settings) -> None:
+        self._recent = recent
+        self._archive = archive
+        self._jobs = jobs
+        self._settings = settings
+
+    def run(self, stopping: Callable[[], bool] = lambda: False) -> int:
+        """Visit all agents that may have something to archive or to be given back; return how many episodes moved.
+
+        Args:
+            stopping: asked after each agent; the next run goes on.
+
+        Raises:
+            RedisUnavailable, StoreUnavailable: nothing is lost; the next run goes on.
+        """
+        done = 0
+        for agent_id in self._archive.returning(AGENTS):
+            done += self.give_back(agent_id)
+        for agent_id in self._agents():
+            if stopping():
+                break
+            done += self.archive(agent_id)
+        return done
+
+    def archive(self, agent_id: str) -> int:
+        """Archive what one agent recorded; return how many."""
+        done = 0
+        while True:
+            waiting = self._recent.pending(agent_id, SLICE)
+            done += self._archive.add([each.episode for each in waiting if each.episode is not None])
+            self._recent.archived(agent_id, waiting)
+            if len(waiting) < SLICE:
+                break
+        if done:
+            self._announce(agent_id)
+        else:
+            self._recent.visited(agent_id)
+        return done
+
+    def give_back(self, agent_id: str) -> int:
+        """Give Redis what one agent recorded while it was away; return how many."""
+        found = self._archive.to_return(agent_id, SLICE)
+        if found:
+            self._recent.record_many(found, limits_of(self._settings, agent_id), 0, again=True)
+            self._archive.returned(found)
+        return len(found)
+
+    def _agents(self) -> Iterator[str]:
+        first = 0
+        while agents := self._recent.visits(first, AGENTS):
+            yield from agents
+            first += len(agents)
+
+    def _announce(self, agent_id: str) -> None:
+        """Let lessons be drawn now if there is enough, and else when the episodes have waited for a day."""
+        if self._jobs is not None:
+            self._jobs.submit(DRAW_LESSONS, agent_id=agent_id, coalesce_key=f"now:{agent_id}")
+            self._jobs.submit(DRAW_LESSONS, agent_id=agent_id, coalesce_key=f"later:{agent_id}", due_in=LATER_S)

@@ -1,0 +1,48 @@
+"""The tables of the episodes' archive: what happened, for good; what Redis missed; and how far lessons were drawn.
+
+`episodes` is append-only by triggers (revision 0013_episodes): a changed outcome is a row of its own.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from agentstate.store.tables.base import db_time, metadata, name_column, time_column
+from agentstate.store.tables.memory import Sequence
+
+episodes = sa.Table(
+    "episodes",
+    metadata,
+    sa.Column("seq", Sequence, sa.Identity(), primary_key=True),
+    name_column("agent_id", nullable=False),
+    sa.Column("id", sa.Uuid(), nullable=False),
+    # 0, and one more with each change of the outcome.
+    sa.Column("revision", sa.Integer(), nullable=False, server_default="0"),
+    name_column("event_type", nullable=False),
+    # Microseconds since 1970, as Redis orders them.
+    sa.Column("at_us", sa.BigInteger(), nullable=False),
+    # Payload and outcome: a JSON list of our codec, as text, so that it is exact to the last character.
+    sa.Column("content", sa.Text(), nullable=False),
+    time_column("archived_at", nullable=False, default=db_time()),
+    sa.UniqueConstraint("agent_id", "id", "revision"),
+    sqlite_autoincrement=True,
+)
+sa.Index("ix_episodes_time", episodes.c.agent_id, episodes.c.at_us, episodes.c.seq)
+sa.Index("ix_episodes_seq", episodes.c.agent_id, episodes.c.seq)
+
+episode_returns = sa.Table(
+    "episode_returns",
+    metadata,
+    # Recorded while Redis was away; removed when Redis has it.
+    name_column("agent_id", primary_key=True),
+    sa.Column("id", sa.Uuid(), primary_key=True),
+)
+
+episode_lessons = sa.Table(
+    "episode_lessons",
+    metadata,
+    name_column("agent_id", primary_key=True),
+    # Up to here, lessons have been drawn.
+    sa.Column("seq", sa.BigInteger(), nullable=False),
+    time_column("drawn_at", nullable=False, default=db_time()),
+)

@@ -1,0 +1,90 @@
+"""A state of which a part cannot be read: what is there is right, what is not is named, and neither is made up."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agentstate.services.cache import StateCache
+from agentstate.services.gateway import Gateway
+from agentstate.services.names import Service
+from agentstate.services.observing import CacheReader, GatewayReader
+from agentstate.services.own.dialect import OwnRoutes
+from agentstate.services.own.services_file import ServicesFile
+from agentstate.services.quality import Quality
+from agentstate.services.source import GatewaySource
+
+DOLLAR = 1_000_000
+
+
+class Chains(BaseHTTPRequestHandler):
+    """A wallet service that cannot reach the chains of some addresses."""
+
+    away: frozenset[str] = frozenset()
+
+    def do_GET(self) -> None:
+        known = self.path.split("?")[0].rsplit("/", 1)[1] not in self.away
+        body = b'{"balance":{"symbol":"USDC","amount":"12.5"}}' if known else b"<html>bad gateway</html>"
+        self.send_response(200 if known else 502)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def chains() -> type[Chains]:
+    return type("OwnChains", (Chains,), {})
+
+
+@pytest.fixture
+def gateway(chains: type[Chains], tmp_path: Path) -> Iterator[Gateway]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), chains)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    (tmp_path / "key").write_text("pf_test_wallet")
+    path = tmp_path / "services.toml"
+    path.write_text(
+        f'[services.wallet]\nurl = "http://127.0.0.1:{server.server_port}/v1"\n'
+        f'[agents."*".wallet]\naccount = "ag_w"\ncredential = "file:{tmp_path}/key"\n'
+        'addresses = { base = "0xb", arbitrum = "0xa", solana = "So1" }\n'
+    )
+    opened = Gateway(dialect=OwnRoutes(ServicesFile(path)), deadline_s=5)
+    yield opened
+    opened.close()
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_all_parts_together_are_live(gateway: Gateway) -> None:
+    entry = StateCache(GatewaySource(gateway)).get("ag_1", "wallet")
+    assert entry.quality is Quality.LIVE
+    assert entry.bounds == (37.5 * DOLLAR, 37.5 * DOLLAR)
+
+
+def test_what_could_not_be_read_is_named_and_leaves_only_a_lower_bound(gateway: Gateway, chains: type[Chains]) -> None:
+    chains.away = frozenset({"So1"})
+    cache = StateCache(GatewaySource(gateway))
+    entry = cache.get("ag_1", "wallet")
+    assert entry.quality is Quality.PARTIAL
+    assert "solana" in str(entry.reason)
+    assert entry.bounds == (25 * DOLLAR, None)
+    portfolio = cache.portfolio_snapshot("ag_1")
+    assert portfolio.total is None
+    assert Service.WALLET in portfolio.doubtful
+    assert CacheReader(cache).seen("ag_1", ["wallet"]) == {}  # no snapshot takes it for the whole
+    assert GatewayReader(gateway).read("ag_1", "wallet").quality == "partial"  # and no reconciliation
+
+
+def test_when_nothing_could_be_read_nothing_is_known(gateway: Gateway, chains: type[Chains]) -> None:
+    chains.away = frozenset({"So1", "0xa", "0xb"})
+    entry = StateCache(GatewaySource(gateway)).get("ag_1", "wallet")
+    assert (entry.quality, entry.state) == (Quality.UNKNOWN, None)

@@ -1,0 +1,99 @@
+"""What lies on Redis: every key of ours ends by itself, and a broker that could throw queues away is not served."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from pydantic import SecretStr
+
+from agentstate import Agent
+from agentstate.errors import ConfigurationError
+from agentstate.memory.archiving import EpisodeArchiver
+from agentstate.runtime import Runtime
+from agentstate.services import casino
+from agentstate.settings import Settings
+from deploy.local.demo.privacy import our_keys
+from deploy.local.table import python_path
+from tests.stubs.redis_server import redis_server
+from workers.eviction import refuse_eviction
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def runtime(settings: Settings, sandbox: Any) -> Iterator[Runtime]:
+    url = {"services_url": sandbox.api, "services_api_key": SecretStr("pf_test_sandbox")}
+    opened = Runtime(settings.model_copy(update=url))
+    yield opened
+    opened.close()
+
+
+def live(runtime: Runtime, agent_id: str) -> None:
+    """Use every part of an agent that leaves something on Redis."""
+    agent = Agent(agent_id, runtime)
+    agent.effects.execute_once("register", casino.register)
+    agent.effects.execute_once("deposit", casino.deposit, amount=Decimal(100))
+    agent.effects.execute_once("bet", casino.bet, amount=Decimal(1), side="heads")
+    for number in range(40):
+        agent.episodes.record("bet", {"n": number})
+    agent.episodes.update_outcome(agent.episodes.get_recent(1)[0], {"won": True})
+    agent.services.portfolio()
+    agent.profile.set_field("mood", "calm")
+    agent.profile.increment_session()
+    agent.profile.snapshot()
+    agent.updates.publish_update("mood", "calm")
+    agent.memory.remember("Flat stakes beat doubling up.", kind="lesson")
+    runtime.traffic.limiter.limited("POST /api/v1/casino/bet", 1.0)
+    EpisodeArchiver(runtime.recent_episodes, runtime.episode_archive, runtime.jobs, runtime.settings).run()
+    agent.episodes.record("bet", {"n": 99})
+
+
+def test_every_key_of_ours_ends_by_itself(runtime: Runtime, rich: str) -> None:
+    live(runtime, f"{rich}_life")
+    keys = our_keys(runtime)
+    parts = {key.name.split(":")[2] for key in keys if key.name.startswith("as:{")}
+    assert {"episodes", "state", "sent", "halt"} <= parts
+    assert [key.name for key in keys if key.ttl_s < 0] == []
+    assert [key.name for key in keys if not key.name.startswith("as:")] == []
+
+
+def test_a_key_without_an_end_is_found(runtime: Runtime) -> None:
+    runtime.redis.set("as:{ag_1}:forgotten", 1)
+    assert [key.name for key in our_keys(runtime) if key.ttl_s < 0] == ["as:{ag_1}:forgotten"]
+
+
+@pytest.mark.parametrize("policy", ["allkeys-lru", "allkeys-random"])
+def test_a_broker_that_evicts_queues_is_refused(settings: Settings, tmp_path: Path, policy: str) -> None:
+    with redis_server(tmp_path, "--maxmemory-policy", policy) as url:
+        with pytest.raises(ConfigurationError, match=policy):
+            refuse_eviction(settings.model_copy(update={"broker_url": url}))
+        with redis.Redis.from_url(url) as client:
+            client.config_set("maxmemory-policy", "volatile-ttl")
+        refuse_eviction(settings.model_copy(update={"broker_url": url}))
+
+
+def test_a_broker_that_does_not_answer_yet_is_no_reason_to_refuse(settings: Settings) -> None:
+    refuse_eviction(settings.model_copy(update={"broker_url": "redis://127.0.0.1:1/0"}))
+
+
+@pytest.mark.parametrize("command", [["worker", "--queues", "cache"], ["beat"]])
+def test_workers_and_beat_do_not_start_on_such_a_broker(
+    settings_env: dict[str, str], tmp_path: Path, command: list[str]
+) -> None:
+    with redis_server(tmp_path, "--maxmemory-policy", "allkeys-lfu") as url:
+        env = os.environ | settings_env | {"AGENTSTATE_BROKER_URL": url, "PYTHONPATH": python_path(None)}
+        started = subprocess.run(
+            [sys.executable, "-m", "workers", *command], cwd=ROOT, env=env, capture_output=True, text=True, timeout=60,
+            check=False,
+        )  # fmt: skip
+    assert started.returncode == 1
+    assert "allkeys-lfu" in started.stderr
+    assert "Nothing was started" in started.stderr
