@@ -36,6 +36,10 @@ chaos-memory: ## Kill worker, index, Redis and Postgres while agents remember 20
 	@scripts/setup --dev
 	@$(PY) -m tests.chaos.memory $(ARGS)
 
+chaos-conversation: ## Write to 200 conversations while the provider fails and invents and workers are killed; ARGS='--conversations 20'
+	@scripts/setup --dev
+	@$(PY) -m tests.chaos.conversation $(ARGS)
+
 chaos-stack: ## Kill every process of the stack again and again while an agent writes; some minutes, the table in build/
 	@scripts/setup --dev
 	@scripts/test tests/chaos -m slow -s $(ARGS)

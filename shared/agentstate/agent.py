@@ -102,6 +102,12 @@ class Agent:
 
         return AgentContext(self, max_tokens, model=model)
 
+    def count_prompt(self, messages: Sequence[Mapping[str, Any]], model: str, *, system: str | None = None) -> int:
+        """Tokens of a final prompt as the provider of `model` counts them; one request to it."""
+        from agentstate.providers.prompt_counters import count_prompt
+
+        return count_prompt(self.runtime.settings, model, messages, system=system)
+
     @property
     def ledger(self) -> TransactionLedger:
         """Its books."""

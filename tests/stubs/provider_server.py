@@ -1,7 +1,8 @@
-"""A provider on loopback that speaks `/v1/embeddings`, `/v1/chat/completions` and `/v1/messages`.
+"""A provider on loopback that speaks the APIs of Anthropic and OpenAI: messages, chat completions, embeddings, and the
+counting of tokens.
 
-The real clients talk real HTTP to it. It answers well by default; a plan of faults, one per request, makes it
-answer as providers do on bad days.
+The real clients talk real HTTP to it. It refuses what the real ones refuse, answers well by default, and answers as
+providers do on bad days when a plan of faults, one per request, or a chooser of faults says so.
 """
 
 from __future__ import annotations
@@ -10,16 +11,18 @@ import base64
 import hashlib
 import json
 import re
+import socket
 import struct
 import threading
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Literal, Self, cast
 
 from tests.stubs.batch_api import BatchApi
+from tests.stubs.llm.rules import refused_by_anthropic, refused_by_openai
 
 DEFAULT_WIDTH = 16
 INVENTED = "777.77 USDC"
@@ -29,6 +32,7 @@ FaultKind = Literal[
     "status",
     "slow",
     "drop",
+    "reset",
     "reversed",
     "same_index",
     "wrong_width",
@@ -67,8 +71,9 @@ class Seen:
 class ProviderServer:
     """The stub, as a context manager; `url` is its root, `seen` what arrived."""
 
-    def __init__(self, width: int = DEFAULT_WIDTH) -> None:
+    def __init__(self, width: int = DEFAULT_WIDTH, *, choose: Callable[[], Fault] = lambda: Fault("none")) -> None:
         self.width = width
+        self.choose = choose
         self.seen: list[Seen] = []
         self.released = threading.Event()
         self.batch_api = BatchApi(lambda body: _embeddings(body, "none", self))
@@ -101,7 +106,7 @@ class ProviderServer:
     def take(self, seen: Seen) -> Fault:
         with self._lock:
             self.seen.append(seen)
-            return self._plan.popleft() if self._plan else Fault("none")
+            return self._plan.popleft() if self._plan else self.choose()
 
 
 class _Server(ThreadingHTTPServer):
@@ -135,8 +140,8 @@ class _Handler(BaseHTTPRequestHandler):
         body = json.loads(raw)
         headers = {name.lower(): value for name, value in self.headers.items()}
         fault = stub.take(Seen(self.path, headers, body))
-        if fault.kind == "drop":
-            self.close_connection = True
+        if fault.kind in {"drop", "reset"}:
+            self._hang_up(reset=fault.kind == "reset")
             return
         if fault.kind == "slow":
             stub.released.wait(10)
@@ -147,7 +152,17 @@ class _Handler(BaseHTTPRequestHandler):
             error = {"message": fault.message, "type": fault.code or "error", "code": fault.code}
             self._json(fault.status, {"type": "error", "error": error}, fault.headers)
             return
+        why = _REFUSES.get(self.path, lambda _body: None)(body)
+        if why is not None:
+            self._json(400, {"type": "error", "error": {"type": "invalid_request_error", "message": why}}, {})
+            return
         self._json(200, _ANSWERS[self.path](body, fault.kind, stub), {})
+
+    def _hang_up(self, *, reset: bool) -> None:
+        if reset:  # a connection that is closed while it would linger for 0 s is reset
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.connection.close()
+        self.close_connection = True
 
     def _json(self, status: int, body: object, headers: dict[str, str]) -> None:
         self._send(status, json.dumps(body).encode(), {"content-type": "application/json", **headers})
@@ -239,4 +254,19 @@ def _messages(body: dict[str, Any], kind: FaultKind, stub: ProviderServer) -> di
     }
 
 
-_ANSWERS = {"/v1/embeddings": _embeddings, "/v1/chat/completions": _chat, "/v1/messages": _messages}
+def _length(body: dict[str, Any], kind: FaultKind, stub: ProviderServer) -> dict[str, Any]:
+    return {"object": "response.input_tokens", "input_tokens": len(json.dumps(body)) // 3}
+
+
+_ANSWERS = {
+    "/v1/embeddings": _embeddings,
+    "/v1/chat/completions": _chat,
+    "/v1/messages": _messages,
+    "/v1/messages/count_tokens": _length,
+    "/v1/responses/input_tokens": _length,
+}
+_REFUSES = {
+    "/v1/messages": refused_by_anthropic,
+    "/v1/messages/count_tokens": refused_by_anthropic,
+    "/v1/chat/completions": refused_by_openai,
+}

@@ -156,6 +156,7 @@ def test_no_whole_summary_twice_gives_way_to_the_digest(
         (Fault("status", 401), ProviderRefused),
         (Fault("status", 404), ProviderRefused),
         (Fault("drop"), ProviderTransient),
+        (Fault("reset"), ProviderTransient),
     ],
 )
 def test_failures_of_the_provider_are_raised_and_not_papered_over(

@@ -1,0 +1,40 @@
+"""`python -m tests.chaos.conversation`: the run, its table, `build/chaos-conversation.json`, and 1 when a turn was lost
+or a figure made up."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+import click
+
+from deploy.local.folder import ROOT
+from deploy.local.results import all_met, console, print_rows, write_rows
+from tests.chaos.conversation.run import Plan, run
+
+BUILD = ROOT / "build" / "chaos-conversation.json"
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--conversations", type=click.IntRange(1), default=200, show_default=True, help="How many.")
+@click.option("--turns", type=click.IntRange(1), default=7, show_default=True, help="Of each of the four writers.")
+@click.option("--kills", type=click.IntRange(0), default=6, show_default=True, help="Of the worker.")
+@click.option("--seed", type=int, default=7, show_default=True, help="Of what is drawn.")
+@click.option(
+    "--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), default=BUILD, help="Where to write."
+)
+def main(*, conversations: int, turns: int, kills: int, seed: int, json_file: Path) -> None:
+    """Write to conversations while the provider fails and the worker is killed, and look for what is lost."""
+    out = console()
+    with tempfile.TemporaryDirectory(prefix="agentstate-chaos-") as base:
+        plan = Plan(conversations, turns, kills, seed)
+        rows = list(run(Path(base), plan, say=lambda text: click.echo(f"  {text}", err=True)))
+    print_rows(out, "Conversations under fire", rows)
+    write_rows(json_file, rows)
+    out.print(f"written: {json_file}", soft_wrap=True)
+    sys.exit(0 if all_met(rows) else 1)
+
+
+if __name__ == "__main__":
+    main(prog_name="python -m tests.chaos.conversation")

@@ -1,0 +1,147 @@
+"""One run: a stack, writers, a provider of bad moods, a killer, and the audit while it goes on and when it is quiet."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import sqlalchemy as sa
+from pydantic import SecretStr
+
+from agentstate.memory.conversation import ConversationHistory
+from agentstate.memory.conversation.history import SUMMARIZE
+from agentstate.memory.conversation.summarization import ConversationSummarizer
+from agentstate.providers.anthropic_summarizer import AnthropicChat
+from agentstate.providers.model_summarizer import ModelSummarizer
+from agentstate.runtime import Runtime
+from agentstate.store.tables import jobs
+from agentstate.store.tables.base import db_time
+from deploy.local.results import Row, at_least, exactly
+from tests.chaos.conversation.audit import Audit, lost, without_source
+from tests.chaos.conversation.provider import FAILS, Moods
+from tests.chaos.conversation.writers import WRITERS, Writing, conversation
+from tests.chaos.ground import Ground, running_stack, until
+from tests.stubs.provider_server import Fault, ProviderServer
+
+PARTS = "redis,postgres,migrate,worker-io,worker-money,beat"
+KEY = "pf_test_chaos_key"  # pragma: allowlist secret
+SETTLES_WITHIN_S = 900.0
+LONGEST_PAUSE_S = 3.0
+WORKER = "worker-io"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run does."""
+
+    conversations: int
+    turns: int
+    """Of each writer."""
+    kills: int
+    """Of the worker."""
+    seed: int
+
+
+def run(base: Path, plan: Plan, *, say: Callable[[str], None]) -> Iterator[Row]:
+    """Write while the provider fails and the worker is killed; what was found."""
+    moods = Moods(plan.seed)
+    with ProviderServer(choose=moods.choose) as server:
+        settings = {
+            "SUMMARIZER": "anthropic",
+            "ANTHROPIC_BASE_URL": server.url,
+            "ANTHROPIC_API_KEY": KEY,
+            "SUMMARY_AFTER_TOKENS": "300",
+            "SUMMARY_DEBOUNCE_S": "0.2",
+            "SWEEP_EVERY_S": "1",
+            "EMBEDDER": "lexical",
+        }
+        options = [
+            "--money-workers",
+            "1",
+            "--only",
+            PARTS,
+            *(word for item in settings.items() for word in ("--set", "=".join(item))),
+        ]
+        with running_stack(base, options) as ground, closing(Runtime(ground.settings(), pool_size=10)) as runtime:
+            yield from _under_fire(ground, runtime, plan, say)
+            yield from _judged(runtime, plan, moods)
+            yield _without_the_gate(runtime, server)
+
+
+def _under_fire(ground: Ground, runtime: Runtime, plan: Plan, say: Callable[[str], None]) -> Iterator[Row]:
+    began = time.monotonic()
+    writing = Writing(runtime, plan.conversations, plan.turns, plan.seed)
+    draw, kills, looks, missing = random.Random(plan.seed), 0, 0, 0
+    while not writing.done or kills < plan.kills:
+        until_next = time.monotonic() + draw.uniform(0.5, LONGEST_PAUSE_S)
+        while time.monotonic() < until_next:
+            looks += 1
+            missing += len(lost(conversation(runtime, draw.randrange(plan.conversations))))
+        if kills < plan.kills:
+            kills += _killed(ground, runtime)
+            say(f"kill -9 of the worker, no. {kills}; {sum(writing.acknowledged.values()):,} turns are acknowledged")
+    writing.finish()
+    say("all is written; waiting for the summaries")
+    until(lambda: _open_jobs(runtime) == 0, 0.2, SETTLES_WITHIN_S)
+    acknowledged = sum(writing.acknowledged.values())
+    stored = sum(len(conversation(runtime, number).turns()) for number in range(plan.conversations))
+    yield Row("conversations, writers each", f"{plan.conversations}, {WRITERS}")
+    yield Row("took, until the last summary", round(time.monotonic() - began, 1), "s")
+    yield exactly("turns stored, of those acknowledged", stored, acknowledged, "turns")
+    yield at_least("kill -9 of the worker", kills, plan.kills, "kills")
+    yield exactly(f"turns nowhere, in {looks:,} looks while it went on", missing, 0, "turns")
+
+
+def _killed(ground: Ground, runtime: Runtime) -> int:
+    """Kill the worker; its leases are wound on, as though their time had passed."""
+    pid = ground.kill(WORKER)
+    if pid is None:
+        return 0
+    until(lambda: ground.is_running_again(WORKER, pid))
+    with runtime.store.transaction() as tx:
+        its = (jobs.c.status == "running", jobs.c.lease_owner.contains(f":{pid}:"))
+        tx.connection.execute(jobs.update().where(*its).values(lease_until=db_time(-1.0)))
+    return 1
+
+
+def _open_jobs(runtime: Runtime) -> int:
+    query = sa.select(sa.func.count()).select_from(jobs)
+    with runtime.store.reading() as connection:
+        return connection.execute(
+            query.where(jobs.c.kind == SUMMARIZE, jobs.c.status.in_(("ready", "running")))
+        ).scalar_one()
+
+
+def _judged(runtime: Runtime, plan: Plan, moods: Moods) -> Iterator[Row]:
+    audit = Audit()
+    for number in range(plan.conversations):
+        audit.look(runtime.store, conversation(runtime, number))
+    dead = runtime.jobs.list(status="dead", kind=SUMMARIZE, limit=1_000)
+    yield exactly("turns nowhere, when all is quiet", len(audit.lost), 0, "turns")
+    yield Row("turns in summaries", f"{audit.covered:,} of {audit.turns:,}", "turns")
+    yield exactly("message lists that an API would refuse", len(audit.refused), 0, "lists")
+    yield exactly("jobs dead", len(dead), 0, "jobs")
+    yield Row("requests to the provider, failed", f"{moods.requests:,}, {moods.failed / max(1, moods.requests):.0%}",
+              reference=f"{FAILS:.0%} are to fail")  # fmt: skip
+    yield Row("summaries, by the digest", f"{audit.summaries:,}, {audit.extractive:,}")
+    yield at_least("summaries with a made-up figure, sent by the provider", moods.seen["hallucinate"], 1, "answers")
+    yield exactly("figures in summaries without a source", len(audit.unsupported), 0, "figures")
+
+
+def _without_the_gate(runtime: Runtime, server: ProviderServer) -> Row:
+    """The audit would see a made-up figure: one conversation summarized by an inventing model that nobody checks."""
+    nobody_else = runtime.settings.model_copy(update={"summary_after_tokens": 1_000_000})
+    history = ConversationHistory(runtime.store, runtime.jobs, nobody_else, "ag_control", "s1")
+    for number in range(30):
+        history.add("user", f"Turn {number} of the control is about nothing.", at=datetime.now(UTC))
+    server.choose = lambda: Fault("hallucinate")
+    chat = AnthropicChat(api_key=SecretStr(KEY), base_url=server.url)
+    with closing(ModelSummarizer(chat)) as unchecked:
+        ConversationSummarizer(runtime.store, unchecked, runtime.settings).run(history.id)
+    found = sum(len(figures) for _, figures in without_source(runtime.store, history))
+    return at_least("control: made-up figures found when no gate stands before them", found, 1, "figures")
