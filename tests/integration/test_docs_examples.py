@@ -32,6 +32,7 @@ PAGES = (
     "docs/how-to/submit-by-the-broker.md",
     "docs/how-to/keep-a-profile.md",
     "docs/how-to/use-from-asyncio.md",
+    "docs/how-to/use-from-langgraph.md",
     "docs/concepts/ledger.md",
     "docs/concepts/reconciliation.md",
     "docs/concepts/state.md",

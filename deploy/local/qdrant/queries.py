@@ -114,7 +114,7 @@ def _scoring(query: models.QueryInterface | None, using: str | None, limit: int,
     """What the points are ranked by; None is by id."""
     if query is None:
         return None
-    if isinstance(query, list):
+    if isinstance(query, list | models.SparseVector):
         query = models.NearestQuery(nearest=query)
     if isinstance(query, models.NearestQuery):
         return _nearest(query, using, limit, vectors)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import lru_cache
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -55,8 +57,14 @@ def search_store(
     return found
 
 
-def conditions(scope: Scope) -> list[sa.ColumnElement[bool]]:
+def conditions(scope: Scope) -> tuple[sa.ColumnElement[bool], ...]:
     """What a memory must meet to be in `scope`, as far as the database can tell: all but its metadata."""
+    return _conditions(replace(scope, agent_id="", shared=(), where=()))
+
+
+@lru_cache(maxsize=128)
+def _conditions(scope: Scope) -> tuple[sa.ColumnElement[bool], ...]:
+    # Kept, since making them takes longer than many a query.
     moment = sa.func.coalesce(memories.c.said_at, memories.c.created_at, type_=memories.c.said_at.type)
     found = believed(db_time() if scope.as_of is None else scope.as_of)
     if scope.kinds:
@@ -67,16 +75,14 @@ def conditions(scope: Scope) -> list[sa.ColumnElement[bool]]:
         found.append(moment >= scope.since)
     if scope.until is not None:
         found.append(moment < scope.until)
-    return found
+    return tuple(found)
 
 
 def _held(rows: MemoryRows, scope: Scope, query: str, beside: str | None) -> list[MemoryRecord]:
     words = _wanted(query)
     if not words:
         return []
-    wanted = conditions(scope)
-    if beside is not None:
-        wanted.append(_not_indexed_in(beside))
+    wanted = conditions(scope) if beside is None else (*conditions(scope), _not_indexed_in(beside))
     held = rows.holding_any(words, conditions=wanted, limit=STORE_DEPTH)
     return [one for one in held if meets(one.metadata, scope.where)]
 
@@ -98,6 +104,7 @@ def _piece(term: str) -> str:
     return term[:-1] if len(term) > 3 and term[-1] in "iy" else term  # noqa: PLR2004 happy has the stem happi
 
 
+@lru_cache(maxsize=8)
 def _not_indexed_in(space: str) -> sa.ColumnElement[bool]:
     # In the words of the table's indexes, so that the many that are indexed are not read to find the few that are not.
     waiting = memories.c.state.in_([sa.literal_column(f"'{state}'") for state in ("stored", "embedded", "dead")])

@@ -179,6 +179,16 @@ class SemanticMemory:
                 return
             after = page[-1].seq
 
+    def holding(self, agent_id: str, kinds: Sequence[str]) -> Iterator[MemoryRecord]:
+        """The memories of these kinds that hold now, in the order in which they were accepted, a page at a time."""
+        conditions = (memories.c.kind.in_(kinds), *statements.believed(db_time()))
+        after: int | None = 0
+        while after is not None:
+            with self._rows(agent_id, ()) as rows:
+                page = rows.page(*conditions, after=after)
+            yield from page
+            after = page[-1].seq if page else None
+
     def watermark(self, agent_id: str) -> Watermark:
         """How far the memories of `agent_id` are searchable."""
         with self._store.reading() as connection:

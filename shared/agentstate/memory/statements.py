@@ -32,6 +32,7 @@ class _Statement:
     superseded_by: UUID | None
 
 
+_newer = memories.alias("newer")
 _COLUMNS = tuple(memories.c[name] for name in _Statement.__dataclass_fields__)
 
 
@@ -50,15 +51,14 @@ def arrange(tx: Transaction, new: Collection[UUID]) -> dict[UUID, UUID]:
 
 def believed(at: datetime | sa.ColumnElement[datetime]) -> list[sa.ColumnElement[bool]]:
     """What a memory must meet to be held for true at a moment: stored by then, and holding by what was known then."""
-    newer = memories.alias("newer")
     replaced = sa.exists().where(
-        newer.c.agent_id == memories.c.agent_id,
-        newer.c.subject == memories.c.subject,
-        newer.c.created_at <= at,
-        newer.c.valid_from <= at,
+        _newer.c.agent_id == memories.c.agent_id,
+        _newer.c.subject == memories.c.subject,
+        _newer.c.created_at <= at,
+        _newer.c.valid_from <= at,
         sa.or_(
-            newer.c.valid_from > memories.c.valid_from,
-            sa.and_(newer.c.valid_from == memories.c.valid_from, newer.c.seq > memories.c.seq),
+            _newer.c.valid_from > memories.c.valid_from,
+            sa.and_(_newer.c.valid_from == memories.c.valid_from, _newer.c.seq > memories.c.seq),
         ),
     )
     return [
