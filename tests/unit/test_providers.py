@@ -83,8 +83,8 @@ def test_an_explicit_choice_that_cannot_be_met_is_refused(values: dict[str, obje
 )
 def test_the_summarizer_follows_the_settings(values: dict[str, object], name: str) -> None:
     summarizer = choose_summarizer(settings(**values))
-    assert summarizer.name == name
-    assert summarizer.describe().name == name
+    assert summarizer.name.partition(":")[0] == name
+    assert summarizer.describe().name.partition(":")[0] == name
     assert "pf_test_key" not in summarizer.describe().text
 
 
