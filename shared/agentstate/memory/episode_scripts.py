@@ -30,9 +30,15 @@ local function find_id(id, at)
   end
 end
 """
+# All lifetimes are renewed together, so the shortest of `all` and `pending` tells when that is due.
 _LIVES = """
 local function lives(key, ttl)
   if redis.call('TTL', key) < ttl then redis.call('EXPIRE', key, math.ceil(ttl * 9 / 8)) end
+end
+local function all_live(ttl)
+  for at = 1, 4 do lives(KEYS[at], ttl) end
+  local prefix = string.sub(KEYS[1], 1, -4) .. 'type:'
+  for _, kind in ipairs(redis.call('ZRANGE', KEYS[2], 0, -1)) do lives(prefix .. kind, ttl) end
 end
 """
 
@@ -48,18 +54,18 @@ local typed = ARGV[1] .. kind
 call('ZADD', KEYS[1], at, arrival .. ARGV[5])
 call('ZADD', typed, at, arrival)
 if call('ZINCRBY', KEYS[2], 1, kind) == '1' then call('EXPIRE', typed, math.ceil(ttl * 9 / 8)) end
+local told = KEYS[1]
 if waiting > 0 then
-  call('ZADD', KEYS[4], at, arrival)
-  if call('TTL', KEYS[4]) < ttl then call('EXPIRE', KEYS[4], math.ceil(ttl * 9 / 8)) end
+  told = KEYS[4]
+  call('ZADD', told, at, arrival)
 end
-if number % 16 ~= 0 and call('TTL', KEYS[1]) >= ttl then return 1 end
+if number % 16 ~= 0 and call('TTL', told) >= ttl then return 1 end
 """
     + _LIVES
     + _FIND
     + """
 local prefix = ARGV[1]
-for at = 1, 3 do lives(KEYS[at], ttl) end
-for _, each in ipairs(redis.call('ZRANGE', KEYS[2], 0, -1)) do lives(prefix .. each, ttl) end
+all_live(ttl)
 local function drop(kind, gone, member)
   redis.call('ZREM', prefix .. kind, gone)
   if tonumber(redis.call('ZINCRBY', KEYS[2], -1, kind)) <= 0 then redis.call('ZREM', KEYS[2], kind) end
@@ -177,11 +183,8 @@ if stays then
 else
   redis.call('HSET', KEYS[5], arrival, arrival .. ARGV[4])
 end
-if ARGV[5] == '1' then
-  redis.call('ZADD', KEYS[4], ARGV[2], arrival)
-  lives(KEYS[4], tonumber(ARGV[6]))
-end
-lives(KEYS[1], tonumber(ARGV[6]))
+if ARGV[5] == '1' then redis.call('ZADD', KEYS[4], ARGV[2], arrival) end
+all_live(tonumber(ARGV[6]))
 return 1
 """
 )
