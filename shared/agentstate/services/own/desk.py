@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from agentstate.errors import ServiceAnswerInvalid
+from agentstate.services.dialect import header_key
 from agentstate.services.exchange import Call, Exchange, in_doubt
 from agentstate.services.names import Service
 from agentstate.services.own.services_file import ServicesFile
@@ -80,7 +81,7 @@ class Desk:
             secret: a part of the body that nothing may repeat.
         """
         key = "" if keyless else self.file.key(self.agent_id, self.service)
-        headers = {**self._auth(key), "Content-Type": "application/json"}
+        headers = {**self._auth(key), "Content-Type": "application/json", "Idempotency-Key": header_key(self.tag)}
         secrets = tuple(part for part in (key, secret) if part)
         url = f"{self.file.url(self.service)}/{path}"
         call = Call(
