@@ -41,7 +41,7 @@ class Person:
         self._quiet_s = quiet_s
         self._store, self._client = store, client
         self._groups = {agent: group for group in groups for agent in group.agents}
-        self._gateways: Mapping[str, Gateway] = {group.name: group.gateway() for group in groups}
+        self._gateways: Mapping[str, Gateway] = {group.name: group.gateway(store) for group in groups}
         self._resolver = EffectResolver(store, booked_operations(), None, rules=RULES)
         self.decided: dict[str, str] = {}
 

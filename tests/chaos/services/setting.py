@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from agentstate.money.plan import EffectRules
 from agentstate.services.gateway import Gateway
 from agentstate.services.own.dialect import OwnRoutes
-from agentstate.services.own.known_escrows import known_escrows
+from agentstate.services.own.registry import StoreRegistry
 from agentstate.services.own.services_file import ServicesFile
 from agentstate.store.store import Store
 
@@ -59,8 +59,7 @@ class Group:
         """The way to the services in this group's dialect."""
         if self.dialect == "gateway":
             return Gateway(f"{self.sandbox}/api/v1", KEY, deadline_s=self.deadline_s, settle_scale=self.settle_scale)
-        known = (lambda agent_id: known_escrows(store, agent_id)) if store is not None else None
-        dialect = OwnRoutes(self.file, known)
+        dialect = OwnRoutes(self.file, None if store is None else StoreRegistry(store))
         return Gateway(dialect=dialect, deadline_s=self.deadline_s, settle_scale=self.settle_scale)
 
     def account(self, agent_id: str, service: str) -> str:
