@@ -40,6 +40,10 @@ chaos-conversation: ## Write to 200 conversations while the provider fails and i
 	@scripts/setup --dev
 	@$(PY) -m tests.chaos.conversation $(ARGS)
 
+chaos-services: ## Run a fleet against the sandbox with every fault of the services on; ARGS='--operations 2000 --seed 3'
+	@scripts/setup --dev
+	@$(PY) -m tests.chaos.services $(ARGS)
+
 chaos-stack: ## Kill every process of the stack again and again while an agent writes; some minutes, the table in build/
 	@scripts/setup --dev
 	@scripts/test tests/chaos -m slow -s $(ARGS)

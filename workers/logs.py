@@ -1,6 +1,7 @@
 """Logging of worker processes: one line an event on standard error, with the job that it belongs to.
 
-Secrets stay out because they are never passed in: messages carry ids, and settings hold secrets as `SecretStr`.
+Secrets stay out because they are never passed in: messages carry ids, and settings hold secrets as `SecretStr`. What
+slips in all the same, as in a library's own message, is taken out by its value.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ import logging
 import sys
 
 import structlog
+
+from agentstate.redaction import redact
 
 _TALKERS = (
     "alembic",
@@ -21,6 +24,14 @@ _TALKERS = (
     "kombu",
     "qdrant_client",
 )
+
+
+class _Redacting(structlog.stdlib.ProcessorFormatter):
+    """Writes lines without any secret that this process has read, whoever logged it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line."""
+        return redact(super().format(record))
 
 
 def set_up_logging(level: str, *, as_json: bool = False) -> None:
@@ -36,7 +47,7 @@ def _formatter(*, as_json: bool) -> logging.Formatter:
     renderer: structlog.typing.Processor = (
         structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer(colors=False, pad_event_to=0)
     )
-    return structlog.stdlib.ProcessorFormatter(
+    return _Redacting(
         foreign_pre_chain=[
             structlog.contextvars.merge_contextvars,
             structlog.stdlib.add_log_level,

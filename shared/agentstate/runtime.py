@@ -172,12 +172,7 @@ class Runtime:
     @property
     def gateway(self) -> Gateway:
         """The way to the financial services; raises ConfigurationError without a key."""
-        from agentstate.services.gateway import Gateway
-
-        return self.once(
-            "gateway",
-            lambda: Gateway.from_settings(self.settings, traffic=self.traffic, known_escrows=self._known_escrows),
-        )
+        return self.once("gateway", self._open_gateway)
 
     @property
     def traffic(self) -> SharedTraffic:
@@ -270,10 +265,14 @@ class Runtime:
     def _wake_ahead(self) -> None:
         self.waker.wake_bulk("cache.refresh_ahead")
 
-    def _known_escrows(self, agent_id: str) -> list[str]:
-        from agentstate.services.own.known_escrows import known_escrows
+    def _open_gateway(self) -> Gateway:
+        from agentstate.services.gateway import Gateway
 
-        return known_escrows(self.store, agent_id)
+        if self.settings.services_dialect == "gateway":
+            return Gateway.from_settings(self.settings, traffic=self.traffic)
+        from agentstate.services.own.registry import StoreRegistry
+
+        return Gateway.from_settings(self.settings, traffic=self.traffic, registry=StoreRegistry(self.store))
 
     def _open_store(self) -> Store:
         from agentstate.money.amounts import register_currency

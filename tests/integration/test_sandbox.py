@@ -6,11 +6,15 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+
+from deploy.local.sandbox.faults import striking
 
 AUTHORIZED = {"Authorization": "Bearer pf_test_sandbox"}
 ROOT = Path(__file__).parents[2]
@@ -153,6 +157,10 @@ def test_rate_limits_count_by_path_and_carry_no_header(sandbox: Any, http: httpx
         ("html_502:before", (502, 0)),
         ("truncate_json", (200, 1)),
         ("429_short", (429, 0)),
+        ("429_business", (429, 0)),
+        ("crash_between_steps", (None, 0)),
+        ("double_effect", (200, 2)),
+        ("lost_update:1", (200, 1)),
     ],
 )
 def test_each_fault_does_what_it_says(
@@ -165,6 +173,75 @@ def test_each_fault_does_what_it_says(
     else:
         assert bet(http, rich, "one", **{"X-Sandbox-Fault": fault}).status_code == status
     assert sandbox.client.effects(rich, "casino.bet").get("one", 0) == applied
+
+
+def test_what_died_between_its_steps_leaves_half(sandbox: Any, http: httpx.Client, rich: str) -> None:
+    with pytest.raises(httpx.RemoteProtocolError):
+        bet(http, rich, "half", **{"X-Sandbox-Fault": "crash_between_steps"})
+    assert sandbox.client.micros(rich) == 99_000_000
+    assert http.get("/casino/export", params={"agent_id": rich}).json()["rows"] == []
+
+
+def test_two_purchases_at_once_lose_one_debit(sandbox: Any, http: httpx.Client, rich: str) -> None:
+    name = rich.replace("_", "-")
+
+    def buy(number: int) -> int:
+        body = {"agent_id": rich, "domain": f"{name}-{number}.dev"}
+        return http.post("/domains/register", json=body, headers={"X-Sandbox-Fault": "lost_update:300"}).status_code
+
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(buy, range(2))) == [201, 201]
+    assert sandbox.client.micros(rich, "domains") == 100_000_000 - 19_440_000
+
+
+def test_a_deposit_can_be_credited_twice(sandbox: Any, http: httpx.Client, agent: str) -> None:
+    body = {"agent_id": agent, "amount": 3, "reference": "once"}
+    http.post("/casino/deposit", json=body, headers={"X-Sandbox-Fault": "duplicate_deposit"})
+    assert sandbox.client.micros(agent) == 6_000_000
+
+
+def test_the_other_side_of_an_escrow_moves_it_unasked(http: httpx.Client, rich: str, agent: str) -> None:
+    http.post("/casino/register", json={"agent_id": f"{agent}_side"})
+    body = {"agent_id": rich, "counterparty_agent_id": f"{agent}_side", "amount_usd": 2, "description": "work"}
+    made = http.post("/escrow/create", json=body, headers={"X-Sandbox-Fault": "counterparty_action"}).json()
+    shown = http.get("/escrow/get", params={"agent_id": rich, "escrow_id": made["escrow_id"]}).json()
+    assert made["status"] == "funded"
+    assert shown["status"] in {"completed", "disputed"}
+
+
+def test_any_fault_is_drawn_from_those_that_can_strike(sandbox: Any, http: httpx.Client, rich: str) -> None:
+    struck = []
+    for _ in range(2):
+        sandbox.client.plan({"fault": "any", "reads": True, "agent_id": rich}, seed=4)
+        for _ in range(8):
+            with suppress(httpx.HTTPError):
+                http.get("/trading/state", params={"agent_id": rich})
+        struck.append(sandbox.client.faults()["injected"])
+    assert struck[0] == struck[1]
+    assert sum(struck[0].values()) == 8
+    assert set(struck[0]) <= set(striking("trading", "state", reads=True))
+    assert "double_effect" not in striking("trading", "state", reads=True)
+
+
+def test_the_truth_tells_of_one_request(sandbox: Any, http: httpx.Client, rich: str) -> None:
+    bet(http, rich, "s", **{"Idempotency-Key": f"key-{rich}", "X-Sandbox-Fault": "500_after_effect"})
+    told = sandbox.client.of_key(f"key-{rich}")
+    assert [effect["reference"] for effect in told["effects"]] == ["s"]
+    assert told["ledger"][0]["micros"] == -1_000_000
+    assert told["injected"] == ["500_after_effect"]
+
+
+def test_the_own_routes_want_the_key_of_that_very_service(sandbox: Any) -> None:
+    own = f"{sandbox.url}/own"
+    made = httpx.post(f"{own}/casino/api/v1/auth/register", json={}, **LOOPBACK)
+    assert made.status_code == 201
+    key = {"Authorization": f"Bearer {made.json()['api_key']}"}
+    assert httpx.get(f"{own}/casino/api/v1/auth/balance", headers=key, **LOOPBACK).status_code == 200
+    for path, headers in (("trading/v1/auth/account", key), ("casino/api/v1/auth/balance", AUTHORIZED)):
+        assert httpx.get(f"{own}/{path}", headers=headers, **LOOPBACK).json()["error"] == "unauthorized"
+    assert httpx.get(f"{own}/casino/api/v1/nowhere", headers=key, **LOOPBACK).json()["error"] == "not_found"
+    limited = httpx.post(f"{own}/faucet/faucet/claim", json={"agent_casino_id": "nobody"}, **LOOPBACK)
+    assert limited.json()["error"] == "agent_not_found"
 
 
 def test_a_silent_zero_shows_no_money_and_takes_none(sandbox: Any, http: httpx.Client, rich: str) -> None:

@@ -65,6 +65,10 @@ class SandboxClient:
         """Exact balances, effects counted by reference, and ledger rows, of one agent or of all."""
         return self._json("/__truth", {} if agent_id is None else {"agent_id": agent_id})
 
+    def of_key(self, request_key: str) -> dict[str, Any]:
+        """What came of one request key: `effects`, `ledger` rows, and the faults that were `injected`."""
+        return self._json("/__truth", {"request_key": request_key})
+
     def effects(self, agent_id: str, operation: str) -> dict[str, int]:
         """How often each reference (`client_seed`, description, name, id) had its effect, for a `casino.bet`."""
         service, _, name = operation.partition(".")

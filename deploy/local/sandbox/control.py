@@ -154,9 +154,12 @@ class FundHandler(_ControlHandler):
 
 
 class TruthHandler(_ControlHandler):
-    """`GET /__truth[?agent_id=]`: the exact books."""
+    """`GET /__truth[?agent_id=|request_key=]`: the exact books."""
 
     def get(self) -> None:
         """Balances, effects by reference, ledger rows."""
-        agent_id = self.get_query_argument("agent_id", None)
+        agent_id, key = self.get_query_argument("agent_id", None), self.get_query_argument("request_key", None)
+        if key is not None:
+            self.write(Truth(self._books).of_key(key))
+            return
         self.write(Truth(self._books).tell(agent_id))

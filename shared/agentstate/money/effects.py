@@ -33,6 +33,7 @@ from agentstate.money.effect_errors import advice, record_error
 from agentstate.money.effect_lookup import EffectResolver, bookings_of, look
 from agentstate.money.effect_outcomes import OutcomeRecorder
 from agentstate.money.effect_rows import Effect, Params
+from agentstate.money.first_refusals import called
 from agentstate.money.guards.freezes import refuse_frozen
 from agentstate.money.ledger import TransactionLedger
 from agentstate.money.operations import Operation, Operations
@@ -300,9 +301,10 @@ class Effects:
     def _plan_of(self, key: str, operation: Operation, params: Params, hold: Money | None) -> Plan:
         gateway, agent_id = self._gateway, self.agent_id
         operation.check(remote_key(self._secret, agent_id, key), **params)
+        baseline = self._baseline(key, operation, params)
         return Plan(
             key=key,
-            call=lambda tag: operation.call(gateway, agent_id, tag, **params),
+            call=lambda tag: called(operation, gateway, agent_id, tag, params=params, baseline=baseline),
             service=operation.service,
             operation=operation.name,
             guarantee=Guarantee(operation.guarantee),
@@ -312,7 +314,7 @@ class Effects:
                 gateway, agent_id, intent.remote_key, params, intent.called_at, baseline=intent.baseline
             ),
             bookings=bookings_of(operation, params),
-            baseline=self._baseline(key, operation, params),
+            baseline=baseline,
             serial_key=operation.serial_key(params),
             # The operation's own `verify` knows how long its service takes to settle.
             settle_s=0.0,

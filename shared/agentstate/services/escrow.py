@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any, ClassVar, Final
 
+from agentstate.errors import ServiceAnswerInvalid
 from agentstate.money.postings import Credit, Line, earned
 from agentstate.money.shared_balances import root_of
 from agentstate.money.verdicts import Absent, Applied, Guarantee, Unknown, Verdict
@@ -57,9 +58,12 @@ class Create(Operation):
 
     def receipt(self, answer: Answer, body: Body) -> Receipt:
         """The whole amount has left the balance; the fee is still inside it."""
+        locked = answer.micros("amount_usd")
+        if locked != nearest_micros(body["amount_usd"]):
+            raise ServiceAnswerInvalid(f"the escrow with our tag locks {locked} micro-USDC, not {body['amount_usd']}.")
         return self.made(
             answer.text("escrow_id"),
-            debited=answer.micros("amount_usd"),
+            debited=locked,
             commission=answer.micros("commission_usd"),
             counterparty=body["counterparty_agent_id"],
         )

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, Final
 
+from agentstate.errors import ServiceAnswerInvalid
 from agentstate.money.verdicts import Absent, Applied, Guarantee, Unknown, Verdict
 from agentstate.services.answer import Answer
 from agentstate.services.gateway import Gateway
@@ -38,9 +39,9 @@ class Claim(Operation):
         return {} if code is None else {"referral_code": code}
 
     def receipt(self, answer: Answer, body: Body) -> Receipt:
-        """One dollar came in."""
+        """One dollar came in; a claim of nothing is an answer that cannot be believed."""
         del body
-        return self.made(answer.text("claim_id"), credited=answer.micros("credited"))
+        return self.made(answer.text("claim_id"), credited=_paid(answer, "credited"))
 
     def baseline(self, gateway: Gateway, agent_id: str, params: Mapping[str, Any]) -> Baseline:
         """Whether the agent had claimed before the call; None where the service does not tell."""
@@ -63,12 +64,19 @@ class Claim(Operation):
             return self.missing(case, "the agent has no claim")
         if _was_there(state, case):
             return Absent("the agent had claimed before this call, which was therefore refused")
-        return Applied(self.made(state.text("claim_id"), credited=state.micros("credited_usd")))
+        return Applied(self.made(state.text("claim_id"), credited=_paid(state, "credited_usd")))
 
 
 def _can_claim(state: Answer) -> bool | None:
     """None when the window of the ledger, which is all that tells, does not reach back to the agent's first day."""
     return None if state.get("can_claim") is None and state.has("can_claim") else state.flag("can_claim")
+
+
+def _paid(answer: Answer, name: str) -> int:
+    paid = answer.micros(name)
+    if paid <= 0:
+        raise ServiceAnswerInvalid(f"the faucet shows a claim with {name} {paid}.")
+    return paid
 
 
 def _was_there(state: Answer, case: Case) -> bool:

@@ -6,9 +6,9 @@ ServiceRejected; everything else about a money operation is ServiceInDoubt. A PO
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import SecretStr
 
@@ -22,6 +22,9 @@ from agentstate.services.traffic import Traffic
 from agentstate.services.transport import DEADLINE_S, Transport
 from agentstate.services.wire import Body
 from agentstate.settings import Settings
+
+if TYPE_CHECKING:
+    from agentstate.services.own.registry import Registry
 
 
 class Gateway:
@@ -61,14 +64,14 @@ class Gateway:
         settings: Settings,
         *,
         traffic: Traffic | None = None,
-        known_escrows: Callable[[str], Iterable[str]] | None = None,
+        registry: Registry | None = None,
     ) -> Gateway:
         """The way that the settings name.
 
         Raises:
             ConfigurationError: the key, or the file of the services, is missing or wrong.
         """
-        return cls(dialect=dialect_of(settings, known_escrows), traffic=traffic)
+        return cls(dialect=dialect_of(settings, registry), traffic=traffic)
 
     @property
     def deadline_s(self) -> float:
@@ -139,12 +142,12 @@ class Gateway:
         self._transport.close()
 
 
-def dialect_of(settings: Settings, known_escrows: Callable[[str], Iterable[str]] | None = None) -> Dialect:
+def dialect_of(settings: Settings, registry: Registry | None = None) -> Dialect:
     """The dialect that the settings name; raises ConfigurationError."""
     if settings.services_dialect == "services":
         from agentstate.services.own.dialect import OwnRoutes
 
-        return OwnRoutes.from_settings(settings, known_escrows)
+        return OwnRoutes.from_settings(settings, registry)
     if settings.services_api_key is None:
         raise ConfigurationError("AGENTSTATE_SERVICES_API_KEY is not set; the services need a key.")
     return UnifiedGateway(settings.services_url, settings.services_api_key)

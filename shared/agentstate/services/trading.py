@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from agentstate.errors import ServiceAnswerInvalid
-from agentstate.money.verdicts import Applied, Guarantee, Unknown, Verdict
+from agentstate.money.verdicts import Absent, Applied, Guarantee, Unknown, Verdict
 from agentstate.services.amounts import from_micros, nearest_micros
 from agentstate.services.answer import Answer
 from agentstate.services.funding import Deposit
@@ -105,7 +105,8 @@ class Close(Operation):
     guarantee = Guarantee.VERIFIABLE
     settle_s = SETTLE_S
     refusals = frozenset({"position_not_found", "position_not_open"})
-    already = frozenset({"position_not_open"})
+    already = frozenset({"position_not_found", "position_not_open"})
+    reference = "position id"
 
     def request(self, tag: str, params: Params) -> Body:
         """Only the position's id."""
@@ -125,6 +126,12 @@ class Close(Operation):
             exit_price=answer.micros("exit_price"),
         )
 
+    def baseline(self, gateway: Gateway, agent_id: str, params: Mapping[str, Any]) -> Baseline:
+        """Whether the position was open before the call, so that somebody else's closing is not taken for ours."""
+        _, rows = _history(gateway, agent_id)
+        mine = [row for row in rows if row.get("position_id") == params.get("position_id")]
+        return {"open": bool(mine) and mine[0].text("status") == "open"}
+
     def serial_key(self, params: Mapping[str, Any]) -> str:
         """One closing an account: closing one position can close others of its coin."""
         del params
@@ -132,6 +139,8 @@ class Close(Operation):
 
     def found(self, case: Case) -> Verdict:
         """The position's own row tells."""
+        if case.baseline is not None and not case.baseline["open"]:
+            return Absent("the position was not open before this call, which was therefore refused")
         source, rows = _history(case.gateway, case.agent_id)
         if source != VENUE:
             return Unknown(f"the history comes from {source}, not from the venue", settles_in_s=SETTLE_S)

@@ -154,6 +154,8 @@ class Books:
             "entries", agent_id=agent_id, account=account, micros=micros, balance_after=after,
             reason=reason, reference=reference, service=service, created_at=self.clock(),
         )  # fmt: skip
+        if self._request_key:
+            self.run("INSERT INTO entry_keys VALUES (last_insert_rowid(), ?)", self._request_key)
         return after
 
     def record_effect(self, service: str, operation: str, agent_id: str, reference: str) -> None:

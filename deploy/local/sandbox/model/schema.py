@@ -16,10 +16,13 @@ CREATE TABLE IF NOT EXISTS entries (
 ) STRICT;
 CREATE INDEX IF NOT EXISTS entries_of_account ON entries (agent_id, account, created_at);
 CREATE INDEX IF NOT EXISTS entries_by_reference ON entries (agent_id, service, reference);
+CREATE TABLE IF NOT EXISTS entry_keys (entry_id INTEGER PRIMARY KEY, request_key TEXT NOT NULL) STRICT;
+CREATE INDEX IF NOT EXISTS entries_by_key ON entry_keys (request_key);
 CREATE TABLE IF NOT EXISTS effects (
     id INTEGER PRIMARY KEY, service TEXT NOT NULL, operation TEXT NOT NULL, agent_id TEXT NOT NULL,
     reference TEXT NOT NULL, request_key TEXT NOT NULL, created_at INTEGER NOT NULL
 ) STRICT;
+CREATE INDEX IF NOT EXISTS effects_by_key ON effects (request_key);
 CREATE INDEX IF NOT EXISTS effects_of_agent ON effects (agent_id, service, operation, reference);
 CREATE TABLE IF NOT EXISTS bets (
     bet_id TEXT PRIMARY KEY, agent_id TEXT NOT NULL, game TEXT NOT NULL, choice TEXT NOT NULL,

@@ -9,6 +9,8 @@ from deploy.local.sandbox.model.books import Books
 from deploy.local.sandbox.model.escrow import Escrows
 from deploy.local.sandbox.model.trading import Trading
 
+_ENTRIES = "SELECT entries.*, request_key FROM entries LEFT JOIN entry_keys ON entry_id = id"
+
 
 class Truth:
     """Reads what really happened."""
@@ -30,6 +32,17 @@ class Truth:
             "effects": self._effects(agent_id),
             "ledger": self._ledger(agent_id),
             "injected": self._injected(agent_id),
+        }
+
+    def of_key(self, request_key: str) -> dict[str, Any]:
+        """What came of one request key: effects, ledger rows, faults."""
+        effects = "SELECT service, operation, agent_id, reference FROM effects WHERE request_key = ? ORDER BY id"
+        entries = f"{_ENTRIES} WHERE request_key = ? ORDER BY id"
+        faults = "SELECT fault FROM injected WHERE request_key = ? ORDER BY id"
+        return {
+            "effects": [dict(row) for row in self._books.rows(effects, request_key)],
+            "ledger": [dict(row) for row in self._books.rows(entries, request_key)],
+            "injected": [row["fault"] for row in self._books.rows(faults, request_key)],
         }
 
     def _agent(self, agent_id: str) -> dict[str, Any]:
@@ -62,7 +75,7 @@ class Truth:
         return [dict(row) for row in self._books.rows(sql, agent_id, agent_id)]
 
     def _ledger(self, agent_id: str | None) -> list[dict[str, Any]]:
-        sql = "SELECT * FROM entries WHERE ? IS NULL OR agent_id = ? ORDER BY id"
+        sql = f"{_ENTRIES} WHERE ? IS NULL OR agent_id = ? ORDER BY id"
         rows = self._books.rows(sql, agent_id, agent_id)
         return [{**dict(row), "usd": exact(row["micros"])["usd"]} for row in rows]
 

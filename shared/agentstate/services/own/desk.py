@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
 from agentstate.errors import ServiceAnswerInvalid
+from agentstate.services.dialect import header_key
 from agentstate.services.exchange import Call, Exchange, in_doubt
 from agentstate.services.names import Service
+from agentstate.services.own.registry import Registry
 from agentstate.services.own.services_file import ServicesFile
 from agentstate.services.wire import Body, decode, encode
 
@@ -20,6 +23,7 @@ class Desk:
         file: addresses, accounts, credentials.
         agent_id: whose requests.
         service: where to.
+        registry: our own record of whose account is which.
         operation: the operation that it is for; empty for reads.
         tag: our name of the intent.
         refusals: codes that the operation is refused with before any effect.
@@ -32,6 +36,7 @@ class Desk:
         agent_id: str,
         service: Service,
         *,
+        registry: Registry,
         operation: str = "",
         tag: str = "",
         refusals: frozenset[str] = frozenset(),
@@ -39,6 +44,7 @@ class Desk:
         self.file, self.agent_id, self.service, self.tag = file, agent_id, service, tag
         self.acted = False
         self._exchange = exchange
+        self._registry = registry
         self._what = f"{service}.{operation}"
         self._refusals = refusals
 
@@ -49,11 +55,15 @@ class Desk:
 
     def at(self, service: Service) -> Desk:
         """The same agent at another service, for reads."""
-        return Desk(self._exchange, self.file, self.agent_id, service)
+        return Desk(self._exchange, self.file, self.agent_id, service, registry=self._registry)
 
-    def agent_behind(self, account: object) -> str:
-        """Our agent behind an id that an answer names."""
-        return self.file.agent(self.service, str(account))
+    async def agent_behind(self, account: str) -> str:
+        """Our agent behind an id that an answer names; the id itself when it is none of ours."""
+        known = self.file.agent(self.service, account)
+        if known is not None:
+            return known
+        enrolled = await asyncio.to_thread(self._registry.agent, self.service.value, account)
+        return enrolled or account
 
     def account_of(self, agent_id: object) -> str:
         """The id at this service of one of our agents; the id itself when the file does not know the agent."""
@@ -80,7 +90,7 @@ class Desk:
             secret: a part of the body that nothing may repeat.
         """
         key = "" if keyless else self.file.key(self.agent_id, self.service)
-        headers = {**self._auth(key), "Content-Type": "application/json"}
+        headers = {**self._auth(key), "Content-Type": "application/json", "Idempotency-Key": header_key(self.tag)}
         secrets = tuple(part for part in (key, secret) if part)
         url = f"{self.file.url(self.service)}/{path}"
         call = Call(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeAlias
 
 from agentstate.errors import ConfigurationError, CredentialMissing, ServiceAnswerInvalid, ServiceError, ServiceInDoubt
@@ -11,14 +11,13 @@ from agentstate.services.exchange import Exchange, in_doubt
 from agentstate.services.names import Service
 from agentstate.services.own import casino, domains, escrow, faucet, trading, wallet
 from agentstate.services.own.desk import Desk
+from agentstate.services.own.registry import NoRegistry, Registry
 from agentstate.services.own.services_file import URLS, ServicesFile
 from agentstate.services.wire import Body
 from agentstate.settings import Settings
 
 View: TypeAlias = Callable[[Desk, Mapping[str, str]], Awaitable[Body]]
 Act: TypeAlias = Callable[[Desk, Mapping[str, Any]], Awaitable[Body]]
-
-Known: TypeAlias = Callable[[str], Iterable[str]]
 
 _views: dict[tuple[str, str], View] = {}
 _acts: dict[tuple[str, str], Act] = {}
@@ -35,22 +34,22 @@ class OwnRoutes:
 
     Args:
         file: addresses, accounts, references to credentials.
-        known_escrows: the ids of escrows that an agent made, as far as our own books know them: the escrow service has
-            no list.
+        registry: what our own books know and the services do not tell: whose escrows and whose accounts are which.
     """
 
     name = "services"
 
-    def __init__(self, file: ServicesFile, known_escrows: Known | None = None) -> None:
+    def __init__(self, file: ServicesFile, registry: Registry | None = None) -> None:
         self._file = file
-        self._escrows = escrow.EscrowList(known_escrows)
+        self._registry: Registry = registry or NoRegistry()
+        self._escrows = escrow.EscrowList(self._registry)
 
     @classmethod
-    def from_settings(cls, settings: Settings, known_escrows: Known | None = None) -> OwnRoutes:
+    def from_settings(cls, settings: Settings, registry: Registry | None = None) -> OwnRoutes:
         """The dialect that the settings describe; raises ConfigurationError."""
         if settings.services_file is None:
             raise ConfigurationError("AGENTSTATE_SERVICES_FILE is not set; the services' own routes need it.")
-        return cls(ServicesFile(settings.services_file), known_escrows)
+        return cls(ServicesFile(settings.services_file), registry)
 
     @property
     def urls(self) -> tuple[str, ...]:
@@ -73,7 +72,7 @@ class OwnRoutes:
         self, exchange: Exchange, agent_id: str, service: Service, view: str, query: Mapping[str, str]
     ) -> Body:
         """A view, from as many reads as it takes."""
-        desk = Desk(exchange, self._file, agent_id, service)
+        desk = Desk(exchange, self._file, agent_id, service, registry=self._registry)
         if (service.value, view) == ("escrow", "state"):
             return await self._escrows.state(desk)
         if (service.value, view) not in _views:
@@ -92,7 +91,16 @@ class OwnRoutes:
         refusals: frozenset[str],
     ) -> Body:
         """An operation: one POST, and what it takes to tell the whole of its answer."""
-        desk = Desk(exchange, self._file, agent_id, service, operation=operation, tag=tag, refusals=refusals)
+        desk = Desk(
+            exchange,
+            self._file,
+            agent_id,
+            service,
+            registry=self._registry,
+            operation=operation,
+            tag=tag,
+            refusals=refusals,
+        )
         try:
             return await _acts[service.value, operation](desk, body)
         except ServiceError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from agentstate.errors import ServiceRejected
@@ -12,6 +12,7 @@ from agentstate.services.escrow import LOCK
 from agentstate.services.names import Service
 from agentstate.services.own.casino import ledger_page
 from agentstate.services.own.desk import Desk
+from agentstate.services.own.registry import Registry
 from agentstate.services.service_ledger import LedgerPage
 from agentstate.services.wire import Body
 
@@ -24,11 +25,11 @@ class EscrowList:
     """What the service lacks: the escrows of an agent.
 
     Args:
-        known: ids that our books have for an agent.
+        registry: knows which escrows our books have for an agent.
     """
 
-    def __init__(self, known: Callable[[str], Iterable[str]] | None = None) -> None:
-        self._known = known
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
         self._ended: dict[str, Body] = {}
 
     async def state(self, desk: Desk) -> Body:
@@ -37,7 +38,7 @@ class EscrowList:
         `complete_since` is the moment from which on none can be missing; None when any may be.
         """
         page = await ledger_page(desk)
-        mine = await asyncio.to_thread(self._known, desk.agent_id) if self._known else ()
+        mine = await asyncio.to_thread(self._registry.escrows, desk.agent_id)
         ids = sorted({*mine, *locks_in(page)})
         found = await asyncio.gather(*(self._read(desk, escrow_id) for escrow_id in ids))
         rows = [row for row in found if row is not None]
@@ -75,7 +76,7 @@ def locks_in(page: LedgerPage) -> set[str]:
 
 async def get(desk: Desk, query: Mapping[str, str]) -> Body:
     """`GET escrow/{id}`."""
-    return _in_our_words(desk, await desk.get(f"escrow/{query['escrow_id']}"))
+    return await _in_our_words(desk, await desk.get(f"escrow/{query['escrow_id']}"))
 
 
 async def stats(desk: Desk, _query: Mapping[str, str]) -> Body:
@@ -86,7 +87,7 @@ async def stats(desk: Desk, _query: Mapping[str, str]) -> Body:
 async def create(desk: Desk, body: Mapping[str, Any]) -> Body:
     """`POST escrow/create`; the description carries our tag."""
     counterparty = desk.account_of(body["counterparty_agent_id"])
-    return _in_our_words(desk, await desk.post("escrow/create", {**body, "counterparty_agent_id": counterparty}))
+    return await _in_our_words(desk, await desk.post("escrow/create", {**body, "counterparty_agent_id": counterparty}))
 
 
 async def complete(desk: Desk, body: Mapping[str, Any]) -> Body:
@@ -110,14 +111,14 @@ async def _moved(desk: Desk, verb: str, body: Mapping[str, Any]) -> Body:
     return await get(desk, {"escrow_id": str(body["escrow_id"])})
 
 
-def _in_our_words(desk: Desk, body: Body) -> Body:
+async def _in_our_words(desk: Desk, body: Body) -> Body:
     answer, casino = Answer(body), desk.at(Service.CASINO)
     return {
         **body,
         "escrow_id": answer.text("escrow_id"),
         "status": answer.text("status"),
-        "creator_agent_id": casino.agent_behind(answer.text("creator_id")),
-        "counterparty_agent_id": casino.agent_behind(answer.text("counterparty_id")),
+        "creator_agent_id": await casino.agent_behind(answer.text("creator_id")),
+        "counterparty_agent_id": await casino.agent_behind(answer.text("counterparty_id")),
     }
 
 

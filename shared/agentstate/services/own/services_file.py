@@ -113,12 +113,12 @@ class ServicesFile:
         self._agents[REGISTERED_AT.get(service, service), account] = agent_id
         return account
 
-    def agent(self, service: str, account: str) -> str:
-        """Our agent behind an id at a service; the id itself when it is none of ours."""
+    def agent(self, service: str, account: str) -> str | None:
+        """Our agent behind an id at a service, as far as the file tells."""
         name = REGISTERED_AT.get(service, service)
         if (name, account) not in self._agents:
             self._learn(name)
-        return self._agents.get((name, account), account)
+        return self._agents.get((name, account))
 
     def key(self, agent_id: str, service: str) -> str:
         """The agent's key at a service. Raises CredentialMissing."""

@@ -1,0 +1,1 @@
+"""A fleet against the sandbox with every fault on: nothing twice, nothing lost, and the books are what is true."""

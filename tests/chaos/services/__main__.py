@@ -1,0 +1,60 @@
+"""`python -m tests.chaos.services`: the fleet under every fault of the services, on servers of its own."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from agentstate.store.migrate import upgrade
+from agentstate.store.store import Store
+from deploy.local.results import all_met, console, print_rows, write_rows
+from deploy.local.stack import Stack
+from tests.chaos.services.run import groups_of, run
+
+MEMORY = Path("/dev/shm")  # noqa: S108  a private folder is made in it
+ODDS = 0.12
+
+
+@click.command()
+@click.option("--operations", default=20_400, show_default=True, help="How many, over all six services.")
+@click.option(
+    "--processes", default=3, show_default=True, help="Processes of the fleet; every third speaks own routes."
+)
+@click.option("--seed", default=7, show_default=True, help="Of the fleet and of the faults.")
+@click.option("--odds", default=ODDS, show_default=True, help="Probability of a fault at each operation.")
+@click.option("--json", "target", type=click.Path(path_type=Path), default=Path("build/chaos-services.json"))
+def main(operations: int, processes: int, seed: int, odds: float, target: Path) -> None:
+    """Run, print the table, and exit 1 when a promise was missed."""
+    out = console()
+    out.print(f"{operations} operations in {processes} processes, seed {seed}, a fault at {odds:.0%} of them")
+    base = MEMORY if MEMORY.is_dir() else None
+    with (
+        tempfile.TemporaryDirectory(dir=base, prefix="agentstate-chaos-") as folder,
+        Stack(Path(folder) / "data", only=("postgres", "sandbox"), seed=seed) as stack,
+    ):
+        database = stack.env["AGENTSTATE_DATABASE_URL"]
+        sandbox = stack.env["AGENTSTATE_SERVICES_URL"].removesuffix("/api/v1")
+        upgrade(database)
+        store = Store.open(database, pool_size=8)
+        groups = groups_of(
+            operations, processes=processes, sandbox=sandbox, database=database, folder=Path(folder), seed=seed
+        )
+        began = time.monotonic()
+        found = run(groups, store, sandbox, seed=seed, odds=odds, say=lambda text: _say(out, began, text))
+        store.close()
+    print_rows(out, "The services under fire", found)
+    write_rows(target, found)
+    sys.exit(0 if all_met(found) else 1)
+
+
+def _say(out: Console, began: float, text: str) -> None:
+    out.print(f"{time.monotonic() - began:6.1f} s  {text}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,220 @@
+"""One run: agents and money first, then the fleet under every fault, then quiet, then the judgement."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from agentstate.money.amounts import Money
+from agentstate.money.effect_lookup import EffectResolver, EffectSweeper
+from agentstate.money.effect_rows import Effect, EffectState
+from agentstate.money.enrolment import ServiceAccounts
+from agentstate.money.ledger import TransactionLedger
+from agentstate.services import casino, joining, wallet
+from agentstate.services.operations import booked_operations
+from agentstate.store.store import Store
+from agentstate.store.tables.money import effects
+from deploy.local.results import Row
+from deploy.local.sandbox.client import SandboxClient
+from deploy.local.table import python_path
+from tests.chaos.services import judge
+from tests.chaos.services.person import QUIET_S, Person
+from tests.chaos.services.setting import RULES, SERVICES, Group
+
+ROOT = Path(__file__).parents[3]
+DOLLARS = "20000"
+PREFIXES = {
+    "casino": "/api/v1", "escrow": "", "faucet": "", "trading": "/v1", "wallet": "/v1", "domains": "/v1", "venue": "",
+}  # fmt: skip
+QUIET_WITHIN_S = 180.0
+LATE, LATE_ODDS = "late_commit:3800", 0.002
+"""Done 0.8 s after the fleet's deadline, and before absence counts."""
+
+LEAST_AGENTS, MOST_AGENTS = 3, 8
+
+Say = Callable[[str], None]
+
+
+def groups_of(
+    operations: int, *, processes: int, sandbox: str, database: str, folder: Path, seed: int, **times: float
+) -> list[Group]:
+    """As many groups as processes; every third one speaks the services' own routes."""
+    file = folder / "services.toml"
+    file.write_text(services_toml(sandbox, folder / "secrets"), "utf-8")
+    agents = max(LEAST_AGENTS, min(MOST_AGENTS, operations // processes // 50))
+    return [
+        Group(
+            name=f"group-{place}",
+            dialect="services" if place % 3 == 2 else "gateway",
+            agents=tuple(f"ag_{place}_{number}" for number in range(agents)),
+            sandbox=sandbox,
+            database=database,
+            services_file=str(file),
+            operations=operations // processes,
+            seed=seed * 1_000 + place,
+            **times,
+        )
+        for place in range(processes)
+    ]
+
+
+def services_toml(sandbox: str, secrets: Path) -> str:
+    """A services file that leads to the sandbox and keeps every agent's secrets in a folder."""
+    lines = []
+    for name, prefix in PREFIXES.items():
+        lines += [f"[services.{name}]", f'url = "{sandbox}/own/{name}{prefix}"']
+    for name in SERVICES:
+        place = f"file:{secrets}/{{agent}}/{name}"
+        lines += [f'[agents."*".{name}]', f'account = "{place}.id"', f'credential = "{place}.key"']
+        if name == "wallet":
+            lines += [f'words = "{place}.words"', f'addresses = {{ base = "{place}.base" }}']
+            lines += [f'signing_keys = {{ base = "{place}.base.key" }}']
+    return "\n".join(lines)
+
+
+def equip(group: Group, store: Store, client: SandboxClient) -> None:
+    """Make a group's agents known everywhere, with money there and in our books."""
+    gateway = group.gateway()
+    for agent in group.agents:
+        if group.dialect == "gateway":
+            casino.register.call(gateway, agent, "setup:register")
+        else:
+            for join in joining.all_of_them:
+                join.call(gateway, agent, "setup:join")
+        address = str(wallet.create.call(gateway, agent, "setup:wallet", chain="base")["reference"])
+        for service in SERVICES:
+            account = group.account(agent, service)
+            client.fund(account, service, DOLLARS, f"start:{agent}", address if service == "wallet" else None)
+            TransactionLedger(store, agent).deposit(f"start:{service}", service, Money.parse(DOLLARS))
+            ServiceAccounts(store).enrol(agent, service, account)
+    gateway.close()
+
+
+def work(groups: Sequence[Group]) -> Counter[str]:
+    """Let all groups work at once, each in a process of its own; what came of their operations."""
+    env = {**os.environ, "PYTHONPATH": python_path(os.environ.get("PYTHONPATH")), "OPENBLAS_NUM_THREADS": "1"}
+    commands = [[sys.executable, "-m", "tests.chaos.services.fleet", group.to_json()] for group in groups]
+    running = [subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.PIPE, text=True) for command in commands]
+    tally: Counter[str] = Counter()
+    for process in running:
+        out, _ = process.communicate()
+        if process.returncode != 0:
+            raise RuntimeError(f"a process of the fleet ended with {process.returncode}")
+        tally.update(json.loads(out))
+    return tally
+
+
+class Doubts:
+    """Which intents were in doubt at some time, asked for again and again while they are."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.seen: set[str] = set()
+
+    def look(self) -> int:
+        """Note those of now; how many intents are open."""
+        doubtful = effects.c.state.in_((EffectState.IN_DOUBT, EffectState.MANUAL))
+        with self._store.reading() as connection:
+            self.seen.update(connection.execute(sa.select(effects.c.remote_key).where(doubtful)).scalars())
+            ended = effects.c.state.in_((EffectState.SUCCEEDED, EffectState.FAILED))
+            return int(connection.execute(sa.select(sa.func.count()).where(~ended)).scalar_one())
+
+    def watch(self, stop: threading.Event) -> None:
+        """Look until told to stop."""
+        while not stop.wait(0.5):
+            self.look()
+
+
+def settle(groups: Sequence[Group], store: Store, person: Person, doubts: Doubts) -> None:
+    """With nothing going wrong any more, let everything that is open be found out."""
+    gateways = {group.name: group.gateway(store) for group in groups}
+    by_agent = {agent: gateways[group.name] for group in groups for agent in group.agents}
+    sweeper = EffectSweeper(store, _Routed(store, by_agent))
+    until = time.monotonic() + QUIET_WITHIN_S
+    while doubts.look() and time.monotonic() < until:
+        while sweeper.run_once(limit=50):
+            pass
+        person.decide_all()
+        time.sleep(0.3)
+    for gateway in gateways.values():
+        gateway.close()
+
+
+class _Routed(EffectResolver):
+    """Resolves each effect in its own agent's dialect."""
+
+    def __init__(self, store: Store, gateways: dict[str, object]) -> None:
+        super().__init__(store, booked_operations(), None, rules=RULES)
+        operations = booked_operations()
+        self._by_agent = {
+            agent: EffectResolver(store, operations, gateway, rules=RULES) for agent, gateway in gateways.items()
+        }
+
+    def resolve(self, effect_id: UUID) -> Effect:
+        """As the one whose agent it is."""
+        with self._store.reading() as connection:
+            agent = connection.execute(sa.select(effects.c.agent_id).where(effects.c.id == effect_id)).scalar_one()
+        return self._by_agent[agent].resolve(effect_id)
+
+
+@contextmanager
+def beside(*watches: Callable[[threading.Event], None]) -> Iterator[None]:
+    """Let some watches run beside the block."""
+    stop = threading.Event()
+    threads = [threading.Thread(target=watch, args=(stop,)) for watch in watches]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+
+
+def faults(odds: float, *, late: bool) -> list[dict[str, Any]]:
+    """Any fault at any operation, fewer at reads; with `late`, some requests are done after their caller gave up."""
+    rules: list[dict[str, Any]] = [{"fault": LATE, "probability": LATE_ODDS}] if late else []
+    return [*rules, {"fault": "any", "probability": odds}, {"fault": "any", "probability": odds / 4, "reads": True}]
+
+
+def run(
+    groups: Sequence[Group], store: Store, sandbox: str, *, seed: int, odds: float, say: Say, late: bool = True
+) -> list[Row]:
+    """The whole run; its judgement."""
+    began = time.monotonic()
+    with SandboxClient(sandbox) as client:
+        client.plan()
+        for group in groups:
+            equip(group, store, client)
+        say(f"{sum(len(group.agents) for group in groups)} agents in {len(groups)} processes are ready")
+        client.plan(*faults(odds, late=late), seed=seed)
+        doubts, person = Doubts(store), Person(store, client, groups, quiet_s=QUIET_S if late else 0.5)
+        working = time.monotonic()
+        with beside(doubts.watch, person.watch):
+            tally = work(groups)
+        seconds = time.monotonic() - working
+        injected = Counter(client.faults()["injected"])
+        say(f"the fleet is done after {seconds:.0f} s: {dict(sorted(tally.items()))}")
+        client.plan()
+        settle(groups, store, person, doubts)
+        person.close()
+        found = judge.find(store, client.truth(), groups, doubts.seen)
+        found.injected = injected
+        judge.reconcile(store, groups, found)
+    for line in [*found.doubled, *found.contradicted, *found.unexplained, *found.unknown_keys][:20]:
+        say(line)
+    whole = Row("duration", round(time.monotonic() - began, 1), "s", "", f"{seconds:.0f} s of it under fire")
+    return [*judge.rows(found, seconds), Row("decided by a person", len(person.decided)), whole]

@@ -1,0 +1,67 @@
+"""The contract held against a live service, reading only: whatever it answers, it is a state or a refusal."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from pydantic import SecretStr
+
+from agentstate.errors import ServiceRejected
+from agentstate.services.adapter import Adapter
+from agentstate.services.gateway import Gateway
+from agentstate.services.names import Service
+from agentstate.services.traffic import FreeTraffic
+from tests.contract.conftest import LIVE, Way
+
+
+class ReadOnly(FreeTraffic):
+    """Lets reads pass and nothing else."""
+
+    def __init__(self) -> None:
+        self.passed: list[str] = []
+
+    def enter(self, service: Service, path: str, caller: str) -> None:
+        if not path.startswith("GET "):
+            raise AssertionError(f"{path} is no read")
+        self.passed.append(path)
+
+
+def tell(gateway: Gateway, agent: str) -> dict[str, str]:
+    """What each service says to a read; raises when an answer is neither a state nor a refusal."""
+    told = {}
+    for service in ("casino", "escrow", "faucet", "trading", "domains", "wallet"):
+        try:
+            told[service] = Adapter(gateway, agent, service).read_state().quality
+        except ServiceRejected as refused:
+            told[service] = f"refused: {refused.code}"
+    return told
+
+
+@pytest.fixture
+def live() -> Iterator[Gateway]:
+    key = SecretStr(os.environ.get("LIVE_SERVICES_KEY", ""))
+    gateway = Gateway(os.environ[LIVE], key, traffic=ReadOnly())
+    yield gateway
+    gateway.close()
+
+
+@pytest.mark.live
+def test_a_live_gateway_answers_as_the_contract_says(live: Gateway) -> None:
+    told = tell(live, os.environ.get("LIVE_SERVICES_AGENT", "ag_live"))
+    assert set(told) == {"casino", "escrow", "faucet", "trading", "domains", "wallet"}
+
+
+def test_the_same_check_holds_against_the_sandbox(way: Way) -> None:
+    if way.dialect == "services":
+        assert set(tell(way.gateway, way.rich()).values()) == {"live"}
+        return
+    agent, traffic = way.rich(), ReadOnly()
+    gateway = Gateway(way.sandbox.api, SecretStr("pf_test_readonly"), traffic=traffic)
+    assert set(tell(gateway, agent).values()) == {"live"}
+    assert set(tell(gateway, "nobody").values()) == {"refused: agent_not_found"}
+    assert len(traffic.passed) >= 12
+    with pytest.raises(AssertionError, match="no read"):
+        Adapter(gateway, agent, "casino").bet.call(gateway, agent, "t", amount="1", side="heads")
+    gateway.close()

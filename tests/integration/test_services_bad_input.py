@@ -1,0 +1,338 @@
+"""What comes back wrong from a service: a typed error, and books and cache as they were before."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from agentstate.errors import (
+    AgentStateError,
+    ConfigurationError,
+    CredentialMissing,
+    EffectFailed,
+    EffectInDoubt,
+    InvalidInput,
+    ServiceAnswerInvalid,
+    ServiceReadFailed,
+    ServiceRejected,
+)
+from agentstate.money.amounts import Money
+from agentstate.money.effects import Effects
+from agentstate.money.ledger import TransactionLedger
+from agentstate.money.postings import Bucket
+from agentstate.money.reconciliation import Reconciler
+from agentstate.redaction import STAND_IN, redact, remember
+from agentstate.services import casino, wallet
+from agentstate.services.adapter import Adapter, InDoubt, Intent, Rejected
+from agentstate.services.gateway import Gateway, dialect_of
+from agentstate.services.names import Service
+from agentstate.services.observing import GatewayReader
+from agentstate.services.operations import booked_operations
+from agentstate.services.own.dialect import OwnRoutes
+from agentstate.services.own.services_file import ServicesFile
+from agentstate.settings import Settings
+from agentstate.store.store import Store
+from tests.stubs.canned_server import CannedServer
+from workers.logs import set_up_logging
+
+WELL = {
+    "casino": {"agent_id": "ag", "balance_usd": 5},
+    "escrow": {"agent_id": "ag", "locked_usd": 5, "escrows": [], "truncated": False},
+    "faucet": {"agent_id": "ag", "can_claim": True},
+    "trading": {"agent_id": "ag", "balance_usd": 5, "equity_usd": 6, "source": "hyperliquid"},
+    "domains": {"agent_id": "ag", "balance_usd": 5},
+    "wallet": {"agent_id": "ag", "addresses": [{"address": "0x1", "chain": "base", "amount": "5"}]},
+}
+MONEY = {"casino": "balance_usd", "escrow": "locked_usd", "trading": "equity_usd", "domains": "balance_usd"}
+BROKEN = (
+    b"", b"{", b'{"agent_id": "ag", "bal', b"<html><body>502 Bad Gateway</body></html>", b"null", b"[]", b'"ok"',
+    b"\xff\xfe", b"[" * 100_000, b'{"agent_id": "ag"}',
+)  # fmt: skip
+NUMBERS = (
+    "NaN", "Infinity", "-Infinity", "1e400", "1E+20000000", "null", '"five"', "true", "[5]", "{}", '""', "1e13",
+    '"NaN"',
+)  # fmt: skip
+
+
+@pytest.fixture
+def server() -> Iterator[CannedServer]:
+    with CannedServer() as server:
+        yield server
+
+
+@pytest.fixture
+def way(server: CannedServer) -> Iterator[Gateway]:
+    gateway = Gateway(f"{server.url}/api/v1", SecretStr("pf_test_canned"), deadline_s=10)
+    yield gateway
+    gateway.close()
+
+
+@pytest.fixture
+def store(sqlite_url: str) -> Iterator[Store]:
+    store = Store.open(sqlite_url)
+    yield store
+    store.close()
+
+
+@pytest.mark.parametrize("service", WELL)
+def test_a_state_that_cannot_be_read_is_an_error_and_never_a_number(
+    server: CannedServer, way: Gateway, service: str
+) -> None:
+    adapter = Adapter(way, "ag", service)
+    server.content = json.dumps(WELL[service]).encode()
+    adapter.read_state()
+    for content in BROKEN:
+        server.content = content
+        with pytest.raises(ServiceAnswerInvalid):
+            adapter.read_state()
+    for status, content in ((502, b"<html>"), (500, b'{"error": "x"}'), (302, b""), (204, b"")):
+        server.status, server.content = status, content
+        with pytest.raises(ServiceReadFailed):
+            adapter.read_state()
+
+
+@pytest.mark.parametrize("service", MONEY)
+def test_an_amount_that_is_none_is_an_error(server: CannedServer, way: Gateway, service: str) -> None:
+    adapter = Adapter(way, "ag", service)
+    for number in NUMBERS:
+        server.content = json.dumps({**WELL[service], MONEY[service]: "@"}).replace('"@"', number).encode()
+        with pytest.raises(ServiceAnswerInvalid):
+            adapter.read_state()
+    server.content = json.dumps({**WELL[service], MONEY[service]: "@"}).replace('"@"', "1.5e2").encode()
+    assert adapter.read_state().worth == Decimal(150)
+
+
+def test_anothers_state_is_refused(server: CannedServer, way: Gateway) -> None:
+    server.content = json.dumps({**WELL["casino"], "agent_id": "ag_other"}).encode()
+    with pytest.raises(ServiceAnswerInvalid, match="ag_other"):
+        Adapter(way, "ag", "casino").read_state()
+
+
+def test_a_float_is_never_made(server: CannedServer, way: Gateway) -> None:
+    server.content = b'{"agent_id": "ag", "balance_usd": 0.100000000000000005, "deep": [{"x": 1e-7}]}'
+    body = way.read("ag", Service.CASINO)
+    assert body["balance_usd"] == Decimal("0.100000000000000005")
+    assert body["deep"][0]["x"] == Decimal("1e-7")
+
+
+@pytest.mark.parametrize("content", BROKEN)
+def test_an_operation_whose_answer_cannot_be_read_is_in_doubt(
+    server: CannedServer, way: Gateway, content: bytes
+) -> None:
+    server.content = content
+    outcome = Adapter(way, "ag", "casino").execute(
+        Intent(tag="t", operation="bet", params={"amount": Decimal(1), "side": "heads"})
+    )
+    assert isinstance(outcome, InDoubt)
+    assert sum(method == "POST" for method, _, _ in server.asked) == 1
+
+
+def test_the_books_stay_as_they_were(server: CannedServer, way: Gateway, store: Store) -> None:
+    ledger = TransactionLedger(store, "ag")
+    ledger.deposit("start", "casino", Money.parse("10"))
+    effects = Effects(store, "ag", operations=booked_operations(), gateway=way)
+    for number, content in enumerate(BROKEN[:4]):
+        server.content = content
+        with pytest.raises(EffectInDoubt):
+            effects.perform(f"bet-{number}", "casino.bet", {"amount": Decimal(1), "side": "heads"})
+    held = ledger.balance("casino", bucket=Bucket.IN_FLIGHT)
+    assert (held, ledger.balance("casino")) == (Money.parse("4"), Money.parse("6"))
+    written = len(ledger.recent(50))
+    for content in BROKEN:
+        server.content = content
+        assert Reconciler(store, GatewayReader(way)).reconcile("ag", "casino").status == "stale"
+    assert len(ledger.recent(50)) == written
+
+
+def test_unknown_services_operations_and_parameters_are_refused_before_anything(
+    server: CannedServer, way: Gateway, store: Store
+) -> None:
+    with pytest.raises(InvalidInput, match="lottery"):
+        Adapter(way, "ag", "lottery")
+    adapter = Adapter(way, "ag", "wallet")
+    with pytest.raises(InvalidInput, match="no operation"):
+        adapter.execute(Intent(tag="t", operation="mint"))
+    for name in ("private_key", "mnemonic", "seed_phrase", "api_key"):
+        with pytest.raises(InvalidInput, match="never goes into an intent"):
+            adapter.execute(Intent(tag="t", operation="send", params={name: "x"}))
+        with pytest.raises(InvalidInput, match="never goes into an intent"):
+            Effects(store, "ag", operations=booked_operations(), gateway=way).perform("k", "wallet.send", {name: "x"})
+    assert server.asked == []
+
+
+# The services' own routes: accounts and credentials by reference
+
+
+def services_file(folder: Path, text: str) -> ServicesFile:
+    path = folder / "services.toml"
+    path.write_text(text)
+    return ServicesFile(path)
+
+
+def own_way(folder: Path, url: str, agents: str) -> Gateway:
+    names = ("casino", "escrow", "faucet", "trading", "wallet", "domains", "venue")
+    services = "\n".join(f'[services.{name}]\nurl = "{url}/{name}"' for name in names)
+    return Gateway(dialect=OwnRoutes(services_file(folder, f"{services}\n{agents}")), deadline_s=10)
+
+
+CASINO = '[agents.ag.casino]\naccount = "ag_1"\ncredential = "env:BAD_INPUT_KEY"\n'
+SECRET = "zz-any-prefix-4711-0815"  # pragma: allowlist secret
+
+
+@pytest.fixture
+def own(server: CannedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gateway]:
+    monkeypatch.setenv("BAD_INPUT_KEY", SECRET)
+    gateway = own_way(tmp_path, server.url, CASINO)
+    yield gateway
+    gateway.close()
+
+
+def test_a_missing_account_or_key_sends_nothing_and_is_no_doubt(
+    server: CannedServer, own: Gateway, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    effects = Effects(store, "ag", operations=booked_operations(), gateway=own)
+    bet = {"amount": Decimal(1), "side": "heads"}
+    TransactionLedger(store, "ag").deposit("start", "casino", Money.parse("10"))
+    monkeypatch.delenv("BAD_INPUT_KEY")
+    with pytest.raises(CredentialMissing, match="env:BAD_INPUT_KEY"):
+        effects.perform("bet", "casino.bet", bet)
+    assert effects.get("bet").state == "ready"
+    with pytest.raises(CredentialMissing, match=r"agents\.ag_9\.casino"):
+        Adapter(own, "ag_9", "casino").read_state()
+    outcome = Adapter(own, "ag", "wallet").execute(
+        Intent(tag="t", operation="send", params={"chain": "base", "to": "0x1", "amount": "1"})
+    )
+    assert isinstance(outcome, Rejected)
+    assert server.asked == []
+
+
+def test_a_key_appears_in_no_text_even_when_the_service_repeats_it(
+    server: CannedServer, own: Gateway, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.status = 400
+    server.content = json.dumps({"error": f"invalid {SECRET}", "message": SECRET}).encode()
+    with caplog.at_level("DEBUG"), pytest.raises(AgentStateError) as failed:
+        casino.bet.call(own, "ag", "t", amount="1", side="heads")
+    server.status, server.content = 200, json.dumps({"agent_id": SECRET, "balance_usd": SECRET}).encode()
+    with pytest.raises(AgentStateError) as invalid:
+        own.read("ag", Service.CASINO)
+    texts = f"{failed.value!r} {failed.value} {invalid.value} {caplog.text} {vars(own)}"
+    assert SECRET not in texts
+    assert redact(f"a line with {SECRET} in it") == f"a line with {STAND_IN} in it"
+    with pytest.raises(ConfigurationError) as told:
+        raise ConfigurationError(f"something about {SECRET}")
+    assert SECRET not in str(told.value)
+
+
+def test_a_key_that_a_library_logs_is_taken_out_of_the_line(capsys: pytest.CaptureFixture[str]) -> None:
+    remember(SECRET)
+    root = logging.getLogger()
+    before, level = root.handlers[:], root.level
+    for as_json in (True, False):
+        set_up_logging("INFO", as_json=as_json)
+        logging.getLogger("some.library").info("sent with %s", SECRET)
+    root.handlers[:], root.level = before, level
+    told = capsys.readouterr().err
+    assert told.count(STAND_IN) == 2
+    assert SECRET not in told
+
+
+def test_short_values_are_not_taken_for_secrets() -> None:
+    remember("the")
+    assert redact("the casino") == "the casino"
+
+
+def test_anothers_account_is_refused(server: CannedServer, own: Gateway) -> None:
+    server.content = b'{"agent_id": "ag_2", "balance_usd": 5}'
+    with pytest.raises(ServiceAnswerInvalid, match="not 'ag_1'"):
+        own.read("ag", Service.CASINO)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("[agents.ag.casino]\ncredential = 'zz-4711-0815'", "never the secret itself"),
+        ("[agents.ag.casino]\nkey = 'env:X'", "takes account"),
+        ("[services.casino]\nurl = 'casino'", "http"),
+        ("[service.casino]\nurl = 'http://x'", "unknown section"),
+        ("[agents", "no TOML"),
+        ("[agents.ag.wallet]\nsigning_keys = { base = '0xabc' }", "never the secret itself"),
+    ],
+)
+def test_a_services_file_that_is_wrong_is_refused_without_showing_a_secret(
+    tmp_path: Path, text: str, reason: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=reason) as refused:
+        services_file(tmp_path, text)
+    assert "4711" not in str(refused.value)
+
+
+def test_a_services_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="AGENTSTATE_SERVICES_FILE"):
+        ServicesFile(tmp_path / "none.toml")
+    settings = Settings.load(database_url="sqlite:///x", services_dialect="services")
+    with pytest.raises(ConfigurationError, match="AGENTSTATE_SERVICES_FILE"):
+        dialect_of(settings)
+
+
+def test_a_signing_key_goes_to_the_wallet_alone_and_into_no_intent(
+    server: CannedServer, tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SIGNING", "0x" + "5e" * 32)
+    monkeypatch.setenv("WALLET_KEY", "wallet-key-000001")
+    agents = (
+        '[agents.ag.wallet]\ncredential = "env:WALLET_KEY"\nsigning_keys = { base = "env:SIGNING" }\n'
+        'addresses = { base = "0x1" }\n'
+    )
+    own = own_way(tmp_path, server.url, agents)
+    TransactionLedger(store, "ag").deposit("start", "wallet", Money.parse("10"))
+    server.content = json.dumps({"tx_hash": "0x9", "echo": "0x" + "5e" * 32}).encode()
+    effects = Effects(store, "ag", operations=booked_operations(), gateway=own)
+    effects.perform("send", "wallet.send", {"chain": "base", "to": "0x2", "amount": Decimal(1)})
+    assert json.loads(server.asked[0][2])["private_key"] == "0x" + "5e" * 32
+    assert "5e5e" not in str(effects.get("send"))
+    own.close()
+
+
+def test_a_wallet_is_not_made_where_its_words_could_not_be_kept(
+    server: CannedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WALLET_KEY", "wallet-key-000001")
+    place = tmp_path / "secrets" / "wallet"
+    agents = (
+        f'[agents.ag.wallet]\ncredential = "env:WALLET_KEY"\nwords = "file:{place}.words"\n'
+        f'addresses = {{ base = "file:{place}.base" }}\nsigning_keys = {{ base = "file:{place}.key" }}\n'
+    )
+    own = own_way(tmp_path, server.url, agents)
+    words = "sand box test only"
+    made = {"mnemonic": words, "addresses": {"base": "0xabc"}, "private_keys": {"base": "0x" + "77" * 32}}
+    server.content = json.dumps(made).encode()
+    receipt = wallet.create.call(own, "ag", "t", chain="base")
+    assert receipt["reference"] == "0xabc"
+    assert (place.with_name("wallet.words")).read_text().strip() == words
+    assert (place.with_name("wallet.words")).stat().st_mode & 0o077 == 0
+    with pytest.raises(ServiceRejected) as again:
+        wallet.create.call(own, "ag", "t2", chain="base")
+    assert again.value.code == "already_there"
+    assert len(server.asked) == 1
+    own.close()
+
+
+def test_a_refused_join_makes_no_second_account(server: CannedServer, tmp_path: Path, store: Store) -> None:
+    place = tmp_path / "secrets" / "casino"
+    agents = f'[agents."*".casino]\naccount = "file:{place}.id"\ncredential = "file:{place}.key"\n'
+    own = own_way(tmp_path, server.url, agents)
+    server.content = json.dumps({"agent_id": "ag_77", "api_key": "sk_test_join_000001"}).encode()
+    effects = Effects(store, "ag", operations=booked_operations(), gateway=own)
+    assert "sk_test" not in str(effects.perform("join", "casino.join"))
+    assert own.dialect.offers(Service.CASINO, "join")
+    with pytest.raises(EffectFailed, match="there already"):
+        effects.perform("join-again", "casino.join")
+    assert len(server.asked) == 1
+    own.close()
