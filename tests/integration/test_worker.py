@@ -500,6 +500,7 @@ def test_every_key_of_ours_expires_and_there_is_no_result(fleet: Fleet) -> None:
 
 CELERYS = {
     "_kombu.binding.celery.pidbox",
+    "_kombu.binding.celeryev",  # while somebody listens to events
     "_kombu.binding_deadlines",
     *(lane for queue in QUEUES for lane in lane_queues(queue, 4)),
     "unacked",
