@@ -32,6 +32,10 @@ bench: ## Measure against named references and print the table; ONLY=effects run
 	@scripts/setup --bench
 	@$(PY) -m bench $(foreach group,$(ONLY),--only $(group)) $(if $(QUICK),--quick) $(ARGS)
 
+chaos: ## Kill a betting process at every point it passes and count what happened; some minutes; ARGS='--sample 20 --seed 1'
+	@scripts/setup --dev
+	@$(PY) -m tests.chaos.money $(ARGS)
+
 chaos-memory: ## Kill worker, index, Redis and Postgres while agents remember 20,000 things; ARGS='--memories 2000'
 	@scripts/setup --dev
 	@$(PY) -m tests.chaos.memory $(ARGS)

@@ -1,4 +1,4 @@
-"""Effects: finding out what became of those whose outcome nobody recorded."""
+"""Effects: doing those that were queued, and finding out what became of those whose outcome nobody recorded."""
 
 from __future__ import annotations
 
@@ -6,16 +6,42 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from agentstate.jobs import Claim
+from agentstate.agent import Agent
+from agentstate.errors import EffectFailed, EffectInDoubt, EffectInProgress, Fenced, ServiceRejected
+from agentstate.jobs import Claim, Postponed
 from agentstate.jobs.kinds import BULK
 from agentstate.money.effect_lookup import EffectSweeper
-from agentstate.money.effect_rows import Effect
+from agentstate.money.effect_rows import Effect, EffectState
 from agentstate.runtime import Runtime
 from agentstate.services.names import Service
 from tasks.shell import bulk_task, job_task
 from tasks.slices import until_done
 
 SWEEP = "effects.sweep"
+ASK_AGAIN_S = 5.0
+"""Between two looks of a queued effect whose outcome is open; the sweep looks meanwhile."""
+
+
+@job_task("effects.perform")
+def perform(runtime: Runtime, claim: Claim) -> dict[str, Any]:
+    """Do one operation once; while nobody knows whether it happened, the job waits and asks again with the same key.
+
+    It is done when the outcome is certain, or when a human has to find it out.
+    """
+    agent, wanted = Agent(claim.job.agent_id or "", runtime), claim.payload
+    try:
+        receipt = agent.effects.perform(wanted.key, wanted.operation, wanted.params)
+    except EffectFailed as error:
+        return {"state": str(EffectState.FAILED), "message": error.message}
+    except EffectInDoubt as error:
+        if agent.effects.engine.get(wanted.key).state is EffectState.MANUAL:
+            return {"state": str(EffectState.MANUAL), "message": error.message}
+        raise Postponed(ASK_AGAIN_S, error.message) from error
+    except (EffectInProgress, Fenced) as error:
+        raise Postponed(ASK_AGAIN_S, error.message) from error
+    except ServiceRejected as error:
+        raise Postponed(error.retry_after or ASK_AGAIN_S, error.message) from error
+    return {"state": str(EffectState.SUCCEEDED), "receipt": receipt}
 
 
 @job_task("effects.resolve")

@@ -25,7 +25,7 @@ def job_task(kind: str) -> Callable[[JobHandler], JobHandler]:
 
     def bind(handler: JobHandler) -> JobHandler:
         def run(job_id: str) -> None:
-            JobRunner(runtime.store).run(UUID(job_id), spec, partial(handler, runtime))
+            JobRunner(runtime.store, leases=runtime.leases).run(UUID(job_id), spec, partial(handler, runtime))
 
         _declare(kind, spec.task, handler, run)
         return handler

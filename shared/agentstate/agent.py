@@ -235,13 +235,32 @@ class AgentEffects:
             EffectFailed: it certainly had no effect. EffectInDoubt: it is being found out; ask again, same key.
             EffectInProgress: another process is at it.
         """
+        return self.perform(key, operation.name, params, hold=hold)
+
+    def perform(self, key: str, operation: str, params: Mapping[str, Any], *, hold: Money | None = None) -> Any:
+        """`execute_once` of an operation by its name, such as `casino.bet`."""
         cache = self._agent.runtime.cache  # before anything is written: without a key there is no way to the services
         try:
-            return self.engine.perform(key, operation.name, params, hold=hold)
+            return self.engine.perform(key, operation, params, hold=hold)
         finally:  # also a call that failed or is in doubt may have changed something
-            named = [params.get("counterparty"), params.get("to") if operation.name == "casino.pay" else None]
+            named = [params.get("counterparty"), params.get("to") if operation == "casino.pay" else None]
             others = [str(name) for name in named if name]
-            cache.invalidate(self._agent.id, operation.service, others=others)
+            if found := self._agent.runtime.operations.get(operation):
+                cache.invalidate(self._agent.id, found.service, others=others)
+
+    def submit(self, key: str, operation: Operation, /, *, tx: Transaction | None = None, **params: Any) -> UUID:
+        """Let a worker do `operation` at most once for `key`, ever; return the id of its job.
+
+        The same key gives the same job. Its result tells the `state` of the effect, and the receipt.
+
+        Raises:
+            InvalidInput: a parameter is wrong. KeyReused: the key was submitted with other parameters.
+        """
+        operation.check("to be submitted", **params)
+        payload = {"key": key, "operation": operation.name, "params": params}
+        return self._agent.runtime.jobs.submit(
+            "effects.perform", payload, agent_id=self._agent.id, dedupe_key=key, tx=tx
+        )
 
 
 class AgentServices:

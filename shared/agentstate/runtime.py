@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from agentstate.jobs.broker import BrokerWaker
     from agentstate.jobs.jobs import Jobs
+    from agentstate.jobs.leases import LeaseKeeper
     from agentstate.memory.episode_archive import EpisodeArchive
     from agentstate.memory.episodes import EpisodicStore
     from agentstate.memory.index import MemoryIndex
@@ -104,6 +105,13 @@ class Runtime:
         from agentstate.jobs.jobs import Jobs
 
         return self.once("jobs", lambda: Jobs(self.store, self.waker, self.settings))
+
+    @property
+    def leases(self) -> LeaseKeeper:
+        """Who lengthens the leases of the jobs that this process runs."""
+        from agentstate.jobs.leases import LeaseKeeper
+
+        return self.once("leases", lambda: LeaseKeeper(self.store))
 
     @property
     def embedder(self) -> Embedder:
@@ -256,7 +264,8 @@ class Runtime:
     def close(self) -> None:
         """Close what was opened; the runtime can be used again afterwards."""
         with self._own_lock():
-            for made in self._made.values():
+            # What was made later may use what was made before.
+            for made in reversed(self._made.values()):
                 closer = getattr(made, "close", None)
                 if callable(closer):
                     closer()

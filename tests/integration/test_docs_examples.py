@@ -52,7 +52,7 @@ def environment(settings_env: dict[str, str], sandbox: SandboxProcess) -> dict[s
 
 @pytest.fixture
 def worker(environment: dict[str, str], tmp_path: Path) -> Iterator[None]:
-    options = ["--queues", "embedding,cache,housekeeping", "--concurrency", "2", "--name", "examples"]
+    options = ["--queues", "embedding,cache,effects,housekeeping", "--concurrency", "2", "--name", "examples"]
     with (tmp_path / "worker.log").open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "workers", "worker", *options], cwd=ROOT, env=environment, stdout=log, stderr=log

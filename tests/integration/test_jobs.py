@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 import threading
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from typing import Any
 from uuid import UUID
 
@@ -23,6 +25,7 @@ from agentstate.errors import (
 )
 from agentstate.jobs import Claim, JobRunner, Jobs, JobStatus, Outcome, Postponed, Sweep, rows
 from agentstate.jobs.kinds import KINDS
+from agentstate.jobs.leases import LEASE_S, RENEW_EVERY_S, LeaseKeeper
 from agentstate.jobs.slots import fire_slot
 from agentstate.jobs.waker import WakeUp
 from agentstate.settings import Settings
@@ -362,3 +365,40 @@ def test_expire_removes_what_ended_well_and_keeps_the_dead(jobs: Jobs, store: St
     with store.transaction() as tx:
         assert rows.expire(tx, kept_s=-5, limit=10) == 1
     assert [job.id for job in jobs.list()] == [dead]
+
+
+def test_a_lease_is_short_and_is_lengthened_while_the_worker_lives(jobs: Jobs, store: Store, waker: Recorder) -> None:
+    """However long a job may take, a lost worker's job is taken up again after the short lease."""
+    keeper = LeaseKeeper(store, lease_s=30.0, every_s=0.02)
+    job_id = submit(jobs)
+    lengthened = threading.Event()
+
+    def work(claim: Claim) -> None:
+        expire_lease(store, job_id)
+        while not lengthened.wait(0.01):
+            found = jobs.get(job_id)
+            assert found.lease_until is not None
+            assert claim.job.lease_until is not None
+            if found.lease_until > claim.job.lease_until:
+                lengthened.set()
+
+    with closing(keeper):
+        assert JobRunner(store, leases=keeper).run(job_id, SUMMARIZE, work) is Outcome.DONE
+
+
+def test_a_lease_is_not_lengthened_past_the_deadline_nor_for_another_worker(jobs: Jobs, store: Store) -> None:
+    keeper, late = LeaseKeeper(store, lease_s=30.0, every_s=0.01), submit(jobs)
+    with store.transaction() as tx:
+        job = rows.claim(tx, late, owner="w", lease_s=5.0)
+    assert job is not None
+    with closing(keeper), keeper.keeping(job, for_s=-1.0):
+        threading.Event().wait(0.1)
+    with store.transaction() as tx:
+        rows.renew(tx, [dataclasses.replace(job, fence=job.fence + 1)], lease_s=30.0)
+    assert jobs.get(late).lease_until == job.lease_until
+
+
+def test_a_lost_workers_job_is_free_again_within_half_a_minute() -> None:
+    longest_between_sweeps_s = Settings.model_fields["sweep_every_s"].default
+    assert LEASE_S + longest_between_sweeps_s <= 30
+    assert LEASE_S > 3 * RENEW_EVERY_S

@@ -8,7 +8,7 @@ import pytest
 
 from agentstate.jobs.broker import VISIBILITY_TIMEOUT_S, celery_settings
 from agentstate.jobs.kinds import BULK, KINDS
-from agentstate.jobs.runner import LEASE_MARGIN_S
+from agentstate.jobs.leases import LEASE_MARGIN_S
 from agentstate.jobs.spec import QUEUES
 from agentstate.jobs.waker import lane_queues
 from agentstate.settings import PREFIX, Settings

@@ -32,6 +32,14 @@ class EffectPayload(Payload, frozen=True):
     effect_id: str
 
 
+class PerformPayload(Payload, frozen=True):
+    """Names an operation of a service to be done once, as `agent.effects.execute_once` would: key, name, parameters."""
+
+    key: str
+    operation: str
+    params: dict[str, Any] = msgspec.field(default_factory=dict)
+
+
 class SnapshotPayload(Payload, frozen=True):
     """Names a snapshot slot and where in the fleet this slice begins."""
 
@@ -129,6 +137,14 @@ _SPECS = (
         deadline_s=45.0,
         retry=RetryPolicy(max_attempts=50, base_s=2.0, cap_s=300.0),
         by_agents=False,
+    ),
+    JobSpec(
+        kind="effects.perform",
+        queue="effects",
+        payload=PerformPayload,
+        summary='Do an operation of a service once for its key; an amount is text such as `"2.50"`.',
+        deadline_s=60.0,
+        retry=RetryPolicy(max_attempts=20, base_s=2.0, cap_s=60.0),
     ),
     JobSpec(
         kind="snapshots.take",

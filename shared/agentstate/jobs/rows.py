@@ -89,6 +89,13 @@ def claim(tx: Transaction, job_id: UUID, *, owner: str, lease_s: float) -> Job |
     return None if found is None else Job.from_row(found)
 
 
+def renew(tx: Transaction, held: Sequence[Job], *, lease_s: float) -> None:
+    """Lengthen the leases of running jobs, as far as their fences still hold."""
+    mine = sa.tuple_(jobs.c.id, jobs.c.fence).in_([(job.id, job.fence) for job in held])
+    running = sa.and_(mine, jobs.c.status == JobStatus.RUNNING)
+    tx.connection.execute(sa.update(jobs).where(running).values(lease_until=db_time(lease_s)))
+
+
 def end(tx: Transaction, job: Job, status: JobStatus, *, result: Any = None, error: str | None = None) -> bool:
     """End a running job if its fence still holds; tell whether it did."""
     return _settle(tx, job, {**_ENDING, "status": status, "result": result, "error": error})

@@ -27,14 +27,13 @@ from agentstate.errors import (
 from agentstate.jobs import rows
 from agentstate.jobs.job import Job, JobStatus
 from agentstate.jobs.kinds import checked_payload, spec_of
+from agentstate.jobs.leases import LEASE_MARGIN_S, LeaseKeeper
 from agentstate.jobs.spec import JobSpec, LastAction
 from agentstate.state import codec
 from agentstate.store.store import Store, Transaction
 
 _log = logging.getLogger(__name__)
 
-LEASE_MARGIN_S = 15.0
-"""How much longer than its deadline a job is held before another worker may take it."""
 _HOPELESS = (InvalidInput, NotFound, ProviderRefused, ConfigurationError, Conflict)
 _MAX_ERROR = 2_000
 
@@ -88,19 +87,28 @@ Handler: TypeAlias = Callable[[Claim], Any]
 
 
 class JobRunner:
-    """Runs jobs for one worker process."""
+    """Runs jobs for one worker process; `leases` is the process's own keeper of leases."""
 
-    def __init__(self, store: Store, *, owner: str | None = None, draw: random.Random | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        *,
+        leases: LeaseKeeper | None = None,
+        owner: str | None = None,
+        draw: random.Random | None = None,
+    ) -> None:
         self._store = store
+        self._leases = leases or LeaseKeeper(store)
         self._owner = owner or f"{socket.gethostname()}:{os.getpid()}"
         self._draw = draw or random.Random()  # noqa: S311 jitter is no secret
 
     def run(self, job_id: UUID, spec: JobSpec, handler: Handler) -> Outcome:
         """Take the job if it is ready and due, let `handler` do it, and write down how it ended."""
-        job = self._claim(job_id, spec)
+        job = self._claim(job_id)
         if job is None:
             return Outcome.NOTHING
-        with bound_contextvars(job=str(job.id), kind=job.kind, agent=job.agent_id, attempt=job.attempts):
+        about = bound_contextvars(job=str(job.id), kind=job.kind, agent=job.agent_id, attempt=job.attempts)
+        with about, self._leases.keeping(job, for_s=spec.deadline_s + LEASE_MARGIN_S - self._leases.lease_s):
             return self._handle(job, spec, handler)
 
     def _handle(self, job: Job, spec: JobSpec, handler: Handler) -> Outcome:
@@ -116,10 +124,10 @@ class JobRunner:
         except Exception as error:  # noqa: BLE001 whatever a handler raises decides about the job, not about the worker
             return self._failed(job, spec, error)
 
-    def _claim(self, job_id: UUID, spec: JobSpec) -> Job | None:
+    def _claim(self, job_id: UUID) -> Job | None:
         owner = f"{self._owner}:{threading.get_ident()}"
         with self._store.transaction() as tx:
-            return rows.claim(tx, job_id, owner=owner[:128], lease_s=spec.deadline_s + LEASE_MARGIN_S)
+            return rows.claim(tx, job_id, owner=owner[:128], lease_s=self._leases.lease_s)
 
     def _done(self, claim: Claim, result: Any) -> Outcome:
         if not claim.finished:

@@ -19,7 +19,7 @@ BUILD = ROOT / "build" / "chaos-conversation.json"
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--conversations", type=click.IntRange(1), default=200, show_default=True, help="How many.")
 @click.option("--turns", type=click.IntRange(1), default=7, show_default=True, help="Of each of the four writers.")
-@click.option("--kills", type=click.IntRange(0), default=6, show_default=True, help="Of the worker.")
+@click.option("--kills", type=click.IntRange(0, 5), default=5, show_default=True, help="Of the worker.")
 @click.option("--seed", type=int, default=7, show_default=True, help="Of what is drawn.")
 @click.option(
     "--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), default=BUILD, help="Where to write."

@@ -31,7 +31,8 @@ from tests.stubs.provider_server import Fault, ProviderServer
 PARTS = "redis,postgres,migrate,worker-io,worker-money,beat"
 KEY = "pf_test_chaos_key"  # pragma: allowlist secret
 SETTLES_WITHIN_S = 900.0
-LONGEST_PAUSE_S = 3.0
+PAUSES_S = (0.5, 8.0)
+"""Between two kills; the supervisor gives a process up that dies six times in a row."""
 WORKER = "worker-io"
 
 
@@ -78,7 +79,7 @@ def _under_fire(ground: Ground, runtime: Runtime, plan: Plan, say: Callable[[str
     writing = Writing(runtime, plan.conversations, plan.turns, plan.seed)
     draw, kills, looks, missing = random.Random(plan.seed), 0, 0, 0
     while not writing.done or kills < plan.kills:
-        until_next = time.monotonic() + draw.uniform(0.5, LONGEST_PAUSE_S)
+        until_next = time.monotonic() + draw.uniform(*PAUSES_S)
         while time.monotonic() < until_next:
             looks += 1
             missing += len(lost(conversation(runtime, draw.randrange(plan.conversations))))

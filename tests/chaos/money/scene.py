@@ -1,0 +1,197 @@
+"""What every life does: one bet of 5 through `execute_once`, with a hold before it and postings after it.
+
+A life either makes the bet as its caller, or looks after it as the sweep of a worker does. Whoever comes back after a
+death uses the same key; the clock is moved on by moving the times of the stored effect back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from agentstate.errors import (
+    AgentStateError,
+    EffectInDoubt,
+    EffectInProgress,
+    Fenced,
+    ServiceUnreachable,
+    StoreUnavailable,
+)
+from agentstate.jobs.jobs import Jobs
+from agentstate.jobs.waker import NoWaker
+from agentstate.money import Effects, Guarantee, Money, TransactionLedger
+from agentstate.money.effect_lookup import EffectResolver, EffectSweeper
+from agentstate.money.effect_rows import EffectState
+from agentstate.money.operations import Operations
+from agentstate.money.plan import EffectRules, Intent
+from agentstate.money.postings import Credit, Line, earned, spent
+from agentstate.money.verdicts import Absent, Applied, Verdict
+from agentstate.settings import Settings
+from agentstate.store.store import Store
+from agentstate.store.tables.base import db_time
+from agentstate.store.tables.money import effects
+from tests.chaos.money.remote import PRIZE
+from tests.chaos.money.wire import Wire
+
+SERVICE, KEY, FOLLOW_UP = "casino", "bet:1", "cache.refresh"
+STAKE, START = Money.parse(5), Money.parse(100)
+WON = Money.parse(PRIZE)
+PARAMS = {"side": "heads"}
+
+DEADLINE_S, SETTLE_S = 20.0, 10.0
+LONG_AGO_S = 120.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Times:
+    """How long a call may take, and how long after it "absent" proves nothing."""
+
+    deadline_s: float = DEADLINE_S
+    settle_s: float = SETTLE_S
+    margin_s: float = 0.5
+    """The lease outlasts the deadline by this."""
+
+
+@dataclass(frozen=True)
+class Bet:
+    """The operation by its name, so that the sweep can settle what a caller left behind."""
+
+    guarantee: Guarantee
+    name: str = "chaos.bet"
+    service: str = SERVICE
+
+    def check(self, tag: str, **params: Any) -> None:
+        """All is well."""
+
+    def call(self, gateway: Wire, agent_id: str, tag: str, **_params: Any) -> Any:
+        """Bet."""
+        return gateway.bet(agent_id, tag)
+
+    def verify(
+        self, gateway: Wire, agent_id: str, tag: str, _params: Any, _at: datetime, *, baseline: Any = None
+    ) -> Verdict:
+        """Look for the bet by its tag."""
+        del baseline
+        found = gateway.bets(agent_id, tag)
+        return Applied(found[0]) if found else Absent("no such bet")
+
+    def baseline(self, _gateway: Wire, _agent_id: str, _params: Any) -> None:
+        """None is needed."""
+
+    def serial_key(self, _params: Any) -> None:
+        """Bets are told apart by their tags."""
+
+    def hold(self, _params: Any) -> Money:
+        """The stake."""
+        return STAKE
+
+    def postings(self, _params: Any, receipt: Mapping[str, Any]) -> Sequence[Line]:
+        """The stake is spent, the prize earned."""
+        return [*spent(SERVICE, STAKE), *earned(SERVICE, Money.parse(receipt["won"]))]
+
+    def credits(self, _params: Any, _receipt: Any) -> Sequence[Credit]:
+        """Nobody else gets anything."""
+        return ()
+
+
+class Scene:
+    """What one process sees: the store, the remote, and the bet of one agent."""
+
+    def __init__(
+        self,
+        store: Store,
+        wire: Wire,
+        agent: str,
+        guarantee: Guarantee,
+        *,
+        follows: bool = True,
+        times: Times | None = None,
+    ) -> None:
+        self.store, self.wire, self.agent = store, wire, agent
+        self._follows = follows
+        self._times = times or Times()
+        self._bet = Bet(guarantee)
+        settings = Settings.model_validate({"database_url": str(store.engine.url)})
+        self._jobs = Jobs(store, NoWaker(), settings)
+        rules = EffectRules(lease_margin_s=self._times.margin_s)
+        operations = Operations([self._bet])
+        given: dict[str, Any] = {"jobs": self._jobs, "rules": rules}
+        self.effects = Effects(store, agent, secret=b"chaos", operations=operations, gateway=wire, **given)
+        self.sweeper = EffectSweeper(store, EffectResolver(store, operations, wire, **given))
+
+    def begin(self, *, bets: int) -> None:
+        """Give the agent its money, and let it make some bets."""
+        TransactionLedger(self.store, self.agent).deposit("start", SERVICE, START)
+        for number in range(bets):
+            self.bet(f"earlier:{number}")
+
+    def bet(self, key: str = KEY) -> Any:
+        """Make the bet, once."""
+        return self.effects.execute_once(
+            key,
+            lambda tag: self._bet.call(self.wire, self.agent, tag),
+            service=SERVICE,
+            operation=self._bet.name,
+            guarantee=self._bet.guarantee,
+            params=PARAMS,
+            hold=STAKE,
+            verify=self._verify,
+            postings=lambda receipt: self._bet.postings(PARAMS, receipt),
+            follow_up=self._follow_up if self._follows else None,
+            deadline_s=self._times.deadline_s,
+            settle_s=self._times.settle_s,
+        )
+
+    def insist(self, key: str = KEY, *, pause: Callable[[], None] | None = None, tries: int = 12) -> Any:
+        """Ask with the same key until an answer comes, as an agent does.
+
+        Between two asks the sweep looks, and before it `pause` lets time pass: unset, so much that nothing is waited
+        for.
+        """
+        trouble: AgentStateError | None = None
+        for _ in range(tries):
+            try:
+                return self.bet(key)
+            except (EffectInDoubt, EffectInProgress, ServiceUnreachable, StoreUnavailable, Fenced) as error:
+                trouble = error
+            except AgentStateError as error:
+                return {"gave up": f"{type(error).__name__}: {error}"}
+            with suppress(AgentStateError):
+                (pause or self.let_time_pass)()
+                self.sweeper.run_once()
+        return {"gave up": f"{type(trouble).__name__}: {trouble}"}
+
+    def sweep(self) -> None:
+        """What a worker does every few seconds."""
+        with suppress(AgentStateError):
+            self.sweeper.run_once()
+
+    def recover(self, *, sweep_first: bool) -> Any:
+        """Come back after a death, much later: what the bet gave, twice asked."""
+        self.let_time_pass()
+        if sweep_first:
+            self.sweep()
+        return {"told": self.insist(), "again": self.insist()}
+
+    def let_time_pass(self, seconds: float = LONG_AGO_S, *, calls: bool = True) -> None:
+        """Let every lease run out, and with `calls` every settle window too."""
+        mine = effects.c.agent_id == self.agent
+        with self.store.transaction() as tx:
+            if calls:
+                times = {"created_at": db_time(-seconds), "called_at": db_time(-seconds)}
+                tx.connection.execute(sa.update(effects).where(mine).values(times))
+            for column in ("lease_until", "next_verify_at"):
+                # One that certainly was not sent is kept for its caller for longer than that.
+                waiting = mine & effects.c[column].is_not(None) & (effects.c.state != EffectState.READY)
+                tx.connection.execute(sa.update(effects).where(waiting).values({column: db_time(-1.0)}))
+
+    def _verify(self, intent: Intent) -> Verdict:
+        return self._bet.verify(self.wire, self.agent, intent.remote_key, intent.params, intent.called_at)
+
+    def _follow_up(self, tx: Any, _receipt: Any) -> None:
+        self._jobs.submit(FOLLOW_UP, {"service": SERVICE}, agent_id=self.agent, tx=tx)
