@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any, TypeAlias
 
-from agentstate.doctor import clocks, configuration, database, fleet, providers, qdrant, redis_server
+from agentstate.doctor import clocks, configuration, database, fleet, memories, providers, qdrant, redis_server
 from agentstate.doctor.finding import Finding, Verdict, fail
 from agentstate.doctor.system import System
 from agentstate.errors import AgentStateError, InvalidInput
@@ -64,6 +64,7 @@ CHECKS: tuple[Check, ...] = (
     Check("schema", database.schema, needs="database"),
     Check("rights", database.rights, needs="schema"),
     Check("ledger-months", database.ledger_months, needs="schema"),
+    Check("memories", memories.memories, needs="schema"),
     Check("database-clock", clocks.database_clock, needs="database"),
     *_redis_checks("redis", "redis_url"),
     Check("redis-clock", clocks.redis_clock, needs="redis"),

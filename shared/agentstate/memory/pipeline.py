@@ -33,7 +33,7 @@ REFUSED_REST_S = 60.0
 LONGEST_ASKED_S = 3_600.0
 """Rest that a provider may ask for."""
 LEAST_WORK_S = 120.0
-PART = 64
+PART = 128
 """Memories in one write to the index; between two of them others have their turn."""
 
 _log = logging.getLogger(__name__)

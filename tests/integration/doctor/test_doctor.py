@@ -19,9 +19,12 @@ from agentstate.doctor import Finding, System, Verdict, examine, is_well
 from agentstate.doctor import database as database_checks
 from agentstate.doctor.configuration import free_space
 from agentstate.doctor.registry import NAMES
+from agentstate.memory.circuit import ProviderCircuit
+from agentstate.runtime import Runtime
 from agentstate.settings import Settings
 from agentstate.store import Store
 from agentstate.store.migrate import upgrade
+from agentstate.store.tables import memories
 from deploy.local.stack import Stack
 from tests.stubs.redis_server import redis_server
 
@@ -250,3 +253,18 @@ def test_only_a_failed_check_makes_it_unwell(settings: Settings) -> None:
         assert is_well(examine(system, only=["database", "redis"]))
     with System(lambda: having(settings, redis_url="redis://127.0.0.1:1/0")) as system:
         assert not is_well(examine(system, only=["database", "redis"]))
+
+
+def test_memories_that_were_given_up_and_a_provider_that_rests_are_told(settings: Settings) -> None:
+    assert examined(settings, "memories")["memories"].verdict is Verdict.OK
+    with closing(Runtime(settings)) as runtime:
+        runtime.memory.remember("ag_1", "never embedded")
+        with runtime.store.transaction() as tx:
+            tx.connection.execute(memories.update().values(state="dead", error="no quota"))
+        given_up = examined(settings, "memories")["memories"]
+        ProviderCircuit(runtime.store, "memories-x").failed("ProviderRefused: no quota", rest_s=600)
+        resting = examined(settings, "memories")["memories"]
+    assert (given_up.verdict, resting.verdict) == (Verdict.WARN, Verdict.WARN)
+    assert given_up.found.startswith("1 memories were given up")
+    assert "memories-x is left alone until" in resting.found
+    assert "no quota" in resting.found

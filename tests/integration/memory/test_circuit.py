@@ -8,7 +8,8 @@ import pytest
 import sqlalchemy as sa
 
 from agentstate.errors import ProviderRateLimited, ProviderRefused, ProviderTransient
-from agentstate.memory.circuit import OPENS_AFTER, ProviderCircuit
+from agentstate.memory import circuit
+from agentstate.memory.circuit import LONGEST_REST_S, OPENS_AFTER, ProviderCircuit
 from agentstate.store import Store
 from agentstate.store.tables import provider_circuits
 from agentstate.store.tables.base import db_time
@@ -29,16 +30,19 @@ def let_rest_end(store: Store) -> None:
         tx.connection.execute(provider_circuits.update().values(open_until=db_time(-1)))
 
 
-def test_after_some_failures_nobody_calls_and_then_one_tries(durable: Store, other: Store) -> None:
+def test_after_some_failures_nobody_calls_and_then_one_tries(
+    durable: Store, other: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(circuit, "FIRST_REST_S", 200.0)
     here, there = ProviderCircuit(durable, "s"), ProviderCircuit(other, "s")
     rests = [here.failed("down") for _ in range(OPENS_AFTER)]
-    assert rests == [0.0] * (OPENS_AFTER - 1) + [2.0]
-    assert 0 < there.enter() <= 2.0
+    assert rests == [0.0] * (OPENS_AFTER - 1) + [200.0]
+    assert 0 < there.enter() <= 200
     let_rest_end(durable)
     assert there.rest_s() == 0
     assert there.enter() == 0
     assert here.enter() > 0
-    assert there.failed("still down") == 4.0
+    assert there.failed("still down") == LONGEST_REST_S
     let_rest_end(durable)
     assert here.enter() == 0
     here.succeeded()
@@ -46,14 +50,14 @@ def test_after_some_failures_nobody_calls_and_then_one_tries(durable: Store, oth
 
 
 def test_a_rest_that_was_asked_for_is_taken_by_all(durable: Store, other: Store) -> None:
-    assert ProviderCircuit(durable, "s").failed("slow down", rest_s=30) == 30
-    assert 29 < ProviderCircuit(other, "s").enter() <= 30
+    assert ProviderCircuit(durable, "s").failed("slow down", rest_s=300) == 300
+    assert 0 < ProviderCircuit(other, "s").enter() <= 300
     assert ProviderCircuit(other, "another").enter() == 0
 
 
 def test_one_workers_rate_limit_rests_them_all_and_wakes_nobody_meanwhile(world: World) -> None:
     remember(world, 3)
-    world.embedder.answers = [ProviderRateLimited("slow down", retry_after=30)]
+    world.embedder.answers = [ProviderRateLimited("slow down", retry_after=300)]
     world.pipeline(embedding_batch=1).run_until_idle()
     second = world.pipeline(embedding_batch=1)
     assert second.run_until_idle().claimed == 0

@@ -10,6 +10,12 @@ from tests.integration.memory.conftest import World
 
 
 @pytest.fixture
+def database_url(sqlite_url: str) -> str:
+    """One database is enough here: what differs between the two is tested with the rows."""
+    return sqlite_url
+
+
+@pytest.fixture
 def shared(world: World) -> World:
     world.memory.namespaces.create("desk", owner="boss")
     world.memory.remember("boss", "The desk trades gold on Fridays", namespace="desk")

@@ -16,6 +16,12 @@ from tests.integration.memory.test_pipeline import counts, remember
 
 
 @pytest.fixture
+def database_url(sqlite_url: str) -> str:
+    """One database is enough here: what differs between the two is tested with the rows."""
+    return sqlite_url
+
+
+@pytest.fixture
 def filled(world: World) -> World:
     remember(world, 5)
     world.memory.remember("a", LONG)
