@@ -107,7 +107,7 @@ class MemoryRecall:
         vector, no_vector = self._embed(query)
         answer, no_index = self._from_index(scope, query, vector, limit)
         beside = self._index.collection if no_index is None else None
-        with self._store.reading() as connection:
+        with self._store.reading(one_by_one=True) as connection:
             rows = MemoryRows(connection, scope.tenants)
             found = search_store(rows, scope, query, beside=beside, indexed=answer.arms)
             fused = fuse(found, semantic=DENSE in answer.arms, places=answer.places)

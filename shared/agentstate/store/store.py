@@ -110,12 +110,16 @@ class Store:
             return commit_one(self._own_engine(), statement, values)
 
     @contextmanager
-    def reading(self) -> Iterator[Connection]:
-        """A connection for reads alone; on SQLite it does not take the write lock."""
-        with (
-            self._translated(),
-            self._own_engine().connect().execution_options(**{READ_ONLY_OPTION: True}) as connection,
-        ):
+    def reading(self, *, one_by_one: bool = False) -> Iterator[Connection]:
+        """A connection for reads alone; on SQLite it does not take the write lock.
+
+        Args:
+            one_by_one: each statement is a transaction of its own, which on Postgres saves two round trips.
+        """
+        options: dict[str, Any] = {READ_ONLY_OPTION: True}
+        if one_by_one and self.engine.dialect.name == "postgresql":
+            options["isolation_level"] = "AUTOCOMMIT"
+        with self._translated(), self._own_engine().connect().execution_options(**options) as connection:
             yield connection
 
     def close(self) -> None:
