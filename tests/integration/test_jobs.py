@@ -133,6 +133,23 @@ def test_a_dedupe_key_with_another_payload_is_refused(jobs: Jobs) -> None:
         jobs.submit("cache.refresh", {"service": "wallet"}, agent_id="ag_7", dedupe_key="k")
 
 
+def test_a_job_is_given_back_while_another_waits_under_its_coalesce_key(jobs: Jobs, store: Store) -> None:
+    first = submit(jobs, coalesce_key="c")
+    with store.transaction() as tx:
+        held = rows.claim(tx, first, owner="w", lease_s=-1.0)
+    second = submit(jobs, coalesce_key="c")
+    assert held is not None
+    assert second != first
+    with store.transaction() as tx:
+        assert [job.id for job in rows.free_expired(tx)] == [first]
+    with store.transaction() as tx:
+        again = rows.claim(tx, first, owner="w", lease_s=60.0)
+        assert again is not None
+        assert rows.postpone(tx, again, delay_s=0.0, error=None, count_attempt=True)
+    assert {jobs.get(job).status for job in (first, second)} == {"ready"}
+    assert submit(jobs, coalesce_key="c") == second
+
+
 def test_a_coalesce_key_holds_only_while_the_job_waits(jobs: Jobs, store: Store) -> None:
     first = submit(jobs, coalesce_key="c")
     assert submit(jobs, coalesce_key="c") == first

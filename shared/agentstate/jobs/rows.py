@@ -36,7 +36,8 @@ def twin(tx: Transaction, values: dict[str, Any]) -> Job | None:
         sa.func.coalesce(jobs.c.agent_id, "") == (values["agent_id"] or ""),
     )
     by_coalesce = sa.and_(*same, jobs.c.coalesce_key == values["coalesce_key"], jobs.c.status == JobStatus.READY)
-    for condition in (by_dedupe, by_coalesce):
+    # Without a dedupe key there is none to hold; asked for, "none" would be every job's.
+    for condition in (by_coalesce,) if values["dedupe_key"] is None else (by_dedupe, by_coalesce):
         found = tx.connection.execute(sa.select(jobs).where(condition)).mappings().first()
         if found is not None:
             return Job.from_row(found)
@@ -68,6 +69,10 @@ def counts(connection: Connection) -> list[tuple[str, str, int]]:
     """(queue, status, count) of all jobs."""
     query = sa.select(jobs.c.queue, jobs.c.status, sa.func.count()).group_by(jobs.c.queue, jobs.c.status)
     return [(queue, status, count) for queue, status, count in connection.execute(query)]
+
+
+# Meanwhile another job may wait under the same key, of which there is only one; what is given back goes without.
+_GIVEN_BACK: dict[str, Any] = {"status": JobStatus.READY, "coalesce_key": None}
 
 
 def claim(tx: Transaction, job_id: UUID, *, owner: str, lease_s: float) -> Job | None:
@@ -103,7 +108,7 @@ def end(tx: Transaction, job: Job, status: JobStatus, *, result: Any = None, err
 
 def postpone(tx: Transaction, job: Job, *, delay_s: float, error: str | None, count_attempt: bool) -> bool:
     """Give a running job back to be tried again after `delay_s` seconds, if its fence still holds."""
-    values: dict[str, Any] = {"status": JobStatus.READY, "lease_owner": None, "lease_until": None, "woken_at": None}
+    values: dict[str, Any] = {**_GIVEN_BACK, "lease_owner": None, "lease_until": None, "woken_at": None}
     attempts = job.attempts if count_attempt else job.attempts - 1
     return _settle(tx, job, {**values, "due_at": db_time(delay_s), "error": error, "attempts": attempts})
 
@@ -117,7 +122,7 @@ def free_expired(tx: Transaction) -> list[Job]:
     """Give back every job whose lease ran out, with its attempt counted."""
     lapsed = sa.and_(jobs.c.status == JobStatus.RUNNING, jobs.c.lease_until < db_time())
     values = {
-        "status": JobStatus.READY,
+        **_GIVEN_BACK,
         "lease_until": None,
         "woken_at": None,
         "fence": jobs.c.fence + 1,
@@ -137,13 +142,13 @@ def end_ready(tx: Transaction, job_id: UUID, status: JobStatus, *, error: str | 
 def revive(tx: Transaction, job_id: UUID) -> bool:
     """Make a dead or discarded job ready again with a fresh budget; tell whether it was one."""
     ended = jobs.c.status.in_([JobStatus.DEAD, JobStatus.DISCARDED])
-    values = {"status": JobStatus.READY, "attempts": 0, "finished_at": None, "due_at": db_time(), "woken_at": db_time()}
+    values = {**_GIVEN_BACK, "attempts": 0, "finished_at": None, "due_at": db_time(), "woken_at": db_time()}
     return tx.connection.execute(sa.update(jobs).where(jobs.c.id == job_id, ended).values(**values)).rowcount == 1
 
 
 def revive_dead(tx: Transaction, kind: str | None) -> int:
     """Make every dead job, of one kind or all, ready again for the sweep to wake; tell how many."""
-    values = {"status": JobStatus.READY, "attempts": 0, "finished_at": None, "due_at": db_time(), "woken_at": None}
+    values = {**_GIVEN_BACK, "attempts": 0, "finished_at": None, "due_at": db_time(), "woken_at": None}
     return tx.connection.execute(sa.update(jobs).where(*_dead(kind)).values(**values)).rowcount
 
 

@@ -15,8 +15,8 @@ from agentstate.errors import InvalidInput, ProviderRefused, ProviderTransient, 
 from agentstate.jobs import Claim, JobRunner, Jobs
 from agentstate.jobs.kinds import KINDS
 from agentstate.memory.conversation import ConversationHistory
+from agentstate.memory.conversation.accounting import SUMMARIZE
 from agentstate.memory.conversation.exchanges import torn
-from agentstate.memory.conversation.history import SUMMARIZE
 from agentstate.memory.conversation.summarization import ConversationSummarizer
 from agentstate.providers.digest import DigestSummarizer
 from agentstate.providers.prompt import PROMPT_VERSION

@@ -17,6 +17,8 @@ from agentstate.memory.conversation.messages import Messages
 from agentstate.store.store import Store
 from agentstate.store.tables import jobs, summaries
 
+SUMMARIZE = "summarization.summarize_conversation"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accounting:
@@ -58,6 +60,7 @@ def _covered(connection: Connection, conversation_id: UUID, newest: int) -> set[
     return {number for first, last in connection.execute(query) for number in range(first, last + 1)}
 
 
-def _has_job(connection: Connection, coalesce_key: str) -> bool:
-    held = (jobs.c.coalesce_key == coalesce_key, jobs.c.status.in_(("ready", "running")))
+def _has_job(connection: Connection, conversation_id: str) -> bool:
+    named = jobs.c.payload["conversation_id"].as_string() == conversation_id
+    held = (named, jobs.c.kind == SUMMARIZE, jobs.c.status.in_(("ready", "running")))
     return connection.execute(sa.select(sa.func.count()).select_from(jobs).where(*held)).scalar_one() > 0

@@ -16,7 +16,7 @@ from agentstate.errors import InvalidInput, KeyReused
 from agentstate.ids import checked_name
 from agentstate.jobs import Jobs
 from agentstate.memory.conversation import turns as rows
-from agentstate.memory.conversation.accounting import Accounting, account
+from agentstate.memory.conversation.accounting import SUMMARIZE, Accounting, account
 from agentstate.memory.conversation.blocks import from_message
 from agentstate.memory.conversation.marks import harmless
 from agentstate.memory.conversation.messages import PREFACE_TOKENS, Form, Messages, render
@@ -26,7 +26,6 @@ from agentstate.providers.summarizer import turn_lines
 from agentstate.settings import Settings
 from agentstate.store.store import Store, Transaction
 
-SUMMARIZE = "summarization.summarize_conversation"
 DEFAULT_MAX_TOKENS = 8_000
 
 
