@@ -29,7 +29,7 @@ KIND = "effects.perform"
 
 @pytest.fixture
 def runtime(settings: Settings, sandbox: Any, gateway: Any) -> Iterator[Runtime]:
-    services = {"services_url": sandbox.api, "services_api_key": "pf_test_sandbox"}
+    services = {"services_url": sandbox.api, "services_api_key": "pf_test_sandbox"}  # pragma: allowlist secret
     opened = Runtime(Settings.model_validate(settings.model_dump() | services))
     yield opened
     opened.close()
