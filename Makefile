@@ -36,6 +36,10 @@ chaos: ## Kill a betting process at every point it passes and count what happene
 	@scripts/setup --dev
 	@$(PY) -m tests.chaos.money $(ARGS)
 
+chaos-workers: ## 1,500 bets through workers while 110 of their processes are killed and Redis is emptied twice; ARGS='--seed 1'
+	@scripts/setup --dev
+	@$(PY) -m tests.chaos.workers $(ARGS)
+
 chaos-memory: ## Kill worker, index, Redis and Postgres while agents remember 20,000 things; ARGS='--memories 2000'
 	@scripts/setup --dev
 	@$(PY) -m tests.chaos.memory $(ARGS)

@@ -1,0 +1,37 @@
+"""`python -m tests.chaos.workers`: the run, its table, `build/chaos-workers.json`, and 1 when a bet doubled or lost."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+import click
+
+from deploy.local.folder import ROOT
+from deploy.local.results import all_met, console, print_rows, write_rows
+from tests.chaos.workers.run import Plan, run
+
+BUILD = ROOT / "build" / "chaos-workers.json"
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--bets", type=click.IntRange(1), default=1_500, show_default=True, help="How many to queue.")
+@click.option("--kills", type=click.IntRange(3), default=110, show_default=True, help="How many processes to kill.")
+@click.option("--seed", type=int, default=7, show_default=True, help="Of what is drawn.")
+@click.option(
+    "--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), default=BUILD, help="Where to write."
+)
+def main(*, bets: int, kills: int, seed: int, json_file: Path) -> None:
+    """Kill children of pools and whole workers at random while they bet, and count what the casino did."""
+    out = console()
+    with tempfile.TemporaryDirectory(prefix="agentstate-chaos-") as base:
+        rows = run(Path(base), Plan(bets, kills, seed), say=lambda text: click.echo(f"  {text}", err=True))
+    print_rows(out, "Bets through workers under kill -9", rows)
+    write_rows(json_file, rows)
+    out.print(f"written: {json_file}", soft_wrap=True)
+    sys.exit(0 if all_met(rows) else 1)
+
+
+if __name__ == "__main__":
+    main(prog_name="python -m tests.chaos.workers")
