@@ -81,7 +81,7 @@ def _chat(ground: Ground) -> list[str]:
 
 
 def _made(kind: str) -> str:
-    pieces, text = MADE[kind](random.Random(7)), []  # noqa: S311 texts, not secrets
-    while sum(map(len, text)) < CHARS:
-        text.append(next(pieces))
-    return "".join(text)[:CHARS]
+    pieces, text = MADE[kind](random.Random(7)), ""  # noqa: S311 texts, not secrets
+    while len(text) < CHARS:
+        text += next(pieces)
+    return text[:CHARS]
