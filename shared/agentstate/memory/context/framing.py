@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Final
 
 SEPARATOR: Final = "\n\n"
@@ -17,10 +18,10 @@ SEPARATOR_TOKENS: Final = 4
 _LOOKALIKES: Final = "\uff1d\ufe66\u2550\ua78a\u30a0"
 _EQUALS: Final = f"={_LOOKALIKES}"
 """The equals sign, and what looks like one."""
-_INVISIBLE: Final = "\u00ad\u200b-\u200f\u2028-\u202f\u2060-\u2064\ufeff"
-_FORGED: Final = re.compile(
-    rf"(?P<begin>^|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029])(?P<blank>[\s{_INVISIBLE}]*)(?P<bar>[{_EQUALS}]{{2}})"
-)
+_INVISIBLE: Final = frozenset("\u00ad\u200b\u200c\u200d\u200e\u200f\u2060\u2061\u2062\u2063\u2064\ufeff")
+_BREAKS: Final = frozenset("\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029")
+_BAR: Final = re.compile("==+")
+_ANY_BAR: Final = re.compile(rf"[{_EQUALS}]{{2,}}")
 _MOST_NAMED: Final = 8
 _BLOCK: Final = 2_048
 
@@ -50,10 +51,22 @@ def harmless(content: str) -> str:
     """
     beyond_ascii = list(_beyond_ascii(content))
     lookalike = any(sign in block for block in beyond_ascii for sign in _LOOKALIKES)
-    # Plain searches are a hundred times faster than the pattern, and nearly always enough.
+    # Plain searches are a hundred times faster than a pattern of classes, and nearly always enough.
     if not lookalike and "==" not in content:
         return content
-    return _FORGED.sub(r"\g<begin>\g<blank>\\\g<bar>", content)
+    bars = (_ANY_BAR if lookalike else _BAR).finditer(content)
+    forged = [bar.start() for bar in bars if _begins_line(content, bar.start())]
+    edges = [0, *forged, len(content)]
+    return "\\".join(content[begin:end] for begin, end in pairwise(edges)) if forged else content
+
+
+def _begins_line(content: str, position: int) -> bool:
+    """Whether nothing that can be seen stands before it on its line."""
+    while position and content[position - 1] not in _BREAKS:
+        position -= 1
+        if not (content[position].isspace() or content[position] in _INVISIBLE):
+            return False
+    return True
 
 
 def _beyond_ascii(content: str) -> Iterator[str]:
