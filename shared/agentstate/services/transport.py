@@ -20,6 +20,8 @@ T = TypeVar("T")
 
 CONNECT_S, READ_S, DEADLINE_S = 3.0, 10.0, 15.0
 CONNECTIONS = 32
+"""Requests under way at one time; more wait for their turn within their deadline."""
+
 IDLE_S = 4.0
 """The services close idle connections after 5 s; ours are given up a little before."""
 
@@ -94,9 +96,12 @@ class Transport:
             sent = sent or event.endswith(_FIRST_BYTE)
 
         request.extensions = {**request.extensions, "trace": trace}
+        engine = self._running()
         try:
-            async with asyncio.timeout(self.deadline_s):
-                return await self._exchanged(request)
+            # The turn is waited for here and not in the pool, which loses a connection for good when the one that
+            # waits for it gives up.
+            async with asyncio.timeout(self.deadline_s), engine.turns:
+                return await _exchanged(engine.client, request)
         except (httpx.HTTPError, httpx.InvalidURL, OSError, TimeoutError) as error:
             if not sent:
                 raise NotSent(error) from error
@@ -112,18 +117,6 @@ class Transport:
             engine, self._engine = self._engine, None
         if engine is not None and engine.pid == os.getpid():
             engine.close()
-
-    async def _exchanged(self, request: httpx.Request) -> Reply:
-        response = await self._running().client.send(request, stream=True)
-        try:
-            content = bytearray()
-            async for chunk in response.aiter_bytes():
-                content += chunk
-                if len(content) > LARGEST_ANSWER:
-                    raise httpx.ReadError("the answer is too large", request=request)
-            return Reply(status=response.status_code, content=bytes(content))
-        finally:
-            await response.aclose()
 
     def _running(self) -> _Engine:
         """This process's engine, made on first use: neither a loop nor a connection may be shared over a fork."""
@@ -142,19 +135,33 @@ class Transport:
         parts = [urlsplit(url) for url in self._urls]
         return httpx.AsyncClient(
             timeout=httpx.Timeout(min(READ_S, self.deadline_s), connect=min(CONNECT_S, self.deadline_s)),
-            limits=httpx.Limits(max_connections=CONNECTIONS, keepalive_expiry=IDLE_S),
+            limits=httpx.Limits(max_keepalive_connections=CONNECTIONS, keepalive_expiry=IDLE_S),
             trust_env=any(part.hostname not in _LOOPBACK for part in parts),
             # Redirects are not followed, so plain HTTP never turns into TLS; making its context takes 0.1 s.
             verify=any(part.scheme == "https" for part in parts),
         )
 
 
+async def _exchanged(client: httpx.AsyncClient, request: httpx.Request) -> Reply:
+    response = await client.send(request, stream=True)
+    try:
+        content = bytearray()
+        async for chunk in response.aiter_bytes():
+            content += chunk
+            if len(content) > LARGEST_ANSWER:
+                raise httpx.ReadError("the answer is too large", request=request)
+        return Reply(status=response.status_code, content=bytes(content))
+    finally:
+        await response.aclose()
+
+
 class _Engine:
-    """A running loop with its client."""
+    """A running loop with its client, and the turns of those who may use a connection at one time."""
 
     def __init__(self, client: httpx.AsyncClient) -> None:
         self.pid = os.getpid()
         self.client = client
+        self.turns = asyncio.Semaphore(CONNECTIONS)
         self.loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self.loop.run_forever, name="services-transport", daemon=True)
         self._thread.start()

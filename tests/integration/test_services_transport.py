@@ -1,0 +1,122 @@
+"""The pool of connections: what is given up in the middle is given back, whatever it was waiting for."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import httpx
+import pytest
+
+from agentstate.services.transport import CONNECTIONS, Lost, NotSent, Reply, Transport
+
+MANY = 4 * CONNECTIONS
+
+
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 512
+
+
+class Slow:
+    """A server that answers when it is let."""
+
+    def __init__(self) -> None:
+        self.open = threading.Event()
+        slow = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                slow.open.wait(10)
+                try:
+                    self.send_response(200)
+                    self.send_header("Content-Length", "2")
+                    self.end_headers()
+                    self.wfile.write(b"{}")
+                except OSError:
+                    self.close_connection = True
+
+            def log_message(self, *_: Any) -> None:
+                """Say nothing."""
+
+        self.server = Server(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/"
+
+
+@pytest.fixture
+def slow() -> Iterator[Slow]:
+    slow = Slow()
+    thread = threading.Thread(target=slow.server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    yield slow
+    slow.open.set()
+    slow.server.shutdown()
+    thread.join()
+    slow.server.server_close()
+
+
+@pytest.fixture
+def transport(slow: Slow) -> Iterator[Transport]:
+    transport = Transport([slow.url], deadline_s=0.5)
+    yield transport
+    transport.close()
+
+
+async def ask(transport: Transport, url: str) -> str:
+    try:
+        reply: Reply = await transport.exchange(transport.build("GET", url))
+    except NotSent:
+        return "not sent"
+    except Lost:
+        return "lost"
+    return str(reply.status)
+
+
+async def crowd(transport: Transport, url: str, count: int) -> list[str]:
+    return list(await asyncio.gather(*(ask(transport, url) for _ in range(count))))
+
+
+def test_a_crowd_that_gives_up_leaves_the_pool_whole(slow: Slow, transport: Transport) -> None:
+    for _ in range(3):
+        came = transport.run(crowd(transport, slow.url, MANY))
+        assert set(came) == {"not sent", "lost"}
+        assert came.count("lost") <= CONNECTIONS
+    slow.open.set()
+    assert transport.run(crowd(transport, slow.url, CONNECTIONS)) == ["200"] * CONNECTIONS
+
+
+def test_callers_that_are_cancelled_leave_the_pool_whole(slow: Slow, transport: Transport) -> None:
+    async def cancelled() -> None:
+        tasks = [asyncio.create_task(ask(transport, slow.url)) for _ in range(MANY)]
+        await asyncio.sleep(0.1)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    for _ in range(3):
+        transport.run(cancelled())
+    slow.open.set()
+    assert transport.run(crowd(transport, slow.url, CONNECTIONS)) == ["200"] * CONNECTIONS
+
+
+def test_a_caller_with_a_loop_of_its_own_shares_the_pool(slow: Slow, transport: Transport) -> None:
+    slow.open.set()
+
+    async def mine() -> list[str]:
+        return list(await asyncio.gather(*(transport.join(ask(transport, slow.url)) for _ in range(8))))
+
+    assert asyncio.run(mine()) == ["200"] * 8
+
+
+def test_nobody_there_is_not_sent(transport: Transport) -> None:
+    with pytest.raises(NotSent, match="ConnectError"):
+        transport.run(transport.exchange(httpx.Request("GET", "http://127.0.0.1:9/")))
+    began = time.monotonic()
+    transport.close()
+    assert time.monotonic() - began < 5
