@@ -74,7 +74,7 @@ def test_one_file_is_enough_at_the_gateway(
     fund(settings_env)
     env = settings_env | {
         "AGENTSTATE_SERVICES_URL": f"{lottery.url}/api/v1",
-        "AGENTSTATE_SERVICES_API_KEY": "pf_test_lottery",
+        "AGENTSTATE_SERVICES_API_KEY": "pf_test_lottery",  # pragma: allowlist secret
     }
     assert run(blocks[1], env, tmp_path) == ["t0 {'USDC': Decimal('98.00')}"]
     lottery.silent = True

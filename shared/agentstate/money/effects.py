@@ -108,7 +108,8 @@ class Effects:
             hold: the most that it may cost; moved from available to in flight until the outcome is known.
             verify: looks whether it happened, changing nothing; needed for VERIFIABLE.
             postings: what the receipt moved, written as if nothing had been held; unset: the hold was spent.
-            follow_up: writes more in the transaction of the outcome, such as a job.
+            follow_up: writes more in the transaction of the outcome, such as a job. It belongs to this process: when
+                this one is lost and a worker finds the outcome, it is not called.
             baseline: what the remote showed before, for `verify` to compare with.
             serial_key: effects of this agent with the same one are never open together; for operations whose effects
                 could not be told apart.

@@ -18,7 +18,7 @@ from agentstate.store.tables import memories
 from tests.integration.memory.conftest import World
 from tests.integration.memory.test_chunks import LONG
 
-SECRET = "zebra"
+SECRET = "zebra"  # pragma: allowlist secret
 CONTENT = f"The vault code is {SECRET}-77"
 OWN = "My own vault is green"
 QUERY = "what is the vault code zebra-77?"
