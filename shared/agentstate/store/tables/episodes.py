@@ -1,6 +1,6 @@
 """The tables of the episodes' archive: what happened, for good; what Redis missed; and how far lessons were drawn.
 
-`episodes` is append-only by triggers (revision 0013_episodes): a changed outcome is a row of its own.
+`episodes` is append-only by triggers (revision 0016_episodes): a changed outcome is a row of its own.
 """
 
 from __future__ import annotations

@@ -7,8 +7,8 @@ from alembic import op
 
 from agentstate.store.tables.base import UtcDateTime
 
-revision = "0017_updates"
-down_revision = "0016_profile"
+revision = "0010_updates"
+down_revision = "0009_profile"
 branch_labels = None
 depends_on = None
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0018_turns"
-down_revision = "0009_tombstones"
+revision = "0013_turns"
+down_revision = "0012_tombstones"
 branch_labels = None
 depends_on = None
 

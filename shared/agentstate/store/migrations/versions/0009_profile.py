@@ -7,8 +7,8 @@ from alembic import op
 
 from agentstate.store.tables.base import UtcDateTime
 
-revision = "0016_profile"
-down_revision = "0011_memory"
+revision = "0009_profile"
+down_revision = "0008_memory"
 branch_labels = None
 depends_on = None
 

@@ -10,8 +10,8 @@ from alembic import op
 
 from agentstate.store.tables.base import UtcDateTime
 
-revision = "0008_partitions"
-down_revision = "0017_updates"
+revision = "0011_partitions"
+down_revision = "0010_updates"
 branch_labels = None
 depends_on = None
 

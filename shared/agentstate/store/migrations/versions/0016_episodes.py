@@ -7,8 +7,8 @@ from alembic import op
 
 from agentstate.store.tables.base import UtcDateTime
 
-revision = "0013_episodes"
-down_revision = "0011_backfill"
+revision = "0016_episodes"
+down_revision = "0015_backfill"
 branch_labels = None
 depends_on = None
 

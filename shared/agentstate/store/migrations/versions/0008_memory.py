@@ -12,7 +12,7 @@ from alembic import op
 
 from agentstate.store.tables.base import UtcDateTime
 
-revision = "0011_memory"
+revision = "0008_memory"
 down_revision = "0007_attest"
 branch_labels = None
 depends_on = None

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0009_tombstones"
-down_revision = "0008_partitions"
+revision = "0012_tombstones"
+down_revision = "0011_partitions"
 branch_labels = None
 depends_on = None
 

@@ -7,8 +7,8 @@ from alembic import op
 
 from agentstate.store.tables.base import Json, UtcDateTime
 
-revision = "0012_conversation"
-down_revision = "0018_turns"
+revision = "0014_conversation"
+down_revision = "0013_turns"
 branch_labels = None
 depends_on = None
 

@@ -7,8 +7,8 @@ from alembic import op
 
 from agentstate.store.tables.base import UtcDateTime
 
-revision = "0011_backfill"
-down_revision = "0012_conversation"
+revision = "0015_backfill"
+down_revision = "0014_conversation"
 branch_labels = None
 depends_on = None
 
