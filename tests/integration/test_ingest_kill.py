@@ -23,7 +23,7 @@ from uuid import UUID
 import pytest
 import sqlalchemy as sa
 
-from agentstate.memory import turns as turn_rows
+from agentstate.memory.conversation import turns as turn_rows
 from agentstate.memory.semantic import EMBED_PENDING
 from agentstate.memory.settling import settling
 from agentstate.runtime import Runtime

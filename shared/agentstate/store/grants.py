@@ -14,6 +14,7 @@ from agentstate.store.store import Store, Transaction
 
 APPEND_ONLY = (
     "entries", "ledger_transactions", "effect_evidence", "account_snapshots", "attestations", "agent_state_versions",
+    "episodes",
 )  # fmt: skip
 """Tables whose rows are never changed and never removed."""
 

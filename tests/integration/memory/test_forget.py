@@ -77,8 +77,8 @@ def test_a_worker_that_comes_late_brings_nothing_back(world: World, monkeypatch:
     memory = world.memory.remember("a", "the vault has a door")
     claim = EmbeddingBacklog.claim
 
-    def claim_and_lose(backlog: EmbeddingBacklog, limit: int, *, lease_s: float) -> ClaimedBatch:
-        batch = claim(backlog, limit, lease_s=lease_s)
+    def claim_and_lose(backlog: EmbeddingBacklog, limit: int, *, lease_s: float, light: bool = False) -> ClaimedBatch:
+        batch = claim(backlog, limit, lease_s=lease_s, light=light)
         if batch.memories:
             world.memory.forget("a", memory.id)
         return batch
