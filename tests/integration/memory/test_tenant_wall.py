@@ -152,20 +152,24 @@ def test_the_walk_sees_a_missing_filter(walled: World, monkeypatch: pytest.Monke
 
 
 def test_the_index_is_never_searched_without_the_agent(walled: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[str] = []
+    seen: list[tuple[str, str]] = []
+
+    def note_calls(of: object, verb: str) -> None:
+        real = getattr(of, verb)
+
+        def noted(*arguments: object, **options: object) -> object:
+            seen.append((verb, repr((arguments, options))))
+            return real(*arguments, **options)
+
+        monkeypatch.setattr(of, verb, noted)
+
     client = walled.index.place.client
-
-    def noted(verb: Callable[..., object]) -> Callable[..., object]:
-        def note(*arguments: object, **options: object) -> object:
-            seen.append(repr((arguments, options)))
-            return verb(*arguments, **options)
-
-        return note
-
-    for verb in ("query_batch_points", "query_points", "count", "scroll", "query_points_groups"):
-        monkeypatch.setattr(client, verb, noted(getattr(client, verb)))
+    for verb in ("count", "scroll", "query_points", "query_points_groups"):
+        note_calls(client, verb)
+    note_calls(client.http.search_api, "query_batch_points")
     PATHS["recall"](walled, agent(walled, "b").memory)
     walled.index.count("b")
     walled.index.erase("b", [first_of_a(walled).id])
-    assert len(seen) >= 4
-    assert [call for call in seen if "agent_id" not in call] == []
+    walled.index.erase_all("b", keep=set)
+    assert {verb for verb, _ in seen} == {"query_batch_points", "count", "scroll"}
+    assert [call for call in seen if "agent_id" not in call[1]] == []
