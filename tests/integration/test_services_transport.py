@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -125,3 +126,26 @@ def test_nobody_there_is_not_sent(transport: Transport) -> None:
     began = time.monotonic()
     transport.close()
     assert time.monotonic() - began < 5
+
+
+def test_a_cancellation_that_is_swallowed_holds_up_no_caller(
+    slow: Slow, transport: Transport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    let_go = threading.Event()
+
+    async def deaf(*_given: object) -> Reply:
+        while not let_go.is_set():
+            try:
+                await asyncio.sleep(0.05)
+            except asyncio.CancelledError:
+                continue
+        return Reply(status=200, content=b"")
+
+    monkeypatch.setattr("agentstate.services.transport._exchanged", deaf)
+    with ThreadPoolExecutor(1) as caller:
+        asked = caller.submit(transport.run, transport.exchange(transport.build("GET", slow.url)))
+        try:
+            with pytest.raises(Lost):  # it may still be sent: nobody can call it back
+                asked.result(timeout=30)
+        finally:
+            let_go.set()

@@ -25,6 +25,9 @@ CONNECTIONS = 32
 IDLE_S = 4.0
 """The services close idle connections after 5 s; ours are given up a little before."""
 
+_GRACE_S = 1.0
+"""So long an exchange that was cancelled may take to end."""
+
 LARGEST_ANSWER = 4 * 1024 * 1024
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _FIRST_BYTE = ".send_request_headers.started"
@@ -98,12 +101,9 @@ class Transport:
         request.extensions = {**request.extensions, "trace": trace}
         engine = self._running()
         try:
-            # The turn is waited for here and not in the pool, which loses a connection for good when the one that
-            # waits for it gives up.
-            async with asyncio.timeout(self.deadline_s), engine.turns:
-                return await _exchanged(engine.client, request)
+            return await _within(self.deadline_s, _in_turn(engine, request))
         except (httpx.HTTPError, httpx.InvalidURL, OSError, TimeoutError) as error:
-            if not sent:
+            if not sent and not isinstance(error, _LeftBehind):
                 raise NotSent(error) from error
             raise Lost("ReadTimeout" if isinstance(error, TimeoutError) else type(error).__name__) from error
 
@@ -140,6 +140,46 @@ class Transport:
             # Redirects are not followed, so plain HTTP never turns into TLS; making its context takes 0.1 s.
             verify=any(part.scheme == "https" for part in parts),
         )
+
+
+class _LeftBehind(TimeoutError):
+    """Work went on after it was cancelled: what it has done, or will do, is unknown."""
+
+
+async def _within(seconds: float, work: Coroutine[Any, Any, T]) -> T:
+    """What `work` gives; raises TimeoutError when it takes longer, `_LeftBehind` when it does not end even then.
+
+    The connection pool sometimes swallows a cancellation while it cleans up. A caller that waits for ever is worse
+    than a connection that is lost.
+    """
+    task = asyncio.ensure_future(work)
+    task.add_done_callback(_looked_at)
+    try:
+        await asyncio.wait({task}, timeout=seconds)
+        if not task.done():
+            task.cancel()
+            await asyncio.wait({task}, timeout=_GRACE_S)
+    except asyncio.CancelledError:
+        task.cancel()
+        raise
+    if not task.done():
+        raise _LeftBehind
+    if task.cancelled():
+        raise TimeoutError
+    return task.result()
+
+
+def _looked_at(task: asyncio.Future[Any]) -> None:
+    # An error of work that was left behind is nobody's; unlooked at, asyncio would tell it on its own.
+    if not task.cancelled():
+        task.exception()
+
+
+async def _in_turn(engine: _Engine, request: httpx.Request) -> Reply:
+    # The turn is waited for here and not in the pool, which loses a connection for good when the one that waits for
+    # it gives up.
+    async with engine.turns:
+        return await _exchanged(engine.client, request)
 
 
 async def _exchanged(client: httpx.AsyncClient, request: httpx.Request) -> Reply:
