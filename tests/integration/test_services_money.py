@@ -92,6 +92,31 @@ def test_a_trade_that_was_cut_off_is_told_from_an_equal_one_before(
     assert ledger.balance("trading").minor == sandbox.client.micros(rich, "trading")
 
 
+def test_a_refusal_that_answers_the_second_copy_of_a_request_is_a_success(
+    sandbox: Any, effects: Effects, ledger: TransactionLedger, gateway: Gateway, rich: str
+) -> None:
+    other = f"{rich}_twice"
+    casino.register.call(gateway, other, "r")
+    made = effects.perform("lock", "escrow.create", {"counterparty": other, "amount": Decimal(7)})
+    order = {"coin": "BTC", "side": "long", "size": Decimal(50), "price": Decimal(1_000)}
+    placed = effects.perform("place", "trading.limit", order)
+    opened = effects.perform("open", "trading.open", {"coin": "BTC", "side": "long", "size": Decimal(50)})
+    for operation, params in (
+        ("escrow.release", {"escrow_id": made["reference"]}),
+        ("trading.cancel", {"order_id": placed["reference"]}),
+        ("trading.close", {"position_id": opened["reference"]}),
+        ("faucet.claim", {}),
+        ("domains.register", {"domain": f"{rich.replace('_', '-')}-twice.xyz"}),
+    ):
+        service, _, name = operation.partition(".")
+        sandbox.client.plan({"fault": "double_effect", "service": service, "operation": name, "times": 1})
+        assert effects.perform(operation, operation, params)["operation"] == operation
+        with pytest.raises(EffectFailed):
+            effects.perform(f"{operation}:again", operation, params)
+    for account in ("casino", "trading", "domains"):
+        assert ledger.balance(account).minor == sandbox.client.micros(rich, account)
+
+
 def test_a_refused_bet_gives_its_money_back(sandbox: Any, effects: Effects, ledger: TransactionLedger) -> None:
     with pytest.raises(EffectFailed, match="kelly_limit_exceeded"):
         effects.perform("bet", "casino.bet", {"amount": Decimal(90), "side": "heads"}, hold=Money.parse("90"))

@@ -18,6 +18,7 @@ from agentstate.money.effect_claims import Claim
 from agentstate.money.effect_errors import record_error
 from agentstate.money.effect_outcomes import OutcomeRecorder
 from agentstate.money.effect_rows import Effect, EffectState
+from agentstate.money.first_refusals import called
 from agentstate.money.operations import Operation, Operations
 from agentstate.money.outcomes import plain
 from agentstate.money.plan import EffectRules, JobQueue
@@ -165,7 +166,14 @@ class EffectResolver:
             if not effect_rows.call_again(tx, effect.id, claim.fence, lease_s=lease_s):
                 return
         try:
-            receipt = operation.call(self._gateway, effect.agent_id, effect.remote_key, **effect.params)
+            receipt = called(
+                operation,
+                self._gateway,
+                effect.agent_id,
+                effect.remote_key,
+                params=effect.params,
+                baseline=effect.baseline,
+            )
         except BaseException as error:
             if not isinstance(record_error(self._recorder, claim, error), Exception):
                 raise

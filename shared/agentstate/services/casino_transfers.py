@@ -190,8 +190,12 @@ class Daily(Operation):
         page = read_ledger(case.gateway, case.agent_id)
         rows = [row for row in page.since(frozenset(case.baseline["rows"])) if row.reason == "daily_bonus"]
         if len(rows) != 1:
-            return Unknown(f"the bonus counts as claimed, but the ledger shows {len(rows)} rows of it")
+            text = f"the bonus counts as claimed, but the ledger shows {len(rows)} rows of it"
+            return Unknown(text, settles_in_s=None if self._settled(case) else self.settle_s)
         return Applied(self.made(f"day-{state.number('current_streak')}", credited=rows[0].amount))
+
+    def _settled(self, case: Case) -> bool:
+        return (case.gateway.now() - case.called_at).total_seconds() >= self.settle_s * case.gateway.settle_scale
 
 
 def _withdrawals(gateway: Gateway, agent_id: str) -> list[Answer]:

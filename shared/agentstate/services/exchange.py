@@ -71,7 +71,7 @@ class Exchange:
         try:
             reply = await self._sent(call)
         except Lost as lost:
-            raise ServiceReadFailed(f"{call.service} did not answer a read ({lost}). Nothing was changed.") from lost
+            raise unread(call.service, lost) from lost
         if httpx.codes.is_success(reply.status):
             return reply.content
         refused = None
@@ -142,6 +142,11 @@ class Exchange:
 def in_doubt(what: str, why: str) -> ServiceError:
     """The error of an operation that nobody can tell about."""
     return ServiceInDoubt(f"{what} may have been applied ({why}); it must be verified, not repeated.")
+
+
+def unread(service: Service, lost: Lost) -> ServiceError:
+    """The error of a read that got no answer."""
+    return ServiceReadFailed(f"{service} did not answer a read ({lost}). Nothing was changed.")
 
 
 def _without(content: bytes, secrets: tuple[str, ...]) -> bytes:

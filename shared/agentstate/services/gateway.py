@@ -16,10 +16,10 @@ from agentstate.clock import Clock, utc_now
 from agentstate.errors import ConfigurationError, ServiceRejected
 from agentstate.ids import checked_name
 from agentstate.services.dialect import Dialect, UnifiedGateway
-from agentstate.services.exchange import Exchange
+from agentstate.services.exchange import Exchange, in_doubt, unread
 from agentstate.services.names import Service
 from agentstate.services.traffic import Traffic
-from agentstate.services.transport import DEADLINE_S, Transport
+from agentstate.services.transport import DEADLINE_S, Lost, Transport
 from agentstate.services.wire import Body
 from agentstate.settings import Settings
 
@@ -34,7 +34,8 @@ class Gateway:
         base_url: of the unified gateway, such as `https://purpleflea.com/api/v1`.
         api_key: the unified gateway's key.
         dialect: another way to speak, in place of the two.
-        deadline_s: longest time of one exchange in seconds, connecting and reading included.
+        deadline_s: longest time of one exchange in seconds, connecting and reading included. What takes several
+            exchanges ends within twice as long.
         clock: present time, UTC.
         traffic: who lets requests pass: the limiter and the breaker of all processes.
         settle_scale: share of the operations' settle times after which absence is conclusive. Below 1 only against a
@@ -97,12 +98,19 @@ class Gateway:
             ServiceRejected: refused, such as an unknown agent, a wrong key or a rate limit (`retry_after`).
             ServiceReadFailed: no answer, or one that cannot be read (ServiceAnswerInvalid).
         """
-        return self._transport.run(self.dialect.read(self._exchange, checked_name(agent_id), service, view, query))
+        work = self.dialect.read(self._exchange, checked_name(agent_id), service, view, query)
+        try:
+            return self._transport.run(work)
+        except Lost as lost:
+            raise unread(service, lost) from lost
 
     async def read_async(self, agent_id: str, service: Service, view: str = "state", **query: str) -> Body:
         """`read` for asyncio; many of them run side by side over the same pool."""
         work = self.dialect.read(self._exchange, checked_name(agent_id), service, view, query)
-        return await self._transport.join(work)
+        try:
+            return await self._transport.join(work)
+        except Lost as lost:
+            raise unread(service, lost) from lost
 
     def act(
         self,
@@ -135,7 +143,10 @@ class Gateway:
         work = self.dialect.act(
             self._exchange, checked_name(agent_id), service, operation, body, tag=tag, refusals=refusals
         )
-        return self._transport.run(work)
+        try:
+            return self._transport.run(work)
+        except Lost as lost:
+            raise in_doubt(f"{service}.{operation}", str(lost)) from lost
 
     def close(self) -> None:
         """Give up the connections; the next call opens new ones."""

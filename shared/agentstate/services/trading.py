@@ -127,10 +127,13 @@ class Close(Operation):
         )
 
     def baseline(self, gateway: Gateway, agent_id: str, params: Mapping[str, Any]) -> Baseline:
-        """Whether the position was open before the call, so that somebody else's closing is not taken for ours."""
+        """Whether the position was open before the call, so that somebody else's closing is not taken for ours.
+
+        None for one that the history, which shows the newest alone, does not reach.
+        """
         _, rows = _history(gateway, agent_id)
         mine = [row for row in rows if row.get("position_id") == params.get("position_id")]
-        return {"open": bool(mine) and mine[0].text("status") == "open"}
+        return {"open": mine[0].text("status") == "open" if mine else None}
 
     def serial_key(self, params: Mapping[str, Any]) -> str:
         """One closing an account: closing one position can close others of its coin."""
@@ -139,7 +142,7 @@ class Close(Operation):
 
     def found(self, case: Case) -> Verdict:
         """The position's own row tells."""
-        if case.baseline is not None and not case.baseline["open"]:
+        if case.baseline is not None and case.baseline["open"] is False:
             return Absent("the position was not open before this call, which was therefore refused")
         source, rows = _history(case.gateway, case.agent_id)
         if source != VENUE:

@@ -87,8 +87,15 @@ class Cancel(Operation):
         """It rests no more."""
         return self.made(str(body["order_id"]), status=answer.text("status"))
 
+    def baseline(self, gateway: Gateway, agent_id: str, params: Mapping[str, Any]) -> Baseline:
+        """Whether the order was cancelled before the call; None for one that the list does not reach."""
+        mine = [row for row in _orders(gateway, agent_id) if row.get("order_id") == params.get("order_id")]
+        return {"cancelled": mine[0].text("status") == "cancelled" if mine else None}
+
     def found(self, case: Case) -> Verdict:
         """The order's own status tells."""
+        if case.baseline is not None and case.baseline["cancelled"]:
+            return Absent("the order was cancelled before this call, which was therefore refused")
         for row in _orders(case.gateway, case.agent_id):
             if row.get("order_id") == case.body["order_id"]:
                 cancelled = row.text("status") == "cancelled"

@@ -10,6 +10,7 @@ import asyncio
 import os
 import threading
 from collections.abc import Coroutine, Iterable
+from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -24,6 +25,12 @@ CONNECTIONS = 32
 
 IDLE_S = 4.0
 """The services close idle connections after 5 s; ours are given up a little before."""
+
+WORK_DEADLINES = 2.0
+"""Work of several exchanges, one after another, may take so many deadlines of one; then its caller waits no longer."""
+
+_GRACE_S = 1.0
+"""So long an exchange that was cancelled may take to end."""
 
 LARGEST_ANSWER = 4 * 1024 * 1024
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -69,18 +76,41 @@ class Transport:
         self._lock = threading.Lock()
         self._engine: _Engine | None = None
 
+    @property
+    def work_s(self) -> float:
+        """Longest time of work of several exchanges, in seconds."""
+        return WORK_DEADLINES * self.deadline_s
+
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run `work` on the loop and wait for it; an interrupt cancels it."""
-        future = asyncio.run_coroutine_threadsafe(work, self._running().loop)
+        """Run `work` on the loop and wait for it; an interrupt cancels it.
+
+        Raises:
+            Lost: it took longer than `work_s`, or the transport was closed meanwhile. What it did is unknown.
+        """
+        future = asyncio.run_coroutine_threadsafe(_within(self.work_s, work), self._running().loop)
         try:
-            return future.result()
-        except BaseException:
+            # The loop keeps the time; the second limit is for a loop that stands still, or is no more.
+            return future.result(self.work_s + 2 * _GRACE_S)
+        except TimeoutError as error:
+            raise Lost("Timeout") from error
+        except CancelledError as error:
+            raise Lost("Closed") from error
+        finally:
             future.cancel()
-            raise
 
     async def join(self, work: Coroutine[Any, Any, T]) -> T:
         """As `run`, for a caller with an event loop of its own."""
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._running().loop))
+        future = asyncio.run_coroutine_threadsafe(_within(self.work_s, work), self._running().loop)
+        try:
+            async with asyncio.timeout(self.work_s + 2 * _GRACE_S):
+                return await asyncio.wrap_future(future)
+        except TimeoutError as error:
+            raise Lost("Timeout") from error
+        except asyncio.CancelledError as error:
+            caller = asyncio.current_task()
+            if caller is not None and caller.cancelling():
+                raise
+            raise Lost("Closed") from error
 
     async def exchange(self, request: httpx.Request) -> Reply:
         """Send once and read the whole answer; to be awaited within `run` or `join`.
@@ -98,12 +128,9 @@ class Transport:
         request.extensions = {**request.extensions, "trace": trace}
         engine = self._running()
         try:
-            # The turn is waited for here and not in the pool, which loses a connection for good when the one that
-            # waits for it gives up.
-            async with asyncio.timeout(self.deadline_s), engine.turns:
-                return await _exchanged(engine.client, request)
+            return await _in_turn(engine, request, self.deadline_s)
         except (httpx.HTTPError, httpx.InvalidURL, OSError, TimeoutError) as error:
-            if not sent:
+            if not sent and not isinstance(error, _LeftBehind):
                 raise NotSent(error) from error
             raise Lost("ReadTimeout" if isinstance(error, TimeoutError) else type(error).__name__) from error
 
@@ -142,6 +169,51 @@ class Transport:
         )
 
 
+class _LeftBehind(TimeoutError):
+    """Work went on after it was cancelled: what it has done, or will do, is unknown."""
+
+
+async def _within(seconds: float, work: Coroutine[Any, Any, T]) -> T:
+    """What `work` gives; raises TimeoutError when it takes longer, `_LeftBehind` when it does not end even then.
+
+    The connection pool sometimes swallows a cancellation while it cleans up. A caller that waits for ever is worse
+    than a connection that is lost.
+    """
+    task = asyncio.ensure_future(work)
+    task.add_done_callback(_looked_at)
+    try:
+        await asyncio.wait({task}, timeout=seconds)
+        if not task.done():
+            task.cancel()
+            await asyncio.wait({task}, timeout=_GRACE_S)
+    except asyncio.CancelledError:
+        task.cancel()
+        raise
+    if not task.done():
+        raise _LeftBehind
+    if task.cancelled():
+        raise TimeoutError
+    return task.result()
+
+
+def _looked_at(task: asyncio.Future[Any]) -> None:
+    # An error of work that was left behind is nobody's; unlooked at, asyncio would tell it on its own.
+    if not task.cancelled():
+        task.exception()
+
+
+async def _in_turn(engine: _Engine, request: httpx.Request, seconds: float) -> Reply:
+    # The turn is waited for here and not in the pool, which loses a connection for good when the one that waits for
+    # it gives up. It is given back also when the exchange is left behind, or the turns would run out.
+    until = engine.loop.time() + seconds
+    async with asyncio.timeout_at(until):
+        await engine.turns.acquire()
+    try:
+        return await _within(until - engine.loop.time(), _exchanged(engine.client, request))
+    finally:
+        engine.turns.release()
+
+
 async def _exchanged(client: httpx.AsyncClient, request: httpx.Request) -> Reply:
     response = await client.send(request, stream=True)
     try:
@@ -167,7 +239,20 @@ class _Engine:
         self._thread.start()
 
     def close(self) -> None:
-        asyncio.run_coroutine_threadsafe(self.client.aclose(), self.loop).result()
+        """End what is under way, so that its callers go on, and give up the connections."""
+        try:
+            asyncio.run_coroutine_threadsafe(self._ended(), self.loop).result(3 * _GRACE_S)
+        except TimeoutError:
+            _left_behind.append(self)
         self.loop.call_soon_threadsafe(self.loop.stop)
-        self._thread.join()
-        self.loop.close()
+        self._thread.join(_GRACE_S)
+        if not self._thread.is_alive():
+            self.loop.close()
+
+    async def _ended(self) -> None:
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        if others:
+            await asyncio.wait(others, timeout=_GRACE_S)
+        await self.client.aclose()

@@ -1,4 +1,4 @@
-"""One process of the fleet: its agents do what they draw, and a sweep looks for what is in doubt, side by side."""
+"""One process of the fleet: its agents do what they draw, side by side."""
 
 from __future__ import annotations
 
@@ -18,14 +18,12 @@ from agentstate.errors import (
     ServiceRejected,
     ServiceUnreachable,
 )
-from agentstate.money.effect_lookup import EffectResolver, EffectSweeper
 from agentstate.money.effects import Effects
 from agentstate.services.operations import booked_operations
 from agentstate.store.store import Store
 from tests.chaos.services.deck import Hand, Params, drawn
 from tests.chaos.services.setting import RULES, Group
 
-SWEEP_PAUSE_S = 0.3
 ATTEMPTS = 3
 
 
@@ -42,16 +40,11 @@ class Fleet:
 
     def run(self) -> dict[str, int]:
         """Do the group's operations; how often each thing came of them."""
-        stop = threading.Event()
-        sweeper = threading.Thread(target=self._sweep, args=(stop,))
-        sweeper.start()
         shares = [self.group.agents[place :: self.group.threads] for place in range(self.group.threads)]
         try:
             with ThreadPoolExecutor(self.group.threads) as pool:
                 list(pool.map(self._work, filter(None, shares)))
         finally:
-            stop.set()
-            sweeper.join()
             self.gateway.close()
             self.store.close()
         return dict(self.tally)
@@ -99,16 +92,6 @@ class Fleet:
             return ("not sent" if error.retry_after is not None else "refused before"), None
         except AgentStateError as error:
             return type(error).__name__, None
-
-    def _sweep(self, stop: threading.Event) -> None:
-        resolver = EffectResolver(self.store, self._operations, self.gateway, rules=RULES)
-        sweeper = EffectSweeper(self.store, resolver)
-        while not stop.wait(SWEEP_PAUSE_S):
-            try:
-                while sweeper.run_once(limit=20) and not stop.is_set():
-                    pass
-            except AgentStateError as error:
-                logging.getLogger(__name__).warning("%s", error)
 
 
 if __name__ == "__main__":

@@ -63,6 +63,15 @@ class Books:
             self.moved = self._moved(connection)
             self.balances = self._balances(connection)
 
+    def told(self, key: str) -> str:
+        """An effect in a line."""
+        for effect in self.effects:
+            if effect["remote_key"] == key:
+                return (
+                    f"{effect['operation']} of {effect['agent_id']} {effect['state']}: {str(effect['outcome'])[:300]}"
+                )
+        return "no effect"
+
     def _moved(self, connection: sa.Connection) -> dict[tuple[str, str, str], int]:
         """By agent, service and remote key, what an effect moved on what is free."""
         tables = entries.join(accounts, accounts.c.id == entries.c.account_id)
@@ -164,7 +173,7 @@ def _money(books: Books, truth: Truth, found: Findings) -> None:
         gap = true.get(where, 0) - books.moved.get(where, 0)
         if gap and not truth.faults[where[2]] & SERVICES_FAULT:
             found.unexplained.append(
-                f"{where[0]} {where[1]} {where[2][:12]}: {gap} micro-USDC, {truth.faults[where[2]]}"
+                f"{where[0]} {where[1]}: {gap} micro-USDC by {books.told(where[2])}, {truth.faults[where[2]]}"
             )
 
 

@@ -38,6 +38,7 @@ DOLLARS = "20000"
 PREFIXES = {
     "casino": "/api/v1", "escrow": "", "faucet": "", "trading": "/v1", "wallet": "/v1", "domains": "/v1", "venue": "",
 }  # fmt: skip
+SWEEP_PAUSE_S = 0.3
 QUIET_WITHIN_S = 180.0
 LATE, LATE_ODDS = "late_commit:3800", 0.002
 """Done 0.8 s after the fleet's deadline, and before absence counts."""
@@ -137,19 +138,39 @@ class Doubts:
             self.look()
 
 
-def settle(groups: Sequence[Group], store: Store, person: Person, doubts: Doubts) -> None:
+class Sweep:
+    """The worker of the fleet: looks for what is in doubt, for each agent in its own dialect."""
+
+    def __init__(self, groups: Sequence[Group], store: Store) -> None:
+        self._gateways = {group.name: group.gateway(store) for group in groups}
+        by_agent: dict[str, object] = {
+            agent: self._gateways[group.name] for group in groups for agent in group.agents
+        }  # fmt: skip
+        self._sweeper = EffectSweeper(store, _Routed(store, by_agent))
+
+    def once(self) -> None:
+        """Look for everything that is due."""
+        while self._sweeper.run_once(limit=50):
+            pass
+
+    def watch(self, stop: threading.Event) -> None:
+        """Look until told to stop."""
+        while not stop.wait(SWEEP_PAUSE_S):
+            self.once()
+
+    def close(self) -> None:
+        """Give up the connections."""
+        for gateway in self._gateways.values():
+            gateway.close()
+
+
+def settle(sweep: Sweep, person: Person, doubts: Doubts) -> None:
     """With nothing going wrong any more, let everything that is open be found out."""
-    gateways = {group.name: group.gateway(store) for group in groups}
-    by_agent = {agent: gateways[group.name] for group in groups for agent in group.agents}
-    sweeper = EffectSweeper(store, _Routed(store, by_agent))
     until = time.monotonic() + QUIET_WITHIN_S
     while doubts.look() and time.monotonic() < until:
-        while sweeper.run_once(limit=50):
-            pass
+        sweep.once()
         person.decide_all()
-        time.sleep(0.3)
-    for gateway in gateways.values():
-        gateway.close()
+        time.sleep(SWEEP_PAUSE_S)
 
 
 class _Routed(EffectResolver):
@@ -203,13 +224,15 @@ def run(
         client.plan(*faults(odds, late=late), seed=seed)
         doubts, person = Doubts(store), Person(store, client, groups, quiet_s=QUIET_S if late else 0.5)
         working = time.monotonic()
-        with beside(doubts.watch, person.watch):
+        sweep = Sweep(groups, store)
+        with beside(doubts.watch, person.watch, sweep.watch, sweep.watch):
             tally = work(groups)
         seconds = time.monotonic() - working
         injected = Counter(client.faults()["injected"])
         say(f"the fleet is done after {seconds:.0f} s: {dict(sorted(tally.items()))}")
         client.plan()
-        settle(groups, store, person, doubts)
+        settle(sweep, person, doubts)
+        sweep.close()
         person.close()
         found = judge.find(store, client.truth(), groups, doubts.seen)
         found.injected = injected
