@@ -60,6 +60,20 @@ def test_a_suspect_zero_is_bounded_by_what_was_there(cache: StateCache, sandbox:
     assert portfolio.doubtful == (Service.WALLET,)
 
 
+def test_a_stale_leg_is_shown_with_its_age_and_is_part_of_no_total(cache: StateCache, sandbox: Any, rich: str) -> None:
+    assert cache.portfolio_snapshot(rich).total == ALL
+    sandbox.client.plan({"fault": "html_502", "service": "trading", "operation": "state", "agent_id": rich})
+    portfolio = cache.portfolio_snapshot(rich, force_refresh=True)
+    leg = portfolio.legs[Service.TRADING]
+    assert (leg.quality, leg.bounds) == (Quality.STALE, (0, None))
+    assert leg.funds is not None
+    assert leg.age_s is not None
+    assert leg.funds.worth == 1_000 * DOLLAR
+    assert (portfolio.total, portfolio.bounds, portfolio.known) == (None, (250 * DOLLAR, None), ALL)
+    assert portfolio.doubtful == (Service.TRADING,)
+    assert portfolio.unknown == ()
+
+
 def test_money_in_flight_stands_once_on_a_line_of_its_own(cache: StateCache, rich: str) -> None:
     asked = iter([{"casino": 10 * DOLLAR}, {"wallet": 5 * DOLLAR}])
     portfolio = cache.portfolio_snapshot(rich, in_flight=lambda: next(asked))

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from agentstate.errors import EffectFailed, EffectInDoubt
+from agentstate.errors import EffectFailed, EffectInDoubt, ServiceRejected
 from agentstate.money.amounts import Money
 from agentstate.money.effects import Effects
 from agentstate.money.enrolment import ServiceAccounts
@@ -109,7 +109,10 @@ def test_a_refusal_that_answers_the_second_copy_of_a_request_is_a_success(
         ("domains.register", {"domain": f"{rich.replace('_', '-')}-twice.xyz"}),
     ):
         service, _, name = operation.partition(".")
-        sandbox.client.plan({"fault": "double_effect", "service": service, "operation": name, "times": 1})
+        rule = {"service": service, "operation": name, "times": 1}
+        sandbox.client.plan({**rule, "fault": "429_short"}, {**rule, "fault": "double_effect"})
+        with pytest.raises(ServiceRejected, match="to wait"):  # what was noted before this attempt serves the next one
+            effects.perform(operation, operation, params)
         assert effects.perform(operation, operation, params)["operation"] == operation
         with pytest.raises(EffectFailed):
             effects.perform(f"{operation}:again", operation, params)

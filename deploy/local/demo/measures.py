@@ -211,7 +211,8 @@ def _invented(connection: Connection) -> Iterator[str]:
             yield f"summary {made.number} of {made.agent_id} says {figure}, its source does not"
     for row in connection.execute(sa.select(portfolio_snapshots)):
         unknown = any(leg["amount"] is None for leg in row.legs.values())
-        if unknown != (row.total is None):
+        doubtful = unknown or any(leg["status"] == "stale" for leg in row.legs.values())
+        if (unknown and row.total is not None) or (row.total is None and not doubtful):
             yield f"snapshot {row.slot} of {row.agent_id} has total {row.total} with unknown legs: {unknown}"
 
 

@@ -322,10 +322,10 @@ class Effects:
         )
 
     def _baseline(self, key: str, operation: Operation, params: Params) -> Any:
-        """What the service shows before the first attempt; later ones have it in their row."""
+        """What the service showed before the first attempt; its row keeps that for the later ones."""
         with self._store.reading() as connection:
             begun = effect_rows.by_key(connection, self.agent_id, key)
-        return None if begun else operation.baseline(self._gateway, self.agent_id, params)
+        return begun.baseline if begun else operation.baseline(self._gateway, self.agent_id, params)
 
 
 def _larger(own: Money | None, given: Money | None) -> Money | None:

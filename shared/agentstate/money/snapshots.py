@@ -1,8 +1,8 @@
 """Portfolio snapshots: what each agent owned at one moment, by service.
 
 The idea: the amounts come from one cut of the books, so money in flight is counted once; what each service showed, and
-when, is noted beside it. A leg that neither the books nor any service tell about is unknown, and then the total is too:
-only its bounds are given.
+when, is noted beside it. A leg that neither the books nor any service tell about is unknown, and one that rests on what
+a service showed too long ago is not known any more; then the total is not either, and only its bounds are given.
 """
 
 from __future__ import annotations
@@ -50,7 +50,10 @@ class Slice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """A stored snapshot. `total` is None when a leg is unknown; then `low` and `high` bound it, None being no bound."""
+    """A stored snapshot. `total` is None when a leg is unknown, or rests on what a service showed too long ago.
+
+    `low` and `high` bound it then, None being no bound.
+    """
 
     agent_id: str
     slot: str
@@ -128,7 +131,7 @@ class SnapshotTaker:
         return {root: leg(root, books, seen.get(root), taken_at=taken_at, rules=self._rules) for root in sorted(roots)}
 
     def _row(self, slot: str, agent_id: str, taken_at: datetime, legs: dict[str, dict[str, Any]]) -> dict[str, Any]:
-        known = [Money.parse(part["amount"], self._rules.currency).minor for part in legs.values() if _known(part)]
+        known = [Money.parse(part["amount"], self._rules.currency).minor for part in legs.values() if _exact(part)]
         whole = len(known) == len(legs)
         total = sum(known)
         return {
@@ -138,7 +141,7 @@ class SnapshotTaker:
             "legs": legs,
             "currency": self._rules.currency,
             "total": total if whole else None,
-            # What is unknown is not below zero, and has no upper bound.
+            # What is not known is not below zero, and has no upper bound.
             "low": total,
             "high": total if whole else None,
         }
@@ -156,7 +159,8 @@ def leg(
 
     `status` is `fresh` or `stale` by the age of what was seen, `booked` when only the books tell, `unknown` when
     nothing does; `amount` is None then. `beyond` is what the service adds to the free money, such as open positions:
-    it is in the amount when it was seen. `difference` is what the service showed beyond what the books say is free.
+    it is in the amount when it was seen, as of then when that is stale. `difference` is what the service showed beyond
+    what the books say is free.
     """
     members = members_of(root)
     own = {key: minor for key, minor in books.items() if key.service in members and key.currency == rules.currency}
@@ -197,8 +201,12 @@ def _status(seen: Observation | None, *, booked: bool, at: datetime, fresh_s: fl
     return "fresh" if (at - seen.as_of).total_seconds() <= fresh_s else "stale"
 
 
-def _known(part: Mapping[str, Any]) -> bool:
-    return part["amount"] is not None
+def _exact(part: Mapping[str, Any]) -> bool:
+    """Whether the amount holds at the time of the snapshot: the books tell it, or the service did a short while ago."""
+    if part["amount"] is None:
+        return False
+    booked = bool(part["parts"]) and not part["beyond"]
+    return booked or part["status"] != "stale"
 
 
 def _checked_slot(slot: str) -> str:

@@ -12,6 +12,7 @@ from agentstate.services.quality import Quality
 from agentstate.services.reading import Funds, funds_of
 from agentstate.services.wire import Body, decode
 
+_OF_ANOTHER_TIME_OR_SOURCE = frozenset({Quality.STALE, Quality.FALLBACK})
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _SECOND = 1_000_000
@@ -161,11 +162,12 @@ class CacheEntry:
     def bounds(self) -> Bounds:
         """Between which amounts the money lies that this service adds to a portfolio.
 
-        Exact when the state is live or stale (then as of `as_of`); of a state that is partly or second-hand known, the
-        lower bound alone; of a suspect zero, what was there before; nothing of what is unknown.
+        Exact when the state is live; of a state that is partly known, the lower bound alone; of a suspect zero, what
+        was there before; nothing of what is unknown, second-hand or stale: `funds` says what a stale one showed, and
+        what came and went since is not known.
         """
         funds = self.funds
-        if funds is None or self.quality is Quality.FALLBACK:
+        if funds is None or self.quality in _OF_ANOTHER_TIME_OR_SOURCE:
             return Bounds(0, None)
         if self.quality is Quality.PARTIAL:
             return Bounds(funds.worth, None)

@@ -40,12 +40,12 @@ class Portfolio:
 
     @property
     def doubtful(self) -> tuple[Service, ...]:
-        """The services whose worth is known within bounds alone, the unknown ones included."""
+        """The services whose worth is known within bounds alone; unknown and stale ones included."""
         return tuple(service for service, leg in self.legs.items() if not leg.bounds.exact)
 
     @property
     def known(self) -> int:
-        """What the services show that are known, stale ones included."""
+        """What the services show or last showed: stale ones included, so never taken for a total."""
         return sum(funds.worth for leg in self.legs.values() if (funds := leg.funds) is not None)
 
     @property

@@ -155,7 +155,8 @@ def _one(effect: Mapping[str, Any], truth: Truth, found: Findings) -> None:
     found.still_open += state not in {EffectState.SUCCEEDED, EffectState.FAILED}
     halved = faults & HALVED
     if (state == EffectState.SUCCEEDED and not count and not halved) or (state == EffectState.FAILED and count):
-        found.contradicted.append(f"{effect['operation']} {key[:12]} is {state}, the truth has {count} ({faults})")
+        what = f"{effect['operation']} {key[:12]} of {effect['agent_id']} is {state}"
+        found.contradicted.append(f"{what}, the truth has {count} ({faults}): {str(effect['outcome'])[:300]}")
 
 
 def _money(books: Books, truth: Truth, found: Findings) -> None:

@@ -109,8 +109,23 @@ def test_an_unknown_leg_makes_the_total_unknown_and_never_zero(
     assert (snapshot.legs["domains"]["status"], snapshot.legs["domains"]["amount"]) == ("unknown", None)
     seen.show("domains", "12.34", age_s=3_600)
     later = taken(taker, ledger.agent_id, "s2")
-    assert later.total == Money.parse("112.34")
-    assert later.legs["domains"]["status"] == "stale"
+    assert (later.total, later.low, later.high) == (None, Money.parse(100), None)
+    assert (later.legs["domains"]["status"], later.legs["domains"]["amount"]) == ("stale", Decimal("12.34"))
+    seen.show("domains", "12.34", age_s=5)
+    assert taken(taker, ledger.agent_id, "s3").total == Money.parse("112.34")
+
+
+def test_what_the_books_tell_is_not_older_because_the_service_was_seen_long_ago(
+    taker: SnapshotTaker, fleet: ServiceAccounts, seen: Seen, ledger: TransactionLedger
+) -> None:
+    fleet.enrol(ledger.agent_id, "casino", "ag_x")
+    seen.show("casino", "99.50", age_s=3_600)
+    assert taken(taker, ledger.agent_id).total == Money.parse(100)
+    ledger.deposit("d", "trading", Money.parse(50))
+    fleet.enrol(ledger.agent_id, "trading", "ag_x")
+    seen.show("trading", "50", worth="47.25", age_s=3_600)  # positions, as they stood an hour ago
+    positions = taken(taker, ledger.agent_id, "s2")
+    assert (positions.total, positions.low, positions.high) == (None, Money.parse(100), None)
 
 
 def test_open_positions_are_owned_too(taker: SnapshotTaker, seen: Seen, ledger: TransactionLedger) -> None:

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from agentstate.services.entries import Bounds, CacheEntry
     from agentstate.services.portfolio import Portfolio
 
+STALE = "stale"
+"""A leg that says what was there at its time; it leaves the total without an upper bound."""
+
 _MICRO = Decimal(10) ** -6
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3_600, 86_400
 
@@ -38,7 +41,8 @@ def _leg(leg: CacheEntry, fresh_for_s: float | None) -> str | None:
     old = fresh_for_s is not None and leg.age_s is not None and leg.age_s > fresh_for_s
     if old or leg.state is None:
         return None
-    return f"{_within(leg.bounds)}, read {_age(leg)} ({leg.quality})"
+    showed = _usdc(leg.funds.worth) if leg.quality == STALE and leg.funds is not None else _within(leg.bounds)
+    return f"{showed}, read {_age(leg)} ({leg.quality})"
 
 
 def newest_reading(portfolio: Portfolio) -> datetime | None:

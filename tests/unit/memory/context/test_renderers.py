@@ -6,8 +6,10 @@ from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
+
 from agentstate.memory.context.renderers import newest_reading, portfolio_entries
-from agentstate.services.entries import Bounds
+from agentstate.services.entries import Bounds, CacheEntry, Key, Stored, micros
 from agentstate.services.names import Service
 from agentstate.services.portfolio import Portfolio
 from agentstate.services.quality import Quality
@@ -46,6 +48,18 @@ def test_what_is_known_within_bounds_is_told_so() -> None:
         "wallet: at least 0.000000 USDC, at most 2.000000 USDC, read 4 s ago (suspect_zero)",
         "in flight: 0.500000 USDC at casino",
         "total: at least 0.000000 USDC, at most 2.500000 USDC",
+    ]
+
+
+def test_a_stale_reading_tells_what_was_there_and_leaves_no_total() -> None:
+    state = msgspec.Raw(b'{"balance_usd": 5}')
+    before = Stored(as_of=micros(NOON), fresh_until=0, content=state)
+    casino = CacheEntry(Key("a", Service.CASINO, "t"), Quality.STALE, before, now_us=micros(NOON) + 130_000_000)
+    stale = portfolio(leg(97_500_000, 97_500_000, 4), casino)
+    assert portfolio_entries(stale, 300) == [
+        "wallet: 97.500000 USDC, read 4 s ago (live)",
+        "casino: 5.000000 USDC, read 2 min ago (stale)",
+        "total: at least 97.500000 USDC",
     ]
 
 
