@@ -49,6 +49,22 @@ def test_what_a_constraint_refuses_is_not_written_and_does_no_harm(store: Store)
     assert store.commit_one("SELECT scale FROM currencies WHERE code = %(code)s", {"code": "GBP"}) == (2,)
 
 
+def test_reading_leaves_prepared_what_the_driver_has_prepared(store: Store) -> None:
+    for number in range(8):
+        store.commit_one(ADD, {"code": f"C{number}", "scale": 2})
+    assert backend(store)
+    with store.reading() as connection:
+        prepared = connection.exec_driver_sql("SELECT statement FROM pg_prepared_statements").scalars().all()
+    assert [text for text in prepared if text.startswith("INSERT INTO currencies")]
+
+
+def test_an_effect_is_found_by_its_key_before_the_server_knows_how_many_there_are(store: Store) -> None:
+    query = "EXPLAIN (GENERIC_PLAN) SELECT FROM effects WHERE agent_id = $1 AND key = $2"
+    with store.reading() as connection:
+        [plan] = [row for row in connection.exec_driver_sql(query).scalars() if "using" in row]
+    assert "uq_effects_agent_id_key" in plan
+
+
 def test_an_error_names_no_values(store: Store) -> None:
     with pytest.raises(DBAPIError) as told:
         store.commit_one("SELECT %(word)s::text FROM nowhere", {"word": "the-secret-word"})

@@ -111,7 +111,7 @@ class Claims:
 
     def _known(self, plan: Plan) -> Effect | Replay | None:
         """What there is under the key: an outcome, an effect that is open, or nothing."""
-        with self._store.reading() as connection:
+        with self._store.reading(one_by_one=True) as connection:
             seen = effect_rows.by_key(connection, self._agent_id, plan.key)
         return None if seen is None else self._ended(plan, seen) or seen
 

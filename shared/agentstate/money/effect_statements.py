@@ -49,7 +49,8 @@ _END = """
 
 _NO_MONEY = "ending AS MATERIALIZED (SELECT {possible} AS possible, clock_timestamp() AS now), decided AS ({decision})"
 _INTENT = "WITH {} SELECT now FROM ending, decided"
-_INTENT_FREE = _INTENT.format(_NO_MONEY.format(possible=_FREE, decision=_INTEND))
+# No look for the key first: the insert finds it out, and there is no account to be left untouched.
+_INTENT_FREE = _INTENT.format(_NO_MONEY.format(possible=NOTHING_STOPS, decision=_INTEND))
 _INTENT_HELD = _INTENT.format(posting_parts(_INTEND, locking=f"WHERE {_FREE}"))
 _OUTCOME = "WITH {} SELECT now FROM ending, decided"
 _OUTCOME_FREE = _OUTCOME.format(_NO_MONEY.format(possible="true", decision=_END))

@@ -323,7 +323,7 @@ class Effects:
 
     def _baseline(self, key: str, operation: Operation, params: Params) -> Any:
         """What the service showed before the first attempt; its row keeps that for the later ones."""
-        with self._store.reading() as connection:
+        with self._store.reading(one_by_one=True) as connection:
             begun = effect_rows.by_key(connection, self.agent_id, key)
         return begun.baseline if begun else operation.baseline(self._gateway, self.agent_id, params)
 

@@ -121,6 +121,8 @@ class Store:
             options["isolation_level"] = "AUTOCOMMIT"
         with self._translated(), self._own_engine().connect().execution_options(**options) as connection:
             yield connection
+            # The pool would end with a rollback, after which the driver forgets every statement that it has prepared.
+            connection.commit()
 
     def close(self) -> None:
         """Close all connections."""

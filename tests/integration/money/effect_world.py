@@ -96,9 +96,9 @@ class MortalStore(Store):
         self._boundary()
 
     @contextmanager
-    def reading(self) -> Iterator[Connection]:
+    def reading(self, *, one_by_one: bool = False) -> Iterator[Connection]:
         self._boundary()
-        with super().reading() as connection:
+        with super().reading(one_by_one=one_by_one) as connection:
             yield connection
 
     def commit_one(self, statement: str, values: Mapping[str, Any]) -> tuple[Any, ...] | None:
