@@ -32,6 +32,11 @@ NAME = "agentstate-test-"
 _numbers = itertools.count(1)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest: at the end, one process would be at it while the other has nothing left."""
+    items.sort(key=lambda item: not {"chaos", "long"} & {marker.name for marker in item.iter_markers()})
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _clean_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """No setting of the developer's shell, and no stack that runs in this tree, reaches a test."""

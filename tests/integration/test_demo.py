@@ -19,7 +19,12 @@ from deploy.local.folder import ROOT, Folder
 from deploy.local.supervisor import end_leftovers, leftovers
 from deploy.local.table import python_path
 
-SHORT = ("--agents", "3", "--seconds", "8", "--seed", "5", "--set", "embedder=lexical")
+pytestmark = pytest.mark.long
+
+SHORT = (
+    "--agents", "3", "--seconds", "6", "--seed", "5",
+    "--set", "embedder=lexical", "--set", "reconcile_every_s=5", "--set", "snapshot_every_s=5",
+)  # fmt: skip
 
 
 @pytest.fixture

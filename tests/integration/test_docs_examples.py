@@ -1,8 +1,9 @@
-"""The examples of the documentation do what they show: each page's Python is run as a program of its own, as a reader
-runs it, on real servers with a real worker and the sandbox of the services."""
+"""The examples of the documentation do what they show: each page's Python is run as a reader runs it, on real servers
+with a real worker and the sandbox of the services."""
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -16,6 +17,8 @@ import pytest
 from agentstate import Runtime, Settings
 from agentstate.jobs import JobStatus
 from tests.integration.conftest import KEY, SandboxProcess
+
+pytestmark = pytest.mark.long
 
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -64,22 +67,23 @@ def worker(environment: dict[str, str], tmp_path: Path) -> Iterator[None]:
 
 @pytest.mark.usefixtures("worker")
 def test_examples_run(environment: dict[str, str], settings: Settings, subtests: pytest.Subtests) -> None:
-    shown = {}
+    codes = [(page, program(page).replace(BROKER_URL, settings.broker_url)) for page in PAGES]
+    run = subprocess.run(
+        [sys.executable, ROOT / "tests/stubs/pages.py"],
+        cwd=ROOT,
+        env=environment,
+        input=json.dumps(codes),
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    pages = json.loads(run.stdout)
     for page in PAGES:
         with subtests.test(page):
-            code = program(page).replace(BROKER_URL, settings.broker_url)
-            done = subprocess.run(
-                [sys.executable, "-c", code],
-                cwd=ROOT,
-                env=environment,
-                capture_output=True,
-                text=True,
-                timeout=90,
-                check=False,
-            )
-            assert done.returncode == 0, done.stderr
-            shown[page] = done.stdout
-    said = shown["README.md"].splitlines()
+            assert pages[page]["error"] is None, pages[page]["error"]
+    said = pages["README.md"]["printed"].splitlines()
     assert said[0] == "Flat stakes beat doubling up in volatile weeks."
     assert re.fullmatch(r"\d+\.\d\d USDC", said[-2])
     assert said[-2] != "100.00 USDC"

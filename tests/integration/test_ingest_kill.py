@@ -34,6 +34,8 @@ from agentstate.store.tables.base import db_time
 from deploy.local.stack import Stack
 from tests.stubs.proxy import Proxy
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 90.0
 PATH = {"PYTHONPATH": f"{ROOT / 'shared'}:{ROOT}"}

@@ -13,6 +13,8 @@ import pytest
 
 from deploy.local.folder import ROOT
 
+pytestmark = pytest.mark.long
+
 BACKEND = """
 import base64, hashlib, pathlib, zipfile
 def _wheel(folder):

@@ -16,6 +16,8 @@ from agentstate.money.ledger import TransactionLedger
 from agentstate.store.store import Store
 from tests.stubs.lottery_server import LotteryServer
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs/how-to/add-a-service.md"
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)

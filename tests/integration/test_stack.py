@@ -33,6 +33,8 @@ from deploy.local.status import status_of
 from deploy.local.supervisor import leftovers
 from deploy.local.table import python_path
 
+pytestmark = pytest.mark.long
+
 QUICK = RestartPolicy(delays=(0.01,), give_up_after=3, settled_after=60.0)
 SERVERS = ("redis", "postgres")
 

@@ -43,6 +43,8 @@ from tests.stubs.service_server import ServiceServer
 if TYPE_CHECKING:
     from deploy.local.spec import ProcessSpec
 
+pytestmark = pytest.mark.long
+
 T = TypeVar("T")
 
 PATIENCE_S = 60.0

@@ -15,6 +15,8 @@ class TaskFact:
     kind: str
     count: int
     unfinished: int
+    later: int
+    """Jobs that are to be done much later."""
     p50_s: float
     p95_s: float
 

@@ -18,10 +18,12 @@ from agentstate.providers.summarizer import SourceTurn, turn_lines
 from agentstate.runtime import Runtime
 from agentstate.services.quality import Quality
 from agentstate.store.tables import effects, jobs, memories, portfolio_snapshots, recon_cursors, summaries, turns
+from agentstate.store.tables.base import db_time
 from deploy.local.demo import ledgers, privacy, sentences, told
 from deploy.local.demo.facts import Answer, BreakFact, EffectFact, Facts, MemoryFact, TaskFact
 from deploy.local.demo.faults import PLANTED_AGENT
 from deploy.local.demo.flower import ask_flower
+from deploy.local.demo.quiet import SOON_S
 from deploy.local.demo.receipts import read_receipts
 from deploy.local.demo.stage import Stage
 from deploy.local.sandbox.client import SandboxClient
@@ -119,8 +121,11 @@ def _tasks(connection: Connection) -> Iterator[TaskFact]:
     table = jobs.c
     took: dict[str, list[float]] = defaultdict(list)
     unfinished: Counter[str] = Counter()
-    for row in connection.execute(sa.select(table.kind, table.created_at, table.finished_at, table.status)):
-        unfinished[row.kind] += int(row.status != "done")
+    later: Counter[str] = Counter()
+    is_later = (table.due_at >= db_time(SOON_S)).label("is_later")
+    columns = (table.kind, table.created_at, table.finished_at, table.status, is_later)
+    for row in connection.execute(sa.select(*columns)):
+        (later if row.is_later else unfinished)[row.kind] += int(row.status != "done")
         took[row.kind] += [(row.finished_at - row.created_at).total_seconds()] if row.status == "done" else []
     kind = "embedding (stored to searchable)"
     for stored_at, searchable_at in connection.execute(sa.select(memories.c.created_at, memories.c.searchable_at)):
@@ -128,7 +133,9 @@ def _tasks(connection: Connection) -> Iterator[TaskFact]:
         took[kind] += [(searchable_at - stored_at).total_seconds()] if searchable_at else []
     for kind, times in sorted(took.items()):
         p50, p95 = percentile(times, 0.5), percentile(times, 0.95)
-        yield TaskFact(kind=kind, count=len(times), unfinished=unfinished[kind], p50_s=p50, p95_s=p95)
+        yield TaskFact(
+            kind=kind, count=len(times), unfinished=unfinished[kind], later=later[kind], p50_s=p50, p95_s=p95
+        )
 
 
 def _memories(connection: Connection) -> Iterator[MemoryFact]:

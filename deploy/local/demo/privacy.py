@@ -11,6 +11,7 @@ import psutil
 import redis
 import sqlalchemy as sa
 
+from agentstate.memory.chunks import point_id
 from agentstate.runtime import Runtime
 from agentstate.store.tables import memories, metadata
 from deploy.local.demo import sentences
@@ -39,7 +40,9 @@ def leaked(runtime: Runtime, agents: Sequence[str], seed: int) -> tuple[list[str
 def index_leaks(runtime: Runtime) -> tuple[list[str], int]:
     """Points of the index that carry another agent than their memory's row; and how many points were looked at."""
     with runtime.store.reading() as connection:
-        owners = {row.id: row.agent_id for row in connection.execute(sa.select(memories.c.id, memories.c.agent_id))}
+        rows = connection.execute(sa.select(memories.c.id, memories.c.agent_id, memories.c.points)).all()
+    # A long memory has several.
+    owners = {point_id(row.id, number): row.agent_id for row in rows for number in range(max(row.points, 1))}
     found, looked, start = [], 0, None
     while True:
         points, start = runtime.qdrant.scroll(runtime.index.collection, limit=_PAGE, offset=start, with_payload=True)

@@ -1,4 +1,4 @@
-"""Waiting for quiet: until nothing is ready or running, searchable is everything, and every account is matched."""
+"""Waiting for quiet: until what is due has been done, searchable is everything, and every account was compared."""
 
 from __future__ import annotations
 
@@ -12,10 +12,13 @@ from sqlalchemy.engine import Connection
 from agentstate.memory.counts import memory_counts
 from agentstate.runtime import Runtime
 from agentstate.store.tables import effects, jobs, recon_cursors
+from agentstate.store.tables.base import db_time
 from deploy.local.demo.faults import PLANTED_AGENT
 
 POLL_S = 1.0
 SHOWN = 12
+SOON_S = 600.0
+"""What is to be done later than that, such as the lessons of what was lived today, is an appointment and not open."""
 
 _ENDED = ("succeeded", "failed")
 
@@ -43,7 +46,7 @@ def _jobs(connection: Connection) -> list[str]:
     table = jobs.c
     found = connection.execute(
         sa.select(table.kind, table.agent_id, table.status, table.attempts, table.error)
-        .where(table.status.in_(("ready", "running", "dead")))
+        .where(table.status.in_(("ready", "running", "dead")), table.due_at < db_time(SOON_S))
         .limit(SHOWN)
     )
     return [
@@ -73,11 +76,8 @@ def _effects(connection: Connection) -> list[str]:
 
 def _accounts(connection: Connection, since: datetime) -> list[str]:
     table = recon_cursors.c
-    wanted = sa.and_(table.status == "matched", table.checked_at > since)
+    expected = sa.case((table.agent_id == PLANTED_AGENT, "break"), else_="matched")
+    wanted = sa.and_(table.status == expected, table.checked_at > since)
     not_yet = sa.or_(table.status.is_(None), table.checked_at.is_(None), sa.not_(wanted))
-    found = connection.execute(
-        sa.select(table.agent_id, table.service, table.status)
-        .where(not_yet, table.agent_id != PLANTED_AGENT)
-        .limit(SHOWN)
-    )
+    found = connection.execute(sa.select(table.agent_id, table.service, table.status).where(not_yet).limit(SHOWN))
     return [f"{row.service} of {row.agent_id} is to be compared again; last: {row.status}" for row in found]

@@ -40,10 +40,11 @@ def _table(title: str, *columns: str, right: Sequence[str] = ()) -> Table:
 
 
 def _tasks(facts: Facts) -> Table:
-    table = _table("Work", "kind", "done", "not done", "p50", "p95", right=("done", "not done", "p50", "p95"))
+    numbers = ("done", "not done", "for later", "p50", "p95")
+    table = _table("Work", "kind", *numbers, right=numbers)
     for task in facts.tasks:
-        times = (f"{task.p50_s:.2f} s", f"{task.p95_s:.2f} s")
-        table.add_row(task.kind, str(task.count), str(task.unfinished), *times)
+        times = (f"{task.p50_s:.2f} s", f"{task.p95_s:.2f} s") if task.count else ("-", "-")
+        table.add_row(task.kind, str(task.count), str(task.unfinished), str(task.later), *times)
     return table
 
 

@@ -18,6 +18,8 @@ from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedR
 
 from deploy.local.qdrant.__main__ import main
 
+pytestmark = pytest.mark.long
+
 VECTOR = [0.5] * 8
 
 

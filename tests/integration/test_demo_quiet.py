@@ -1,0 +1,45 @@
+"""What the demonstration takes for open, and for a leak: neither an appointment nor a long memory is one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import sqlalchemy as sa
+
+from agentstate.agent import Agent
+from agentstate.runtime import Runtime
+from agentstate.settings import Settings
+from agentstate.store.tables import memories
+from deploy.local.demo.privacy import index_leaks
+from deploy.local.demo.quiet import open_things
+
+LONG = "Flat stakes beat doubling up in volatile weeks, and fees eat what is left of it. " * 800
+
+
+@pytest.fixture
+def runtime(settings: Settings) -> Iterator[Runtime]:
+    runtime = Runtime(settings)
+    yield runtime
+    runtime.close()
+
+
+def test_a_job_that_is_due_is_open_and_one_for_tomorrow_is_not(runtime: Runtime) -> None:
+    agent = Agent("ag_1", runtime)
+    with runtime.store.transaction() as tx:
+        now = tx.now()
+    runtime.jobs.submit("summarization.draw_lessons", agent_id=agent.id, due_in=86_400.0)
+    assert open_things(runtime, now) == []
+    runtime.jobs.submit("summarization.draw_lessons", agent_id=agent.id, due_in=20.0)
+    assert open_things(runtime, now) == ["job summarization.draw_lessons of ag_1 is ready, attempt 0"]
+
+
+def test_a_long_memory_has_several_points_of_its_agent(runtime: Runtime) -> None:
+    stored = Agent("ag_1", runtime).memory.remember(LONG)
+    runtime.embedding.run_until_idle()
+    found, looked = index_leaks(runtime)
+    assert (found, looked > 1) == ([], True)
+
+    with runtime.store.transaction() as tx:
+        tx.connection.execute(sa.update(memories).where(memories.c.id == stored.id).values(agent_id="ag_2"))
+    assert len(index_leaks(runtime)[0]) == looked
