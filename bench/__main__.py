@@ -14,7 +14,8 @@ from pathlib import Path
 import click
 
 from bench import groups
-from bench.ground import SHARED_DATA, Ground
+from bench.ground import Ground
+from bench.tokens.kinds import SHARED_DATA
 from deploy.local.folder import ROOT
 from deploy.local.results import Row, all_met, console, print_rows, write_rows
 

@@ -15,10 +15,8 @@ import psycopg
 
 from agentstate.settings import ENV_FILE_VARIABLE, PREFIX, Settings
 from agentstate.store.migrate import upgrade
-from deploy.local.folder import ROOT
+from bench.tokens.kinds import SHARED_DATA
 from deploy.local.stack import Stack
-
-SHARED_DATA = ROOT.parent / "shared" / "data"
 
 
 class Ground:

@@ -12,7 +12,7 @@ from agentstate.memory.context import ContextBudget
 from bench.ground import Ground
 from bench.timing import compare, p50_s
 from bench.tokens import truth
-from bench.tokens.kinds import MADE, locomo, python_code
+from bench.tokens.kinds import CHAT, MADE, locomo, python_code
 from deploy.local.results import Row, at_most
 
 SLOTS = 9
@@ -75,7 +75,7 @@ def _mixed(ground: Ground) -> list[str]:
 
 def _chat(ground: Ground) -> list[str]:
     """Nothing but a chat, which a vocabulary encodes fastest."""
-    file = ground.data / "locomo/locomo10.json"
+    file = ground.data / CHAT
     whole = locomo(file) if file.exists() else _made("prose") * SLOTS
     return [whole[number * CHARS : (number + 1) * CHARS] for number in range(SLOTS)]
 

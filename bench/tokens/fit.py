@@ -1,4 +1,4 @@
-"""`python -m bench.tokens.fit`: fit the estimator's weights to exact counts, write them, and show the error.
+"""`python -m bench.tokens.fit`: fit the estimator's weights to exact counts, write them, and print the error table.
 
 Non-negative least squares on the relative error of samples of three lengths and every kind, each kind with an equal
 share. What the estimate is raised by is set on samples that were not fitted. Needs Python 3.12, ctok, tiktoken,
@@ -15,6 +15,7 @@ from functools import partial
 from importlib.metadata import version
 from multiprocessing import Pool
 from pathlib import Path
+from platform import python_version
 from typing import Any, Final
 
 import numpy as np
@@ -25,8 +26,10 @@ from agentstate.providers.tokens.classes import CLASSES, pair_counts
 from agentstate.providers.tokens.estimator import FITTED, features, labels, spread
 from agentstate.providers.tokens.families import Family
 from bench.tokens import recorded
-from bench.tokens.kinds import LENGTHS, MADE, Sample, chunks, locomo, python_code, samples
+from bench.tokens.errors import AT_RANDOM, error_table
+from bench.tokens.kinds import CHAT, LENGTHS, MADE, SHARED_DATA, Sample, chunks, locomo, python_code, samples
 from bench.tokens.truth import counter
+from deploy.local.results import console, print_rows
 
 Array = NDArray[np.float64]
 
@@ -36,20 +39,16 @@ MARGIN: Final = 1.05
 """What every estimate is raised by at least; the rest grows with its square root, since long texts vary less."""
 COVERED: Final = 0.99
 """Share of the samples of each length whose true count must not be above the raised estimate."""
-_ROUNDED: Final = 5e-5
-"""Half of the last digit that is kept."""
-_AT_RANDOM: Final = ("symbols", "other scripts", "runs of one sign")
-"""Kinds that no one writes: they set weights where nothing else does, and have no say in how much all is raised."""
 _LEAST_WEIGHT: Final = dict.fromkeys(CLASSES, 0.02) | {"space": 0.0, "control": 1.0, "tab": 0.3, "mark": 1.0}
 """No character is free of charge, and least of all those that hardly occur in the samples."""
 
 
-def corpus(data: Path, *, seed: int, each: int) -> Iterator[Sample]:
+def corpus(chat: Path, *, seed: int, each: int) -> Iterator[Sample]:
     """Samples of every kind."""
     for kind, make in MADE.items():
         yield from samples(kind, make, seed=seed, each=each)
     draw = random.Random(seed)  # noqa: S311 samples, not secrets
-    yield from chunks("chat", locomo(data / "locomo/locomo10.json"), draw=draw, each=each)
+    yield from chunks("chat", locomo(chat), draw=draw, each=each)
     yield from chunks("code", python_code(), draw=draw, each=each)
 
 
@@ -70,10 +69,9 @@ def fit(texts: Sequence[str], true: Array) -> dict[str, float]:
     """Weights by name."""
     seen = np.array([features(text) for text in texts])
     found, _ = nnls(seen / true[:, None], np.ones(len(true)))
-    named = {
-        label: round(float(weight), 4) for label, weight in zip(labels(), found, strict=True) if weight >= _ROUNDED
-    }
-    return named | {name: max(least, named.get(name, 0.0)) for name, least in _LEAST_WEIGHT.items()}
+    weights = zip(labels(), (round(float(weight), 4) for weight in found), strict=True)
+    raised = ((label, max(weight, _LEAST_WEIGHT.get(label, 0.0))) for label, weight in weights)
+    return {label: weight for label, weight in raised if weight > 0}
 
 
 def slack_for(middles: Array, true: Array, lengths: Sequence[int]) -> float:
@@ -84,34 +82,44 @@ def slack_for(middles: Array, true: Array, lengths: Sequence[int]) -> float:
 
 
 def main() -> None:
-    """Fit, write, show."""
+    """Fit, compare with what is committed, write, show."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="folder of public data sets (locomo/)")
+    parser.add_argument("--data", type=Path, default=SHARED_DATA, help="folder of public data sets (locomo/)")
     parser.add_argument("--each", type=int, default=60, help="samples per kind and length")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 when the fit is another one")
     options = parser.parse_args()
-    fitted_on, held_out = (list(corpus(options.data, seed=seed, each=options.each)) for seed in (1, 2))
+    chat = options.data / CHAT
+    if not chat.exists():
+        raise SystemExit(f"there is no {chat}: give the folder of the LoCoMo data set by --data. Nothing was written.")
+    fitted_on, held_out = (list(corpus(chat, seed=seed, each=options.each)) for seed in (1, 2))
     families = {family.value: _family(family, fitted_on, held_out) for family in Family}
-    tools = {name: version(name) for name in ("ctok", "tiktoken", "numpy", "scipy")}
-    WEIGHTS.write_text(
-        json.dumps({"made_by": "scripts/fit-tokens", "with": tools, "families": families}, indent=1) + "\n"
-    )
-    recorded.write(_to_record(options.data), true_counts, tools["ctok"])
+    committed = json.loads(WEIGHTS.read_text("utf-8"))
+    same = committed["families"] == families
+    print("the fit is as it was committed" if same else f"the fit differs from {WEIGHTS.relative_to(ROOT)}")
+    if options.check:
+        raise SystemExit(0 if same else 1)
+    tools = {name: version(name) for name in ("ctok", "tiktoken", "numpy", "scipy")} | {"python": python_version()}
+    document = {"made_by": "scripts/fit-tokens", "with": tools, "families": families}
+    WEIGHTS.write_text(json.dumps(document, indent=1) + "\n", "utf-8")
+    recorded.write(_to_record(chat), true_counts, tools["ctok"])
+    print_rows(console(), "tokens", [row for family in Family for row in error_table(family, options.data)])
 
 
 def _family(family: Family, fitted_on: list[Sample], held_out: list[Sample]) -> dict[str, Any]:
     texts = [sample.text for sample in fitted_on]
     weights = fit(texts, true_counts(family, texts))
     table = spread(weights)
-    held_out = [sample for sample in held_out if sample.kind not in _AT_RANDOM]
+    # Kinds that no one writes set weights where nothing else does, and have no say in how much all is raised.
+    held_out = [sample for sample in held_out if sample.kind not in AT_RANDOM]
     middles = np.array([pair_counts(sample.text) @ table for sample in held_out])
     true = true_counts(family, [sample.text for sample in held_out])
     slack = slack_for(middles, true, [len(sample.text) for sample in held_out])
-    print(f"{family}: {len(weights)} weights, median {np.median(middles / true):.3f}, slack {slack}")
+    print(f"{family}: {len(weights)} weights, median {np.median(middles / true):.3f}, slack {slack}", flush=True)
     return {"margin": MARGIN, "slack": slack, "weights": weights}
 
 
-def _to_record(data: Path) -> dict[str, list[str]]:
-    return {"chat": recorded.drawn("chat", locomo(data / "locomo/locomo10.json"))} | recorded.made()
+def _to_record(chat: Path) -> dict[str, list[str]]:
+    return {"chat": recorded.drawn("chat", locomo(chat))} | recorded.made()
 
 
 if __name__ == "__main__":

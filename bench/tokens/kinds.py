@@ -24,6 +24,10 @@ Make = Callable[[random.Random], Iterator[str]]
 
 LENGTHS: Final = (200, 800, 3_000)
 """Sizes of samples, in characters."""
+SHARED_DATA: Final = Path(__file__).resolve().parents[3] / "shared" / "data"
+"""The folder of public data sets, where there is one."""
+CHAT: Final = Path("locomo/locomo10.json")
+"""The chat within it."""
 _SERVICES: Final = ("wallet", "casino", "trading", "domains", "faucet", "escrow")
 _ASSETS: Final = ("USDC", "ETH", "BTC", "SOL", "USDT")
 _MODULES: Final = ("argparse", "asyncio/base_events", "csv", "decimal", "http/client", "json/decoder", "logging/config",

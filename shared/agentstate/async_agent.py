@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from functools import partial, wraps
@@ -26,14 +26,15 @@ PARTS = frozenset(
     {"memory", "episodes", "ledger", "effects", "guards", "services", "state", "profile", "updates", "jobs"}
 )
 THREADS = 8
+_END = object()
 
 
 class AsyncAgent:
     """One agent whose verbs are coroutines: `await agent.memory.recall("...")`.
 
     Its parts are those of `Agent`, by the same names and with the same arguments and errors; what is not a verb, such
-    as a value, is handed on as it is. Close it, or use it in `async with`, to end its threads; the connections belong
-    to the runtime and stay open for others.
+    as a value, is handed on as it is, and what is iterated over is read by `async for`. Close it, or use it in `async
+    with`, to end its threads; the connections belong to the runtime and stay open for others.
 
     Args:
         agent_id: as for `Agent`.
@@ -68,6 +69,16 @@ class AsyncAgent:
         """One of its conversations."""
         return AsyncPart(self.sync.conversation(session), self._in_thread)
 
+    def context(self, max_tokens: int = 180_000, *, model: str | None = None) -> AsyncPart:
+        """Its working memory, as `Agent.context`: `await context.portfolio()`, `await context.build()`."""
+        return AsyncPart(self.sync.context(max_tokens, model=model), self._in_thread)
+
+    async def count_prompt(
+        self, messages: Sequence[Mapping[str, Any]], model: str, *, system: str | None = None
+    ) -> int:
+        """As `Agent.count_prompt`."""
+        return await self._in_thread(partial(self.sync.count_prompt, messages, model, system=system))
+
     async def run(self, work: Callable[[Agent], T]) -> T:
         """Do `work` with the synchronous agent in a thread; the place for a transaction over several verbs."""
         return await self._in_thread(partial(work, self.sync))
@@ -94,12 +105,20 @@ class AsyncPart:
         return [name for name in dir(self._part) if not name.startswith("_")]
 
     def __getattr__(self, name: str) -> Any:
-        found = getattr(self._part, name)
+        # A verb that has a form of its own for asyncio is taken in that form.
+        found = getattr(self._part, f"{name}_async", None) or getattr(self._part, name)
         if not callable(found) or inspect.iscoroutinefunction(found) or inspect.isasyncgenfunction(found):
             return found
 
         @wraps(found)
         async def verb(*args: Any, **kwargs: Any) -> Any:
-            return await self._in_thread(partial(found, *args, **kwargs))
+            answer = await self._in_thread(partial(found, *args, **kwargs))
+            if answer is self._part:
+                return self
+            return self._stepped(answer) if isinstance(answer, Iterator) else answer
 
         return verb
+
+    async def _stepped(self, answer: Iterator[Any]) -> AsyncIterator[Any]:
+        while (step := await self._in_thread(partial(next, answer, _END))) is not _END:
+            yield step

@@ -199,7 +199,17 @@ class EffectInProgress(EffectError):
 
 
 class ProviderError(AgentStateError):
-    """Root of the errors about embedding and language model providers."""
+    """Root of the errors about embedding and language model providers.
+
+    Attributes:
+        calls: requests that the provider answered, and charges for, before it failed.
+        input_tokens: tokens that it charges for them.
+        output_tokens: the same of what it answered.
+    """
+
+    calls: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
 
 
 class ProviderTransient(ProviderError):

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import threading
 from collections.abc import Iterator
 from decimal import Decimal
+from functools import partial
+from typing import Any
 
 import pytest
 
@@ -24,6 +27,8 @@ def runtime(settings: Settings) -> Iterator[Runtime]:
 def test_every_part_and_verb_is_there_by_its_name() -> None:
     parts = {name for name, found in vars(Agent).items() if isinstance(found, property)}
     assert parts == PARTS
+    verbs = {name for name, found in vars(Agent).items() if inspect.isfunction(found) and not name.startswith("_")}
+    assert {name for name in verbs if not hasattr(AsyncAgent, name)} == {"transaction"}, "that is for `run`"
 
 
 def test_verbs_are_awaited(runtime: Runtime) -> None:
@@ -38,6 +43,43 @@ def test_verbs_are_awaited(runtime: Runtime) -> None:
             return agent.id, (await agent.ledger.balance("wallet")).amount, saved.version
 
     assert asyncio.run(live()) == ("ag_async", Decimal("2.50"), 1)
+
+
+def test_what_it_sees_is_put_together_by_awaiting(runtime: Runtime) -> None:
+    async def live() -> str:
+        async with AsyncAgent("ag_async", runtime) as agent:
+            await agent.episodes.record("bet", {"amount": Decimal("2.50")})
+            assert await agent.profile.set_field("mood", "calm") == 1
+            assert dict(await agent.profile.snapshot()) == {"mood": "calm"}
+            await agent.conversation("s").add("user", "Shall we go on?")
+            assert len(await agent.conversation("s").messages(max_tokens=1_000)) == 1
+            context = await agent.context(2_000).set("task", "Bet small.")
+            for read in (context.rules, context.effects, context.episodes, partial(context.conversation, "s")):
+                assert await read() is context
+            plan = await context.plan()
+            assert [plan[name].fate for name in ("task", "episodes", "conversation")] == ["whole"] * 3
+            return str(await context.build())
+
+    built = asyncio.run(live())
+    assert "2.50" in built
+    assert "Shall we go on?" in built
+
+
+def test_what_is_iterated_over_is_read_by_async_for(runtime: Runtime) -> None:
+    async def live() -> tuple[list[Any], list[str]]:
+        async with AsyncAgent("ag_async", runtime) as agent:
+            await agent.updates.publish_update("mood", "calm")
+            await agent.updates.publish_update("mood", "keen")
+            seen: list[Any] = []
+            async for update in agent.updates.listen(0):
+                seen.append((update.seq, update.value))
+                if len(seen) == 2:
+                    break
+            for text in ("first", "second"):
+                await agent.memory.remember(text)
+            return seen, [record.content async for record in await agent.memory.export()]
+
+    assert asyncio.run(live()) == ([(1, "calm"), (2, "keen")], ["first", "second"])
 
 
 def test_the_event_loop_goes_on_while_a_verb_waits(runtime: Runtime) -> None:

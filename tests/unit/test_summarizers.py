@@ -27,7 +27,7 @@ from agentstate.providers.model_summarizer import ChatModel, ModelSummarizer
 from agentstate.providers.openai_summarizer import OpenAIChat
 from agentstate.providers.summarizer import MAX_FACTS, ContentRefused, Fact, Source, SourceTurn, SummaryRequest
 from agentstate.providers.tokens import estimate_tokens
-from tests.stubs.provider_server import INVENTED, Fault, ProviderServer
+from tests.stubs.provider_server import INVENTED, Fault, FaultKind, ProviderServer
 
 KEY = "pf_test_summary_key"
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
@@ -168,6 +168,17 @@ def test_failures_of_the_provider_are_raised_and_not_papered_over(
     assert type(caught.value) is expected
     assert KEY not in str(caught.value)
     assert len(server.seen) == 1, "the client must not retry by itself"
+
+
+@BOTH
+@pytest.mark.parametrize("first", ["hallucinate", "truncated"])
+def test_a_failure_tells_what_was_paid_before_it(
+    server: ProviderServer, gated: Gated, make: MakeChat, first: FaultKind
+) -> None:
+    server.plan(first, Fault("status", 500))
+    with pytest.raises(ProviderTransient) as caught:
+        gated(make).summarize(REQUEST)
+    assert (caught.value.calls, caught.value.input_tokens, caught.value.output_tokens) == (1, 100, 20)
 
 
 @BOTH

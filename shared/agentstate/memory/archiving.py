@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 from agentstate.jobs import Jobs
 from agentstate.memory.episode_archive import EpisodeArchive
-from agentstate.memory.episodes import limits_of
+from agentstate.memory.episodes import EpisodicStore, limits_of
 from agentstate.memory.lessons import WAITS_AT_MOST
 from agentstate.memory.recent_episodes import RecentEpisodes
 from agentstate.settings import Settings
@@ -73,8 +73,10 @@ class EpisodeArchiver:
         """Give Redis what one agent recorded while it was away; return how many."""
         found = self._archive.to_return(agent_id, SLICE)
         if found:
-            self._recent.record_many(found, limits_of(self._settings, agent_id), 0, again=True)
+            answers = self._recent.record_many(found, limits_of(self._settings, agent_id), 0, again=True)
             self._archive.returned(found)
+            if any(first for _, first in answers):
+                EpisodicStore(self._recent, agent_id, self._settings, archive=self._archive).restore()
         return len(found)
 
     def _agents(self) -> Iterator[str]:

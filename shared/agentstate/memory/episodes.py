@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any
@@ -88,7 +89,7 @@ class EpisodicStore:
         except RedisUnavailable as error:
             return self._degraded([episode], error)[0]
         if first:
-            self._restored(self._oldest_us(now_us))
+            self.restore()
         return episode if kept else replace(episode, kept=False)
 
     def record_many(self, items: Iterable[tuple[str, dict[str, Any], Any, datetime | None]]) -> list[Episode]:
@@ -98,14 +99,15 @@ class EpisodicStore:
         """
         now_us = self._now_us()
         found = [self._new(event_type, payload, outcome, at, now_us) for event_type, payload, outcome, at in items]
-        kept: list[bool] = []
+        oldest_us, answers = self._oldest_us(now_us), list[tuple[bool, bool]]()
         try:
             for first in range(0, len(found), MOST_AT_ONCE):
-                slice_ = found[first : first + MOST_AT_ONCE]
-                kept += self._recent.record_many(slice_, self.limits, self._oldest_us(now_us))
+                answers += self._recent.record_many(found[first : first + MOST_AT_ONCE], self.limits, oldest_us)
         except RedisUnavailable as error:
             return self._degraded(found, error)
-        return [each if stays else replace(each, kept=False) for each, stays in zip(found, kept, strict=True)]
+        if any(first for _, first in answers):
+            self.restore()
+        return [each if stays else replace(each, kept=False) for each, (stays, _) in zip(found, answers, strict=True)]
 
     def get_recent(self, n: int = 50, event_type: str | None = None) -> list[Episode]:
         """The newest `n` episodes, newest first; of one type when named: the newest `n` of that type.
@@ -218,6 +220,11 @@ class EpisodicStore:
     def lost(self) -> int:
         """How many left Redis before the archive had them: more than 10,000 waited while no worker came."""
         return self._recent.lost(self.agent_id)
+
+    def restore(self) -> None:
+        """Give Redis what the archive has of the recent past, as far as both answer: it had nothing of the agent."""
+        with suppress(RedisUnavailable):
+            self._restored(self._oldest_us(self._now_us()))
 
     def _new(self, event_type: str, payload: dict[str, Any], outcome: Any, at: datetime | None, now_us: int) -> Episode:
         _checked_type(event_type)

@@ -14,6 +14,7 @@ from agentstate.memory.episode import Episode
 from agentstate.memory.episode_archive import EpisodeArchive
 from agentstate.memory.records import NewMemory
 from agentstate.memory.semantic import SemanticMemory
+from agentstate.providers.models import cost_nano_usd
 from agentstate.providers.summarizer import SourceTurn, Summarizer, Summary, SummaryRequest
 from agentstate.state import codec
 from agentstate.store.store import Store
@@ -61,7 +62,8 @@ class LessonDrawer:
         undrawn = self._archive.undrawn(agent_id, MOST_TOGETHER)
         if not self._ripe(undrawn.episodes):
             return 0
-        lesson = _lesson(agent_id, undrawn.episodes, self._summarizer.summarize(_request(undrawn.episodes)))
+        summary = self._summarizer.summarize(_request(undrawn.episodes))
+        lesson = _lesson(agent_id, undrawn.episodes, self._summarizer.name, summary)
         with self._store.transaction() as tx:
             if not self._archive.drawn(tx, agent_id, undrawn):
                 return 0  # another worker was faster
@@ -96,7 +98,15 @@ def _plain(value: object) -> str:
     return codec.legible(str(value), LONGEST_LINE)
 
 
-def _lesson(agent_id: str, found: Sequence[Episode], summary: Summary) -> NewMemory:
+def _paid(asked: str, summary: Summary) -> dict[str, object]:
+    """What the provider charged, nothing when none was asked."""
+    tokens = summary.input_tokens, summary.output_tokens
+    cost = cost_nano_usd(asked.partition(":")[2], *tokens)
+    names = ("calls", "input_tokens", "output_tokens", "cost_nano_usd")
+    return dict(zip(names, (summary.calls, *tokens, cost), strict=True)) if summary.calls else {}
+
+
+def _lesson(agent_id: str, found: Sequence[Episode], asked: str, summary: Summary) -> NewMemory:
     times = [episode.at for episode in found]
     metadata = {
         "episodes": [str(episode.id) for episode in found[:LINKS]],
@@ -104,7 +114,7 @@ def _lesson(agent_id: str, found: Sequence[Episode], summary: Summary) -> NewMem
         "to": max(times).isoformat(),
         "method": summary.method,
         "model": summary.model,
-    }
+    } | _paid(asked, summary)
     source = f"episodes:{found[0].id}"
     return NewMemory(
         agent_id=agent_id, content=summary.text, kind=LESSON, metadata=metadata, source=source, at=max(times)

@@ -85,8 +85,8 @@ class RecentEpisodes:
 
     def record_many(
         self, episodes: Sequence[Episode], limits: Limits, oldest_us: int, *, again: bool = False
-    ) -> list[bool]:
-        """Keep episodes of one agent in one journey. `again`: the archive has them, and Redis may have them too."""
+    ) -> list[tuple[bool, bool]]:
+        """`record` for episodes of one agent in one journey. `again`: the archive has them, and Redis may too."""
         if not episodes:
             return []
         waiting, made = (0, self._record_again) if again else (self._waiting, self._record)
@@ -94,9 +94,9 @@ class RecentEpisodes:
             for episode in episodes:
                 arguments = _arguments(episode, limits, oldest_us, waiting)
                 made(_keys(episode.agent_id), arguments, client=pipe)
-            kept = [int(found) % 2 == 1 for found in pipe.execute()]
-            self._note_visit(episodes[0].agent_id, anew=again)
-        return kept
+            answers = [(int(found) % 2 == 1, int(found) >= _FIRST) for found in pipe.execute()]
+            self._note_visit(episodes[0].agent_id, anew=again or answers[0][1])
+        return answers
 
     def recent(
         self, agent_id: str, limit: int, *, event_type: str | None = None, from_us: int = 0, to: str = "+inf"

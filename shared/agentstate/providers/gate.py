@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from agentstate.errors import InvalidInput, ProviderAnswerInvalid
+from agentstate.errors import InvalidInput, ProviderAnswerInvalid, ProviderError
 from agentstate.providers.digest import DigestSummarizer
 from agentstate.providers.embedder import ProviderStatus
 from agentstate.providers.evidence import Evidence
 from agentstate.providers.facts import find_facts
-from agentstate.providers.model_summarizer import UnusableReply
 from agentstate.providers.summarizer import ContentRefused, Source, Summarizer, Summary, SummaryRequest, Usage
 
 TRIES = 2
@@ -43,10 +42,12 @@ class GatedSummarizer:
         usage = Usage()
         try:
             return self._tried(request, usage)
-        except (ContentRefused, ProviderAnswerInvalid) as error:
-            if isinstance(error, ContentRefused | UnusableReply):
-                usage.add(error.usage.input_tokens, error.usage.output_tokens, error.usage.calls)
-            return self._fall_back(request, usage, error.message)
+        except ProviderError as error:
+            usage.add(error.input_tokens, error.output_tokens, error.calls)
+            if isinstance(error, ContentRefused | ProviderAnswerInvalid):
+                return self._fall_back(request, usage, error.message)
+            usage.put_on(error)
+            raise
 
     def describe(self) -> ProviderStatus:
         """See `Summarizer.describe`."""

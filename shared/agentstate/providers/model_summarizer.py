@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal, Protocol, TypeAlias
 
-from agentstate.errors import InvalidInput, ProviderAnswerInvalid
+from agentstate.errors import InvalidInput, ProviderAnswerInvalid, ProviderError
 from agentstate.providers.embedder import ProviderStatus
 from agentstate.providers.facts import find_facts
 from agentstate.providers.prompt import system_text, user_text
@@ -72,7 +72,11 @@ class ModelSummarizer:
         if not request.turns:
             raise InvalidInput("there is no turn to summarize.")
         usage = Usage()
-        text = self._whole_text(request, usage)
+        try:
+            text = self._whole_text(request, usage)
+        except ProviderError as error:
+            usage.put_on(error)
+            raise
         return Summary(
             text,
             method="model",
@@ -98,15 +102,11 @@ class ModelSummarizer:
             reply = self._chat.ask(system, user, max_tokens)
             usage.add(reply.input_tokens, reply.output_tokens)
             if reply.stop == "refused":
-                raise ContentRefused(f"{self.name} declined to summarize these turns.", usage=usage)
+                raise ContentRefused(f"{self.name} declined to summarize these turns.")
             if reply.stop == "done" and reply.text.strip():
                 return reply.text.strip()
-        raise UnusableReply(f"{self.name} gave no whole summary within {room * _LARGER} tokens.", usage=usage)
+        raise UnusableReply(f"{self.name} gave no whole summary within {room * _LARGER} tokens.")
 
 
 class UnusableReply(ProviderAnswerInvalid):
     """The model's answer was cut off or empty, twice."""
-
-    def __init__(self, message: str | None = None, *, usage: Usage | None = None) -> None:
-        super().__init__(message)
-        self.usage = usage or Usage()

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final, Literal, Protocol, TypeAlias
 
-from agentstate.errors import ProviderRefused
+from agentstate.errors import ProviderError, ProviderRefused
 from agentstate.providers.embedder import ProviderStatus
 
 FactKind: TypeAlias = Literal["promise", "decision", "amount", "identifier", "date", "party"]
@@ -87,13 +87,13 @@ class Usage:
         self.output_tokens += output_tokens or 0
         self.calls += calls
 
+    def put_on(self, error: ProviderError) -> None:
+        """Let an error tell what was charged before it."""
+        error.calls, error.input_tokens, error.output_tokens = self.calls, self.input_tokens, self.output_tokens
+
 
 class ContentRefused(ProviderRefused):
     """The model declined to summarize this text; the offline summary takes its place."""
-
-    def __init__(self, message: str | None = None, *, usage: Usage | None = None) -> None:
-        super().__init__(message)
-        self.usage = usage or Usage()
 
 
 class Summarizer(Protocol):

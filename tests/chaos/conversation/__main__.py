@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import click
@@ -12,6 +13,7 @@ import click
 from deploy.local.folder import ROOT
 from deploy.local.results import all_met, console, print_rows, write_rows
 from tests.chaos.conversation.run import Plan, run
+from tests.chaos.conversation.world import whole_stack
 
 BUILD = ROOT / "build" / "chaos-conversation.json"
 
@@ -29,7 +31,7 @@ def main(*, conversations: int, turns: int, kills: int, seed: int, json_file: Pa
     out = console()
     with tempfile.TemporaryDirectory(prefix="agentstate-chaos-") as base:
         plan = Plan(conversations, turns, kills, seed)
-        rows = list(run(Path(base), plan, say=lambda text: click.echo(f"  {text}", err=True)))
+        rows = list(run(partial(whole_stack, Path(base)), plan, say=lambda text: click.echo(f"  {text}", err=True)))
     print_rows(out, "Conversations under fire", rows)
     write_rows(json_file, rows)
     out.print(f"written: {json_file}", soft_wrap=True)

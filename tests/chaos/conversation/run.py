@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
+from typing import Literal, TypeAlias
 
 import sqlalchemy as sa
 from pydantic import SecretStr
@@ -17,23 +17,28 @@ from agentstate.memory.conversation import ConversationHistory
 from agentstate.memory.conversation.accounting import SUMMARIZE
 from agentstate.memory.conversation.summarization import ConversationSummarizer
 from agentstate.providers.anthropic_summarizer import AnthropicChat
-from agentstate.providers.model_summarizer import ModelSummarizer
+from agentstate.providers.model_summarizer import ChatModel, ModelSummarizer
+from agentstate.providers.openai_summarizer import OpenAIChat
 from agentstate.runtime import Runtime
 from agentstate.store.tables import jobs
 from agentstate.store.tables.base import db_time
+from deploy.local.demo.privacy import our_keys
 from deploy.local.results import Row, at_least, exactly
 from tests.chaos.conversation.audit import Audit, lost, without_source
 from tests.chaos.conversation.provider import FAILS, Moods
+from tests.chaos.conversation.world import World
 from tests.chaos.conversation.writers import WRITERS, Writing, conversation
-from tests.chaos.ground import Ground, running_stack, until
+from tests.chaos.ground import until
 from tests.stubs.provider_server import Fault, ProviderServer
 
-PARTS = "redis,postgres,migrate,worker-io,worker-money,beat"
 KEY = "pf_test_chaos_key"  # pragma: allowlist secret
 SETTLES_WITHIN_S = 900.0
 PAUSES_S = (0.5, 8.0)
 """Between two kills; the supervisor gives a process up that dies six times in a row."""
-WORKER = "worker-io"
+
+Api: TypeAlias = Literal["anthropic", "openai"]
+InWorld: TypeAlias = Callable[[Mapping[str, str]], AbstractContextManager[World]]
+"""Opens a world whose processes have these settings."""
 
 
 @dataclass(frozen=True)
@@ -46,35 +51,46 @@ class Plan:
     kills: int
     """Of the worker."""
     seed: int
+    api: Api = "anthropic"
+    """Which the provider speaks."""
 
 
-def run(base: Path, plan: Plan, *, say: Callable[[str], None]) -> Iterator[Row]:
+def run(in_world: InWorld, plan: Plan, *, say: Callable[[str], None]) -> Iterator[Row]:
     """Write while the provider fails and the worker is killed; what was found."""
     moods = Moods(plan.seed)
     with ProviderServer(choose=moods.choose) as server:
-        settings = {
-            "SUMMARIZER": "anthropic",
-            "ANTHROPIC_BASE_URL": server.url,
-            "ANTHROPIC_API_KEY": KEY,
-            "SUMMARY_AFTER_TOKENS": "300",
-            "SUMMARY_DEBOUNCE_S": "0.2",
-            "SWEEP_EVERY_S": "1",
-            "EMBEDDER": "lexical",
-        }
-        options = [
-            "--money-workers",
-            "1",
-            "--only",
-            PARTS,
-            *(word for item in settings.items() for word in ("--set", "=".join(item))),
-        ]
-        with running_stack(base, options) as ground, closing(Runtime(ground.settings(), pool_size=10)) as runtime:
-            yield from _under_fire(ground, runtime, plan, say)
+        opened = in_world(_settings(plan.api, server.url))
+        with opened as world, closing(Runtime(world.settings(), pool_size=10)) as runtime:
+            yield from _under_fire(world, runtime, plan, say)
             yield from _judged(runtime, plan, moods)
-            yield _without_the_gate(runtime, server)
+            yield _without_the_gate(runtime, server, plan.api)
 
 
-def _under_fire(ground: Ground, runtime: Runtime, plan: Plan, say: Callable[[str], None]) -> Iterator[Row]:
+def _settings(api: Api, url: str) -> dict[str, str]:
+    name = api.upper()
+    return {
+        "SUMMARIZER": api,
+        f"{name}_BASE_URL": _base_url(api, url),
+        f"{name}_API_KEY": KEY,
+        "SUMMARY_AFTER_TOKENS": "300",
+        "SUMMARY_DEBOUNCE_S": "0.2",
+        "SWEEP_EVERY_S": "1",
+        "EMBEDDER": "lexical",
+    }
+
+
+def _base_url(api: Api, url: str) -> str:
+    return f"{url}/v1" if api == "openai" else url
+
+
+def _chat(api: Api, url: str) -> ChatModel:
+    key, base_url = SecretStr(KEY), _base_url(api, url)
+    return (
+        OpenAIChat(api_key=key, base_url=base_url) if api == "openai" else AnthropicChat(api_key=key, base_url=base_url)
+    )
+
+
+def _under_fire(world: World, runtime: Runtime, plan: Plan, say: Callable[[str], None]) -> Iterator[Row]:
     began = time.monotonic()
     writing = Writing(runtime, plan.conversations, plan.turns, plan.seed)
     draw, kills, looks, missing = random.Random(plan.seed), 0, 0, 0
@@ -84,7 +100,7 @@ def _under_fire(ground: Ground, runtime: Runtime, plan: Plan, say: Callable[[str
             looks += 1
             missing += len(lost(conversation(runtime, draw.randrange(plan.conversations))))
         if kills < plan.kills:
-            kills += _killed(ground, runtime)
+            kills += _killed(world, runtime)
             say(f"kill -9 of the worker, no. {kills}; {sum(writing.acknowledged.values()):,} turns are acknowledged")
     writing.finish()
     say("all is written; waiting for the summaries")
@@ -98,12 +114,11 @@ def _under_fire(ground: Ground, runtime: Runtime, plan: Plan, say: Callable[[str
     yield exactly(f"turns nowhere, in {looks:,} looks while it went on", missing, 0, "turns")
 
 
-def _killed(ground: Ground, runtime: Runtime) -> int:
+def _killed(world: World, runtime: Runtime) -> int:
     """Kill the worker; its leases are wound on, as though their time had passed."""
-    pid = ground.kill(WORKER)
+    pid = world.kill_worker()
     if pid is None:
         return 0
-    until(lambda: ground.is_running_again(WORKER, pid))
     with runtime.store.transaction() as tx:
         its = (jobs.c.status == "running", jobs.c.lease_owner.contains(f":{pid}:"))
         tx.connection.execute(jobs.update().where(*its).values(lease_until=db_time(-1.0)))
@@ -132,17 +147,18 @@ def _judged(runtime: Runtime, plan: Plan, moods: Moods) -> Iterator[Row]:
     yield Row("summaries, by the digest", f"{audit.summaries:,}, {audit.extractive:,}")
     yield at_least("summaries with a made-up figure, sent by the provider", moods.seen["hallucinate"], 1, "answers")
     yield exactly("figures in summaries without a source", len(audit.unsupported), 0, "figures")
+    endless = [key.name for key in our_keys(runtime) if key.ttl_s < 0]
+    yield exactly("keys of ours on Redis without a time to live", len(endless), 0, "keys")
 
 
-def _without_the_gate(runtime: Runtime, server: ProviderServer) -> Row:
+def _without_the_gate(runtime: Runtime, server: ProviderServer, api: Api) -> Row:
     """The audit would see a made-up figure: one conversation summarized by an inventing model that nobody checks."""
     nobody_else = runtime.settings.model_copy(update={"summary_after_tokens": 1_000_000})
     history = ConversationHistory(runtime.store, runtime.jobs, nobody_else, "ag_control", "s1")
     for number in range(30):
         history.add("user", f"Turn {number} of the control is about nothing.", at=datetime.now(UTC))
     server.choose = lambda: Fault("hallucinate")
-    chat = AnthropicChat(api_key=SecretStr(KEY), base_url=server.url)
-    with closing(ModelSummarizer(chat)) as unchecked:
+    with closing(ModelSummarizer(_chat(api, server.url))) as unchecked:
         ConversationSummarizer(runtime.store, unchecked, runtime.settings).run(history.id)
     found = sum(len(figures) for _, figures in without_source(runtime.store, history))
     return at_least("control: made-up figures found when no gate stands before them", found, 1, "figures")

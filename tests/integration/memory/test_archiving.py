@@ -198,7 +198,7 @@ def test_without_redis_episodes_go_to_the_archive_and_come_back(
 
 
 def test_a_redis_that_lost_everything_is_given_the_recent_past(
-    episodes: EpisodicStore, archiver: EpisodeArchiver, client: redis.Redis
+    episodes: EpisodicStore, without_redis: EpisodicStore, archiver: EpisodeArchiver, client: redis.Redis
 ) -> None:
     episodes.record_many([("bet", {"n": n}, None, None) for n in range(5)])
     archiver.run()
@@ -208,6 +208,14 @@ def test_a_redis_that_lost_everything_is_given_the_recent_past(
     episodes.record("bet", {"n": 5})
     assert [episode.payload["n"] for episode in episodes.get_recent()] == [5, 4, 3, 2, 1, 0]
     assert archiver.run() == 1
+    client.flushdb()
+    episodes.record_many([("bet", {"n": n}, None, None) for n in (6, 7)])
+    assert [episode.payload["n"] for episode in episodes.get_recent()] == [7, 6, 5, 4, 3, 2, 1, 0]
+    assert archiver.run() == 2
+    client.flushdb()
+    without_redis.record("bet", {"n": 8})
+    assert archiver.run() == 1
+    assert [episode.payload["n"] for episode in episodes.get_recent()] == [8, 7, 6, 5, 4, 3, 2, 1, 0]
 
 
 def test_when_no_worker_ever_comes_the_oldest_are_lost_and_counted(

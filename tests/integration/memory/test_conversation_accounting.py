@@ -21,6 +21,7 @@ from agentstate.memory.conversation.summarization import ConversationSummarizer
 from agentstate.providers.digest import DigestSummarizer
 from agentstate.providers.prompt import PROMPT_VERSION
 from agentstate.providers.summarizer import Summary, SummaryRequest
+from agentstate.providers.tokens import estimate_tokens
 from agentstate.settings import Settings
 from agentstate.store import Store
 from agentstate.store.tables import conversations, summaries, summary_calls
@@ -85,9 +86,11 @@ class Life:
 
     def add(self) -> None:
         self.added += 1
-        if self.draw.random() < 0.4:
-            self.history.add_message(call(self.added))
-            self.history.add_message(result(self.added))
+        if (fate := self.draw.random()) < 0.5:
+            if fate > 0.05:  # else its call was never recorded
+                self.history.add_message(call(self.added))
+            if fate < 0.45:  # else nobody ever answers
+                self.history.add_message(result(self.added))
         else:
             said = f"turn of {self.added}.25 USDC: {'really ' * self.draw.randint(1, 9)}"
             self.history.add(self.draw.choice(("user", "assistant")), said)
@@ -134,8 +137,10 @@ def test_every_turn_is_accounted_for_whatever_happens(
         accounting = history.accounting(BUDGET)
         assert accounting.lost == []
         assert accounting.covered == frozenset(range(1, len(accounting.covered) + 1))
-        assert refused_by_anthropic({"messages": list(history.messages(BUDGET))}) is None
-        assert refused_by_openai({"messages": list(history.messages(BUDGET, form="openai"))}) is None
+        for form, refused in (("anthropic", refused_by_anthropic), ("openai", refused_by_openai)):
+            messages = history.messages(BUDGET, form=form)  # type: ignore[arg-type]
+            assert refused({"messages": list(messages)}) is None
+            assert messages.tokens <= BUDGET
         assert len(accounting.covered) not in torn(history.turns())
 
 
@@ -163,6 +168,33 @@ def test_a_window_begins_with_no_result_whose_call_is_left_out(history: Conversa
         assert "[result]" not in str(messages)
     with pytest.raises(TooLarge, match="the call that the turn answers"):
         history.messages(120)
+
+
+def test_a_result_that_comes_when_its_call_is_summarized_hides_no_turn(
+    history: ConversationHistory, durable: Store, settings: Settings
+) -> None:
+    history.add_message(call(1))
+    for number in range(40):
+        history.add("user", f"turn {number} of the long story")
+    ConversationSummarizer(durable, Paid(), settings).run(history.id)
+    open_before = len(history.accounting(BUDGET).verbatim)
+    history.add_message(result(1))
+    assert "[result] bet 1 of 1.50 USDC is placed" in str(history.messages(BUDGET))
+    assert len(history.accounting(BUDGET).verbatim) == open_before + 1 > 1
+    assert history.accounting(BUDGET).lost == []
+
+
+def test_the_budget_holds_for_names_marks_and_what_stands_for_missing_results(history: ConversationHistory) -> None:
+    for number in range(60):
+        history.add_message(call(number))
+        history.add("user", "user:\nassistant:\n[system]" * 3, speaker="Eve" * 9)
+        history.add_message(result(number + 1_000))
+    for budget in (300, 1_000, 3_000):
+        for form in ("anthropic", "openai"):
+            messages = history.messages(budget, form=form)  # type: ignore[arg-type]
+            assert budget / 3 < messages.tokens <= budget
+            assert messages.omitted + 180 - messages.verbatim_from + 1 == 180
+        assert estimate_tokens("\n".join(history.transcript(budget))) <= budget
 
 
 def test_a_summary_ends_with_no_call_whose_result_is_left_open(
@@ -199,6 +231,28 @@ def test_what_was_paid_for_is_not_paid_for_again(
         (1, 1_000, 100, 150_000)
     }
     assert versions == {PROMPT_VERSION}
+
+
+def test_what_was_paid_before_a_failure_is_counted(
+    history: ConversationHistory, durable: Store, settings: Settings
+) -> None:
+    def fail() -> None:
+        failure = ProviderTransient("overloaded at the second try")
+        failure.calls, failure.input_tokens, failure.output_tokens = 1, 900, 90
+        raise failure
+
+    for number in range(25):
+        history.add("user", f"turn {number} of the long story")
+    for _ in range(2):
+        with pytest.raises(ProviderTransient):
+            ConversationSummarizer(durable, Paid(fail), settings).run(history.id)
+    ConversationSummarizer(durable, Paid(), settings).run(history.id)
+    with durable.reading() as connection:
+        found = connection.execute(sa.select(summary_calls).order_by(summary_calls.c.created_at)).mappings().all()
+    row = found[0]
+    assert (row["calls"], row["input_tokens"], row["output_tokens"]) == (3, 2_800, 280)
+    assert row["cost_nano_usd"] == 2_800 * 100 + 280 * 500
+    assert row["summary"]["text"] == history.summary().text or len(found) > 1  # type: ignore[union-attr]
 
 
 def test_a_provider_that_refuses_for_good_gives_way_to_the_digest(

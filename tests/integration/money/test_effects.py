@@ -82,10 +82,12 @@ def test_a_result_is_replayed_whatever_it_is(effects: Effects, result: Any) -> N
     assert others == [first, first]
 
 
-def test_the_stake_is_held_during_the_call_and_spent_after(effects: Effects, ledger: TransactionLedger) -> None:
+def test_defect_147_the_intent_and_the_hold_are_durable_before_the_call(
+    effects: Effects, ledger: TransactionLedger
+) -> None:
     during: list[Any] = []
-    bet(effects, lambda _key: during.append(buckets(ledger)))
-    assert during == [{"available": "95", "in_flight": "5"}]
+    bet(effects, lambda _key: during.append((effects.get("bet:1").state, buckets(ledger))))
+    assert during == [(EffectState.INTENT, {"available": "95", "in_flight": "5"})]
     assert buckets(ledger) == {"available": "95"}
 
 

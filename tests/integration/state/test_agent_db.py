@@ -317,7 +317,7 @@ def test_defect_34_order_is_by_number_whatever_the_clock_does(db: AgentDB, agent
 # Time, schemas, limits
 
 
-def test_the_state_as_of_any_time(db: AgentDB, agent_id: str) -> None:
+def test_defect_149_the_state_as_of_any_time_is_kept(db: AgentDB, agent_id: str) -> None:
     state = AgentState(agent_id=agent_id)
     for _ in range(3):
         state = db.save_state(agent_id, one_more(state))

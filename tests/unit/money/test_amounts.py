@@ -10,8 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentstate.errors import AmountInvalid, ConfigurationError
+from agentstate.memory.episode import micros, moment
 from agentstate.money import Money, register_currency
 from agentstate.money.amounts import MAX_MINOR
+from agentstate.money.guards import max_bet_guard
+from agentstate.services.wire import decode
 
 minors = st.integers(-MAX_MINOR, MAX_MINOR)
 
@@ -108,3 +111,16 @@ def test_ether_counts_in_the_unit_that_its_user_chooses() -> None:
     assert Money.parse("0.0000000015", "ETHGWEI", rounding="down").minor == 1
     with pytest.raises(AmountInvalid, match="not registered"):
         Money.parse("1", "ETHNONE")
+
+
+def test_defect_148_no_float_is_money_and_none_comes_in_over_the_wire() -> None:
+    for inexact in (0.1, 5.0, float("nan")):
+        with pytest.raises(AmountInvalid):
+            Money.parse(inexact)  # type: ignore[arg-type]
+        with pytest.raises(AmountInvalid):
+            max_bet_guard(inexact)  # type: ignore[arg-type]
+        with pytest.raises(AmountInvalid):
+            max_bet_guard("1")(lambda amount: amount)(inexact)
+    body = decode(b'{"balance_usd": 0.1, "at": 1764000000.123456789}')
+    assert {type(value) for value in body.values()} == {Decimal}
+    assert micros(moment(1_764_000_000_123_456)) == 1_764_000_000_123_456

@@ -6,9 +6,13 @@ Neither the window of newest turns nor a summary begins or ends between a call a
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from agentstate.memory.conversation.blocks import answers, calls
 from agentstate.memory.conversation.turns import Turn
+
+LONGEST_EXCHANGE: Final = 32
+"""Turns across a border that are looked at for the call or the results on its other side."""
 
 
 def torn(turns: Sequence[Turn]) -> set[int]:
@@ -21,11 +25,12 @@ def torn(turns: Sequence[Turn]) -> set[int]:
     return {number for first, last in spans for number in range(first, last)}
 
 
-def closed_before(turns: Sequence[Turn]) -> list[Turn]:
-    """`turns` less those at the begin that answer calls made before them."""
-    made = {call for turn in turns for call in calls(turn.content)}
-    begin = 0
-    for index, turn in enumerate(turns):
-        if any(call not in made for call in answers(turn.content)):
-            begin = index + 1
-    return list(turns[begin:])
+def closed_before(turns: Sequence[Turn], left_out: Sequence[Turn]) -> list[Turn]:
+    """`turns` less those at the begin up to the last that answers a call made in `left_out`, the turns before them.
+
+    What answers a call that was never recorded, or that a summary covers, stays.
+    """
+    made = {call for turn in left_out for call in calls(turn.content)}
+    made -= {call for turn in turns for call in calls(turn.content)}
+    torn_at = [index for index, turn in enumerate(turns) if made.intersection(answers(turn.content))]
+    return list(turns[torn_at[-1] + 1 :] if torn_at else turns)

@@ -6,7 +6,7 @@ transaction of the turn, and a worker makes the summary.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -21,8 +21,9 @@ from agentstate.memory.conversation.blocks import from_message
 from agentstate.memory.conversation.marks import harmless
 from agentstate.memory.conversation.messages import PREFACE_TOKENS, Form, Messages, render
 from agentstate.memory.conversation.turns import Conversation, NewTurn, StoredSummary, Turn
-from agentstate.memory.conversation.window import newest_within
+from agentstate.memory.conversation.window import made_within, newest_within
 from agentstate.providers.summarizer import turn_lines
+from agentstate.providers.tokens import estimate_tokens
 from agentstate.settings import Settings
 from agentstate.store.store import Store, Transaction
 
@@ -116,7 +117,8 @@ class ConversationHistory:
         A call of tools is never there without its results, nor they without it.
 
         Args:
-            max_tokens: tokens of all messages at most, estimated for the model family that has the most.
+            max_tokens: tokens of all messages at most, with names, marks and what stands for a missing result;
+                estimated for the model family that has the most.
             for_reply: whether the model is to answer; then the last message is never its own.
             form: `anthropic`, or `openai` for Chat Completions and what imitates it.
 
@@ -124,7 +126,12 @@ class ConversationHistory:
             InvalidInput: `max_tokens` is no budget; TooLarge: not even the newest turn fits into it.
         """
         summary, turns, omitted = self._read(max_tokens)
-        return render(summary, turns, omitted=omitted, for_reply=for_reply, form=form)
+
+        def made(kept: Sequence[Turn]) -> Messages:
+            left_out = omitted + len(turns) - len(kept)
+            return render(summary, kept, omitted=left_out, for_reply=for_reply, form=form)
+
+        return made_within(turns, made, lambda messages: messages.tokens, max_tokens)
 
     def to_messages(self) -> Messages:
         """`messages()` with the usual budget."""
@@ -134,7 +141,11 @@ class ConversationHistory:
         """The same as text: the summary, then the newest turns, one entry each, none of which can pose as another."""
         summary, turns, _ = self._read(max_tokens)
         head = [f"[summary of turns 1 to {summary.covers_to}] {harmless(summary.text)}"] if summary else []
-        return head + [turn_lines(turn.as_source()) for turn in turns]
+
+        def made(kept: Sequence[Turn]) -> list[str]:
+            return head + [turn_lines(turn.as_source()) for turn in kept]
+
+        return made_within(turns, made, lambda lines: estimate_tokens("\n".join(lines)), max_tokens)
 
     def accounting(self, max_tokens: int = DEFAULT_MAX_TOKENS) -> Accounting:
         """Where each turn is: word by word in the messages, in a summary that lists it, or waiting for one."""

@@ -17,13 +17,15 @@ from agentstate.memory.conversation.blocks import (
     NO_RESULT,
     RESULT,
     Block,
+    as_json,
     calls,
     for_openai,
     in_words,
     result_text,
 )
 from agentstate.memory.conversation.marks import harmless
-from agentstate.memory.conversation.turns import StoredSummary, Turn
+from agentstate.memory.conversation.turns import FRAME_TOKENS, StoredSummary, Turn
+from agentstate.providers.tokens import estimate_tokens
 
 Form: TypeAlias = Literal["anthropic", "openai"]
 
@@ -53,6 +55,11 @@ class Messages(list[dict[str, Any]]):
         """Turns after those that are in neither, since they do not fit and no summary covers them as yet."""
         self.verbatim_from = verbatim_from
         """The turns from this one on are there word by word; 0 when there is none."""
+
+    @property
+    def tokens(self) -> int:
+        """Estimated tokens of all messages with their frames, for the model family that has the most."""
+        return len(self) * FRAME_TOKENS + estimate_tokens("\n".join(map(_said, self)))
 
 
 def render(
@@ -88,6 +95,12 @@ def render(
         omitted=omitted,
         verbatim_from=turns[0].number if turns else 0,
     )
+
+
+def _said(message: dict[str, Any]) -> str:
+    """What a message costs beside its frame."""
+    content = message["content"]
+    return content if isinstance(content, str) and message.keys() == {"role", "content"} else as_json(message)
 
 
 def _framed(sides: list[tuple[str, list[Block]]], for_reply: bool) -> list[tuple[str, list[Block]]]:  # noqa: FBT001 an option of render

@@ -19,7 +19,7 @@ from agentstate.errors import InvalidInput, NotFound
 from agentstate.ids import new_id
 from agentstate.jobs.runner import Postponed
 from agentstate.memory.conversation import turns as rows
-from agentstate.memory.conversation.exchanges import torn
+from agentstate.memory.conversation.exchanges import LONGEST_EXCHANGE, torn
 from agentstate.memory.conversation.summary_calls import SummaryCalls
 from agentstate.memory.conversation.turns import Conversation, StoredSummary, Turn
 from agentstate.providers.prompt import PROMPT_VERSION
@@ -37,8 +37,6 @@ LONGEST_RUN_S = 60.0
 HELD_S = 135.0
 """How long a conversation is kept for one job: as long as the job itself is."""
 BUSY_S = 5.0
-LONGEST_EXCHANGE = 32
-"""Turns behind the last one to be covered that are looked at for results of earlier calls."""
 
 
 @dataclass(frozen=True, kw_only=True)

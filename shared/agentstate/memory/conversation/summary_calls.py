@@ -1,7 +1,7 @@
 """What models are asked for summaries: each answer kept before anything is done with it, with what it cost.
 
-A worker that is killed after the paid call finds the answer when it, or another, asks the same again. Where the
-provider fails for good, the digest, which needs none, takes its place.
+A worker that is killed after the paid call finds the answer when it, or another, asks the same again. What was paid
+before a failure is counted too. Where the provider fails for good, the digest, which needs none, takes its place.
 """
 
 from __future__ import annotations
@@ -48,13 +48,22 @@ class SummaryCalls:
         try:
             summary = self._summarizer.summarize(request)
         except ProviderError as error:
+            self._keep(conversation, source_sha, None, error)
             if not last_try and not isinstance(error, ProviderRefused):
                 raise
             _log.warning("the digest takes the place of %s: %s", self._summarizer.name, error.message)
-            return replace(self._fallback.summarize(request), note=f"{self._asked} was not used: {error.message}")
-        if summary.calls:
-            self._keep(conversation, source_sha, summary)
+            return self._digest(request, error)
+        self._keep(conversation, source_sha, summary, summary)
         return summary
+
+    def _digest(self, request: SummaryRequest, instead_of: ProviderError) -> Summary:
+        return replace(
+            self._fallback.summarize(request),
+            calls=instead_of.calls,
+            input_tokens=instead_of.input_tokens,
+            output_tokens=instead_of.output_tokens,
+            note=f"{self._asked} was not used: {instead_of.message}",
+        )
 
     @property
     def _asked(self) -> str:
@@ -69,24 +78,34 @@ class SummaryCalls:
         )
         with self._store.reading() as connection:
             found = connection.execute(query).scalar_one_or_none()
-        return None if found is None else _from_document(found)
+        return _from_document(found) if found else None
 
-    def _keep(self, conversation: Conversation, source_sha: bytes, summary: Summary) -> None:
-        row = {
-            "id": new_id(),
+    def _keep(
+        self, conversation: Conversation, source_sha: bytes, summary: Summary | None, paid: Summary | ProviderError
+    ) -> None:
+        """Add what was paid to what was paid for the same question before; `summary` is its answer, if there is one."""
+        if not paid.calls:
+            return
+        which = {
             "conversation_id": conversation.id,
-            "agent_id": conversation.agent_id,
             "source_sha": source_sha,
             "asked": self._asked,
             "prompt_version": PROMPT_VERSION,
-            "summary": asdict(summary),
-            "calls": summary.calls,
-            "input_tokens": summary.input_tokens,
-            "output_tokens": summary.output_tokens,
-            "cost_nano_usd": cost_nano_usd(self._asked.partition(":")[2], summary.input_tokens, summary.output_tokens),
         }
+        spent = {
+            "calls": paid.calls,
+            "input_tokens": paid.input_tokens,
+            "output_tokens": paid.output_tokens,
+            "cost_nano_usd": cost_nano_usd(self._asked.partition(":")[2], paid.input_tokens, paid.output_tokens),
+        }
+        answer = {"summary": asdict(summary)} if summary else {}
+        row = {"id": new_id(), "agent_id": conversation.agent_id, "summary": {}, **which, **spent, **answer}
         with self._store.transaction() as tx:
-            insert_new(tx, summary_calls, [row])
+            if insert_new(tx, summary_calls, [row]):
+                return
+            more = {name: summary_calls.c[name] + number for name, number in spent.items()}
+            same = [summary_calls.c[name] == value for name, value in which.items()]
+            tx.connection.execute(summary_calls.update().where(*same).values(more | answer))
 
 
 def _from_document(document: dict[str, Any]) -> Summary:

@@ -1,16 +1,23 @@
-"""The window: as many of the newest turns as a budget holds, read page by page, however long the conversation is."""
+"""The window: as many of the newest turns as a budget holds, read page by page, however long the conversation is.
+
+Turns are chosen by the tokens that were stored with them, so that nothing is counted to find the window. What is made
+of them has marks, fillers and speakers' names beside; it is counted once, and gives up its oldest turns if need be.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from typing import Final, TypeVar
 
 from sqlalchemy.engine import Connection
 
 from agentstate.errors import TooLarge
 from agentstate.memory.conversation import turns as rows
-from agentstate.memory.conversation.exchanges import closed_before
+from agentstate.memory.conversation.exchanges import LONGEST_EXCHANGE, closed_before
 from agentstate.memory.conversation.turns import Conversation, Turn
+
+MadeT = TypeVar("MadeT")
 
 _FIRST_PAGE: Final = 64
 _LARGEST_PAGE: Final = 2_048
@@ -22,20 +29,51 @@ def newest_within(connection: Connection, conversation: Conversation, room: int,
     Raises:
         TooLarge: not even the newest does, with the call that it answers when it is a result.
     """
-    kept, used = [], 0
-    for turn in _backwards(connection, conversation):
+    kept: list[Turn] = []
+    left_out: list[Turn] = []
+    used, backwards = 0, _backwards(connection, conversation)
+    for turn in backwards:
         used += turn.tokens
         if used > room:
+            left_out = [turn, *islice(backwards, LONGEST_EXCHANGE - 1)]
             break
         kept.append(turn)
-    whole = closed_before(kept[::-1])
+    whole = closed_before(kept[::-1], left_out)
     if conversation.turns > conversation.summarized_to and not whole:
-        raise TooLarge(
-            f"the newest turn and the summary need more than the {max_tokens} tokens allowed; they have "
-            f"{max_tokens - room + used}, with the call that the turn answers, if any. Nothing was changed; "
-            "raise max_tokens."
-        )
+        raise _too_large(max_tokens - room + used, max_tokens)
     return whole
+
+
+def made_within(
+    turns: Sequence[Turn], make: Callable[[Sequence[Turn]], MadeT], count: Callable[[MadeT], int], max_tokens: int
+) -> MadeT:
+    """What `make` makes of as many of the newest `turns` as `count` says fit into `max_tokens`.
+
+    Raises:
+        TooLarge: not even the newest does.
+    """
+    kept = turns
+    while (tokens := count(made := make(kept))) > max_tokens:
+        kept = _without_oldest(kept, 1 - max_tokens / tokens)
+        if not kept:
+            raise _too_large(tokens, max_tokens)
+    return made
+
+
+def _without_oldest(turns: Sequence[Turn], share: float) -> list[Turn]:
+    """`turns` without the oldest, at least one and `share` of all by their tokens, and without what answers those."""
+    begin, tokens = 0, share * sum(turn.tokens for turn in turns)
+    while begin < len(turns) and tokens > 0:
+        tokens -= turns[begin].tokens
+        begin += 1
+    return closed_before(turns[begin:], turns[:begin])
+
+
+def _too_large(tokens: int, max_tokens: int) -> TooLarge:
+    return TooLarge(
+        f"the newest turn and the summary need more than the {max_tokens} tokens allowed; they have {tokens}, with "
+        "the call that the turn answers, if any. Nothing was changed; raise max_tokens."
+    )
 
 
 def _backwards(connection: Connection, conversation: Conversation) -> Iterator[Turn]:

@@ -90,7 +90,8 @@ summary_calls = sa.Table(
     # Who was asked, as `provider:model`, and with which wording.
     sa.Column("asked", sa.String(200), nullable=False),
     sa.Column("prompt_version", sa.Integer(), nullable=False),
-    # What came of it, as it is put into `summaries`; read again when the same is asked again.
+    # What came of it, as it is put into `summaries`; read again when the same is asked again. Empty when the provider
+    # was paid and then failed.
     sa.Column("summary", Json, nullable=False),
     # Requests that were sent, and what they cost; the cost is unknown where the model has no price here.
     sa.Column("calls", sa.Integer(), nullable=False),

@@ -1,0 +1,107 @@
+"""What a run happens in: a worker that is killed and comes back, and a sweep that finds what nobody woke.
+
+A whole stack of its own as `make up` starts it; or, for the short form, one worker on servers that run already, swept
+from here, with waiting times wound on.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from agentstate.jobs.sweep import Sweep
+from agentstate.runtime import Runtime
+from agentstate.settings import Settings
+from agentstate.store.tables import jobs
+from agentstate.store.tables.base import db_time
+from deploy.local.stack import Stack
+from tests.chaos.ground import PATIENCE_S, Ground, running_stack, until
+
+PARTS = "redis,postgres,migrate,worker-io,worker-money,beat"
+WORKER = "worker-io"
+_SWEEP_EVERY_S = 0.3
+
+
+class World(Protocol):
+    """Where the worker lives."""
+
+    def settings(self) -> Settings: ...
+
+    def kill_worker(self) -> int | None:
+        """`kill -9`, and wait until it runs again; the pid that it had, None when it was not running just then."""
+        ...
+
+
+@dataclass
+class WholeStack:
+    """All of it, under a supervisor of its own."""
+
+    ground: Ground
+
+    def settings(self) -> Settings:
+        return self.ground.settings()
+
+    def kill_worker(self) -> int | None:
+        pid = self.ground.kill(WORKER)
+        if pid is not None:
+            until(lambda: self.ground.is_running_again(WORKER, pid))
+        return pid
+
+
+@dataclass
+class OneWorker:
+    """A worker on servers of others."""
+
+    stack: Stack
+
+    def settings(self) -> Settings:
+        return Settings.load(env_file=self.stack.folder.env_file)
+
+    def kill_worker(self) -> int | None:
+        pid = self.stack.pids[WORKER]
+        self.stack.kill(WORKER)
+        self.stack.wait_running(WORKER, other_than=pid, timeout=PATIENCE_S)
+        return pid
+
+
+@contextmanager
+def whole_stack(base: Path, settings: Mapping[str, str]) -> Iterator[World]:
+    """A stack below `base` with these settings."""
+    given = (word for item in settings.items() for word in ("--set", "=".join(item)))
+    with running_stack(base, ["--money-workers", "1", "--only", PARTS, *given]) as ground:
+        yield WholeStack(ground)
+
+
+@contextmanager
+def one_worker(base: Path, servers: Mapping[str, str], settings: Mapping[str, str]) -> Iterator[World]:
+    """A worker on `servers`, settings that lead to running ones, and a sweep from this process."""
+    folder = Path(tempfile.mkdtemp(prefix="agentstate-test-", dir=base))
+    stopping = threading.Event()
+    try:
+        with Stack(folder, only=(WORKER,), settings={**servers, **settings}) as stack:
+            world = OneWorker(stack)
+            sweeper = threading.Thread(target=_sweep, args=(world.settings(), stopping))
+            sweeper.start()
+            try:
+                yield world
+            finally:
+                stopping.set()
+                sweeper.join()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _sweep(settings: Settings, stopping: threading.Event) -> None:
+    with closing(Runtime(settings)) as runtime:
+        sweep = Sweep(runtime.store, runtime.waker, unwoken_for_s=1.0)
+        while not stopping.wait(_SWEEP_EVERY_S):
+            with runtime.store.transaction() as tx:
+                waiting = (jobs.c.status == "ready", jobs.c.due_at > db_time())
+                tx.connection.execute(jobs.update().where(*waiting).values(due_at=db_time()))
+            sweep.run()
