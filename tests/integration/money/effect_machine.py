@@ -74,10 +74,24 @@ class EffectMachine(RuleBasedStateMachine):
     def answer(self, which: int, fate: int) -> None:
         """A request meets its fate."""
         caller = self.running.pop(which % len(self.running))
-        if self._taken_over(caller):
+        before = self._effect(caller)
+        if not before.leased or before.fence != caller.fence:
             self.late_senders.add(caller.key)
         caller.answer(_chosen(self.fates, fate))
         self._judge(caller)
+        if before.leased and before.fence != caller.fence:
+            after = self._effect(caller)
+            kept = (after.state, after.fence, after.lease_until, after.outcome)
+            assert kept == (before.state, before.fence, before.lease_until, before.outcome), (
+                "changed under another's lease"
+            )
+
+    @precondition(lambda self: self.running)
+    @rule(which=numbers, seconds=st.sampled_from(SECONDS))
+    def lease_runs_out(self, which: int, seconds: float) -> None:
+        """Somebody wants what another one has been at for too long."""
+        self.world.pass_time(seconds)
+        self.call(self.keys.index(self.running[which % len(self.running)].key), None)
 
     @rule(key=numbers, fault=faults)
     def call_otherwise(self, key: int, fault: Fault | None) -> None:
@@ -192,9 +206,9 @@ class EffectMachine(RuleBasedStateMachine):
             kinds = {found.kind for found in Breaks(self.world.store).find(agent_id=self.world.agent_id)}
             assert "late_outcome" in kinds
 
-    def _taken_over(self, caller: Caller) -> bool:
+    def _effect(self, caller: Caller) -> Effect:
         [effect] = [found for found in self.world.effects() if found.key == caller.key]
-        return not effect.leased or effect.fence != caller.fence
+        return effect
 
     def _decide(self, effect: Any, fault: Fault | None) -> None:
         receipts = self.world.remote.receipts[effect.remote_key]

@@ -9,16 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 from sqlalchemy.engine import Engine
 
 from agentstate.errors import ServiceUnreachable
-from agentstate.money import Effects, effect_errors
+from agentstate.money import Effects, effect_errors, effect_rows
 from agentstate.money.effect_bookings import Bookkeeper
 from agentstate.money.effect_claims import Claim
 from agentstate.money.plan import EffectRules
 from agentstate.store.engine import open_engine
+from agentstate.store.store import Transaction
+from agentstate.store.tables.money import effects
 from tests.integration.money.effect_machine import EffectMachine
 from tests.integration.money.effect_world import Fate
 
@@ -93,6 +96,13 @@ def forgets_to_give_the_hold_back(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Bookkeeper, "settlement", settlement)
 
 
+def does_not_look_at_the_fence(patch: pytest.MonkeyPatch) -> None:
+    def guarded(tx: Transaction, effect_id: Any, _fence: int, values: Any) -> bool:
+        return tx.connection.execute(sa.update(effects).where(effects.c.id == effect_id).values(values)).rowcount == 1
+
+    patch.setattr(effect_rows, "_guarded", guarded)
+
+
 DOUBT = (Fate.LOST_ANSWER, Fate.ANSWERED, Fate.LOST_ANSWER, Fate.REFUSED)
 # Each with the class of effects and the fates among which it shows: the whole range finds it too, but takes longer.
 BUGS: list[tuple[Callable[[pytest.MonkeyPatch], None], str, tuple[Fate, ...]]] = [
@@ -100,6 +110,7 @@ BUGS: list[tuple[Callable[[pytest.MonkeyPatch], None], str, tuple[Fate, ...]]] =
     (calls_again_without_looking, "verifiable:1", DOUBT),
     (takes_every_refusal_for_final, "keyed:1", DOUBT),
     (trusts_a_keyed_remote_for_ever, "keyed:1", DOUBT),
+    (does_not_look_at_the_fence, "keyed:1", DOUBT),
     (forgets_to_give_the_hold_back, "keyed:1", (Fate.REFUSED,)),
 ]
 
