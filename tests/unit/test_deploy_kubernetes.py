@@ -186,7 +186,9 @@ def owner_problems(found: Documents) -> list[str]:
             if mount["name"] in volumes
         }
         is_migration = name == "agentstate-migrate"
-        wanted = {SECRETS: "agentstate-migrate", APPLICATION: "agentstate"} if is_migration else {SECRETS: "agentstate"}
+        wanted = (
+            {SECRETS: "agentstate-migrate", APPLICATION: "agentstate"} if is_migration else {SECRETS: "agentstate"}
+        )  # pragma: allowlist secret
         problems += [] if mounted == wanted else [f"{name} is given {mounted}"]
     words = container(pods(found)["agentstate-migrate"])["args"]
     return problems + migration_problems(words, f"{APPLICATION}/agentstate_database_url")

@@ -48,7 +48,8 @@ def test_run_again_it_changes_nothing(tmp_path: Path) -> None:
 
 def test_two_folders_share_no_word(folder: Path, tmp_path: Path) -> None:
     make(tmp_path / "other")
-    for name in ("postgres_password", "postgres_app_password", "redis_password", "redis_agents_password", "flower_password"):
+    databases = ("postgres_password", "postgres_app_password")
+    for name in (*databases, "redis_password", "redis_agents_password", "flower_password"):
         assert re.fullmatch(r"[0-9a-f]{64}", word(folder, name))
         assert word(folder, name) != word(tmp_path / "other", name)
 
