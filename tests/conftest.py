@@ -25,8 +25,8 @@ from agentstate.store.migrate import upgrade
 from deploy.local.folder import Folder
 from deploy.local.stack import Stack
 from deploy.local.supervisor import end_leftovers
+from tests import fast_folder as in_memory
 
-MEMORY = Path("/dev/shm")  # noqa: S108 - a private folder is made in it
 NAME = "agentstate-test-"
 
 _numbers = itertools.count(1)
@@ -63,8 +63,8 @@ def _stop_on_sigterm() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def fast_folder() -> Path:
-    """A folder for the data of servers, in memory where that is possible: others use the disk."""
-    return MEMORY if os.access(MEMORY, os.W_OK) else Path(tempfile.gettempdir())
+    """A folder for the data of servers."""
+    return in_memory.fast_folder()
 
 
 @pytest.fixture(scope="session")
@@ -115,7 +115,8 @@ def _sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @contextmanager
 def _fresh_database(stack: Stack, template: str) -> Iterator[str]:
     name = f"test_{next(_numbers)}"
-    _execute(stack, f"CREATE DATABASE {name} TEMPLATE {template}")
+    # Copied as files: a third less work than by the log, block for block.
+    _execute(stack, f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
     yield _server(stack, name)
     _execute(stack, f"DROP DATABASE {name} WITH (FORCE)")
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from decimal import Decimal
+from pathlib import Path
 
 import psycopg
 import pytest
 import sqlalchemy as sa
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
+from psycopg import sql
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 
@@ -125,6 +127,58 @@ def test_rights_last_through_migrations(app: Store, postgres_url: str) -> None:
     with app.transaction() as tx:
         tx.connection.exec_driver_sql("INSERT INTO later VALUES (1)")
     assert current_revision(app) == newest_revision()
+
+
+@pytest.fixture
+def file_of(postgres_url: str, tmp_path: Path) -> Iterator[Callable[[str, str], Path]]:
+    """A file with the address of a role; what roles were made are removed."""
+    named = []
+
+    def write(role: str, password: str) -> Path:
+        named.append(role)
+        url = make_url(postgres_url).set(username=role, password=password)
+        (tmp_path / role).write_text(url.render_as_string(hide_password=False) + "\n")
+        return tmp_path / role
+
+    yield write
+    with psycopg.connect(postgres_url.replace("+psycopg", ""), autocommit=True) as admin:
+        for role in set(named) - {admin.info.user}:
+            if admin.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [role]).fetchone():
+                name = sql.Identifier(role)
+                admin.execute(sql.SQL("DROP OWNED BY {0}; DROP ROLE {0}").format(name))
+
+
+def migrated(url: str, path: Path) -> Result:
+    words = ["migrate", "--app-url-file", str(path)]
+    return CliRunner().invoke(cli, words, prog_name="agentstate", env={PREFIX + "DATABASE_URL": url})
+
+
+def test_the_role_of_an_address_is_made_with_its_password(
+    postgres_url: str, file_of: Callable[[str, str], Path]
+) -> None:
+    for password in ("pf_test_first", "pf_test_first", "pf_test_'second'"):
+        path = file_of('agentstate "new"', password)
+        done = migrated(postgres_url, path)
+        assert (done.exit_code, "neither change nor remove" in done.output) == (0, True), done.output
+        with closing(Store.open(path.read_text().strip())) as store:
+            TransactionLedger(store, "ag_1").deposit("start", "casino", Money.parse(100))
+            refused(store, "DELETE FROM entries", "permission denied")
+
+
+def test_an_address_that_names_no_lesser_role_is_refused(
+    postgres_url: str, app_url: str, file_of: Callable[[str, str], Path], tmp_path: Path
+) -> None:
+    owner = make_url(postgres_url)
+    assert "whom no grant binds" in migrated(postgres_url, file_of(str(owner.username), "pf_test_other")).output
+    (tmp_path / "file").write_text("sqlite:///x.db")
+    assert "is not one of Postgres with a role" in migrated(postgres_url, tmp_path / "file").output
+    with closing(Store.open(postgres_url)) as store:
+        grant(store, ROLE)
+    other = file_of("agentstate_other", "pf_test_other")
+    told = migrated(app_url, other)
+    assert told.exit_code == 1
+    assert "could not be made or given its password" in told.output
+    assert "pf_test_other" not in told.output
 
 
 def test_the_command_and_the_doctor(postgres_url: str, app_url: str, sqlite_url: str) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import click
 import yaml
 
+from agentstate.cli.root import cli as agentstate_command
 from agentstate.jobs.kinds import BULK, KINDS
 from agentstate.settings import ENV_FILE_VARIABLE, PREFIX, SECRETS_DIR_VARIABLE, Settings
 from workers.cli import cli
@@ -75,6 +76,16 @@ def refusal(words: list[str]) -> str | None:
     except click.ClickException as error:
         return f"{words}: {error.format_message()}"
     return None
+
+
+def migration_problems(words: list[str], address: str) -> list[str]:
+    """What is wrong with the words after `agentstate`, where `address` is the file with the application's address."""
+    command = agentstate_command.commands["migrate"]
+    known = {name for option in command.params for name in option.opts}
+    problems = [f"agentstate migrate has no {word}" for word in words if word.startswith("--") and word not in known]
+    if words != ["migrate", "--app-url-file", address]:
+        problems.append("the migration does not make the role that the others connect as")
+    return problems
 
 
 def health_words(check: list[str]) -> list[str] | None:

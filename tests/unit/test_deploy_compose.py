@@ -18,6 +18,7 @@ from tests.unit.deploy_files import (
     floating,
     health_words,
     longest_deadline,
+    migration_problems,
     parsed,
     queue_problems,
     refusal,
@@ -142,6 +143,23 @@ def secret_problems(document: Document) -> list[str]:
     return problems + [f"no setting for secret {name}" for name in files if unknown_names(name.upper())]
 
 
+def owner_problems(document: Document) -> list[str]:
+    """The migration alone may connect as who owns the tables; the others as who can only add to the ledger."""
+    problems, given = [], {}
+    for name, service in document["services"].items():
+        each = [{"source": one, "target": one} if isinstance(one, str) else one for one in service.get("secrets", [])]
+        given[name] = {one["target"]: one["source"] for one in each}
+        wanted = "owner_database_url" if name == "migrate" else "agentstate_database_url"
+        if is_ours(name) and given[name].get("agentstate_database_url") != wanted:
+            problems.append(f"{name} connects as another than by {wanted}")
+        if name != "migrate" and "owner_database_url" in given[name].values():
+            problems.append(f"{name} may know the owner's address")
+    if given["migrate"].get("application_database_url") != "agentstate_database_url":
+        problems.append("migrate is not told whom to make")
+    words = document["services"]["migrate"]["command"]
+    return problems + migration_problems(words, "/run/secrets/application_database_url")
+
+
 def image_problems(document: Document) -> list[str]:
     images = {name: service["image"] for name, service in document["services"].items()}
     resolved = {name: re.sub(r"^\$\{IMAGE:-(.*)\}$", r"\1", image) for name, image in images.items()}
@@ -166,6 +184,7 @@ RULES: dict[str, Callable[[Document], list[str]]] = {
     "ports": port_problems,
     "order": order_problems,
     "secrets": secret_problems,
+    "owner": owner_problems,
     "images": image_problems,
 }
 
@@ -219,6 +238,7 @@ def drop(*path: str) -> Callable[[Document], None]:
 
 
 EMBEDDING = ("services", "worker-embedding")
+MIGRATE = ("services", "migrate")
 EMBEDDING_CHECK = (*EMBEDDING, "healthcheck", "test")
 BOTH = ["worker", "--queues", "embedding,effects"]
 NO_OPTION = ["CMD", "python", "-m", "workers", "health", "--age", "3"]
@@ -268,6 +288,11 @@ FAULTS = [
     ("secrets", "is no file", set_in("secrets", "postgres_password", to={"environment": "POSTGRES_PASSWORD"})),
     ("secrets", "is nowhere", drop("secrets", "agentstate_broker_url")),
     ("secrets", "no setting for secret", set_in("secrets", "agentstate_brocker_url", to={"file": "x"})),
+    ("owner", "agentstate migrate has no --app-url", set_in(*MIGRATE, "command", to=["migrate", "--app-url", "x"])),
+    ("owner", "does not make the role", set_in(*MIGRATE, "command", to=["migrate"])),
+    ("owner", "is not told whom", set_in(*MIGRATE, "secrets", to=["agentstate_database_url"])),
+    ("owner", "migrate connects as another", set_in(*MIGRATE, "secrets", to=["agentstate_database_url"])),
+    ("owner", "embedding may know the owner", set_in(*EMBEDDING, "secrets", to=["owner_database_url"])),
     ("images", "qdrant/qdrant:latest moves", set_in("services", "qdrant", "image", to="qdrant/qdrant:latest")),
     ("images", "redis moves", set_in("services", "redis", "image", to="redis")),
     ("images", "postgres:18 moves", set_in("services", "postgres", "image", to="postgres:18")),

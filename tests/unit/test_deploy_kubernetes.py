@@ -23,6 +23,7 @@ from tests.unit.deploy_files import (
     documents,
     health_words,
     longest_deadline,
+    migration_problems,
     parsed,
     queue_problems,
     refusal,
@@ -30,6 +31,7 @@ from tests.unit.deploy_files import (
 )
 
 Documents = list[Document]
+SECRETS, APPLICATION = "/etc/agentstate/secrets", "/etc/agentstate/application"
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["version"]
 
 
@@ -171,6 +173,27 @@ def secret_problems(found: Documents) -> list[str]:
     return problems
 
 
+def owner_problems(found: Documents) -> list[str]:
+    """The migration alone may connect as who owns the tables; the others as who can only add to the ledger."""
+    problems = []
+    for name, item in pods(found).items():
+        volumes = {
+            volume["name"]: volume["secret"]["secretName"] for volume in pod(item)["volumes"] if "secret" in volume
+        }
+        mounted = {
+            mount["mountPath"]: volumes[mount["name"]]
+            for mount in container(item).get("volumeMounts", [])
+            if mount["name"] in volumes
+        }
+        is_migration = name == "agentstate-migrate"
+        wanted = (
+            {SECRETS: "agentstate-migrate", APPLICATION: "agentstate"} if is_migration else {SECRETS: "agentstate"}
+        )  # pragma: allowlist secret
+        problems += [] if mounted == wanted else [f"{name} is given {mounted}"]
+    words = container(pods(found)["agentstate-migrate"])["args"]
+    return problems + migration_problems(words, f"{APPLICATION}/agentstate_database_url")
+
+
 STRICT = {"additionalProperties": False, "type": "object"}
 POSITIVE = {"type": "integer", "minimum": 1}
 SCALED_OBJECT = {
@@ -266,6 +289,7 @@ RULES: dict[str, Callable[[Documents], list[str]]] = {
     "single": single_problems,
     "policy": policy_problems,
     "secrets": secret_problems,
+    "owner": owner_problems,
 }
 
 
@@ -316,6 +340,7 @@ def open_to_labels(found: Documents) -> None:
     rule["spec"]["ingress"][0]["from"] = [{"podSelector": {"matchLabels": {"may": "see"}}}]
 
 
+OWNERS = {"name": "secrets", "secret": {"secretName": "agentstate-migrate"}}
 EMBEDDING, CACHE = "agentstate-worker-embedding", "agentstate-worker-cache"
 FAULTS: list[tuple[str, str, Plant]] = [
     ("commands", "refused", in_container(EMBEDDING, args=["work"])),
@@ -344,6 +369,8 @@ FAULTS: list[tuple[str, str, Plant]] = [
     ("policy", "can be connected to", lambda found: found.pop(0 if found[0]["kind"] == "NetworkPolicy" else 1)),
     ("secrets", "has its value", lambda found: found.append({"kind": "Secret", "metadata": {"name": "x"}})),
     ("secrets", "no secrets at", in_container(CACHE, volumeMounts=[])),
+    ("owner", "does not make the role", in_container("agentstate-migrate", args=["migrate"])),
+    ("owner", "cache is given", in_pod(CACHE, lambda spec: spec.update(volumes=[OWNERS]))),
 ]
 
 

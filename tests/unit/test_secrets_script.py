@@ -48,7 +48,8 @@ def test_run_again_it_changes_nothing(tmp_path: Path) -> None:
 
 def test_two_folders_share_no_word(folder: Path, tmp_path: Path) -> None:
     make(tmp_path / "other")
-    for name in ("postgres_password", "redis_password", "redis_agents_password", "flower_password"):
+    databases = ("postgres_password", "postgres_app_password")
+    for name in (*databases, "redis_password", "redis_agents_password", "flower_password"):
         assert re.fullmatch(r"[0-9a-f]{64}", word(folder, name))
         assert word(folder, name) != word(tmp_path / "other", name)
 
@@ -59,7 +60,7 @@ def test_a_word_that_was_changed_is_kept_and_everything_made_from_it_follows(tmp
     (tmp_path / "postgres_password").write_text("pf_test_word")
     (tmp_path / "redis_password").unlink()
     make(tmp_path)
-    assert make_url(word(tmp_path, "agentstate_database_url")).password == "pf_test_word"  # pragma: allowlist secret
+    assert make_url(word(tmp_path, "owner_database_url")).password == "pf_test_word"  # pragma: allowlist secret
     assert word(tmp_path, "redis_password") in word(tmp_path, "agentstate_redis_url")
 
 

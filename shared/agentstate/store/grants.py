@@ -7,9 +7,10 @@ that migrates, and the application's role may add to what is append-only and rea
 from __future__ import annotations
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection
+from sqlalchemy.engine import Connection, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError
 
-from agentstate.errors import ConfigurationError
+from agentstate.errors import AgentStateError, ConfigurationError
 from agentstate.store.store import Store, Transaction
 
 APPEND_ONLY = (
@@ -49,6 +50,27 @@ def grant(store: Store, role: str) -> None:
         _grant(tx, role)
 
 
+def make_role(store: Store, application_url: str) -> str:
+    """Make the role of `application_url`, with its password, unless one can connect by it already; the role's name.
+
+    Raises:
+        ConfigurationError: the store is SQLite, the address names no role with a password, or we may make none.
+    """
+    if store.dialect != "postgresql":
+        raise ConfigurationError("SQLite has no roles: whoever can write the file can write all of it. Use Postgres.")
+    role, password = _named(application_url)
+    if not _lets_in(application_url):
+        try:
+            with store.transaction() as tx:
+                _make(tx.connection, role, password)
+        except DBAPIError as error:
+            raise ConfigurationError(
+                f"the role {role!r} of the application could not be made or given its password: {error.orig}. Make it "
+                "as a superuser: CREATE ROLE name LOGIN PASSWORD '...'. Nothing was changed."
+            ) from None
+    return role
+
+
 def grant_again(tx: Transaction) -> None:
     """Give the roles that `grant` was called for the rights on tables that are new."""
     if owner_if_us(tx.connection) is not None:
@@ -65,6 +87,44 @@ def owner_if_us(connection: Connection) -> str | None:
     ).one()
     owner = connection.execute(_OWNER).scalar_one_or_none()
     return str(user) if above or user == owner else None
+
+
+def _named(application_url: str) -> tuple[str, str]:
+    try:
+        url = make_url(application_url)
+    except ArgumentError:
+        url = None
+    if url is None or url.get_backend_name() != "postgresql" or not url.username or not url.password:
+        raise ConfigurationError(
+            "the application's address is not one of Postgres with a role and its password: "
+            "postgresql://role:password@host:5432/database. Nothing was changed."  # pragma: allowlist secret
+        )
+    return url.username, str(url.password)
+
+
+def _lets_in(url: str) -> bool:
+    store = Store.open(url, pool_size=1)
+    try:
+        with store.reading() as connection:
+            connection.execute(sa.text("SELECT 1"))
+    except AgentStateError:
+        return False
+    finally:
+        store.close()
+    return True
+
+
+def _make(connection: Connection, role: str, password: str) -> None:
+    is_there = connection.execute(sa.text("SELECT 1 FROM pg_roles WHERE rolname = :role"), {"role": role}).first()
+    if is_there:
+        _require_lesser(connection, role)
+    driver = connection.connection.driver_connection
+    assert driver is not None  # noqa: S101 it is open
+    # What can be checked against the password goes over the wire and into the server's log, and not the password.
+    verifier = driver.pgconn.encrypt_password(password.encode(), role.encode(), b"scram-sha-256").decode()
+    name = connection.execute(sa.text("SELECT quote_ident(:role)"), {"role": role}).scalar_one()
+    verb = "ALTER" if is_there else "CREATE"
+    connection.exec_driver_sql(f"{verb} ROLE {name} LOGIN PASSWORD '{verifier}'")
 
 
 def _require_lesser(connection: Connection, role: str) -> None:

@@ -53,6 +53,17 @@ def grant(database_url: str, role: str) -> None:
         store.close()
 
 
+def grant_to_user_of(database_url: str, application_url: str) -> str:
+    """Make the role that `application_url` names, and give it the rights of the application; the role's name."""
+    store = Store.open(database_url, pool_size=1)
+    try:
+        role = grants.make_role(store, application_url)
+        grants.grant(store, role)
+    finally:
+        store.close()
+    return role
+
+
 def newest_revision() -> str:
     """The revision that this version of agentstate needs."""
     head = ScriptDirectory.from_config(_config()).get_current_head()

@@ -26,8 +26,8 @@ from deploy.local import launcher
 from deploy.local.folder import ROOT, Folder
 from deploy.local.table import python_path
 from tests.chaos.money.lives import end_all
+from tests.fast_folder import fast_folder
 
-MEMORY = Path("/dev/shm")  # noqa: S108 a private folder is made in it
 TEMPLATE = "chaos_template"
 ENGINES = ("sqlite", "postgres")
 PROXIED = "proxied"
@@ -63,8 +63,8 @@ class Ground:
 
     @cached_property
     def folder(self) -> Path:
-        """A throw-away folder, in memory where that is possible: `kill -9` takes nothing from the page cache."""
-        path = Path(tempfile.mkdtemp(prefix="agentstate-chaos-", dir=MEMORY if MEMORY.is_dir() else None))
+        """A throw-away folder."""
+        path = Path(tempfile.mkdtemp(prefix="agentstate-chaos-", dir=fast_folder()))
         self._cleanup.callback(shutil.rmtree, path, ignore_errors=True)
         return path
 

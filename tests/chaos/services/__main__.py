@@ -15,8 +15,8 @@ from agentstate.store.store import Store
 from deploy.local.results import all_met, console, print_rows, write_rows
 from deploy.local.stack import Stack
 from tests.chaos.services.run import groups_of, run
+from tests.fast_folder import fast_folder
 
-MEMORY = Path("/dev/shm")  # noqa: S108  a private folder is made in it
 ODDS = 0.12
 
 
@@ -32,9 +32,8 @@ def main(operations: int, processes: int, seed: int, odds: float, target: Path) 
     """Run, print the table, and exit 1 when a promise was missed."""
     out = console()
     out.print(f"{operations} operations in {processes} processes, seed {seed}, a fault at {odds:.0%} of them")
-    base = MEMORY if MEMORY.is_dir() else None
     with (
-        tempfile.TemporaryDirectory(dir=base, prefix="agentstate-chaos-") as folder,
+        tempfile.TemporaryDirectory(dir=fast_folder(), prefix="agentstate-chaos-") as folder,
         Stack(Path(folder) / "data", only=("postgres", "sandbox"), seed=seed) as stack,
     ):
         database = stack.env["AGENTSTATE_DATABASE_URL"]
