@@ -31,7 +31,7 @@ from tests.unit.deploy_files import (
 )
 
 Documents = list[Document]
-SECRETS, APPLICATION = "/etc/agentstate/secrets", "/etc/agentstate/application"
+OWN, APPLICATION = "/etc/agentstate/secrets", "/etc/agentstate/application"
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["version"]
 
 
@@ -185,10 +185,9 @@ def owner_problems(found: Documents) -> list[str]:
             for mount in container(item).get("volumeMounts", [])
             if mount["name"] in volumes
         }
-        is_migration = name == "agentstate-migrate"
-        wanted = (
-            {SECRETS: "agentstate-migrate", APPLICATION: "agentstate"} if is_migration else {SECRETS: "agentstate"}
-        )  # pragma: allowlist secret
+        wanted = {OWN: "agentstate"}
+        if name == "agentstate-migrate":
+            wanted = {OWN: "agentstate-migrate", APPLICATION: "agentstate"}
         problems += [] if mounted == wanted else [f"{name} is given {mounted}"]
     words = container(pods(found)["agentstate-migrate"])["args"]
     return problems + migration_problems(words, f"{APPLICATION}/agentstate_database_url")
