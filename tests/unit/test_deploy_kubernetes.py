@@ -339,7 +339,7 @@ def open_to_labels(found: Documents) -> None:
     rule["spec"]["ingress"][0]["from"] = [{"podSelector": {"matchLabels": {"may": "see"}}}]
 
 
-OWNERS = {"name": "secrets", "secret": {"secretName": "agentstate-migrate"}}
+OWNERS = {"name": "secrets", "secret": {"secretName": "agentstate-migrate"}}  # pragma: allowlist secret
 EMBEDDING, CACHE = "agentstate-worker-embedding", "agentstate-worker-cache"
 FAULTS: list[tuple[str, str, Plant]] = [
     ("commands", "refused", in_container(EMBEDDING, args=["work"])),
