@@ -18,7 +18,7 @@ from tests.chaos.services.run import groups_of, run
 from tests.integration.conftest import SandboxProcess
 
 # No request is late here, and the sandbox takes them in order: what is not there after the deadline will never be.
-QUICK = {"deadline_s": 3.0, "settle_scale": 0.04}
+QUICK = {"deadline_s": 3.0, "settle_scale": 0.02, "pace": 0.2}
 
 
 @pytest.fixture

@@ -25,12 +25,15 @@ WALLET_MONEY = "50"
 LIVE = "LIVE_SERVICES_URL"
 """Environment variable with the base URL of a live gateway; LIVE_SERVICES_KEY and LIVE_SERVICES_AGENT go with it."""
 
+LIVE_FILE = "LIVE_SERVICES_FILE"
+"""The same for the services' own routes: path of a services file; LIVE_SERVICES_AGENT goes with it too."""
+
 _numbers = itertools.count(1)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what needs a live service when none is named; pytest tells how many tests that are."""
-    left_out = [item for item in items if item.get_closest_marker("live") and not os.environ.get(LIVE)]
+    left_out = [item for item in items if item.get_closest_marker("live") and not {LIVE, LIVE_FILE} & set(os.environ)]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,6 +13,7 @@ from redis import Redis
 from agentstate import Agent
 from agentstate.money.amounts import Money
 from agentstate.runtime import Runtime
+from agentstate.services.async_cache import AsyncStateCache
 from agentstate.services.cache import StateCache
 from agentstate.services.entries import Bounds, CacheEntry, Key
 from agentstate.services.gateway import Gateway
@@ -81,6 +83,24 @@ def test_money_in_flight_stands_once_on_a_line_of_its_own(cache: StateCache, ric
     assert portfolio.known == ALL
     assert portfolio.total is None
     assert portfolio.bounds == (ALL - 15 * DOLLAR, ALL + 15 * DOLLAR)
+
+
+def test_an_asyncio_agent_has_the_same_verbs(cache: StateCache, rich: str) -> None:
+    async def told() -> tuple[Any, ...]:
+        front = AsyncStateCache(cache)
+        first = await front.get(rich, "casino")
+        again = await front.refresh(rich, "casino")
+        portfolio = await front.portfolio_snapshot(rich, in_flight=lambda: {"casino": 10 * DOLLAR})
+        written = await front.write_through(rich, "casino", again.state or {})
+        await front.invalidate(rich, "casino")
+        gone = await front.peek(rich, "casino")
+        front.close()
+        return first, again, portfolio, written, gone
+
+    first, again, portfolio, written, gone = asyncio.run(told())
+    assert first.as_of < again.as_of < written.as_of
+    assert portfolio.bounds == (ALL - 10 * DOLLAR, ALL + 10 * DOLLAR)
+    assert (written.quality, gone.quality) == (Quality.LIVE, Quality.UNKNOWN)
 
 
 def test_without_end_of_moves_there_is_no_total(cache: StateCache, rich: str) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
+from redis import Redis
 
 from agentstate.errors import (
     AgentStateError,
@@ -30,12 +31,15 @@ from agentstate.money.reconciliation import Reconciler
 from agentstate.redaction import STAND_IN, redact, remember
 from agentstate.services import casino, wallet
 from agentstate.services.adapter import Adapter, InDoubt, Intent, Rejected
+from agentstate.services.cache import StateCache
 from agentstate.services.gateway import Gateway, dialect_of
 from agentstate.services.names import Service
 from agentstate.services.observing import GatewayReader
 from agentstate.services.operations import booked_operations
 from agentstate.services.own.dialect import OwnRoutes
 from agentstate.services.own.services_file import ServicesFile
+from agentstate.services.quality import Quality
+from agentstate.services.source import GatewaySource
 from agentstate.settings import Settings
 from agentstate.store.store import Store
 from tests.stubs.canned_server import CannedServer
@@ -148,6 +152,22 @@ def test_the_books_stay_as_they_were(server: CannedServer, way: Gateway, store: 
         server.content = content
         assert Reconciler(store, GatewayReader(way)).reconcile("ag", "casino").status == "stale"
     assert len(ledger.recent(50)) == written
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_the_cache_stays_as_it_was(server: CannedServer, way: Gateway, redis_url: str, shared: bool) -> None:
+    with Redis.from_url(redis_url, socket_timeout=5) as client:
+        cache = StateCache(GatewaySource(way), client if shared else None, ttl_s=dict.fromkeys(Service, 3_600.0))
+        server.content = json.dumps(WELL["casino"]).encode()
+        before = cache.get("ag", "casino")
+        told = (server.content.replace(b"5", number.encode()) for number in NUMBERS)
+        for content in (*BROKEN, *told, server.content.replace(b'"ag"', b'"ag_other"')):
+            server.content = content
+            entry = cache.get("ag", "casino", force_refresh=True)
+            assert (entry.quality, entry.as_of, entry.funds) == (Quality.STALE, before.as_of, before.funds)
+            assert entry.reason
+        kept = cache.get("ag", "casino")
+    assert (kept.quality, kept.as_of, kept.state) == (Quality.LIVE, before.as_of, before.state)
 
 
 def test_unknown_services_operations_and_parameters_are_refused_before_anything(

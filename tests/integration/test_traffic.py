@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +18,7 @@ from agentstate.services.breaker import CircuitBreaker, LocalBreakers
 from agentstate.services.gateway import Gateway
 from agentstate.services.limiter import LOCAL_SHARE, LocalWindows, RateLimiter, told_limit
 from agentstate.services.names import Service
-from agentstate.services.traffic import SharedTraffic
+from agentstate.services.traffic import FreeTraffic, SharedTraffic
 
 BET = "POST /api/v1/casino/bet"
 LONG_S = 3_600.0
@@ -242,6 +243,33 @@ def test_a_bet_that_would_pass_the_limit_is_not_sent(redis: Redis, sandbox: Any,
         casino.bet.call(careful, rich, "b3", amount="1", side="heads")
     assert refused.value.retry_after
     assert len(gateway.read(rich, Service.CASINO, "export")["rows"]) == 2
+    careful.close()
+
+
+class Crowded(FreeTraffic):
+    """Lets nobody pass to the casino until told."""
+
+    def __init__(self) -> None:
+        self.waiting, self.open = threading.Semaphore(0), threading.Event()
+
+    def enter(self, service: Service, path: str, caller: str) -> None:
+        if service is Service.CASINO:
+            self.waiting.release()
+            self.open.wait(30)
+
+
+def test_a_crowd_that_waits_for_one_service_holds_up_no_other(sandbox: Any, gateway: Gateway, rich: str) -> None:
+    crowded, crowd = Crowded(), 40
+    careful = Gateway(sandbox.api, SecretStr("pf_test_sandbox"), traffic=crowded)
+    with ThreadPoolExecutor(crowd) as pool:
+        waiting = [pool.submit(careful.read, rich, Service.CASINO) for _ in range(crowd)]
+        try:
+            assert all(crowded.waiting.acquire(timeout=10) for _ in range(crowd))
+            assert careful.read(rich, Service.DOMAINS)["balance_usd"] == 100
+            assert not any(each.done() for each in waiting)
+        finally:
+            crowded.open.set()
+        assert {each.result(30)["balance_usd"] for each in waiting} == {100}
     careful.close()
 
 

@@ -7,7 +7,7 @@ default threads. A reader that is cancelled leaves; what it asked for still reac
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from functools import partial
@@ -60,9 +60,19 @@ class AsyncStateCache:
         """Keep a state that the service has told after a confirmed operation."""
         return await self._run(partial(self._cache.write_through, agent_id, service, state, as_of=as_of))
 
-    async def portfolio_snapshot(self, agent_id: str, force_refresh: bool = False) -> Portfolio:  # noqa: FBT001, FBT002  as get
-        """All six states, read side by side."""
-        return await self._run(partial(self._cache.portfolio_snapshot, agent_id, force_refresh))
+    async def refresh(self, agent_id: str, service: str) -> CacheEntry:
+        """Ask the service and keep the answer."""
+        return await self._run(partial(self._cache.refresh, agent_id, service))
+
+    async def portfolio_snapshot(
+        self,
+        agent_id: str,
+        force_refresh: bool = False,  # noqa: FBT001, FBT002  as get
+        *,
+        in_flight: Callable[[], Mapping[str, int]] = dict,
+    ) -> Portfolio:
+        """All six states, read side by side; `in_flight` is called in a thread."""
+        return await self._run(partial(self._cache.portfolio_snapshot, agent_id, force_refresh, in_flight=in_flight))
 
     def close(self) -> None:
         """Let the threads end once what they do is done; the cache itself stays open."""

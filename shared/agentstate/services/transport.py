@@ -10,7 +10,7 @@ import asyncio
 import os
 import threading
 from collections.abc import Coroutine, Iterable
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -22,6 +22,9 @@ T = TypeVar("T")
 CONNECT_S, READ_S, DEADLINE_S = 3.0, 10.0, 15.0
 CONNECTIONS = 32
 """Requests under way at one time; more wait for their turn within their deadline."""
+
+WAITING = 64
+"""Requests that may wait for room under a rate limit, or for Redis, at one time."""
 
 IDLE_S = 4.0
 """The services close idle connections after 5 s; ours are given up a little before."""
@@ -235,6 +238,8 @@ class _Engine:
         self.client = client
         self.turns = asyncio.Semaphore(CONNECTIONS)
         self.loop = asyncio.new_event_loop()
+        # Who waits for room under a limit does so in a thread; too few of them would hold up all other services.
+        self.loop.set_default_executor(ThreadPoolExecutor(WAITING, thread_name_prefix="services-waiting"))
         self._thread = threading.Thread(target=self.loop.run_forever, name="services-transport", daemon=True)
         self._thread.start()
 

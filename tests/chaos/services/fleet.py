@@ -22,7 +22,7 @@ from agentstate.money.effects import Effects
 from agentstate.services.operations import booked_operations
 from agentstate.store.store import Store
 from tests.chaos.services.deck import Hand, Params, drawn
-from tests.chaos.services.setting import RULES, Group
+from tests.chaos.services.setting import Group
 
 ATTEMPTS = 3
 
@@ -64,7 +64,12 @@ class Fleet:
 
     def _effects(self, agent: str) -> Effects:
         return Effects(
-            self.store, agent, operations=self._operations, gateway=self.gateway, secret=b"chaos", rules=RULES
+            self.store,
+            agent,
+            operations=self._operations,
+            gateway=self.gateway,
+            secret=b"chaos",
+            rules=self.group.rules,
         )
 
     def _do(self, effects: Effects, hand: Hand, key: str, name: str, params: Params) -> None:

@@ -16,7 +16,7 @@ from agentstate.services.names import Service
 from agentstate.services.operations import booked_operations, operation_named
 from agentstate.store.store import Store
 from deploy.local.sandbox.client import SandboxClient
-from tests.chaos.services.setting import RULES, Group
+from tests.chaos.services.setting import Group
 
 PAUSE_S = 1.0
 QUIET_S = 4.5
@@ -42,7 +42,7 @@ class Person:
         self._store, self._client = store, client
         self._groups = {agent: group for group in groups for agent in group.agents}
         self._gateways: Mapping[str, Gateway] = {group.name: group.gateway(store) for group in groups}
-        self._resolver = EffectResolver(store, booked_operations(), None, rules=RULES)
+        self._resolver = EffectResolver(store, booked_operations(), None, rules=groups[0].rules)
         self.decided: dict[str, str] = {}
 
     def close(self) -> None:

@@ -17,7 +17,6 @@ from agentstate.services.own.services_file import ServicesFile
 from agentstate.store.store import Store
 
 KEY = SecretStr("pf_test_chaos")
-RULES = EffectRules(first_look_s=0.3, backoff_s=0.5, backoff_cap_s=3.0, looks=14, ready_s=3.0, lease_margin_s=1.0)
 SERVICES = ("casino", "trading", "domains", "wallet")
 """The services with balances of their own."""
 
@@ -38,6 +37,9 @@ class Group:
     settle_scale: float = 0.15
     """Share of the settle times: the sandbox settles sooner, so absence counts after 5 to 9 s in place of 35 to 60."""
 
+    pace: float = 1.0
+    """Share of the fleet's times between looks."""
+
     threads: int = 4
 
     def to_json(self) -> str:
@@ -49,6 +51,18 @@ class Group:
         """The inverse of `to_json`."""
         given = json.loads(text)
         return cls(**{**given, "agents": tuple(given["agents"])})
+
+    @property
+    def rules(self) -> EffectRules:
+        """How long its effects wait for what."""
+        return EffectRules(
+            first_look_s=0.3 * self.pace,
+            backoff_s=0.5 * self.pace,
+            backoff_cap_s=3.0 * self.pace,
+            looks=14,
+            ready_s=3.0 * self.pace,
+            lease_margin_s=1.0,
+        )
 
     @property
     def file(self) -> ServicesFile:
