@@ -1,4 +1,4 @@
-"""The reference pages, written from the code: settings, kinds of job, commands, operations and tables.
+"""The reference pages, written from the code: settings, kinds of job, commands, operations, tables and metrics.
 
 What the code says of itself (fields, the registry, Click's help, the schema) is the page, so a page cannot say
 something else. `scripts/docs` writes them; with `--check` it only compares, as a test does.
@@ -23,6 +23,7 @@ from agentstate.cli.kinds import kinds_document
 from agentstate.cli.root import cli as agentstate_command
 from agentstate.jobs.kinds import BULK, KINDS
 from agentstate.jobs.spec import QUEUES, JobSpec
+from agentstate.metrics.measures import MEASURES, STORE_UP
 from agentstate.services.operation import Operation
 from agentstate.services.operations import OPERATIONS
 from agentstate.settings import PREFIX, Settings
@@ -180,12 +181,33 @@ def tables_page() -> str:
     )
 
 
+def metrics_page() -> str:
+    """Every metric with its labels."""
+    rows = [
+        (
+            f"`{measure.name}`",
+            measure.kind,
+            ", ".join(f"`{label}`" for label in measure.labels) or "none",
+            measure.about,
+        )
+        for measure in (STORE_UP, *MEASURES)
+    ]
+    return _page(
+        "Metrics",
+        "What `agentstate metrics` prints and serves for Prometheus, read from the durable store at each scrape; "
+        "[how to](../how-to/watch-with-prometheus.md). A metric without rows has no sample: nothing waits, nothing is "
+        "open.",
+        _table(("metric", "kind", "labels", "what it tells"), rows),
+    )
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "settings.md": settings_page,
     "jobs.md": jobs_page,
     "commands.md": commands_page,
     "operations.md": operations_page,
     "tables.md": tables_page,
+    "metrics.md": metrics_page,
 }
 
 

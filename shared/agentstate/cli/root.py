@@ -17,6 +17,7 @@ from agentstate.cli.invocation import Invocation
 from agentstate.cli.jobs import jobs
 from agentstate.cli.ledger import ledger
 from agentstate.cli.memories import recall, remember
+from agentstate.cli.metrics import metrics
 from agentstate.cli.migrate import migrate
 from agentstate.cli.status import status
 from agentstate.cli.verb import Root
@@ -44,6 +45,7 @@ def cli(context: click.Context, env_file: Path | None) -> None:
 for verb in (
     status,
     doctor,
+    metrics,
     migrate,
     remember,
     recall,

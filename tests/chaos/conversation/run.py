@@ -16,6 +16,7 @@ from pydantic import SecretStr
 from agentstate.memory.conversation import ConversationHistory
 from agentstate.memory.conversation.accounting import SUMMARIZE
 from agentstate.memory.conversation.summarization import ConversationSummarizer
+from agentstate.memory.conversation.turns import NewTurn
 from agentstate.providers.anthropic_summarizer import AnthropicChat
 from agentstate.providers.model_summarizer import ChatModel, ModelSummarizer
 from agentstate.providers.openai_summarizer import OpenAIChat
@@ -33,8 +34,6 @@ from tests.stubs.provider_server import Fault, ProviderServer
 
 KEY = "pf_test_chaos_key"  # pragma: allowlist secret
 SETTLES_WITHIN_S = 900.0
-PAUSES_S = (0.5, 8.0)
-"""Between two kills; the supervisor gives a process up that dies six times in a row."""
 
 Api: TypeAlias = Literal["anthropic", "openai"]
 InWorld: TypeAlias = Callable[[Mapping[str, str]], AbstractContextManager[World]]
@@ -53,6 +52,8 @@ class Plan:
     seed: int
     api: Api = "anthropic"
     """Which the provider speaks."""
+    pauses_s: tuple[float, float] = (0.5, 8.0)
+    """Between two kills; the supervisor gives a process up that dies six times in a row."""
 
 
 def run(in_world: InWorld, plan: Plan, *, say: Callable[[str], None]) -> Iterator[Row]:
@@ -95,7 +96,7 @@ def _under_fire(world: World, runtime: Runtime, plan: Plan, say: Callable[[str],
     writing = Writing(runtime, plan.conversations, plan.turns, plan.seed)
     draw, kills, looks, missing = random.Random(plan.seed), 0, 0, 0
     while not writing.done or kills < plan.kills:
-        until_next = time.monotonic() + draw.uniform(*PAUSES_S)
+        until_next = time.monotonic() + draw.uniform(*plan.pauses_s)
         while time.monotonic() < until_next:
             looks += 1
             missing += len(lost(conversation(runtime, draw.randrange(plan.conversations))))
@@ -155,8 +156,9 @@ def _without_the_gate(runtime: Runtime, server: ProviderServer, api: Api) -> Row
     """The audit would see a made-up figure: one conversation summarized by an inventing model that nobody checks."""
     nobody_else = runtime.settings.model_copy(update={"summary_after_tokens": 1_000_000})
     history = ConversationHistory(runtime.store, runtime.jobs, nobody_else, "ag_control", "s1")
-    for number in range(30):
-        history.add("user", f"Turn {number} of the control is about nothing.", at=datetime.now(UTC))
+    now = datetime.now(UTC)
+    texts = (f"Turn {number} of the control is about nothing." for number in range(30))
+    history.add_many(NewTurn(role="user", text=text, at=now) for text in texts)
     server.choose = lambda: Fault("hallucinate")
     with closing(ModelSummarizer(_chat(api, server.url))) as unchecked:
         ConversationSummarizer(runtime.store, unchecked, runtime.settings).run(history.id)

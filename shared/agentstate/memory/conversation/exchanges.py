@@ -25,6 +25,12 @@ def torn(turns: Sequence[Turn]) -> set[int]:
     return {number for first, last in spans for number in range(first, last)}
 
 
+def lack_calls(turns: Sequence[Turn]) -> bool:
+    """Whether `turns` answer a call that is not among them."""
+    made = {call for turn in turns for call in calls(turn.content)}
+    return any(call not in made for turn in turns for call in answers(turn.content))
+
+
 def closed_before(turns: Sequence[Turn], left_out: Sequence[Turn]) -> list[Turn]:
     """`turns` less those at the begin up to the last that answers a call made in `left_out`, the turns before them.
 

@@ -14,7 +14,7 @@ from sqlalchemy.engine import Connection
 
 from agentstate.errors import TooLarge
 from agentstate.memory.conversation import turns as rows
-from agentstate.memory.conversation.exchanges import LONGEST_EXCHANGE, closed_before
+from agentstate.memory.conversation.exchanges import LONGEST_EXCHANGE, closed_before, lack_calls
 from agentstate.memory.conversation.turns import Conversation, Turn
 
 MadeT = TypeVar("MadeT")
@@ -30,15 +30,15 @@ def newest_within(connection: Connection, conversation: Conversation, room: int,
         TooLarge: not even the newest does, with the call that it answers when it is a result.
     """
     kept: list[Turn] = []
-    left_out: list[Turn] = []
     used, backwards = 0, _backwards(connection, conversation)
     for turn in backwards:
         used += turn.tokens
         if used > room:
-            left_out = [turn, *islice(backwards, LONGEST_EXCHANGE - 1)]
             break
         kept.append(turn)
-    whole = closed_before(kept[::-1], left_out)
+    whole = kept[::-1]
+    if used > room and lack_calls(whole):
+        whole = closed_before(whole, [turn, *islice(backwards, LONGEST_EXCHANGE - 1)])
     if conversation.turns > conversation.summarized_to and not whole:
         raise _too_large(max_tokens - room + used, max_tokens)
     return whole
