@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
-from agentstate.services.transport import CONNECTIONS, Lost, NotSent, Reply, Transport
+from agentstate.services.transport import CONNECTIONS, Lost, NotSent, Reply, Transport, _exchanged
 
 MANY = 4 * CONNECTIONS
 HASTY_S, PATIENT_S = 0.5, 60.0
@@ -31,13 +31,14 @@ class Slow:
     """A server that answers when it is let."""
 
     def __init__(self) -> None:
-        self.open = threading.Event()
+        self.open, self.asked = threading.Event(), 0
         slow = self
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
             def do_GET(self) -> None:
+                slow.asked += 1
                 slow.open.wait(10)
                 try:
                     self.send_response(200)
@@ -148,10 +149,38 @@ def test_a_cancellation_that_is_swallowed_holds_up_no_caller(
     with ThreadPoolExecutor(1) as caller:
         asked = caller.submit(transport.run, transport.exchange(transport.build("GET", slow.url)))
         try:
-            with pytest.raises(Lost):  # it may still be sent: nobody can call it back
+            with pytest.raises(NotSent):
                 asked.result(timeout=30)
         finally:
             let_go.set()
+
+
+def test_what_was_told_as_not_sent_is_not_sent_later(
+    slow: Slow, transport: Transport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    transport.deadline_s, slow_to_end = HASTY_S, asyncio.Event()
+    really, held_back = _exchanged, asyncio.Event()
+
+    async def late(*given: Any) -> Reply:
+        try:
+            await asyncio.sleep(PATIENT_S)
+        except asyncio.CancelledError:
+            await slow_to_end.wait()
+        try:
+            return await really(*given)
+        except TimeoutError:
+            held_back.set()
+            raise
+
+    async def all_ended() -> None:
+        slow_to_end.set()
+        await held_back.wait()
+
+    slow.open.set()
+    monkeypatch.setattr("agentstate.services.transport._exchanged", late)
+    assert transport.run(ask(transport, slow.url)) == "not sent"
+    transport.run(all_ended())
+    assert slow.asked == 0
 
 
 def test_a_loop_that_stands_still_holds_up_no_caller(
@@ -219,7 +248,7 @@ def test_turns_come_back_from_exchanges_that_are_left_behind(
     transport.deadline_s = HASTY_S
     with monkeypatch.context() as patch:
         patch.setattr("agentstate.services.transport._exchanged", deaf)
-        assert transport.run(crowd(transport, slow.url, CONNECTIONS)) == ["lost"] * CONNECTIONS
+        assert transport.run(crowd(transport, slow.url, CONNECTIONS)) == ["not sent"] * CONNECTIONS
     transport.deadline_s = PATIENT_S
     slow.open.set()
     try:

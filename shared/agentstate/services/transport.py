@@ -122,20 +122,26 @@ class Transport:
             NotSent: no byte was sent.
             Lost: it may have arrived.
         """
-        sent = False
+        sent = given_up = False
 
         async def trace(event: str, _info: Any) -> None:
             nonlocal sent
-            sent = sent or event.endswith(_FIRST_BYTE)
+            if not event.endswith(_FIRST_BYTE):
+                return
+            if given_up:  # its caller has been told that it was not sent
+                raise TimeoutError
+            sent = True
 
         request.extensions = {**request.extensions, "trace": trace}
         engine = self._running()
         try:
             return await _in_turn(engine, request, self.deadline_s)
         except (httpx.HTTPError, httpx.InvalidURL, OSError, TimeoutError) as error:
-            if not sent and not isinstance(error, _LeftBehind):
+            if not sent:
                 raise NotSent(error) from error
             raise Lost("ReadTimeout" if isinstance(error, TimeoutError) else type(error).__name__) from error
+        finally:
+            given_up = True
 
     def build(self, method: str, url: str, **parts: Any) -> httpx.Request:
         """A request with this transport's time limits."""
@@ -172,12 +178,8 @@ class Transport:
         )
 
 
-class _LeftBehind(TimeoutError):
-    """Work went on after it was cancelled: what it has done, or will do, is unknown."""
-
-
 async def _within(seconds: float, work: Coroutine[Any, Any, T]) -> T:
-    """What `work` gives; raises TimeoutError when it takes longer, `_LeftBehind` when it does not end even then.
+    """What `work` gives; raises TimeoutError when it takes longer, also when it does not end even then.
 
     The connection pool sometimes swallows a cancellation while it cleans up. A caller that waits for ever is worse
     than a connection that is lost.
@@ -192,9 +194,7 @@ async def _within(seconds: float, work: Coroutine[Any, Any, T]) -> T:
     except asyncio.CancelledError:
         task.cancel()
         raise
-    if not task.done():
-        raise _LeftBehind
-    if task.cancelled():
+    if not task.done() or task.cancelled():
         raise TimeoutError
     return task.result()
 
