@@ -16,6 +16,8 @@ from functools import partial, wraps
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from agentstate.agent import Agent
+from agentstate.state.subscription import Subscription
+from agentstate.state.update_group import UpdateGroup
 
 if TYPE_CHECKING:
     from agentstate.runtime import Runtime
@@ -112,12 +114,17 @@ class AsyncPart:
 
         @wraps(found)
         async def verb(*args: Any, **kwargs: Any) -> Any:
-            answer = await self._in_thread(partial(found, *args, **kwargs))
-            if answer is self._part:
-                return self
-            return self._stepped(answer) if isinstance(answer, Iterator) else answer
+            return self._awaitable(await self._in_thread(partial(found, *args, **kwargs)))
 
         return verb
+
+    def _awaitable(self, answer: Any) -> Any:
+        """What a verb gave, in a form that does not hold the event loop up."""
+        if answer is self._part:
+            return self
+        if isinstance(answer, UpdateGroup | Subscription):
+            return AsyncPart(answer, self._in_thread)
+        return self._stepped(answer) if isinstance(answer, Iterator) else answer
 
     async def _stepped(self, answer: Iterator[Any]) -> AsyncIterator[Any]:
         while (step := await self._in_thread(partial(next, answer, _END))) is not _END:

@@ -75,6 +75,14 @@ def test_what_is_iterated_over_is_read_by_async_for(runtime: Runtime) -> None:
                 seen.append((update.seq, update.value))
                 if len(seen) == 2:
                     break
+            group = await agent.updates.group("readers")
+            batch = await group.take()
+            await group.acknowledge(batch)
+            assert await group.seq() == 2
+            heard = threading.Event()
+            subscription = await agent.updates.subscribe(lambda _update: heard.set(), since=1)
+            assert await asyncio.to_thread(heard.wait, 30)
+            assert await subscription.stop()
             for text in ("first", "second"):
                 await agent.memory.remember(text)
             return seen, [record.content async for record in await agent.memory.export()]

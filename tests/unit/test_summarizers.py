@@ -166,6 +166,7 @@ def test_failures_of_the_provider_are_raised_and_not_papered_over(
     with pytest.raises(ProviderError) as caught:
         gated(make).summarize(REQUEST)
     assert type(caught.value) is expected
+    assert getattr(caught.value, "retry_after", None) == (7 if fault.headers else None)
     assert KEY not in str(caught.value)
     assert len(server.seen) == 1, "the client must not retry by itself"
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from agentstate.jobs import Jobs
+from agentstate.memory.episode import Episode
 from agentstate.memory.episode_archive import EpisodeArchive
 from agentstate.memory.episodes import EpisodicStore, limits_of
 from agentstate.memory.lessons import WAITS_AT_MOST
-from agentstate.memory.recent_episodes import RecentEpisodes
+from agentstate.memory.recent_episodes import Limits, RecentEpisodes
 from agentstate.settings import Settings
 
 DRAW_LESSONS = "summarization.draw_lessons"
@@ -73,11 +74,20 @@ class EpisodeArchiver:
         """Give Redis what one agent recorded while it was away; return how many."""
         found = self._archive.to_return(agent_id, SLICE)
         if found:
-            answers = self._recent.record_many(found, limits_of(self._settings, agent_id), 0, again=True)
+            limits = limits_of(self._settings, agent_id)
+            answers = self._recent.record_many(found, limits, 0, again=True)
+            for episode in found:
+                self._bring_up(episode, limits)
             self._archive.returned(found)
             if any(first for _, first in answers):
                 EpisodicStore(self._recent, agent_id, self._settings, archive=self._archive).restore()
         return len(found)
+
+    def _bring_up(self, episode: Episode, limits: Limits) -> None:
+        """Let Redis have this revision, if it has an older one."""
+        known = self._recent.get(episode.agent_id, episode.id, episode.at_us) if episode.revision else None
+        if known is not None and known.revision < episode.revision:
+            self._recent.replace(known, episode, limits)
 
     def _agents(self) -> Iterator[str]:
         first = 0

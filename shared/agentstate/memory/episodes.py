@@ -165,15 +165,22 @@ class EpisodicStore:
     def update_outcome(self, episode: Episode | UUID, outcome: Any) -> Episode:
         """Say how an episode ended; what it was stays as it is, and the archive keeps every outcome that it was given.
 
+        Returns:
+            The episode; `degraded` when Redis is away and the archive alone has its outcome until it is back.
+
         Raises:
             NotFound: there is no such episode of this agent. InvalidInput, TooLarge: the outcome is refused.
+            RedisUnavailable: Redis does not answer, and the archive does not have the episode.
             Conflict: it was changed again and again meanwhile; nothing was changed, call again.
         """
         episode_id, at_us = (episode.id, episode.at_us) if isinstance(episode, Episode) else (episode, None)
         for _ in range(_TRIES):
-            found = self._updated_in_redis(episode_id, at_us, outcome)
-            if found is None:
-                found = self._updated_in_archive(episode_id, outcome)
+            try:
+                found = self._updated_in_redis(episode_id, at_us, outcome)
+                if found is None:
+                    found = self._updated_in_archive(episode_id, at_us, outcome)
+            except RedisUnavailable as error:
+                found = self._updated_without_redis(episode_id, outcome, error)
             if found is not None:
                 return found
         raise Conflict(f"the outcome of episode {episode_id} is being changed by others; nothing was changed.")
@@ -277,30 +284,32 @@ class EpisodicStore:
         return bool(found)
 
     def _updated_in_redis(self, episode_id: UUID, at_us: int | None, outcome: Any) -> Episode | None:
-        try:
-            before = self._recent.get(self.agent_id, episode_id, at_us)
-            if before is None:
-                return None
-            after = self._changed(before, outcome)
-            return after if self._recent.replace(before, after, self.limits) else None
-        except RedisUnavailable as error:
-            self._instead(error)
+        before = self._recent.get(self.agent_id, episode_id, at_us)
+        if before is None:
             return None
-
-    def _updated_in_archive(self, episode_id: UUID, outcome: Any) -> Episode | None:
-        before = None if self._archive is None else self._archive.get(self.agent_id, episode_id)
-        if before is None or self._archive is None:
-            if self._in_redis(episode_id):
-                return None
-            raise NotFound(f"{self.agent_id} has no episode {episode_id}. Nothing was changed.")
         after = self._changed(before, outcome)
-        return after if self._archive.add([after]) else None
+        return after if self._recent.replace(before, after, self.limits) else None
 
-    def _in_redis(self, episode_id: UUID) -> bool:
-        try:
-            return self._recent.get(self.agent_id, episode_id) is not None
-        except RedisUnavailable:
-            return False
+    def _updated_in_archive(self, episode_id: UUID, at_us: int | None, outcome: Any) -> Episode | None:
+        before = None if self._archive is None else self._archive.get(self.agent_id, episode_id)
+        if before is not None:
+            return self._added(self._changed(before, outcome))
+        if self._recent.get(self.agent_id, episode_id, at_us) is None:
+            raise NotFound(f"{self.agent_id} has no episode {episode_id}. Nothing was changed.")
+        return None
+
+    def _updated_without_redis(self, episode_id: UUID, outcome: Any, error: RedisUnavailable) -> Episode | None:
+        before = self._instead(error).get(self.agent_id, episode_id)
+        if before is None:
+            raise RedisUnavailable(
+                f"the archive has no episode {episode_id} of {self.agent_id}, and whether Redis has it cannot be told: "
+                f"{error.message} Nothing was changed."
+            ) from error
+        return self._added(replace(self._changed(before, outcome), degraded=True), bring_back=True)
+
+    def _added(self, after: Episode, *, bring_back: bool = False) -> Episode | None:
+        """`after`, None when another revision of that number was archived meanwhile."""
+        return after if self._archive is not None and self._archive.add([after], bring_back=bring_back) else None
 
 
 _HOUR = timedelta(hours=1)

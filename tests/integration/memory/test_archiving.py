@@ -16,7 +16,7 @@ import redis
 import sqlalchemy as sa
 from sqlalchemy.exc import DatabaseError
 
-from agentstate.errors import NotFound
+from agentstate.errors import NotFound, RedisUnavailable
 from agentstate.jobs import Jobs
 from agentstate.jobs.waker import NoWaker
 from agentstate.memory import recent_episodes
@@ -28,6 +28,10 @@ from agentstate.memory.recent_episodes import RecentEpisodes
 from agentstate.memory.semantic import SemanticMemory
 from agentstate.providers.digest import DigestSummarizer
 from agentstate.settings import Settings
+from agentstate.state.profile import AgentProfile
+from agentstate.state.profile_cache import ProfileCache
+from agentstate.state.update_stream import UpdateStream
+from agentstate.state.updates import StateSync
 from agentstate.store import Store
 from agentstate.store.tables import episode_returns, memories
 from agentstate.store.tables import episodes as table
@@ -197,6 +201,23 @@ def test_without_redis_episodes_go_to_the_archive_and_come_back(
     assert episodes.summarize_window(START)["total_events"] == 3
 
 
+def test_an_outcome_that_comes_while_redis_is_away_is_there_when_it_is_back(
+    without_redis: EpisodicStore, episodes: EpisodicStore, archiver: EpisodeArchiver
+) -> None:
+    bet, other = episodes.record("bet", {"n": 0}), episodes.record("bet", {"n": 1})
+    archiver.run()
+    ended = without_redis.update_outcome(bet, {"won": True})
+    assert (ended.outcome, ended.degraded) == ({"won": True}, True)
+    assert archiver.run() >= 1
+    assert [episode.outcome for episode in episodes.get_recent()] == [None, {"won": True}]
+    episodes.update_outcome(other, {"won": False})
+    archiver.run()
+    assert [episode.outcome for episode in episodes.range(START)] == [{"won": False}, {"won": True}]
+    young = episodes.record("bet", {"n": 2})
+    with pytest.raises(RedisUnavailable, match="cannot be told"):
+        without_redis.update_outcome(young, {"won": True})
+
+
 def test_a_redis_that_lost_everything_is_given_the_recent_past(
     episodes: EpisodicStore, without_redis: EpisodicStore, archiver: EpisodeArchiver, client: redis.Redis
 ) -> None:
@@ -287,8 +308,15 @@ def test_few_episodes_wait_for_more_or_for_a_day(
 
 
 def test_on_a_cluster_every_step_stays_in_one_slot(
-    cluster: redis.Redis, archive: EpisodeArchive, settings: Settings
+    cluster: redis.Redis, store: Store, archive: EpisodeArchive, settings: Settings
 ) -> None:
+    profile = AgentProfile(store, ProfileCache(cluster, "ag_7"), "ag_7")
+    profile.set_field("mood", "calm")
+    assert profile.snapshot() == {"mood": "calm"}
+    assert cluster.hlen("as:{ag_7}:profile") == 2  # the field, and the mark that all are there
+    updates = StateSync(store, lambda agent_id: UpdateStream(cluster, agent_id), "ag_7")
+    updates.publish_update("mood", "calm")
+    assert cluster.xlen("as:{ag_7}:updates") == 1
     recent = RecentEpisodes(cluster, archived=True)
     episodes = EpisodicStore(recent, "ag_7", settings, archive=archive)
     bet = episodes.record("bet", {"n": 0})
