@@ -103,9 +103,11 @@ def checked_payload(payload: dict[str, Any] | None) -> dict[str, Any] | None:
 
 def record_json(point: edge.Record | edge.ScoredPoint) -> dict[str, Any]:
     """A stored point as the REST interface tells it; its id is made text when the answer is written."""
-    told: dict[str, Any] = {"id": point.id, "payload": point.payload, "vector": _vector_json(point.vector)}
-    if point.order_value is not None:
-        told["order_value"] = point.order_value
+    told: dict[str, Any] = {"id": point.id, "payload": point.payload}
+    if (vector := point.vector) is not None:
+        told["vector"] = _vector_json(vector)
+    if (value := point.order_value) is not None:
+        told["order_value"] = value
     return told
 
 

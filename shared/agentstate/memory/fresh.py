@@ -7,7 +7,7 @@ them. It is slower than the index and needs none.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from uuid import UUID
@@ -46,12 +46,17 @@ def look(
         ids: memories that the index found.
         beside: the vector space whose index answered: only memories that it lacks are looked for; None: all.
     """
-    words, both = _wanted(query), conditions(scope)
+    words = _wanted(query)
     if not words:
-        return list(rows.read(ids, *both).values()) if ids else [], []
-    lacking = () if beside is None else (_not_indexed_in(beside),)
-    there, held = rows.read_and_find(ids, words, *lacking, both=both, limit=STORE_DEPTH)
-    return there, [one for one in held if meets(one.metadata, scope.where)]
+        return read(rows, scope, ids), []
+    lacking = (sa.true(),) if beside is None else _not_indexed_in(beside)
+    there, held = rows.read_and_find(ids, words, *lacking, both=conditions(scope), limit=STORE_DEPTH)
+    return _meeting(there, scope), _meeting(held, scope)
+
+
+def read(rows: MemoryRows, scope: Scope, ids: Sequence[UUID]) -> list[MemoryRecord]:
+    """Those of `ids` that are there and in `scope`."""
+    return _meeting(rows.read(ids, *conditions(scope)).values(), scope) if ids else []
 
 
 def ranked(held: Sequence[MemoryRecord], query: str, indexed: Mapping[str, Found]) -> dict[str, Found]:
@@ -85,6 +90,10 @@ def _conditions(scope: Scope) -> tuple[sa.ColumnElement[bool], ...]:
     return tuple(found)
 
 
+def _meeting(found: Iterable[MemoryRecord], scope: Scope) -> list[MemoryRecord]:
+    return [one for one in found if meets(one.metadata, scope.where)]
+
+
 def _exact(held: Sequence[MemoryRecord], query: str) -> Found:
     wanted = set(identifiers(query))
     shares = ((one.id, len(wanted.intersection(identifiers(one.text)))) for one in held) if wanted else ()
@@ -103,9 +112,8 @@ def _piece(term: str) -> str:
 
 
 @lru_cache(maxsize=8)
-def _not_indexed_in(space: str) -> sa.ColumnElement[bool]:
+def _not_indexed_in(space: str) -> tuple[sa.ColumnElement[bool], ...]:
     # In the words of the table's indexes, so that the many that are indexed are not read to find the few that are not.
     waiting = memories.c.state.in_([sa.literal_column(f"'{state}'") for state in ("stored", "embedded", "dead")])
     searchable = memories.c.state == sa.literal_column("'searchable'")
-    elsewhere = sa.or_(memories.c.space < space, memories.c.space > space)
-    return sa.or_(waiting, sa.and_(searchable, elsewhere))
+    return waiting, sa.and_(searchable, memories.c.space < space), sa.and_(searchable, memories.c.space > space)

@@ -17,7 +17,7 @@ from agentstate.clock import Clock, utc_now
 from agentstate.errors import IndexUnavailable, InvalidInput, ProviderError, TooLarge
 from agentstate.ids import checked_name
 from agentstate.memory import tags
-from agentstate.memory.fresh import conditions, look, ranked
+from agentstate.memory.fresh import look, ranked, read
 from agentstate.memory.fusion import DENSE, Fused, fuse
 from agentstate.memory.hits import Hit, Recall, make_hit
 from agentstate.memory.index import MemoryIndex
@@ -108,12 +108,12 @@ class MemoryRecall:
     def _recall(self, scope: Scope, query: str, limit: int, half_life: timedelta | None, neighbours: int) -> Recall:
         vector, no_vector = self._embed(query)
         answer, no_index = self._from_index(scope, query, vector, limit)
-        # With a half-life any of them may be the first; else some more, for those that are no longer there.
-        most = None if half_life else 2 * limit
+        # With a half-life any of them may be the first.
+        most = None if half_life else limit
         with self._store.reading(one_by_one=True) as connection:
             rows = MemoryRows(connection, scope.tenants)
-            found, chosen, there = self._found(rows, scope, query, answer, most)
-            best = self._best(chosen, there, scope, half_life)[:limit]
+            found, known = self._found(rows, scope, query, answer, most)
+            best = self._aged(known, half_life)[:limit]
             around = rows.around({_place(record) for _, record, _ in best}, neighbours) if neighbours else {}
         hits = [
             make_hit(item, record, left, _beside(record, around, -neighbours), _beside(record, around, neighbours))
@@ -123,33 +123,31 @@ class MemoryRecall:
 
     def _found(
         self, rows: MemoryRows, scope: Scope, query: str, answer: Answer, most: int | None
-    ) -> tuple[tuple[str, ...], list[Fused], dict[str, MemoryRecord]]:
-        """The arms that answered, what they found together, and what the durable store has of it."""
-        fusing = partial(fuse, semantic=DENSE in answer.arms, places=answer.places, most=most)
+    ) -> tuple[tuple[str, ...], list[tuple[Fused, MemoryRecord]]]:
+        """The arms that answered, and the best that they found together, as the durable store has them."""
+        # Some more than are wanted: what the index has not heard of yet, the durable store knows, such as that a memory
+        # was superseded or forgotten.
+        more = None if most is None else 2 * most
+        fusing = partial(fuse, semantic=DENSE in answer.arms, places=answer.places, most=more)
         chosen = fusing(answer.arms)
-        there, held = look(rows, scope, query, _ids(chosen), beside=answer.space)
+        first = chosen[:most]
+        there, held = look(rows, scope, query, _ids(first), beside=answer.space)
         arms = ranked(held, query, answer.arms)
         records = {str(record.id): record for record in (*there, *held)}
         if held:
-            asked = {item.id for item in chosen}
             chosen = fusing(arms)
-            more = [item for item in chosen if item.id not in records and item.id not in asked]
-            also = rows.read(_ids(more), *conditions(scope)) if more else {}
-            records |= {str(record.id): record for record in also.values()}
-        return tuple(arms), chosen, records
+        if held or len(there) < len(first):
+            asked = {item.id for item in first}
+            others = [item for item in chosen if item.id not in records and item.id not in asked]
+            records |= {str(record.id): record for record in read(rows, scope, _ids(others))}
+        return tuple(arms), [(item, records[item.id]) for item in chosen if item.id in records]
 
-    def _best(
-        self, fused: Sequence[Fused], there: Mapping[str, MemoryRecord], scope: Scope, half_life: timedelta | None
+    def _aged(
+        self, found: Sequence[tuple[Fused, MemoryRecord]], half_life: timedelta | None
     ) -> list[tuple[Fused, MemoryRecord, float]]:
-        """What the durable store still has, with the share of the score that age leaves, best first."""
-        # What the index has not heard of yet, the durable store knows: superseded, changed or forgotten since.
-        known = ((item, there[item.id]) for item in fused if item.id in there)
-        found = [
-            (item, record, self._freshness(record, half_life))
-            for item, record in known
-            if tags.meets(record.metadata, scope.where)
-        ]
-        return sorted(found, key=lambda one: -one[0].score * one[2]) if half_life else found
+        """With the share of the score that age leaves, best first."""
+        aged = [(item, record, self._freshness(record, half_life)) for item, record in found]
+        return sorted(aged, key=lambda one: -one[0].score * one[2]) if half_life else aged
 
     def _freshness(self, record: MemoryRecord, half_life: timedelta | None) -> float:
         if half_life is None:

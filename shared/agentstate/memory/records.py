@@ -184,19 +184,19 @@ class MemoryRows:
         return {found.id: found for found in self._records(memories.c.id.in_(ids), *conditions)}
 
     def read_and_find(
-        self, ids: Sequence[UUID], pieces: Sequence[str], *found: sa.ColumnElement[bool], both: Conditions, limit: int
+        self, ids: Sequence[UUID], pieces: Sequence[str], *either: sa.ColumnElement[bool], both: Conditions, limit: int
     ) -> tuple[list[MemoryRecord], list[MemoryRecord]]:
-        """In one journey: those of `ids`, and the newest that meet `found` and hold any of `pieces`.
+        """In one journey: those of `ids`, and the newest that meet one of `either` and hold any of `pieces`.
 
         Args:
             ids: of the former.
             pieces: looked for in content and speaker of the latter.
-            found: what the latter must meet.
+            either: what the latter must meet one of; no memory meets two of them.
             both: what both must meet.
             limit: how many of the latter at most.
         """
         wanted = {"ids": list(ids), "limit": limit, **_looked_for(self._connection, pieces)}
-        query = _read_and_find(self._connection.dialect.name, len(pieces), found, tuple(both))
+        query = _read_and_find(self._connection.dialect.name, len(pieces), either, tuple(both))
         there: list[MemoryRecord] = []
         newest: list[MemoryRecord] = []
         for named, *row in self._connection.execute(query, {"tenants": self._tenants, **wanted}):
@@ -237,7 +237,7 @@ class MemoryRows:
 
 
 @lru_cache(maxsize=128)
-def _read_and_find(dialect: str, pieces: int, found: Conditions, both: Conditions) -> sa.CompoundSelect[Any]:
+def _read_and_find(dialect: str, pieces: int, either: Conditions, both: Conditions) -> sa.CompoundSelect[Any]:
     """The statement of `MemoryRows.read_and_find`; making it takes longer than to run it."""
     ids: Any = sa.bindparam("ids", expanding=True)
     if dialect == "postgresql":
@@ -250,8 +250,11 @@ def _read_and_find(dialect: str, pieces: int, found: Conditions, both: Condition
         holds = [column.ilike(pattern, escape="\\") for column in _SEARCHED for pattern in patterns]
     named = memories.c.id == ids if dialect == "postgresql" else memories.c.id.in_(ids)
     there = sa.select(sa.true().label("named"), *_COLUMNS).where(_MINE, named, *both)
-    newest = sa.select(sa.false().label("named"), *_COLUMNS).where(_MINE, *found, *both, sa.or_(*holds))
-    limited = newest.order_by(memories.c.seq.desc()).limit(sa.bindparam("limit", type_=sa.Integer()))
+    # Each alternative by itself, so that each is looked up in its index also where the database has no statistics yet:
+    # joined by OR, all memories of the agent were read.
+    newest = sa.select(sa.false().label("named"), *_COLUMNS).where(_MINE, *both, sa.or_(*holds))
+    found = sa.union_all(*(newest.where(one) for one in either)).subquery()
+    limited = sa.select(found).order_by(found.c.seq.desc()).limit(sa.bindparam("limit", type_=sa.Integer()))
     return sa.union_all(there, sa.select(limited.subquery()))
 
 
