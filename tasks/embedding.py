@@ -55,7 +55,8 @@ def verify_index(runtime: Runtime, claim: Claim) -> dict[str, Any]:
         found, following = _walk(runtime, verifier, walk, after)
     result = asdict(found)
     if not found.sound:
-        _log.warning("the index differs from the durable store (%s); it is being repaired", result)
+        # Points of memories that are not known here may be another store's: `agentstate index verify` tells more.
+        _log.warning("the index differs from the durable store (%s); all but unknown points are repaired", result)
     with runtime.store.transaction() as tx:
         if following is not None:
             rest = {"slot": slot, "walk": following[0], "after": following[1]}

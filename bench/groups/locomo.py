@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
+from uuid import UUID
 
 from agentstate.agent import Agent
 from agentstate.memory import MemoryCounts, locomo, memory_counts, read_transcript
@@ -202,11 +203,11 @@ def _nearest(runtime: Runtime, question: Question) -> list[str]:
     return [_source(runtime, question.conversation, memory) for memory, _ in found]
 
 
-_sources: dict[object, str] = {}
+_sources: dict[str, str] = {}
 
 
-def _source(runtime: Runtime, agent: str, memory: object) -> str:
+def _source(runtime: Runtime, agent: str, memory: str) -> str:
     if memory not in _sources:
-        record = runtime.memory.get(agent, memory)  # type: ignore[arg-type] # a memory's id
+        record = runtime.memory.get(agent, UUID(memory))
         _sources[memory] = (record.source if record else None) or ""
     return _sources[memory]

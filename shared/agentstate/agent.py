@@ -204,9 +204,12 @@ class AgentMemory:
         """Remove one memory from every store; the receipt tells what was found there afterwards."""
         return self._agent.runtime.memory.forget(self._agent.id, memory_id, namespace=namespace)
 
-    def forget_all(self) -> ForgetReceipt:
-        """Remove all memories from every store; books, conversations and episodes stay."""
-        return self._agent.runtime.memory.forget_agent(self._agent.id)
+    def forget_all(self, *, conversations: bool = False) -> ForgetReceipt:
+        """Remove all memories from every store, and with `conversations` every turn and summary of those too.
+
+        Books, states, the profile and episodes stay; `receipt.kept` tells how many rows of each there are.
+        """
+        return self._agent.runtime.memory.forget_agent(self._agent.id, conversations=conversations)
 
 
 class AgentEffects:

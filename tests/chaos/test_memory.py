@@ -12,6 +12,6 @@ pytestmark = pytest.mark.chaos
 
 
 def test_no_acknowledged_memory_is_lost_when_worker_index_redis_and_postgres_are_killed(fast_folder: Path) -> None:
-    rows = list(run(fast_folder, Plan(memories=300, kills=1, seed=1), say=lambda _text: None))
+    rows = list(run(fast_folder, Plan(memories=300, kills=1, seed=1, longest_pause_s=0.3), say=lambda _text: None))
     assert [row for row in rows if row.met is False] == []
     assert sum(row.met is True for row in rows) == 9

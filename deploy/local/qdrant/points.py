@@ -102,31 +102,31 @@ def checked_payload(payload: dict[str, Any] | None) -> dict[str, Any] | None:
 
 
 def record_json(point: edge.Record | edge.ScoredPoint) -> dict[str, Any]:
-    """A stored point as the REST interface tells it."""
-    told: dict[str, Any] = {"id": _id_json(point.id), "payload": point.payload, "vector": _vector_json(point.vector)}
-    if point.order_value is not None:
-        told["order_value"] = point.order_value
+    """A stored point as the REST interface tells it; its id is made text when the answer is written."""
+    told: dict[str, Any] = {"id": point.id, "payload": point.payload}
+    if (vector := point.vector) is not None:
+        told["vector"] = _vector_json(vector)
+    if (value := point.order_value) is not None:
+        told["order_value"] = value
     return told
 
 
 def scored_json(point: edge.ScoredPoint) -> dict[str, Any]:
     """A found point with its score and version."""
-    return record_json(point) | {"score": point.score, "version": point.version}
+    told = record_json(point)
+    told["score"], told["version"] = point.score, point.version
+    return told
 
 
 def offset_json(point_id: Any) -> int | str | None:
     """The id from which a scroll goes on; None at the end."""
-    return None if point_id is None else _id_json(point_id)
+    return str(point_id) if isinstance(point_id, UUID) else point_id
 
 
 def _vector_json(vector: Any) -> Any:
     if isinstance(vector, edge.SparseVector):
         return {"indices": vector.indices, "values": vector.values}
     return {name: _vector_json(each) for name, each in vector.items()} if isinstance(vector, dict) else vector
-
-
-def _id_json(point_id: Any) -> int | str:
-    return str(point_id) if isinstance(point_id, UUID) else point_id
 
 
 def _check_value(value: Any, depth: int) -> None:

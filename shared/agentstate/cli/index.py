@@ -49,37 +49,46 @@ def list_collections(invocation: Invocation) -> None:
 
 @index.command()
 @click.option("--no-repair", is_flag=True, help="Tell the differences only.")
+@click.option("--remove-unknown", is_flag=True, help="Also remove points of memories that this store does not have.")
 @pass_invocation
 @click.pass_context
-def verify(context: click.Context, invocation: Invocation, *, no_repair: bool) -> None:
+def verify(context: click.Context, invocation: Invocation, *, no_repair: bool, remove_unknown: bool) -> None:
     """Compare every memory with its points in the index, and repair what differs.
 
-    What the index lacks waits for the workers again, what it should not have is removed. Exit code 1 when there were
-    differences that were not repaired.
+    What the index lacks waits for the workers again, what it should not have is removed. Points of memories that this
+    durable store does not have may be another store's: they are told, and stay unless --remove-unknown is given. Exit
+    code 1 when there were differences that were not repaired.
     """
+    if no_repair and remove_unknown:
+        raise click.UsageError("--no-repair changes nothing and --remove-unknown removes: give one of them.")
     from agentstate.memory.verify import IndexVerifier
 
     runtime = invocation.runtime
     with bar("compared", shown=not invocation.as_json) as advance:
         found = IndexVerifier(runtime.store, runtime.index).verify(
-            repair=not no_repair, progress=lambda so_far: advance(so_far.rows + so_far.points, None, "")
+            repair=not no_repair,
+            remove_unknown=remove_unknown,
+            progress=lambda so_far: advance(so_far.rows + so_far.points, None, ""),
         )
     if found.missing + found.stale and not no_repair:
         runtime.jobs.wake_bulk("embedding.embed_pending")
-    _tell_verified(invocation, found, repaired=not no_repair)
-    context.exit(0 if found.sound or not no_repair else 1)
+    _tell_verified(invocation, found, repaired=not no_repair, removed=remove_unknown)
+    left = not found.sound if no_repair else found.unknown > 0 and not remove_unknown
+    context.exit(1 if left else 0)
 
 
 @index.command()
+@click.option("--remove-unknown", is_flag=True, help="Also remove points of memories that this store does not have.")
 @pass_invocation
-def rebuild(invocation: Invocation) -> None:
+def rebuild(invocation: Invocation, *, remove_unknown: bool) -> None:
     """Fill the index anew from the durable store, beside the one that is searched, and switch to it.
 
     Search goes on meanwhile. Run again after an interruption, it goes on where it was; vectors that were made before
-    are not paid for again.
+    are not paid for again. Points of memories that this durable store does not have would go with the old collection:
+    they may be another store's, so it is refused unless --remove-unknown is given.
     """
     runtime = invocation.runtime
-    _build(invocation, runtime.index, runtime.embedder, invocation.settings)
+    _build(invocation, runtime.index, runtime.embedder, invocation.settings, remove_unknown=remove_unknown)
 
 
 @index.command("switch-model")
@@ -163,12 +172,20 @@ def drop(invocation: Invocation, *, collection: str) -> None:
         output.line(f"{collection} dropped")
 
 
-def _build(invocation: Invocation, target: MemoryIndex, embedder: Embedder, settings: Settings) -> None:
+def _build(
+    invocation: Invocation,
+    target: MemoryIndex,
+    embedder: Embedder,
+    settings: Settings,
+    *,
+    remove_unknown: bool = False,
+) -> None:
     from agentstate.memory.builds import IndexBuilder
 
     began = time.monotonic()
     with bar("memories", shown=not invocation.as_json) as advance:
-        build, found = IndexBuilder(invocation.runtime.store, target, embedder, settings).run(_rated(advance))
+        builder = IndexBuilder(invocation.runtime.store, target, embedder, settings)
+        build, found = builder.run(_rated(advance), remove_unknown=remove_unknown)
     if found.missing + found.stale:
         invocation.runtime.jobs.wake_bulk("embedding.embed_pending")
     seconds = time.monotonic() - began
@@ -193,19 +210,28 @@ def _rated(advance: Callable[[int, int | None, str], None]) -> Callable[[Build],
     return tell
 
 
-def _tell_verified(invocation: Invocation, found: Verified, *, repaired: bool) -> None:
+def _tell_verified(invocation: Invocation, found: Verified, *, repaired: bool, removed: bool = False) -> None:
     if invocation.as_json:
-        output.document(_document(found, repaired=repaired))
+        output.document(_document(found, repaired=repaired, removed=removed))
         return
     output.line(f"{found.rows:,} memories and {found.points:,} points compared")
     what = {
         "missing from the index": found.missing,
         "in another version": found.stale,
-        "points without a memory": found.orphaned,
+        "points too many": found.orphaned,
     }
     for name, count in what.items():
         if count:
             output.line(f"{count:,} {name}" + (", repaired or waiting for the workers" if repaired else ""))
+    if found.unknown:
+        output.line(
+            f"{found.unknown:,} points of memories that this durable store does not have" + ", removed" * removed
+        )
+    if found.unknown and not removed:
+        output.note(
+            "warning: those points were left alone. If another durable store uses this Qdrant, give each its own; "
+            "if not, as after restoring a backup, `agentstate index verify --remove-unknown` removes them"
+        )
     if found.elsewhere:
         output.note(
             f"warning: {found.elsewhere:,} memories are searchable in another vector space alone; "
@@ -213,5 +239,6 @@ def _tell_verified(invocation: Invocation, found: Verified, *, repaired: bool) -
         )
 
 
-def _document(found: Verified, *, repaired: bool) -> dict[str, Any]:
-    return {**asdict(found), "sound": found.sound, "repaired": repaired and not found.sound}
+def _document(found: Verified, *, repaired: bool, removed: bool) -> dict[str, Any]:
+    differs = found.missing + found.stale + found.orphaned > 0
+    return {**asdict(found), "sound": found.sound, "repaired": repaired and differs, "removed_unknown": removed}

@@ -41,7 +41,7 @@ def weights(text: str, before: Sequence[str] = ()) -> dict[str, float]:
 
 def rank(query: str, texts: Sequence[str]) -> list[tuple[int, float]]:
     """(position in `texts`, score) of the texts that share a term with `query`, best first; equal scores in order."""
-    wanted = set(terms(query))
+    wanted = set(terms(query)) if texts else set()
     if not wanted:
         return []
     weighed = [weights(text) for text in texts]

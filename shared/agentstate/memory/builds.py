@@ -90,14 +90,21 @@ class IndexBuilder:
         if settings.embedding_backfill == "batch" and isinstance(embedder, OpenAIEmbedder):
             self._backfill = Backfill(store, self._embedder, OpenAIBatches(embedder), index.collection, pause=pause)
 
-    def run(self, progress: Progress = lambda _build: None) -> tuple[Build, Verified]:
+    def run(self, progress: Progress = lambda _build: None, *, remove_unknown: bool = False) -> tuple[Build, Verified]:
         """Build, switch and compare; how far it came and what the comparison found and put right.
+
+        Args:
+            progress: is told how far it came.
+            remove_unknown: switch also when the present collection has points of memories that this store does not
+                have, which go with it.
 
         Raises:
             ProviderError: the provider fails for good; run it again to go on.
             IndexUnavailable: Qdrant does not answer; run it again to go on.
-            Conflict: another build of the space is at work.
+            Conflict: another build of the space is at work, or the switch would remove points that are not known.
         """
+        if not remove_unknown:
+            self._refuse_unknown()
         build = self.start()
         progress(build)
         if self._backfill is not None:
@@ -149,6 +156,15 @@ class IndexBuilder:
         while after is not None:
             after = self._adopt(after)
         return IndexVerifier(self._store, self._index).verify()
+
+    def _refuse_unknown(self) -> None:
+        unknown = IndexVerifier(self._store, self._index).unknown()
+        if unknown:
+            raise Conflict(
+                f"{self._index.collection} has {unknown:,} points of memories that this durable store does not have, "
+                "and the switch would remove them. If they are another store's, give each store a Qdrant of its own; "
+                "if not, run it again with --remove-unknown. Nothing was changed."
+            )
 
     def _page(self, build: Build) -> list[PendingMemory]:
         waiting = (memories.c.seq > build.after_seq, memories.c.state != "dead")

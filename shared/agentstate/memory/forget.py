@@ -7,8 +7,8 @@ index; the job removes that too.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -18,15 +18,34 @@ from agentstate.errors import IndexUnavailable, NotFound
 from agentstate.ids import checked_name
 from agentstate.jobs import Jobs
 from agentstate.memory import namespaces
+from agentstate.memory.conversation.forgetting import remove_conversations, turns_left
 from agentstate.memory.index import MemoryIndex
 from agentstate.memory.preceding import index_followers_anew
 from agentstate.memory.statements import changed_values
 from agentstate.store.store import Store, Transaction
-from agentstate.store.tables import memories, memory_shares, memory_vectors
+from agentstate.store.tables import (
+    agent_state_versions,
+    effects,
+    episodes,
+    ledger_transactions,
+    memories,
+    memory_shares,
+    memory_vectors,
+    portfolio_snapshots,
+    profile_fields,
+    turns,
+)
 
 ERASE = "embedding.erase"
 LOOK_AGAIN_S = 180.0
 """After this time no worker holds what was forgotten any more."""
+KEPT = {
+    table.name: table
+    for table in (turns, episodes, agent_state_versions, profile_fields, ledger_transactions, effects,
+                  portfolio_snapshots)
+}  # fmt: skip
+"""What else is stored of an agent. Books, states and the archive of episodes are append-only: a record of what it did,
+which no verb of ours takes back."""
 _PAGE = 1_000
 
 
@@ -49,10 +68,12 @@ class ForgetReceipt:
     memory_id: UUID | None
     """None when it was everything."""
     stores: tuple[Erased, ...]
+    kept: Mapping[str, int] = field(default_factory=dict)
+    """What else there is of the agent and was not touched: rows by table. Of a single memory, nothing is told."""
 
     @property
     def complete(self) -> bool:
-        """Whether every store was asked afterwards and has nothing left."""
+        """Whether every store in `stores` was asked afterwards and has nothing left."""
         return all(erased.left == 0 for erased in self.stores)
 
 
@@ -87,8 +108,12 @@ class Forgetting:
             agent_id=agent_id, memory_id=memory_id, stores=(*stored, self.erase_points(tenant, [memory_id]))
         )
 
-    def forget_agent(self, agent_id: str) -> ForgetReceipt:
+    def forget_agent(self, agent_id: str, *, conversations: bool = False) -> ForgetReceipt:
         """Remove all memories of `agent_id`; what it wrote into shared namespaces is the namespace's and stays.
+
+        Args:
+            agent_id: whose.
+            conversations: every turn and summary of its conversations too.
 
         Raises:
             StoreUnavailable: the durable store does not answer; nothing was removed.
@@ -97,10 +122,15 @@ class Forgetting:
         mine, vectors = memories.c.agent_id == agent_id, memory_vectors.c.agent_id == agent_id
         with self._store.transaction() as tx:
             removed = _remove(tx, mine, vectors)
+            said = remove_conversations(tx, agent_id) if conversations else 0
             tx.connection.execute(memory_shares.delete().where(memory_shares.c.agent_id == agent_id))
             self._look_again(tx, agent_id, tenant=agent_id)
         stored = self._checked(removed, mine, vectors)
-        return ForgetReceipt(agent_id=agent_id, memory_id=None, stores=(*stored, self.erase_points(agent_id, None)))
+        with self._store.reading() as connection:
+            told = Erased(store="conversations", removed=said, left=turns_left(connection, agent_id))
+            kept = {name: count for name, table in KEPT.items() if (count := _rows(connection, table, agent_id))}
+        stores = (*stored, *([told] if conversations else ()), self.erase_points(agent_id, None))
+        return ForgetReceipt(agent_id=agent_id, memory_id=None, stores=stores, kept=kept)
 
     def erase_points(self, tenant: str, memory_ids: Sequence[UUID] | None) -> Erased:
         """Remove the points of `tenant`'s memories from the index: of the named ones, else of all without a row."""
@@ -148,6 +178,11 @@ def _tenant(connection: Connection, agent_id: str, namespace: str | None) -> str
 def _remove(tx: Transaction, rows: sa.ColumnElement[bool], vectors: sa.ColumnElement[bool]) -> tuple[int, int]:
     made = tx.connection.execute(memory_vectors.delete().where(vectors)).rowcount
     return tx.connection.execute(memories.delete().where(rows)).rowcount, made
+
+
+def _rows(connection: Connection, table: sa.Table, agent_id: str) -> int:
+    query = sa.select(sa.func.count()).select_from(table).where(table.c.agent_id == agent_id)
+    return connection.execute(query).scalar_one()
 
 
 def _close_older(tx: Transaction, one: sa.ColumnElement[bool]) -> None:

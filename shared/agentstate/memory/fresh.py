@@ -7,7 +7,7 @@ them. It is slower than the index and needs none.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from uuid import UUID
@@ -15,7 +15,7 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from agentstate.memory import bm25
-from agentstate.memory.fusion import EXACT, KEYWORD_STORE
+from agentstate.memory.fusion import EXACT, KEYWORD_STORE, Found
 from agentstate.memory.identifiers import identifiers
 from agentstate.memory.records import MemoryRecord, MemoryRows
 from agentstate.memory.scope import Scope
@@ -33,24 +33,36 @@ MAX_WORDS = 32
 _NUMBER = re.compile(r"\d+(\.\d+)?")
 _BEFORE_LAST_GROUP = re.compile(r"\A\d+(?=\d{3}(\.|\Z))")
 
-Found = list[tuple[UUID, float]]
 
-
-def search_store(
-    rows: MemoryRows, scope: Scope, query: str, *, beside: str | None, indexed: Mapping[str, Found]
-) -> dict[str, Found]:
-    """What the index found, and beside it what the durable store finds by words and identifiers.
+def look(
+    rows: MemoryRows, scope: Scope, query: str, ids: Sequence[UUID], *, beside: str | None
+) -> tuple[list[MemoryRecord], list[MemoryRecord]]:
+    """Those of `ids` that are there and in `scope`, and in the same journey what the words of `query` find.
 
     Args:
         rows: whose memories.
         scope: which of them.
         query: the question.
-        beside: the vector space whose index answered: only memories that it lacks are looked at; None: all.
-        indexed: what the index found, by arm.
+        ids: memories that the index found.
+        beside: the vector space whose index answered: only memories that it lacks are looked for; None: all.
     """
-    held = _held(rows, scope, query, beside)
-    ranked = bm25.rank(query, [one.text for one in held])
-    found = {**indexed, KEYWORD_STORE: [(held[position].id, score) for position, score in ranked]}
+    words = _wanted(query)
+    if not words:
+        return read(rows, scope, ids), []
+    lacking = (sa.true(),) if beside is None else _not_indexed_in(beside)
+    there, held = rows.read_and_find(ids, words, *lacking, both=conditions(scope), limit=STORE_DEPTH)
+    return _meeting(there, scope), _meeting(held, scope)
+
+
+def read(rows: MemoryRows, scope: Scope, ids: Sequence[UUID]) -> list[MemoryRecord]:
+    """Those of `ids` that are there and in `scope`."""
+    return _meeting(rows.read(ids, *conditions(scope)).values(), scope) if ids else []
+
+
+def ranked(held: Sequence[MemoryRecord], query: str, indexed: Mapping[str, Found]) -> dict[str, Found]:
+    """What the index found, by arm, and beside it what the durable store holds, ranked by words and identifiers."""
+    best = bm25.rank(query, [one.text for one in held])
+    found = {**indexed, KEYWORD_STORE: [(str(held[position].id), score) for position, score in best]}
     exact = _exact(held, query)
     if exact:
         found[EXACT] = sorted([*indexed.get(EXACT, ()), *exact], key=lambda hit: -hit[1])
@@ -78,19 +90,14 @@ def _conditions(scope: Scope) -> tuple[sa.ColumnElement[bool], ...]:
     return tuple(found)
 
 
-def _held(rows: MemoryRows, scope: Scope, query: str, beside: str | None) -> list[MemoryRecord]:
-    words = _wanted(query)
-    if not words:
-        return []
-    wanted = conditions(scope) if beside is None else (*conditions(scope), _not_indexed_in(beside))
-    held = rows.holding_any(words, conditions=wanted, limit=STORE_DEPTH)
-    return [one for one in held if meets(one.metadata, scope.where)]
+def _meeting(found: Iterable[MemoryRecord], scope: Scope) -> list[MemoryRecord]:
+    return [one for one in found if meets(one.metadata, scope.where)]
 
 
 def _exact(held: Sequence[MemoryRecord], query: str) -> Found:
     wanted = set(identifiers(query))
     shares = ((one.id, len(wanted.intersection(identifiers(one.text)))) for one in held) if wanted else ()
-    return [(memory, count / len(wanted)) for memory, count in shares if count]
+    return [(str(memory), count / len(wanted)) for memory, count in shares if count]
 
 
 def _wanted(query: str) -> list[str]:
@@ -105,9 +112,8 @@ def _piece(term: str) -> str:
 
 
 @lru_cache(maxsize=8)
-def _not_indexed_in(space: str) -> sa.ColumnElement[bool]:
+def _not_indexed_in(space: str) -> tuple[sa.ColumnElement[bool], ...]:
     # In the words of the table's indexes, so that the many that are indexed are not read to find the few that are not.
     waiting = memories.c.state.in_([sa.literal_column(f"'{state}'") for state in ("stored", "embedded", "dead")])
     searchable = memories.c.state == sa.literal_column("'searchable'")
-    elsewhere = sa.or_(memories.c.space < space, memories.c.space > space)
-    return sa.or_(waiting, sa.and_(searchable, elsewhere))
+    return waiting, sa.and_(searchable, memories.c.space < space), sa.and_(searchable, memories.c.space > space)

@@ -10,9 +10,8 @@ about the same. The constants were chosen on LoCoMo's conversations 26, 41, 43, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from uuid import UUID
 
 DENSE = "dense"
 KEYWORD = "keyword"
@@ -31,6 +30,8 @@ DENSE_FLOOR = 0.25
 """Cosine below which a text that shares no word with the query is not about it: 83 % of the evidence that shares no
 word with its question lies above, and 89 % of unrelated pairs below (MiniLM on LoCoMo, 658 and 23,000 pairs)."""
 
+Found = list[tuple[str, float]]
+"""(memory, score), best first. Ids are text, as the index tells them: hundreds are compared and few are read."""
 Place = tuple[str, int]
 """A turn's session and its number there."""
 
@@ -49,7 +50,7 @@ class ArmScore:
 class Fused:
     """A memory with the score of all arms together, from 0 to 1."""
 
-    id: UUID
+    id: str
     score: float
     arms: dict[str, ArmScore] = field(default_factory=dict)
     own: float = 0.0
@@ -57,10 +58,11 @@ class Fused:
 
 
 def fuse(
-    arms: Mapping[str, Sequence[tuple[UUID, float]]],
+    arms: Mapping[str, Found],
     *,
     semantic: bool,
-    places: Mapping[UUID, Place] | None = None,
+    places: Mapping[str, Place] | None = None,
+    most: int | None = None,
 ) -> list[Fused]:
     """Merge what the arms found, best first; equal scores by id.
 
@@ -68,47 +70,56 @@ def fuse(
         arms: by arm name, (memory, the arm's score), best first.
         semantic: whether a dense arm exists. Without it the keyword score counts whole.
         places: of memories that are turns, where they stand.
+        most: how many are wanted; None: all.
     """
-    found: dict[UUID, dict[str, ArmScore]] = {}
-    for arm, hits in arms.items():
-        for rank, (memory, score) in enumerate(hits, start=1):
-            found.setdefault(memory, {})[arm] = ArmScore(rank=rank, score=score)
-    share = WEIGHT if semantic else 0.0
+    scores = {arm: dict(found) for arm, found in arms.items()}
+    own = _own(scores, WEIGHT if semantic else 0.0)
+    left = _following(own, places or {})
+    whole = {memory: 1 - (1 - score) * left.get(memory, 1.0) for memory, score in own.items()}
+    best = sorted(whole, key=lambda memory: (-whole[memory], memory))[:most]
+    told = _told(scores)
+    return [Fused(id=memory, score=whole[memory], arms=told(memory), own=own[memory]) for memory in best]
+
+
+def _own(scores: Mapping[str, Mapping[str, float]], share: float) -> dict[str, float]:
+    """The score above 0 of each memory that matches, by what the arms say of it alone."""
+    dense, exact = scores.get(DENSE, {}), scores.get(EXACT, {})
+    words = dict(scores.get(KEYWORD, {}))
+    for memory, score in scores.get(KEYWORD_STORE, {}).items():
+        words[memory] = max(score, words.get(memory, 0.0))
     # What the dense arm did not list is no nearer than the last that it did. Counted as 0 it would fall behind all
     # that is listed, and good matches by words with it: R@10 on LoCoMo .63 instead of .70.
-    unlisted = min((score for _, score in arms.get(DENSE, ())), default=0.0)
-    own = {memory: _own(scores, share, unlisted) for memory, scores in found.items() if _is_match(scores)}
-    following = _following(own, places or {})
-    fused = [
-        Fused(id=memory, score=1 - (1 - score) * following.get(memory, 1.0), arms=found[memory], own=score)
-        for memory, score in own.items()
-        if score > 0
-    ]
-    return sorted(fused, key=lambda item: (-item.score, item.id))
+    unlisted = min(dense.values(), default=0.0)
+    own = {}
+    for memory in {**dense, **words, **exact}:
+        near, word = dense.get(memory, unlisted), words.get(memory, 0.0)
+        if near < DENSE_FLOOR and memory not in words and memory not in exact:
+            continue
+        score = share * min(max(near, 0.0), 1.0) + (1 - share) * word / (word + HALF_SCORE)
+        own[memory] = 1 - (1 - score) * (1 - EXACT_WEIGHT * exact.get(memory, 0.0))
+    return {memory: score for memory, score in own.items() if score > 0}
 
 
-def _own(arms: dict[str, ArmScore], share: float, unlisted: float) -> float:
-    dense = max(arms[DENSE].score if DENSE in arms else unlisted, 0.0)
-    keyword = max((arms[arm].score for arm in (KEYWORD, KEYWORD_STORE) if arm in arms), default=0.0)
-    score = share * min(dense, 1.0) + (1 - share) * keyword / (keyword + HALF_SCORE)
-    exact = arms[EXACT].score if EXACT in arms else 0.0
-    return 1 - (1 - score) * (1 - EXACT_WEIGHT * exact)
-
-
-def _following(own: Mapping[UUID, float], places: Mapping[UUID, Place]) -> dict[UUID, float]:
+def _following(own: Mapping[str, float], places: Mapping[str, Place]) -> dict[str, float]:
     """How much of what a turn lacks to a full score is left by the turns after it."""
     at = {places[memory]: score for memory, score in own.items() if memory in places}
-    left: dict[UUID, float] = {}
-    for memory in own:
-        if memory in places:
-            session, number = places[memory]
-            scores = (at.get((session, number + step), 0.0) for step in range(1, len(NEXT) + 1))
-            one, two = (1 - share * score for share, score in zip(NEXT, scores, strict=True))
-            left[memory] = one * two
-    return left
+    soon, later = NEXT
+    return {
+        memory: (1 - soon * at.get((session, number + 1), 0.0)) * (1 - later * at.get((session, number + 2), 0.0))
+        for memory, (session, number) in places.items()
+        if memory in own
+    }
 
 
-def _is_match(arms: dict[str, ArmScore]) -> bool:
-    if set(arms) == {DENSE}:
-        return arms[DENSE].score >= DENSE_FLOOR
-    return True
+def _told(scores: Mapping[str, Mapping[str, float]]) -> Callable[[str], dict[str, ArmScore]]:
+    """Tells of a memory where each arm put it."""
+    ranks = {arm: {memory: rank for rank, memory in enumerate(found, start=1)} for arm, found in scores.items()}
+
+    def told(memory: str) -> dict[str, ArmScore]:
+        return {
+            arm: ArmScore(rank=ranks[arm][memory], score=found[memory])
+            for arm, found in scores.items()
+            if memory in found
+        }
+
+    return told

@@ -72,7 +72,7 @@ def make_hit(
 ) -> Hit:
     """A hit of what was found and what the durable store has."""
     return Hit(
-        id=item.id,
+        id=record.id,
         content=record.content,
         score=item.score * freshness,
         kind=record.kind,

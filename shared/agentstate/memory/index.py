@@ -6,17 +6,14 @@ and filtered on; everything a user gets to read comes from the store. No search 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from agentstate.memory.collection import IDENTIFIERS, VECTOR, WORDS, Collection, Space
-from agentstate.memory.fusion import DENSE, EXACT, KEYWORD, Place
-from agentstate.memory.identifiers import identifiers
-from agentstate.memory.index_points import IndexPoint, batches, each_once, indexes, sparse, struct
-from agentstate.memory.scope import Scope, memories_filter, scope_filter, tenant_filter
-from agentstate.memory.words import terms
+from agentstate.memory.collection import Collection, Space
+from agentstate.memory.index_points import IndexPoint, batches, indexes, struct
+from agentstate.memory.index_search import Answer, answer, requests
+from agentstate.memory.scope import Scope, memories_filter, tenant_filter
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient
@@ -24,21 +21,6 @@ if TYPE_CHECKING:
 
 PAGE = 1_000
 """Points in one answer at most."""
-
-_READ = ["memory", "session", "turn"]
-
-Found = list[tuple[UUID, float]]
-"""(memory, score), best first."""
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What the index found."""
-
-    arms: dict[str, Found]
-    """By arm; an arm that had nothing to ask for is not there."""
-    places: dict[UUID, Place] = field(default_factory=dict)
-    """Of the found ones that are turns, where they stand."""
 
 
 class MemoryIndex:
@@ -74,17 +56,11 @@ class MemoryIndex:
         Raises:
             IndexUnavailable: Qdrant does not answer.
         """
-        asked = _arms(scope, text, vector, limit)
+        asked = requests(scope, text, vector, limit)
         if not asked:
-            return Answer({})
+            return Answer({}, space=self.collection)
         with self.place.reached() as client:
-            answers = _query_batch(client, self.collection, list(asked.values()))
-        points = dict(zip(asked, (answer.points for answer in answers), strict=True))
-        arms = {arm: _best_chunks(found) for arm, found in points.items()}
-        if EXACT in arms:
-            count = len(identifiers(text))
-            arms[EXACT] = [(memory, score / count) for memory, score in arms[EXACT]]
-        return Answer(arms, dict(_places(point for found in points.values() for point in found)))
+            return answer(client, self.collection, asked)
 
     def count(self, agent_id: str) -> int:
         """How many points of `agent_id` the index holds: one a memory, more of a long one."""
@@ -141,59 +117,6 @@ def _plus(one: tuple[int, int], other: tuple[int, int]) -> tuple[int, int]:
 def memory_of(point: Any) -> UUID:
     """The memory that a point, or a hit, belongs to."""
     return UUID(str((point.payload or {}).get("memory") or point.id))
-
-
-def _best_chunks(points: Iterable[Any]) -> Found:
-    """Each memory once, with its best chunk's score."""
-    best: dict[UUID, float] = {}
-    for point in points:
-        best.setdefault(memory_of(point), point.score)
-    return list(best.items())
-
-
-def _places(points: Iterable[Any]) -> Iterator[tuple[UUID, Place]]:
-    for point in points:
-        payload = point.payload or {}
-        if "turn" in payload and "session" in payload:
-            yield memory_of(point), (payload["session"], payload["turn"])
-
-
-def _arms(scope: Scope, text: str, vector: list[float] | None, limit: int) -> dict[str, models.QueryRequest]:
-    """What to ask for, by arm: words and identifiers only when the query has some."""
-    from qdrant_client.http import models
-
-    words, exact = sparse(each_once(terms(text))), sparse(each_once(identifiers(text)))
-    # How rare a word is counts within this agent's memories, whatever others talk about.
-    within = models.SearchParams(idf=models.IdfCorpusParams(corpus=tenant_filter(scope.tenants)))
-    wanted: list[tuple[str, str, Any, models.SearchParams | None]] = [
-        (DENSE, VECTOR, vector, None),
-        (KEYWORD, WORDS, words if words.indices else None, within),
-        (EXACT, IDENTIFIERS, exact if exact.indices else None, None),
-    ]
-    condition = scope_filter(scope)
-    return {
-        arm: models.QueryRequest(
-            query=models.NearestQuery(nearest=query),
-            using=using,
-            params=params,
-            filter=condition,
-            limit=limit,
-            with_payload=_READ,
-        )
-        for arm, using, query, params in wanted
-        if query is not None
-    }
-
-
-def _query_batch(
-    client: QdrantClient, collection: str, requests: list[models.QueryRequest]
-) -> list[models.QueryResponse]:
-    """The client's own call without its copy of the requests, which takes longer than the search itself."""
-    from qdrant_client.http import models
-
-    batch = models.QueryRequestBatch.model_construct(searches=requests)
-    answer = client.http.search_api.query_batch_points(collection_name=collection, query_request_batch=batch)
-    return answer.result or []
 
 
 def _upsert(client: QdrantClient, collection: str, points: Sequence[IndexPoint]) -> None:

@@ -98,11 +98,16 @@ def struct(point: IndexPoint) -> models.PointStruct:
 
 
 def sparse(weights: Mapping[str, float]) -> models.SparseVector:
-    """Terms with weights as the index takes them: each term by a number made of it."""
+    """Terms with weights as the client takes them."""
     from qdrant_client.http import models
 
-    numbered = {zlib.crc32(term.encode()): weight for term, weight in weights.items()}
-    return models.SparseVector(indices=list(numbered), values=list(numbered.values()))
+    entries = numbered(weights)
+    return models.SparseVector(indices=list(entries), values=list(entries.values()))
+
+
+def numbered(weights: Mapping[str, float]) -> dict[int, float]:
+    """Each term by a number made of it."""
+    return {zlib.crc32(term.encode()): weight for term, weight in weights.items()}
 
 
 def each_once(terms: Sequence[str]) -> dict[str, float]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -16,10 +17,11 @@ from agentstate.clock import Clock, utc_now
 from agentstate.errors import IndexUnavailable, InvalidInput, ProviderError, TooLarge
 from agentstate.ids import checked_name
 from agentstate.memory import tags
-from agentstate.memory.fresh import conditions, search_store
+from agentstate.memory.fresh import look, ranked, read
 from agentstate.memory.fusion import DENSE, Fused, fuse
 from agentstate.memory.hits import Hit, Recall, make_hit
-from agentstate.memory.index import Answer, MemoryIndex
+from agentstate.memory.index import MemoryIndex
+from agentstate.memory.index_search import Answer
 from agentstate.memory.namespaces import tenants
 from agentstate.memory.records import MemoryRecord, MemoryRows
 from agentstate.memory.scope import Scope
@@ -106,34 +108,46 @@ class MemoryRecall:
     def _recall(self, scope: Scope, query: str, limit: int, half_life: timedelta | None, neighbours: int) -> Recall:
         vector, no_vector = self._embed(query)
         answer, no_index = self._from_index(scope, query, vector, limit)
-        beside = self._index.collection if no_index is None else None
+        # With a half-life any of them may be the first.
+        most = None if half_life else limit
         with self._store.reading(one_by_one=True) as connection:
             rows = MemoryRows(connection, scope.tenants)
-            found = search_store(rows, scope, query, beside=beside, indexed=answer.arms)
-            fused = fuse(found, semantic=DENSE in answer.arms, places=answer.places)
-            # With a half-life any of them may be the first; else some more, for those that are no longer there.
-            chosen = fused if half_life else fused[: 2 * limit]
-            there = rows.read([item.id for item in chosen], *conditions(scope)) if chosen else {}
-            best = self._best(chosen, there, scope, half_life)[:limit]
+            found, known = self._found(rows, scope, query, answer, most)
+            best = self._aged(known, half_life)[:limit]
             around = rows.around({_place(record) for _, record, _ in best}, neighbours) if neighbours else {}
         hits = [
             make_hit(item, record, left, _beside(record, around, -neighbours), _beside(record, around, neighbours))
             for item, record, left in best
         ]
-        return Recall(hits, arms=tuple(found), degraded="; ".join(filter(None, (no_vector, no_index))) or None)
+        return Recall(hits, arms=found, degraded="; ".join(filter(None, (no_vector, no_index))) or None)
 
-    def _best(
-        self, fused: Sequence[Fused], there: Mapping[UUID, MemoryRecord], scope: Scope, half_life: timedelta | None
+    def _found(
+        self, rows: MemoryRows, scope: Scope, query: str, answer: Answer, most: int | None
+    ) -> tuple[tuple[str, ...], list[tuple[Fused, MemoryRecord]]]:
+        """The arms that answered, and the best that they found together, as the durable store has them."""
+        # Some more than are wanted: what the index has not heard of yet, the durable store knows, such as that a memory
+        # was superseded or forgotten.
+        more = None if most is None else 2 * most
+        fusing = partial(fuse, semantic=DENSE in answer.arms, places=answer.places, most=more)
+        chosen = fusing(answer.arms)
+        first = chosen[:most]
+        there, held = look(rows, scope, query, _ids(first), beside=answer.space)
+        arms = ranked(held, query, answer.arms)
+        records = {str(record.id): record for record in (*there, *held)}
+        if held:
+            chosen = fusing(arms)
+        if held or len(there) < len(first):
+            asked = {item.id for item in first}
+            others = [item for item in chosen if item.id not in records and item.id not in asked]
+            records |= {str(record.id): record for record in read(rows, scope, _ids(others))}
+        return tuple(arms), [(item, records[item.id]) for item in chosen if item.id in records]
+
+    def _aged(
+        self, found: Sequence[tuple[Fused, MemoryRecord]], half_life: timedelta | None
     ) -> list[tuple[Fused, MemoryRecord, float]]:
-        """What the durable store still has, with the share of the score that age leaves, best first."""
-        # What the index has not heard of yet, the durable store knows: superseded, changed or forgotten since.
-        known = ((item, there[item.id]) for item in fused if item.id in there)
-        found = [
-            (item, record, self._freshness(record, half_life))
-            for item, record in known
-            if tags.meets(record.metadata, scope.where)
-        ]
-        return sorted(found, key=lambda one: -one[0].score * one[2]) if half_life else found
+        """With the share of the score that age leaves, best first."""
+        aged = [(item, record, self._freshness(record, half_life)) for item, record in found]
+        return sorted(aged, key=lambda one: -one[0].score * one[2]) if half_life else aged
 
     def _freshness(self, record: MemoryRecord, half_life: timedelta | None) -> float:
         if half_life is None:
@@ -182,6 +196,10 @@ class HybridMemory:
     def search(self, agent_id: str, query: str, top_k: int = 5, **options: Any) -> Recall:
         """See `MemoryRecall.recall`."""
         return self._recall.recall(agent_id, query, limit=top_k, **options)
+
+
+def _ids(found: Sequence[Fused]) -> list[UUID]:
+    return [UUID(item.id) for item in found]
 
 
 def _kinds(kind: str | Collection[str] | None) -> tuple[str, ...]:

@@ -8,10 +8,11 @@ has to say for whom: `MemoryRows` is made for an agent, and every query of it ca
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -128,6 +129,14 @@ _COLUMNS = tuple(
 )
 
 
+_FIELDS = tuple(MemoryRecord.__dataclass_fields__)
+_MINE = memories.c.agent_id.in_(sa.bindparam("tenants", expanding=True))
+"""The agent's own, and those of the namespaces that it named: in every statement of `MemoryRows`."""
+_SEARCHED = (memories.c.content, memories.c.speaker)
+_SPECIAL, _ESCAPED = re.compile(r"[%_\\]"), r"\\\g<0>"
+Conditions = tuple[sa.ColumnElement[bool], ...]
+
+
 @dataclass(frozen=True)
 class Written:
     """Where a memory stands that was there already."""
@@ -168,21 +177,31 @@ class MemoryRows:
 
     def __init__(self, connection: Connection, tenants: str | Sequence[str]) -> None:
         self._connection = connection
-        self._mine = memories.c.agent_id.in_([tenants] if isinstance(tenants, str) else list(tenants))
+        self._tenants = [tenants] if isinstance(tenants, str) else list(tenants)
 
     def read(self, ids: Sequence[UUID], *conditions: sa.ColumnElement[bool]) -> dict[UUID, MemoryRecord]:
         """Those of `ids` that exist and meet `conditions`."""
         return {found.id: found for found in self._records(memories.c.id.in_(ids), *conditions)}
 
-    def holding_any(
-        self, words: Sequence[str], *, conditions: Sequence[sa.ColumnElement[bool]], limit: int
-    ) -> list[MemoryRecord]:
-        """The newest that meet `conditions` and hold any of `words` in content or speaker."""
-        holds = sa.or_(
-            *(memories.c.content.icontains(word, autoescape=True) for word in words),
-            *(memories.c.speaker.icontains(word, autoescape=True) for word in words),
-        )
-        return self._records(*conditions, holds, order=memories.c.seq.desc(), limit=limit)
+    def read_and_find(
+        self, ids: Sequence[UUID], pieces: Sequence[str], *either: sa.ColumnElement[bool], both: Conditions, limit: int
+    ) -> tuple[list[MemoryRecord], list[MemoryRecord]]:
+        """In one journey: those of `ids`, and the newest that meet one of `either` and hold any of `pieces`.
+
+        Args:
+            ids: of the former.
+            pieces: looked for in content and speaker of the latter.
+            either: what the latter must meet one of; no memory meets two of them.
+            both: what both must meet.
+            limit: how many of the latter at most.
+        """
+        wanted = {"ids": list(ids), "limit": limit, **_looked_for(self._connection, pieces)}
+        query = _read_and_find(self._connection.dialect.name, len(pieces), either, tuple(both))
+        there: list[MemoryRecord] = []
+        newest: list[MemoryRecord] = []
+        for named, *row in self._connection.execute(query, {"tenants": self._tenants, **wanted}):
+            (there if named else newest).append(MemoryRecord(**dict(zip(_FIELDS, row, strict=True))))
+        return there, sorted(newest, key=lambda one: -one.seq)
 
     def page(self, *conditions: sa.ColumnElement[bool], after: int = 0, limit: int = 500) -> list[MemoryRecord]:
         """The next after number `after`, oldest first."""
@@ -212,8 +231,38 @@ class MemoryRows:
         self, *conditions: sa.ColumnElement[bool], order: Any = (), limit: int | None = None
     ) -> list[MemoryRecord]:
         ordered = order if isinstance(order, tuple) else (order,)
-        query = sa.select(*_COLUMNS).where(self._mine, *conditions).order_by(*ordered).limit(limit)
-        return [MemoryRecord(**row) for row in self._connection.execute(query).mappings()]
+        query = sa.select(*_COLUMNS).where(_MINE, *conditions).order_by(*ordered).limit(limit)
+        found = self._connection.execute(query, {"tenants": self._tenants})
+        return [MemoryRecord(**row) for row in found.mappings()]
+
+
+@lru_cache(maxsize=128)
+def _read_and_find(dialect: str, pieces: int, either: Conditions, both: Conditions) -> sa.CompoundSelect[Any]:
+    """The statement of `MemoryRows.read_and_find`; making it takes longer than to run it."""
+    ids: Any = sa.bindparam("ids", expanding=True)
+    if dialect == "postgresql":
+        # One text of the statement for any number of ids and words: the server keeps its plan.
+        ids = sa.any_(sa.bindparam("ids", type_=postgresql.ARRAY(sa.Uuid())))
+        any_of_them = sa.any_(sa.bindparam("patterns", type_=postgresql.ARRAY(sa.Text())))
+        holds = [column.ilike(any_of_them) for column in _SEARCHED]
+    else:
+        patterns = [sa.bindparam(f"pattern{number}", type_=sa.Text()) for number in range(pieces)]
+        holds = [column.ilike(pattern, escape="\\") for column in _SEARCHED for pattern in patterns]
+    named = memories.c.id == ids if dialect == "postgresql" else memories.c.id.in_(ids)
+    there = sa.select(sa.true().label("named"), *_COLUMNS).where(_MINE, named, *both)
+    # Each alternative by itself, so that each is looked up in its index also where the database has no statistics yet:
+    # joined by OR, all memories of the agent were read.
+    newest = sa.select(sa.false().label("named"), *_COLUMNS).where(_MINE, *both, sa.or_(*holds))
+    found = sa.union_all(*(newest.where(one) for one in either)).subquery()
+    limited = sa.select(found).order_by(found.c.seq.desc()).limit(sa.bindparam("limit", type_=sa.Integer()))
+    return sa.union_all(there, sa.select(limited.subquery()))
+
+
+def _looked_for(connection: Connection, pieces: Sequence[str]) -> dict[str, Any]:
+    patterns = [f"%{_SPECIAL.sub(_ESCAPED, piece)}%" for piece in pieces]
+    if connection.dialect.name == "postgresql":
+        return {"patterns": patterns}
+    return {f"pattern{number}": pattern for number, pattern in enumerate(patterns)}
 
 
 def _starts(tx: Transaction, items: Iterable[NewMemory]) -> dict[UUID, datetime]:

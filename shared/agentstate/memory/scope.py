@@ -14,6 +14,8 @@ from agentstate.memory.tags import Where
 if TYPE_CHECKING:
     from qdrant_client.http import models
 
+Json = dict[str, Any]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Scope:
@@ -38,11 +40,16 @@ class Scope:
         return (self.agent_id, *self.shared)
 
 
+def tenant_json(tenants: Sequence[str]) -> Json:
+    """Everything of an agent, and of the shared namespaces that it may see, as Qdrant writes it."""
+    return {"must": [_any_of("agent_id", tenants)]}
+
+
 def tenant_filter(tenants: Sequence[str]) -> models.Filter:
-    """Everything of an agent, and of the shared namespaces that it may see."""
+    """The same for the client."""
     from qdrant_client.http import models
 
-    return models.Filter(must=[_any_of("agent_id", tenants)])
+    return models.Filter.model_validate(tenant_json(tenants))
 
 
 def memories_filter(tenant: str, memories: Sequence[UUID]) -> models.Filter:
@@ -57,35 +64,28 @@ def memories_filter(tenant: str, memories: Sequence[UUID]) -> models.Filter:
     )
 
 
-def scope_filter(scope: Scope) -> models.Filter:
-    """The one filter of all searches: whose memories always, the rest when asked for."""
-    from qdrant_client.http import models
-
-    must: list[Any] = [_any_of("agent_id", scope.tenants)]
+def scope_json(scope: Scope) -> Json:
+    """The one filter of all searches: whose memories always, the rest when asked for. As Qdrant writes it."""
+    must = tenant_json(scope.tenants)["must"]
     if scope.kinds:
         must.append(_any_of("kind", scope.kinds))
     if scope.session is not None:
         must.append(_any_of("session", (scope.session,)))
     must += [_any_of("tags", choices) for choices in scope.where]
-    if scope.since is not None or scope.until is not None:
-        within = models.DatetimeRange(gte=scope.since, lt=scope.until)
-        must.append(models.FieldCondition(key="at", range=within))
-    return models.Filter(must=must, must_not=_outside(scope.as_of))
+    within = {
+        name: moment.isoformat() for name, moment in (("gte", scope.since), ("lt", scope.until)) if moment is not None
+    }
+    if within:
+        must.append({"key": "at", "range": within})
+    return {"must": must, "must_not": _outside(scope.as_of)}
 
 
-def _any_of(key: str, values: Sequence[str]) -> models.FieldCondition:
-    from qdrant_client.http import models
-
-    match = models.MatchValue(value=values[0]) if len(values) == 1 else models.MatchAny(any=list(values))
-    return models.FieldCondition(key=key, match=match)
+def _any_of(key: str, values: Sequence[str]) -> Json:
+    return {"key": key, "match": {"value": values[0]} if len(values) == 1 else {"any": list(values)}}
 
 
-def _outside(as_of: datetime | None) -> list[Any]:
+def _outside(as_of: datetime | None) -> list[Json]:
     """What does not hold. As of a time in the past the durable store judges what had ended: it knows since when."""
-    from qdrant_client.http import models
-
-    begins_later = models.DatetimeRange(gt=as_of or utc_now())
-    found = [models.FieldCondition(key="from", range=begins_later)]
-    if as_of is None:
-        found.append(models.FieldCondition(key="until", range=models.DatetimeRange(lte=utc_now())))
-    return found
+    moment = (as_of or utc_now()).isoformat()
+    found: list[Json] = [{"key": "from", "range": {"gt": moment}}]
+    return found if as_of is not None else [*found, {"key": "until", "range": {"lte": moment}}]

@@ -198,9 +198,9 @@ class SemanticMemory:
         """Remove one memory from every store and look whether it is gone; see `Forgetting.forget`."""
         return self.forgetting.forget(agent_id, memory_id, namespace=namespace)
 
-    def forget_agent(self, agent_id: str) -> ForgetReceipt:
+    def forget_agent(self, agent_id: str, *, conversations: bool = False) -> ForgetReceipt:
         """Remove all memories of `agent_id` from every store; see `Forgetting.forget_agent`."""
-        return self.forgetting.forget_agent(agent_id)
+        return self.forgetting.forget_agent(agent_id, conversations=conversations)
 
     def wait_searchable(self, receipts: Sequence[Receipt], *, timeout_s: float = 30.0) -> None:
         """Return once all are in the index.

@@ -2,7 +2,8 @@
 
 Two walks: from the rows to their points, which finds what the index lacks or has in another version, and from the
 points to their rows, which finds what should not be there. A row that is found wanting waits again, so that a worker
-indexes it as any other; a point without a row is removed.
+indexes it as any other. A point of a memory that has no row is told and left alone: another durable store may have
+written it, or this one after the backup that it was restored from. Only who says so has it removed.
 """
 
 from __future__ import annotations
@@ -44,14 +45,16 @@ class Verified:
     stale: int = 0
     """Memories that it has in another version."""
     orphaned: int = 0
-    """Points that belong to no memory."""
+    """Points beyond those that their memory has."""
+    unknown: int = 0
+    """Points of memories that this durable store does not have."""
     elsewhere: int = 0
     """Memories that are searchable in another vector space alone."""
 
     @property
     def sound(self) -> bool:
         """Whether index and truth agree."""
-        return self.missing == self.stale == self.orphaned == 0
+        return self.missing == self.stale == self.orphaned == self.unknown == 0
 
     def add(self, other: Verified) -> None:
         """Count `other` in."""
@@ -85,8 +88,16 @@ class IndexVerifier:
         self._backlog = EmbeddingBacklog(store)
         self._here = sa.and_(memories.c.state == "searchable", memories.c.space == index.collection)
 
-    def verify(self, *, repair: bool = True, progress: Progress = lambda _found: None) -> Verified:
-        """Compare everything; with `repair` what differs is put right, or waits for the workers.
+    def verify(
+        self, *, repair: bool = True, remove_unknown: bool = False, progress: Progress = lambda _found: None
+    ) -> Verified:
+        """Compare everything.
+
+        Args:
+            repair: what differs is put right, or waits for the workers.
+            remove_unknown: also remove points of memories that this store does not have. Only where no other durable
+                store uses this Qdrant: they may be its.
+            progress: is told how far it came.
 
         Raises:
             IndexUnavailable: Qdrant does not answer; what was repaired stays so.
@@ -99,9 +110,17 @@ class IndexVerifier:
             progress(found)
         offset: str | None = ""
         while offset is not None:
-            part, offset = self.points(offset, repair=repair)
+            part, offset = self.points(offset, repair=repair, remove_unknown=remove_unknown)
             found.add(part)
             progress(found)
+        return found
+
+    def unknown(self) -> int:
+        """How many points of memories that this store does not have are in the collection that serves."""
+        found, offset = 0, None if self._index.place.behind() is None else ""
+        while offset is not None:
+            part, offset = self.points(offset, repair=False)
+            found += part.unknown
         return found
 
     def rows(self, after: int, *, repair: bool, limit: int = PAGE) -> tuple[Verified, int | None]:
@@ -110,16 +129,18 @@ class IndexVerifier:
             page = self._rows(connection, memories.c.seq > after, limit=limit)
         return self._compare(page, repair=repair), page[-1].seq if len(page) == limit else None
 
-    def points(self, offset: str, *, repair: bool) -> tuple[Verified, str | None]:
+    def points(self, offset: str, *, repair: bool, remove_unknown: bool = False) -> tuple[Verified, str | None]:
         """Compare the next points from `offset` on with their rows; and where to go on, None at the end."""
         with self._index.place.reached() as client:
             page, following = client.scroll(
                 self._index.collection, limit=PAGE, offset=offset or None, with_payload=["memory"]
             )
-            orphans = self._orphans(page)
-            if orphans and repair:
-                client.delete(self._index.collection, points_selector=list(orphans), wait=True)
-        return Verified(points=len(page), orphaned=len(orphans)), None if following is None else str(following)
+            orphans, unknown = self._astray(page)
+            gone = [*(orphans if repair else ()), *(unknown if remove_unknown else ())]
+            if gone:
+                client.delete(self._index.collection, points_selector=list(gone), wait=True)
+        found = Verified(points=len(page), orphaned=len(orphans), unknown=len(unknown))
+        return found, None if following is None else str(following)
 
     def sample(self, draw: random.Random | None = None) -> Verified:
         """Compare some rows at random, and the number of points: notices an emptied collection. Repairs nothing."""
@@ -142,7 +163,7 @@ class IndexVerifier:
         wanted = int(total or 0)
         slack = max(PAGE, SLACK * wanted) if found.points else 0
         found.missing = max(found.missing, wanted - found.points if wanted - found.points > slack else 0)
-        found.orphaned = max(found.points - wanted if found.points - wanted > slack else 0, 0)
+        found.unknown = max(found.points - wanted if found.points - wanted > slack else 0, 0)
         return found
 
     def elsewhere(self) -> int:
@@ -173,13 +194,17 @@ class IndexVerifier:
             self._backlog.wait_again({row.seq: row.indexed_version for row in (*missing, *stale)})
         return Verified(rows=len(page), missing=len(missing), stale=len(stale))
 
-    def _orphans(self, page: Sequence[Any]) -> list[UUID]:
-        """Points without a row, and chunks beyond those that their memory has."""
+    def _astray(self, page: Sequence[Any]) -> tuple[list[UUID], list[UUID]]:
+        """Chunks beyond those that their memory has, and points whose memory has no row."""
         owners = {UUID(str(point.id)): memory_of(point) for point in page}
         query = sa.select(*_ROW, memories.c.state).where(memories.c.id.in_(set(owners.values())))
         with self._store.reading() as connection:
             known = {row.id: (_Row(*row[:-1]), row.state) for row in connection.execute(query)}
-        return [point for point, memory in owners.items() if not _belongs(point, known.get(memory))]
+        ours = {point: known[memory] for point, memory in owners.items() if memory in known}
+        return (
+            [point for point, (row, state) in ours.items() if not _belongs(point, row, state)],
+            [point for point in owners if point not in ours],
+        )
 
 
 def versions_of(client: QdrantClient, collection: str, points: Collection[UUID]) -> dict[UUID, int]:
@@ -198,9 +223,6 @@ def _others(row: _Row, versions: dict[UUID, int]) -> list[UUID]:
     return [point for point in row.point_ids if versions.get(point, row.version) not in fine]
 
 
-def _belongs(point: UUID, owner: tuple[_Row, str] | None) -> bool:
-    if owner is None:
-        return False
-    row, state = owner
+def _belongs(point: UUID, row: _Row, state: str) -> bool:
     # While it waits, or is given up, nobody has noted yet how many points it has.
     return point == row.id or state != "searchable" or point in row.point_ids

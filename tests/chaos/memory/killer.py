@@ -16,8 +16,11 @@ LONGEST_PAUSE_S = 1.5
 class Killer:
     """Kills the processes of a stack while there is something to disturb."""
 
-    def __init__(self, ground: Ground, seed: int, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, ground: Ground, seed: int, say: Callable[[str], None], *, longest_pause_s: float = LONGEST_PAUSE_S
+    ) -> None:
         self._ground = ground
+        self._longest_pause_s = longest_pause_s
         self._draw = random.Random(seed)
         self._say = say
         self.kills: Counter[str] = Counter()
@@ -25,7 +28,7 @@ class Killer:
     def rage(self, goes_on: Callable[[], bool], *, at_least: int) -> None:
         """Kill at random while `goes_on()`, and each process `at_least` times in any case."""
         while goes_on() or min(self.kills[name] for name in TARGETS) < at_least:
-            time.sleep(self._draw.uniform(0, LONGEST_PAUSE_S))
+            time.sleep(self._draw.uniform(0, self._longest_pause_s))
             rarest = min(self.kills[name] for name in TARGETS)
             waiting = [name for name in TARGETS if goes_on() or self.kills[name] == rarest]
             self._kill(self._draw.choice(waiting))

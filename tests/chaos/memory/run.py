@@ -14,7 +14,7 @@ from deploy.local.results import Row, exactly
 from tests.chaos.ground import Ground, running_stack, until
 from tests.chaos.memory import audit
 from tests.chaos.memory.agents import Remembering
-from tests.chaos.memory.killer import TARGETS, Killer
+from tests.chaos.memory.killer import LONGEST_PAUSE_S, TARGETS, Killer
 
 PARTS = "redis,postgres,qdrant,migrate,worker-io,worker-money,beat"
 PROVIDER_MS = 5.0
@@ -29,6 +29,8 @@ class Plan:
     kills: int
     """Of each process at least."""
     seed: int
+    longest_pause_s: float = LONGEST_PAUSE_S
+    """Between two kills."""
 
 
 def run(base: Path, plan: Plan, *, say: Callable[[str], None]) -> Iterator[Row]:
@@ -45,7 +47,8 @@ def run(base: Path, plan: Plan, *, say: Callable[[str], None]) -> Iterator[Row]:
 
 
 def _under_fire(ground: Ground, runtime: Runtime, plan: Plan, say: Callable[[str], None]) -> Iterator[Row]:
-    remembering, killer = Remembering(runtime, plan.memories, plan.seed), Killer(ground, plan.seed, say)
+    remembering = Remembering(runtime, plan.memories, plan.seed)
+    killer = Killer(ground, plan.seed, say, longest_pause_s=plan.longest_pause_s)
     began = time.monotonic()
     remembering.start()
     killer.rage(lambda: not remembering.done, at_least=plan.kills)

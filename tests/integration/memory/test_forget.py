@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from agentstate.errors import NotFound
 from agentstate.memory.backlog import ClaimedBatch, EmbeddingBacklog
 from agentstate.memory.chunks import CHUNK_TOKENS, chunks
+from agentstate.memory.conversation import ConversationHistory
 from agentstate.memory.forget import ERASE
 from agentstate.memory.index import MemoryIndex
 from agentstate.memory.semantic import SemanticMemory
@@ -56,6 +57,18 @@ def test_an_agent_is_forgotten_and_others_stay(world: World) -> None:
     assert (world.index.count("a"), world.index.count("b")) == (0, 1)
     assert world.memory.recall("a", "vault") == []
     assert len(world.memory.recall("b", "vault")) == 1
+
+
+def test_conversations_go_when_asked_for_and_the_receipt_tells_what_stays(world: World) -> None:
+    for agent in ("a", "b"):
+        history = ConversationHistory(world.store, world.jobs, world.settings, agent, "s")
+        history.add("user", "the vault has a door")
+    receipt = world.memory.forget_agent("a")
+    assert (receipt.complete, receipt.kept) == (True, {"turns": 1})
+    receipt = world.memory.forget_agent("a", conversations=True)
+    assert {erased.store: erased.removed for erased in receipt.stores}["conversations"] == 1
+    assert (receipt.complete, receipt.kept) == (True, {})
+    assert world.memory.forget_agent("b").kept == {"turns": 1}
 
 
 def test_an_index_that_is_down_is_told_and_left_to_a_job(world: World) -> None:

@@ -37,7 +37,7 @@ def index(qdrant: QdrantClient, space: Space) -> MemoryIndex:
 
 def words(index: MemoryIndex, text: str, agent: str = "a") -> list[UUID]:
     found = index.search(Scope(agent_id=agent), text=text, vector=None, limit=10).arms
-    return [memory for memory, _ in found["keyword"]]
+    return [UUID(memory) for memory, _ in found["keyword"]]
 
 
 def test_several_who_come_first_make_one_collection(qdrant: QdrantClient, space: Space) -> None:
@@ -70,8 +70,8 @@ def test_versions_mixed_in_one_batch_each_meet_their_own_condition(index: Memory
 def test_points_with_and_without_vectors_live_together(index: MemoryIndex) -> None:
     index.upsert([point(1, "coin", vector=VECTOR), point(2, "coin flip")])
     found = index.search(Scope(agent_id="a"), text="coin", vector=VECTOR, limit=10).arms
-    assert [memory for memory, _ in found["dense"]] == [UUID(int=1)]
-    assert {memory for memory, _ in found["keyword"]} == {UUID(int=1), UUID(int=2)}
+    assert [memory for memory, _ in found["dense"]] == [str(UUID(int=1))]
+    assert {memory for memory, _ in found["keyword"]} == {str(UUID(int=1)), str(UUID(int=2))}
 
 
 def test_large_texts_go_in_several_requests(index: MemoryIndex) -> None:
@@ -82,7 +82,7 @@ def test_large_texts_go_in_several_requests(index: MemoryIndex) -> None:
 def test_agents_are_apart(index: MemoryIndex) -> None:
     index.upsert([point(1, "coin", agent="a", vector=VECTOR), point(2, "coin", agent="b", vector=VECTOR)])
     found = index.search(Scope(agent_id="b"), text="coin", vector=VECTOR, limit=10).arms
-    assert {memory for hits in found.values() for memory, _ in hits} == {UUID(int=2)}
+    assert {memory for hits in found.values() for memory, _ in hits} == {str(UUID(int=2))}
 
 
 def test_a_collection_that_was_removed_is_made_again(index: MemoryIndex, qdrant: QdrantClient) -> None:

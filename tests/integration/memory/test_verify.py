@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
 import pytest
 import sqlalchemy as sa
 
+from agentstate.errors import Conflict
+from agentstate.memory.builds import IndexBuilder
 from agentstate.memory.chunks import CHUNK_TOKENS, chunks, point_id
 from agentstate.memory.index_points import IndexPoint
 from agentstate.memory.verify import IndexVerifier, Verified
@@ -81,15 +85,35 @@ def test_another_version_is_replaced_newer_or_older(filled: World) -> None:
     assert filled.memory.recall("a", "lost time") == []
 
 
-def test_points_without_a_memory_are_removed(filled: World) -> None:
-    before = points(filled)
+def strange(filled: World) -> UUID:
+    """A point that has no memory here, and a chunk of one that has fewer; the memory of the former."""
     *_, long = all_ids(filled)
     ghost = point_id(long, 10_000)  # type: ignore[arg-type]
-    orphan = point_id(ghost, 1)
     chunk = IndexPoint(id=ghost, memory=long, agent_id="a", kind="fact", text="x", version=1, at=NOW)  # type: ignore[arg-type]
-    filled.index.upsert([chunk, IndexPoint(id=orphan, agent_id="a", kind="fact", text="x", version=1, at=NOW)])
-    assert verify(filled).orphaned == 2
-    assert (verify(filled).orphaned, points(filled)) == (0, before)
+    unknown = point_id(ghost, 1)
+    filled.index.upsert([chunk, IndexPoint(id=unknown, agent_id="a", kind="fact", text="x", version=1, at=NOW)])
+    return unknown
+
+
+def test_points_of_other_stores_are_told_and_left_alone_until_somebody_says_so(filled: World) -> None:
+    before = points(filled)
+    strange(filled)
+    found = verify(filled)
+    assert (found.orphaned, found.unknown, found.sound) == (1, 1, False)
+    assert (verify(filled).unknown, points(filled)) == (1, before + 1)
+    assert verify(filled, remove_unknown=True).unknown == 1
+    assert (verify(filled).sound, points(filled)) == (True, before)
+
+
+def test_a_switch_that_would_remove_another_stores_points_is_refused(filled: World) -> None:
+    strange(filled)
+    serving = filled.index.place.behind()
+    builder = IndexBuilder(filled.store, filled.index, filled.embedder, filled.settings)
+    with pytest.raises(Conflict, match="1 points"):
+        builder.run()
+    assert filled.index.place.generations() == [serving]
+    builder.run(remove_unknown=True)
+    assert verify(filled).sound
 
 
 def test_a_change_that_is_under_way_is_no_difference(filled: World) -> None:

@@ -25,7 +25,7 @@ from agentstate.memory.fusion import (
 from agentstate.memory.hits import make_hit
 from agentstate.memory.records import MemoryRecord
 
-A, B, C = UUID(int=1), UUID(int=2), UUID(int=3)
+A, B, C = (str(UUID(int=number)) for number in (1, 2, 3))
 
 ARMS = st.dictionaries(
     st.sampled_from([DENSE, KEYWORD, KEYWORD_STORE]),
@@ -82,7 +82,7 @@ def test_every_arm_is_explained() -> None:
 
 @given(ARMS, st.booleans())
 def test_scores_are_bounded_sorted_and_each_memory_comes_once(
-    arms: dict[str, list[tuple[UUID, float]]], semantic: bool
+    arms: dict[str, list[tuple[str, float]]], semantic: bool
 ) -> None:
     fused = fuse(arms, semantic=semantic)
     assert all(0 <= item.score <= 1 for item in fused)
@@ -139,5 +139,5 @@ def test_a_hit_explains_itself() -> None:
 
 
 def test_ids_are_kept() -> None:
-    found = uuid4()
+    found = str(uuid4())
     assert fuse({KEYWORD: [(found, 1.0)]}, semantic=False)[0].id == found

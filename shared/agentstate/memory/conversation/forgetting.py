@@ -1,0 +1,27 @@
+"""Forgetting conversations: every turn and summary of an agent, in the transaction of whoever forgets.
+
+A worker that is summarizing one of them finds no conversation when it comes to write, and its job ends.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from agentstate.store.store import Transaction
+from agentstate.store.tables import conversations, summaries, summary_calls, turns
+
+
+def remove_conversations(tx: Transaction, agent_id: str) -> int:
+    """Remove all conversations of `agent_id`; how many turns they had."""
+    for table in (summary_calls, summaries):
+        tx.connection.execute(table.delete().where(table.c.agent_id == agent_id))
+    removed = tx.connection.execute(turns.delete().where(turns.c.agent_id == agent_id)).rowcount
+    tx.connection.execute(conversations.delete().where(conversations.c.agent_id == agent_id))
+    return removed
+
+
+def turns_left(connection: Connection, agent_id: str) -> int:
+    """How many turns `agent_id` has in conversations."""
+    query = sa.select(sa.func.count()).select_from(turns).where(turns.c.agent_id == agent_id)
+    return connection.execute(query).scalar_one()
