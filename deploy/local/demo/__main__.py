@@ -105,7 +105,7 @@ def _say_where(out: Console, stage: Stage) -> None:
 
 
 def _remove(folder: Path, *, ok: bool) -> None:
-    if ok:
+    if ok or not any(folder.iterdir()):
         shutil.rmtree(folder, ignore_errors=True)
     else:
         click.echo(f"logs and data were kept in {folder}", err=True)
