@@ -67,10 +67,6 @@ def up(
     *, data: Path, foreground: bool, only: str | None, settings: tuple[str, ...], report: int | None, **choices: Any
 ) -> None:
     """Start everything and return when it is ready. All data of the last run is there again."""
-    folder = Folder(data)
-    if not foreground:
-        _up_detached(folder)
-        return
     ports = {name: port for name in WITH_PORT if (port := choices.pop(f"{name}_port")) is not None}
     steps = launcher.Report(report)
     stack = Stack(
@@ -81,7 +77,11 @@ def up(
         ports=ports,
         **choices,
     )
-    _supervise(stack, steps)
+    if foreground:
+        _supervise(stack, steps)
+    else:
+        # Another one does it; what is wrong with the options was said by making this one.
+        _up_detached(Folder(data))
 
 
 @cli.command()
@@ -188,7 +188,9 @@ def _warn_of_other_settings() -> None:
 def _where_things_are(folder: Folder) -> str:
     urls = folder.record().get("urls", {})
     default = folder.path == DEFAULT_DATA
-    option = "" if default else f" --data {folder.path}"
+    python, agentstate = _program("python"), _program("agentstate")
+    look = "make status" if default else f"{python} -m deploy.local status --data {folder.path}"
+    stop = "make down" if default else f"{python} -m deploy.local down --data {folder.path}"
     prefix = "" if default else f"AGENTSTATE_ENV_FILE={folder.env_file} "
     return "\n".join([
         "",
@@ -196,9 +198,15 @@ def _where_things_are(folder: Folder) -> str:
         f"  settings  {folder.env_file} (with the passwords; Flower's user is `agent`)",
         f"  logs      {folder.logs}",
         "",
-        f"  look      {prefix}agentstate status; python -m deploy.local status{option}",
-        f"  stop      {'make down' if default else f'python -m deploy.local down{option}'}",
+        f"  look      {look}; {prefix}{agentstate} status",
+        f"  stop      {stop}",
     ])  # fmt: skip
+
+
+def _program(name: str) -> str:
+    """How a program of this environment is called from the folder that the user is in."""
+    path, here = Path(sys.executable).with_name(name), Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
 def _pair(text: str) -> tuple[str, str]:

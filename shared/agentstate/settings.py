@@ -9,6 +9,7 @@ container engines and Kubernetes mount secrets.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -264,10 +265,24 @@ def _explain(error: ValidationError) -> str:
     reasons = []
     for item in error.errors():
         name = PREFIX + str(item["loc"][0]).upper() if item["loc"] else "settings"
-        reasons.append(f"{name} is not set" if item["type"] == "missing" else f"{name}: {item['msg']}")
+        reasons.append(f"{name} is not set" if item["type"] == "missing" else f"{name}{_given(item)}: {_reason(item)}")
     hint = (
         " `make up` starts everything on this machine and writes the settings file."
         if "not set" in " ".join(reasons)
         else ""
     )
     return f"{'; '.join(reasons)}.{hint}"
+
+
+_SHOWN = ("int_", "float_", "bool_", "greater_", "less_", "literal_", "enum")
+"""Kinds of errors of values that are no text, which a secret never is."""
+
+
+def _given(error: Mapping[str, Any]) -> str:
+    return f"={error['input']}" if error["type"].startswith(_SHOWN) else ""
+
+
+def _reason(error: Mapping[str, Any]) -> str:
+    """The words of pydantic, without what is its own affair."""
+    text = error["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    return text if text == error["msg"] or error["type"] == "value_error" else f"it should be {text}"

@@ -35,11 +35,14 @@ def test_a_job_that_is_due_is_open_and_one_for_tomorrow_is_not(runtime: Runtime)
 
 
 def test_a_long_memory_has_several_points_of_its_agent(runtime: Runtime) -> None:
-    stored = Agent("ag_1", runtime).memory.remember(LONG)
-    runtime.embedding.run_until_idle()
-    found, looked = index_leaks(runtime)
-    assert (found, looked > 1) == ([], True)
+    """Whatever else is in the index, which other tests use too."""
 
+    def leaks() -> list[str]:
+        return [leak for leak in index_leaks(runtime)[0] if "ag_long's in the index" in leak]
+
+    stored = Agent("ag_long", runtime).memory.remember(LONG)
+    runtime.embedding.run_until_idle()
+    assert leaks() == []
     with runtime.store.transaction() as tx:
-        tx.connection.execute(sa.update(memories).where(memories.c.id == stored.id).values(agent_id="ag_2"))
-    assert len(index_leaks(runtime)[0]) == looked
+        tx.connection.execute(sa.update(memories).where(memories.c.id == stored.id).values(agent_id="ag_other"))
+    assert len(leaks()) > 1

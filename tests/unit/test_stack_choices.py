@@ -7,10 +7,12 @@ import socket
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from dotenv import dotenv_values
 
 from deploy.local import ports
 from deploy.local.child import RestartPolicy
+from deploy.local.cli import cli
 from deploy.local.errors import PortTaken, StackError
 from deploy.local.folder import Folder
 from deploy.local.ports import choose
@@ -79,6 +81,8 @@ def test_restarts_come_later_and_later() -> None:
 def test_an_unknown_setting_is_refused_before_anything_starts(tmp_path: Path) -> None:
     with pytest.raises(StackError, match="unknown setting moon"):
         Stack(tmp_path / "stack", settings={"moon": "full"})
+    told = CliRunner().invoke(cli, ["up", "--data", str(tmp_path / "stack"), "--set", "moon=full"])
+    assert "unknown setting moon" in str(told.exception)
     assert not (tmp_path / "stack").exists()
 
 

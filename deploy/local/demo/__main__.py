@@ -16,6 +16,7 @@ from rich.console import Console
 
 from agentstate.errors import AgentStateError
 from deploy.local.demo import promises
+from deploy.local.demo.pictures import draw
 from deploy.local.demo.progress import Progress
 from deploy.local.demo.report import print_report
 from deploy.local.demo.rows import rows_of
@@ -36,6 +37,7 @@ INTERRUPTED = 130
 @click.option("--seed", type=int, default=7, show_default=True, help="Decides what they do and what goes wrong.")
 @click.option("--data", type=click.Path(path_type=Path, file_okay=False), help="Folder; left out, a throw-away one.")
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A setting for all processes.")
+@click.option("--pictures", type=click.Path(path_type=Path, file_okay=False, exists=True), help="Draw the report here.")
 @click.option("--build", type=click.Path(path_type=Path, dir_okay=False), default=BUILD, hidden=True)
 def main(
     *,
@@ -46,6 +48,7 @@ def main(
     seed: int,
     data: Path | None,
     settings: tuple[str, ...],
+    pictures: Path | None,
     build: Path,
 ) -> None:
     """Run a fleet of agents on the whole system, break things, and check every promise."""
@@ -63,14 +66,14 @@ def main(
     )
     ok = False
     try:
-        ok = _run(choices, [path for path in (build, json_file) if path])
+        ok = _run(choices, [path for path in (build, json_file) if path], pictures)
     finally:
         if data is None and not keep:
             _remove(folder, ok=ok)
     sys.exit(0 if ok else 1)
 
 
-def _run(choices: Choices, files: Sequence[Path]) -> bool:
+def _run(choices: Choices, files: Sequence[Path], pictures: Path | None) -> bool:
     out = console()
     with Progress(out) as progress, Demo(choices, progress) as demo:
         facts = demo.run()
@@ -81,6 +84,8 @@ def _run(choices: Choices, files: Sequence[Path]) -> bool:
     for path in files:
         write_rows(path, rows_of(facts, verdicts))
         out.print(f"written: {path}", soft_wrap=True)
+    if pictures is not None:
+        draw(pictures, facts, verdicts)
     if choices.stays:
         _say_where(out, demo.stage)
     kept = promises.kept(verdicts)
@@ -105,7 +110,7 @@ def _say_where(out: Console, stage: Stage) -> None:
 
 
 def _remove(folder: Path, *, ok: bool) -> None:
-    if ok:
+    if ok or not any(folder.iterdir()):
         shutil.rmtree(folder, ignore_errors=True)
     else:
         click.echo(f"logs and data were kept in {folder}", err=True)

@@ -18,8 +18,14 @@ from deploy.local.demo.rows import worst
 
 def print_report(out: Console, facts: Facts, verdicts: Sequence[Verdict]) -> None:
     """Print everything, the promises last."""
-    for table in (_tasks(facts), _answers(facts), _effects(facts), _balances(facts), _breaks(facts), _rest(facts)):
+    for table in (_tasks(facts), _answers(facts), _effects(facts), _balances(facts), _breaks(facts)):
         out.print(_styled(out, table))
+    print_end(out, facts, verdicts)
+
+
+def print_end(out: Console, facts: Facts, verdicts: Sequence[Verdict]) -> None:
+    """Print what was around it, and the promises."""
+    out.print(_styled(out, _rest(facts)))
     out.print(_styled(out, _promises(verdicts)))
     for line in facts.failures:
         out.print(Text(line))

@@ -31,11 +31,16 @@ class Stage:
         seed: of the sandbox.
         stays: whether the stack goes on in the background after this process.
         say: is told each step.
+
+    Raises:
+        StackError: there is no such setting.
     """
 
     def __init__(self, data: Path, settings: Mapping[str, str], *, seed: int, stays: bool, say: Say) -> None:
         self.folder = Folder(data)
         self._overrides, self._seed, self._stays, self._say = settings, seed, stays, say
+        # Made now, so that what is wrong with the settings is said before anything begins.
+        self._own = Stack(data, settings=settings, progress=say, seed=seed)
         self._stack: Stack | None = None
 
     def start(self) -> None:
@@ -45,9 +50,8 @@ class Stage:
             arguments = ["--data", str(self.folder.path), "--seed", str(self._seed), *chosen]
             launcher.start_detached(self.folder, arguments, self._say)
             return
-        stack = Stack(self.folder.path, settings=self._overrides, progress=self._say, seed=self._seed)
-        stack.start()
-        self._stack = stack
+        self._own.start()
+        self._stack = self._own
 
     def stop(self) -> None:
         """Stop everything; no process is left."""

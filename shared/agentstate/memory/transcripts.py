@@ -184,7 +184,7 @@ def _lines(file: BinaryIO) -> Iterator[tuple[int, Any] | Problem]:
 
 def _parsed(number: int, line: bytes) -> tuple[int, Any] | Problem:
     try:
-        return number, json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"), parse_float=Decimal)
+        return number, json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip(), parse_float=Decimal)
     except (ValueError, RecursionError) as error:
         return Problem(line=number, where="", reason=_unreadable(error))
 
