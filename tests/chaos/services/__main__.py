@@ -21,7 +21,7 @@ ODDS = 0.12
 
 
 @click.command()
-@click.option("--operations", default=22_500, show_default=True, help="How many, over all six services.")
+@click.option("--operations", default=23_000, show_default=True, help="How many, over all six services.")
 @click.option(
     "--processes", default=3, show_default=True, help="Processes of the fleet; every third speaks own routes."
 )
