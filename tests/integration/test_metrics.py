@@ -9,10 +9,12 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.request import urlopen
 from uuid import uuid4
 
 import pytest
+import sqlalchemy as sa
 from prometheus_client.parser import text_string_to_metric_families
 
 from agentstate.errors import EffectInDoubt
@@ -115,6 +117,25 @@ def test_every_metric_has_its_labels_and_an_empty_store_no_false_one(store: Stor
     with store.reading() as connection:
         for measure in MEASURES:
             assert all(len(labels) == len(measure.labels) for labels, _ in measure.read(connection))
+
+
+def test_what_grows_for_ever_is_read_by_an_index(sqlite_url: str) -> None:
+    store, asked = Store.open(sqlite_url), list[tuple[str, Any]]()
+    with store.reading() as connection:
+        note = lambda _connection, _cursor, statement, given, *_: asked.append((statement, given))  # noqa: E731
+        sa.event.listen(connection.engine, "before_cursor_execute", note)
+        for measure in MEASURES:
+            assert list(measure.read(connection)) is not None
+        sa.event.remove(connection.engine, "before_cursor_execute", note)
+        plans = [
+            str(row[-1])
+            for statement, given in asked
+            for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", given)
+        ]
+    store.close()
+    reads = [plan for plan in plans if re.match(r"(SCAN|SEARCH) (jobs|effects|breaks|memories)\b", plan)]
+    assert len(reads) >= 13
+    assert [plan for plan in reads if "INDEX" not in plan] == []
 
 
 def test_a_store_that_is_away_is_told_and_nothing_else() -> None:

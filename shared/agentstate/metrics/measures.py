@@ -1,6 +1,7 @@
 """What is measured: the name of each metric, what it means, and the query that reads it.
 
-Only what is open, ended lately, or small is counted, so that a scrape takes as long after a year as on the first day.
+Of jobs, effects, breaks and memories only what is open or ended lately is read, by the indexes that workers find it
+by: a scrape takes as long after a year as on the first day. Conversations and what their summaries cost are added up.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from agentstate.jobs.job import JobStatus
-from agentstate.money.effect_rows import ENDED_STATES
 from agentstate.store.tables import conversations, episode_returns, jobs, memories, provider_circuits, summary_calls
 from agentstate.store.tables.base import db_time
 from agentstate.store.tables.money import breaks, effects
@@ -25,7 +25,6 @@ Read: TypeAlias = Callable[[Connection], Iterable[Sample]]
 LATELY_S: Final = 3_600
 QUANTILES: Final = (0.5, 0.95, 1.0)
 _MOST_ENDED: Final = 10_000
-_OPEN: Final = ("ready", "running")
 
 
 @dataclass(frozen=True)
@@ -87,10 +86,15 @@ def _tokens(connection: Connection) -> Iterator[Sample]:
         yield (asked, "output"), float(written)
 
 
+def _written(*values: str) -> list[sa.ColumnElement[str]]:
+    return [sa.literal_column(f"'{value}'") for value in values]
+
+
 _number: Final = sa.func.count()
-_is_open: Final = jobs.c.status.in_(_OPEN)
-_in_doubt: Final = effects.c.state.not_in(ENDED_STATES)
-_waits: Final = memories.c.state.in_(("stored", "embedded"))
+# Written out, not bound: only so do databases see that a partial index has all of these rows.
+_is_open: Final = jobs.c.status.in_(_written("ready", "running"))
+_in_doubt: Final = effects.c.state.not_in(_written("succeeded", "failed"))
+_waits: Final = memories.c.state.in_(_written("stored", "embedded"))
 
 MEASURES: Final[tuple[Measure, ...]] = (
     Measure(

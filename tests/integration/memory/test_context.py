@@ -8,8 +8,13 @@ from decimal import Decimal
 import pytest
 
 from agentstate import Agent, Runtime
+from agentstate.clock import utc_now
 from agentstate.errors import ConfigurationError
+from agentstate.memory.context import Fate
+from agentstate.memory.conversation.summarization import ConversationSummarizer
+from agentstate.memory.conversation.turns import NewTurn
 from agentstate.money.breaks import Breaks, Sighting
+from agentstate.providers.digest import DigestSummarizer
 from agentstate.settings import Settings
 
 
@@ -41,6 +46,20 @@ def test_the_usual_slots_show_the_present_state(agent: Agent) -> None:
     order = ("RULES", "EFFECTS", "EPISODES", "MEMORIES", "CONVERSATION", "TASK")
     assert [line for line in text.splitlines() if line.startswith("===")] == [f"=== {name} ===" for name in order]
     assert "Ann (user): How much is left?" in text
+
+
+def test_a_conversation_keeps_its_summary_and_its_newest_turns(agent: Agent) -> None:
+    settings = agent.runtime.settings.model_copy(update={"summary_after_tokens": 2_000})
+    chat = agent.conversation("long")
+    chat.add_many(NewTurn(role="user", text=f"turn {n} of the long story", at=utc_now()) for n in range(200))
+    ConversationSummarizer(agent.runtime.store, DigestSummarizer(), settings).run(chat.id)
+    for max_tokens in range(900, 1_900, 50):
+        plan = agent.context(50_000).conversation("long", max_tokens).plan()
+        assert (plan["conversation_summary"].fate, plan["conversation"].fate) == (Fate.WHOLE, Fate.WHOLE)
+        assert plan.tokens <= max_tokens
+    tight = agent.context(800).conversation("long").plan()
+    assert (tight["conversation_summary"].fate, tight["conversation"].fate) == (Fate.WHOLE, Fate.CUT)
+    assert "turn 199 of" in tight["conversation"].text
 
 
 def test_an_empty_state_is_no_slot(agent: Agent) -> None:

@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from agentstate.clock import utc_now
 from agentstate.memory.context import renderers
 from agentstate.memory.context.budget import DEFAULT_MAX_TOKENS, ContextBudget
+from agentstate.memory.context.framing import heading
 from agentstate.providers.tokens import counter_for
 
 if TYPE_CHECKING:
     from agentstate.agent import Agent
 
 PORTFOLIO_FRESH_S: Final = 300.0
+CONVERSATION: Final = "conversation"
+SUMMARY: Final = "conversation_summary"
 _MOST_EFFECTS: Final = 50
 
 
@@ -61,6 +64,12 @@ class AgentContext(ContextBudget):
         )
 
     def conversation(self, session: str, max_tokens: int = 8_000, *, priority: int = 7, **options: Any) -> Self:
-        """A conversation: its summary, then the newest turns, which stay when it is cut."""
-        entries = self._agent.conversation(session).transcript(max_tokens)
-        return self.set("conversation", entries, priority, max_tokens=max_tokens, **({"keep": "end"} | options))
+        """A conversation, in two slots: its summary, whole, and the newest turns, which stay when they are cut.
+
+        Together they have `max_tokens` at most. Of equal priority, the summary is placed before the turns are.
+        """
+        headings = sum(self._sizes.line(heading(name)) for name in (SUMMARY, CONVERSATION))
+        found = self._agent.conversation(session).transcript(max(1, max_tokens - headings))
+        self.set(SUMMARY, found.summary, priority, whole=True)
+        left = max(1, max_tokens - self._sizes.slot(self._slots[SUMMARY]))
+        return self.set(CONVERSATION, found.turns, priority, max_tokens=left, **({"keep": "end"} | options))

@@ -30,6 +30,19 @@ from agentstate.store.store import Store, Transaction
 DEFAULT_MAX_TOKENS = 8_000
 
 
+class Transcript(list[str]):
+    """Entries: the summary, if there is one, and the newest turns; `summary` and `turns` have the two apart."""
+
+    def __init__(self, summary: Sequence[str], turns: Sequence[str]) -> None:
+        super().__init__([*summary, *turns])
+        self.summary, self.turns = list(summary), list(turns)
+
+    @property
+    def tokens(self) -> int:
+        """Estimated tokens of both, for the model family that has the most."""
+        return sum(estimate_tokens("\n".join(entries)) for entries in (self.summary, self.turns))
+
+
 class ConversationHistory:
     """One conversation of one agent."""
 
@@ -137,15 +150,15 @@ class ConversationHistory:
         """`messages()` with the usual budget."""
         return self.messages()
 
-    def transcript(self, max_tokens: int = DEFAULT_MAX_TOKENS) -> list[str]:
+    def transcript(self, max_tokens: int = DEFAULT_MAX_TOKENS) -> Transcript:
         """The same as text: the summary, then the newest turns, one entry each, none of which can pose as another."""
         summary, turns, _ = self._read(max_tokens)
         head = [f"[summary of turns 1 to {summary.covers_to}] {harmless(summary.text)}"] if summary else []
 
-        def made(kept: Sequence[Turn]) -> list[str]:
-            return head + [turn_lines(turn.as_source()) for turn in kept]
+        def made(kept: Sequence[Turn]) -> Transcript:
+            return Transcript(head, [turn_lines(turn.as_source()) for turn in kept])
 
-        return made_within(turns, made, lambda lines: estimate_tokens("\n".join(lines)), max_tokens)
+        return made_within(turns, made, lambda transcript: transcript.tokens, max_tokens)
 
     def accounting(self, max_tokens: int = DEFAULT_MAX_TOKENS) -> Accounting:
         """Where each turn is: word by word in the messages, in a summary that lists it, or waiting for one."""
