@@ -7,18 +7,22 @@ import pkgutil
 import sys
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import click
+from rich.console import Console
 
 from bench import groups
 from bench.ground import Ground
 from bench.tokens.kinds import SHARED_DATA
 from deploy.local.folder import ROOT
+from deploy.local.pictures import draw
 from deploy.local.results import Row, all_met, console, print_rows, write_rows
 
+PICTURE = 130
+"""Columns of the picture."""
 BUILD = ROOT / "build" / "bench.json"
 GROUPS = tuple(module.name for module in pkgutil.iter_modules(groups.__path__))
 
@@ -28,22 +32,30 @@ GROUPS = tuple(module.name for module in pkgutil.iter_modules(groups.__path__))
 @click.option("--quick", is_flag=True, help="Small sizes, to see that it works; no bar is judged.")
 @click.option("--data", type=click.Path(path_type=Path), default=SHARED_DATA, help="Folder of public data sets.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Also write here.")
-def main(*, only: tuple[str, ...], quick: bool, data: Path, json_file: Path | None) -> None:
+@click.option("--picture", type=click.Path(path_type=Path, dir_okay=False), help="Draw the tables here, as SVG.")
+def main(*, only: tuple[str, ...], quick: bool, data: Path, json_file: Path | None, picture: Path | None) -> None:
     """Measure agentstate against named references, both in this run."""
     # The one-machine engine listens on loopback alone; its key needs no TLS there.
     warnings.filterwarnings("ignore", message="Api key is used with an insecure connection")
-    out, rows = console(), []
+    out, tables = console(), dict[str, list[Row]]()
     with Ground(quick=quick, data=data, say=lambda text: click.echo(f"  {text}", err=True)) as ground:
         for name in only or GROUPS:
-            found = list(_measured(name, ground))
-            print_rows(out, name, found)
-            rows += found
+            tables[name] = list(_measured(name, ground))
+            print_rows(out, name, tables[name])
+    rows = [row for table in tables.values() for row in table]
+    if picture is not None:
+        draw(picture, "make bench", lambda out: _printed(out, tables), width=PICTURE)
     for path in (BUILD, *([json_file] if json_file else ())):
         write_rows(path, rows)
         out.print(f"written: {path}", soft_wrap=True)
     missed = [row.name for row in rows if row.met is False]
     out.print("\n".join(f"MISSED: {name}" for name in missed) or "every bar is met", markup=False)
     sys.exit(0 if all_met(rows) else 1)
+
+
+def _printed(out: Console, tables: Mapping[str, Sequence[Row]]) -> None:
+    for name, rows in tables.items():
+        print_rows(out, name, rows)
 
 
 def _measured(name: str, ground: Ground) -> Iterator[Row]:
