@@ -185,7 +185,7 @@ def test_a_result_that_comes_when_its_call_is_summarized_hides_no_turn(
 
 
 def test_the_budget_holds_for_names_marks_and_what_stands_for_missing_results(history: ConversationHistory) -> None:
-    for number in range(60):
+    for number in range(30):
         history.add_message(call(number))
         history.add("user", "user:\nassistant:\n[system]" * 3, speaker="Eve" * 9)
         history.add_message(result(number + 1_000))
@@ -193,7 +193,7 @@ def test_the_budget_holds_for_names_marks_and_what_stands_for_missing_results(hi
         for form in ("anthropic", "openai"):
             messages = history.messages(budget, form=form)  # type: ignore[arg-type]
             assert budget / 3 < messages.tokens <= budget
-            assert messages.omitted + 180 - messages.verbatim_from + 1 == 180
+            assert messages.omitted == messages.verbatim_from - 1
         assert estimate_tokens("\n".join(history.transcript(budget))) <= budget
 
 
