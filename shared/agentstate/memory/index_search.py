@@ -36,6 +36,10 @@ class Answer:
     space: str | None = None
     """The vector space whose index answered; None: none did."""
 
+    def joined(self, other: Answer) -> Answer:
+        """Both answers as one."""
+        return Answer({**self.arms, **other.arms}, {**self.places, **other.places}, self.space)
+
 
 def requests(scope: Scope, text: str, vector: list[float] | None, limit: int) -> dict[str, Json]:
     """What to ask for, by arm: words and identifiers only when the query has some."""

@@ -7,7 +7,7 @@ yet. One that fails is left out and named, so that an agent gets an answer and k
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
@@ -22,6 +22,7 @@ from agentstate.memory.fusion import DENSE, Fused, fuse
 from agentstate.memory.hits import Hit, Recall, make_hit
 from agentstate.memory.index import MemoryIndex
 from agentstate.memory.index_search import Answer
+from agentstate.memory.meanwhile import meanwhile
 from agentstate.memory.namespaces import tenants
 from agentstate.memory.records import MemoryRecord, MemoryRows
 from agentstate.memory.scope import Scope
@@ -106,8 +107,7 @@ class MemoryRecall:
         return self._recall(scope, query, limit, half_life, neighbours)
 
     def _recall(self, scope: Scope, query: str, limit: int, half_life: timedelta | None, neighbours: int) -> Recall:
-        vector, no_vector = self._embed(query)
-        answer, no_index = self._from_index(scope, query, vector, limit)
+        answer, no_vector, no_index = self._from_index(scope, query, max(DEPTH, 2 * limit))
         # With a half-life any of them may be the first.
         most = None if half_life else limit
         with self._store.reading(one_by_one=True) as connection:
@@ -162,8 +162,6 @@ class MemoryRecall:
             return tenants(connection, agent_id, namespaces)[1:]
 
     def _embed(self, query: str) -> tuple[list[float] | None, str | None]:
-        if not self._embedder.semantic:
-            return None, None
         try:
             vector: list[float] = self._embedder.embed_query(query).tolist()
         except ProviderError as error:
@@ -171,15 +169,22 @@ class MemoryRecall:
             return None, f"searched by words alone: {error}"
         return vector, None
 
-    def _from_index(
-        self, scope: Scope, query: str, vector: list[float] | None, limit: int
-    ) -> tuple[Answer, str | None]:
-        depth = max(DEPTH, 2 * limit)
+    def _from_index(self, scope: Scope, query: str, depth: int) -> tuple[Answer, str | None, str | None]:
+        """What the index has, by words while the query is embedded and then by its vector; and what was left out."""
+        search = partial(self._index.search, scope, limit=depth)
+        by_words: Callable[[], Answer] = partial(search, text=query, vector=None)
+        vector, no_vector = None, None
+        if self._embedder.semantic:
+            with meanwhile(by_words) as by_words:
+                vector, no_vector = self._embed(query)
         try:
-            return self._index.search(scope, text=query, vector=vector, limit=depth), None
+            answer = by_words()
+            if vector is not None:
+                answer = search(text="", vector=vector).joined(answer)
         except IndexUnavailable as error:
             _log.warning("recall goes by the durable store alone: %s", error)
-            return Answer({}), f"searched by words in the durable store alone: {error}"
+            return Answer({}), no_vector, f"searched by words in the durable store alone: {error}"
+        return answer, no_vector, None
 
     def _check_size(self, query: str) -> None:
         size, limit = len(query.encode(errors="replace")), self._settings.max_text_bytes

@@ -55,11 +55,17 @@ def _under_fire(ground: Ground, runtime: Runtime, plan: Plan, say: Callable[[str
     until(lambda: remembering.done)
     quiet = time.monotonic()
     say(f"{len(remembering.acknowledged):,} acknowledged; waiting for the index")
-    until(lambda: audit.waiting(runtime) == 0, 0.1, SETTLES_WITHIN_S)
+
+    def settled() -> bool:
+        killer.revive()
+        return audit.waiting(runtime) == 0
+
+    until(settled, 0.1, SETTLES_WITHIN_S)
     yield exactly("acknowledged", len(remembering.acknowledged), plan.memories, "memories")
     yield Row("under fire for", round(quiet - began, 1), "s")
     for name in TARGETS:
         yield Row(f"kill -9 of {name}", killer.kills[name], "kills")
+    yield Row("given up by the supervisor, started by hand", killer.revived, "times", reference="6 deaths in a row")
     yield Row("calls that failed and were made again", remembering.troubles, "calls")
     yield Row("all searchable after the last kill", round(time.monotonic() - quiet, 1), "s")
     yield from audit.rows(runtime, remembering.acknowledged, plan.seed)

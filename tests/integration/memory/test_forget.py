@@ -20,6 +20,12 @@ from tests.integration.memory.conftest import Space, World
 from tests.integration.memory.test_chunks import LONG
 
 
+@pytest.fixture
+def database_url(sqlite_url: str) -> str:
+    """One database is enough here; the walk along the wall between agents forgets on the other."""
+    return sqlite_url
+
+
 def vectors(world: World) -> int:
     with world.store.reading() as connection:
         return connection.execute(sa.select(sa.func.count()).select_from(memory_vectors)).scalar_one()
