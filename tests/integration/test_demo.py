@@ -47,7 +47,7 @@ def started(data: Path, *options: str) -> subprocess.Popen[str]:
 def test_a_short_run_keeps_its_promises_and_writes_its_rows(data: Path, tmp_path: Path) -> None:
     report, build = tmp_path / "report.json", tmp_path / "build.json"
     process = started(data, "--json", str(report), "--build", str(build))
-    output, _ = process.communicate(timeout=150)
+    output, _ = process.communicate(timeout=400)
     assert process.returncode == 0, output
 
     rows = json.loads(report.read_text("utf-8"))

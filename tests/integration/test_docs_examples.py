@@ -75,7 +75,7 @@ def test_examples_run(environment: dict[str, str], settings: Settings, subtests:
         input=json.dumps(codes),
         capture_output=True,
         text=True,
-        timeout=180,
+        timeout=300,
         check=False,
     )
     assert run.returncode == 0, run.stderr

@@ -22,7 +22,9 @@ from uuid import UUID
 
 import pytest
 import sqlalchemy as sa
+from click.testing import CliRunner
 
+from agentstate.cli.root import cli
 from agentstate.memory.conversation import turns as turn_rows
 from agentstate.memory.semantic import EMBED_PENDING
 from agentstate.memory.settling import settling
@@ -237,8 +239,10 @@ def test_input_that_nobody_should_send_is_named_and_changes_nothing(
         ("DATABSE_URL", settings.database_url): "unknown setting AGENTSTATE_DATABSE_URL",
         ("LANES", "many"): "AGENTSTATE_LANES",
     }.items():
-        code, out, err = run({**settings_env, PREFIX + name: value}, "ingest", str(file))
-        assert (code, out, err.count("\n"), "pf_test_pw" in err) == (1, "", 1, False)
+        env = {**settings_env, PREFIX + name: value}
+        refusal = CliRunner().invoke(cli, ["ingest", str(file)], prog_name="agentstate", env=env)
+        err = refusal.stderr
+        assert (refusal.exit_code, refusal.stdout, err.count("\n"), "pf_test_pw" in err) == (1, "", 1, False)
         assert err.startswith("error: ")
         assert said in err
     assert [count(runtime, table) for table in (turns, memories, jobs)] == unchanged == [2, 2, 0]
