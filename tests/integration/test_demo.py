@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -35,19 +36,25 @@ def data(fast_folder: Path) -> Iterator[Path]:
     shutil.rmtree(path.parent)
 
 
-def started(data: Path, *options: str) -> subprocess.Popen[str]:
+@contextmanager
+def started(data: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
+    """The demonstration in a process of its own, which is ended however the test ends."""
     environment = {**os.environ, "PYTHONPATH": python_path(None), "OPENBLAS_NUM_THREADS": "1"}
     call = [sys.executable, "-m", "deploy.local.demo", "--data", str(data), *SHORT, *options]
-    return subprocess.Popen(
+    with subprocess.Popen(
         call, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         start_new_session=True,
-    )  # fmt: skip
+    ) as process:  # fmt: skip
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def test_a_short_run_keeps_its_promises_and_writes_its_rows(data: Path, tmp_path: Path) -> None:
     report, build = tmp_path / "report.json", tmp_path / "build.json"
-    process = started(data, "--json", str(report), "--build", str(build))
-    output, _ = process.communicate(timeout=400)
+    with started(data, "--json", str(report), "--build", str(build)) as process:
+        output, _ = process.communicate(timeout=400)
     assert process.returncode == 0, output
 
     rows = json.loads(report.read_text("utf-8"))
@@ -76,6 +83,7 @@ def test_ctrl_c_leaves_no_process(data: Path) -> None:
                 process.send_signal(signal.SIGINT)
                 break
         output = process.stdout.read()
+        process.wait(timeout=60)
     assert process.returncode == INTERRUPTED, output
     assert "nothing runs any more" in output
     assert leftovers(Folder(data)) == {}
