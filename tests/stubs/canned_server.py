@@ -54,12 +54,14 @@ class _Handler(BaseHTTPRequestHandler):
         stub = cast("_Server", self.server).stub
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         stub.asked.append((self.command, self.path, body))
+        # Taken together: who has read an empty answer may set the next one before this one is written to its end.
+        status, content = stub.status, stub.content
         with suppress(OSError):
-            self.send_response(stub.status)
+            self.send_response(status)
             self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(stub.content)))
+            self.send_header("Content-Length", str(len(content)))
             self.end_headers()
-            self.wfile.write(stub.content)
+            self.wfile.write(content)
 
     def log_message(self, *_: Any) -> None:
         """Say nothing."""
