@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import pkgutil
 import sys
 import time
@@ -35,6 +36,8 @@ GROUPS = tuple(module.name for module in pkgutil.iter_modules(groups.__path__))
 @click.option("--picture", type=click.Path(path_type=Path, dir_okay=False), help="Draw the tables here, as SVG.")
 def main(*, only: tuple[str, ...], quick: bool, data: Path, json_file: Path | None, picture: Path | None) -> None:
     """Measure agentstate against named references, both in this run."""
+    # As in a worker: threads of a BLAS that wait for work take the time of the servers beside them.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # The one-machine engine listens on loopback alone; its key needs no TLS there.
     warnings.filterwarnings("ignore", message="Api key is used with an insecure connection")
     out, tables = console(), dict[str, list[Row]]()

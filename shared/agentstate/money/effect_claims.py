@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Any
 
 from agentstate.errors import EffectError, EffectExpired, EffectFailed, EffectInDoubt, EffectInProgress, KeyReused
@@ -33,7 +34,7 @@ class Claim:
     """The right to work on an effect, until the lease ends or the fence is raised.
 
     `clean` tells that no call of this effect can have reached the remote yet; `held` are the lines of its hold, None
-    where they have to be read.
+    where they have to be read; `early_s` is by how many seconds it was taken up before its next look was due.
     """
 
     effect: Effect
@@ -41,6 +42,7 @@ class Claim:
     clean: bool
     began: float
     held: Sequence[Line] | None = None
+    early_s: float = 0.0
 
     @classmethod
     def of(cls, effect: Effect, fence: int, *, clean: bool = False) -> Claim:
@@ -187,7 +189,13 @@ class Claims:
             raise EffectInProgress(
                 f"another process is making the call {plan.key!r} of {self._agent_id} right now; ask again shortly."
             )
-        return Claim(effect=self._read(tx, plan), fence=fence, clean=ready, began=began)
+        return Claim(effect=self._read(tx, plan), fence=fence, clean=ready, began=began, early_s=_early_s(seen))
+
+
+def _early_s(seen: Effect) -> float:
+    """Seconds until the next look at an effect is due, 0 when it is."""
+    waits = timedelta() if seen.next_verify_at is None else seen.next_verify_at - seen.read_at
+    return max(waits.total_seconds(), 0.0)
 
 
 def _hold(row: dict[str, Any], plan: Plan) -> Posting | None:

@@ -98,13 +98,16 @@ class OutcomeRecorder:
             `in_doubt` or `manual`.
         """
         effect = claim.effect
-        looks = effect.verify_attempts + int(looked)
+        # A caller that asks again and again looks sooner than is useful: only looks that were due are counted, and the
+        # next one stays due when it was.
+        counted = looked and not claim.early_s
+        looks = effect.verify_attempts + int(counted)
         if effect.guarantee == Guarantee.BLIND or looks >= self._rules.looks:
             self._to_human(claim, note)
             return EffectState.MANUAL
         soonest = settles_in_s if settles_in_s is not None else _until_settled(effect)
-        due_in = self._rules.next_look(looks, soonest) if looked else self._rules.first_look_s
-        self._put_back(claim, EffectState.IN_DOUBT, note, due_in=due_in, looked=looked)
+        due_in = claim.early_s or self._rules.next_look(looks, soonest) if looked else self._rules.first_look_s
+        self._put_back(claim, EffectState.IN_DOUBT, note, due_in=due_in, looked=counted, submitted=looked)
         return EffectState.IN_DOUBT
 
     def _with_retry(self, claim: Claim, success: Success) -> None:
@@ -193,13 +196,22 @@ class OutcomeRecorder:
             if self._ended(tx, claim, EffectState.SUCCEEDED, envelope) or self._was_mine(tx, claim, envelope):
                 self._breaks.report(_sighting(claim.effect, "unposted", evidence), tx=tx)
 
-    def _put_back(self, claim: Claim, state: EffectState, note: str, *, due_in: float, looked: bool = False) -> None:
+    def _put_back(
+        self,
+        claim: Claim,
+        state: EffectState,
+        note: str,
+        *,
+        due_in: float,
+        looked: bool = False,
+        submitted: bool = False,
+    ) -> None:
         with self._store.transaction() as tx:
             kept = effect_rows.put_back(
                 tx, claim.effect.id, claim.fence, state=state, note=note, due_in=due_in, looked=looked
             )
             # The sweep looks at it when it is due; the job is for looking sooner than the sweep comes by.
-            if kept and state is EffectState.IN_DOUBT and not looked:
+            if kept and state is EffectState.IN_DOUBT and not submitted:
                 self._submit(tx, claim.effect, due_in)
 
     def _submit(self, tx: Transaction, effect: Effect, due_in: float) -> None:

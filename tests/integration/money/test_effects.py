@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -257,6 +258,18 @@ def test_looking_that_fails_tells_nothing(store: Store, effects: Effects) -> Non
     with pytest.raises(EffectInDoubt, match="looking failed: ConnectionError"):
         bet(effects, remote, guarantee=Guarantee.VERIFIABLE, verify=verify)
     assert len(remote.keys) == 1
+
+
+def test_a_caller_that_asks_again_and_again_does_not_use_up_the_looks(effects: Effects) -> None:
+    options = {"guarantee": Guarantee.VERIFIABLE, "verify": lambda _intent: Unknown("not there yet")}
+    remote, due = Remote(TimeoutError()), set()
+    for _ in range(40):
+        with pytest.raises(EffectInDoubt):
+            bet(effects, remote, **options)
+        seen = effects.get("bet:1")
+        due.add(seen.next_verify_at)
+    assert (seen.state, seen.verify_attempts) == (EffectState.IN_DOUBT, 0)
+    assert max(due) - min(due) < timedelta(seconds=1)
 
 
 def test_a_late_result_is_kept_and_never_booked_twice(
