@@ -3,59 +3,35 @@
 from __future__ import annotations
 
 import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
-from typing import Any, Self, cast
+from http.server import BaseHTTPRequestHandler
+from typing import Any
 from urllib.parse import urlsplit
 
+from tests.stubs.loopback import Handler, Loopback
 
-class LotteryServer:
-    """The stub, as a context manager. While `silent` it sells and does not answer."""
+
+class LotteryServer(Loopback):
+    """The stub. While `silent` it sells and does not answer."""
 
     def __init__(self) -> None:
+        super().__init__(_Handler)
         self.tickets: list[dict[str, Any]] = []
         self.silent = False
-        self._server = _Server(("127.0.0.1", 0), _Handler)
-        self._server.stub = self
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_port}"
 
     def balance(self) -> float:
         return 100 - sum(ticket["price"] for ticket in self.tickets)
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    stub: LotteryServer
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
+class _Handler(Handler, BaseHTTPRequestHandler):
     def do_GET(self) -> None:
-        lottery = cast("_Server", self.server).stub
+        lottery = self.stub
         if urlsplit(self.path).path.endswith("/tickets"):
             self._answer({"tickets": lottery.tickets})
         else:
             self._answer({"agent_id": "ag_7", "balance_usd": lottery.balance()})
 
     def do_POST(self) -> None:
-        lottery = cast("_Server", self.server).stub
+        lottery = self.stub
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         ticket = {"ticket_id": f"t{len(lottery.tickets)}", "price": body["price"], "memo": body["memo"]}
         lottery.tickets.append(ticket)
@@ -65,11 +41,4 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(ticket)
 
     def _answer(self, body: dict[str, Any]) -> None:
-        content = json.dumps(body).encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, *_: Any) -> None:
-        """Say nothing."""
+        self.send(200, json.dumps(body).encode())

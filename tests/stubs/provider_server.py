@@ -17,12 +17,12 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
-from typing import Any, Literal, Self, cast
+from http.server import BaseHTTPRequestHandler
+from typing import Any, Literal
 
 from tests.stubs.batch_api import BatchApi
 from tests.stubs.llm.rules import refused_by_anthropic, refused_by_openai
+from tests.stubs.loopback import Handler, Loopback, Server
 
 DEFAULT_WIDTH = 16
 INVENTED = "777.77 USDC"
@@ -68,10 +68,11 @@ class Seen:
     body: dict[str, Any]
 
 
-class ProviderServer:
-    """The stub, as a context manager; `url` is its root, `seen` what arrived."""
+class ProviderServer(Loopback):
+    """The stub; `url` is its root, `seen` what arrived."""
 
     def __init__(self, width: int = DEFAULT_WIDTH, *, choose: Callable[[], Fault] = lambda: Fault("none")) -> None:
+        super().__init__(_Handler, _Server)
         self.width = width
         self.choose = choose
         self.seen: list[Seen] = []
@@ -79,25 +80,9 @@ class ProviderServer:
         self.batch_api = BatchApi(lambda body: _embeddings(body, "none", self))
         self._plan: deque[Fault] = deque()
         self._lock = threading.Lock()
-        self._server = _Server(("127.0.0.1", 0), _Handler)
-        self._server.stub = self
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def release(self) -> None:
         self.released.set()
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
 
     def plan(self, *faults: Fault | FaultKind) -> None:
         """Queue faults, one for each of the next requests."""
@@ -109,30 +94,23 @@ class ProviderServer:
             return self._plan.popleft() if self._plan else self.choose()
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    stub: ProviderServer
-
+class _Server(Server):
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that went away is part of the plan."""
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+class _Handler(Handler, BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
-        """Nothing is printed."""
-
     def do_GET(self) -> None:
-        found = cast("_Server", self.server).stub.batch_api.get(self.path)
+        found = self.stub.batch_api.get(self.path)
         if found is None:
             self._json(404, {"error": {"message": "no such thing"}}, {})
         else:
             self._send(200, found[0], {"content-type": found[1]})
 
     def do_POST(self) -> None:
-        stub = cast("_Server", self.server).stub
+        stub = self.stub
         raw = self.rfile.read(int(self.headers["content-length"]))
         if (answer := stub.batch_api.post(self.path, raw)) is not None:
             self._json(200, answer, {})

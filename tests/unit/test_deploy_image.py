@@ -92,7 +92,7 @@ def change(old: str, new: str) -> Callable[[str], str]:
         ("differs by process", lambda text: text + "HEALTHCHECK CMD true\n"),
         ("exec form", change('CMD ["--help"]', "CMD --help")),
         ("without its hash", change("--require-hashes --no-deps -r requirements.lock", "-r requirements.lock")),
-        ("no address", lambda text: text + "RUN pip install --index-url x --require-hashes y\n"),
+        ("no address", lambda text: text + "RUN pip install --trusted-host x --require-hashes y\n"),
         ("not a number", change("USER 10001:10001", "USER agentstate")),
         ("not a number", change("USER 10001:10001", "")),
         ("python:3 moves", change("python:3.13.14-slim-trixie", "python:3")),
