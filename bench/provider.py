@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+import signal
 import struct
 import subprocess
 import sys
@@ -18,31 +19,27 @@ import urllib.request
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, cast
+from http.server import BaseHTTPRequestHandler
+from typing import Any
 
 import click
+
+from deploy.local.loopback import Handler, Loopback
 
 WIDTH = 64
 RETRY_AFTER_S = 0.5
 FAULTS = ("429", "500", "reset", "short", "narrow")
 
 
-class Provider(ThreadingHTTPServer):
-    """The server with its counts."""
-
-    daemon_threads = True
-    request_queue_size = 64
+class Provider(Loopback):
+    """The provider with its counts."""
 
     def __init__(self, latency_s: float, fails: float, seed: int) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+        super().__init__(_Handler)
         self._latency_s, self._fails = latency_s, fails
         self._draw, self._lock = random.Random(seed), threading.Lock()  # noqa: S311 no secret
         self._calls: Counter[str] = Counter()
         self._paid: Counter[bytes] = Counter()
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that was killed meanwhile is part of the plan."""
 
     def fault(self) -> str | None:
         """What goes wrong with the next call, after its time has passed; None when nothing does."""
@@ -64,24 +61,18 @@ class Provider(ThreadingHTTPServer):
             return {"calls": self._calls.total(), "by_fault": self._calls, "texts": len(self._paid), "twice": twice}
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 the base class's name
-        """Nothing is printed."""
-
+class _Handler(Handler, BaseHTTPRequestHandler):
     def do_GET(self) -> None:
-        self._answer(200, cast("Provider", self.server).stats())
+        self.send_json(self.stub.stats())
 
     def do_POST(self) -> None:
-        provider = cast("Provider", self.server)
-        texts = json.loads(self.rfile.read(int(self.headers["content-length"])))["input"]
-        fault = provider.fault()
+        texts = json.loads(self.content())["input"]
+        fault = self.stub.fault()
         if fault == "reset":
             self.close_connection = True
         elif fault in {"429", "500"}:
-            self._answer(int(fault), {"error": {"message": "planned"}}, {"retry-after": str(RETRY_AFTER_S)})
+            asks = {"retry-after": str(RETRY_AFTER_S)} if fault == "429" else {}
+            self.send_json({"error": {"message": "planned"}}, int(fault), asks)
         else:
             vectors = [_vector(text) for text in texts]
             if fault == "short":
@@ -89,17 +80,8 @@ class _Handler(BaseHTTPRequestHandler):
             if fault == "narrow":
                 vectors[-1] = vectors[-1][: WIDTH // 4]
             if fault is None:
-                provider.pay(texts)
-            self._answer(200, {"object": "list", "model": "loopback", "data": _data(vectors), "usage": _USAGE})
-
-    def _answer(self, status: int, body: object, headers: dict[str, str] | None = None) -> None:
-        data = json.dumps(body).encode()
-        self.send_response(status)
-        sent = {"content-type": "application/json", "content-length": str(len(data))}
-        for name, value in {**sent, **(headers if status == 429 and headers else {})}.items():  # noqa: PLR2004 429 asks
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(data)
+                self.stub.pay(texts)
+            self.send_json({"object": "list", "model": "loopback", "data": _data(vectors), "usage": _USAGE})
 
 
 _QUESTIONS = {"memory", "width"}
@@ -143,8 +125,8 @@ def stats(url: str) -> dict[str, Any]:
 def main(*, latency_ms: float, fails: float, seed: int) -> None:
     """Serve until killed; the first line of output is the URL."""
     with Provider(latency_ms / 1_000, fails, seed) as server:
-        click.echo(f"http://127.0.0.1:{server.server_address[1]}")
-        server.serve_forever()
+        click.echo(server.url)
+        signal.pause()
 
 
 if __name__ == "__main__":

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from http.server import BaseHTTPRequestHandler
 from urllib.parse import parse_qs, urlsplit
 
+from deploy.local.loopback import Handler, Loopback
 
-class Upstream(ThreadingHTTPServer):
-    """The server; `asked` counts, `delay_s` is how long each answer takes."""
 
-    daemon_threads = True
-    request_queue_size = 128
+class Upstream(Loopback):
+    """The service; `asked` counts, `delay_s` is how long each answer takes."""
 
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+        super().__init__(_Handler)
         self.asked = 0
         self.delay_s = 0.0
         self.arrived = threading.Semaphore(0)
@@ -26,27 +22,16 @@ class Upstream(ThreadingHTTPServer):
     @property
     def url(self) -> str:
         """The base URL."""
-        return f"http://127.0.0.1:{self.server_port}/api/v1"
+        return f"{super().url}/api/v1"
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server: Upstream
-
+class _Handler(Handler, BaseHTTPRequestHandler):
     def do_GET(self) -> None:
-        self.server.asked += 1
-        self.server.arrived.release()
-        time.sleep(self.server.delay_s)
+        self.stub.asked += 1
+        self.stub.arrived.release()
+        time.sleep(self.stub.delay_s)
         agent = parse_qs(urlsplit(self.path).query)["agent_id"][0]
-        body = STATE.replace(b"AGENT", agent.encode())
-        with suppress(OSError):  # who asked may have been killed
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-    def log_message(self, *_: Any) -> None:
-        """Say nothing."""
+        self.send(200, STATE.replace(b"AGENT", agent.encode()))
 
 
 STATE = (
@@ -59,17 +44,3 @@ STATE = (
     + b"]}"
 )
 """A casino's state with its ten newest movements, 1.2 KB."""
-
-
-@contextmanager
-def serving() -> Iterator[Upstream]:
-    """A running server."""
-    server = Upstream()
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()

@@ -16,7 +16,7 @@ from agentstate.services.source import GatewaySource
 from bench.crowd import answers, crowd, go
 from bench.ground import Ground
 from bench.timing import compare
-from bench.upstream import STATE, Upstream, serving
+from bench.upstream import STATE, Upstream
 from deploy.local.results import Row, at_least, at_most, exactly
 
 PROCESSES = 4
@@ -30,7 +30,7 @@ _agents = (f"ag_{number}" for number in itertools.count(1))
 def rows(ground: Ground) -> Iterator[Row]:
     """The rows of this group."""
     redis_url = ground.stack.env["AGENTSTATE_REDIS_URL"]
-    with serving() as upstream:
+    with Upstream() as upstream:
         yield from _crowd(ground, redis_url, upstream)
         yield from _after_a_kill(ground, redis_url, upstream)
         yield from _warm(ground, redis_url, upstream)

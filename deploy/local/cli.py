@@ -10,7 +10,6 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import click
@@ -19,12 +18,11 @@ from agentstate.errors import AgentStateError
 from deploy.local import launcher
 from deploy.local.errors import NotRunning, StackError
 from deploy.local.folder import DEFAULT_DATA, Folder
+from deploy.local.interrupt import INTERRUPTED, interrupt_once
 from deploy.local.stack import Stack
 from deploy.local.status import status_of
 from deploy.local.table import EVERYTHING, SERVERS, SETTINGS_OF
 
-INTERRUPTED = 130
-"""Exit code after Ctrl-C, as shells have it."""
 WITH_PORT = (*SERVERS, "flower")
 
 data_option = click.option(
@@ -146,7 +144,7 @@ def _up_detached(folder: Folder) -> None:
 
 def _supervise(stack: Stack, steps: launcher.Report) -> None:
     """Start, then wait for a signal; SIGINT, SIGTERM and a closed terminal stop everything."""
-    _interrupt_once(signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    interrupt_once()
     signal.signal(signal.SIGUSR1, lambda _number, _frame: stack.retry())
     try:
         stack.start()
@@ -160,18 +158,6 @@ def _supervise(stack: Stack, steps: launcher.Report) -> None:
     finally:
         stack.stop()
     steps.progress("stopped; all data was kept")
-
-
-def _interrupt_once(*numbers: signal.Signals) -> None:
-    """Make the first of these signals a KeyboardInterrupt; further ones do not disturb the stop."""
-
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
-        for number in numbers:
-            signal.signal(number, signal.SIG_IGN)
-        raise KeyboardInterrupt
-
-    for number in numbers:
-        signal.signal(number, interrupt)
 
 
 def _warn_of_other_settings() -> None:

@@ -53,10 +53,6 @@ class RedisServer:
         """Address of one of the 16 numbered databases."""
         return f"redis://:{self.password}@{LOOPBACK}:{self.port}/{database}"
 
-    def socket_url(self, database: int) -> str:
-        """The same database over the socket."""
-        return f"unix://:{self.password}@{self.socket}?db={database}"
-
     def spec(self) -> ProcessSpec:
         """The process."""
         config = self.folder.data_of(NAME) / "redis.conf"

@@ -6,11 +6,13 @@ The demonstration, the benchmarks and the runs under fire share this form, so th
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, NoReturn, TypeAlias
 
+import click
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
@@ -61,6 +63,19 @@ def write_rows(path: Path, rows: Sequence[Row]) -> None:
     """Write the rows as a JSON list."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps([row.as_json() for row in rows], indent=2, ensure_ascii=False) + "\n", "utf-8")
+
+
+def json_option(default: Path) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """The option `--json`, given on as `json_file`: where the rows are written."""
+    kind = click.Path(path_type=Path, dir_okay=False)
+    return click.option("--json", "json_file", type=kind, default=default, help="Where to write.")
+
+
+def conclude(out: Console, path: Path, rows: Sequence[Row]) -> NoReturn:
+    """Write the rows and exit: with 1 when one misses its bar."""
+    write_rows(path, rows)
+    out.print(f"written: {path}", soft_wrap=True)
+    sys.exit(0 if all_met(rows) else 1)
 
 
 def console() -> Console:

@@ -1,4 +1,4 @@
-"""The sandbox of the services as a real process, one for each test module."""
+"""Connections to the stores, and the sandbox of the services as a real process, one for each test module."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
+from redis import Redis
 
 from agentstate.services import casino, domains, trading, wallet
 from agentstate.services.gateway import Gateway
+from agentstate.store import Store
 from deploy.local.sandbox.client import SandboxClient
 
 ROOT = Path(__file__).parents[2]
@@ -69,6 +71,19 @@ class SandboxProcess:
         self._process.stdout.close()
         self._process = None
         return code
+
+
+@pytest.fixture
+def store(database_url: str) -> Iterator[Store]:
+    opened = Store.open(database_url)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def client(redis_url: str) -> Iterator[Redis]:
+    with Redis.from_url(redis_url, socket_timeout=5) as opened:
+        yield opened
 
 
 @pytest.fixture(scope="module")

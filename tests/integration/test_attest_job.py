@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
 from collections.abc import Iterator
-from functools import partial
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
-from agentstate.jobs import JobRunner
-from agentstate.jobs.kinds import KINDS
 from agentstate.money import Attestor, Money, TransactionLedger
 from agentstate.runtime import Runtime
-from agentstate.settings import PREFIX, Settings
+from agentstate.settings import Settings
 from agentstate.store.tables.money import accounts
+from tests.stubs.job_handlers import run_job, task_module
 
 KIND = "housekeeping.attest"
 
@@ -31,17 +28,11 @@ def runtime(settings: Settings) -> Iterator[Runtime]:
 
 @pytest.fixture(scope="module")
 def handler() -> Any:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(PREFIX + "DATABASE_URL", "sqlite:///unused.db")
-        return importlib.import_module("tasks.housekeeping").attest
+    return task_module("housekeeping").attest
 
 
 def attested(runtime: Runtime, handler: Any) -> dict[str, Any]:
-    job = runtime.jobs.submit(KIND)
-    JobRunner(runtime.store).run(job, KINDS[KIND], partial(handler, runtime))
-    ended = runtime.jobs.get(job)
-    assert ended.status == "done", ended.error
-    return dict(ended.result)
+    return run_job(runtime, runtime.jobs.submit(KIND), handler)
 
 
 def test_the_root_is_the_result(runtime: Runtime, handler: Any) -> None:

@@ -44,12 +44,6 @@ class Watched(GatewaySource):
 
 
 @pytest.fixture
-def client(redis_url: str) -> Iterator[Redis]:
-    with Redis.from_url(redis_url, socket_timeout=5) as client:
-        yield client
-
-
-@pytest.fixture
 def watched(gateway: Gateway) -> Watched:
     return Watched(gateway)
 

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterator
 from datetime import timedelta
-from functools import partial
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
 from agentstate.clock import utc_now
-from agentstate.jobs import JobRunner
-from agentstate.jobs.kinds import KINDS
 from agentstate.money import Guards
 from agentstate.runtime import Runtime
-from agentstate.settings import PREFIX, Settings
+from agentstate.settings import Settings
 from agentstate.store.months import months
 from agentstate.store.tables.guards import freezes, guard_uses
+from tests.stubs.job_handlers import run_job, task_module
 
 
 @pytest.fixture
@@ -30,17 +27,11 @@ def runtime(settings: Settings, database_url: str) -> Iterator[Runtime]:
 
 @pytest.fixture(scope="module")
 def tasks() -> Any:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(PREFIX + "DATABASE_URL", "sqlite:///unused.db")
-        return importlib.import_module("tasks.housekeeping")
+    return task_module("housekeeping")
 
 
 def done(runtime: Runtime, kind: str, handler: Any) -> dict[str, Any]:
-    job = runtime.jobs.submit(kind)
-    JobRunner(runtime.store).run(job, KINDS[kind], partial(handler, runtime))
-    ended = runtime.jobs.get(job)
-    assert ended.status == "done", ended.error
-    return dict(ended.result)
+    return run_job(runtime, runtime.jobs.submit(kind), handler)
 
 
 def test_next_months_table_is_made_again_when_it_is_missing(runtime: Runtime, tasks: Any) -> None:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterator
-from functools import partial
 from typing import Any
 
 import pytest
 
 from agentstate.agent import Agent
-from agentstate.jobs import JobRunner
-from agentstate.jobs.kinds import KINDS
 from agentstate.runtime import Runtime
-from agentstate.settings import PREFIX, Settings
+from agentstate.settings import Settings
 from agentstate.store.tables import memories
 from tests.integration.cli.conftest import Command, agentstate
+from tests.stubs.job_handlers import run_job, task_module
 
 __all__ = ["agentstate"]
 
@@ -38,9 +35,7 @@ def runtime(settings: Settings) -> Iterator[Runtime]:
 
 @pytest.fixture(scope="module")
 def handler() -> Any:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(PREFIX + "DATABASE_URL", "sqlite:///unused.db")
-        return importlib.import_module("tasks.embedding").verify_index
+    return task_module("embedding").verify_index
 
 
 def run_all(runtime: Runtime, handler: Any) -> list[dict[str, Any]]:
@@ -48,10 +43,7 @@ def run_all(runtime: Runtime, handler: Any) -> list[dict[str, Any]]:
     runtime.jobs.submit(KIND, {"slot": "now"})
     results = []
     while waiting := runtime.jobs.list(kind=KIND, status="ready"):
-        JobRunner(runtime.store).run(waiting[0].id, KINDS[KIND], partial(handler, runtime))
-        ended = runtime.jobs.get(waiting[0].id)
-        assert ended.status == "done", ended.error
-        results.append(dict(ended.result))
+        results.append(run_job(runtime, waiting[0].id, handler))
     return results
 
 

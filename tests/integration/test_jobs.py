@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import random
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import closing
 from typing import Any
 from uuid import UUID
@@ -53,13 +53,6 @@ class Recorder:
 
     def depth(self, queue: str, lane: int) -> int:
         return self.waiting
-
-
-@pytest.fixture
-def store(database_url: str) -> Iterator[Store]:
-    opened = Store.open(database_url)
-    yield opened
-    opened.close()
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
@@ -34,13 +33,6 @@ from deploy.local.table import python_path
 
 ROOT = Path(__file__).parents[2]
 Samples = dict[tuple[str, tuple[str, ...]], float]
-
-
-@pytest.fixture
-def store(database_url: str) -> Iterator[Store]:
-    opened = Store.open(database_url)
-    yield opened
-    opened.close()
 
 
 def read(store: Store) -> Samples:

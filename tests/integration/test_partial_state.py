@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -18,50 +16,44 @@ from agentstate.services.own.dialect import OwnRoutes
 from agentstate.services.own.services_file import ServicesFile
 from agentstate.services.quality import Quality
 from agentstate.services.source import GatewaySource
+from deploy.local.loopback import Handler, Loopback
 
 DOLLAR = 1_000_000
 
 
-class Chains(BaseHTTPRequestHandler):
+class Chains(Loopback):
     """A wallet service that cannot reach the chains of some addresses."""
 
-    away: frozenset[str] = frozenset()
+    def __init__(self) -> None:
+        super().__init__(_Handler)
+        self.away: frozenset[str] = frozenset()
 
+
+class _Handler(Handler, BaseHTTPRequestHandler):
     def do_GET(self) -> None:
-        known = self.path.split("?")[0].rsplit("/", 1)[1] not in self.away
+        known = self.path.split("?")[0].rsplit("/", 1)[1] not in self.stub.away
         body = b'{"balance":{"symbol":"USDC","amount":"12.5"}}' if known else b"<html>bad gateway</html>"
-        self.send_response(200 if known else 502)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: Any) -> None:
-        """Say nothing."""
+        self.send(200 if known else 502, body)
 
 
 @pytest.fixture
-def chains() -> type[Chains]:
-    return type("OwnChains", (Chains,), {})
+def chains() -> Iterator[Chains]:
+    with Chains() as running:
+        yield running
 
 
 @pytest.fixture
-def gateway(chains: type[Chains], tmp_path: Path) -> Iterator[Gateway]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), chains)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
+def gateway(chains: Chains, tmp_path: Path) -> Iterator[Gateway]:
     (tmp_path / "key").write_text("pf_test_wallet")
     path = tmp_path / "services.toml"
     path.write_text(
-        f'[services.wallet]\nurl = "http://127.0.0.1:{server.server_port}/v1"\n'
+        f'[services.wallet]\nurl = "{chains.url}/v1"\n'
         f'[agents."*".wallet]\naccount = "ag_w"\ncredential = "file:{tmp_path}/key"\n'
         'addresses = { base = "0xb", arbitrum = "0xa", solana = "So1" }\n'
     )
     opened = Gateway(dialect=OwnRoutes(ServicesFile(path)), deadline_s=5)
     yield opened
     opened.close()
-    server.shutdown()
-    thread.join()
-    server.server_close()
 
 
 def test_all_parts_together_are_live(gateway: Gateway) -> None:
@@ -70,7 +62,7 @@ def test_all_parts_together_are_live(gateway: Gateway) -> None:
     assert entry.bounds == (37.5 * DOLLAR, 37.5 * DOLLAR)
 
 
-def test_what_could_not_be_read_is_named_and_leaves_only_a_lower_bound(gateway: Gateway, chains: type[Chains]) -> None:
+def test_what_could_not_be_read_is_named_and_leaves_only_a_lower_bound(gateway: Gateway, chains: Chains) -> None:
     chains.away = frozenset({"So1"})
     cache = StateCache(GatewaySource(gateway))
     entry = cache.get("ag_1", "wallet")
@@ -84,7 +76,7 @@ def test_what_could_not_be_read_is_named_and_leaves_only_a_lower_bound(gateway: 
     assert GatewayReader(gateway).read("ag_1", "wallet").quality == "partial"  # and no reconciliation
 
 
-def test_when_nothing_could_be_read_nothing_is_known(gateway: Gateway, chains: type[Chains]) -> None:
+def test_when_nothing_could_be_read_nothing_is_known(gateway: Gateway, chains: Chains) -> None:
     chains.away = frozenset({"So1", "0xa", "0xb"})
     entry = StateCache(GatewaySource(gateway)).get("ag_1", "wallet")
     assert (entry.quality, entry.state) == (Quality.UNKNOWN, None)

@@ -7,64 +7,42 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import httpx
 import pytest
 
 from agentstate.services.transport import CONNECTIONS, Lost, NotSent, Reply, Transport, _exchanged
+from deploy.local.loopback import Handler, Loopback
 
 MANY = 4 * CONNECTIONS
 HASTY_S, PATIENT_S = 0.5, 60.0
 
 
-class Server(ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 512
-
-    def handle_error(self, *_: Any) -> None:
-        """Clients that give up are what this is about."""
-
-
-class Slow:
+class Slow(Loopback):
     """A server that answers when it is let."""
 
     def __init__(self) -> None:
-        self.open, self.asked = threading.Event(), 0
-        slow = self
+        super().__init__(_Handler)
+        self.open, self.arrived, self.asked = threading.Event(), threading.Semaphore(0), 0
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
+    def release(self) -> None:
+        self.open.set()
 
-            def do_GET(self) -> None:
-                slow.asked += 1
-                slow.open.wait(10)
-                try:
-                    self.send_response(200)
-                    self.send_header("Content-Length", "2")
-                    self.end_headers()
-                    self.wfile.write(b"{}")
-                except OSError:
-                    self.close_connection = True
 
-            def log_message(self, *_: Any) -> None:
-                """Say nothing."""
-
-        self.server = Server(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}/"
+class _Handler(Handler, BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.stub.asked += 1
+        self.stub.arrived.release()
+        self.stub.open.wait(10)
+        self.send(200, b"{}")
 
 
 @pytest.fixture
 def slow() -> Iterator[Slow]:
-    slow = Slow()
-    thread = threading.Thread(target=slow.server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    yield slow
-    slow.open.set()
-    slow.server.shutdown()
-    thread.join()
-    slow.server.server_close()
+    with Slow() as running:
+        yield running
 
 
 @pytest.fixture
@@ -113,15 +91,6 @@ def test_callers_that_are_cancelled_leave_the_pool_whole(slow: Slow, transport: 
         transport.run(cancelled())
     slow.open.set()
     assert transport.run(crowd(transport, slow.url, CONNECTIONS)) == ["200"] * CONNECTIONS
-
-
-def test_a_caller_with_a_loop_of_its_own_shares_the_pool(slow: Slow, transport: Transport) -> None:
-    slow.open.set()
-
-    async def mine() -> list[str]:
-        return list(await asyncio.gather(*(transport.join(ask(transport, slow.url)) for _ in range(8))))
-
-    assert asyncio.run(mine()) == ["200"] * 8
 
 
 def test_nobody_there_is_not_sent(transport: Transport) -> None:
@@ -216,17 +185,14 @@ def test_work_of_many_exchanges_ends_within_a_time_of_its_own(
 
 
 def test_who_is_under_way_when_the_pool_is_closed_goes_on_at_once(slow: Slow, transport: Transport) -> None:
-    async def mine() -> list[object]:
-        asked = [asyncio.create_task(transport.join(ask(transport, slow.url))) for _ in range(2)]
-        await asyncio.sleep(0.1)
-        await asyncio.to_thread(transport.close)
-        return list(await asyncio.gather(*asked, return_exceptions=True))
-
-    with ThreadPoolExecutor(1) as caller:
-        asked = caller.submit(transport.run, ask(transport, slow.url))
-        assert [type(came) for came in asyncio.run(mine())] == [Lost, Lost]
-        with pytest.raises(Lost, match="Closed"):
-            asked.result(timeout=30)
+    with ThreadPoolExecutor(2) as callers:
+        asked = [callers.submit(transport.run, ask(transport, slow.url)) for _ in range(2)]
+        for _ in asked:
+            assert slow.arrived.acquire(timeout=30)
+        transport.close()
+        for one in asked:
+            with pytest.raises(Lost, match="Closed"):
+                one.result(timeout=30)
 
 
 def test_turns_come_back_from_exchanges_that_are_left_behind(

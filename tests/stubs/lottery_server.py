@@ -7,7 +7,7 @@ from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import urlsplit
 
-from tests.stubs.loopback import Handler, Loopback
+from deploy.local.loopback import Handler, Loopback
 
 
 class LotteryServer(Loopback):
@@ -26,19 +26,16 @@ class _Handler(Handler, BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         lottery = self.stub
         if urlsplit(self.path).path.endswith("/tickets"):
-            self._answer({"tickets": lottery.tickets})
+            self.send_json({"tickets": lottery.tickets})
         else:
-            self._answer({"agent_id": "ag_7", "balance_usd": lottery.balance()})
+            self.send_json({"agent_id": "ag_7", "balance_usd": lottery.balance()})
 
     def do_POST(self) -> None:
         lottery = self.stub
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        body = json.loads(self.content())
         ticket = {"ticket_id": f"t{len(lottery.tickets)}", "price": body["price"], "memo": body["memo"]}
         lottery.tickets.append(ticket)
         if lottery.silent:
             self.close_connection = True
             return
-        self._answer(ticket)
-
-    def _answer(self, body: dict[str, Any]) -> None:
-        self.send(200, json.dumps(body).encode())
+        self.send_json(ticket)

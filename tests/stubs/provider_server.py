@@ -20,9 +20,9 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
 from typing import Any, Literal
 
+from deploy.local.loopback import Handler, Loopback
 from tests.stubs.batch_api import BatchApi
 from tests.stubs.llm.rules import refused_by_anthropic, refused_by_openai
-from tests.stubs.loopback import Handler, Loopback, Server
 
 DEFAULT_WIDTH = 16
 INVENTED = "777.77 USDC"
@@ -72,7 +72,7 @@ class ProviderServer(Loopback):
     """The stub; `url` is its root, `seen` what arrived."""
 
     def __init__(self, width: int = DEFAULT_WIDTH, *, choose: Callable[[], Fault] = lambda: Fault("none")) -> None:
-        super().__init__(_Handler, _Server)
+        super().__init__(_Handler)
         self.width = width
         self.choose = choose
         self.seen: list[Seen] = []
@@ -94,26 +94,19 @@ class ProviderServer(Loopback):
             return self._plan.popleft() if self._plan else self.choose()
 
 
-class _Server(Server):
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that went away is part of the plan."""
-
-
 class _Handler(Handler, BaseHTTPRequestHandler):
-    disable_nagle_algorithm = True
-
     def do_GET(self) -> None:
         found = self.stub.batch_api.get(self.path)
         if found is None:
-            self._json(404, {"error": {"message": "no such thing"}}, {})
+            self.send_json({"error": {"message": "no such thing"}}, 404)
         else:
-            self._send(200, found[0], {"content-type": found[1]})
+            self.send(200, found[0], {"content-type": found[1]})
 
     def do_POST(self) -> None:
         stub = self.stub
-        raw = self.rfile.read(int(self.headers["content-length"]))
+        raw = self.content()
         if (answer := stub.batch_api.post(self.path, raw)) is not None:
-            self._json(200, answer, {})
+            self.send_json(answer)
             return
         body = json.loads(raw)
         headers = {name.lower(): value for name, value in self.headers.items()}
@@ -124,33 +117,23 @@ class _Handler(Handler, BaseHTTPRequestHandler):
         if fault.kind == "slow":
             stub.released.wait(10)
         if fault.kind == "html":
-            self._send(200, b"<html>busy</html>", {"content-type": "text/html"})
+            self.send(200, b"<html>busy</html>", {"content-type": "text/html"})
             return
         if fault.kind == "status":
             error = {"message": fault.message, "type": fault.code or "error", "code": fault.code}
-            self._json(fault.status, {"type": "error", "error": error}, fault.headers)
+            self.send_json({"type": "error", "error": error}, fault.status, fault.headers)
             return
         why = _REFUSES.get(self.path, lambda _body: None)(body)
         if why is not None:
-            self._json(400, {"type": "error", "error": {"type": "invalid_request_error", "message": why}}, {})
+            self.send_json({"type": "error", "error": {"type": "invalid_request_error", "message": why}}, 400)
             return
-        self._json(200, _ANSWERS[self.path](body, fault.kind, stub), {})
+        self.send_json(_ANSWERS[self.path](body, fault.kind, stub))
 
     def _hang_up(self, *, reset: bool) -> None:
         if reset:  # a connection that is closed while it would linger for 0 s is reset
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.connection.close()
         self.close_connection = True
-
-    def _json(self, status: int, body: object, headers: dict[str, str]) -> None:
-        self._send(status, json.dumps(body).encode(), {"content-type": "application/json", **headers})
-
-    def _send(self, status: int, data: bytes, headers: dict[str, str]) -> None:
-        self.send_response(status)
-        for name, value in {**headers, "content-length": str(len(data))}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(data)
 
 
 def vector(text: str, width: int) -> list[float]:

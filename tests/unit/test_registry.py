@@ -11,14 +11,13 @@ from agentstate.jobs.kinds import BULK, KINDS
 from agentstate.jobs.leases import LEASE_MARGIN_S
 from agentstate.jobs.spec import QUEUES
 from agentstate.jobs.waker import lane_queues
-from agentstate.settings import PREFIX, Settings
+from agentstate.settings import Settings
+from tests.stubs.job_handlers import task_module
 
 
 @pytest.fixture(scope="module")
 def application() -> object:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(PREFIX + "DATABASE_URL", "sqlite:///unused.db")
-        return importlib.import_module("tasks.app").app
+    return task_module("app").app
 
 
 def test_every_kind_has_its_task_and_every_task_its_kind(application: object) -> None:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import shutil
-import signal
 import sys
 import tempfile
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
 
 import click
 from rich.console import Console
@@ -23,10 +21,10 @@ from deploy.local.demo.rows import rows_of
 from deploy.local.demo.run import Choices, Demo
 from deploy.local.demo.stage import Stage
 from deploy.local.folder import ROOT
+from deploy.local.interrupt import INTERRUPTED, interrupt_once
 from deploy.local.results import console, write_rows
 
 BUILD = ROOT / "build" / "demo.json"
-INTERRUPTED = 130
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -121,19 +119,6 @@ def _pair(text: str) -> tuple[str, str]:
     if not equals:
         raise click.UsageError(f"--set {text}: write NAME=VALUE.")
     return name, value
-
-
-def interrupt_once() -> None:
-    """Make the first Ctrl-C, SIGTERM or closed terminal end the run in order; further ones do not disturb that."""
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
-        for number in numbers:
-            signal.signal(number, signal.SIG_IGN)
-        raise KeyboardInterrupt
-
-    for number in numbers:
-        signal.signal(number, interrupt)
 
 
 if __name__ == "__main__":

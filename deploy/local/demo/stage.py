@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -18,8 +17,6 @@ from deploy.local.folder import Folder
 from deploy.local.stack import Stack
 
 Say = Callable[[str], None]
-
-_POLL_S = 0.2
 
 
 class Stage:
@@ -93,12 +90,3 @@ class Stage:
             raise StartFailed(f"{name} does not run, so it cannot be killed.")
         os.kill(pid, signal.SIGKILL)
         return pid
-
-    def wait_back(self, name: str, old: int, *, within_s: float = 60.0) -> int:
-        """Wait until the supervisor has brought a killed process back; its new pid. Raises StartFailed."""
-        deadline = time.monotonic() + within_s
-        while (pid := self.pid(name)) in {None, old}:
-            if time.monotonic() > deadline:
-                raise StartFailed(f"{name} was killed and is not back after {within_s:g} s.")
-            time.sleep(_POLL_S)
-        return int(pid or 0)

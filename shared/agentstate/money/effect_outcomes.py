@@ -107,7 +107,7 @@ class OutcomeRecorder:
             return EffectState.MANUAL
         soonest = settles_in_s if settles_in_s is not None else _until_settled(effect)
         due_in = claim.early_s or self._rules.next_look(looks, soonest) if looked else self._rules.first_look_s
-        self._put_back(claim, EffectState.IN_DOUBT, note, due_in=due_in, looked=counted, submitted=looked)
+        self._put_back(claim, EffectState.IN_DOUBT, note, due_in=due_in, counted=counted, submit=not looked)
         return EffectState.IN_DOUBT
 
     def _with_retry(self, claim: Claim, success: Success) -> None:
@@ -203,15 +203,16 @@ class OutcomeRecorder:
         note: str,
         *,
         due_in: float,
-        looked: bool = False,
-        submitted: bool = False,
+        counted: bool = False,
+        submit: bool = False,
     ) -> None:
+        """Give the effect up for now. `counted`: that was a look; `submit`: with a job that looks when it is due."""
         with self._store.transaction() as tx:
             kept = effect_rows.put_back(
-                tx, claim.effect.id, claim.fence, state=state, note=note, due_in=due_in, looked=looked
+                tx, claim.effect.id, claim.fence, state=state, note=note, due_in=due_in, looked=counted
             )
             # The sweep looks at it when it is due; the job is for looking sooner than the sweep comes by.
-            if kept and state is EffectState.IN_DOUBT and not submitted:
+            if kept and submit:
                 self._submit(tx, claim.effect, due_in)
 
     def _submit(self, tx: Transaction, effect: Effect, due_in: float) -> None:

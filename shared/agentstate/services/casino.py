@@ -114,8 +114,7 @@ class Register(Operation):
     def request(self, tag: str, params: Params) -> Body:
         """Whose referral it is, if anybody's."""
         del tag
-        code = params.optional_text("referral_code")
-        return {} if code is None else {"referral_code": code}
+        return params.referral()
 
     def receipt(self, answer: Answer, body: Body) -> Receipt:
         """Whether the agent is new."""

@@ -29,7 +29,6 @@ WITHDRAWAL_FEE = 500_000
 """Micro-USDC that every withdrawal costs."""
 
 LEAST_WITHDRAWAL = 1_000_000
-WITHDRAWALS_SHOWN = 50
 
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}\Z")
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
@@ -21,6 +22,27 @@ from agentstate.services.names import Service
 from agentstate.services.wire import Body, decode, encode
 
 LONGEST_KEY = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instruction:
+    """What an agent wants done at a service, once."""
+
+    agent_id: str
+    service: Service
+    operation: str
+    """Such as `bet`."""
+    body: Mapping[str, Any]
+    """The request; Decimal becomes a JSON number."""
+    tag: str
+    """Our name of the intent."""
+    refusals: frozenset[str] = frozenset()
+    """Codes that this operation is refused with before any effect."""
+
+    @property
+    def what(self) -> str:
+        """Service and operation, for people."""
+        return f"{self.service}.{self.operation}"
 
 
 class Dialect(Protocol):
@@ -45,17 +67,7 @@ class Dialect(Protocol):
     ) -> Body:
         """A view; may take several reads. Raises as `Exchange.get`, and ServiceAnswerInvalid."""
 
-    async def act(
-        self,
-        exchange: Exchange,
-        agent_id: str,
-        service: Service,
-        operation: str,
-        body: Mapping[str, Any],
-        *,
-        tag: str,
-        refusals: frozenset[str],
-    ) -> Body:
+    async def act(self, exchange: Exchange, asked: Instruction) -> Body:
         """An operation: exactly one POST. Raises as `Exchange.post`."""
 
 
@@ -99,27 +111,16 @@ class UnifiedGateway:
         call = self._call("GET", agent_id, service, view, params={"agent_id": agent_id, **query})
         return decode(await exchange.get(call))
 
-    async def act(
-        self,
-        exchange: Exchange,
-        agent_id: str,
-        service: Service,
-        operation: str,
-        body: Mapping[str, Any],
-        *,
-        tag: str,
-        refusals: frozenset[str],
-    ) -> Body:
+    async def act(self, exchange: Exchange, asked: Instruction) -> Body:
         """`POST /{service}/{operation}`; the tag also goes as `Idempotency-Key`: no service is known to honour it."""
-        headers = {"Idempotency-Key": header_key(tag), "Content-Type": "application/json"}
-        content = encode({"agent_id": agent_id, **body})
-        call = self._call("POST", agent_id, service, operation, headers=headers, content=content)
-        what = f"{service}.{operation}"
-        answer = await exchange.post(call, what, refusals)
+        headers = {"Idempotency-Key": header_key(asked.tag), "Content-Type": "application/json"}
+        content = encode({"agent_id": asked.agent_id, **asked.body})
+        call = self._call("POST", asked.agent_id, asked.service, asked.operation, headers=headers, content=content)
+        answer = await exchange.post(call, asked.what, asked.refusals)
         try:
             return decode(answer)
         except ServiceAnswerInvalid as error:
-            raise in_doubt(what, error.message) from error
+            raise in_doubt(asked.what, error.message) from error
 
     def _call(
         self,

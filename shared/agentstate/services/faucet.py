@@ -35,8 +35,7 @@ class Claim(Operation):
     def request(self, tag: str, params: Params) -> Body:
         """Whose referral it is, if anybody's; the agent id is the reference."""
         del tag
-        code = params.optional_text("referral_code")
-        return {} if code is None else {"referral_code": code}
+        return params.referral()
 
     def receipt(self, answer: Answer, body: Body) -> Receipt:
         """One dollar came in; a claim of nothing is an answer that cannot be believed."""

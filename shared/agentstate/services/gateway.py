@@ -6,16 +6,15 @@ ServiceRejected; everything else about a money operation is ServiceInDoubt. A PO
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
 from agentstate.clock import Clock, utc_now
 from agentstate.errors import ConfigurationError, ServiceRejected
 from agentstate.ids import checked_name
-from agentstate.services.dialect import Dialect, UnifiedGateway
+from agentstate.services.dialect import Dialect, Instruction, UnifiedGateway
 from agentstate.services.exchange import Exchange, in_doubt, unread
 from agentstate.services.names import Service
 from agentstate.services.traffic import Traffic
@@ -104,49 +103,22 @@ class Gateway:
         except Lost as lost:
             raise unread(service, lost) from lost
 
-    async def read_async(self, agent_id: str, service: Service, view: str = "state", **query: str) -> Body:
-        """`read` for asyncio; many of them run side by side over the same pool."""
-        work = self.dialect.read(self._exchange, checked_name(agent_id), service, view, query)
-        try:
-            return await self._transport.join(work)
-        except Lost as lost:
-            raise unread(service, lost) from lost
-
-    def act(
-        self,
-        agent_id: str,
-        service: Service,
-        operation: str,
-        body: Mapping[str, Any],
-        *,
-        tag: str,
-        refusals: frozenset[str] = frozenset(),
-    ) -> Body:
+    def act(self, asked: Instruction) -> Body:
         """Do something, once.
-
-        Args:
-            agent_id: who does it.
-            service: where.
-            operation: what, such as `bet`.
-            body: the request; Decimal becomes a JSON number.
-            tag: our name of the intent.
-            refusals: codes that this operation is refused with before any effect.
 
         Raises:
             ServiceUnreachable: not sent.
             ServiceRejected: refused before any effect, also because this dialect has no such operation.
             ServiceInDoubt: anything else; it may have been applied.
         """
-        if not self.dialect.offers(service, operation):
-            text = f"{service}.{operation} has no route in the dialect `{self.dialect.name}`. Nothing was sent."
+        checked_name(asked.agent_id)
+        if not self.dialect.offers(asked.service, asked.operation):
+            text = f"{asked.what} has no route in the dialect `{self.dialect.name}`. Nothing was sent."
             raise ServiceRejected(text, code="not_offered")
-        work = self.dialect.act(
-            self._exchange, checked_name(agent_id), service, operation, body, tag=tag, refusals=refusals
-        )
         try:
-            return self._transport.run(work)
+            return self._transport.run(self.dialect.act(self._exchange, asked))
         except Lost as lost:
-            raise in_doubt(f"{service}.{operation}", str(lost)) from lost
+            raise in_doubt(asked.what, str(lost)) from lost
 
     def close(self) -> None:
         """Give up the connections; the next call opens new ones."""

@@ -31,8 +31,7 @@ class Join(Operation):
     def request(self, tag: str, params: Params) -> Body:
         """Whose referral it is, if anybody's."""
         del tag
-        code = params.optional_text("referral_code")
-        return {} if code is None else {"referral_code": code}
+        return params.referral()
 
     def receipt(self, answer: Answer, body: Body) -> Receipt:
         """That it is done; the key is in no receipt."""

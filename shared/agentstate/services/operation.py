@@ -15,9 +15,10 @@ from typing import Any, ClassVar, TypeAlias
 from agentstate.errors import InvalidInput, ServiceAnswerInvalid, ServiceInDoubt
 from agentstate.money.amounts import Money
 from agentstate.money.postings import Credit, Line
-from agentstate.money.verdicts import Absent, Guarantee, Unknown, Verdict
+from agentstate.money.verdicts import Absent, Applied, Guarantee, Unknown, Verdict
 from agentstate.services.answer import Answer
 from agentstate.services.bookings import balance_lines
+from agentstate.services.dialect import Instruction
 from agentstate.services.gateway import Gateway
 from agentstate.services.names import Service
 from agentstate.services.params import Params
@@ -101,7 +102,16 @@ class Operation(ABC):
             ServiceInDoubt: it may have happened; `verify` finds out.
         """
         body = self.check(tag, **params)
-        answer = gateway.act(agent_id, self.service, self.route, body, tag=tag, refusals=self.refusals)
+        answer = gateway.act(
+            Instruction(
+                agent_id=agent_id,
+                service=self.service,
+                operation=self.route,
+                body=body,
+                tag=tag,
+                refusals=self.refusals,
+            )
+        )
         try:
             return self.receipt(Answer(answer), body)
         except ServiceAnswerInvalid as error:
@@ -175,6 +185,14 @@ class Operation(ABC):
         """A receipt; amounts in micro-USDC."""
         amounts = {"debited": debited, "credited": credited, "fee": fee}
         return {"operation": self.name, "reference": reference, **amounts, **facts}
+
+    def only_one(self, case: Case, fitting: Sequence[Answer], what: str, *, all_shown: bool) -> Verdict:
+        """The one new row that fits is ours; several tell nothing, nor does none where not all rows are shown."""
+        if len(fitting) == 1:
+            return Applied(self.receipt(fitting[0], case.body))
+        if fitting or not all_shown:
+            return Unknown(f"{len(fitting)} new {what}s fit; look at the {self.service} service")
+        return self.missing(case, f"no new {what} that fits is there")
 
     def missing(self, case: Case, what: str) -> Absent | Unknown:
         """Absent once the settle time is over, Unknown before."""

@@ -53,6 +53,11 @@ class Params:
             return None
         return self.text(name)
 
+    def referral(self) -> dict[str, str]:
+        """The part of a request that says whose referral the agent is; empty when it is nobody's."""
+        code = self.optional_text("referral_code")
+        return {} if code is None else {"referral_code": code}
+
     def agent(self, name: str) -> str:
         """Another agent's id."""
         return checked_name(self.text(name), f"{self._operation}: {name}")

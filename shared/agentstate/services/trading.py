@@ -91,11 +91,7 @@ class Open(Operation):
             return Unknown("nothing was noted before the call, so a new position cannot be told from an old one")
         fresh = [row for row in rows if _is_new(row, case.baseline)]
         fitting = [row for row in fresh if _fits(row, case.body)]
-        if len(fitting) == 1:
-            return Applied(self.receipt(fitting[0], case.body))
-        if fitting or len(fresh) >= HISTORY_ROWS:
-            return Unknown(f"{len(fitting)} new positions fit; look at the trading service")
-        return self.missing(case, "no new position that fits is there")
+        return self.only_one(case, fitting, "position", all_shown=len(fresh) < HISTORY_ROWS)
 
 
 class Close(Operation):

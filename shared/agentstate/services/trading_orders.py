@@ -62,11 +62,7 @@ class Limit(Operation):
         rows = _orders(case.gateway, case.agent_id)
         fresh = [row for row in rows if row.text("order_id") not in case.baseline["ids"]]
         ours = [row for row in fresh if _fits(row, case.body)]
-        if len(ours) == 1:
-            return Applied(self.receipt(ours[0], case.body))
-        if ours or len(fresh) >= ORDERS_SHOWN:
-            return Unknown(f"{len(ours)} new orders fit; look at the trading service")
-        return self.missing(case, "no new order that fits is there")
+        return self.only_one(case, ours, "order", all_shown=len(fresh) < ORDERS_SHOWN)
 
 
 class Cancel(Operation):

@@ -101,22 +101,8 @@ class Transport:
         finally:
             future.cancel()
 
-    async def join(self, work: Coroutine[Any, Any, T]) -> T:
-        """As `run`, for a caller with an event loop of its own."""
-        future = asyncio.run_coroutine_threadsafe(_within(self.work_s, work), self._running().loop)
-        try:
-            async with asyncio.timeout(self.work_s + 2 * _GRACE_S):
-                return await asyncio.wrap_future(future)
-        except TimeoutError as error:
-            raise Lost("Timeout") from error
-        except asyncio.CancelledError as error:
-            caller = asyncio.current_task()
-            if caller is not None and caller.cancelling():
-                raise
-            raise Lost("Closed") from error
-
     async def exchange(self, request: httpx.Request) -> Reply:
-        """Send once and read the whole answer; to be awaited within `run` or `join`.
+        """Send once and read the whole answer; to be awaited within `run`.
 
         Raises:
             NotSent: no byte was sent.

@@ -3,7 +3,6 @@ or a figure made up."""
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from functools import partial
 from pathlib import Path
@@ -11,7 +10,7 @@ from pathlib import Path
 import click
 
 from deploy.local.folder import ROOT
-from deploy.local.results import all_met, console, print_rows, write_rows
+from deploy.local.results import conclude, console, json_option, print_rows
 from tests.chaos.conversation.run import Plan, run
 from tests.chaos.conversation.world import whole_stack
 
@@ -23,9 +22,7 @@ BUILD = ROOT / "build" / "chaos-conversation.json"
 @click.option("--turns", type=click.IntRange(1), default=7, show_default=True, help="Of each of the four writers.")
 @click.option("--kills", type=click.IntRange(0, 5), default=5, show_default=True, help="Of the worker.")
 @click.option("--seed", type=int, default=7, show_default=True, help="Of what is drawn.")
-@click.option(
-    "--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), default=BUILD, help="Where to write."
-)
+@json_option(BUILD)
 def main(*, conversations: int, turns: int, kills: int, seed: int, json_file: Path) -> None:
     """Write to conversations while the provider fails and the worker is killed, and look for what is lost."""
     out = console()
@@ -33,9 +30,7 @@ def main(*, conversations: int, turns: int, kills: int, seed: int, json_file: Pa
         plan = Plan(conversations, turns, kills, seed)
         rows = list(run(partial(whole_stack, Path(base)), plan, say=lambda text: click.echo(f"  {text}", err=True)))
     print_rows(out, "Conversations under fire", rows)
-    write_rows(json_file, rows)
-    out.print(f"written: {json_file}", soft_wrap=True)
-    sys.exit(0 if all_met(rows) else 1)
+    conclude(out, json_file, rows)
 
 
 if __name__ == "__main__":

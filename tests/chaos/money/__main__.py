@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from pathlib import Path
 
 import click
 
 from deploy.local.folder import ROOT
-from deploy.local.results import all_met, console, write_rows
+from deploy.local.results import conclude, console, json_option
 from tests.chaos.money.ground import Ground
 from tests.chaos.money.program import Program
 from tests.chaos.money.report import print_lines
@@ -37,9 +36,7 @@ class Speaker:
 @click.option("--sample", type=click.IntRange(min=0), default=0, help="Try this many points of each kind, not all.")
 @click.option("--seed", type=int, default=7, show_default=True, help="Of what is drawn.")
 @click.option("--postgres", help="URL of a Postgres server to use; one is started when left out.")
-@click.option(
-    "--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), default=BUILD, help="Where to write."
-)
+@json_option(BUILD)
 def main(*, sample: int, seed: int, postgres: str | None, json_file: Path) -> None:
     """Kill processes that spend money at every point, let others come back, and count what happened outside."""
     out, lines, speaker, began = console(), [], Speaker(), time.monotonic()
@@ -51,9 +48,7 @@ def main(*, sample: int, seed: int, postgres: str | None, json_file: Path) -> No
     rows = [row for line in lines for row in line.rows]
     which = f"a sample of {sample}" if sample else "every point"
     print_lines(out, f"A bet of an agent, killed and come back to ({which}, {time.monotonic() - began:.0f} s)", lines)
-    write_rows(json_file, rows)
-    out.print(f"written: {json_file}", soft_wrap=True)
-    sys.exit(0 if all_met(rows) else 1)
+    conclude(out, json_file, rows)
 
 
 if __name__ == "__main__":

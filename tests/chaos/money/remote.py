@@ -14,10 +14,11 @@ import sys
 import threading
 import time
 from collections import Counter
-from contextlib import suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, ClassVar
+from http.server import BaseHTTPRequestHandler
+from typing import ClassVar
 from urllib.parse import parse_qs, urlsplit
+
+from deploy.local.loopback import Handler, Loopback
 
 PRIZE = "7.00"
 """What every bet wins."""
@@ -51,14 +52,15 @@ class Books:
             return bet
 
 
-class Remote(BaseHTTPRequestHandler):
+class Remote(Handler, BaseHTTPRequestHandler):
     """`POST /{keyed,plain}/bets`, `GET /bets?agent=&tag=`, `GET /truth`."""
 
+    protocol_version = "HTTP/1.0"  # a connection for each request: one that is not answered is cut
     books: ClassVar[Books] = Books()
 
     def do_POST(self) -> None:
         """Take a bet, with the fault that is asked for."""
-        content = self.rfile.read(int(self.headers["Content-Length"]))
+        content = self.content()
         if not content:
             return  # the client died before it had sent all
         body = json.loads(content)
@@ -69,7 +71,7 @@ class Remote(BaseHTTPRequestHandler):
             return
         bet = self.books.take(agent, tag, honours_keys=self.path.startswith("/keyed"))
         if self._strikes_after(fault, pid):
-            self._answer(bet)
+            self.send_json(bet)
 
     def do_GET(self) -> None:
         """Show the bets under a tag, or the whole truth."""
@@ -77,20 +79,17 @@ class Remote(BaseHTTPRequestHandler):
         query = {name: values[0] for name, values in parse_qs(parts.query).items()}
         with self.books.guard:
             if parts.path == "/truth":
-                self._answer({"bets": self.books.bets, "requests": self.books.requests})
+                self.send_json({"bets": self.books.bets, "requests": self.books.requests})
                 return
             found = [bet for bet in self.books.bets.get(query["agent"], []) if bet["tag"] == query["tag"]]
-        self._answer(found)
-
-    def log_message(self, *_values: object) -> None:
-        """Silent."""
+        self.send_json(found)
 
     def _strikes_before(self, fault: str, pid: str) -> bool:
         """Do what goes wrong before the bet is taken; False when it is never taken."""
         if fault in {"kill-before", "late"}:
             os.kill(int(pid), signal.SIGKILL)
         if fault == "error-before":
-            self._answer({"error": "busy"}, status=503)
+            self.send_json({"error": "busy"}, 503)
         time.sleep({"late": LATE_S, "slow": SLOW_S}.get(fault, 0))
         return fault not in {"kill-before", "cut-before", "error-before"}
 
@@ -101,28 +100,14 @@ class Remote(BaseHTTPRequestHandler):
         if fault in {"kill-after", "kill-half"}:
             os.kill(int(pid), signal.SIGKILL)
         if fault == "error-after":
-            self._answer({"error": "lost"}, status=500)
+            self.send_json({"error": "lost"}, 500)
         if fault == "garbage":
-            self._answer("<html>")
+            self.send_json("<html>")
         return fault not in {*LOST_ANSWERS, "kill-after", "kill-half", "late"}
-
-    def _answer(self, value: Any, *, status: int = 200) -> None:
-        content = json.dumps(value).encode()
-        with suppress(OSError):
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 128
 
 
 if __name__ == "__main__":
-    server = _Server(("127.0.0.1", 0), Remote)
-    sys.stdout.write(f"{server.server_port}\n")
-    sys.stdout.flush()
-    threading.Thread(target=lambda: (sys.stdin.read(), server.shutdown()), daemon=True).start()
-    server.serve_forever()
+    with Loopback(Remote) as remote:
+        sys.stdout.write(f"{remote.port}\n")
+        sys.stdout.flush()
+        sys.stdin.read()

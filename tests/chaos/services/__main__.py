@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -12,23 +11,25 @@ from rich.console import Console
 
 from agentstate.store.migrate import upgrade
 from agentstate.store.store import Store
-from deploy.local.results import all_met, console, print_rows, write_rows
+from deploy.local.folder import ROOT
+from deploy.local.results import conclude, console, json_option, print_rows
 from deploy.local.stack import Stack
 from tests.chaos.services.run import groups_of, run
 from tests.fast_folder import fast_folder
 
+BUILD = ROOT / "build" / "chaos-services.json"
 ODDS = 0.12
 
 
-@click.command()
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--operations", default=23_000, show_default=True, help="How many, over all six services.")
 @click.option(
     "--processes", default=3, show_default=True, help="Processes of the fleet; every third speaks own routes."
 )
 @click.option("--seed", default=7, show_default=True, help="Of the fleet and of the faults.")
 @click.option("--odds", default=ODDS, show_default=True, help="Probability of a fault at each operation.")
-@click.option("--json", "target", type=click.Path(path_type=Path), default=Path("build/chaos-services.json"))
-def main(operations: int, processes: int, seed: int, odds: float, target: Path) -> None:
+@json_option(BUILD)
+def main(operations: int, processes: int, seed: int, odds: float, json_file: Path) -> None:
     """Run, print the table, and exit 1 when a promise was missed."""
     out = console()
     out.print(f"{operations} operations in {processes} processes, seed {seed}, a fault at {odds:.0%} of them")
@@ -47,8 +48,7 @@ def main(operations: int, processes: int, seed: int, odds: float, target: Path) 
         found = run(groups, store, sandbox, seed=seed, odds=odds, say=lambda text: _say(out, began, text))
         store.close()
     print_rows(out, "The services under fire", found)
-    write_rows(target, found)
-    sys.exit(0 if all_met(found) else 1)
+    conclude(out, json_file, found)
 
 
 def _say(out: Console, began: float, text: str) -> None:
@@ -56,4 +56,4 @@ def _say(out: Console, began: float, text: str) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(prog_name="python -m tests.chaos.services")

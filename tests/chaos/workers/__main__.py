@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from pathlib import Path
 
 import click
 
 from deploy.local.folder import ROOT
-from deploy.local.results import all_met, console, print_rows, write_rows
+from deploy.local.results import conclude, console, json_option, print_rows
 from tests.chaos.workers.run import Plan, run
 
 BUILD = ROOT / "build" / "chaos-workers.json"
@@ -19,18 +18,14 @@ BUILD = ROOT / "build" / "chaos-workers.json"
 @click.option("--bets", type=click.IntRange(1), default=1_500, show_default=True, help="How many to queue.")
 @click.option("--kills", type=click.IntRange(3), default=110, show_default=True, help="How many processes to kill.")
 @click.option("--seed", type=int, default=7, show_default=True, help="Of what is drawn.")
-@click.option(
-    "--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), default=BUILD, help="Where to write."
-)
+@json_option(BUILD)
 def main(*, bets: int, kills: int, seed: int, json_file: Path) -> None:
     """Kill children of pools and whole workers at random while they bet, and count what the casino did."""
     out = console()
     with tempfile.TemporaryDirectory(prefix="agentstate-chaos-") as base:
         rows = run(Path(base), Plan(bets, kills, seed), say=lambda text: click.echo(f"  {text}", err=True))
     print_rows(out, "Bets through workers under kill -9", rows)
-    write_rows(json_file, rows)
-    out.print(f"written: {json_file}", soft_wrap=True)
-    sys.exit(0 if all_met(rows) else 1)
+    conclude(out, json_file, rows)
 
 
 if __name__ == "__main__":

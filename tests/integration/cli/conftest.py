@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -11,6 +11,8 @@ import pytest
 from click.testing import CliRunner
 
 from agentstate.cli.root import cli
+from agentstate.settings import Settings
+from agentstate.store import Store
 
 
 @dataclass(frozen=True)
@@ -37,3 +39,11 @@ def agentstate(settings_env: dict[str, str]) -> Command:
         return Answer(result.exit_code, result.stdout, result.stderr)
 
     return run
+
+
+@pytest.fixture
+def store(settings: Settings) -> Iterator[Store]:
+    """The database of the command."""
+    opened = Store.open(settings.database_url)
+    yield opened
+    opened.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from uuid import UUID, uuid4
 
 import pytest
@@ -10,16 +9,8 @@ import pytest
 from agentstate.errors import EffectInDoubt
 from agentstate.money import Breaks, Effects, Guards, Money, TransactionLedger
 from agentstate.money.breaks import Sighting
-from agentstate.settings import Settings
 from agentstate.store import Store
 from tests.integration.cli.conftest import Command
-
-
-@pytest.fixture
-def store(settings: Settings) -> Iterator[Store]:
-    opened = Store.open(settings.database_url)
-    yield opened
-    opened.close()
 
 
 def opened(store: Store, agent: str = "ag_1", amount: str = "2.50") -> UUID:

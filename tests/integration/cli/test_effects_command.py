@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from decimal import Decimal
 from uuid import uuid4
 
@@ -10,16 +9,8 @@ import pytest
 
 from agentstate.errors import EffectInDoubt
 from agentstate.money import Breaks, Effects, EffectState, Money, TransactionLedger
-from agentstate.settings import Settings
 from agentstate.store import Store
 from tests.integration.cli.conftest import Command
-
-
-@pytest.fixture
-def store(settings: Settings) -> Iterator[Store]:
-    opened = Store.open(settings.database_url)
-    yield opened
-    opened.close()
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from uuid import UUID, uuid4
 
 import pytest
@@ -13,13 +12,6 @@ from agentstate.jobs.waker import NoWaker
 from agentstate.settings import Settings
 from agentstate.store import Store
 from tests.integration.cli.conftest import Command
-
-
-@pytest.fixture
-def store(settings: Settings) -> Iterator[Store]:
-    opened = Store.open(settings.database_url)
-    yield opened
-    opened.close()
 
 
 @pytest.fixture

@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
 from agentstate.money import Money, TransactionLedger
-from agentstate.settings import Settings
 from agentstate.store import Store
 from agentstate.store.tables.money import accounts
 from tests.integration.cli.conftest import Command
-
-
-@pytest.fixture
-def store(settings: Settings) -> Iterator[Store]:
-    opened = Store.open(settings.database_url)
-    yield opened
-    opened.close()
 
 
 @pytest.fixture

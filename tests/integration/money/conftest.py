@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import itertools
-import json
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from http.client import HTTPConnection
 from pathlib import Path
 
 import psycopg
@@ -20,6 +18,7 @@ from agentstate.money import Money, TransactionLedger
 from agentstate.store.store import Store
 from agentstate.store.tables.base import db_time
 from agentstate.store.tables.money import effects
+from tests.stubs.remote import Remote
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
@@ -78,23 +77,12 @@ def let_time_pass(store: Store, agent_id: str, seconds: float = 120.0) -> None:
 
 
 @pytest.fixture(scope="module")
-def port() -> Iterator[int]:
-    """A running remote."""
-    with subprocess.Popen([sys.executable, str(HERE / "remote.py")], stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        yield int(process.stdout.readline())
-        process.kill()
+def remote() -> Iterator[Remote]:
+    with Remote() as running:
+        yield running
 
 
-def bettor(url: str, agent_id: str, port: int, guarantee: str, phase: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(HERE / "bettor.py"), url, agent_id, str(port), guarantee, phase]
+def bettor(url: str, agent_id: str, remote: Remote, guarantee: str, phase: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(HERE / "bettor.py"), url, agent_id, str(remote.port), guarantee, phase]
     environment = os.environ | {"PYTHONPATH": f"{ROOT / 'shared'}{os.pathsep}{ROOT}"}
     return subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=60)
-
-
-def effects_at(port: int, key: str) -> int:
-    connection = HTTPConnection("127.0.0.1", port, timeout=5)
-    connection.request("GET", f"/effects?key={key}")
-    count: int = json.loads(connection.getresponse().read())["count"]
-    connection.close()
-    return count

@@ -18,7 +18,8 @@ from agentstate.errors import EffectFailed, EffectInDoubt, EffectInProgress, Inv
 from agentstate.money import CheckpointManager, Effects, EffectState, Money, TransactionLedger
 from agentstate.store.store import Store
 from agentstate.store.tables.money import effects as effects_table
-from tests.integration.money.conftest import bettor, buckets, effects_at, let_time_pass
+from tests.integration.money.conftest import bettor, buckets, let_time_pass
+from tests.stubs.remote import Remote
 
 FIVE = Money.parse(5)
 PARAMS = {"game": "dice", "amount": Decimal("5.00")}
@@ -71,12 +72,12 @@ def test_defect_2_none_is_a_result(manager: CheckpointManager) -> None:
 
 @pytest.mark.parametrize("phase", ["remote", "after"])
 def test_defect_3_a_kill_between_effect_and_record_doubles_nothing(
-    store: Store, money_url: str, ledger: TransactionLedger, port: int, phase: str
+    store: Store, money_url: str, ledger: TransactionLedger, remote: Remote, phase: str
 ) -> None:
-    assert bettor(money_url, ledger.agent_id, port, "verifiable", phase).returncode == -signal.SIGKILL
+    assert bettor(money_url, ledger.agent_id, remote, "verifiable", phase).returncode == -signal.SIGKILL
     let_time_pass(store, ledger.agent_id)
-    resumed = bettor(money_url, ledger.agent_id, port, "verifiable", "none")
-    assert effects_at(port, json.loads(resumed.stdout)["key"]) == 1
+    resumed = bettor(money_url, ledger.agent_id, remote, "verifiable", "none")
+    assert remote.effects[json.loads(resumed.stdout)["key"]] == 1
 
 
 def test_defect_4_two_agents_do_not_share_a_key(store: Store, manager: CheckpointManager, effects: Effects) -> None:
@@ -253,14 +254,14 @@ def test_defect_16_equal_numbers_are_one_call_and_other_values_are_not(manager: 
 
 
 def test_defect_17_outcome_and_books_are_recorded_together_however_often_it_is_resumed(
-    store: Store, money_url: str, ledger: TransactionLedger, port: int
+    store: Store, money_url: str, ledger: TransactionLedger, remote: Remote
 ) -> None:
-    assert bettor(money_url, ledger.agent_id, port, "keyed", "after").returncode == -signal.SIGKILL
+    assert bettor(money_url, ledger.agent_id, remote, "keyed", "after").returncode == -signal.SIGKILL
     assert buckets(ledger) == {"available": "95", "in_flight": "5"}
     let_time_pass(store, ledger.agent_id)
     for _ in range(2):
-        resumed = bettor(money_url, ledger.agent_id, port, "keyed", "none")
-        assert effects_at(port, json.loads(resumed.stdout)["key"]) == 1
+        resumed = bettor(money_url, ledger.agent_id, remote, "keyed", "none")
+        assert remote.effects[json.loads(resumed.stdout)["key"]] == 1
     assert [posted.kind for posted in ledger.recent()] == ["settle", "hold", "deposit"]
     assert buckets(ledger) == {"available": "95"}
 

@@ -9,38 +9,39 @@ import pytest
 
 from agentstate.money import Effects, EffectState, TransactionLedger
 from agentstate.store.store import Store
-from tests.integration.money.conftest import bettor, buckets, effects_at, let_time_pass
+from tests.integration.money.conftest import bettor, buckets, let_time_pass
+from tests.stubs.remote import Remote
 
 
 @pytest.mark.parametrize("case", ["keyed remote", "verifiable remote", "verifiable before"])
 def test_a_killed_caller_is_resumed_without_a_second_effect(
-    store: Store, money_url: str, ledger: TransactionLedger, port: int, case: str
+    store: Store, money_url: str, ledger: TransactionLedger, remote: Remote, case: str
 ) -> None:
     guarantee, phase = case.split()
-    killed = bettor(money_url, ledger.agent_id, port, guarantee, phase)
+    killed = bettor(money_url, ledger.agent_id, remote, guarantee, phase)
     assert killed.returncode == -signal.SIGKILL
     effect = Effects(store, ledger.agent_id).get("bet:1")
     assert effect.state is EffectState.INTENT
-    assert effects_at(port, effect.remote_key) == (0 if phase == "before" else 1)
+    assert remote.effects[effect.remote_key] == (0 if phase == "before" else 1)
     assert buckets(ledger) == {"available": "95", "in_flight": "5"}
 
     let_time_pass(store, ledger.agent_id)
-    resumed = bettor(money_url, ledger.agent_id, port, guarantee, "none")
+    resumed = bettor(money_url, ledger.agent_id, remote, guarantee, "none")
     assert resumed.returncode == 0, resumed.stderr
     assert json.loads(resumed.stdout) == {"key": effect.remote_key}
-    assert effects_at(port, effect.remote_key) == 1
+    assert remote.effects[effect.remote_key] == 1
     assert buckets(ledger) == {"available": "95"}
     assert [posted.kind for posted in ledger.recent()] == ["settle", "hold", "deposit"]
 
 
 def test_a_killed_blind_caller_is_left_to_a_human(
-    store: Store, money_url: str, ledger: TransactionLedger, port: int
+    store: Store, money_url: str, ledger: TransactionLedger, remote: Remote
 ) -> None:
-    assert bettor(money_url, ledger.agent_id, port, "blind", "after").returncode == -signal.SIGKILL
+    assert bettor(money_url, ledger.agent_id, remote, "blind", "after").returncode == -signal.SIGKILL
     let_time_pass(store, ledger.agent_id)
-    resumed = bettor(money_url, ledger.agent_id, port, "blind", "none")
+    resumed = bettor(money_url, ledger.agent_id, remote, "blind", "none")
     assert "EffectInDoubt" in resumed.stderr
     effect = Effects(store, ledger.agent_id).get("bet:1")
     assert effect.state is EffectState.MANUAL
-    assert effects_at(port, effect.remote_key) == 1
+    assert remote.effects[effect.remote_key] == 1
     assert buckets(ledger) == {"available": "95", "in_flight": "5"}

@@ -31,12 +31,6 @@ def store(database_url: str) -> Iterator[Store]:
 
 
 @pytest.fixture
-def client(redis_url: str) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(redis_url) as opened:
-        yield opened
-
-
-@pytest.fixture
 def profile(store: Store, client: redis.Redis) -> AgentProfile:
     return AgentProfile(store, ProfileCache(client, "ag_p"), "ag_p")
 

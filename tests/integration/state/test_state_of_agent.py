@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterator
 from dataclasses import replace
 from decimal import Decimal
@@ -16,10 +15,11 @@ from agentstate.errors import Conflict
 from agentstate.jobs import JobRunner, JobStatus
 from agentstate.jobs.kinds import KINDS
 from agentstate.runtime import Runtime
-from agentstate.settings import PREFIX, Settings
+from agentstate.settings import Settings
 from agentstate.state import versions
 from agentstate.state.agent_state import CURRENT_SCHEMA, AgentState
 from schedules.entries import beat_schedule
+from tests.stubs.job_handlers import task_module
 
 KIND = "state.migrate_stored"
 
@@ -34,8 +34,7 @@ def runtime(settings: Settings) -> Iterator[Runtime]:
 @pytest.fixture
 def task(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """The task's module, with slices of two agents."""
-    monkeypatch.setenv(PREFIX + "DATABASE_URL", "sqlite:///unused.db")
-    module = importlib.import_module("tasks.state")
+    module: ModuleType = task_module("state")
     monkeypatch.setattr(module, "SLICE", 2)
     return module
 

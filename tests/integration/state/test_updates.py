@@ -34,12 +34,6 @@ def store(database_url: str) -> Iterator[Store]:
 
 
 @pytest.fixture
-def client(redis_url: str) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(redis_url, socket_timeout=5) as opened:
-        yield opened
-
-
-@pytest.fixture
 def sync(store: Store, client: redis.Redis) -> StateSync:
     return StateSync(store, lambda agent_id: UpdateStream(client, agent_id), "ag_u")
 

@@ -118,7 +118,7 @@ async def bet(desk: Desk, body: Mapping[str, Any]) -> Body:
 async def pay(desk: Desk, body: Mapping[str, Any]) -> Body:
     """`POST stats/pay`; the answer names no id, so the payment is known by our tag."""
     answer = await desk.post("stats/pay", {**body, "to_agent_id": desk.account_of(body["to_agent_id"])})
-    return {**answer, "payment_id": answer.get("payment_id") or desk.tag}
+    return {**answer, "payment_id": answer.get("payment_id") or desk.asked.tag}
 
 
 async def withdraw(desk: Desk, body: Mapping[str, Any]) -> Body:

@@ -7,12 +7,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from agentstate.errors import ServiceAnswerInvalid
-from agentstate.services.dialect import header_key
+from agentstate.services.dialect import Instruction, header_key
 from agentstate.services.exchange import Call, Exchange, in_doubt
 from agentstate.services.names import Service
 from agentstate.services.own.registry import Registry
 from agentstate.services.own.services_file import ServicesFile
 from agentstate.services.wire import Body, decode, encode
+
+_JSON = {"Content-Type": "application/json"}
 
 
 class Desk:
@@ -24,9 +26,7 @@ class Desk:
         agent_id: whose requests.
         service: where to.
         registry: our own record of whose account is which.
-        operation: the operation that it is for; empty for reads.
-        tag: our name of the intent.
-        refusals: codes that the operation is refused with before any effect.
+        asked: what it is for; None for reads.
     """
 
     def __init__(
@@ -37,16 +37,20 @@ class Desk:
         service: Service,
         *,
         registry: Registry,
-        operation: str = "",
-        tag: str = "",
-        refusals: frozenset[str] = frozenset(),
+        asked: Instruction | None = None,
     ) -> None:
-        self.file, self.agent_id, self.service, self.tag = file, agent_id, service, tag
+        self.file, self.agent_id, self.service = file, agent_id, service
         self.acted = False
         self._exchange = exchange
         self._registry = registry
-        self._what = f"{service}.{operation}"
-        self._refusals = refusals
+        self._asked = asked
+
+    @property
+    def asked(self) -> Instruction:
+        """What it is for."""
+        if self._asked is None:
+            raise ServiceAnswerInvalid(f"{self.service}: a view only reads. Nothing was sent.")
+        return self._asked
 
     @property
     def account(self) -> str:
@@ -89,55 +93,30 @@ class Desk:
             keyless: without a key.
             secret: a part of the body that nothing may repeat.
         """
+        asked = self.asked
         key = "" if keyless else self.file.key(self.agent_id, self.service)
-        headers = {**self._auth(key), "Content-Type": "application/json", "Idempotency-Key": header_key(self.tag)}
+        headers = {**self._auth(key), **_JSON, "Idempotency-Key": header_key(asked.tag)}
         secrets = tuple(part for part in (key, secret) if part)
-        url = f"{self.file.url(self.service)}/{path}"
-        call = Call(
-            service=self.service,
-            caller=self.agent_id,
-            method="POST",
-            url=url,
-            headers=headers,
-            content=encode(body),
-            secrets=secrets,
-        )
-        answer = await self._exchange.post(call, self._what, self._refusals)
+        call = self._call("POST", self.service, path, headers=headers, content=encode(body), secrets=secrets)
+        answer = await self._exchange.post(call, asked.what, asked.refusals)
         self.acted = True
         try:
             return decode(answer)
         except ServiceAnswerInvalid as error:
-            raise in_doubt(self._what, error.message) from error
+            raise in_doubt(asked.what, error.message) from error
 
     async def ask(self, place: str, path: str, body: Mapping[str, Any]) -> bytes:
         """A read that is a POST, of a public place such as the venue."""
-        url = f"{self.file.url(place)}/{path}"
-        headers = {"Content-Type": "application/json"}
-        return await self._exchange.get(
-            Call(
-                service=self.service,
-                caller=self.agent_id,
-                method="POST",
-                url=url,
-                headers=headers,
-                content=encode(body),
-            )
-        )
+        return await self._exchange.get(self._call("POST", place, path, headers=_JSON, content=encode(body)))
 
     async def _got(self, path: str, query: Mapping[str, str]) -> bytes:
         key = self.file.key(self.agent_id, self.service)
-        url = f"{self.file.url(self.service)}/{path}"
-        return await self._exchange.get(
-            Call(
-                service=self.service,
-                caller=self.agent_id,
-                method="GET",
-                url=url,
-                headers=self._auth(key),
-                params=query,
-                secrets=(key,),
-            )
-        )
+        call = self._call("GET", self.service, path, headers=self._auth(key), params=query, secrets=(key,))
+        return await self._exchange.get(call)
+
+    def _call(self, method: str, place: str, path: str, **parts: Any) -> Call:
+        url = f"{self.file.url(place)}/{path}"
+        return Call(service=self.service, caller=self.agent_id, method=method, url=url, **parts)
 
     def _auth(self, key: str) -> dict[str, str]:
         header = self.file.auth_header(self.service)

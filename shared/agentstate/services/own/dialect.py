@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeAlias
 
 from agentstate.errors import ConfigurationError, CredentialMissing, ServiceAnswerInvalid, ServiceError, ServiceInDoubt
-from agentstate.services.dialect import marked
+from agentstate.services.dialect import Instruction, marked
 from agentstate.services.exchange import Exchange, in_doubt
 from agentstate.services.names import Service
 from agentstate.services.own import casino, domains, escrow, faucet, trading, wallet
@@ -79,37 +79,18 @@ class OwnRoutes:
             raise ServiceAnswerInvalid(f"{service} does not show `{view}` at its own routes. Nothing was asked.")
         return await _views[service.value, view](desk, query)
 
-    async def act(
-        self,
-        exchange: Exchange,
-        agent_id: str,
-        service: Service,
-        operation: str,
-        body: Mapping[str, Any],
-        *,
-        tag: str,
-        refusals: frozenset[str],
-    ) -> Body:
+    async def act(self, exchange: Exchange, asked: Instruction) -> Body:
         """An operation: one POST, and what it takes to tell the whole of its answer."""
-        desk = Desk(
-            exchange,
-            self._file,
-            agent_id,
-            service,
-            registry=self._registry,
-            operation=operation,
-            tag=tag,
-            refusals=refusals,
-        )
+        desk = Desk(exchange, self._file, asked.agent_id, asked.service, registry=self._registry, asked=asked)
         try:
-            return await _acts[service.value, operation](desk, body)
+            return await _acts[asked.service.value, asked.operation](desk, asked.body)
         except ServiceError as error:
             if desk.acted and not isinstance(error, ServiceInDoubt):
-                raise in_doubt(f"{service}.{operation}", error.message) from error
+                raise in_doubt(asked.what, error.message) from error
             raise
         except ConfigurationError as error:
             if desk.acted:
-                raise in_doubt(f"{service}.{operation}", error.message) from error
+                raise in_doubt(asked.what, error.message) from error
             raise CredentialMissing(f"{error.message} Nothing was sent.") from error
 
 
