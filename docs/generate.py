@@ -88,6 +88,7 @@ TABLES_HOLD = {
     "profile_fields": "The fields of each agent's profile; the truth behind the copy in Redis.",
     "update_heads": "How many updates each agent has published, and which are gone.",
     "updates": "Each agent's updates, numbered without gaps; the newest are in a stream in Redis too.",
+    "tallies": "Sums over the fleet of what is too frequent to be a row each, for the metrics.",
     "update_groups": "How far each group of readers has come with an agent's updates.",
 }
 """One line for each table, in the order of the page."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from agentstate.errors import AgentStateError
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from agentstate.services.gateway import Gateway
     from agentstate.services.traffic import SharedTraffic
     from agentstate.store.store import Store
+    from agentstate.store.tallies import Tallies
 
 T = TypeVar("T")
 
@@ -83,6 +85,13 @@ class Runtime:
         return self.once("store", self._open_store)
 
     @property
+    def tallies(self) -> Tallies:
+        """What this process counts for the metrics."""
+        from agentstate.store.tallies import Tallies
+
+        return self.once("tallies", lambda: Tallies(lambda: self.store))
+
+    @property
     def redis(self) -> Redis:
         """Redis for recent episodes and cached states."""
         return self.once("redis", self._open_redis)
@@ -116,9 +125,13 @@ class Runtime:
     @property
     def embedder(self) -> Embedder:
         """Who embeds; raises ConfigurationError when the one that the settings name cannot be used."""
+        return self.once("embedder", lambda: self.embedder_by(self.settings))
+
+    def embedder_by(self, settings: Settings) -> Embedder:
+        """The embedder that other settings name, its calls counted; raises ConfigurationError."""
         from agentstate.providers.choose import choose_embedder
 
-        return self.once("embedder", lambda: choose_embedder(self.settings))
+        return choose_embedder(settings, count=partial(self.tallies.add, "embedding"))
 
     @property
     def summarizer(self) -> Summarizer:
@@ -205,7 +218,15 @@ class Runtime:
         from agentstate.services.cache import StateCache
         from agentstate.services.source import GatewaySource
 
-        return self.once("cache", lambda: StateCache(GatewaySource(self.gateway), self.redis, wake=self._wake_ahead))
+        return self.once(
+            "cache",
+            lambda: StateCache(
+                GatewaySource(self.gateway),
+                self.redis,
+                wake=self._wake_ahead,
+                count=partial(self.tallies.add, "state_reads"),
+            ),
+        )
 
     @property
     def operations(self) -> Operations:
@@ -263,6 +284,10 @@ class Runtime:
 
     def close(self) -> None:
         """Close what was opened; the runtime can be used again afterwards."""
+        with self._own_lock():
+            tallies = self._made.pop("tallies", None)
+        if tallies is not None:
+            tallies.close()  # while there is a store to write to; its thread may need the lock for that
         with self._own_lock():
             # What was made later may use what was made before.
             for made in reversed(self._made.values()):

@@ -104,15 +104,13 @@ def switch_model(invocation: Invocation, *, embedder: str | None, model: str | N
     `agentstate index drop`.
     """
     from agentstate.memory.index import MemoryIndex
-    from agentstate.providers.choose import choose_embedder
 
     given = {"embedder": embedder, "embedding_model": model, "embedding_dimensions": dimensions}
     changes = {name: value for name, value in given.items() if value is not None}
     if not changes:
         raise click.UsageError("say what changes: --embedder, --model or --dimensions.")
-    settings = invocation.settings.model_copy(update=changes)
-    target = choose_embedder(settings)
-    runtime = invocation.runtime
+    settings, runtime = invocation.settings.model_copy(update=changes), invocation.runtime
+    target = runtime.embedder_by(settings)
     _build(invocation, MemoryIndex(lambda: runtime.qdrant, target.space), target, settings)
     if not invocation.as_json:
         wanted = " ".join(f"AGENTSTATE_{name.upper()}={value}" for name, value in changes.items())

@@ -1,6 +1,7 @@
 """Metrics for Prometheus, read from the durable store when they are asked for.
 
-No process counts anything: what the store knows is true for the whole fleet, whatever died or was started again.
+What the store knows is true for the whole fleet, whatever died or was started again. Only what is too frequent to be
+written each time is counted by each process, which adds it to the store every half minute (`store.tallies`).
 """
 
 from agentstate.metrics.exposition import exposition, registry, serve

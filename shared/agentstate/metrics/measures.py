@@ -14,7 +14,16 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from agentstate.jobs.job import JobStatus
-from agentstate.store.tables import conversations, episode_returns, jobs, memories, provider_circuits, summary_calls
+from agentstate.providers.counting import CALLS, FAILURES, TEXTS, TOKENS
+from agentstate.store.tables import (
+    conversations,
+    episode_returns,
+    jobs,
+    memories,
+    provider_circuits,
+    summary_calls,
+    tallies,
+)
 from agentstate.store.tables.base import db_time
 from agentstate.store.tables.money import breaks, effects
 
@@ -84,6 +93,12 @@ def _tokens(connection: Connection) -> Iterator[Sample]:
     for asked, read, written in connection.execute(query):
         yield (asked, "input"), float(read)
         yield (asked, "output"), float(written)
+
+
+def _tallied(what: str, *labels: sa.ColumnElement[str], part: str | None = None) -> Read:
+    """The sum of a tally for each combination of `labels`."""
+    where = [tallies.c.what == what, *([] if part is None else [tallies.c.part == part])]
+    return _counts(sa.func.sum(tallies.c.number), *labels, where=where)
 
 
 def _written(*values: str) -> list[sa.ColumnElement[str]]:
@@ -200,6 +215,32 @@ MEASURES: Final[tuple[Measure, ...]] = (
             sa.func.sum(summary_calls.c.cost_nano_usd), summary_calls.c.asked,
             where=[summary_calls.c.cost_nano_usd.is_not(None)],
         ),
+    ),
+    Measure(
+        "agentstate_embedding_calls_total", "counter", ("asked",),
+        "Requests to a provider for embeddings, of memories and of questions; a batch that takes a day is none.",
+        _tallied("embedding", tallies.c.subject, part=CALLS),
+    ),
+    Measure(
+        "agentstate_embedding_failures_total", "counter", ("asked",),
+        "Of these the ones that brought no answer that could be used.",
+        _tallied("embedding", tallies.c.subject, part=FAILURES),
+    ),
+    Measure(
+        "agentstate_embedding_texts_total", "counter", ("asked",),
+        "Texts that came back as vectors.",
+        _tallied("embedding", tallies.c.subject, part=TEXTS),
+    ),
+    Measure(
+        "agentstate_embedding_tokens_total", "counter", ("asked",),
+        "Tokens that the provider charged for, as it told them; none where it does not tell.",
+        _tallied("embedding", tallies.c.subject, part=TOKENS),
+    ),
+    Measure(
+        "agentstate_state_reads_total", "counter", ("service", "outcome"),
+        "Reads of states by agents: hit came from the cache, miss and refresh were asked for, stale is older, "
+        "unknown has no state.",
+        _tallied("state_reads", tallies.c.subject, tallies.c.part),
     ),
 )  # fmt: skip
 """All metrics, in the order of the reference."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from agentstate.errors import ConfigurationError
 from agentstate.providers.anthropic_summarizer import AnthropicChat
+from agentstate.providers.counting import CountOf, uncounted
 from agentstate.providers.digest import DigestSummarizer
 from agentstate.providers.embedder import Embedder
 from agentstate.providers.gate import GatedSummarizer
@@ -20,19 +21,19 @@ from agentstate.providers.openai_summarizer import OpenAIChat
 from agentstate.settings import Settings
 
 
-def choose_embedder(settings: Settings) -> Embedder:
-    """The embedder for these settings; loads no model and opens no connection.
+def choose_embedder(settings: Settings, *, count: CountOf = uncounted) -> Embedder:
+    """The embedder for these settings, whose calls of a provider are counted; loads no model, opens no connection.
 
     Raises:
         ConfigurationError: the embedder that the settings name cannot be used; says what to do.
     """
     if settings.embedder == "openai":
-        return _openai_embedder(settings)
+        return _openai_embedder(settings, count)
     if settings.embedder == "minilm":
         return MiniLmEmbedder(settings.minilm_dir)
     if settings.embedder == "lexical":
         return LexicalEmbedder(note="chosen by AGENTSTATE_EMBEDDER")
-    return _auto_embedder(settings)
+    return _auto_embedder(settings, count)
 
 
 def choose_summarizer(settings: Settings) -> GatedSummarizer | DigestSummarizer:
@@ -50,11 +51,11 @@ def choose_summarizer(settings: Settings) -> GatedSummarizer | DigestSummarizer:
     return _auto_summarizer(settings)
 
 
-def _auto_embedder(settings: Settings) -> Embedder:
+def _auto_embedder(settings: Settings, count: CountOf) -> Embedder:
     passed_over = ""
     if _has_openai(settings):
         try:
-            return _openai_embedder(settings)
+            return _openai_embedder(settings, count)
         except ConfigurationError as error:
             passed_over = error.message
     if settings.minilm_dir is not None or find_model() is not None:
@@ -80,7 +81,7 @@ def _has_openai(settings: Settings) -> bool:
     return settings.openai_api_key is not None or settings.openai_base_url is not None
 
 
-def _openai_embedder(settings: Settings) -> OpenAIEmbedder:
+def _openai_embedder(settings: Settings, count: CountOf) -> OpenAIEmbedder:
     _require_openai(settings, "EMBEDDER")
     return OpenAIEmbedder(
         model=settings.embedding_model,
@@ -89,6 +90,7 @@ def _openai_embedder(settings: Settings) -> OpenAIEmbedder:
         dimensions=settings.embedding_dimensions,
         max_inputs=settings.embedding_batch,
         timeout_s=settings.provider_timeout_s,
+        count=count,
     )
 
 

@@ -10,13 +10,16 @@ import base64
 import json
 import struct
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import SecretStr
 
-from agentstate.errors import ProviderAnswerInvalid
+from agentstate.errors import ProviderAnswerInvalid, ProviderError
 from agentstate.providers.clients import OPENAI_URL, PerProcess, openai_client, openai_sdk, without_password
+from agentstate.providers.counting import CALLS, FAILURES, TEXTS, TOKENS, CountOf, uncounted
 from agentstate.providers.embedder import ProviderStatus, VectorSpace, checked_texts, checked_vectors
 from agentstate.providers.faults import provider_faults
 from agentstate.providers.tokens import fit_tokens, pack
@@ -46,6 +49,7 @@ class OpenAIEmbedder:
         max_inputs: texts in one call at most.
         timeout_s: deadline of one call, in seconds.
         note: why this embedder was chosen.
+        count: is told of calls, failures, texts and tokens.
     """
 
     semantic = True
@@ -64,6 +68,7 @@ class OpenAIEmbedder:
         max_inputs: int = 512,
         timeout_s: float = 30.0,
         note: str = "",
+        count: CountOf = uncounted,
     ) -> None:
         openai_sdk()  # refuse at start, not at the first memory
         self.max_inputs = max_inputs
@@ -74,6 +79,7 @@ class OpenAIEmbedder:
         self._note = note
         self._own = (base_url or OPENAI_URL).rstrip("/") == OPENAI_URL
         self._provider = "openai" if self._own else "openai-compatible"
+        self._count = partial(count, f"{self._provider}:{model}")
         self._clients = PerProcess(lambda: openai_client(base_url, api_key, timeout_s))
         self._width: int | None = dimensions or (KNOWN_WIDTHS.get(model) if self._own else None)
         self._probing = threading.Lock()
@@ -89,11 +95,9 @@ class OpenAIEmbedder:
 
         width = self._known_width()
         fitting = [fit_tokens(text, self.max_tokens_per_text) for text in checked_texts(texts)]
-        answers = [np.empty((0, width), np.float32)]
-        for run in pack(fitting, max_inputs=self.max_inputs, max_tokens=self.max_tokens_per_call):
-            vectors = self._call([fitting[index] for index in run])
-            answers.append(checked_vectors(vectors, count=len(run), width=width, provider=self._provider))
-        return np.concatenate(answers)
+        runs = pack(fitting, max_inputs=self.max_inputs, max_tokens=self.max_tokens_per_call)
+        answers = [self._vectors([fitting[index] for index in run], width) for run in runs]
+        return np.concatenate([np.empty((0, width), np.float32), *answers])
 
     def embed_query(self, text: str) -> Floats:
         """See `Embedder.embed_query`."""
@@ -129,13 +133,28 @@ class OpenAIEmbedder:
     def _known_width(self) -> int:
         with self._probing:
             if self._width is None:
-                vectors = self._call(["width"])
-                if len(vectors) != 1 or not vectors[0]:
-                    raise ProviderAnswerInvalid(
-                        f"{self._provider} answered no vector to the question how wide {self._model} is."
-                    )
+                with self._counted(1):
+                    vectors = self._call(["width"])
+                    if len(vectors) != 1 or not vectors[0]:
+                        raise ProviderAnswerInvalid(
+                            f"{self._provider} answered no vector to the question how wide {self._model} is."
+                        )
                 self._width = len(vectors[0])
             return self._width
+
+    def _vectors(self, texts: list[str], width: int) -> Floats:
+        with self._counted(len(texts)):
+            return checked_vectors(self._call(texts), count=len(texts), width=width, provider=self._provider)
+
+    @contextmanager
+    def _counted(self, texts: int) -> Iterator[None]:
+        self._count(CALLS)
+        try:
+            yield
+        except ProviderError:
+            self._count(FAILURES)
+            raise
+        self._count(TEXTS, texts)
 
     def _call(self, texts: list[str]) -> list[list[float]]:
         options = self.request_options if self._own else {**self.request_options, "encoding_format": "float"}
@@ -143,7 +162,15 @@ class OpenAIEmbedder:
             # The answer as it came: the SDK would look at every single number, which takes longer than all the rest.
             raw = self.client.embeddings.with_raw_response.create(input=texts, **options)
             answer = json.loads(raw.content)
+        self._count_tokens(answer)
         return _in_order(answer, self._provider)
+
+    def _count_tokens(self, answer: object) -> None:
+        """What was charged, also for an answer that is of no use."""
+        usage = answer.get("usage") if isinstance(answer, dict) else None
+        tokens = usage.get("prompt_tokens") if isinstance(usage, dict) else None
+        if isinstance(tokens, int) and tokens > 0:
+            self._count(TOKENS, tokens)
 
 
 def _in_order(answer: object, provider: str) -> list[list[float]]:

@@ -39,6 +39,10 @@ JITTER = 0.1
 AHEAD = 1 / 3
 """What is read in the last third of its time is in use, and read anew ahead of need."""
 
+HIT, MISS, REFRESH = "hit", "miss", "refresh"
+OUTCOMES = (HIT, MISS, REFRESH, Quality.STALE.value, Quality.UNKNOWN.value)
+"""What a read came to: taken from the cache; asked for, as none was there or because it had to be; older, or none."""
+
 REFRESHERS = 8
 MOST_TRIES = 3
 SECOND = 1_000_000
@@ -54,6 +58,7 @@ class StateCache:
         stale_times_ttl: limit for stale readings, in multiples of their time to live.
         hold_s: how soon another process asks when the one that was asking was killed, in seconds.
         wake: wakes a worker that reads ahead what is in use; None leaves that to the schedule.
+        count: is told each read by an agent, as (service, outcome), outcome one of `OUTCOMES`; must not wait.
         draw: gives numbers from 0 to 1, for the jitter.
         clock: present time, UTC.
     """
@@ -67,6 +72,7 @@ class StateCache:
         stale_times_ttl: float = STALE_TIMES_TTL,
         hold_s: float = HOLD_S,
         wake: Callable[[], None] | None = None,
+        count: Callable[[str, str], None] | None = None,
         draw: Callable[[], float] = random.random,
         clock: Clock = utc_now,
     ) -> None:
@@ -74,6 +80,7 @@ class StateCache:
         self._ttl_s = ttl_s
         self._stale_times_ttl = stale_times_ttl
         self._wake = wake
+        self._count = count
         self._draw = draw
         self._clock = clock
         self._shelves = Shelves(redis)
@@ -110,15 +117,16 @@ class StateCache:
         """
         key, began = self._key(agent_id, service), micros(self._clock())
         if force_refresh:
-            return self._bring(key, lambda stored: stored.as_of >= began, again=True)
+            return self._counted(self._bring(key, lambda stored: stored.as_of >= began, again=True), REFRESH)
         stored = self._shelves.load(key)
         if stored is not None and stored.fresh_until > began:
-            return self._live(key, stored, began)
+            return self._counted(self._live(key, stored, began), HIT)
         limit_us = int(min(stale_for_s, self._keep_s(key)) * SECOND)
         if stored is not None and began < stored.fresh_until + limit_us:
             self._read_behind(key)
-            return CacheEntry(key, Quality.STALE, stored, now_us=began, reason="it is being read anew")
-        return self._bring(key, self._is_fresh)
+            entry = CacheEntry(key, Quality.STALE, stored, now_us=began, reason="it is being read anew")
+            return self._counted(entry, HIT)
+        return self._counted(self._bring(key, self._is_fresh), MISS)
 
     def peek(self, agent_id: str, service: str) -> CacheEntry:
         """What the cache holds, without asking the service: live, stale, or unknown when there is nothing young enough.
@@ -233,7 +241,7 @@ class StateCache:
         found = [None] * len(keys) if force_refresh else self._shelves.use(lambda shelf: shelf.load_many(keys))
         now = micros(self._clock())
         legs = {
-            key.service: self._live(key, stored, now)
+            key.service: self._counted(self._live(key, stored, now), HIT)
             for key, stored in zip(keys, found, strict=True)
             if stored is not None and stored.fresh_until > now
         }
@@ -253,6 +261,12 @@ class StateCache:
         if near and self._ahead is not None and self._ahead.note(key, stored.fresh_until) and self._wake is not None:
             self._wake()
         return CacheEntry(key, stored.quality, stored, now_us=now, reason=stored.reason)
+
+    def _counted(self, entry: CacheEntry, outcome: str) -> CacheEntry:
+        if self._count is not None:
+            worse = entry.quality in (Quality.STALE, Quality.UNKNOWN)
+            self._count(entry.service, entry.quality if worse else outcome)
+        return entry
 
     def _renewed(self, key: Key) -> bool:
         ahead = int(self._ttl_s[key.service] * AHEAD * SECOND)
