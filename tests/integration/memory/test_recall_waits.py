@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from agentstate.memory.index import MemoryIndex
 from agentstate.memory.records import NewMemory
 from agentstate.store.qdrant import open_qdrant
+from deploy.local.loopback import Handler, Loopback
 from tests.integration.memory.conftest import HashedWords, World
-from tests.stubs.loopback import Handler, Loopback
 
 PLANS = "SELECT generic_plans FROM pg_prepared_statements WHERE statement LIKE '%AS named%'"
 
@@ -34,7 +34,7 @@ class AnotherIndex(Loopback):
 
 class _Searches(Handler):
     def do_POST(self) -> None:  # noqa: N802 the name that the server calls
-        self.rfile.read(int(self.headers["Content-Length"]))
+        self.content()
         self.stub.asked.set()
         self.send(503, b"{}")
 
