@@ -50,17 +50,34 @@ class MemoryIndex:
             for batch in batches(points):
                 _upsert(client, into or self.collection, batch)
 
-    def search(self, scope: Scope, *, text: str, vector: list[float] | None, limit: int) -> Answer:
-        """The best `limit` memories in `scope` by vector, by words and by identifiers, in one request.
+    def search(
+        self,
+        scope: Scope,
+        *,
+        text: str,
+        vector: list[float] | None,
+        limit: int,
+        meanwhile: Callable[[], None] | None = None,
+    ) -> Answer:
+        """The best memories in `scope` by vector, by words and by identifiers, in one request.
+
+        Args:
+            scope: which memories are searched.
+            text: the question, for words and identifiers.
+            vector: the question's, of the index's width; None: not by vector.
+            limit: how many of each.
+            meanwhile: called, once, while Qdrant searches; what it raises is raised here.
 
         Raises:
-            IndexUnavailable: Qdrant does not answer.
+            IndexUnavailable: Qdrant does not answer; `meanwhile` may not have been called.
         """
         asked = requests(scope, text, vector, limit)
-        if not asked:
-            return Answer({}, space=self.collection)
-        with self.place.reached() as client:
-            return answer(client, self.collection, asked)
+        if asked:
+            with self.place.reached() as client:
+                return answer(client, self.collection, asked, meanwhile)
+        if meanwhile is not None:
+            meanwhile()
+        return Answer({}, space=self.collection)
 
     def count(self, agent_id: str) -> int:
         """How many points of `agent_id` the index holds: one a memory, more of a long one."""

@@ -2,11 +2,14 @@
 
 The client's models check each of the hundreds of points that the arms find, which takes longer than finding them. The
 request goes through the client's connection all the same, so keys, deadlines and errors are those of every other call.
+
+Between sending and reading there is time: what the caller has to do anyway, such as embedding the query, is done while
+the index searches, in the same thread. The client has sent all there is when it asks the request for more to send.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -57,10 +60,12 @@ def requests(scope: Scope, text: str, vector: list[float] | None, limit: int) ->
     return {arm: {**request, **common} for arm, request in asked.items()}
 
 
-def answer(client: QdrantClient, collection: str, asked: dict[str, Json]) -> Answer:
-    """What `collection` has for these requests."""
+def answer(
+    client: QdrantClient, collection: str, asked: dict[str, Json], meanwhile: Callable[[], None] | None = None
+) -> Answer:
+    """What `collection` has for these requests; `meanwhile` is called once they are sent."""
     found = Answer({}, space=collection)
-    for arm, points in zip(asked, _points(client, collection, list(asked.values())), strict=True):
+    for arm, points in zip(asked, _points(client, collection, list(asked.values()), meanwhile), strict=True):
         found.arms[arm] = _best_chunks(points, found.places)
     if EXACT in asked:
         count = len(asked[EXACT]["query"]["nearest"]["indices"])
@@ -68,17 +73,40 @@ def answer(client: QdrantClient, collection: str, asked: dict[str, Json]) -> Ans
     return found
 
 
-def _points(client: QdrantClient, collection: str, searches: list[Json]) -> list[list[Json]]:
+def _points(
+    client: QdrantClient, collection: str, searches: list[Json], meanwhile: Callable[[], None] | None
+) -> list[list[Json]]:
     """The points of each search, in one request."""
+    body = _Body(msgspec.json.encode({"searches": searches}), meanwhile)
     told: Json = client.http.client.request(
         type_=dict[str, Any],
         method="POST",
         url="/collections/{name}/points/query/batch",
         path_params={"name": collection},
-        headers={"Content-Type": "application/json"},
-        content=msgspec.json.encode({"searches": searches}),
+        headers={"Content-Type": "application/json", "Content-Length": str(len(body.content))},
+        content=body,
     )
+    if body.raised is not None:
+        raise body.raised
     return [found["points"] for found in told["result"]]
+
+
+@dataclass
+class _Body:
+    """What a request sends. Its length is told, so the server has all of it when the client asks for a second part."""
+
+    content: bytes
+    meanwhile: Callable[[], None] | None
+    raised: Exception | None = None
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield self.content
+        if self.meanwhile is None:
+            return
+        try:
+            self.meanwhile()
+        except Exception as error:  # noqa: BLE001 the client would call it a failure of the index
+            self.raised = error
 
 
 def _sparse(weights: dict[str, float]) -> Json:

@@ -7,7 +7,7 @@ yet. One that fails is left out and named, so that an agent gets an answer and k
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
@@ -22,7 +22,6 @@ from agentstate.memory.fusion import DENSE, Fused, fuse
 from agentstate.memory.hits import Hit, Recall, make_hit
 from agentstate.memory.index import MemoryIndex
 from agentstate.memory.index_search import Answer
-from agentstate.memory.meanwhile import meanwhile
 from agentstate.memory.namespaces import tenants
 from agentstate.memory.records import MemoryRecord, MemoryRows
 from agentstate.memory.scope import Scope
@@ -162,6 +161,9 @@ class MemoryRecall:
             return tenants(connection, agent_id, namespaces)[1:]
 
     def _embed(self, query: str) -> tuple[list[float] | None, str | None]:
+        """The query's vector, and when it should have one and has none, why."""
+        if not self._embedder.semantic:
+            return None, None
         try:
             vector: list[float] = self._embedder.embed_query(query).tolist()
         except ProviderError as error:
@@ -172,17 +174,15 @@ class MemoryRecall:
     def _from_index(self, scope: Scope, query: str, depth: int) -> tuple[Answer, str | None, str | None]:
         """What the index has, by words while the query is embedded and then by its vector; and what was left out."""
         search = partial(self._index.search, scope, limit=depth)
-        by_words: Callable[[], Answer] = partial(search, text=query, vector=None)
-        vector, no_vector = None, None
-        if self._embedder.semantic:
-            with meanwhile(by_words) as by_words:
-                vector, no_vector = self._embed(query)
+        embedded: list[tuple[list[float] | None, str | None]] = []
         try:
-            answer = by_words()
+            answer = search(text=query, vector=None, meanwhile=lambda: embedded.append(self._embed(query)))
+            vector, no_vector = embedded[0]
             if vector is not None:
                 answer = search(text="", vector=vector).joined(answer)
         except IndexUnavailable as error:
             _log.warning("recall goes by the durable store alone: %s", error)
+            no_vector = embedded[0][1] if embedded else None
             return Answer({}), no_vector, f"searched by words in the durable store alone: {error}"
         return answer, no_vector, None
 
