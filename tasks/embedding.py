@@ -88,9 +88,10 @@ def _walked(verifier: IndexVerifier, walk: str, after: str) -> tuple[Verified, t
 
 @job_task(ERASE)
 def erase(runtime: Runtime, claim: Claim) -> dict[str, Any]:
-    """Remove the points of what was forgotten; while the index does not answer, again later."""
+    """Remove what was forgotten from the index, and an agent's episodes from Redis; unless both answer, again later."""
     ids = [UUID(memory) for memory in claim.payload.memories]
+    episodes = 0 if ids else runtime.memory.forgetting.erase_late(claim.payload.tenant)
     erased = runtime.memory.forgetting.erase_points(claim.payload.tenant, ids or None)
     if erased.left is None:
         raise IndexUnavailable(erased.note)
-    return {"removed": erased.removed, "left": erased.left}
+    return {"removed": erased.removed, "left": erased.left, "episodes": episodes}

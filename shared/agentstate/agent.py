@@ -205,9 +205,10 @@ class AgentMemory:
         return self._agent.runtime.memory.forget(self._agent.id, memory_id, namespace=namespace)
 
     def forget_all(self, *, conversations: bool = False) -> ForgetReceipt:
-        """Remove all memories from every store, and with `conversations` every turn and summary of those too.
+        """Remove all memories and episodes from every store, and with `conversations` every turn and summary too.
 
-        Books, states, the profile and episodes stay; `receipt.kept` tells how many rows of each there are.
+        Books and effects are never forgotten, and states and the profile stay; `receipt.kept` tells how many rows of
+        each there are.
         """
         return self._agent.runtime.memory.forget_agent(self._agent.id, conversations=conversations)
 

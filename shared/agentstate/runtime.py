@@ -160,7 +160,10 @@ class Runtime:
         from agentstate.memory.semantic import SemanticMemory
 
         return self.once(
-            "memory", lambda: SemanticMemory(self.store, self.jobs, self.index, self.embedder, self.settings)
+            "memory",
+            lambda: SemanticMemory(
+                self.store, self.jobs, self.index, self.embedder, self.settings, recent=lambda: self.recent_episodes
+            ),
         )
 
     @property

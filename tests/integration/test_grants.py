@@ -18,6 +18,10 @@ from sqlalchemy.exc import DBAPIError
 from agentstate.cli.root import cli
 from agentstate.doctor import System, examine
 from agentstate.errors import ConfigurationError
+from agentstate.ids import new_hex
+from agentstate.memory.episode import WRITTEN_VERSION, Episode, packed
+from agentstate.memory.episode_archive import EpisodeArchive
+from agentstate.memory.tombstones import forget_archived
 from agentstate.money import Attestor, Guards, Money, TransactionLedger
 from agentstate.runtime import Runtime
 from agentstate.settings import PREFIX, Settings
@@ -25,7 +29,7 @@ from agentstate.store import Store
 from agentstate.store.grants import APPEND_ONLY, grant
 from agentstate.store.migrate import current_revision, newest_revision, upgrade
 from agentstate.store.months import make_months
-from agentstate.store.tables import metadata
+from agentstate.store.tables import episodes, metadata
 from agentstate.store.tables.jobs import jobs
 
 ROLE = "agentstate_app"
@@ -107,6 +111,45 @@ def test_nor_can_it_go_around_by_a_month_or_a_function(app: Store) -> None:
     refused(app, "CREATE TABLE mine (x int)", "permission denied")
     refused(app, "SET session_replication_role = replica", "permission denied")
     refused(app, "UPDATE alembic_version SET version_num = 'x'", "permission denied")
+
+
+def archived(store: Store) -> list[str]:
+    with store.reading() as connection:
+        return list(connection.execute(sa.select(episodes.c.agent_id).order_by(episodes.c.agent_id)).scalars())
+
+
+def test_an_agent_is_forgotten_by_the_role_and_no_episode_otherwise(
+    app: Store, app_url: str, settings: Settings, postgres_url: str
+) -> None:
+    archive = EpisodeArchive(app)
+    for agent_id in ("ag_1", "ag_1", "ag_2"):
+        archive.add([Episode(WRITTEN_VERSION, agent_id, new_hex(), "bet", 1, packed({}, None))])
+    for statement in (
+        "DELETE FROM episodes WHERE agent_id = 'ag_1'",
+        "INSERT INTO episode_tombstones VALUES ('ag_1', 1, 1000, 0, now())",
+        "UPDATE episode_tombstones SET to_seq = 1000",
+        "CREATE TRIGGER mine AFTER DELETE ON episodes EXECUTE FUNCTION agentstate_forgotten_only()",
+    ):
+        refused(app, statement, "permission denied")
+    runtime = Runtime(settings.model_copy(update={"database_url": app_url, "embedder": "lexical"}))
+    with closing(runtime):
+        receipt = runtime.memory.forget_agent("ag_1")
+    assert {erased.store: (erased.removed, erased.left) for erased in receipt.stores}["episodes"] == (2, 0)
+    assert archived(app) == ["ag_2"]
+    with app.transaction() as tx:
+        assert forget_archived(tx, "ag_2").removed == 1
+    assert archived(app) == []
+
+
+def test_a_role_that_was_given_too_much_meets_the_trigger(app: Store, postgres_url: str) -> None:
+    with closing(Store.open(postgres_url)) as owner, owner.transaction() as tx:
+        tx.connection.exec_driver_sql(f"GRANT DELETE ON episodes TO {ROLE}")
+    EpisodeArchive(app).add([Episode(WRITTEN_VERSION, "ag_1", new_hex(), "bet", 1, packed({}, None))])
+    refused(app, "DELETE FROM episodes", "unless the whole agent is forgotten")
+    # A table of the role's own does not pass for the one that the trigger means.
+    own = "CREATE TEMPORARY TABLE episode_tombstones AS SELECT 'ag_1' AS agent_id, 1000 AS to_seq"
+    refused(app, f"{own}; DELETE FROM episodes", "unless the whole agent is forgotten")  # noqa: S608 text of ours
+    assert archived(app) == ["ag_1"]
 
 
 def test_months_are_made_by_the_role(app: Store, postgres_url: str) -> None:

@@ -92,7 +92,7 @@ _SPECS = (
         kind="embedding.erase",
         queue="embedding",
         payload=ErasePayload,
-        summary="Remove what was forgotten from the index, when no worker can hold it any more.",
+        summary="Remove what was forgotten from the index and from Redis, when no worker can hold it any more.",
         deadline_s=60.0,
         retry=RetryPolicy(max_attempts=50, cap_s=300.0),
         by_agents=False,

@@ -1,6 +1,7 @@
 """Archiving: workers take what agents recorded to the archive, and give Redis what it missed while it was away.
 
-Nothing leaves Redis before the archive has it; taking the same episode twice changes nothing.
+Nothing leaves Redis before the archive has it; taking the same episode twice changes nothing. What an agent did before
+it was forgotten is taken no more, wherever it was held meanwhile.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from agentstate.memory.episode_archive import EpisodeArchive
 from agentstate.memory.episodes import EpisodicStore, limits_of
 from agentstate.memory.lessons import WAITS_AT_MOST
 from agentstate.memory.recent_episodes import Limits, RecentEpisodes
+from agentstate.memory.tombstones import Tombstone
 from agentstate.settings import Settings
 
 DRAW_LESSONS = "summarization.draw_lessons"
@@ -49,18 +51,25 @@ class EpisodeArchiver:
         done = 0
         for agent_id in self._archive.returning(AGENTS):
             done += self.give_back(agent_id)
-        for agent_id in self._agents():
+        for agent_id, stone in self._agents():
             if stopping():
                 break
-            done += self.archive(agent_id)
+            done += self._take(agent_id, stone)
         return done
 
-    def archive(self, agent_id: str) -> int:
+    def _take(self, agent_id: str, stone: Tombstone | None) -> int:
         """Archive what one agent recorded; return how many."""
-        done = 0
+        done, life = 0, 0
+        if stone is not None:
+            life = stone.life
+            self._recent.forget(stone, late=True)
         while True:
             waiting = self._recent.pending(agent_id, SLICE)
-            done += self._archive.add([each.episode for each in waiting if each.episode is not None])
+            found = [each.episode for each in waiting if each.episode is not None]
+            added = self._archive.take(agent_id, found, life) if waiting else 0
+            if added is None:
+                return done  # forgotten just now: the next run takes what the agent does since
+            done += added
             self._recent.archived(agent_id, waiting)
             if len(waiting) < SLICE:
                 break
@@ -72,10 +81,11 @@ class EpisodeArchiver:
 
     def give_back(self, agent_id: str) -> int:
         """Give Redis what one agent recorded while it was away; return how many."""
+        life = self._archive.life(agent_id)
         found = self._archive.to_return(agent_id, SLICE)
         if found:
             limits = limits_of(self._settings, agent_id)
-            answers = self._recent.record_many(found, limits, 0, again=True)
+            answers = self._recent.record_many(found, limits, 0, life=life)
             for episode in found:
                 self._bring_up(episode, limits)
             self._archive.returned(found)
@@ -89,10 +99,12 @@ class EpisodeArchiver:
         if known is not None and known.revision < episode.revision:
             self._recent.replace(known, episode, limits)
 
-    def _agents(self) -> Iterator[str]:
+    def _agents(self) -> Iterator[tuple[str, Tombstone | None]]:
+        """Agents to visit, each with the tombstone that it had before anything of it was read."""
         first = 0
         while agents := self._recent.visits(first, AGENTS):
-            yield from agents
+            stones = self._archive.tombstones(agents)
+            yield from ((agent_id, stones.get(agent_id)) for agent_id in agents)
             first += len(agents)
 
     def _announce(self, agent_id: str) -> None:

@@ -1,4 +1,7 @@
-"""The archive of episodes in the durable store: append-only, found by time, the newest revision of each counting."""
+"""The archive of episodes in the durable store: append-only, found by time, the newest revision of each counting.
+
+Only an agent that is forgotten loses its episodes, all of them: see `agentstate.memory.tombstones`.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from agentstate.memory.episode import WRITTEN_VERSION, Episode
+from agentstate.memory.tombstones import Tombstone, hold_off, life_of, newest_tombstones
 from agentstate.store.store import Store, Transaction
 from agentstate.store.tables import episode_lessons, episode_returns, episodes
 from agentstate.store.tables.base import db_time
@@ -56,10 +60,41 @@ class EpisodeArchive:
             tx: the caller's transaction.
         """
         with self._store.transaction(tx) as opened:
-            added = insert_new(opened, episodes, [_row(episode) for episode in found])
+            hold_off(opened, {episode.agent_id for episode in found})
             if bring_back:
                 insert_new(opened, episode_returns, [{"agent_id": each.agent_id, "id": each.id} for each in found])
-        return added
+            return _inserted(opened, found)
+
+    def take(self, agent_id: str, found: Sequence[Episode], life: int) -> int | None:
+        """Archive what was read from Redis in the agent's `life`; how many were new.
+
+        None when it was forgotten since: then nothing was added.
+        """
+        with self._store.transaction() as tx:
+            hold_off(tx, [agent_id])
+            if life_of(tx.connection, agent_id) != life:
+                return None
+            return _inserted(tx, found)
+
+    def revise(self, after: Episode, *, bring_back: bool = False) -> int:
+        """Archive the next revision of an episode that is here; 0 when it is gone, or another was faster."""
+        column = episodes.c
+        before = column.agent_id == after.agent_id, column.id == after.id, column.revision == after.revision - 1
+        with self._store.transaction() as tx:
+            hold_off(tx, [after.agent_id])
+            if tx.connection.execute(sa.select(column.seq).where(*before)).first() is None:
+                return 0
+            return self.add([after], bring_back=bring_back, tx=tx)
+
+    def life(self, agent_id: str) -> int:
+        """The agent's present life; ask before reading what is to be given to Redis."""
+        with self._store.reading() as connection:
+            return life_of(connection, agent_id)
+
+    def tombstones(self, agents: Iterable[str]) -> dict[str, Tombstone]:
+        """The newest tombstone of each of these agents that was forgotten."""
+        with self._store.reading() as connection:
+            return newest_tombstones(connection, agents)
 
     def recent(
         self,
@@ -159,6 +194,10 @@ class EpisodeArchive:
     def _read(self, statement: sa.Select[Any]) -> list[Episode]:
         with self._store.reading() as connection:
             return [_episode(row) for row in connection.execute(statement)]
+
+
+def _inserted(tx: Transaction, found: Sequence[Episode]) -> int:
+    return insert_new(tx, episodes, [_row(episode) for episode in found])
 
 
 def _drawn_to(connection: Connection, agent_id: str) -> int:

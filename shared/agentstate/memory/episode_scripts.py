@@ -6,6 +6,9 @@ arrivals by time; `types` counts by type; `arrived` numbers arrivals; `pending` 
 lacks; `leaving` keeps members that left `all` before they were archived; `lost` counts those that were never archived.
 Over the limit, the oldest episode of the most frequent type leaves: a flood of ticks pushes out ticks and not the one
 open escrow. Lifetimes are an eighth longer than asked, so that they need not be renewed with each episode.
+
+When an agent is forgotten, its arrivals go on at the number of its new life, so that each tells of which life it is;
+what the archive gave in an earlier life is refused.
 """
 
 from __future__ import annotations
@@ -107,8 +110,16 @@ return kept + (number == 1 and 2 or 0)
 """
 )
 
-# As RECORD, for what Redis may have already; then 1.
-RECORD_AGAIN = _FIND_ID + "if find_id(ARGV[3], ARGV[4]) then return 1 end\n" + RECORD
+# As RECORD, for what Redis may have already; then 1. One ARGV more: the first arrival of the agent's next life; 0 when
+# that has begun.
+RECORD_AGAIN = (
+    _FIND_ID
+    + """
+if tonumber(redis.call('GET', KEYS[3]) or 0) >= tonumber(ARGV[10]) then return 0 end
+if find_id(ARGV[3], ARGV[4]) then return 1 end
+"""
+    + RECORD
+)
 
 # ARGV: key of the type, how many, from, to. The newest lines of one type.
 OF_TYPE = (
@@ -188,3 +199,51 @@ all_live(tonumber(ARGV[6]))
 return 1
 """
 )
+
+# ARGV: first arrival of the life. How many members are of an earlier one.
+OF_BEFORE = """
+local left = 0
+for _, members in ipairs({redis.call('ZRANGE', KEYS[1], 0, -1), redis.call('HVALS', KEYS[5])}) do
+  for _, member in ipairs(members) do
+    if string.sub(member, 1, 16) < ARGV[1] then left = left + 1 end
+  end
+end
+return left
+"""
+
+# ARGV: prefix of types, first arrival of the life that begins, the first 12 digits of the last id to go or '' for any
+# id, time to live. Removes what arrived in an earlier life; how many that were. With an id given, Redis was away when
+# the agent was forgotten, or lost its number since: what is younger than that is of the new life.
+FORGET = """
+local call, first, last = redis.call, ARGV[2], ARGV[3]
+if last ~= '' and tonumber(call('GET', KEYS[3]) or 0) >= tonumber(first) then return 0 end
+local function goes(member)
+  if string.sub(member, 1, 16) >= first then return false end
+  local id = string.match(member, '^%d+%[%d+,"[^"]*","(%x*)"') or ''
+  return last == '' or string.sub(id, 1, 12) <= last
+end
+local removed = 0
+for _, member in ipairs(call('ZRANGE', KEYS[1], 0, -1)) do
+  if goes(member) then
+    local arrival = string.sub(member, 1, 16)
+    local kind = string.match(member, '^%d+%[%d+,"[^"]*","[^"]*","([^"]*)"') or ''
+    call('ZREM', KEYS[1], member)
+    call('ZREM', KEYS[4], arrival)
+    if call('ZREM', ARGV[1] .. kind, arrival) == 1 and tonumber(call('ZINCRBY', KEYS[2], -1, kind)) <= 0 then
+      call('ZREM', KEYS[2], kind)
+    end
+    removed = removed + 1
+  end
+end
+for _, member in ipairs(call('HVALS', KEYS[5])) do
+  if goes(member) then
+    call('ZREM', KEYS[4], string.sub(member, 1, 16))
+    call('HDEL', KEYS[5], string.sub(member, 1, 16))
+    removed = removed + 1
+  end
+end
+if tonumber(call('GET', KEYS[3]) or 0) < tonumber(first) then
+  call('SET', KEYS[3], string.format('%.0f', tonumber(first)), 'EX', ARGV[4])
+end
+return removed
+"""

@@ -277,10 +277,11 @@ class EpisodicStore:
         if self._archive is None:
             return False
         try:
+            life = self._archive.life(self.agent_id)
             found = self._archive.recent(self.agent_id, min(self.limits.kept, MOST_AT_ONCE), from_us=from_us)
         except StoreUnavailable:
             return False
-        self._recent.record_many(found[::-1], self.limits, from_us, again=True)
+        self._recent.record_many(found[::-1], self.limits, from_us, life=life)
         return bool(found)
 
     def _updated_in_redis(self, episode_id: UUID, at_us: int | None, outcome: Any) -> Episode | None:
@@ -308,8 +309,8 @@ class EpisodicStore:
         return self._added(replace(self._changed(before, outcome), degraded=True), bring_back=True)
 
     def _added(self, after: Episode, *, bring_back: bool = False) -> Episode | None:
-        """`after`, None when another revision of that number was archived meanwhile."""
-        return after if self._archive is not None and self._archive.add([after], bring_back=bring_back) else None
+        """`after`, None when another revision of that number was archived meanwhile, or the agent forgotten."""
+        return after if self._archive is not None and self._archive.revise(after, bring_back=bring_back) else None
 
 
 _HOUR = timedelta(hours=1)

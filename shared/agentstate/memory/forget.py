@@ -2,19 +2,21 @@
 
 The durable row goes first, in one transaction with a job that looks again later: from that moment no recall can give
 the memory, since what a user reads comes from the row alone. A worker that held it may still write a point into the
-index; the job removes that too.
+index; the job removes that too. An agent's episodes go with its memories, and leave a tombstone, so that no worker that
+holds some of them brings them back.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from agentstate.errors import IndexUnavailable, NotFound
+from agentstate.errors import IndexUnavailable, NotFound, RedisUnavailable
 from agentstate.ids import checked_name
 from agentstate.jobs import Jobs
 from agentstate.memory import namespaces
@@ -22,11 +24,11 @@ from agentstate.memory.conversation.forgetting import remove_conversations, turn
 from agentstate.memory.index import MemoryIndex
 from agentstate.memory.preceding import index_followers_anew
 from agentstate.memory.statements import changed_values
+from agentstate.memory.tombstones import Tombstone, archived_left, forget_archived, newest_tombstones
 from agentstate.store.store import Store, Transaction
 from agentstate.store.tables import (
     agent_state_versions,
     effects,
-    episodes,
     ledger_transactions,
     memories,
     memory_shares,
@@ -36,16 +38,18 @@ from agentstate.store.tables import (
     turns,
 )
 
+if TYPE_CHECKING:
+    from agentstate.memory.recent_episodes import RecentEpisodes
+
 ERASE = "embedding.erase"
 LOOK_AGAIN_S = 180.0
 """After this time no worker holds what was forgotten any more."""
 KEPT = {
     table.name: table
-    for table in (turns, episodes, agent_state_versions, profile_fields, ledger_transactions, effects,
-                  portfolio_snapshots)
-}  # fmt: skip
-"""What else is stored of an agent. Books, states and the archive of episodes are append-only: a record of what it did,
-which no verb of ours takes back."""
+    for table in (turns, agent_state_versions, profile_fields, ledger_transactions, effects, portfolio_snapshots)
+}
+"""What else is stored of an agent. Books and effects are never forgotten: they are the record of what it did with
+money. Nor is its state; conversations go when that is asked for."""
 _PAGE = 1_000
 
 
@@ -78,12 +82,22 @@ class ForgetReceipt:
 
 
 class Forgetting:
-    """Removes memories. Safe to share between threads."""
+    """Removes memories and episodes. Safe to share between threads.
 
-    def __init__(self, store: Store, jobs: Jobs, index: MemoryIndex) -> None:
+    Args:
+        store: the durable store.
+        jobs: where the job that looks again is submitted.
+        index: the index.
+        recent: gives the episodes in Redis; None when there is no Redis.
+    """
+
+    def __init__(
+        self, store: Store, jobs: Jobs, index: MemoryIndex, recent: Callable[[], RecentEpisodes] | None = None
+    ) -> None:
         self._store = store
         self._jobs = jobs
         self._index = index
+        self._recent = recent
 
     def forget(self, agent_id: str, memory_id: UUID, *, namespace: str | None = None) -> ForgetReceipt:
         """Remove one memory of `agent_id`, or of a namespace into which it may write.
@@ -109,7 +123,10 @@ class Forgetting:
         )
 
     def forget_agent(self, agent_id: str, *, conversations: bool = False) -> ForgetReceipt:
-        """Remove all memories of `agent_id`; what it wrote into shared namespaces is the namespace's and stays.
+        """Remove all memories and episodes of `agent_id`, those in Redis too.
+
+        What it wrote into shared namespaces is the namespace's and stays. Of its episodes a tombstone stays: the name
+        of the agent, when it was forgotten, and how many there were.
 
         Args:
             agent_id: whose.
@@ -121,16 +138,32 @@ class Forgetting:
         checked_name(agent_id)
         mine, vectors = memories.c.agent_id == agent_id, memory_vectors.c.agent_id == agent_id
         with self._store.transaction() as tx:
+            # First of all: who is drawing a lesson now ends before, and its lesson goes too, or finds nothing any more.
+            stone = forget_archived(tx, agent_id)
             removed = _remove(tx, mine, vectors)
             said = remove_conversations(tx, agent_id) if conversations else 0
             tx.connection.execute(memory_shares.delete().where(memory_shares.c.agent_id == agent_id))
             self._look_again(tx, agent_id, tenant=agent_id)
+        recent = self._erase_recent(stone)
         stored = self._checked(removed, mine, vectors)
         with self._store.reading() as connection:
             told = Erased(store="conversations", removed=said, left=turns_left(connection, agent_id))
+            archived = Erased(store="episodes", removed=stone.removed, left=archived_left(connection, stone))
             kept = {name: count for name, table in KEPT.items() if (count := _rows(connection, table, agent_id))}
-        stores = (*stored, *([told] if conversations else ()), self.erase_points(agent_id, None))
-        return ForgetReceipt(agent_id=agent_id, memory_id=None, stores=stores, kept=kept)
+        beside = (*([told] if conversations else ()), archived, *recent)
+        return ForgetReceipt(
+            agent_id=agent_id, memory_id=None, stores=(*stored, *beside, self.erase_points(agent_id, None)), kept=kept
+        )
+
+    def erase_late(self, agent_id: str) -> int:
+        """Remove from Redis what it has of the time before `agent_id` was last forgotten; return how many.
+
+        Raises:
+            RedisUnavailable: again later.
+        """
+        with self._store.reading() as connection:
+            stone = newest_tombstones(connection, [agent_id]).get(agent_id)
+        return self._recent().forget(stone, late=True) if stone is not None and self._recent is not None else 0
 
     def erase_points(self, tenant: str, memory_ids: Sequence[UUID] | None) -> Erased:
         """Remove the points of `tenant`'s memories from the index: of the named ones, else of all without a row."""
@@ -143,6 +176,17 @@ class Forgetting:
             note = f"{error} A job removes them when it is back; no recall gives them."
             return Erased(store="index", removed=0, left=None, note=note)
         return Erased(store="index", removed=removed, left=left)
+
+    def _erase_recent(self, stone: Tombstone) -> Sequence[Erased]:
+        if self._recent is None:
+            return ()
+        try:
+            removed = self._recent().forget(stone)
+            left = self._recent().of_before(stone)
+        except RedisUnavailable as error:
+            note = f"{error} A job removes them when it is back; the archive takes none of them."
+            return (Erased(store="recent episodes", removed=0, left=None, note=note),)
+        return (Erased(store="recent episodes", removed=removed, left=left),)
 
     def _known(self, tenant: str, found: Sequence[UUID]) -> set[UUID]:
         """Those that have a row: an agent may have begun anew since it was forgotten."""

@@ -17,6 +17,7 @@ import redis
 from agentstate.errors import RedisUnavailable
 from agentstate.memory import episode_scripts as scripts
 from agentstate.memory.episode import Episode, read_members
+from agentstate.memory.tombstones import Tombstone
 from agentstate.store.bare import command, script
 
 MOST_WAITING = 10_000
@@ -29,6 +30,9 @@ VISIT_AGAIN_S = 60.0
 VISITS_KEPT_S = 8 * 86_400
 FORGOTTEN_AFTER_S = 600.0
 """An agent that has nothing to archive is visited for so long after it last said that it records."""
+
+A_LIFE = 10**10
+"""Arrivals of one life of an agent at most; `memory.tombstones` tells what a life is."""
 
 _REMEMBERED = 10_000
 _FIRST = 2
@@ -70,6 +74,8 @@ class RecentEpisodes:
         self._pending = client.register_script(scripts.PENDING)
         self._archived = client.register_script(scripts.ARCHIVED)
         self._update = client.register_script(scripts.UPDATE)
+        self._forget = client.register_script(scripts.FORGET)
+        self._of_before = client.register_script(scripts.OF_BEFORE)
         self._visited: OrderedDict[str, float] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -84,16 +90,22 @@ class RecentEpisodes:
         return found % 2 == 1, found >= _FIRST
 
     def record_many(
-        self, episodes: Sequence[Episode], limits: Limits, oldest_us: int, *, again: bool = False
+        self, episodes: Sequence[Episode], limits: Limits, oldest_us: int, *, life: int | None = None
     ) -> list[tuple[bool, bool]]:
-        """`record` for episodes of one agent in one journey. `again`: the archive has them, and Redis may too."""
+        """`record` for episodes of one agent in one journey.
+
+        `life`: the archive gave them in this life of the agent, so they wait for nobody, and Redis may have them too;
+        when the agent has been forgotten since, none is kept.
+        """
         if not episodes:
             return []
+        again = life is not None
         waiting, made = (0, self._record_again) if again else (self._waiting, self._record)
+        more: list[str | bytes | int] = [] if life is None else [_first_arrival(life + 1)]
         with translated(), self._client.pipeline(transaction=False) as pipe:
             for episode in episodes:
                 arguments = _arguments(episode, limits, oldest_us, waiting)
-                made(_keys(episode.agent_id), arguments, client=pipe)
+                made(_keys(episode.agent_id), arguments + more, client=pipe)
             answers = [(int(found) % 2 == 1, int(found) >= _FIRST) for found in pipe.execute()]
             self._note_visit(episodes[0].agent_id, anew=again or answers[0][1])
         return answers
@@ -169,6 +181,23 @@ class RecentEpisodes:
         with translated():
             self._archived(_keys(agent_id), arguments)
 
+    def forget(self, stone: Tombstone, *, late: bool = False) -> int:
+        """Remove what an agent recorded before it was forgotten; return how many.
+
+        Args:
+            stone: of the forgetting.
+            late: it was forgotten some time ago, and Redis may not have heard of it; what is younger stays.
+        """
+        last = f"{int(stone.forgotten_at.timestamp() * 1_000):012x}" if late else ""
+        what = (_types(stone.agent_id), _first_arrival(stone.life), last)
+        with translated():
+            return int(self._forget(_keys(stone.agent_id), [*what, VISITS_KEPT_S]))
+
+    def of_before(self, stone: Tombstone) -> int:
+        """How many there are that arrived before the agent was forgotten."""
+        with translated():
+            return int(self._of_before(_keys(stone.agent_id), [_first_arrival(stone.life)]))
+
     def visits(self, first: int, limit: int) -> list[str]:
         """Agents that may have something to archive, from the one numbered `first` on."""
         with translated():
@@ -202,6 +231,10 @@ class RecentEpisodes:
 def _arguments(episode: Episode, limits: Limits, oldest_us: int, waiting: int) -> list[str | bytes | int]:
     what = (_types(episode.agent_id), episode.event_type, episode.hex, episode.at_us, episode.line())
     return [*what, limits.kept, limits.ttl_s, oldest_us, waiting]
+
+
+def _first_arrival(life: int) -> str:
+    return f"{life * A_LIFE:016d}"
 
 
 @lru_cache(maxsize=4_096)

@@ -7,11 +7,11 @@ sure as the durable store.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from agentstate.errors import Conflict, InvalidInput, JobDead, NotFound, TooLarge, WaitTimeout
@@ -31,6 +31,9 @@ from agentstate.state import codec
 from agentstate.store.store import Store, Transaction
 from agentstate.store.tables import memories
 from agentstate.store.tables.base import db_time
+
+if TYPE_CHECKING:
+    from agentstate.memory.recent_episodes import RecentEpisodes
 
 EMBED_PENDING = "embedding.embed_pending"
 
@@ -54,16 +57,28 @@ class Receipt:
 
 
 class SemanticMemory:
-    """The memories of all agents; every call names the agent."""
+    """The memories of all agents; every call names the agent.
 
-    def __init__(self, store: Store, jobs: Jobs, index: MemoryIndex, embedder: Embedder, settings: Settings) -> None:
+    `recent` gives the episodes in Redis, which are forgotten with an agent; None when there is no Redis.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        jobs: Jobs,
+        index: MemoryIndex,
+        embedder: Embedder,
+        settings: Settings,
+        *,
+        recent: Callable[[], RecentEpisodes] | None = None,
+    ) -> None:
         self._store = store
         self._jobs = jobs
         self._settings = settings
         self._recall = MemoryRecall(store, index, embedder, settings)
         self.namespaces = Namespaces(store)
         """Memories that several agents share."""
-        self.forgetting = Forgetting(store, jobs, index)
+        self.forgetting = Forgetting(store, jobs, index, recent)
         """Removal of memories from every store."""
 
     def remember(
@@ -199,7 +214,7 @@ class SemanticMemory:
         return self.forgetting.forget(agent_id, memory_id, namespace=namespace)
 
     def forget_agent(self, agent_id: str, *, conversations: bool = False) -> ForgetReceipt:
-        """Remove all memories of `agent_id` from every store; see `Forgetting.forget_agent`."""
+        """Remove all memories and episodes of `agent_id` from every store; see `Forgetting.forget_agent`."""
         return self.forgetting.forget_agent(agent_id, conversations=conversations)
 
     def wait_searchable(self, receipts: Sequence[Receipt], *, timeout_s: float = 30.0) -> None:

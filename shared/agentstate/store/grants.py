@@ -1,7 +1,8 @@
 """The rights of the role that the application connects as, where another role owns the tables.
 
 The triggers keep code from rewriting history, but a table's owner can drop triggers. So the tables belong to the role
-that migrates, and the application's role may add to what is append-only and read it, and nothing else.
+that migrates, and the application's role may add to what is append-only and read it, and nothing else. Forgetting an
+agent's episodes is a function of the owner, which takes all of them and leaves a tombstone.
 """
 
 from __future__ import annotations
@@ -15,12 +16,13 @@ from agentstate.store.store import Store, Transaction
 
 APPEND_ONLY = (
     "entries", "ledger_transactions", "effect_evidence", "account_snapshots", "attestations", "agent_state_versions",
-    "episodes",
+    "episodes", "episode_tombstones",
 )  # fmt: skip
-"""Tables whose rows are never changed and never removed."""
+"""Tables whose rows are never changed and never removed, but for the episodes of an agent that is forgotten."""
 
-_READ_ONLY = ("alembic_version",)
-_FUNCTION = "agentstate_add_entries_month(timestamptz)"
+_READ_ONLY = ("alembic_version", "episode_tombstones")
+# What the role may do with the owner's rights: make a month, and remove all episodes of one agent with a tombstone.
+_FUNCTIONS = ("agentstate_add_entries_month(timestamptz)", "agentstate_forget_episodes(text)")
 # Without the months: what is asked of the whole table needs no right on its parts, and nobody else may name them.
 _TABLES = sa.text(
     "SELECT quote_ident(relname) FROM pg_class WHERE relnamespace = current_schema()::regnamespace "
@@ -155,7 +157,8 @@ def _grant(tx: Transaction, role: str) -> None:
         run(f"GRANT {_rights(table)} ON {table} TO {name}")
     for (sequence,) in tx.connection.execute(_SEQUENCES).all():
         run(f"GRANT USAGE ON SEQUENCE {sequence} TO {name}")
-    run(f"GRANT EXECUTE ON FUNCTION {_FUNCTION} TO {name}")
+    for function in _FUNCTIONS:
+        run(f"GRANT EXECUTE ON FUNCTION {function} TO {name}")
 
 
 def _rights(table: str) -> str:

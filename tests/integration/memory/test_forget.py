@@ -59,7 +59,8 @@ def test_an_agent_is_forgotten_and_others_stay(world: World) -> None:
     world.pipeline().run_until_idle()
     receipt = world.memory.forget_agent("a")
     assert receipt.complete
-    assert {erased.store: erased.removed for erased in receipt.stores} == {"memories": 1, "vectors": 1, "index": 1}
+    removed = {erased.store: erased.removed for erased in receipt.stores}
+    assert removed == {"memories": 1, "vectors": 1, "episodes": 0, "index": 1}
     assert (world.index.count("a"), world.index.count("b")) == (0, 1)
     assert world.memory.recall("a", "vault") == []
     assert len(world.memory.recall("b", "vault")) == 1

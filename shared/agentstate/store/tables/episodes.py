@@ -1,6 +1,7 @@
 """The tables of the episodes' archive: what happened, for good; what Redis missed; and how far lessons were drawn.
 
-`episodes` is append-only by triggers (revision 0016_episodes): a changed outcome is a row of its own.
+`episodes` is append-only by triggers (revisions 0016_episodes and 0018_forget_episodes): a changed outcome is a row of
+its own, and what is removed is all of an agent, with a tombstone.
 """
 
 from __future__ import annotations
@@ -45,4 +46,16 @@ episode_lessons = sa.Table(
     # Up to here, lessons have been drawn.
     sa.Column("seq", sa.BigInteger(), nullable=False),
     time_column("drawn_at", nullable=False, default=db_time()),
+)
+
+episode_tombstones = sa.Table(
+    "episode_tombstones",
+    metadata,
+    name_column("agent_id", primary_key=True),
+    # How many times the agent was forgotten, this one included: its next life has this number.
+    sa.Column("life", sa.Integer(), primary_key=True, autoincrement=False),
+    # All episodes of the agent up to here are gone.
+    sa.Column("to_seq", sa.BigInteger(), nullable=False),
+    sa.Column("removed", sa.BigInteger(), nullable=False),
+    time_column("forgotten_at", nullable=False, default=db_time()),
 )
