@@ -13,7 +13,7 @@ from alembic import op
 from agentstate.store.tables.base import UtcDateTime
 
 revision = "0018_forget_episodes"
-down_revision = "0017_lean_effects"
+down_revision = "0019_tallies"
 branch_labels = None
 depends_on = None
 
