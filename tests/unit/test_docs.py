@@ -214,7 +214,7 @@ def test_pictures_are_small_and_used() -> None:
         (lambda text: dead_links(text, ROOT / "README.md"), "[there](README.md#nowhere)"),
         (unknown_targets, "`make coffee`"),
         (unknown_targets, "```sh\nmake up && make coffee\n```"),
-        (wrong_commands, "`agentstate forget ag_7`"),
+        (wrong_commands, "`agentstate unlearn ag_7`"),
         (wrong_commands, "```sh\nagentstate jobs bury\n```"),
         (wrong_commands, "`agentstate recall ag_7 what --depth 3`"),
         (wrong_commands, "```sh\ndocker compose exec worker-cache agentstate cure\n```"),

@@ -13,6 +13,7 @@ import click
 
 from agentstate.cli import output
 from agentstate.cli.invocation import Invocation, pass_invocation
+from agentstate.cli.moment import Moment
 from agentstate.cli.verb import Verbs
 
 if TYPE_CHECKING:
@@ -30,18 +31,6 @@ _bucket = click.option("--bucket", help="Only this bucket, such as available or 
 _currency = click.option("--currency", help="Only this currency.")
 
 
-class _Moment(click.ParamType[datetime]):
-    name = "time"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
-        """A time with its zone."""
-        try:
-            moment = datetime.fromisoformat(str(value))
-        except ValueError:
-            self.fail(f"{value!r} is no time; write it as 2026-01-31T12:00:00Z.", param, ctx)
-        return moment if moment.tzinfo else self.fail(f"{value!r} has no zone; end it with Z for UTC.", param, ctx)
-
-
 @click.group(cls=Verbs)
 def ledger() -> None:
     """Read, prove and move the books of agents."""
@@ -52,7 +41,7 @@ def ledger() -> None:
 @_service
 @_bucket
 @_currency
-@click.option("--at", type=_Moment(), help="As the balances were recorded at this time, with zone; unset: now.")
+@click.option("--at", type=Moment(), help="As the balances were recorded at this time, with zone; unset: now.")
 @pass_invocation
 def balance(
     invocation: Invocation,

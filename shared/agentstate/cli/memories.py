@@ -10,6 +10,7 @@ import click
 
 from agentstate.cli import output
 from agentstate.cli.invocation import Invocation, pass_invocation
+from agentstate.cli.moment import Moment
 from agentstate.cli.verb import Verb
 
 if TYPE_CHECKING:
@@ -23,11 +24,21 @@ if TYPE_CHECKING:
 @click.argument("text")
 @click.option("--kind", default="fact", show_default=True, help="What it is: fact, lesson, strategy, or your own word.")
 @click.option("--metadata", multiple=True, metavar="KEY=VALUE", help="Kept beside it and given back; repeatable.")
+@click.option(
+    "--subject", help="What it states something about: the newest about a subject holds, the older are history."
+)
+@click.option("--importance", type=click.IntRange(1, 10), default=5, show_default=True, help="How much it matters.")
+@click.option("--at", type=Moment(), help="When it happened, with zone.")
+@click.option("--valid-from", type=Moment(), help="Since when it holds; unset: since --at, or since now.")
+@click.option("--valid-to", type=Moment(), help="Until when it holds; unset: for good.")
+@click.option("--source", help="Where it comes from.")
+@click.option("--namespace", help="Keep it in this namespace, which several agents share.")
 @click.option("--wait", is_flag=True, help="Return when it is searchable.")
 @click.option("--timeout", type=click.FloatRange(0.1), default=60.0, show_default=True, help="Seconds to wait at most.")
 @pass_invocation
 def remember(
     invocation: Invocation,
+    /,
     *,
     agent: str,
     text: str,
@@ -35,6 +46,7 @@ def remember(
     metadata: tuple[str, ...],
     wait: bool,
     timeout: float,
+    **about: Any,
 ) -> None:
     """Remember TEXT for AGENT.
 
@@ -43,7 +55,7 @@ def remember(
     """
     content = sys.stdin.read() if text == "-" else text
     memory = invocation.runtime.memory
-    receipt = memory.remember(agent, content, kind=kind, metadata=_pairs(metadata) or None)
+    receipt = memory.remember(agent, content, kind=kind, metadata=_pairs(metadata) or None, **about)
     if wait:
         memory.wait_searchable([receipt], timeout_s=timeout)
     _tell_receipt(invocation, receipt, "searchable" if wait else receipt.state)
@@ -55,26 +67,34 @@ def remember(
 @click.option("--limit", type=click.IntRange(1, 1_000), default=5, show_default=True, help="Memories at most.")
 @click.option("--kind", multiple=True, help="Only memories of this kind; of several when repeated.")
 @click.option("--metadata", multiple=True, metavar="KEY=VALUE", help="Only memories with this metadata; repeatable.")
+@click.option("--session", help="Only from this session.")
+@click.option("--since", type=Moment(), help="Only what happened, or was stored, at or after this time, with zone.")
+@click.option("--until", type=Moment(), help="Only what did so before this time.")
+@click.option("--as-of", type=Moment(), help="What was held for true at this time, by what was stored then.")
+@click.option("--namespace", multiple=True, help="Also from this namespace, which several agents share; repeatable.")
 @click.option("--neighbours", type=click.IntRange(0, 20), default=0, help="Turns to show before and after each turn.")
 @click.option("--explain", is_flag=True, help="Tell how each memory was found and what made its score.")
 @pass_invocation
 def recall(
     invocation: Invocation,
+    /,
     *,
     agent: str,
     query: str,
     limit: int,
     kind: tuple[str, ...],
     metadata: tuple[str, ...],
-    neighbours: int,
+    namespace: tuple[str, ...],
     explain: bool,
+    **within: Any,
 ) -> None:
     """Show the memories of AGENT that answer QUERY.
 
     The best comes first.
     """
+    where = _pairs(metadata)
     found = invocation.runtime.memory.recall(
-        agent, query, limit, kind=kind, where=_pairs(metadata), neighbours=neighbours
+        agent, query, limit, kind=kind, where=where, namespaces=namespace, **within
     )
     if invocation.as_json:
         output.document(_recall_document(found, explain=explain))

@@ -10,7 +10,9 @@ from agentstate.cli.breaks import breaks
 from agentstate.cli.completion import completion
 from agentstate.cli.doctor import doctor
 from agentstate.cli.effects import effects
+from agentstate.cli.forget import forget
 from agentstate.cli.guards import guards
+from agentstate.cli.history import history
 from agentstate.cli.index import index
 from agentstate.cli.ingest import ingest
 from agentstate.cli.invocation import Invocation
@@ -49,6 +51,8 @@ for verb in (
     migrate,
     remember,
     recall,
+    history,
+    forget,
     ingest,
     index,
     ledger,

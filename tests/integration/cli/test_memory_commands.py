@@ -87,6 +87,38 @@ def test_a_memory_is_kept_once_and_found_at_once(agentstate: Command) -> None:
     assert agentstate("recall", "ag_1", "stakes", "--kind", "fact", "--json").json["hits"] == []
 
 
+def test_what_was_stated_is_told_as_it_was_known(agentstate: Command) -> None:
+    about = ("--subject", "wallet.usdc", "--valid-from")
+    agentstate("remember", "ag_1", "The wallet has 40 USDC", *about, "2026-01-01T00:00:00Z")
+    agentstate("remember", "ag_1", "The wallet has 25 USDC", *about, "2026-02-01T00:00:00Z")
+    told = agentstate("history", "ag_1", "wallet.usdc", "--json").json["statements"]
+    assert [(one["content"], one["holds"]) for one in told] == [
+        ("The wallet has 40 USDC", False),
+        ("The wallet has 25 USDC", True),
+    ]
+    [_, first, second] = agentstate("history", "ag_1", "wallet.usdc").out.splitlines()
+    assert first.split()[:2] == ["no", "2026-01-01"]
+    assert second.split()[:2] == ["yes", "2026-02-01"]
+    assert agentstate("history", "ag_1", "wallet.usdc", "--as-of", "2026-01-15T00:00:00Z").out == (
+        "ag_1 stated nothing about wallet.usdc\n"  # neither was stored by then
+    )
+    [hit] = agentstate("recall", "ag_1", "wallet", "--json").json["hits"]
+    assert hit["content"] == "The wallet has 25 USDC"
+    assert agentstate("recall", "ag_1", "wallet", "--until", "2026-01-01T00:00:00Z").out == "nothing found\n"
+
+
+def test_what_is_forgotten_is_gone_from_every_store(agentstate: Command) -> None:
+    kept, gone = (agentstate("remember", "ag_1", text, "--json").json["id"] for text in ("bets pay", "bets lose"))
+    receipt = agentstate("forget", "ag_1", gone, "--json").json
+    assert (receipt["memory"], receipt["complete"]) == (gone, True)
+    assert [hit["id"] for hit in agentstate("recall", "ag_1", "bets", "--json").json["hits"]] == [kept]
+    shown = agentstate("forget", "ag_1", "--everything", "--conversations").out.splitlines()
+    assert shown[0].split() == ["store", "removed", "left"]
+    assert ["memories", "1", "0"] in [line.split() for line in shown]
+    assert "conversations" in " ".join(shown)
+    assert agentstate("recall", "ag_1", "bets").out == "nothing found\n"
+
+
 def test_a_text_is_read_from_standard_input_and_shown_without_control_characters(agentstate: Command) -> None:
     assert agentstate("remember", "ag_1", "-", stdin="red \x1b[31m alert").code == 0
     shown = agentstate("recall", "ag_1", "alert").out
@@ -103,6 +135,15 @@ def test_a_text_is_read_from_standard_input_and_shown_without_control_characters
         (("remember", "ag_1", "text", "--metadata", "novalue"), 2, "KEY=VALUE"),
         (("recall", "ag/1", "text"), 1, "agent id 'ag/1' is refused"),
         (("ingest", "/no/such/file"), 2, "does not exist"),
+        (("recall", "ag_1", "text", "--since", "yesterday"), 2, "is no time"),
+        (("recall", "ag_1", "text", "--as-of", "2026-01-31T12:00:00"), 2, "has no zone"),
+        (("recall", "ag_1", "text", "--namespace", "desk"), 1, "desk"),
+        (("remember", "ag_1", "text", "--importance", "11"), 2, "1<=x<=10"),
+        (("forget", "ag_1"), 2, "--everything"),
+        (("forget", "ag_1", "0d5d7a5e-0000-5000-8000-000000000000", "--everything"), 2, "Nothing was removed"),
+        (("forget", "ag_1", "0d5d7a5e-0000-5000-8000-000000000000"), 1, "has no memory"),
+        (("forget", "ag_1", "0d5d7a5e-0000-5000-8000-000000000000", "--conversations"), 2, "--everything"),
+        (("forget", "ag_1", "--everything", "--namespace", "desk"), 2, "not the agent's alone"),
     ],
 )
 def test_bad_input_is_a_clear_error(agentstate: Command, words: tuple[str, ...], code: int, said: str) -> None:

@@ -39,7 +39,7 @@ VERBS = dict(verbs())
 
 def test_the_verbs_are_those_that_users_were_promised() -> None:
     assert {" ".join(words) for words in VERBS} == {
-        "status", "doctor", "metrics", "migrate", "remember", "recall", "ingest", "completion",
+        "status", "doctor", "metrics", "migrate", "remember", "recall", "history", "forget", "ingest", "completion",
         "index list", "index verify", "index rebuild", "index switch-model", "index drop", "index dead", "index revive",
         "jobs list", "jobs show", "jobs dead", "jobs requeue", "jobs discard", "jobs kinds",
         "guards list", "guards set", "guards remove", "guards freeze", "guards unfreeze",
