@@ -135,6 +135,17 @@ def module_postgres_url(stack: Stack, _postgres_template: str) -> Iterator[str]:
         yield url
 
 
+@pytest.fixture(scope="module", params=["postgres", "sqlite"])
+def module_database_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A migrated durable store for a module, which runs on both; its tests keep apart by agents of their own."""
+    if request.param == "postgres":
+        return str(request.getfixturevalue("module_postgres_url"))
+    template: Path = request.getfixturevalue("_sqlite_template")
+    path = tmp_path_factory.mktemp("module") / "agentstate.db"
+    shutil.copy(template, path)
+    return f"sqlite:///{path}"
+
+
 @pytest.fixture
 def empty_postgres_url(stack: Stack) -> Iterator[str]:
     """A fresh Postgres database without any table."""

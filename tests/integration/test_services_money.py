@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
@@ -20,13 +19,6 @@ from agentstate.services.gateway import Gateway
 from agentstate.services.observing import GatewayReader
 from agentstate.services.operations import booked_operations
 from agentstate.store.store import Store
-
-
-@pytest.fixture
-def store(database_url: str) -> Iterator[Store]:
-    store = Store.open(database_url)
-    yield store
-    store.close()
 
 
 @pytest.fixture

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import itertools
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import psycopg
 import pytest
 import sqlalchemy as sa
 
@@ -25,26 +23,9 @@ ROOT = HERE.parents[2]
 _numbers = itertools.count(1)
 
 
-@pytest.fixture(scope="module", params=["postgres", "sqlite"])
-def money_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """One migrated database for a test module; its tests keep apart by agents of their own."""
-    if request.param == "sqlite":
-        template: Path = request.getfixturevalue("_sqlite_template")
-        path = tmp_path_factory.mktemp("money") / "agentstate.db"
-        shutil.copy(template, path)
-        yield f"sqlite:///{path}"
-        return
-    server = request.getfixturevalue("stack").env["AGENTSTATE_DATABASE_URL"].rsplit("/", 1)[0]
-    name, template_name = f"money_{next(_numbers)}", request.getfixturevalue("_postgres_template")
-    with psycopg.connect(f"{server.replace('+psycopg', '')}/postgres", autocommit=True) as admin:
-        admin.execute(f"CREATE DATABASE {name} TEMPLATE {template_name}".encode())
-        yield f"{server}/{name}"
-        admin.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
-
-
 @pytest.fixture(scope="module")
-def store(money_url: str) -> Iterator[Store]:
-    opened = Store.open(money_url, pool_size=20)
+def store(module_database_url: str) -> Iterator[Store]:
+    opened = Store.open(module_database_url, pool_size=20)
     yield opened
     opened.close()
 

@@ -72,11 +72,11 @@ def test_defect_2_none_is_a_result(manager: CheckpointManager) -> None:
 
 @pytest.mark.parametrize("phase", ["remote", "after"])
 def test_defect_3_a_kill_between_effect_and_record_doubles_nothing(
-    store: Store, money_url: str, ledger: TransactionLedger, remote: Remote, phase: str
+    store: Store, module_database_url: str, ledger: TransactionLedger, remote: Remote, phase: str
 ) -> None:
-    assert bettor(money_url, ledger.agent_id, remote, "verifiable", phase).returncode == -signal.SIGKILL
+    assert bettor(module_database_url, ledger.agent_id, remote, "verifiable", phase).returncode == -signal.SIGKILL
     let_time_pass(store, ledger.agent_id)
-    resumed = bettor(money_url, ledger.agent_id, remote, "verifiable", "none")
+    resumed = bettor(module_database_url, ledger.agent_id, remote, "verifiable", "none")
     assert remote.effects[json.loads(resumed.stdout)["key"]] == 1
 
 
@@ -254,13 +254,13 @@ def test_defect_16_equal_numbers_are_one_call_and_other_values_are_not(manager: 
 
 
 def test_defect_17_outcome_and_books_are_recorded_together_however_often_it_is_resumed(
-    store: Store, money_url: str, ledger: TransactionLedger, remote: Remote
+    store: Store, module_database_url: str, ledger: TransactionLedger, remote: Remote
 ) -> None:
-    assert bettor(money_url, ledger.agent_id, remote, "keyed", "after").returncode == -signal.SIGKILL
+    assert bettor(module_database_url, ledger.agent_id, remote, "keyed", "after").returncode == -signal.SIGKILL
     assert buckets(ledger) == {"available": "95", "in_flight": "5"}
     let_time_pass(store, ledger.agent_id)
     for _ in range(2):
-        resumed = bettor(money_url, ledger.agent_id, remote, "keyed", "none")
+        resumed = bettor(module_database_url, ledger.agent_id, remote, "keyed", "none")
         assert remote.effects[json.loads(resumed.stdout)["key"]] == 1
     assert [posted.kind for posted in ledger.recent()] == ["settle", "hold", "deposit"]
     assert buckets(ledger) == {"available": "95"}

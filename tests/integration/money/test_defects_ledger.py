@@ -137,7 +137,9 @@ def test_defect_72_a_balance_reads_one_row_however_long_the_history_is(store: St
     assert "entries" not in read
 
 
-def test_defect_73_what_was_posted_outlives_a_kill(money_url: str, store: Store, ledger: TransactionLedger) -> None:
+def test_defect_73_what_was_posted_outlives_a_kill(
+    module_database_url: str, store: Store, ledger: TransactionLedger
+) -> None:
     program = (
         "import os, signal, sys\n"
         "from agentstate.money import Money, TransactionLedger\n"
@@ -146,7 +148,7 @@ def test_defect_73_what_was_posted_outlives_a_kill(money_url: str, store: Store,
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     environment = os.environ | {"PYTHONPATH": str(ROOT / "shared")}
-    command = [sys.executable, "-c", program, money_url, ledger.agent_id]
+    command = [sys.executable, "-c", program, module_database_url, ledger.agent_id]
     assert subprocess.run(command, env=environment, check=False, timeout=60).returncode == -signal.SIGKILL
     assert ledger.balance_from_ledger() == Decimal(90)
     assert ledger.withdraw("w", "casino", Money.parse(10)).replayed

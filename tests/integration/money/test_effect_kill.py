@@ -15,10 +15,10 @@ from tests.stubs.remote import Remote
 
 @pytest.mark.parametrize("case", ["keyed remote", "verifiable remote", "verifiable before"])
 def test_a_killed_caller_is_resumed_without_a_second_effect(
-    store: Store, money_url: str, ledger: TransactionLedger, remote: Remote, case: str
+    store: Store, module_database_url: str, ledger: TransactionLedger, remote: Remote, case: str
 ) -> None:
     guarantee, phase = case.split()
-    killed = bettor(money_url, ledger.agent_id, remote, guarantee, phase)
+    killed = bettor(module_database_url, ledger.agent_id, remote, guarantee, phase)
     assert killed.returncode == -signal.SIGKILL
     effect = Effects(store, ledger.agent_id).get("bet:1")
     assert effect.state is EffectState.INTENT
@@ -26,7 +26,7 @@ def test_a_killed_caller_is_resumed_without_a_second_effect(
     assert buckets(ledger) == {"available": "95", "in_flight": "5"}
 
     let_time_pass(store, ledger.agent_id)
-    resumed = bettor(money_url, ledger.agent_id, remote, guarantee, "none")
+    resumed = bettor(module_database_url, ledger.agent_id, remote, guarantee, "none")
     assert resumed.returncode == 0, resumed.stderr
     assert json.loads(resumed.stdout) == {"key": effect.remote_key}
     assert remote.effects[effect.remote_key] == 1
@@ -35,11 +35,11 @@ def test_a_killed_caller_is_resumed_without_a_second_effect(
 
 
 def test_a_killed_blind_caller_is_left_to_a_human(
-    store: Store, money_url: str, ledger: TransactionLedger, remote: Remote
+    store: Store, module_database_url: str, ledger: TransactionLedger, remote: Remote
 ) -> None:
-    assert bettor(money_url, ledger.agent_id, remote, "blind", "after").returncode == -signal.SIGKILL
+    assert bettor(module_database_url, ledger.agent_id, remote, "blind", "after").returncode == -signal.SIGKILL
     let_time_pass(store, ledger.agent_id)
-    resumed = bettor(money_url, ledger.agent_id, remote, "blind", "none")
+    resumed = bettor(module_database_url, ledger.agent_id, remote, "blind", "none")
     assert "EffectInDoubt" in resumed.stderr
     effect = Effects(store, ledger.agent_id).get("bet:1")
     assert effect.state is EffectState.MANUAL

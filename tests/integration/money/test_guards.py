@@ -287,10 +287,10 @@ def test_defect_116_twenty_at_once_do_not_exceed_what_may_be_in_flight(effects: 
 
 
 def test_defect_116_twenty_processes_do_not_exceed_a_limit(
-    money_url: str, guards: Guards, ledger: TransactionLedger
+    module_database_url: str, guards: Guards, ledger: TransactionLedger
 ) -> None:
     guards.limit(total="35")
-    command = [sys.executable, str(BETTORS), money_url, guards.agent_id, str(ASKERS)]
+    command = [sys.executable, str(BETTORS), module_database_url, guards.agent_id, str(ASKERS)]
     told = json.loads(subprocess.run(command, check=True, capture_output=True, timeout=120).stdout)
     assert (told.count("bet"), told.count("refused")) == (7, ASKERS - 7)
     assert buckets(ledger) == {"available": "65"}

@@ -5,6 +5,7 @@ The number in a test's name is that of the defect that it shows not to happen.
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -42,6 +43,27 @@ from agentstate.store.tables.base import db_time
 from agentstate.store.tables.state import agent_state_versions, agent_states
 
 V1 = {"balance": Decimal("1.50"), "session_count": 2, "unknown": ["kept"]}
+
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="module")
+def store(module_database_url: str) -> Iterator[Store]:
+    opened = Store.open(module_database_url, pool_size=10)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def db(store: Store) -> AgentDB:
+    return AgentDB(store)
+
+
+@pytest.fixture
+def agent_id() -> str:
+    """A new agent."""
+    return f"ag_state_{next(_numbers)}"
 
 
 def written_by_another_version(store: Store, agent_id: str, blob: dict[str, Any], schema: int) -> None:
@@ -289,8 +311,8 @@ def explained(store: Store, statement: str, values: Any) -> str:
         return "\n".join(str(row) for row in tx.connection.exec_driver_sql(f"{verb} {statement}", values))
 
 
-def test_defect_33_the_connection_is_kept(state_url: str, agent_id: str) -> None:
-    store, opened = Store.open(state_url), []
+def test_defect_33_the_connection_is_kept(module_database_url: str, agent_id: str) -> None:
+    store, opened = Store.open(module_database_url), []
     sa.event.listen(store.engine, "connect", lambda *_: opened.append(1))
     db = AgentDB(store)
     for _ in range(20):

@@ -24,13 +24,6 @@ from agentstate.store.tables.base import db_time
 
 
 @pytest.fixture
-def store(database_url: str) -> Iterator[Store]:
-    opened = Store.open(database_url)
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
 def profile(store: Store, client: redis.Redis) -> AgentProfile:
     return AgentProfile(store, ProfileCache(client, "ag_p"), "ag_p")
 

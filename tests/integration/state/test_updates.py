@@ -27,13 +27,6 @@ PATIENCE_S = 30.0
 
 
 @pytest.fixture
-def store(database_url: str) -> Iterator[Store]:
-    opened = Store.open(database_url)
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
 def sync(store: Store, client: redis.Redis) -> StateSync:
     return StateSync(store, lambda agent_id: UpdateStream(client, agent_id), "ag_u")
 
