@@ -1,4 +1,4 @@
-"""One run: a stack, agents that remember, a killer, and the audit when all is quiet."""
+"""One run: a stack, agents that remember, a killer, the audit when all is quiet, and the index moved under fire."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from agentstate.runtime import Runtime
 from bench import provider as loopback
 from deploy.local.results import Row, exactly
 from tests.chaos.ground import Ground, running_stack, until
-from tests.chaos.memory import audit
+from tests.chaos.memory import audit, rebuild
 from tests.chaos.memory.agents import Remembering
 from tests.chaos.memory.killer import LONGEST_PAUSE_S, TARGETS, Killer
 
@@ -31,6 +31,8 @@ class Plan:
     seed: int
     longest_pause_s: float = LONGEST_PAUSE_S
     """Between two kills."""
+    rebuild_kills: int = 0
+    """Of a command that fills the index anew, and of one that moves it to another model; 0: there is none."""
 
 
 def run(base: Path, plan: Plan, *, say: Callable[[str], None]) -> Iterator[Row]:
@@ -69,3 +71,6 @@ def _under_fire(ground: Ground, runtime: Runtime, plan: Plan, say: Callable[[str
     yield Row("calls that failed and were made again", remembering.troubles, "calls")
     yield Row("all searchable after the last kill", round(time.monotonic() - quiet, 1), "s")
     yield from audit.rows(runtime, remembering.acknowledged, plan.seed)
+    if plan.rebuild_kills:
+        known = remembering.acknowledged
+        yield from rebuild.rows(ground, runtime, known, kills=plan.rebuild_kills, seed=plan.seed, say=say)
