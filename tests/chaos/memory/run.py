@@ -42,14 +42,19 @@ def run(base: Path, plan: Plan, *, say: Callable[[str], None]) -> Iterator[Row]:
         chosen = [word for name, value in settings.items() for word in ("--set", f"{name}={value}")]
         options = ["--money-workers", "1", "--only", PARTS, "--set", "SWEEP_EVERY_S=1", *chosen]
         with running_stack(base, options) as ground, closing(Runtime(ground.settings(), pool_size=10)) as runtime:
-            yield from _under_fire(ground, runtime, plan, say)
-        told = loopback.stats(url)
-    yield Row("provider calls", told["calls"], "calls")
-    yield Row("texts paid twice", told["twice"], "texts", reference="killed between the answer and its keeping")
+            remembering = Remembering(runtime, plan.memories, plan.seed)
+            yield from _under_fire(ground, runtime, remembering, plan, say)
+            told = loopback.stats(url)
+            yield Row("provider calls", told["calls"], "calls")
+            yield Row("texts paid twice", told["twice"], "texts", reference="killed between the answer and its keeping")
+            if plan.rebuild_kills:
+                known = remembering.acknowledged
+                yield from rebuild.rows(ground, runtime, known, kills=plan.rebuild_kills, seed=plan.seed, say=say)
 
 
-def _under_fire(ground: Ground, runtime: Runtime, plan: Plan, say: Callable[[str], None]) -> Iterator[Row]:
-    remembering = Remembering(runtime, plan.memories, plan.seed)
+def _under_fire(
+    ground: Ground, runtime: Runtime, remembering: Remembering, plan: Plan, say: Callable[[str], None]
+) -> Iterator[Row]:
     killer = Killer(ground, plan.seed, say, longest_pause_s=plan.longest_pause_s)
     began = time.monotonic()
     remembering.start()
@@ -71,6 +76,3 @@ def _under_fire(ground: Ground, runtime: Runtime, plan: Plan, say: Callable[[str
     yield Row("calls that failed and were made again", remembering.troubles, "calls")
     yield Row("all searchable after the last kill", round(time.monotonic() - quiet, 1), "s")
     yield from audit.rows(runtime, remembering.acknowledged, plan.seed)
-    if plan.rebuild_kills:
-        known = remembering.acknowledged
-        yield from rebuild.rows(ground, runtime, known, kills=plan.rebuild_kills, seed=plan.seed, say=say)
