@@ -40,7 +40,7 @@ chaos-workers: ## 1,500 bets through workers while 110 of their processes are ki
 	@scripts/setup --dev
 	@$(PY) -m tests.chaos.workers $(ARGS)
 
-chaos-memory: ## Kill worker, index, Redis and Postgres while agents remember 20,000 things; ARGS='--memories 2000'
+chaos-memory: ## Kill worker, index, Redis and Postgres while agents remember 20,000 things, then what moves the index; ARGS='--memories 2000'
 	@scripts/setup --dev
 	@$(PY) -m tests.chaos.memory $(ARGS)
 

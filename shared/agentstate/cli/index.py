@@ -190,7 +190,8 @@ def _build(
     if invocation.as_json:
         output.document({"build": asdict(build), "compared": asdict(found), "seconds": round(seconds, 3)})
         return
-    output.line(f"{build.collection} serves: {build.written:,} memories in {seconds:.1f} s")
+    before = f", {build.earlier:,} of them by a run that was cut short," if build.resumed else ""
+    output.line(f"{build.collection} serves: {build.written:,} memories{before} in {seconds:.1f} s")
     if build.left_out:
         output.note(f"warning: {build.left_out:,} were left out, the provider will not take them")
     _tell_verified(invocation, found, repaired=True)

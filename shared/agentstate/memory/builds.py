@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import sqlalchemy as sa
 
@@ -51,6 +51,8 @@ class Build:
     total: int
     """Memories that will be."""
     resumed: bool = False
+    earlier: int = 0
+    """Memories that were in it when this run began: a run before was cut short."""
     left_out: int = 0
     """Memories that the provider will not take, in this run; they are found by their words."""
 
@@ -123,7 +125,8 @@ class IndexBuilder:
         with self._store.reading() as connection:
             begun = [name for name in connection.execute(query).scalars() if name in there]
         if begun:
-            return self._read(begun[-1], resumed=True)
+            build = self._read(begun[-1], resumed=True)
+            return replace(build, earlier=build.written)
         name = self._index.place.make_next()
         with self._store.transaction() as tx:
             tx.connection.execute(index_builds.delete().where(index_builds.c.space == self._index.collection))
@@ -144,18 +147,22 @@ class IndexBuilder:
         points = [point for memory in ready for point in points_of(memory, made, before.get(memory.id, ()))]
         self._index.upsert(points, into=build.collection)
         self._note(build, page[-1].seq, len(ready))
-        return self._read(build.collection, resumed=build.resumed)
+        return replace(self._read(build.collection, resumed=build.resumed), earlier=build.earlier)
 
     def finish(self, build: Build) -> Verified:
-        """Let the filled collection serve, note where its memories are now, and compare."""
+        """Let the filled collection serve, note where its memories are now, and compare.
+
+        Only what has come through all of it is at its end; killed before, the next run does the rest of this.
+        """
         self._index.place.serve(build.collection)
-        with self._store.transaction() as tx:
-            mine = index_builds.update().where(index_builds.c.collection == build.collection)
-            tx.connection.execute(mine.values(state="serving", updated_at=db_time()))
         after: int | None = 0
         while after is not None:
             after = self._adopt(after)
-        return IndexVerifier(self._store, self._index).verify()
+        found = IndexVerifier(self._store, self._index).verify()
+        with self._store.transaction() as tx:
+            mine = index_builds.update().where(index_builds.c.collection == build.collection)
+            tx.connection.execute(mine.values(state="serving", updated_at=db_time()))
+        return found
 
     def _refuse_unknown(self) -> None:
         unknown = IndexVerifier(self._store, self._index).unknown()

@@ -1,4 +1,4 @@
-"""One run: a stack, agents that remember, a killer, and the audit when all is quiet."""
+"""One run: a stack, agents that remember, a killer, the audit when all is quiet, and the index moved under fire."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from agentstate.runtime import Runtime
 from bench import provider as loopback
 from deploy.local.results import Row, exactly
 from tests.chaos.ground import Ground, running_stack, until
-from tests.chaos.memory import audit
+from tests.chaos.memory import audit, rebuild
 from tests.chaos.memory.agents import Remembering
 from tests.chaos.memory.killer import LONGEST_PAUSE_S, TARGETS, Killer
 
@@ -31,6 +31,8 @@ class Plan:
     seed: int
     longest_pause_s: float = LONGEST_PAUSE_S
     """Between two kills."""
+    rebuild_kills: int = 0
+    """Of a command that fills the index anew, and of one that moves it to another model; 0: there is none."""
 
 
 def run(base: Path, plan: Plan, *, say: Callable[[str], None]) -> Iterator[Row]:
@@ -40,14 +42,19 @@ def run(base: Path, plan: Plan, *, say: Callable[[str], None]) -> Iterator[Row]:
         chosen = [word for name, value in settings.items() for word in ("--set", f"{name}={value}")]
         options = ["--money-workers", "1", "--only", PARTS, "--set", "SWEEP_EVERY_S=1", *chosen]
         with running_stack(base, options) as ground, closing(Runtime(ground.settings(), pool_size=10)) as runtime:
-            yield from _under_fire(ground, runtime, plan, say)
-        told = loopback.stats(url)
-    yield Row("provider calls", told["calls"], "calls")
-    yield Row("texts paid twice", told["twice"], "texts", reference="killed between the answer and its keeping")
+            remembering = Remembering(runtime, plan.memories, plan.seed)
+            yield from _under_fire(ground, runtime, remembering, plan, say)
+            told = loopback.stats(url)
+            yield Row("provider calls", told["calls"], "calls")
+            yield Row("texts paid twice", told["twice"], "texts", reference="killed between the answer and its keeping")
+            if plan.rebuild_kills:
+                known = remembering.acknowledged
+                yield from rebuild.rows(ground, runtime, known, kills=plan.rebuild_kills, seed=plan.seed, say=say)
 
 
-def _under_fire(ground: Ground, runtime: Runtime, plan: Plan, say: Callable[[str], None]) -> Iterator[Row]:
-    remembering = Remembering(runtime, plan.memories, plan.seed)
+def _under_fire(
+    ground: Ground, runtime: Runtime, remembering: Remembering, plan: Plan, say: Callable[[str], None]
+) -> Iterator[Row]:
     killer = Killer(ground, plan.seed, say, longest_pause_s=plan.longest_pause_s)
     began = time.monotonic()
     remembering.start()

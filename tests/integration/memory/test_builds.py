@@ -75,14 +75,20 @@ def test_search_goes_on_while_it_is_built(filled: World) -> None:
     assert set(found) == {found[0]}
 
 
-def test_a_build_that_was_killed_goes_on_where_it_was(filled: World) -> None:
-    first = builder(filled)
-    build = first.step(first.start())
-    assert build is not None
-    again = builder(filled).start()
-    assert (again.collection, again.after_seq, again.written, again.resumed) == (build.collection, 4, 4, True)
+def test_a_build_that_was_cut_short_while_it_compared_is_not_begun_anew(
+    filled: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(_verifier: IndexVerifier) -> None:
+        raise InterruptedError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(IndexVerifier, "verify", die)
+        with pytest.raises(InterruptedError):
+            builder(filled).run()
+    begun = filled.index.place.generations()
     build, found = builder(filled).run()
-    assert (build.written, found.sound) == (11, True)
+    assert (build.earlier, build.written, build.resumed, found.sound) == (11, 11, True, True)
+    assert filled.index.place.generations() == begun == [build.collection]
 
 
 def test_two_builds_at_once_do_not_mix(filled: World) -> None:
