@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
 
 from agentstate.agent import Agent
+from agentstate.memory.forget import ERASE
 from agentstate.runtime import Runtime
 from agentstate.settings import Settings
-from agentstate.store.tables import memories
+from agentstate.store.tables import jobs, memories
+from agentstate.store.tables.base import db_time
 from tests.integration.cli.conftest import Command, agentstate
 from tests.stubs.job_handlers import run_job, task_module
 
@@ -58,6 +61,19 @@ def test_an_emptied_index_is_noticed_and_filled_again(runtime: Runtime, handler:
     runtime.embedding.run_until_idle()
     assert runtime.index.count("ag_1") == FACTS
     assert Agent("ag_1", runtime).memory.watermark().waiting == 0
+
+
+def test_the_job_of_a_forgetting_removes_what_a_redis_that_was_away_has(runtime: Runtime) -> None:
+    agent, away = Agent("ag_1", runtime), "redis://127.0.0.1:1/0"
+    agent.episodes.record("bet", {"n": 1})
+    with closing(Runtime(runtime.settings.model_copy(update={"redis_url": away}))) as cut_off:
+        assert not Agent("ag_1", cut_off).memory.forget_all().complete
+    later = agent.episodes.record("bet", {"n": 2})
+    [job] = runtime.jobs.list(kind=ERASE)
+    with runtime.store.transaction() as tx:
+        tx.connection.execute(jobs.update().values(due_at=db_time(-1.0)))
+    assert run_job(runtime, job.id, task_module("embedding").erase) == {"removed": 0, "left": 0, "episodes": 1}
+    assert agent.episodes.get_recent() == [later]
 
 
 def test_verify_tells_repairs_and_ends_with_1_when_it_may_not(runtime: Runtime, agentstate: Command) -> None:
