@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0019_tallies"
+revision = "0018_tallies"
 down_revision = "0017_lean_effects"
 branch_labels = None
 depends_on = None

@@ -12,8 +12,8 @@ from alembic import op
 
 from agentstate.store.tables.base import UtcDateTime
 
-revision = "0018_forget_episodes"
-down_revision = "0019_tallies"
+revision = "0019_forget_episodes"
+down_revision = "0018_tallies"
 branch_labels = None
 depends_on = None
 
