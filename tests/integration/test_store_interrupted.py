@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import time
 
 import psycopg
 import pytest
@@ -12,7 +13,7 @@ import sqlalchemy as sa
 
 from agentstate.store import Store, liveness
 
-# Sleeps within the server, says so first, and reports how it ended.
+# Sleeps within the server, and reports how it ended.
 PROGRAM = """
 import sys
 import sqlalchemy as sa
@@ -21,18 +22,29 @@ from agentstate.store import Store
 store = Store.open(sys.argv[1])
 try:
     with store.reading() as connection:
-        print("asking", flush=True)
         connection.execute(sa.text("SELECT pg_sleep(60)"))
 except KeyboardInterrupt:
     print("interrupted")
 """
 
 
+SLEEPS = """SELECT count(*) FROM pg_stat_activity
+    WHERE datname = current_database() AND query LIKE 'SELECT pg_sleep%' AND state = 'active'"""
+
+
+def wait_asleep(url: str) -> None:
+    """A query that is cancelled before the server has begun with it is not cancelled at all: the driver waits."""
+    deadline = time.monotonic() + 30
+    with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as connection:
+        while connection.execute(SLEEPS).fetchone() == (0,):
+            assert time.monotonic() < deadline, "the query did not begin"
+            time.sleep(0.02)
+
+
 def test_a_query_that_is_interrupted_raises_the_interrupt(postgres_url: str) -> None:
     command = [sys.executable, "-c", PROGRAM, postgres_url]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "asking\n"
+        wait_asleep(postgres_url)
         process.send_signal(signal.SIGINT)
         output, errors = process.communicate(timeout=30)
     assert output == "interrupted\n", errors
