@@ -36,6 +36,12 @@ CLONES = 180000
 _numbers = itertools.count(1)
 
 
+def pytest_configure() -> None:
+    """Let Ctrl-C count: a shell that starts the tests in the background has it ignored, by all their programs too."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
     """Let the garbage collector not walk through thousands of tests again and again: they stay to the end."""
