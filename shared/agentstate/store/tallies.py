@@ -13,12 +13,11 @@ import os
 import threading
 from collections import Counter
 from collections.abc import Callable
-from typing import Any, TypeAlias
-
-from sqlalchemy.dialects import postgresql, sqlite
+from typing import TypeAlias
 
 from agentstate.store.store import Store, Transaction
 from agentstate.store.tables.tallies import tallies
+from agentstate.store.upsert import insert_or_add
 
 Key: TypeAlias = tuple[str, str, str]
 """What is counted, of whom, and which part of it."""
@@ -87,12 +86,10 @@ class Tallies:
 
 
 def _add(tx: Transaction, taken: Counter[Key]) -> None:
-    insert: Any = (postgresql if tx.dialect == "postgresql" else sqlite).insert(tallies)
     slot = os.getpid() % SLOTS
     # In one order, so that no two processes wait for each other.
     rows = [
         {"what": what, "subject": subject, "part": part, "slot": slot, "number": number}
         for (what, subject, part), number in sorted(taken.items())
     ]
-    more = {"number": tallies.c.number + insert.excluded.number}
-    tx.connection.execute(insert.values(rows).on_conflict_do_update(index_elements=tallies.primary_key, set_=more))
+    insert_or_add(tx, tallies, rows, "number")

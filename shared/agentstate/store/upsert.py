@@ -16,8 +16,7 @@ def insert_one(tx: Transaction, table: sa.Table, row: dict[str, Any], *given: sa
 
     On Postgres this waits as `insert_new` does.
     """
-    insert = postgresql.insert if tx.dialect == "postgresql" else sqlite.insert
-    statement = insert(table).values(row).on_conflict_do_nothing().returning(*given)
+    statement = _insert(tx.dialect, table).values(row).on_conflict_do_nothing().returning(*given)
     return tx.connection.execute(statement).one_or_none()
 
 
@@ -37,7 +36,17 @@ def insert_new(tx: Transaction, table: sa.Table, rows: list[dict[str, Any]]) -> 
     return len(tx.connection.execute(statement.values(computed) if computed else statement, plain).all())
 
 
+def insert_or_add(tx: Transaction, table: sa.Table, rows: list[dict[str, Any]], column: str) -> None:
+    """Insert `rows`; where there is one with the same primary key, add to its `column` instead."""
+    insert = _insert(tx.dialect, table)
+    more = {column: table.c[column] + insert.excluded[column]}
+    tx.connection.execute(insert.values(rows).on_conflict_do_update(index_elements=table.primary_key, set_=more))
+
+
 @lru_cache(maxsize=200)
 def _statement(dialect: str, table: sa.Table) -> Any:
-    insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
-    return insert(table).on_conflict_do_nothing().returning(*table.primary_key)
+    return _insert(dialect, table).on_conflict_do_nothing().returning(*table.primary_key)
+
+
+def _insert(dialect: str, table: sa.Table) -> Any:
+    return (postgresql if dialect == "postgresql" else sqlite).insert(table)

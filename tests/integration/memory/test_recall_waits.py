@@ -15,7 +15,7 @@ from agentstate.store.qdrant import open_qdrant
 from deploy.local.loopback import Handler, Loopback
 from tests.integration.memory.conftest import HashedWords, World
 
-PLANS = "SELECT generic_plans FROM pg_prepared_statements WHERE statement LIKE '%AS named%'"
+PLANS = "SELECT generic_plans FROM pg_prepared_statements WHERE statement LIKE '%%AS named%%'"
 
 
 @pytest.fixture
@@ -80,4 +80,4 @@ def test_the_database_plans_once_what_recall_reads(world: World) -> None:
     for text in texts[:30]:
         world.memory.recall("a", text)
     with world.store.reading() as connection:
-        assert max(connection.exec_driver_sql(PLANS.replace("%", "%%")).scalars()) > 10
+        assert max(connection.exec_driver_sql(PLANS).scalars()) > 10
