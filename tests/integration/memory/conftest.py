@@ -125,13 +125,6 @@ class World:
 
 
 @pytest.fixture
-def durable(database_url: str) -> Iterator[Store]:
-    store = Store.open(database_url)
-    yield store
-    store.close()
-
-
-@pytest.fixture
 def limits(database_url: str) -> Settings:
     return Settings.load(database_url=database_url)
 
@@ -142,8 +135,8 @@ def wakes() -> Wakes:
 
 
 @pytest.fixture
-def jobs(durable: Store, wakes: Wakes, limits: Settings) -> Jobs:
-    return Jobs(durable, wakes, limits)
+def jobs(store: Store, wakes: Wakes, limits: Settings) -> Jobs:
+    return Jobs(store, wakes, limits)
 
 
 @pytest.fixture(scope="session")
@@ -161,10 +154,10 @@ def space() -> Space:
 
 @pytest.fixture
 def world(  # noqa: PLR0917 fixtures are asked for by name
-    durable: Store, jobs: Jobs, wakes: Wakes, limits: Settings, qdrant: QdrantClient, space: Space
+    store: Store, jobs: Jobs, wakes: Wakes, limits: Settings, qdrant: QdrantClient, space: Space
 ) -> Iterator[World]:
     index = MemoryIndex(qdrant, space)
-    yield World(durable, jobs, wakes, HashedWords(space), index, limits)
+    yield World(store, jobs, wakes, HashedWords(space), index, limits)
     for name in index.place.generations():
         index.place.remove(name)
 

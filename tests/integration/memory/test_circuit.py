@@ -18,11 +18,11 @@ from tests.integration.memory.test_pipeline import counts, remember
 
 
 @pytest.fixture
-def other(durable: Store) -> Iterator[Store]:
+def other(store: Store) -> Iterator[Store]:
     """The same durable store, as another process has it."""
-    store = Store.open(durable.engine.url.render_as_string(hide_password=False))
-    yield store
-    store.close()
+    opened = Store.open(store.engine.url.render_as_string(hide_password=False))
+    yield opened
+    opened.close()
 
 
 def let_rest_end(store: Store) -> None:
@@ -31,26 +31,26 @@ def let_rest_end(store: Store) -> None:
 
 
 def test_after_some_failures_nobody_calls_and_then_one_tries(
-    durable: Store, other: Store, monkeypatch: pytest.MonkeyPatch
+    store: Store, other: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(circuit, "FIRST_REST_S", 200.0)
-    here, there = ProviderCircuit(durable, "s"), ProviderCircuit(other, "s")
+    here, there = ProviderCircuit(store, "s"), ProviderCircuit(other, "s")
     rests = [here.failed("down") for _ in range(OPENS_AFTER)]
     assert rests == [0.0] * (OPENS_AFTER - 1) + [200.0]
     assert 0 < there.enter() <= 200
-    let_rest_end(durable)
+    let_rest_end(store)
     assert there.rest_s() == 0
     assert there.enter() == 0
     assert here.enter() > 0
     assert there.failed("still down") == LONGEST_REST_S
-    let_rest_end(durable)
+    let_rest_end(store)
     assert here.enter() == 0
     here.succeeded()
     assert (here.enter(), there.enter()) == (0, 0)
 
 
-def test_a_rest_that_was_asked_for_is_taken_by_all(durable: Store, other: Store) -> None:
-    assert ProviderCircuit(durable, "s").failed("slow down", rest_s=300) == 300
+def test_a_rest_that_was_asked_for_is_taken_by_all(store: Store, other: Store) -> None:
+    assert ProviderCircuit(store, "s").failed("slow down", rest_s=300) == 300
     assert 0 < ProviderCircuit(other, "s").enter() <= 300
     assert ProviderCircuit(other, "another").enter() == 0
 

@@ -66,8 +66,8 @@ def settings(limits: Settings) -> Settings:
 
 
 @pytest.fixture
-def history(durable: Store, jobs: Jobs, settings: Settings) -> ConversationHistory:
-    return ConversationHistory(durable, jobs, settings, "ag_7", "s1")
+def history(store: Store, jobs: Jobs, settings: Settings) -> ConversationHistory:
+    return ConversationHistory(store, jobs, settings, "ag_7", "s1")
 
 
 def fill(history: ConversationHistory, count: int, begin: int = 1) -> None:
@@ -103,9 +103,9 @@ def test_a_turn_with_an_id_is_stored_once(history: ConversationHistory) -> None:
     assert [turn.text for turn in history.turns()] == ["pay", "next", "again"]
 
 
-def test_a_transaction_that_fails_adds_nothing(history: ConversationHistory, durable: Store, jobs: Jobs) -> None:
+def test_a_transaction_that_fails_adds_nothing(history: ConversationHistory, store: Store, jobs: Jobs) -> None:
     def add_and_fail() -> None:
-        with durable.transaction() as tx:
+        with store.transaction() as tx:
             history.add("user", "x" * 3_000, tx=tx)
             raise KeyError
 
@@ -125,23 +125,23 @@ def test_a_bad_turn_is_refused(history: ConversationHistory, role: str, text: st
     assert history.turns() == []
 
 
-def test_writers_at_once_leave_no_gap_and_lose_no_turn(durable: Store, jobs: Jobs, settings: Settings) -> None:
+def test_writers_at_once_leave_no_gap_and_lose_no_turn(store: Store, jobs: Jobs, settings: Settings) -> None:
     def write(writer: int) -> None:
-        history = ConversationHistory(durable, jobs, settings, "ag_7", "s1")
+        history = ConversationHistory(store, jobs, settings, "ag_7", "s1")
         for n in range(10):
             history.add("user", f"{writer}:{n}")
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(write, range(4)))
-    stored = ConversationHistory(durable, jobs, settings, "ag_7", "s1").turns()
+    stored = ConversationHistory(store, jobs, settings, "ag_7", "s1").turns()
     assert [turn.number for turn in stored] == list(range(1, 41))
     assert {turn.text for turn in stored} == {f"{writer}:{n}" for writer in range(4) for n in range(10)}
 
 
 def test_agents_with_the_same_session_have_conversations_of_their_own(
-    durable: Store, jobs: Jobs, settings: Settings
+    store: Store, jobs: Jobs, settings: Settings
 ) -> None:
-    mine, other = (ConversationHistory(durable, jobs, settings, agent, "s1") for agent in ("a", "b"))
+    mine, other = (ConversationHistory(store, jobs, settings, agent, "s1") for agent in ("a", "b"))
     mine.add("user", "secret", source_id="1")
     other.add("user", "open", source_id="1")
     assert [turn.text for turn in other.turns()] == ["open"]
@@ -185,17 +185,17 @@ def test_passing_the_size_submits_one_job_however_many_turns_do(history: Convers
 
 
 def test_a_summary_covers_the_older_turns_and_the_newest_stay_verbatim(
-    history: ConversationHistory, durable: Store, settings: Settings
+    history: ConversationHistory, store: Store, settings: Settings
 ) -> None:
     fill(history, 60)
     summarizer = CountingSummarizer()
-    run = ConversationSummarizer(durable, summarizer, settings).run(history.id)
+    run = ConversationSummarizer(store, summarizer, settings).run(history.id)
     status = history.status()
     assert status is not None
     assert run.summaries == len(summarizer.requests) >= 2
     assert (run.covered, run.raced) == (status.summarized_to, False)
     assert 0 < status.open_tokens <= settings.summary_after_tokens
-    assert covered(durable) == list(range(1, status.summarized_to + 1))
+    assert covered(store) == list(range(1, status.summarized_to + 1))
     messages = history.messages(2_000)
     assert messages.summarized_to == status.summarized_to
     text = "\n".join(message["content"] for message in messages)
@@ -205,10 +205,10 @@ def test_a_summary_covers_the_older_turns_and_the_newest_stay_verbatim(
 
 
 def test_the_next_summary_builds_on_the_one_before(
-    history: ConversationHistory, durable: Store, settings: Settings
+    history: ConversationHistory, store: Store, settings: Settings
 ) -> None:
     summarizer = CountingSummarizer()
-    worker = ConversationSummarizer(durable, summarizer, settings)
+    worker = ConversationSummarizer(store, summarizer, settings)
     fill(history, 40)
     worker.run(history.id)
     first = history.summary()
@@ -220,20 +220,20 @@ def test_the_next_summary_builds_on_the_one_before(
     assert last.text.startswith(first.text)
     assert last.facts[: len(first.facts)] == first.facts
     assert (last.method, last.model) == ("model", "test")
-    assert covered(durable) == list(range(1, last.covers_to + 1))
+    assert covered(store) == list(range(1, last.covers_to + 1))
 
 
-def test_a_short_conversation_is_left_alone(history: ConversationHistory, durable: Store, settings: Settings) -> None:
+def test_a_short_conversation_is_left_alone(history: ConversationHistory, store: Store, settings: Settings) -> None:
     fill(history, 3)
-    assert ConversationSummarizer(durable, CountingSummarizer(), settings).run(history.id).summaries == 0
+    assert ConversationSummarizer(store, CountingSummarizer(), settings).run(history.id).summaries == 0
 
 
 def test_one_huge_turn_asks_nobody_to_summarize_nothing(
-    history: ConversationHistory, durable: Store, settings: Settings
+    history: ConversationHistory, store: Store, settings: Settings
 ) -> None:
     history.add("user", "word " * 2_000)
     summarizer = CountingSummarizer()
-    worker = ConversationSummarizer(durable, summarizer, settings)
+    worker = ConversationSummarizer(store, summarizer, settings)
     assert worker.run(history.id).summaries == 0
     history.add("assistant", "short")
     assert worker.run(history.id).covered == 1
@@ -241,100 +241,96 @@ def test_one_huge_turn_asks_nobody_to_summarize_nothing(
 
 
 def test_while_one_job_summarizes_another_one_waits(
-    history: ConversationHistory, durable: Store, settings: Settings
+    history: ConversationHistory, store: Store, settings: Settings
 ) -> None:
     fill(history, 60)
     others: list[type[BaseException] | None] = []
 
     def ask_too() -> None:
         try:
-            ConversationSummarizer(durable, CountingSummarizer(), settings).run(history.id)
+            ConversationSummarizer(store, CountingSummarizer(), settings).run(history.id)
         except Postponed as error:
             others.append(type(error))
 
-    run = ConversationSummarizer(durable, CountingSummarizer(ask_too), settings).run(history.id)
+    run = ConversationSummarizer(store, CountingSummarizer(ask_too), settings).run(history.id)
     assert others == [Postponed] * run.summaries
     # It has left: the next one need not wait.
-    assert ConversationSummarizer(durable, CountingSummarizer(), settings).run(history.id).summaries == 0
+    assert ConversationSummarizer(store, CountingSummarizer(), settings).run(history.id).summaries == 0
 
 
 def test_a_job_takes_up_again_what_its_killed_worker_left(
-    history: ConversationHistory, durable: Store, settings: Settings
+    history: ConversationHistory, store: Store, settings: Settings
 ) -> None:
     fill(history, 60)
     job = uuid4()
-    with durable.transaction() as tx:
+    with store.transaction() as tx:
         held = {"summarizing_job": job, "summarizing_until": db_time(600)}
         tx.connection.execute(conversations.update().values(held))
-    worker = ConversationSummarizer(durable, CountingSummarizer(), settings)
+    worker = ConversationSummarizer(store, CountingSummarizer(), settings)
     with pytest.raises(Postponed):
         worker.run(history.id)
     assert worker.run(history.id, job_id=job).summaries >= 1
 
 
 def test_a_worker_that_lost_its_time_commits_nothing(
-    history: ConversationHistory, durable: Store, settings: Settings
+    history: ConversationHistory, store: Store, settings: Settings
 ) -> None:
     fill(history, 60)
 
     def lose_it() -> None:
-        with durable.transaction() as tx:
+        with store.transaction() as tx:
             tx.connection.execute(conversations.update().values(summarizing_until=None))
-        ConversationSummarizer(durable, CountingSummarizer(), settings).run(history.id)
+        ConversationSummarizer(store, CountingSummarizer(), settings).run(history.id)
 
-    late = ConversationSummarizer(durable, CountingSummarizer(lose_it), settings).run(history.id)
+    late = ConversationSummarizer(store, CountingSummarizer(lose_it), settings).run(history.id)
     status = history.status()
     assert status is not None
     assert (late.summaries, late.raced) == (0, True)
-    assert covered(durable) == list(range(1, status.summarized_to + 1))
+    assert covered(store) == list(range(1, status.summarized_to + 1))
 
 
-def test_turns_that_arrive_meanwhile_stay_open(
-    history: ConversationHistory, durable: Store, settings: Settings
-) -> None:
+def test_turns_that_arrive_meanwhile_stay_open(history: ConversationHistory, store: Store, settings: Settings) -> None:
     fill(history, 20)
     summarizer = CountingSummarizer(lambda: history.add("user", "late word") and None)
-    ConversationSummarizer(durable, summarizer, settings).run(history.id)
+    ConversationSummarizer(store, summarizer, settings).run(history.id)
     status = history.status()
     assert status is not None
     assert status.turns == 20 + len(summarizer.requests)
-    with durable.reading() as connection:
+    with store.reading() as connection:
         after = turns.c.number > status.summarized_to
         tokens = connection.execute(sa.select(sa.func.sum(turns.c.tokens)).where(after)).scalar_one()
     assert status.open_tokens == tokens
 
 
-def test_a_summarizer_that_fails_loses_nothing(
-    history: ConversationHistory, durable: Store, settings: Settings
-) -> None:
+def test_a_summarizer_that_fails_loses_nothing(history: ConversationHistory, store: Store, settings: Settings) -> None:
     fill(history, 40)
 
     def fail() -> None:
         raise ProviderTransient("overloaded")
 
     with pytest.raises(ProviderTransient):
-        ConversationSummarizer(durable, CountingSummarizer(fail), settings).run(history.id)
+        ConversationSummarizer(store, CountingSummarizer(fail), settings).run(history.id)
     status = history.status()
     assert status is not None
     assert (status.turns, status.summarized_to) == (40, 0)
-    ConversationSummarizer(durable, CountingSummarizer(), settings).run(history.id)
+    ConversationSummarizer(store, CountingSummarizer(), settings).run(history.id)
     assert history.summary() is not None
 
 
-def test_an_unknown_conversation_is_named(durable: Store, settings: Settings) -> None:
-    worker = ConversationSummarizer(durable, CountingSummarizer(), settings)
+def test_an_unknown_conversation_is_named(store: Store, settings: Settings) -> None:
+    worker = ConversationSummarizer(store, CountingSummarizer(), settings)
     with pytest.raises(NotFound):
         worker.run(uuid4())
     with pytest.raises(InvalidInput):
         worker.run("s1")
 
 
-def test_conversations_are_counted(history: ConversationHistory, durable: Store, settings: Settings) -> None:
+def test_conversations_are_counted(history: ConversationHistory, store: Store, settings: Settings) -> None:
     fill(history, 40)
-    ConversationSummarizer(durable, CountingSummarizer(), settings).run(history.id)
+    ConversationSummarizer(store, CountingSummarizer(), settings).run(history.id)
     status = history.status()
     assert status is not None
-    with durable.reading() as connection:
+    with store.reading() as connection:
         assert conversation_counts(connection, agent_id="ag_7") == [
             ConversationCounts(
                 agent_id="ag_7",

@@ -63,8 +63,8 @@ def settings(limits: Settings) -> Settings:
 
 
 @pytest.fixture
-def history(durable: Store, jobs: Jobs, settings: Settings) -> ConversationHistory:
-    return ConversationHistory(durable, jobs, settings, "ag_7", "s1")
+def history(store: Store, jobs: Jobs, settings: Settings) -> ConversationHistory:
+    return ConversationHistory(store, jobs, settings, "ag_7", "s1")
 
 
 def call(number: int) -> dict[str, Any]:
@@ -79,8 +79,8 @@ def result(number: int) -> dict[str, Any]:
 class Life:
     """A conversation that is written to while summaries are made, fail, and lose their workers."""
 
-    def __init__(self, history: ConversationHistory, durable: Store, jobs: Jobs, settings: Settings, seed: int) -> None:
-        self.history, self.durable, self.jobs, self.settings = history, durable, jobs, settings
+    def __init__(self, history: ConversationHistory, store: Store, jobs: Jobs, settings: Settings, seed: int) -> None:
+        self.history, self.store, self.jobs, self.settings = history, store, jobs, settings
         self.draw = random.Random(seed)
         self.added = 0
 
@@ -105,7 +105,7 @@ class Life:
             self.add()
 
     def work(self) -> None:
-        with self.durable.transaction() as tx:  # as time goes by, also for the lease of a killed worker
+        with self.store.transaction() as tx:  # as time goes by, also for the lease of a killed worker
             if self.draw.random() < 0.7:
                 past = {"status": "ready", "due_at": db_time(-1.0), "lease_until": None, "lease_owner": None}
                 running = {key: past[key] for key in ("status", "lease_until", "lease_owner")}
@@ -117,19 +117,17 @@ class Life:
                 )
         for job in [job for job in self.jobs.list() if job.status == "ready"]:
             with suppress(Killed):
-                JobRunner(self.durable).run(job.id, KINDS[SUMMARIZE], self.summarize)
+                JobRunner(self.store).run(job.id, KINDS[SUMMARIZE], self.summarize)
 
     def summarize(self, claim: Claim) -> None:
-        ConversationSummarizer(self.durable, Paid(self.trouble), self.settings).run(
-            self.history.id, job_id=claim.job.id
-        )
+        ConversationSummarizer(self.store, Paid(self.trouble), self.settings).run(self.history.id, job_id=claim.job.id)
 
 
 @pytest.mark.parametrize("seed", range(2))
 def test_every_turn_is_accounted_for_whatever_happens(
-    history: ConversationHistory, durable: Store, jobs: Jobs, settings: Settings, seed: int
+    history: ConversationHistory, store: Store, jobs: Jobs, settings: Settings, seed: int
 ) -> None:
-    life = Life(history, durable, jobs, settings, seed)
+    life = Life(history, store, jobs, settings, seed)
     for _ in range(12):
         for _ in range(life.draw.randint(1, 5)):
             life.add()
@@ -144,15 +142,15 @@ def test_every_turn_is_accounted_for_whatever_happens(
         assert len(accounting.covered) not in torn(history.turns())
 
 
-def test_a_lost_turn_would_be_seen(history: ConversationHistory, durable: Store, settings: Settings) -> None:
+def test_a_lost_turn_would_be_seen(history: ConversationHistory, store: Store, settings: Settings) -> None:
     for number in range(40):
         history.add("user", f"turn {number} of the long story")
-    ConversationSummarizer(durable, Paid(), settings).run(history.id)
+    ConversationSummarizer(store, Paid(), settings).run(history.id)
     assert history.accounting(BUDGET).lost == []
-    with durable.transaction() as tx:
+    with store.transaction() as tx:
         tx.connection.execute(summaries.update().where(summaries.c.number == 1).values(covers_from=3))
     assert history.accounting(BUDGET).lost == [1, 2]
-    with durable.transaction() as tx:
+    with store.transaction() as tx:
         tx.connection.execute(conversations.update().values(summarized_to=0, summary_number=0))
         tx.connection.execute(jobs_table.delete())
     assert len(history.accounting(200).lost) > 10
@@ -171,12 +169,12 @@ def test_a_window_begins_with_no_result_whose_call_is_left_out(history: Conversa
 
 
 def test_a_result_that_comes_when_its_call_is_summarized_hides_no_turn(
-    history: ConversationHistory, durable: Store, settings: Settings
+    history: ConversationHistory, store: Store, settings: Settings
 ) -> None:
     history.add_message(call(1))
     for number in range(40):
         history.add("user", f"turn {number} of the long story")
-    ConversationSummarizer(durable, Paid(), settings).run(history.id)
+    ConversationSummarizer(store, Paid(), settings).run(history.id)
     open_before = len(history.accounting(BUDGET).verbatim)
     history.add_message(result(1))
     assert "[result] bet 1 of 1.50 USDC is placed" in str(history.messages(BUDGET))
@@ -198,13 +196,13 @@ def test_the_budget_holds_for_names_marks_and_what_stands_for_missing_results(hi
 
 
 def test_a_summary_ends_with_no_call_whose_result_is_left_open(
-    history: ConversationHistory, durable: Store, settings: Settings
+    history: ConversationHistory, store: Store, settings: Settings
 ) -> None:
     history.add("user", "begin")
     for number in range(1, 25):
         history.add_message(call(number))
         history.add_message(result(number))
-    ConversationSummarizer(durable, Paid(), settings).run(history.id)
+    ConversationSummarizer(store, Paid(), settings).run(history.id)
     summary = history.summary()
     assert summary is not None
     assert summary.covers_to % 2 == 1
@@ -212,18 +210,18 @@ def test_a_summary_ends_with_no_call_whose_result_is_left_open(
 
 
 def test_what_was_paid_for_is_not_paid_for_again(
-    history: ConversationHistory, durable: Store, settings: Settings
+    history: ConversationHistory, store: Store, settings: Settings
 ) -> None:
     for number in range(25):
         history.add("user", f"turn {number} of the long story")
     paid = Paid()
-    worker = ConversationSummarizer(durable, paid, settings)
+    worker = ConversationSummarizer(store, paid, settings)
     worker._commit = lambda *_arguments: (_ for _ in ()).throw(Killed)  # type: ignore[method-assign,assignment,return-value]
     with pytest.raises(Killed):
         worker.run(history.id)
     first = paid.asked
-    assert ConversationSummarizer(durable, paid, settings).run(history.id).summaries >= 1
-    with durable.reading() as connection:
+    assert ConversationSummarizer(store, paid, settings).run(history.id).summaries >= 1
+    with store.reading() as connection:
         rows = connection.execute(sa.select(summary_calls)).mappings().all()
         versions = set(connection.execute(sa.select(summaries.c.prompt_version)).scalars())
     assert (first, paid.asked) == (1, len(rows))
@@ -234,7 +232,7 @@ def test_what_was_paid_for_is_not_paid_for_again(
 
 
 def test_what_was_paid_before_a_failure_is_counted(
-    history: ConversationHistory, durable: Store, settings: Settings
+    history: ConversationHistory, store: Store, settings: Settings
 ) -> None:
     def fail() -> None:
         failure = ProviderTransient("overloaded at the second try")
@@ -245,9 +243,9 @@ def test_what_was_paid_before_a_failure_is_counted(
         history.add("user", f"turn {number} of the long story")
     for _ in range(2):
         with pytest.raises(ProviderTransient):
-            ConversationSummarizer(durable, Paid(fail), settings).run(history.id)
-    ConversationSummarizer(durable, Paid(), settings).run(history.id)
-    with durable.reading() as connection:
+            ConversationSummarizer(store, Paid(fail), settings).run(history.id)
+    ConversationSummarizer(store, Paid(), settings).run(history.id)
+    with store.reading() as connection:
         found = connection.execute(sa.select(summary_calls).order_by(summary_calls.c.created_at)).mappings().all()
     row = found[0]
     assert (row["calls"], row["input_tokens"], row["output_tokens"]) == (3, 2_800, 280)
@@ -256,14 +254,14 @@ def test_what_was_paid_before_a_failure_is_counted(
 
 
 def test_a_provider_that_refuses_for_good_gives_way_to_the_digest(
-    history: ConversationHistory, durable: Store, settings: Settings
+    history: ConversationHistory, store: Store, settings: Settings
 ) -> None:
     def refuse() -> None:
         raise ProviderRefused("no such key")
 
     for number in range(25):
         history.add("user", f"turn {number} of the long story")
-    ConversationSummarizer(durable, Paid(refuse), settings).run(history.id)
+    ConversationSummarizer(store, Paid(refuse), settings).run(history.id)
     summary = history.summary()
     assert summary is not None
     assert (summary.method, summary.prompt_version) == ("extractive", None)

@@ -39,8 +39,8 @@ def settings(limits: Settings) -> Settings:
 
 
 @pytest.fixture
-def history(durable: Store, jobs: Jobs, settings: Settings) -> ConversationHistory:
-    return ConversationHistory(durable, jobs, settings, "ag_7", "s1")
+def history(store: Store, jobs: Jobs, settings: Settings) -> ConversationHistory:
+    return ConversationHistory(store, jobs, settings, "ag_7", "s1")
 
 
 def fill(history: ConversationHistory, texts: list[str], role: Any = None) -> None:
@@ -50,14 +50,14 @@ def fill(history: ConversationHistory, texts: list[str], role: Any = None) -> No
 
 
 def test_defect_139_a_summary_that_fails_takes_no_turn_away(
-    history: ConversationHistory, durable: Store, settings: Settings
+    history: ConversationHistory, store: Store, settings: Settings
 ) -> None:
     fill(history, [f"turn {n} pays 12.50 USDC" for n in range(1, 41)])
     with pytest.raises(ProviderTransient):
-        ConversationSummarizer(durable, Failing(), settings).run(history.id)
+        ConversationSummarizer(store, Failing(), settings).run(history.id)
     assert "turn 1 pays" in str(history.messages(5_000))
     assert history.accounting(400).lost == []
-    run = ConversationSummarizer(durable, Failing(), settings).run(history.id, last_try=True)
+    run = ConversationSummarizer(store, Failing(), settings).run(history.id, last_try=True)
     summary = history.summary()
     assert summary is not None
     assert run.covered == summary.covers_to > 0
@@ -65,12 +65,12 @@ def test_defect_139_a_summary_that_fails_takes_no_turn_away(
 
 
 def test_defect_140_a_huge_first_turn_is_not_summarized_from_nothing(
-    history: ConversationHistory, durable: Store, settings: Settings
+    history: ConversationHistory, store: Store, settings: Settings
 ) -> None:
     summarizer = Failing()
     for _ in range(3):
         fill(history, ["word " * 2_000]) if not history.turns() else None
-        assert ConversationSummarizer(durable, summarizer, settings).run(history.id).summaries == 0
+        assert ConversationSummarizer(store, summarizer, settings).run(history.id).summaries == 0
     assert summarizer.asked == 0
 
 
@@ -82,9 +82,9 @@ def test_defect_141_short_turns_are_tokens_too(history: ConversationHistory, job
     assert [job.kind for job in jobs.list()] == ["summarization.summarize_conversation"]
 
 
-def test_defect_142_roles_are_in_turn(history: ConversationHistory, durable: Store, settings: Settings) -> None:
+def test_defect_142_roles_are_in_turn(history: ConversationHistory, store: Store, settings: Settings) -> None:
     fill(history, [f"turn {n} is about the weather in spring" for n in range(60)])
-    ConversationSummarizer(durable, DigestSummarizer(), settings).run(history.id)
+    ConversationSummarizer(store, DigestSummarizer(), settings).run(history.id)
     for role in ("assistant", "assistant", "user", "user", "assistant"):
         history.add(role, "and again")
     roles = [message["role"] for message in history.to_messages()]
@@ -113,12 +113,12 @@ def test_defect_144_a_turn_cannot_forge_another(history: ConversationHistory) ->
 
 
 def test_defect_145_the_budget_counts_and_turns_outlive_the_process(
-    history: ConversationHistory, durable: Store, jobs: Jobs, settings: Settings
+    history: ConversationHistory, store: Store, jobs: Jobs, settings: Settings
 ) -> None:
     fill(history, [f"turn {n} owes 7{n}.25 USDC to esc_7{n}" for n in range(1, 41)])
     assert len(history.messages(300)) < len(history.messages(2_000))
-    ConversationSummarizer(durable, DigestSummarizer(), settings).run(history.id)
-    again = ConversationHistory(durable, jobs, settings, "ag_7", "s1")
+    ConversationSummarizer(store, DigestSummarizer(), settings).run(history.id)
+    again = ConversationHistory(store, jobs, settings, "ag_7", "s1")
     summary = again.summary()
     assert summary is not None
     assert [list(fact["turns"]) for fact in summary.facts if fact["text"] == "71.25 USDC"] == [[1]]
