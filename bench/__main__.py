@@ -18,9 +18,9 @@ from rich.console import Console
 from bench import groups
 from bench.ground import Ground
 from bench.tokens.kinds import SHARED_DATA
-from deploy.local.folder import ROOT
 from deploy.local.pictures import draw
-from deploy.local.results import Row, all_met, console, print_rows, write_rows
+from deploy.local.stack.folder import ROOT
+from deploy.local.stack.results import Row, all_met, console, print_rows, write_rows
 
 PICTURE = 130
 """Columns of the picture."""

@@ -20,12 +20,12 @@ from redis import BlockingConnectionPool, Redis
 
 from agentstate.errors import ServiceRejected
 from agentstate.runtime import REDIS_CONNECTIONS
-from agentstate.services.cache import StateCache
-from agentstate.services.gateway import Gateway
-from agentstate.services.limiter import RateLimiter
-from agentstate.services.quality import Quality
-from agentstate.services.source import GatewaySource
-from deploy.local.folder import ROOT
+from agentstate.services.cache.quality import Quality
+from agentstate.services.cache.source import GatewaySource
+from agentstate.services.cache.state_cache import StateCache
+from agentstate.services.http.gateway import Gateway
+from agentstate.services.http.limiter import RateLimiter
+from deploy.local.stack.folder import ROOT
 
 PATH = "POST /api/v1/casino/bet"
 LISTENING_S = 0.25

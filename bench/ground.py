@@ -16,7 +16,7 @@ import psycopg
 from agentstate.settings import ENV_FILE_VARIABLE, PREFIX, Settings
 from agentstate.store.migrate import upgrade
 from bench.tokens.kinds import SHARED_DATA
-from deploy.local.stack import Stack
+from deploy.local.stack.stack import Stack
 
 
 class Ground:

@@ -10,10 +10,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from agentstate.ids import derived_id
-from agentstate.money.accounts import lock_accounts, open_accounts
 from agentstate.money.amounts import Money
-from agentstate.money.chain import entry_hash
-from agentstate.money.postings import AccountKey, Bucket
+from agentstate.money.ledger.accounts import lock_accounts, open_accounts
+from agentstate.money.ledger.chain import entry_hash
+from agentstate.money.ledger.postings import AccountKey, Bucket
 from agentstate.store.store import Store, Transaction
 from agentstate.store.tables.money import accounts, entries, ledger_transactions
 

@@ -24,7 +24,7 @@ from typing import Any
 
 import click
 
-from deploy.local.loopback import Handler, Loopback
+from deploy.local.stack.loopback import Handler, Loopback
 
 WIDTH = 64
 RETRY_AFTER_S = 0.5

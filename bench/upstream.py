@@ -7,7 +7,7 @@ import time
 from http.server import BaseHTTPRequestHandler
 from urllib.parse import parse_qs, urlsplit
 
-from deploy.local.loopback import Handler, Loopback
+from deploy.local.stack.loopback import Handler, Loopback
 
 
 class Upstream(Loopback):

@@ -24,12 +24,12 @@ from agentstate.cli.root import cli as agentstate_command
 from agentstate.jobs.kinds import BULK, KINDS
 from agentstate.jobs.spec import QUEUES, JobSpec
 from agentstate.metrics.measures import MEASURES, STORE_UP
-from agentstate.services.operation import Operation
-from agentstate.services.operations import OPERATIONS
+from agentstate.services.operations.base import Operation
+from agentstate.services.operations.booked import OPERATIONS
 from agentstate.settings import PREFIX, Settings
 from agentstate.store.tables import metadata
-from deploy.local.cli import cli as stack_command
 from deploy.local.demo.__main__ import main as demo_command
+from deploy.local.stack.cli import cli as stack_command
 from workers.cli import cli as workers_command
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -163,7 +163,7 @@ def operations_page() -> str:
     return _page(
         "Operations",
         "What `agent.effects.execute_once(key, operation, ...)` can do, as `agentstate.services` has it: "
-        "`casino.bet` is `agentstate.services.casino.bet` (`trading.open` is `trading.open_` there). "
+        "`casino.bet` is `agentstate.services.operations.casino.bet` (`trading.open` is `trading.open_` there). "
         "[Effects](../concepts/effects.md) tells what the classes mean. Amounts are Decimal in dollars.",
         _table(("operation", "class", "what it does"), rows),
     )

@@ -10,10 +10,10 @@ from agentstate.agent import Agent
 from agentstate.errors import EffectFailed, EffectInDoubt, EffectInProgress, Fenced, ServiceRejected
 from agentstate.jobs import Claim, Postponed
 from agentstate.jobs.kinds import BULK
-from agentstate.money.effect_lookup import EffectSweeper
-from agentstate.money.effect_rows import Effect, EffectState
+from agentstate.money.effects.lookup import EffectSweeper
+from agentstate.money.effects.table import Effect, EffectState
 from agentstate.runtime import Runtime
-from agentstate.services.names import Service
+from agentstate.services.operations.names import Service
 from tasks.shell import bulk_task, job_task
 from tasks.slices import until_done
 

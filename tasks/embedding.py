@@ -11,8 +11,8 @@ from uuid import UUID
 from agentstate.errors import IndexUnavailable
 from agentstate.jobs import Claim
 from agentstate.jobs.kinds import BULK
-from agentstate.memory.forget import ERASE
-from agentstate.memory.verify import IndexVerifier, Verified
+from agentstate.memory.facts.forget import ERASE
+from agentstate.memory.index.verify import IndexVerifier, Verified
 from agentstate.runtime import Runtime
 from tasks.shell import bulk_task, job_task
 

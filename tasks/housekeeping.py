@@ -10,10 +10,12 @@ from typing import Any
 from agentstate.jobs import Claim, Sweep, rows
 from agentstate.jobs.kinds import KINDS
 from agentstate.jobs.slots import fire_slot
-from agentstate.memory.backlog import EmbeddingBacklog
-from agentstate.money import effect_retention, effect_rows, recon_rows
-from agentstate.money.attest import Attestor
+from agentstate.memory.embedding.queue import EmbeddingBacklog
+from agentstate.money.audit.attest import Attestor
+from agentstate.money.effects import retention as effect_retention
+from agentstate.money.effects import table as effect_rows
 from agentstate.money.guards import freezes, uses
+from agentstate.money.reconciliation import cursors as recon_rows
 from agentstate.runtime import Runtime
 from agentstate.state import update_log
 from agentstate.store import Transaction

@@ -8,9 +8,9 @@ from typing import Any
 
 from agentstate.jobs import Claim
 from agentstate.jobs.kinds import BULK
-from agentstate.memory.archiving import DRAW_LESSONS, EpisodeArchiver
 from agentstate.memory.conversation.summarization import ConversationSummarizer
-from agentstate.memory.lessons import LessonDrawer
+from agentstate.memory.episodes.archiving import DRAW_LESSONS, EpisodeArchiver
+from agentstate.memory.episodes.lessons import LessonDrawer
 from agentstate.runtime import Runtime
 from tasks.shell import bulk_task, job_task
 

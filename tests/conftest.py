@@ -24,9 +24,9 @@ import redis
 
 from agentstate.settings import ENV_FILE_VARIABLE, PREFIX, Settings
 from agentstate.store.migrate import upgrade
-from deploy.local.folder import Folder
-from deploy.local.stack import Stack
-from deploy.local.supervisor import end_leftovers
+from deploy.local.stack.folder import Folder
+from deploy.local.stack.stack import Stack
+from deploy.local.stack.supervisor import end_leftovers
 from tests import fast_folder as in_memory
 
 NAME = "agentstate-test-"

@@ -14,7 +14,7 @@ from agentstate.store.store import Store
 from bench.ground import Ground
 from bench.history import write_history
 from bench.timing import compare
-from deploy.local.results import Row, at_most
+from deploy.local.stack.results import Row, at_most
 
 BEGIN = datetime(2025, 1, 1, tzinfo=UTC)
 SPAN = timedelta(days=390)

@@ -10,17 +10,17 @@ from functools import partial
 from pydantic import SecretStr
 from redis import Redis
 
-from agentstate.services.cache import StateCache
-from agentstate.services.gateway import Gateway
-from agentstate.services.names import Service
-from agentstate.services.source import GatewaySource
+from agentstate.services.cache.source import GatewaySource
+from agentstate.services.cache.state_cache import StateCache
+from agentstate.services.http.gateway import Gateway
+from agentstate.services.operations.names import Service
 from agentstate.store import Store
 from agentstate.store.tallies import Tallies
 from bench.crowd import answers, crowd, go
 from bench.ground import Ground
 from bench.timing import compare
 from bench.upstream import STATE, Upstream
-from deploy.local.results import Row, at_least, at_most, exactly
+from deploy.local.stack.results import Row, at_least, at_most, exactly
 
 PROCESSES = 4
 MOST_RATIO = 1.5

@@ -17,7 +17,7 @@ from agentstate.state import codec, packed
 from bench import guide_json
 from bench.ground import Ground
 from bench.timing import compare
-from deploy.local.results import Row, at_most
+from deploy.local.stack.results import Row, at_most
 
 GUIDE = "the guide's encoder: json with a hook for Decimal"
 PLAIN = "json of the standard library"

@@ -13,7 +13,7 @@ from bench.ground import Ground
 from bench.timing import compare, p50_s
 from bench.tokens import truth
 from bench.tokens.kinds import CHAT, MADE, locomo, python_code
-from deploy.local.results import Row, at_most
+from deploy.local.stack.results import Row, at_most
 
 SLOTS = 9
 CHARS = 60_000

@@ -13,12 +13,12 @@ from agentstate.jobs.broker import BrokerWaker
 from agentstate.memory.conversation import ConversationHistory
 from agentstate.memory.conversation.summarization import ConversationSummarizer
 from agentstate.memory.conversation.turns import NewTurn
-from agentstate.providers.digest import DigestSummarizer
+from agentstate.providers.summaries.digest import DigestSummarizer
 from agentstate.settings import Settings
 from agentstate.store import Store
 from bench.ground import Ground
 from bench.timing import compare
-from deploy.local.results import Row, at_most
+from deploy.local.stack.results import Row, at_most
 
 SHORT, LONG = 100, 100_000
 BUDGET = 2_000

@@ -19,7 +19,7 @@ from agentstate.store.store import Store
 from bench.bare import bare_insert
 from bench.ground import Ground
 from bench.timing import Rounds, alternate, p50_s, seconds
-from deploy.local.results import Row, at_most
+from deploy.local.stack.results import Row, at_most
 
 CALLS = 10
 STAKE = Money.parse(1)

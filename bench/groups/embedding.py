@@ -16,16 +16,16 @@ from uuid import uuid4
 import sqlalchemy as sa
 
 from agentstate.clock import utc_now
-from agentstate.memory.index_points import IndexPoint
-from agentstate.memory.records import NewMemory
-from agentstate.memory.verify import IndexVerifier
+from agentstate.memory.facts.records import NewMemory
+from agentstate.memory.index.index_points import IndexPoint
+from agentstate.memory.index.verify import IndexVerifier
 from agentstate.runtime import Runtime
 from agentstate.settings import Settings
 from agentstate.store.tables import memories
 from bench import provider as loopback
 from bench.ground import Ground
 from bench.timing import seconds
-from deploy.local.results import Row, at_least, at_most, exactly
+from deploy.local.stack.results import Row, at_least, at_most, exactly
 
 LATENCY_MS = 20.0
 FAILS = 0.2

@@ -13,11 +13,11 @@ from decimal import Decimal
 
 from redis import Redis
 
-from agentstate.memory.episodes import EpisodicStore
-from agentstate.memory.recent_episodes import RecentEpisodes
+from agentstate.memory.episodes.recent import RecentEpisodes
+from agentstate.memory.episodes.store import EpisodicStore
 from bench.ground import Ground
 from bench.timing import compare
-from deploy.local.results import Row, at_most
+from deploy.local.stack.results import Row, at_most
 
 PAYLOAD = {"game": "coin-flip", "side": "heads", "amount": Decimal("2.50"), "tag": "bet:round-981"}
 OUTCOME = {"won": True, "payout": Decimal("4.975"), "bet_id": "bet_0123456789abcdef"}

@@ -16,16 +16,16 @@ from contextlib import closing, contextmanager
 
 import sqlalchemy as sa
 
-from agentstate.memory.records import NewMemory
+from agentstate.memory.facts.records import NewMemory
 from agentstate.runtime import Runtime
 from agentstate.settings import PREFIX, Settings
 from agentstate.store.tables import memories
 from bench import provider as loopback
 from bench.ground import Ground
 from bench.groups.embedding import LATENCY_MS, settings_for
-from deploy.local.folder import ROOT
-from deploy.local.results import Row, exactly
-from deploy.local.table import python_path
+from deploy.local.stack.folder import ROOT
+from deploy.local.stack.results import Row, exactly
+from deploy.local.stack.table import python_path
 
 WITHIN_S = 2.0
 BETTER = 20.0

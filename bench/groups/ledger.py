@@ -16,7 +16,7 @@ from agentstate.store.store import Store
 from bench.bare import bare_insert
 from bench.ground import Ground
 from bench.timing import Rounds, alternate, per_second
-from deploy.local.results import Row, at_least
+from deploy.local.stack.results import Row, at_least
 
 CLIENTS = 8
 CENT = Money(10_000)

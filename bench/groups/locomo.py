@@ -21,15 +21,16 @@ from statistics import fmean
 from uuid import UUID
 
 from agentstate.agent import Agent
-from agentstate.memory import MemoryCounts, locomo, memory_counts, read_transcript
-from agentstate.memory.fusion import DENSE
-from agentstate.memory.ingest import Ingest
-from agentstate.memory.scope import Scope
-from agentstate.providers.minilm import find_model
+from agentstate.memory import MemoryCounts, memory_counts, read_transcript
+from agentstate.memory.ingest import locomo
+from agentstate.memory.ingest.ingest import Ingest
+from agentstate.memory.search.fusion import DENSE
+from agentstate.memory.search.scope import Scope
+from agentstate.providers.embedding.minilm import find_model
 from agentstate.runtime import Runtime
 from bench.ground import Ground, settings_of
-from deploy.local.results import Row, at_least
-from deploy.local.stack import Stack
+from deploy.local.stack.results import Row, at_least
+from deploy.local.stack.stack import Stack
 
 CHOSEN_ON = ("conv-26", "conv-41", "conv-43", "conv-47", "conv-49")
 CATEGORIES = (1, 2, 3, 4)

@@ -20,17 +20,17 @@ from typing import Any
 import numpy as np
 from qdrant_client.http import models
 
-from agentstate.memory.collection import VECTOR
-from agentstate.memory.index_points import IndexPoint
-from agentstate.memory.records import NewMemory
-from agentstate.memory.scope import tenant_filter
-from agentstate.providers.minilm import find_model
+from agentstate.memory.facts.records import NewMemory
+from agentstate.memory.index.collection import VECTOR
+from agentstate.memory.index.index_points import IndexPoint
+from agentstate.memory.search.scope import tenant_filter
+from agentstate.providers.embedding.minilm import find_model
 from agentstate.runtime import Runtime
 from agentstate.store.tables import memories
 from agentstate.store.tables.base import db_time
 from bench.ground import Ground
 from bench.timing import seconds
-from deploy.local.results import Row, at_most
+from deploy.local.stack.results import Row, at_most
 
 AGENTS = 100
 SIZES = (1_000, 10_000, 100_000)
@@ -165,7 +165,7 @@ def _nearest(runtime: Runtime, agent: str, vector: list[float] | None) -> list[m
 
 
 def _parts(runtime: Runtime, rng: random.Random, count: int) -> dict[str, float]:
-    from agentstate.memory.scope import Scope
+    from agentstate.memory.search.scope import Scope
 
     found: dict[str, list[float]] = {"embedding": [], "index, all arms": [], "whole": []}
     for query in _queries(rng, count):

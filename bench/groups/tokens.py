@@ -11,7 +11,7 @@ from bench.timing import compare
 from bench.tokens import truth
 from bench.tokens.errors import error_table
 from bench.tokens.kinds import python_code
-from deploy.local.results import Row, at_most
+from deploy.local.stack.results import Row, at_most
 
 _SPEED_CHARS = 540_000
 

@@ -12,7 +12,7 @@ from agentstate.providers.tokens import Estimator, Family
 from bench.tokens import recorded, truth
 from bench.tokens.kinds import CHAT, chunks, locomo, python_code
 from bench.tokens.recorded import Counted
-from deploy.local.results import Row, at_least, at_most
+from deploy.local.stack.results import Row, at_least, at_most
 
 AT_RANDOM = ("symbols", "other scripts", "runs of one sign")
 """Kinds that no one writes; shown, and not judged."""

@@ -29,7 +29,7 @@ from bench.tokens import recorded
 from bench.tokens.errors import AT_RANDOM, error_table
 from bench.tokens.kinds import CHAT, LENGTHS, MADE, SHARED_DATA, Sample, chunks, locomo, python_code, samples
 from bench.tokens.truth import counter
-from deploy.local.results import console, print_rows
+from deploy.local.stack.results import console, print_rows
 
 Array = NDArray[np.float64]
 

@@ -1,5 +1,5 @@
 """`python -m deploy.local`."""
 
-from deploy.local.cli import main
+from deploy.local.stack.cli import main
 
 main()

@@ -18,25 +18,25 @@ from agentstate.ids import checked_name
 from agentstate.runtime import Runtime
 
 if TYPE_CHECKING:
+    from agentstate.agent_context import AgentContext
     from agentstate.jobs import Job
-    from agentstate.memory.context.usual import AgentContext
     from agentstate.memory.conversation import ConversationHistory
-    from agentstate.memory.counts import Watermark
-    from agentstate.memory.episodes import EpisodicStore
-    from agentstate.memory.forget import ForgetReceipt
-    from agentstate.memory.recall import Recall
-    from agentstate.memory.records import MemoryRecord
-    from agentstate.memory.semantic import Receipt
+    from agentstate.memory.episodes.store import EpisodicStore
+    from agentstate.memory.facts.counts import Watermark
+    from agentstate.memory.facts.forget import ForgetReceipt
+    from agentstate.memory.facts.records import MemoryRecord
+    from agentstate.memory.facts.service import Receipt
+    from agentstate.memory.search.recall import Recall
     from agentstate.money.amounts import Money
-    from agentstate.money.effects import Effects
+    from agentstate.money.effects.engine import Effects
     from agentstate.money.guards import Guards
-    from agentstate.money.ledger import TransactionLedger
-    from agentstate.money.reconciliation import Finding
-    from agentstate.money.snapshots import Snapshot
+    from agentstate.money.ledger.ledger import TransactionLedger
+    from agentstate.money.reconciliation.portfolio_snapshots import Snapshot
+    from agentstate.money.reconciliation.reconciler import Finding
     from agentstate.services.adapter import Adapter
-    from agentstate.services.entries import CacheEntry
-    from agentstate.services.operation import Operation
-    from agentstate.services.portfolio import Portfolio
+    from agentstate.services.cache.entry import CacheEntry
+    from agentstate.services.cache.portfolio import Portfolio
+    from agentstate.services.operations.base import Operation
     from agentstate.state.agent_state import AgentState
     from agentstate.state.profile import AgentProfile
     from agentstate.state.updates import StateSync
@@ -98,20 +98,20 @@ class Agent:
             max_tokens: tokens of the built text at most.
             model: who will read it; None counts for the family with the most tokens.
         """
-        from agentstate.memory.context.usual import AgentContext
+        from agentstate.agent_context import AgentContext
 
         return AgentContext(self, max_tokens, model=model)
 
     def count_prompt(self, messages: Sequence[Mapping[str, Any]], model: str, *, system: str | None = None) -> int:
         """Tokens of a final prompt as the provider of `model` counts them; one request to it."""
-        from agentstate.providers.prompt_counters import count_prompt
+        from agentstate.providers.tokens.prompt_counters import count_prompt
 
         return count_prompt(self.runtime.settings, model, messages, system=system)
 
     @property
     def ledger(self) -> TransactionLedger:
         """Its books."""
-        from agentstate.money.ledger import TransactionLedger
+        from agentstate.money.ledger.ledger import TransactionLedger
 
         return TransactionLedger(self.runtime.store, self.id)
 
@@ -163,7 +163,7 @@ class Agent:
 
 
 class AgentMemory:
-    """The memories of one agent; see `agentstate.memory.semantic.SemanticMemory`."""
+    """The memories of one agent; see `agentstate.memory.facts.service.SemanticMemory`."""
 
     def __init__(self, agent: Agent) -> None:
         self._agent = agent
@@ -214,7 +214,7 @@ class AgentMemory:
 
 
 class AgentEffects:
-    """The effects of one agent; see `agentstate.money.effects.Effects`."""
+    """The effects of one agent; see `agentstate.money.effects.engine.Effects`."""
 
     def __init__(self, agent: Agent) -> None:
         self._agent = agent
@@ -323,7 +323,7 @@ class AgentServices:
         Money in flight, as our books know it, stands on a line of its own.
         """
         from agentstate.money.amounts import DEFAULT_CURRENCY
-        from agentstate.money.cut import in_flight
+        from agentstate.money.reconciliation.books_snapshot import in_flight
 
         runtime, agent_id = self._agent.runtime, self._agent.id
         held = partial(in_flight, runtime.store, agent_id, DEFAULT_CURRENCY)

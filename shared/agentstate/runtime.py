@@ -18,23 +18,23 @@ if TYPE_CHECKING:
     from agentstate.jobs.broker import BrokerWaker
     from agentstate.jobs.jobs import Jobs
     from agentstate.jobs.leases import LeaseKeeper
-    from agentstate.memory.episode_archive import EpisodeArchive
-    from agentstate.memory.episodes import EpisodicStore
-    from agentstate.memory.index import MemoryIndex
-    from agentstate.memory.pipeline import EmbeddingPipeline
-    from agentstate.memory.recent_episodes import RecentEpisodes
-    from agentstate.memory.semantic import SemanticMemory
-    from agentstate.money.effect_lookup import EffectResolver
-    from agentstate.money.effects import Effects
-    from agentstate.money.enrolment import ServiceAccounts
-    from agentstate.money.operations import Operations
-    from agentstate.money.reconciliation import Reconciler
-    from agentstate.money.snapshots import SnapshotTaker
-    from agentstate.providers.embedder import Embedder
-    from agentstate.providers.summarizer import Summarizer
-    from agentstate.services.cache import StateCache
-    from agentstate.services.gateway import Gateway
-    from agentstate.services.traffic import SharedTraffic
+    from agentstate.memory.embedding.worker import EmbeddingPipeline
+    from agentstate.memory.episodes.archive import EpisodeArchive
+    from agentstate.memory.episodes.recent import RecentEpisodes
+    from agentstate.memory.episodes.store import EpisodicStore
+    from agentstate.memory.facts.service import SemanticMemory
+    from agentstate.memory.index.qdrant_index import MemoryIndex
+    from agentstate.money.effects.engine import Effects
+    from agentstate.money.effects.lookup import EffectResolver
+    from agentstate.money.effects.operations import Operations
+    from agentstate.money.reconciliation.enrolment import ServiceAccounts
+    from agentstate.money.reconciliation.portfolio_snapshots import SnapshotTaker
+    from agentstate.money.reconciliation.reconciler import Reconciler
+    from agentstate.providers.embedding.embedder import Embedder
+    from agentstate.providers.summaries.summarizer import Summarizer
+    from agentstate.services.cache.state_cache import StateCache
+    from agentstate.services.http.gateway import Gateway
+    from agentstate.services.http.traffic import SharedTraffic
     from agentstate.store.store import Store
     from agentstate.store.tallies import Tallies
 
@@ -61,7 +61,7 @@ class Runtime:
         self._made: dict[str, Any] = {}
         self._pid = os.getpid()
         if settings.services_modules:
-            from agentstate.services.catalogue import load_modules
+            from agentstate.services.operations.catalogue import load_modules
 
             load_modules(settings.services_modules)
         self.stopping = threading.Event()
@@ -150,14 +150,14 @@ class Runtime:
     @property
     def index(self) -> MemoryIndex:
         """The index of the vector space in use."""
-        from agentstate.memory.index import MemoryIndex
+        from agentstate.memory.index.qdrant_index import MemoryIndex
 
         return self.once("index", lambda: MemoryIndex(lambda: self.qdrant, self.embedder.space))
 
     @property
     def memory(self) -> SemanticMemory:
         """Semantic memory of all agents."""
-        from agentstate.memory.semantic import SemanticMemory
+        from agentstate.memory.facts.service import SemanticMemory
 
         return self.once(
             "memory",
@@ -169,27 +169,27 @@ class Runtime:
     @property
     def embedding(self) -> EmbeddingPipeline:
         """What makes memories searchable."""
-        from agentstate.memory.pipeline import EmbeddingPipeline
+        from agentstate.memory.embedding.worker import EmbeddingPipeline
 
         return self.once("embedding", lambda: EmbeddingPipeline(self.store, self.index, self.embedder, self.settings))
 
     @property
     def recent_episodes(self) -> RecentEpisodes:
         """The episodes that Redis holds."""
-        from agentstate.memory.recent_episodes import RecentEpisodes
+        from agentstate.memory.episodes.recent import RecentEpisodes
 
         return self.once("recent_episodes", lambda: RecentEpisodes(self.redis, archived=True))
 
     @property
     def episode_archive(self) -> EpisodeArchive:
         """Episodes for good."""
-        from agentstate.memory.episode_archive import EpisodeArchive
+        from agentstate.memory.episodes.archive import EpisodeArchive
 
         return self.once("episode_archive", lambda: EpisodeArchive(self.store))
 
     def episodes_of(self, agent_id: str) -> EpisodicStore:
         """The episodes of one agent."""
-        from agentstate.memory.episodes import EpisodicStore
+        from agentstate.memory.episodes.store import EpisodicStore
 
         return EpisodicStore(self.recent_episodes, agent_id, self.settings, archive=self.episode_archive)
 
@@ -201,7 +201,7 @@ class Runtime:
     @property
     def traffic(self) -> SharedTraffic:
         """The rate limiter and the circuit breaker that all processes behind one address share."""
-        from agentstate.services.traffic import SharedTraffic
+        from agentstate.services.http.traffic import SharedTraffic
 
         settings = self.settings
         return self.once(
@@ -218,8 +218,8 @@ class Runtime:
     @property
     def cache(self) -> StateCache:
         """States at the services, read through Redis."""
-        from agentstate.services.cache import StateCache
-        from agentstate.services.source import GatewaySource
+        from agentstate.services.cache.source import GatewaySource
+        from agentstate.services.cache.state_cache import StateCache
 
         return self.once(
             "cache",
@@ -234,14 +234,14 @@ class Runtime:
     @property
     def operations(self) -> Operations:
         """The operations of the services with their bookkeeping, by name."""
-        from agentstate.services.operations import booked_operations
+        from agentstate.services.operations.booked import booked_operations
 
         return self.once("operations", booked_operations)
 
     @property
     def effect_resolver(self) -> EffectResolver:
         """Who finds out what became of an effect in doubt."""
-        from agentstate.money.effect_lookup import EffectResolver
+        from agentstate.money.effects.lookup import EffectResolver
 
         return self.once(
             "effect_resolver", lambda: EffectResolver(self.store, self.operations, self.gateway_if_any, jobs=self.jobs)
@@ -249,7 +249,7 @@ class Runtime:
 
     def effects_of(self, agent_id: str) -> Effects:
         """The effects of one agent."""
-        from agentstate.money.effects import Effects
+        from agentstate.money.effects.engine import Effects
 
         secret = self.settings.effects_secret
         return Effects(
@@ -264,14 +264,14 @@ class Runtime:
     @property
     def fleet(self) -> ServiceAccounts:
         """Which agent has which account at which service."""
-        from agentstate.money.enrolment import ServiceAccounts
+        from agentstate.money.reconciliation.enrolment import ServiceAccounts
 
         return self.once("fleet", lambda: ServiceAccounts(self.store))
 
     @property
     def reconciler(self) -> Reconciler:
         """Who compares books with services."""
-        from agentstate.money.reconciliation import Reconciler, ReconRules
+        from agentstate.money.reconciliation.reconciler import Reconciler, ReconRules
         from agentstate.services.observing import GatewayReader
 
         rules = ReconRules(every_s=self.settings.reconcile_every_s)
@@ -280,7 +280,7 @@ class Runtime:
     @property
     def snapshots(self) -> SnapshotTaker:
         """Who takes and reads portfolio snapshots."""
-        from agentstate.money.snapshots import SnapshotTaker
+        from agentstate.money.reconciliation.portfolio_snapshots import SnapshotTaker
         from agentstate.services.observing import CacheReader
 
         return self.once("snapshots", lambda: SnapshotTaker(self.store, CacheReader(self.cache)))
@@ -303,7 +303,7 @@ class Runtime:
         self.waker.wake_bulk("cache.refresh_ahead")
 
     def _open_gateway(self) -> Gateway:
-        from agentstate.services.gateway import Gateway
+        from agentstate.services.http.gateway import Gateway
 
         if self.settings.services_dialect == "gateway":
             return Gateway.from_settings(self.settings, traffic=self.traffic)

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from agentstate.settings import Settings
-from deploy.local.folder import Folder
-from deploy.local.launcher import start_detached, supervisor_of
-from deploy.local.ownership import Identity, belonging, wait_ended
-from deploy.local.supervisor import end_leftovers
+from deploy.local.stack.folder import Folder
+from deploy.local.stack.launcher import start_detached, supervisor_of
+from deploy.local.stack.ownership import Identity, belonging, wait_ended
+from deploy.local.stack.supervisor import end_leftovers
 
 PATIENCE_S = 180.0
 

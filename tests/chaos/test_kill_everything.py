@@ -19,16 +19,16 @@ import pytest
 import sqlalchemy as sa
 
 from agentstate.agent import Agent
-from agentstate.money.effect_rows import ENDED_STATES, EffectState, find
-from agentstate.money.postings import Bucket
+from agentstate.money.effects.table import ENDED_STATES, EffectState, find
+from agentstate.money.ledger.postings import Bucket
 from agentstate.runtime import Runtime
-from agentstate.services import casino
+from agentstate.services.operations import casino
 from agentstate.store.tables import jobs, memories
 from agentstate.store.tables.base import db_time
 from agentstate.store.tables.money import effects, recon_cursors
-from deploy.local.results import Row, console, exactly, print_rows, write_rows
 from deploy.local.sandbox.client import SandboxClient
-from deploy.local.table import python_path
+from deploy.local.stack.results import Row, console, exactly, print_rows, write_rows
+from deploy.local.stack.table import python_path
 from tests.chaos.ground import PATIENCE_S, Ground, running_stack, until
 from tests.chaos.writer import GIFT, STAKE
 

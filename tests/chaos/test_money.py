@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from deploy.local.stack import Stack
-from deploy.local.table import python_path
+from deploy.local.stack.stack import Stack
+from deploy.local.stack.table import python_path
 from tests.chaos.money.bugs import BUGS
 
 pytestmark = pytest.mark.chaos

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from agentstate.money.amounts import Money
-from agentstate.money.ledger import TransactionLedger
+from agentstate.money.ledger.ledger import TransactionLedger
 from agentstate.store.store import Store
-from deploy.local.results import Row
 from deploy.local.sandbox.client import SandboxClient
+from deploy.local.stack.results import Row
 from tests.chaos.services import judge
 from tests.chaos.services.run import groups_of, run
 from tests.integration.conftest import SandboxProcess

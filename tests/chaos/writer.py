@@ -19,7 +19,7 @@ from typing import Any
 
 from agentstate import Agent, AgentStateError, Money
 from agentstate.errors import EffectFailed
-from agentstate.services import casino
+from agentstate.services.operations import casino
 
 PAUSE_S = 0.02
 STAKE, GIFT = Decimal("0.05"), Money.parse("0.25")

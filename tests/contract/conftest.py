@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from agentstate.services import casino, joining, wallet
-from agentstate.services.gateway import Gateway
-from agentstate.services.names import Service
+from agentstate.services.http.gateway import Gateway
+from agentstate.services.operations import casino, joining, wallet
+from agentstate.services.operations.names import Service
 from agentstate.services.own.dialect import OwnRoutes
 from agentstate.services.own.services_file import ServicesFile
 from tests.integration.conftest import KEY, SandboxProcess

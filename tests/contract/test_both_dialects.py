@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from agentstate.errors import InvalidInput, ServiceRejected
-from agentstate.money.verdicts import Absent, Applied, Unknown
+from agentstate.money.effects.verdicts import Absent, Applied, Unknown
 from agentstate.services.adapter import Adapter, InDoubt, Intent, Rejected
-from agentstate.services.names import Service
+from agentstate.services.operations.names import Service
 from tests.contract.conftest import Way
 
 LONG_AGO = timedelta(seconds=120)

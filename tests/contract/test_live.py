@@ -11,11 +11,11 @@ from pydantic import SecretStr
 
 from agentstate.errors import ServiceRejected
 from agentstate.services.adapter import Adapter
-from agentstate.services.gateway import Gateway
-from agentstate.services.names import Service
+from agentstate.services.http.gateway import Gateway
+from agentstate.services.http.traffic import FreeTraffic
+from agentstate.services.operations.names import Service
 from agentstate.services.own.dialect import OwnRoutes
 from agentstate.services.own.services_file import ServicesFile
-from agentstate.services.traffic import FreeTraffic
 from tests.contract.conftest import LIVE, LIVE_FILE, Way
 
 

@@ -13,8 +13,8 @@ import pytest
 from pydantic import SecretStr
 from redis import Redis
 
-from agentstate.services import casino, domains, trading, wallet
-from agentstate.services.gateway import Gateway
+from agentstate.services.http.gateway import Gateway
+from agentstate.services.operations import casino, domains, trading, wallet
 from agentstate.store import Store
 from deploy.local.sandbox.client import SandboxClient
 

@@ -16,8 +16,8 @@ from agentstate.errors import EffectInDoubt
 from agentstate.jobs import JobRunner, Outcome
 from agentstate.jobs.kinds import KINDS
 from agentstate.runtime import Runtime
-from agentstate.services import casino
-from agentstate.services.quality import Quality
+from agentstate.services.cache.quality import Quality
+from agentstate.services.operations import casino
 from agentstate.settings import Settings
 from agentstate.store.tables import effects
 

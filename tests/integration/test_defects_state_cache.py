@@ -15,13 +15,13 @@ from pydantic import SecretStr
 from redis import Redis
 
 from agentstate.errors import InvalidInput, ServiceAnswerInvalid
-from agentstate.services import casino, trading
-from agentstate.services.async_cache import AsyncStateCache
-from agentstate.services.cache import StateCache
-from agentstate.services.gateway import Gateway
-from agentstate.services.names import Service
-from agentstate.services.quality import Quality
-from agentstate.services.source import GatewaySource, Reading
+from agentstate.services.cache.async_cache import AsyncStateCache
+from agentstate.services.cache.quality import Quality
+from agentstate.services.cache.source import GatewaySource, Reading
+from agentstate.services.cache.state_cache import StateCache
+from agentstate.services.http.gateway import Gateway
+from agentstate.services.operations import casino, trading
+from agentstate.services.operations.names import Service
 from tests.stubs.service_server import ServiceServer
 
 KEY = SecretStr("pf_test_sandbox")

@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 
 from deploy.local.demo.__main__ import INTERRUPTED
-from deploy.local.folder import ROOT, Folder
-from deploy.local.supervisor import end_leftovers, leftovers
-from deploy.local.table import python_path
+from deploy.local.stack.folder import ROOT, Folder
+from deploy.local.stack.supervisor import end_leftovers, leftovers
+from deploy.local.stack.table import python_path
 
 pytestmark = pytest.mark.long
 

@@ -20,8 +20,8 @@ from agentstate.jobs.broker import BrokerWaker, make_app
 from agentstate.jobs.kinds import BULK
 from agentstate.jobs.waker import WakeUp
 from agentstate.settings import Settings
-from deploy.local.ports import LOOPBACK, choose
-from deploy.local.redis_server import find_redis
+from deploy.local.servers.redis_server import find_redis
+from deploy.local.stack.ports import LOOPBACK, choose
 
 ROOT = Path(__file__).parents[2]
 QUEUE = "housekeeping.0"

@@ -19,9 +19,9 @@ from agentstate.cli.root import cli
 from agentstate.doctor import System, examine
 from agentstate.errors import ConfigurationError
 from agentstate.ids import new_hex
-from agentstate.memory.episode import WRITTEN_VERSION, Episode, packed
-from agentstate.memory.episode_archive import EpisodeArchive
-from agentstate.memory.tombstones import forget_archived
+from agentstate.memory.episodes.archive import EpisodeArchive
+from agentstate.memory.episodes.episode import WRITTEN_VERSION, Episode, packed
+from agentstate.memory.facts.tombstones import forget_archived
 from agentstate.money import Attestor, Guards, Money, TransactionLedger
 from agentstate.runtime import Runtime
 from agentstate.settings import PREFIX, Settings

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from agentstate.agent import Agent
-from agentstate.memory.forget import ERASE
+from agentstate.memory.facts.forget import ERASE
 from agentstate.runtime import Runtime
 from agentstate.settings import Settings
 from agentstate.store.tables import jobs, memories

@@ -26,14 +26,14 @@ from click.testing import CliRunner
 
 from agentstate.cli.root import cli
 from agentstate.memory.conversation import turns as turn_rows
-from agentstate.memory.semantic import EMBED_PENDING
-from agentstate.memory.settling import settling
+from agentstate.memory.facts.service import EMBED_PENDING
+from agentstate.memory.facts.settling import settling
 from agentstate.runtime import Runtime
 from agentstate.settings import PREFIX, Settings
 from agentstate.store.store import Transaction
 from agentstate.store.tables import jobs, memories, turns
 from agentstate.store.tables.base import db_time
-from deploy.local.stack import Stack
+from deploy.local.stack.stack import Stack
 from tests.stubs.proxy import Proxy
 
 pytestmark = pytest.mark.long

@@ -23,13 +23,13 @@ from agentstate.memory.conversation import ConversationHistory
 from agentstate.metrics import MEASURES, exposition, registry
 from agentstate.metrics.measures import STORE_UP
 from agentstate.money import Breaks, Effects, Money, TransactionLedger
-from agentstate.money.breaks import Sighting
+from agentstate.money.reconciliation.breaks import Sighting
 from agentstate.settings import Settings
 from agentstate.store import Store
 from agentstate.store.tables import episode_returns, summary_calls
 from agentstate.store.tables import jobs as table
 from agentstate.store.tables.base import db_time
-from deploy.local.table import python_path
+from deploy.local.stack.table import python_path
 
 ROOT = Path(__file__).parents[2]
 Samples = dict[tuple[str, tuple[str, ...]], float]

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from agentstate.services.cache import StateCache
-from agentstate.services.gateway import Gateway
-from agentstate.services.names import Service
+from agentstate.services.cache.quality import Quality
+from agentstate.services.cache.source import GatewaySource
+from agentstate.services.cache.state_cache import StateCache
+from agentstate.services.http.gateway import Gateway
 from agentstate.services.observing import CacheReader, GatewayReader
+from agentstate.services.operations.names import Service
 from agentstate.services.own.dialect import OwnRoutes
 from agentstate.services.own.services_file import ServicesFile
-from agentstate.services.quality import Quality
-from agentstate.services.source import GatewaySource
-from deploy.local.loopback import Handler, Loopback
+from deploy.local.stack.loopback import Handler, Loopback
 
 DOLLAR = 1_000_000
 

@@ -13,14 +13,14 @@ from redis import Redis
 from agentstate import Agent
 from agentstate.money.amounts import Money
 from agentstate.runtime import Runtime
-from agentstate.services.async_cache import AsyncStateCache
-from agentstate.services.cache import StateCache
-from agentstate.services.entries import Bounds, CacheEntry, Key
-from agentstate.services.gateway import Gateway
-from agentstate.services.names import Service
-from agentstate.services.portfolio import Portfolio
-from agentstate.services.quality import Quality
-from agentstate.services.source import GatewaySource
+from agentstate.services.cache.async_cache import AsyncStateCache
+from agentstate.services.cache.entry import Bounds, CacheEntry, Key
+from agentstate.services.cache.portfolio import Portfolio
+from agentstate.services.cache.quality import Quality
+from agentstate.services.cache.source import GatewaySource
+from agentstate.services.cache.state_cache import StateCache
+from agentstate.services.http.gateway import Gateway
+from agentstate.services.operations.names import Service
 from agentstate.settings import Settings
 
 DOLLAR = 1_000_000

@@ -16,9 +16,9 @@ from agentstate.errors import InvalidInput, KeyReused
 from agentstate.jobs import JobRunner, Outcome
 from agentstate.jobs.kinds import KINDS
 from agentstate.money import Money
-from agentstate.money.effect_rows import EffectState
+from agentstate.money.effects.table import EffectState
 from agentstate.runtime import Runtime
-from agentstate.services import casino
+from agentstate.services.operations import casino
 from agentstate.settings import Settings
 from agentstate.store.tables import jobs as table
 from agentstate.store.tables.base import db_time

@@ -16,12 +16,12 @@ from pydantic import SecretStr
 
 from agentstate import Agent
 from agentstate.errors import ConfigurationError
-from agentstate.memory.archiving import EpisodeArchiver
+from agentstate.memory.episodes.archiving import EpisodeArchiver
 from agentstate.runtime import Runtime
-from agentstate.services import casino
+from agentstate.services.operations import casino
 from agentstate.settings import Settings
 from deploy.local.demo.privacy import our_keys
-from deploy.local.table import python_path
+from deploy.local.stack.table import python_path
 from tests.stubs.redis_server import redis_server
 from workers.eviction import refuse_eviction
 

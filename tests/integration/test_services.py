@@ -23,11 +23,11 @@ from agentstate.errors import (
     ServiceRejected,
     ServiceUnreachable,
 )
-from agentstate.money.verdicts import Absent, Applied, Guarantee, Unknown
-from agentstate.services import casino, domains, escrow, faucet, trading, wallet
-from agentstate.services.gateway import Gateway
-from agentstate.services.names import Service
-from agentstate.services.operations import OPERATIONS, operation_named
+from agentstate.money.effects.verdicts import Absent, Applied, Guarantee, Unknown
+from agentstate.services.http.gateway import Gateway
+from agentstate.services.operations import casino, domains, escrow, faucet, trading, wallet
+from agentstate.services.operations.booked import OPERATIONS, operation_named
+from agentstate.services.operations.names import Service
 
 LONG_AGO = timedelta(seconds=120)
 AFTER_EFFECT = ["commit_then_drop", "500_after_effect", "400_after_effect", "html_502", "truncate_json"]

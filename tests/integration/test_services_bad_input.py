@@ -24,22 +24,22 @@ from agentstate.errors import (
     ServiceRejected,
 )
 from agentstate.money.amounts import Money
-from agentstate.money.effects import Effects
-from agentstate.money.ledger import TransactionLedger
-from agentstate.money.postings import Bucket
-from agentstate.money.reconciliation import Reconciler
+from agentstate.money.effects.engine import Effects
+from agentstate.money.ledger.ledger import TransactionLedger
+from agentstate.money.ledger.postings import Bucket
+from agentstate.money.reconciliation.reconciler import Reconciler
 from agentstate.redaction import STAND_IN, redact, remember
-from agentstate.services import casino, wallet
 from agentstate.services.adapter import Adapter, InDoubt, Intent, Rejected
-from agentstate.services.cache import StateCache
-from agentstate.services.gateway import Gateway, dialect_of
-from agentstate.services.names import Service
+from agentstate.services.cache.quality import Quality
+from agentstate.services.cache.source import GatewaySource
+from agentstate.services.cache.state_cache import StateCache
+from agentstate.services.http.gateway import Gateway, dialect_of
 from agentstate.services.observing import GatewayReader
-from agentstate.services.operations import booked_operations
+from agentstate.services.operations import casino, wallet
+from agentstate.services.operations.booked import booked_operations
+from agentstate.services.operations.names import Service
 from agentstate.services.own.dialect import OwnRoutes
 from agentstate.services.own.services_file import ServicesFile
-from agentstate.services.quality import Quality
-from agentstate.services.source import GatewaySource
 from agentstate.settings import Settings
 from agentstate.store.store import Store
 from tests.stubs.canned_server import CannedServer

@@ -9,15 +9,15 @@ import pytest
 
 from agentstate.errors import EffectFailed, EffectInDoubt, ServiceRejected
 from agentstate.money.amounts import Money
-from agentstate.money.effects import Effects
-from agentstate.money.enrolment import ServiceAccounts
-from agentstate.money.ledger import TransactionLedger
-from agentstate.money.postings import Bucket, earned
-from agentstate.money.reconciliation import Reconciler
-from agentstate.services import casino
-from agentstate.services.gateway import Gateway
+from agentstate.money.effects.engine import Effects
+from agentstate.money.ledger.ledger import TransactionLedger
+from agentstate.money.ledger.postings import Bucket, earned
+from agentstate.money.reconciliation.enrolment import ServiceAccounts
+from agentstate.money.reconciliation.reconciler import Reconciler
+from agentstate.services.http.gateway import Gateway
 from agentstate.services.observing import GatewayReader
-from agentstate.services.operations import booked_operations
+from agentstate.services.operations import casino
+from agentstate.services.operations.booked import booked_operations
 from agentstate.store.store import Store
 
 

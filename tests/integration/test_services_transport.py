@@ -13,8 +13,8 @@ from typing import Any
 import httpx
 import pytest
 
-from agentstate.services.transport import CONNECTIONS, Lost, NotSent, Reply, Transport, _exchanged
-from deploy.local.loopback import Handler, Loopback
+from agentstate.services.http.transport import CONNECTIONS, Lost, NotSent, Reply, Transport, _exchanged
+from deploy.local.stack.loopback import Handler, Loopback
 
 MANY = 4 * CONNECTIONS
 HASTY_S, PATIENT_S = 0.5, 60.0
@@ -48,8 +48,8 @@ def slow() -> Iterator[Slow]:
 @pytest.fixture
 def transport(slow: Slow, monkeypatch: pytest.MonkeyPatch) -> Iterator[Transport]:
     # Each limit is tested alone: that of a whole work, and its grace, only where they are meant.
-    monkeypatch.setattr("agentstate.services.transport.WORK_DEADLINES", PATIENT_S / HASTY_S)
-    monkeypatch.setattr("agentstate.services.transport._GRACE_S", 0.1)
+    monkeypatch.setattr("agentstate.services.http.transport.WORK_DEADLINES", PATIENT_S / HASTY_S)
+    monkeypatch.setattr("agentstate.services.http.transport._GRACE_S", 0.1)
     transport = Transport([slow.url], deadline_s=PATIENT_S)
     yield transport
     transport.close()
@@ -114,7 +114,7 @@ def test_a_cancellation_that_is_swallowed_holds_up_no_caller(
                 continue
         return Reply(status=200, content=b"")
 
-    monkeypatch.setattr("agentstate.services.transport._exchanged", deaf)
+    monkeypatch.setattr("agentstate.services.http.transport._exchanged", deaf)
     with ThreadPoolExecutor(1) as caller:
         asked = caller.submit(transport.run, transport.exchange(transport.build("GET", slow.url)))
         try:
@@ -146,7 +146,7 @@ def test_what_was_told_as_not_sent_is_not_sent_later(
         await held_back.wait()
 
     slow.open.set()
-    monkeypatch.setattr("agentstate.services.transport._exchanged", late)
+    monkeypatch.setattr("agentstate.services.http.transport._exchanged", late)
     assert transport.run(ask(transport, slow.url)) == "not sent"
     transport.run(all_ended())
     assert slow.asked == 0
@@ -155,7 +155,7 @@ def test_what_was_told_as_not_sent_is_not_sent_later(
 def test_a_loop_that_stands_still_holds_up_no_caller(
     slow: Slow, transport: Transport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agentstate.services.transport.WORK_DEADLINES", 1.0)
+    monkeypatch.setattr("agentstate.services.http.transport.WORK_DEADLINES", 1.0)
     transport.deadline_s, go_on = HASTY_S, threading.Event()
 
     async def standing() -> None:
@@ -173,7 +173,7 @@ def test_a_loop_that_stands_still_holds_up_no_caller(
 def test_work_of_many_exchanges_ends_within_a_time_of_its_own(
     slow: Slow, transport: Transport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agentstate.services.transport.WORK_DEADLINES", 1.5)
+    monkeypatch.setattr("agentstate.services.http.transport.WORK_DEADLINES", 1.5)
     transport.deadline_s = HASTY_S
 
     async def chatty() -> None:
@@ -213,7 +213,7 @@ def test_turns_come_back_from_exchanges_that_are_left_behind(
 
     transport.deadline_s = HASTY_S
     with monkeypatch.context() as patch:
-        patch.setattr("agentstate.services.transport._exchanged", deaf)
+        patch.setattr("agentstate.services.http.transport._exchanged", deaf)
         assert transport.run(crowd(transport, slow.url, CONNECTIONS)) == ["not sent"] * CONNECTIONS
     transport.deadline_s = PATIENT_S
     slow.open.set()

@@ -11,7 +11,7 @@ from pathlib import Path
 import pip
 import pytest
 
-from deploy.local.folder import ROOT
+from deploy.local.stack.folder import ROOT
 
 pytestmark = pytest.mark.long
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from agentstate.money.amounts import Money
-from agentstate.money.ledger import TransactionLedger
+from agentstate.money.ledger.ledger import TransactionLedger
 from agentstate.store.store import Store
 from tests.stubs.lottery_server import LotteryServer
 

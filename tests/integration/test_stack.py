@@ -21,17 +21,17 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from deploy.local.child import RestartPolicy
-from deploy.local.errors import AlreadyRunning, FolderUnusable, PortTaken, ServerMissing, StackError, StartFailed
-from deploy.local.folder import ROOT, Folder
-from deploy.local.launcher import start_detached, stop, supervisor_of
-from deploy.local.ownership import MARK, belonging, wait_ended
-from deploy.local.probes import file_is_there
-from deploy.local.spec import ProcessSpec
-from deploy.local.stack import Stack
-from deploy.local.status import status_of
-from deploy.local.supervisor import leftovers
-from deploy.local.table import python_path
+from deploy.local.stack.child import RestartPolicy
+from deploy.local.stack.errors import AlreadyRunning, FolderUnusable, PortTaken, ServerMissing, StackError, StartFailed
+from deploy.local.stack.folder import ROOT, Folder
+from deploy.local.stack.launcher import start_detached, stop, supervisor_of
+from deploy.local.stack.ownership import MARK, belonging, wait_ended
+from deploy.local.stack.probes import file_is_there
+from deploy.local.stack.spec import ProcessSpec
+from deploy.local.stack.stack import Stack
+from deploy.local.stack.status import status_of
+from deploy.local.stack.supervisor import leftovers
+from deploy.local.stack.table import python_path
 
 pytestmark = pytest.mark.long
 
@@ -387,7 +387,7 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_said_before_anything_starts(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("deploy.local.folder.NEEDED_BYTES", 2**60)
+    monkeypatch.setattr("deploy.local.stack.folder.NEEDED_BYTES", 2**60)
     with pytest.raises(FolderUnusable, match=r"only \d+ MB are free .* Free some space"):
         Stack(data, only=("redis",)).start()
     assert not (data / "env").exists()

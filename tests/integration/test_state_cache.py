@@ -23,16 +23,16 @@ from redis import Redis
 
 from agentstate.clock import utc_now
 from agentstate.errors import InvalidInput, ServiceRejected
-from agentstate.services import casino, escrow, faucet
-from agentstate.services.cache import StateCache
-from agentstate.services.entries import Key, Stored, micros
-from agentstate.services.gateway import Gateway
-from agentstate.services.names import TTL_S, Service
-from agentstate.services.quality import Quality
-from agentstate.services.redis_shelf import RedisShelf
-from agentstate.services.shelf import LocalShelf
-from agentstate.services.source import GatewaySource
-from deploy.local.table import python_path
+from agentstate.services.cache.backend import LocalShelf
+from agentstate.services.cache.entry import Key, Stored, micros
+from agentstate.services.cache.quality import Quality
+from agentstate.services.cache.redis_backend import RedisShelf
+from agentstate.services.cache.source import GatewaySource
+from agentstate.services.cache.state_cache import StateCache
+from agentstate.services.http.gateway import Gateway
+from agentstate.services.operations import casino, escrow, faucet
+from agentstate.services.operations.names import TTL_S, Service
+from deploy.local.stack.table import python_path
 from tests.stubs.service_server import ServiceServer
 
 ROOT = Path(__file__).parents[2]

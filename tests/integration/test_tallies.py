@@ -13,8 +13,8 @@ from pydantic import SecretStr
 from agentstate import Agent
 from agentstate.errors import StoreUnavailable
 from agentstate.runtime import Runtime
-from agentstate.services import casino
-from agentstate.services.names import Service
+from agentstate.services.operations import casino
+from agentstate.services.operations.names import Service
 from agentstate.settings import Settings
 from agentstate.store import Store
 from agentstate.store.tallies import Tallies

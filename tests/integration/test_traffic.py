@@ -13,12 +13,13 @@ from pydantic import SecretStr
 from redis import Redis
 
 from agentstate.errors import InvalidInput, ServiceReadFailed, ServiceRejected, ServiceUnreachable
-from agentstate.services import breaker, casino
-from agentstate.services.breaker import CircuitBreaker, LocalBreakers
-from agentstate.services.gateway import Gateway
-from agentstate.services.limiter import LOCAL_SHARE, LocalWindows, RateLimiter, told_limit
-from agentstate.services.names import Service
-from agentstate.services.traffic import FreeTraffic, SharedTraffic
+from agentstate.services.http import breaker
+from agentstate.services.http.breaker import CircuitBreaker, LocalBreakers
+from agentstate.services.http.gateway import Gateway
+from agentstate.services.http.limiter import LOCAL_SHARE, LocalWindows, RateLimiter, told_limit
+from agentstate.services.http.traffic import FreeTraffic, SharedTraffic
+from agentstate.services.operations import casino
+from agentstate.services.operations.names import Service
 
 BET = "POST /api/v1/casino/bet"
 LONG_S = 3_600.0

@@ -35,13 +35,13 @@ from agentstate.runtime import Runtime
 from agentstate.settings import Settings
 from agentstate.store.tables import jobs as table
 from agentstate.store.tables.base import db_time
-from deploy.local.stack import Stack
-from deploy.local.table import Choices, Table
+from deploy.local.stack.stack import Stack
+from deploy.local.stack.table import Choices, Table
 from tests.stubs.proxy import Proxy
 from tests.stubs.service_server import ServiceServer
 
 if TYPE_CHECKING:
-    from deploy.local.spec import ProcessSpec
+    from deploy.local.stack.spec import ProcessSpec
 
 pytestmark = pytest.mark.long
 
@@ -175,7 +175,7 @@ def beats(folder: Path) -> list[ProcessSpec]:
     """Two beats, as somebody starts them who scaled the service by mistake."""
     from dataclasses import replace
 
-    from deploy.local.folder import Folder
+    from deploy.local.stack.folder import Folder
 
     first = Table(Folder(folder / "one"), "unused", Choices(only=("beat",))).specs()[0]
     second = Table(Folder(folder / "two"), "unused", Choices(only=("beat",))).specs()[0]

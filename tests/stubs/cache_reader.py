@@ -7,9 +7,9 @@ import sys
 from pydantic import SecretStr
 from redis import Redis
 
-from agentstate.services.cache import StateCache
-from agentstate.services.gateway import Gateway
-from agentstate.services.source import GatewaySource
+from agentstate.services.cache.source import GatewaySource
+from agentstate.services.cache.state_cache import StateCache
+from agentstate.services.http.gateway import Gateway
 
 if __name__ == "__main__":
     redis_url, api_url, agent_id = sys.argv[1:]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from http.server import BaseHTTPRequestHandler
 
-from deploy.local.loopback import Handler, Loopback
+from deploy.local.stack.loopback import Handler, Loopback
 
 
 class CannedServer(Loopback):

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
 from typing import Any, Literal
 
-from deploy.local.loopback import Handler, Loopback
+from deploy.local.stack.loopback import Handler, Loopback
 from tests.stubs.batch_api import BatchApi
 from tests.stubs.llm.rules import refused_by_anthropic, refused_by_openai
 

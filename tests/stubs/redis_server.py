@@ -12,8 +12,8 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from deploy.local.ports import choose
-from deploy.local.redis_server import find_redis
+from deploy.local.servers.redis_server import find_redis
+from deploy.local.stack.ports import choose
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import signal
 from concurrent.futures import Future
 from http.server import BaseHTTPRequestHandler
 
-from deploy.local.loopback import Handler, Loopback
+from deploy.local.stack.loopback import Handler, Loopback
 
 _UPSERT = re.compile(r"/collections/([^/]+)/points(\?|$)")
 

@@ -17,11 +17,11 @@ import pytest
 from agentstate.cli.root import cli as agentstate_command
 from agentstate.jobs.kinds import BULK, KINDS
 from agentstate.jobs.spec import QUEUES
-from agentstate.money.verdicts import Guarantee
-from agentstate.services.operations import OPERATIONS
+from agentstate.money.effects.verdicts import Guarantee
+from agentstate.services.operations.booked import OPERATIONS
 from agentstate.settings import ENV_FILE_VARIABLE, PREFIX, SECRETS_DIR_VARIABLE, Settings
-from deploy.local.cli import cli as stack_command
 from deploy.local.demo.__main__ import main as demo_command
+from deploy.local.stack.cli import cli as stack_command
 from workers.cli import cli as workers_command
 
 ROOT = Path(__file__).parents[2]

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentstate.providers.evidence import unsupported_figures
-from agentstate.providers.figures import find_figures, shifted
+from agentstate.providers.summaries.evidence import unsupported_figures
+from agentstate.providers.summaries.figures import find_figures, shifted
 
 
 def numbers(text: str) -> list[tuple[str, str | None]]:

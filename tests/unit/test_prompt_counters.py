@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from agentstate.errors import ConfigurationError, ProviderRateLimited, ProviderRefused
-from agentstate.providers.prompt_counters import count_prompt
+from agentstate.providers.tokens.prompt_counters import count_prompt
 from agentstate.settings import Settings
 from tests.stubs.provider_server import Fault, ProviderServer
 

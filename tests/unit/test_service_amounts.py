@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentstate.errors import AmountInvalid, ServiceAnswerInvalid
-from agentstate.services.amounts import MOST, from_micros, nearest_micros, to_micros
-from agentstate.services.answer import Answer
-from agentstate.services.names import TTL_S, Service, spoiled_by
-from agentstate.services.reading import Funds, funds_of
-from agentstate.services.wire import decode, encode
+from agentstate.services.cache.reading import Funds, funds_of
+from agentstate.services.http.json_wire import decode, encode
+from agentstate.services.operations.amounts import MOST, from_micros, nearest_micros, to_micros
+from agentstate.services.operations.answer import Answer
+from agentstate.services.operations.names import TTL_S, Service, spoiled_by
 
 
 @given(st.integers(min_value=-MOST, max_value=MOST))

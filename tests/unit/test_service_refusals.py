@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from agentstate.services.operations import OPERATIONS
-from agentstate.services.refusals import refusal
+from agentstate.services.http.refusals import refusal
+from agentstate.services.operations.booked import OPERATIONS
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 LIARS = {"trade_failed", "close_failed", "send_failed", "registration_failed", "withdrawal_failed", "internal_error",

@@ -10,15 +10,15 @@ import pytest
 from click.testing import CliRunner
 from dotenv import dotenv_values
 
-from deploy.local import ports
-from deploy.local.child import RestartPolicy
-from deploy.local.cli import cli
-from deploy.local.errors import PortTaken, StackError
-from deploy.local.folder import Folder
-from deploy.local.ports import choose
-from deploy.local.settings_file import write_settings
-from deploy.local.stack import Stack
-from deploy.local.table import Choices, Table
+from deploy.local.stack import ports
+from deploy.local.stack.child import RestartPolicy
+from deploy.local.stack.cli import cli
+from deploy.local.stack.errors import PortTaken, StackError
+from deploy.local.stack.folder import Folder
+from deploy.local.stack.ports import choose
+from deploy.local.stack.settings_file import write_settings
+from deploy.local.stack.stack import Stack
+from deploy.local.stack.table import Choices, Table
 
 
 @pytest.fixture

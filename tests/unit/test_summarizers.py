@@ -18,14 +18,21 @@ from agentstate.errors import (
     ProviderRefused,
     ProviderTransient,
 )
-from agentstate.providers.anthropic_summarizer import AnthropicChat
-from agentstate.providers.digest import DigestSummarizer
-from agentstate.providers.evidence import Evidence, unsupported_figures
-from agentstate.providers.facts import find_facts
-from agentstate.providers.gate import GatedSummarizer
-from agentstate.providers.model_summarizer import ChatModel, ModelSummarizer
-from agentstate.providers.openai_summarizer import OpenAIChat
-from agentstate.providers.summarizer import MAX_FACTS, ContentRefused, Fact, Source, SourceTurn, SummaryRequest
+from agentstate.providers.summaries.anthropic_summarizer import AnthropicChat
+from agentstate.providers.summaries.digest import DigestSummarizer
+from agentstate.providers.summaries.evidence import Evidence, unsupported_figures
+from agentstate.providers.summaries.facts import find_facts
+from agentstate.providers.summaries.gate import GatedSummarizer
+from agentstate.providers.summaries.model_summarizer import ChatModel, ModelSummarizer
+from agentstate.providers.summaries.openai_summarizer import OpenAIChat
+from agentstate.providers.summaries.summarizer import (
+    MAX_FACTS,
+    ContentRefused,
+    Fact,
+    Source,
+    SourceTurn,
+    SummaryRequest,
+)
 from agentstate.providers.tokens import estimate_tokens
 from tests.stubs.provider_server import INVENTED, Fault, FaultKind, ProviderServer
 

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from deploy.local.demo.stage import Stage
-from deploy.local.folder import ROOT
-from deploy.local.ownership import mark
-from deploy.local.table import python_path
+from deploy.local.stack.folder import ROOT
+from deploy.local.stack.ownership import mark
+from deploy.local.stack.table import python_path
 
 _STOP_WITHIN_S = 5.0
 

@@ -18,7 +18,7 @@ import redis
 
 from agentstate.errors import ServiceInDoubt
 from agentstate.runtime import Runtime
-from agentstate.services import casino
+from agentstate.services.operations import casino
 from deploy.local.demo.crew import Crew
 from deploy.local.demo.stage import Say, Stage
 from deploy.local.sandbox.client import SandboxClient

@@ -22,9 +22,9 @@ from agentstate.errors import (
     ServiceError,
     Unavailable,
 )
-from agentstate.services import casino, domains, escrow, faucet, trading, wallet
-from agentstate.services.names import Service
-from agentstate.services.operation import Operation
+from agentstate.services.operations import casino, domains, escrow, faucet, trading, wallet
+from agentstate.services.operations.base import Operation
+from agentstate.services.operations.names import Service
 from deploy.local.demo import sentences
 from deploy.local.demo.receipts import ReceiptBook
 

@@ -10,9 +10,9 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
-from agentstate.money.chain import entry_hash
-from agentstate.money.postings import Bucket
-from agentstate.money.shared_balances import root_of
+from agentstate.money.ledger.chain import entry_hash
+from agentstate.money.ledger.postings import Bucket
+from agentstate.money.ledger.shared_balances import root_of
 from agentstate.store.store import Store
 from agentstate.store.tables import accounts, entries
 from deploy.local.demo.facts import BalanceFact

@@ -10,13 +10,13 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from agentstate.memory.counts import conversation_counts, memory_counts
+from agentstate.memory.facts.counts import conversation_counts, memory_counts
 from agentstate.money.amounts import Money
-from agentstate.money.breaks import Breaks
-from agentstate.providers.evidence import unsupported_figures
-from agentstate.providers.summarizer import SourceTurn, turn_lines
+from agentstate.money.reconciliation.breaks import Breaks
+from agentstate.providers.summaries.evidence import unsupported_figures
+from agentstate.providers.summaries.summarizer import SourceTurn, turn_lines
 from agentstate.runtime import Runtime
-from agentstate.services.quality import Quality
+from agentstate.services.cache.quality import Quality
 from agentstate.store.tables import effects, jobs, memories, portfolio_snapshots, recon_cursors, summaries, turns
 from agentstate.store.tables.base import db_time
 from deploy.local.demo import ledgers, privacy, sentences, told

@@ -11,14 +11,14 @@ import psutil
 import redis
 import sqlalchemy as sa
 
-from agentstate.memory.chunks import point_id
+from agentstate.memory.search.chunks import point_id
 from agentstate.runtime import Runtime
 from agentstate.store.tables import memories, metadata
 from deploy.local.demo import sentences
 from deploy.local.demo.facts import KeyFact
-from deploy.local.folder import Folder
-from deploy.local.ownership import belonging
-from deploy.local.table import SERVICES_KEY
+from deploy.local.stack.folder import Folder
+from deploy.local.stack.ownership import belonging
+from deploy.local.stack.table import SERVICES_KEY
 
 OUR_PREFIX = "as:"
 

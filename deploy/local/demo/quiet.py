@@ -9,7 +9,7 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from agentstate.memory.counts import memory_counts
+from agentstate.memory.facts.counts import memory_counts
 from agentstate.runtime import Runtime
 from agentstate.store.tables import effects, jobs, recon_cursors
 from agentstate.store.tables.base import db_time

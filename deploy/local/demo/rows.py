@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from deploy.local.demo.facts import Facts
 from deploy.local.demo.promises import Verdict
-from deploy.local.results import Row, at_most
+from deploy.local.stack.results import Row, at_most
 
 
 def rows_of(facts: Facts, verdicts: Sequence[Verdict]) -> list[Row]:

@@ -11,10 +11,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from agentstate.settings import PREFIX, Settings
-from deploy.local import launcher
-from deploy.local.errors import NotRunning, StartFailed
-from deploy.local.folder import Folder
-from deploy.local.stack import Stack
+from deploy.local.stack import launcher
+from deploy.local.stack.errors import NotRunning, StartFailed
+from deploy.local.stack.folder import Folder
+from deploy.local.stack.stack import Stack
 
 Say = Callable[[str], None]
 

@@ -13,8 +13,8 @@ from agentstate.cli.verb import Verbs
 from agentstate.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from agentstate.money.effect_rows import Effect
-    from agentstate.money.verdicts import Absent, Applied
+    from agentstate.money.effects.table import Effect
+    from agentstate.money.effects.verdicts import Absent, Applied
 
 STATES = ("intent", "ready", "in_doubt", "manual", "succeeded", "failed")
 
@@ -35,7 +35,7 @@ def effects() -> None:
 @pass_invocation
 def list_effects(invocation: Invocation, *, agent_id: str | None, state: str | None, limit: int) -> None:
     """List the newest effects."""
-    from agentstate.money import effect_rows
+    from agentstate.money.effects import table as effect_rows
 
     with invocation.runtime.store.reading() as connection:
         found = effect_rows.find(connection, agent_id=agent_id, state=state, limit=limit)
@@ -52,7 +52,7 @@ def list_effects(invocation: Invocation, *, agent_id: str | None, state: str | N
 @pass_invocation
 def show(invocation: Invocation, *, effect_id: str) -> None:
     """Show everything about one effect, with the evidence that was kept."""
-    from agentstate.money import effect_rows
+    from agentstate.money.effects import table as effect_rows
 
     identifier = _identifier(effect_id)
     with invocation.runtime.store.reading() as connection:
@@ -92,7 +92,7 @@ def resolve(invocation: Invocation, *, effect_id: str, applied: str | None, abse
 
 
 def _verdict(applied: str | None, reason: str | None, *, absent: bool) -> Applied | Absent | None:
-    from agentstate.money.verdicts import Absent, Applied
+    from agentstate.money.effects.verdicts import Absent, Applied
 
     if applied is not None and absent:
         raise click.UsageError("--applied and --absent exclude each other.")

@@ -13,7 +13,7 @@ from agentstate.cli.invocation import Invocation, pass_invocation
 from agentstate.cli.verb import Verb
 
 if TYPE_CHECKING:
-    from agentstate.memory.forget import ForgetReceipt
+    from agentstate.memory.facts.forget import ForgetReceipt
 
 
 @click.command(cls=Verb)

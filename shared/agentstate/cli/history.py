@@ -13,7 +13,7 @@ from agentstate.cli.moment import Moment
 from agentstate.cli.verb import Verb
 
 if TYPE_CHECKING:
-    from agentstate.memory.records import MemoryRecord
+    from agentstate.memory.facts.records import MemoryRecord
 
 
 @click.command(cls=Verb)

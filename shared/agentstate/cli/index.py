@@ -15,10 +15,10 @@ from agentstate.cli.progress import bar
 from agentstate.cli.verb import Verbs
 
 if TYPE_CHECKING:
-    from agentstate.memory.builds import Build
-    from agentstate.memory.index import MemoryIndex
-    from agentstate.memory.verify import Verified
-    from agentstate.providers.embedder import Embedder
+    from agentstate.memory.index.qdrant_index import MemoryIndex
+    from agentstate.memory.index.rebuild import Build
+    from agentstate.memory.index.verify import Verified
+    from agentstate.providers.embedding.embedder import Embedder
     from agentstate.settings import Settings
 
 
@@ -61,7 +61,7 @@ def verify(context: click.Context, invocation: Invocation, *, no_repair: bool, r
     """
     if no_repair and remove_unknown:
         raise click.UsageError("--no-repair changes nothing and --remove-unknown removes: give one of them.")
-    from agentstate.memory.verify import IndexVerifier
+    from agentstate.memory.index.verify import IndexVerifier
 
     runtime = invocation.runtime
     with bar("compared", shown=not invocation.as_json) as advance:
@@ -103,7 +103,7 @@ def switch_model(invocation: Invocation, *, embedder: str | None, model: str | N
     restart them: they find everything in place. The old model's collection stays until it is dropped with
     `agentstate index drop`.
     """
-    from agentstate.memory.index import MemoryIndex
+    from agentstate.memory.index.qdrant_index import MemoryIndex
 
     given = {"embedder": embedder, "embedding_model": model, "embedding_dimensions": dimensions}
     changes = {name: value for name, value in given.items() if value is not None}
@@ -126,7 +126,7 @@ def dead(invocation: Invocation, *, agent_id: str | None, limit: int) -> None:
 
     The provider would not take them, or its key or quota was refused. They stay stored and are found by their words.
     """
-    from agentstate.memory.backlog import EmbeddingBacklog
+    from agentstate.memory.embedding.queue import EmbeddingBacklog
 
     found = EmbeddingBacklog(invocation.runtime.store).dead(agent_id=agent_id, limit=limit)
     if invocation.as_json:
@@ -140,8 +140,8 @@ def dead(invocation: Invocation, *, agent_id: str | None, limit: int) -> None:
 @pass_invocation
 def revive(invocation: Invocation, *, agent_id: str | None) -> None:
     """Let memories that were given up be embedded again, once the cause is gone."""
-    from agentstate.memory.backlog import EmbeddingBacklog
-    from agentstate.memory.circuit import ProviderCircuit
+    from agentstate.memory.embedding.provider_circuit import ProviderCircuit
+    from agentstate.memory.embedding.queue import EmbeddingBacklog
 
     runtime = invocation.runtime
     revived = EmbeddingBacklog(runtime.store).revive(agent_id=agent_id)
@@ -178,7 +178,7 @@ def _build(
     *,
     remove_unknown: bool = False,
 ) -> None:
-    from agentstate.memory.builds import IndexBuilder
+    from agentstate.memory.index.rebuild import IndexBuilder
 
     began = time.monotonic()
     with bar("memories", shown=not invocation.as_json) as advance:

@@ -15,9 +15,9 @@ from agentstate.cli.progress import bar, is_possible
 from agentstate.cli.verb import Verb
 
 if TYPE_CHECKING:
-    from agentstate.memory.ingest import IngestReport
-    from agentstate.memory.settling import Settling
-    from agentstate.memory.transcripts import Form, Parsed, Problem
+    from agentstate.memory.facts.settling import Settling
+    from agentstate.memory.ingest.ingest import IngestReport
+    from agentstate.memory.ingest.transcripts import Form, Parsed, Problem
 
 FORMATS = ("auto", "jsonl", "json", "locomo")
 MOST_SHOWN = 20
@@ -83,8 +83,8 @@ def ingest(
 
 
 def _take(invocation: Invocation, taken: _Taken, file: str, form: Form, agent_id: str | None) -> None:
-    from agentstate.memory.ingest import Ingest
-    from agentstate.memory.transcripts import read_transcript
+    from agentstate.memory.ingest.ingest import Ingest
+    from agentstate.memory.ingest.transcripts import read_transcript
 
     runtime, settings = invocation.runtime, invocation.settings
 
@@ -108,7 +108,7 @@ def _noting_agents(turns: Iterable[Parsed], agents: set[str]) -> Iterator[Parsed
 
 
 def _settled(invocation: Invocation, taken: _Taken, timeout: float) -> Settling:
-    from agentstate.memory.settling import wait_settled
+    from agentstate.memory.facts.settling import wait_settled
 
     with bar("searchable", shown=not invocation.as_json) as advance:
         return wait_settled(

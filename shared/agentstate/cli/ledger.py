@@ -18,11 +18,11 @@ from agentstate.cli.verb import Verbs
 
 if TYPE_CHECKING:
     from agentstate.money.amounts import Money
-    from agentstate.money.attest import Attestation
-    from agentstate.money.ledger import TransactionLedger
-    from agentstate.money.portable import PortableTransaction
-    from agentstate.money.postings import AccountKey
-    from agentstate.money.statement_pages import StatementLine, StatementPage
+    from agentstate.money.audit.attest import Attestation
+    from agentstate.money.audit.export import PortableTransaction
+    from agentstate.money.ledger.ledger import TransactionLedger
+    from agentstate.money.ledger.postings import AccountKey
+    from agentstate.money.ledger.statement_pages import StatementLine, StatementPage
 
 FORMS = ("json", "csv")
 
@@ -85,7 +85,7 @@ def statement(
     limit: int,
 ) -> None:
     """Show the entries of AGENT, account by account, each with the balance after it."""
-    from agentstate.money.statement_pages import Cursor
+    from agentstate.money.ledger.statement_pages import Cursor
 
     books = _ledger_of(invocation, agent)
     place = None if after is None else Cursor.parse(after)
@@ -106,7 +106,7 @@ def attest(context: click.Context, invocation: Invocation, *, whole: bool) -> No
     Exit code 0 when everything is as it was posted; 1 when something is not, which is named by account and entry and
     opens a break. The root may be kept elsewhere, to prove later that history was not rewritten.
     """
-    from agentstate.money.attest import Attestor
+    from agentstate.money.audit.attest import Attestor
 
     attestation = Attestor(invocation.runtime.store).run(whole=whole)
     if invocation.as_json:
@@ -123,8 +123,8 @@ def attest(context: click.Context, invocation: Invocation, *, whole: bool) -> No
 @pass_invocation
 def export_command(invocation: Invocation, *, agent: str, form: str, target: Path | None) -> None:
     """Write all transactions of AGENT with their entries, as they stand at one moment."""
-    from agentstate.money.portable import export_ledger
-    from agentstate.money.portable_forms import WRITERS
+    from agentstate.money.audit.export import export_ledger
+    from agentstate.money.audit.export_formats import WRITERS
 
     if invocation.as_json and target is None and form != "json":
         raise click.UsageError("--json prints JSON; leave out --format, or write to a file with --output.")
@@ -152,8 +152,8 @@ def import_command(invocation: Invocation, *, file: Path, form: str | None) -> N
     Nothing is posted when anything in it does not balance. What is here already stays as it is, so an import that was
     interrupted is run again.
     """
-    from agentstate.money.portable import import_ledger
-    from agentstate.money.portable_forms import read_form
+    from agentstate.money.audit.export import import_ledger
+    from agentstate.money.audit.export_formats import read_form
 
     chosen = form or file.suffix.lstrip(".").lower()
     if chosen not in FORMS:
@@ -166,13 +166,13 @@ def import_command(invocation: Invocation, *, file: Path, form: str | None) -> N
 
 
 def _ledger_of(invocation: Invocation, agent: str) -> TransactionLedger:
-    from agentstate.money.ledger import TransactionLedger
+    from agentstate.money.ledger.ledger import TransactionLedger
 
     return TransactionLedger(invocation.runtime.store, agent)
 
 
 def _accounts_of(invocation: Invocation, agent: str) -> list[AccountKey]:
-    from agentstate.money.cut import balances_of
+    from agentstate.money.reconciliation.books_snapshot import balances_of
 
     with invocation.runtime.store.reading() as connection:
         return sorted(balances_of(connection, [agent])[agent])

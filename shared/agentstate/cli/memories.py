@@ -14,9 +14,9 @@ from agentstate.cli.moment import Moment
 from agentstate.cli.verb import Verb
 
 if TYPE_CHECKING:
-    from agentstate.memory.hits import Hit, Recall
-    from agentstate.memory.records import MemoryRecord
-    from agentstate.memory.semantic import Receipt
+    from agentstate.memory.facts.records import MemoryRecord
+    from agentstate.memory.facts.service import Receipt
+    from agentstate.memory.search.hits import Hit, Recall
 
 
 @click.command(cls=Verb)

@@ -19,7 +19,7 @@ from agentstate.doctor.system import System
 from agentstate.errors import AgentStateError
 from agentstate.jobs.job import JobStatus
 from agentstate.jobs.spec import QUEUES
-from agentstate.memory.counts import conversation_counts, memory_counts
+from agentstate.memory.facts.counts import conversation_counts, memory_counts
 from agentstate.providers import choose_embedder, choose_summarizer
 from agentstate.store.tables import jobs
 from agentstate.store.tables.base import db_time

@@ -32,9 +32,9 @@ from langgraph.store.base import (
 from agentstate.agent import Agent
 from agentstate.errors import InvalidInput
 from agentstate.integrations.matching import is_in, meets
-from agentstate.memory.hits import Hit
-from agentstate.memory.recall import MAX_LIMIT
-from agentstate.memory.records import MemoryRecord, NewMemory
+from agentstate.memory.facts.records import MemoryRecord, NewMemory
+from agentstate.memory.search.hits import Hit
+from agentstate.memory.search.recall import MAX_LIMIT
 
 ITEM = "item"
 HIDDEN = "item-hidden"

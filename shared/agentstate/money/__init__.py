@@ -4,23 +4,23 @@
 """
 
 from agentstate.money.amounts import Money, register_currency
-from agentstate.money.attest import Attestation, Attestor, Damage
-from agentstate.money.breaks import Break, Breaks
-from agentstate.money.checkpoint import CheckpointManager
-from agentstate.money.effect_lookup import EffectResolver, EffectSweeper
-from agentstate.money.effect_rows import Effect, EffectState
-from agentstate.money.effects import Effects
-from agentstate.money.enrolment import ServiceAccounts
+from agentstate.money.audit.attest import Attestation, Attestor, Damage
+from agentstate.money.audit.export import export_ledger, import_ledger
+from agentstate.money.effects.checkpoint import CheckpointManager
+from agentstate.money.effects.engine import Effects
+from agentstate.money.effects.lookup import EffectResolver, EffectSweeper
+from agentstate.money.effects.operations import Operations
+from agentstate.money.effects.plan import EffectRules
+from agentstate.money.effects.table import Effect, EffectState
+from agentstate.money.effects.verdicts import Absent, Applied, Guarantee, Unknown
 from agentstate.money.guards import Guards, max_bet_guard
-from agentstate.money.ledger import TransactionLedger
-from agentstate.money.observations import Observation
-from agentstate.money.operations import Operations
-from agentstate.money.plan import EffectRules
-from agentstate.money.portable import export_ledger, import_ledger
-from agentstate.money.postings import Bucket, Line, Posted, earned, move, spent
-from agentstate.money.reconciliation import Finding, Reconciler, ReconRules
-from agentstate.money.snapshots import Slice, Snapshot, SnapshotRules, SnapshotTaker
-from agentstate.money.verdicts import Absent, Applied, Guarantee, Unknown
+from agentstate.money.ledger.ledger import TransactionLedger
+from agentstate.money.ledger.postings import Bucket, Line, Posted, earned, move, spent
+from agentstate.money.reconciliation.breaks import Break, Breaks
+from agentstate.money.reconciliation.enrolment import ServiceAccounts
+from agentstate.money.reconciliation.observations import Observation
+from agentstate.money.reconciliation.portfolio_snapshots import Slice, Snapshot, SnapshotRules, SnapshotTaker
+from agentstate.money.reconciliation.reconciler import Finding, Reconciler, ReconRules
 
 __all__ = [
     "Absent",

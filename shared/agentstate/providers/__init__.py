@@ -5,10 +5,10 @@ are loaded at the first use, never at import.
 """
 
 from agentstate.providers.choose import choose_embedder, choose_summarizer
-from agentstate.providers.digest import DigestSummarizer
-from agentstate.providers.embedder import Embedder, ProviderStatus, VectorSpace
-from agentstate.providers.evidence import unsupported_figures
-from agentstate.providers.summarizer import Fact, SourceTurn, Summarizer, Summary, SummaryRequest
+from agentstate.providers.embedding.embedder import Embedder, ProviderStatus, VectorSpace
+from agentstate.providers.summaries.digest import DigestSummarizer
+from agentstate.providers.summaries.evidence import unsupported_figures
+from agentstate.providers.summaries.summarizer import Fact, SourceTurn, Summarizer, Summary, SummaryRequest
 from agentstate.providers.tokens import estimate_tokens, pack
 
 __all__ = [

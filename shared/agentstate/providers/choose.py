@@ -7,17 +7,17 @@ never replaced by another.
 from __future__ import annotations
 
 from agentstate.errors import ConfigurationError
-from agentstate.providers.anthropic_summarizer import AnthropicChat
 from agentstate.providers.counting import CountOf, uncounted
-from agentstate.providers.digest import DigestSummarizer
-from agentstate.providers.embedder import Embedder
-from agentstate.providers.gate import GatedSummarizer
-from agentstate.providers.lexical import LexicalEmbedder
-from agentstate.providers.minilm import MiniLmEmbedder, find_model
-from agentstate.providers.model_summarizer import ChatModel, ModelSummarizer
+from agentstate.providers.embedding.embedder import Embedder
+from agentstate.providers.embedding.lexical import LexicalEmbedder
+from agentstate.providers.embedding.minilm import MiniLmEmbedder, find_model
+from agentstate.providers.embedding.openai_embedder import OpenAIEmbedder
 from agentstate.providers.models import ANTHROPIC_SUMMARY_MODEL, OPENAI_SUMMARY_MODEL
-from agentstate.providers.openai_embedder import OpenAIEmbedder
-from agentstate.providers.openai_summarizer import OpenAIChat
+from agentstate.providers.summaries.anthropic_summarizer import AnthropicChat
+from agentstate.providers.summaries.digest import DigestSummarizer
+from agentstate.providers.summaries.gate import GatedSummarizer
+from agentstate.providers.summaries.model_summarizer import ChatModel, ModelSummarizer
+from agentstate.providers.summaries.openai_summarizer import OpenAIChat
 from agentstate.settings import Settings
 
 

@@ -15,18 +15,18 @@ from typing import Any, TypeAlias
 from agentstate.errors import InvalidInput, ServiceInDoubt, ServiceRejected, ServiceUnreachable
 from agentstate.ids import checked_name
 from agentstate.money.amounts import DEFAULT_CURRENCY
-from agentstate.money.shared_balances import root_of
-from agentstate.money.verdicts import Applied, Guarantee, Verdict
-from agentstate.services.amounts import from_micros
-from agentstate.services.declared_limits import Limits, limits_of
-from agentstate.services.gateway import Gateway
-from agentstate.services.names import Service, service_named
-from agentstate.services.operation import Baseline, Operation
-from agentstate.services.operations import operations_of
-from agentstate.services.quality import told_quality
-from agentstate.services.reading import funds_of, read_state
-from agentstate.services.service_ledger import LedgerPage, read_ledger
-from agentstate.services.wire import Body
+from agentstate.money.effects.verdicts import Applied, Guarantee, Verdict
+from agentstate.money.ledger.shared_balances import root_of
+from agentstate.services.cache.quality import told_quality
+from agentstate.services.cache.reading import funds_of, read_state
+from agentstate.services.http.declared_limits import Limits, limits_of
+from agentstate.services.http.gateway import Gateway
+from agentstate.services.http.json_wire import Body
+from agentstate.services.operations.amounts import from_micros
+from agentstate.services.operations.base import Baseline, Operation
+from agentstate.services.operations.booked import operations_of
+from agentstate.services.operations.names import Service, service_named
+from agentstate.services.operations.service_ledger import LedgerPage, read_ledger
 
 NOT_SENT = "not_sent"
 """Code of a rejection by which nothing left this process."""

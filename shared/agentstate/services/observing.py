@@ -9,13 +9,13 @@ from datetime import datetime
 from agentstate.clock import Clock, utc_now
 from agentstate.errors import ServiceAnswerInvalid
 from agentstate.money.amounts import DEFAULT_CURRENCY
-from agentstate.money.observations import Observation
-from agentstate.services.amounts import from_micros
-from agentstate.services.cache import StateCache
-from agentstate.services.gateway import Gateway
-from agentstate.services.names import service_named
-from agentstate.services.quality import Quality, told_quality
-from agentstate.services.reading import Funds, funds_of, read_state
+from agentstate.money.reconciliation.observations import Observation
+from agentstate.services.cache.quality import Quality, told_quality
+from agentstate.services.cache.reading import Funds, funds_of, read_state
+from agentstate.services.cache.state_cache import StateCache
+from agentstate.services.http.gateway import Gateway
+from agentstate.services.operations.amounts import from_micros
+from agentstate.services.operations.names import service_named
 
 _IN_FULL = frozenset({Quality.LIVE, Quality.STALE})
 

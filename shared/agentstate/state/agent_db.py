@@ -15,8 +15,8 @@ from typing import Any
 from agentstate.errors import Conflict, InvalidInput, NotFound, SchemaOutdated, TooLarge
 from agentstate.ids import checked_name
 from agentstate.money.amounts import Money
-from agentstate.money.ledger import TransactionLedger
-from agentstate.money.postings import Posted
+from agentstate.money.ledger.ledger import TransactionLedger
+from agentstate.money.ledger.postings import Posted
 from agentstate.state import codec, versions
 from agentstate.state.agent_state import CURRENT_SCHEMA, AgentState
 from agentstate.state.secrecy import refuse_secrets

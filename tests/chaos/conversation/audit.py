@@ -10,8 +10,8 @@ import sqlalchemy as sa
 from agentstate.memory.conversation import ConversationHistory
 from agentstate.memory.conversation import turns as rows
 from agentstate.memory.conversation.turns import StoredSummary
-from agentstate.providers.evidence import Evidence
-from agentstate.providers.summarizer import Source, SummaryRequest
+from agentstate.providers.summaries.evidence import Evidence
+from agentstate.providers.summaries.summarizer import Source, SummaryRequest
 from agentstate.store.store import Store
 from agentstate.store.tables import summaries
 from tests.stubs.llm.rules import refused_by_anthropic, refused_by_openai

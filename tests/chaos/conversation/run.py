@@ -17,14 +17,14 @@ from agentstate.memory.conversation import ConversationHistory
 from agentstate.memory.conversation.accounting import SUMMARIZE
 from agentstate.memory.conversation.summarization import ConversationSummarizer
 from agentstate.memory.conversation.turns import NewTurn
-from agentstate.providers.anthropic_summarizer import AnthropicChat
-from agentstate.providers.model_summarizer import ChatModel, ModelSummarizer
-from agentstate.providers.openai_summarizer import OpenAIChat
+from agentstate.providers.summaries.anthropic_summarizer import AnthropicChat
+from agentstate.providers.summaries.model_summarizer import ChatModel, ModelSummarizer
+from agentstate.providers.summaries.openai_summarizer import OpenAIChat
 from agentstate.runtime import Runtime
 from agentstate.store.tables import jobs
 from agentstate.store.tables.base import db_time
 from deploy.local.demo.privacy import our_keys
-from deploy.local.results import Row, at_least, exactly
+from deploy.local.stack.results import Row, at_least, exactly
 from tests.chaos.conversation.audit import Audit, lost, without_source
 from tests.chaos.conversation.provider import FAILS, Moods
 from tests.chaos.conversation.world import World

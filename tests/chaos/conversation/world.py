@@ -20,7 +20,7 @@ from agentstate.runtime import Runtime
 from agentstate.settings import Settings
 from agentstate.store.tables import jobs
 from agentstate.store.tables.base import db_time
-from deploy.local.stack import Stack
+from deploy.local.stack.stack import Stack
 from tests.chaos.ground import PATIENCE_S, Ground, running_stack, until
 
 PARTS = "redis,postgres,migrate,worker-io,worker-money,beat"

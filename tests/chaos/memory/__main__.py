@@ -8,8 +8,8 @@ from pathlib import Path
 
 import click
 
-from deploy.local.folder import ROOT
-from deploy.local.results import conclude, console, json_option, print_rows
+from deploy.local.stack.folder import ROOT
+from deploy.local.stack.results import conclude, console, json_option, print_rows
 from tests.chaos.memory.run import Plan, run
 
 BUILD = ROOT / "build" / "chaos-memory.json"

@@ -9,7 +9,7 @@ from itertools import islice
 from uuid import UUID
 
 from agentstate.errors import AgentStateError
-from agentstate.memory.records import NewMemory
+from agentstate.memory.facts.records import NewMemory
 from agentstate.runtime import Runtime
 
 AGENTS = 10

@@ -9,12 +9,12 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from agentstate.memory.index import memories_in
-from agentstate.memory.records import NewMemory
-from agentstate.memory.verify import IndexVerifier
+from agentstate.memory.facts.records import NewMemory
+from agentstate.memory.index.qdrant_index import memories_in
+from agentstate.memory.index.verify import IndexVerifier
 from agentstate.runtime import Runtime
 from agentstate.store.tables import memories
-from deploy.local.results import Row, exactly
+from deploy.local.stack.results import Row, exactly
 
 RECALLED = 50
 """So many memories are asked for by a word that each alone has."""

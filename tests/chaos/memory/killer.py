@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 
-from deploy.local.launcher import restart
+from deploy.local.stack.launcher import restart
 from tests.chaos.ground import Ground, until
 
 TARGETS = ("worker-io", "qdrant", "redis", "postgres")

@@ -22,12 +22,12 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from agentstate.errors import AgentStateError
-from agentstate.memory.records import NewMemory
+from agentstate.memory.facts.records import NewMemory
 from agentstate.runtime import Runtime
 from agentstate.settings import ENV_FILE_VARIABLE
 from agentstate.store.tables import index_builds
-from deploy.local.folder import ROOT
-from deploy.local.results import Row, at_least, exactly
+from deploy.local.stack.folder import ROOT
+from deploy.local.stack.results import Row, at_least, exactly
 from tests.chaos.ground import Ground, until
 from tests.chaos.memory import audit
 

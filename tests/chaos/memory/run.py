@@ -10,7 +10,7 @@ from pathlib import Path
 
 from agentstate.runtime import Runtime
 from bench import provider as loopback
-from deploy.local.results import Row, exactly
+from deploy.local.stack.results import Row, exactly
 from tests.chaos.ground import Ground, running_stack, until
 from tests.chaos.memory import audit, rebuild
 from tests.chaos.memory.agents import Remembering

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from deploy.local.folder import ROOT
-from deploy.local.results import conclude, console, json_option
+from deploy.local.stack.folder import ROOT
+from deploy.local.stack.results import conclude, console, json_option
 from tests.chaos.money.ground import Ground
 from tests.chaos.money.program import Program
 from tests.chaos.money.report import print_lines

@@ -14,12 +14,17 @@ from typing import Any
 import sqlalchemy as sa
 
 from agentstate.errors import ServiceInDoubt, ServiceUnreachable
-from agentstate.money import Guarantee, effect_claims, effect_errors, effect_lookup, effect_rows, effects
-from agentstate.money.effect_bookings import Happened
-from agentstate.money.effect_outcomes import OutcomeRecorder
-from agentstate.money.effect_rows import Effect, EffectState
-from agentstate.money.effects import Effects
-from agentstate.money.ledger import SETTLE
+from agentstate.money import Guarantee
+from agentstate.money.effects import call_errors as effect_errors
+from agentstate.money.effects import claims as effect_claims
+from agentstate.money.effects import engine as effects
+from agentstate.money.effects import lookup as effect_lookup
+from agentstate.money.effects import table as effect_rows
+from agentstate.money.effects.bookings import Happened
+from agentstate.money.effects.engine import Effects
+from agentstate.money.effects.recorder import OutcomeRecorder
+from agentstate.money.effects.table import Effect, EffectState
+from agentstate.money.ledger.ledger import SETTLE
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from typing import Any, Literal, TypeAlias
 
-from deploy.local.folder import Folder
+from deploy.local.stack.folder import Folder
 from tests.chaos.money.audit import audit
 from tests.chaos.money.ground import PROXIED, Ground
 from tests.chaos.money.lives import Life, LifeFailed, gather, live

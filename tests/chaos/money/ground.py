@@ -22,9 +22,9 @@ from sqlalchemy.engine import make_url
 
 from agentstate.store.migrate import upgrade
 from agentstate.store.store import Store
-from deploy.local import launcher
-from deploy.local.folder import ROOT, Folder
-from deploy.local.table import python_path
+from deploy.local.stack import launcher
+from deploy.local.stack.folder import ROOT, Folder
+from deploy.local.stack.table import python_path
 from tests.chaos.money.lives import end_all
 from tests.fast_folder import fast_folder
 

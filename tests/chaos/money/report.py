@@ -9,7 +9,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from deploy.local.results import Row, at_least, exactly
+from deploy.local.stack.results import Row, at_least, exactly
 from tests.chaos.money.trials import Tally
 
 COUNTED = ("doubled", "lost", "unequal", "told_wrong")

@@ -25,12 +25,12 @@ from agentstate.errors import (
 from agentstate.jobs.jobs import Jobs
 from agentstate.jobs.waker import NoWaker
 from agentstate.money import Effects, Guarantee, Money, TransactionLedger
-from agentstate.money.effect_lookup import EffectResolver, EffectSweeper
-from agentstate.money.effect_rows import EffectState
-from agentstate.money.operations import Operations
-from agentstate.money.plan import EffectRules, Intent
-from agentstate.money.postings import Credit, Line, earned, spent
-from agentstate.money.verdicts import Absent, Applied, Verdict
+from agentstate.money.effects.lookup import EffectResolver, EffectSweeper
+from agentstate.money.effects.operations import Operations
+from agentstate.money.effects.plan import EffectRules, Intent
+from agentstate.money.effects.table import EffectState
+from agentstate.money.effects.verdicts import Absent, Applied, Verdict
+from agentstate.money.ledger.postings import Credit, Line, earned, spent
 from agentstate.settings import Settings
 from agentstate.store.store import Store
 from agentstate.store.tables.base import db_time

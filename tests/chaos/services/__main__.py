@@ -11,9 +11,9 @@ from rich.console import Console
 
 from agentstate.store.migrate import upgrade
 from agentstate.store.store import Store
-from deploy.local.folder import ROOT
-from deploy.local.results import conclude, console, json_option, print_rows
-from deploy.local.stack import Stack
+from deploy.local.stack.folder import ROOT
+from deploy.local.stack.results import conclude, console, json_option, print_rows
+from deploy.local.stack.stack import Stack
 from tests.chaos.services.run import groups_of, run
 from tests.fast_folder import fast_folder
 

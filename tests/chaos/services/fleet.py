@@ -18,8 +18,8 @@ from agentstate.errors import (
     ServiceRejected,
     ServiceUnreachable,
 )
-from agentstate.money.effects import Effects
-from agentstate.services.operations import booked_operations
+from agentstate.money.effects.engine import Effects
+from agentstate.services.operations.booked import booked_operations
 from agentstate.store.store import Store
 from tests.chaos.services.deck import Hand, Params, drawn
 from tests.chaos.services.setting import Group

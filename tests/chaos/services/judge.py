@@ -9,15 +9,15 @@ from typing import Any, TypeAlias
 
 import sqlalchemy as sa
 
-from agentstate.money.effect_rows import EffectState
-from agentstate.money.observations import BalanceReader, Observation
-from agentstate.money.reconciliation import Reconciler, ReconRules
-from agentstate.money.shared_balances import root_of
+from agentstate.money.effects.table import EffectState
+from agentstate.money.ledger.shared_balances import root_of
+from agentstate.money.reconciliation.observations import BalanceReader, Observation
+from agentstate.money.reconciliation.reconciler import Reconciler, ReconRules
 from agentstate.services.observing import GatewayReader
 from agentstate.store.store import Store
 from agentstate.store.tables.money import accounts, effects, entries, ledger_transactions
-from deploy.local.results import Row, at_least, exactly
 from deploy.local.sandbox.faults import KINDS
+from deploy.local.stack.results import Row, at_least, exactly
 from tests.chaos.services.setting import SERVICES, Group
 
 DOUBLED = frozenset({"double_effect"})

@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from agentstate.errors import AgentStateError
-from agentstate.money.effect_lookup import EffectResolver
-from agentstate.money.effect_rows import Effect, EffectState, find
-from agentstate.money.verdicts import Absent, Applied
-from agentstate.services.answer import Answer
-from agentstate.services.gateway import Gateway
-from agentstate.services.names import Service
-from agentstate.services.operations import booked_operations, operation_named
+from agentstate.money.effects.lookup import EffectResolver
+from agentstate.money.effects.table import Effect, EffectState, find
+from agentstate.money.effects.verdicts import Absent, Applied
+from agentstate.services.http.gateway import Gateway
+from agentstate.services.operations.answer import Answer
+from agentstate.services.operations.booked import booked_operations, operation_named
+from agentstate.services.operations.names import Service
 from agentstate.store.store import Store
 from deploy.local.sandbox.client import SandboxClient
 from tests.chaos.services.setting import Group

@@ -18,18 +18,18 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from agentstate.money.amounts import Money
-from agentstate.money.effect_lookup import EffectResolver, EffectSweeper
-from agentstate.money.effect_rows import Effect, EffectState
-from agentstate.money.enrolment import ServiceAccounts
-from agentstate.money.ledger import TransactionLedger
-from agentstate.money.plan import EffectRules
-from agentstate.services import casino, joining, wallet
-from agentstate.services.operations import booked_operations
+from agentstate.money.effects.lookup import EffectResolver, EffectSweeper
+from agentstate.money.effects.plan import EffectRules
+from agentstate.money.effects.table import Effect, EffectState
+from agentstate.money.ledger.ledger import TransactionLedger
+from agentstate.money.reconciliation.enrolment import ServiceAccounts
+from agentstate.services.operations import casino, joining, wallet
+from agentstate.services.operations.booked import booked_operations
 from agentstate.store.store import Store
 from agentstate.store.tables.money import effects
-from deploy.local.results import Row
 from deploy.local.sandbox.client import SandboxClient
-from deploy.local.table import python_path
+from deploy.local.stack.results import Row
+from deploy.local.stack.table import python_path
 from tests.chaos.services import judge
 from tests.chaos.services.fleet import Fleet
 from tests.chaos.services.person import QUIET_S, Person

@@ -9,8 +9,8 @@ from typing import Self
 
 from pydantic import SecretStr
 
-from agentstate.money.plan import EffectRules
-from agentstate.services.gateway import Gateway
+from agentstate.money.effects.plan import EffectRules
+from agentstate.services.http.gateway import Gateway
 from agentstate.services.own.dialect import OwnRoutes
 from agentstate.services.own.registry import StoreRegistry
 from agentstate.services.own.services_file import ServicesFile

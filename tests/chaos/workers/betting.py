@@ -10,14 +10,14 @@ from typing import Any
 import sqlalchemy as sa
 
 from agentstate import Agent
-from agentstate.money.effect_rows import ENDED_STATES, EffectState
-from agentstate.money.postings import Bucket
+from agentstate.money.effects.table import ENDED_STATES, EffectState
+from agentstate.money.ledger.postings import Bucket
 from agentstate.runtime import Runtime
-from agentstate.services import casino
+from agentstate.services.operations import casino
 from agentstate.store.tables import jobs
 from agentstate.store.tables.money import effects
-from deploy.local.results import Row, exactly
 from deploy.local.sandbox.client import SandboxClient
+from deploy.local.stack.results import Row, exactly
 
 AGENTS = 30
 STAKE, GIFT = Decimal("0.05"), Decimal(100)

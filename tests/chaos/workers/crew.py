@@ -15,7 +15,7 @@ from typing import Self
 
 import psutil
 
-from deploy.local.folder import ROOT
+from deploy.local.stack.folder import ROOT
 
 QUEUES = "effects,housekeeping,cache"
 CHILDREN = 3

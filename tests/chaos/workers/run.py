@@ -14,10 +14,10 @@ from redis import Redis
 
 from agentstate.runtime import Runtime
 from agentstate.settings import PREFIX, Settings
-from deploy.local.results import Row, at_least, exactly
 from deploy.local.sandbox.client import SandboxClient
-from deploy.local.stack import Stack
-from deploy.local.table import python_path
+from deploy.local.stack.results import Row, at_least, exactly
+from deploy.local.stack.stack import Stack
+from deploy.local.stack.table import python_path
 from tests.chaos.workers.betting import Betting
 from tests.chaos.workers.crew import Crew
 

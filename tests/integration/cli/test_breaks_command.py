@@ -8,7 +8,7 @@ import pytest
 
 from agentstate.errors import EffectInDoubt
 from agentstate.money import Breaks, Effects, Guards, Money, TransactionLedger
-from agentstate.money.breaks import Sighting
+from agentstate.money.reconciliation.breaks import Sighting
 from agentstate.store import Store
 from tests.integration.cli.conftest import Command
 

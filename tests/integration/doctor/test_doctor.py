@@ -19,13 +19,13 @@ from agentstate.doctor import Finding, System, Verdict, examine, is_well
 from agentstate.doctor import database as database_checks
 from agentstate.doctor.configuration import free_space
 from agentstate.doctor.registry import NAMES
-from agentstate.memory.circuit import ProviderCircuit
+from agentstate.memory.embedding.provider_circuit import ProviderCircuit
 from agentstate.runtime import Runtime
 from agentstate.settings import Settings
 from agentstate.store import Store
 from agentstate.store.migrate import upgrade
 from agentstate.store.tables import memories
-from deploy.local.stack import Stack
+from deploy.local.stack.stack import Stack
 from tests.stubs.redis_server import redis_server
 
 

@@ -15,10 +15,10 @@ from pydantic import SecretStr
 
 from agentstate.jobs import Jobs
 from agentstate.jobs.waker import WakeUp
-from agentstate.memory.index import MemoryIndex
-from agentstate.memory.pipeline import EmbeddingPipeline
-from agentstate.memory.semantic import SemanticMemory
-from agentstate.memory.words import terms
+from agentstate.memory.embedding.worker import EmbeddingPipeline
+from agentstate.memory.facts.service import SemanticMemory
+from agentstate.memory.index.qdrant_index import MemoryIndex
+from agentstate.memory.search.words import terms
 from agentstate.settings import Settings
 from agentstate.store import Store
 from agentstate.store.qdrant import open_qdrant
@@ -26,7 +26,7 @@ from agentstate.store.qdrant import open_qdrant
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient
 
-    from deploy.local.stack import Stack
+    from deploy.local.stack.stack import Stack
 
 _numbers = itertools.count(1)
 

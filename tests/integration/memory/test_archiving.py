@@ -19,14 +19,14 @@ from sqlalchemy.exc import DatabaseError
 from agentstate.errors import NotFound, RedisUnavailable
 from agentstate.jobs import Jobs
 from agentstate.jobs.waker import NoWaker
-from agentstate.memory import recent_episodes
-from agentstate.memory.archiving import DRAW_LESSONS, EpisodeArchiver
-from agentstate.memory.episode_archive import EpisodeArchive
-from agentstate.memory.episodes import EpisodicStore
-from agentstate.memory.lessons import ENOUGH, LessonDrawer
-from agentstate.memory.recent_episodes import RecentEpisodes
-from agentstate.memory.semantic import SemanticMemory
-from agentstate.providers.digest import DigestSummarizer
+from agentstate.memory.episodes import recent as recent_episodes
+from agentstate.memory.episodes.archive import EpisodeArchive
+from agentstate.memory.episodes.archiving import DRAW_LESSONS, EpisodeArchiver
+from agentstate.memory.episodes.lessons import ENOUGH, LessonDrawer
+from agentstate.memory.episodes.recent import RecentEpisodes
+from agentstate.memory.episodes.store import EpisodicStore
+from agentstate.memory.facts.service import SemanticMemory
+from agentstate.providers.summaries.digest import DigestSummarizer
 from agentstate.settings import Settings
 from agentstate.state.profile import AgentProfile
 from agentstate.state.profile_cache import ProfileCache

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from agentstate.errors import ProviderRefused
-from agentstate.memory.backfill import Backfill
-from agentstate.memory.backlog import EmbeddingBacklog
-from agentstate.memory.builds import IndexBuilder
-from agentstate.memory.embedding import MemoryEmbedder
-from agentstate.memory.index import MemoryIndex
-from agentstate.providers.openai_batches import OpenAIBatches
-from agentstate.providers.openai_embedder import OpenAIEmbedder
+from agentstate.memory.embedding.batch_backfill import Backfill
+from agentstate.memory.embedding.embed_texts import MemoryEmbedder
+from agentstate.memory.embedding.queue import EmbeddingBacklog
+from agentstate.memory.index.qdrant_index import MemoryIndex
+from agentstate.memory.index.rebuild import IndexBuilder
+from agentstate.providers.embedding.openai_batches import OpenAIBatches
+from agentstate.providers.embedding.openai_embedder import OpenAIEmbedder
 from tests.integration.memory.conftest import World
 from tests.integration.memory.test_pipeline import remember
 from tests.stubs.provider_server import ProviderServer

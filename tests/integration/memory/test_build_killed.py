@@ -23,9 +23,9 @@ from urllib.parse import urlsplit
 import pytest
 import sqlalchemy as sa
 
-from agentstate.memory.index import memories_in
-from agentstate.memory.records import NewMemory
-from agentstate.memory.verify import IndexVerifier
+from agentstate.memory.facts.records import NewMemory
+from agentstate.memory.index.qdrant_index import memories_in
+from agentstate.memory.index.verify import IndexVerifier
 from agentstate.runtime import Runtime
 from agentstate.settings import PREFIX, Settings
 from agentstate.store.tables import index_builds, memories
@@ -39,7 +39,8 @@ _numbers = itertools.count(1)
 
 COMMANDS = """
 import json, os, sys
-import agentstate.memory.builds, agentstate.memory.verify, agentstate.providers.openai_embedder, qdrant_client
+import agentstate.memory.index.rebuild, agentstate.memory.index.verify, qdrant_client
+import agentstate.providers.embedding.openai_embedder
 from agentstate.cli.root import cli
 
 for line in sys.stdin:

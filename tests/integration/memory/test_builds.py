@@ -8,10 +8,10 @@ import pytest
 import sqlalchemy as sa
 
 from agentstate.errors import Conflict, ProviderRateLimited, ProviderRefused, ProviderTransient
-from agentstate.memory.builds import TRIES, IndexBuilder
-from agentstate.memory.index import MemoryIndex
-from agentstate.memory.records import NewMemory
-from agentstate.memory.verify import IndexVerifier
+from agentstate.memory.facts.records import NewMemory
+from agentstate.memory.index.qdrant_index import MemoryIndex
+from agentstate.memory.index.rebuild import TRIES, IndexBuilder
+from agentstate.memory.index.verify import IndexVerifier
 from agentstate.store.tables import memories
 from tests.integration.memory.conftest import HashedWords, Space, World
 from tests.integration.memory.test_chunks import LONG

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agentstate.memory.chunks import CHUNK_TOKENS, chunks
+from agentstate.memory.search.chunks import CHUNK_TOKENS, chunks
 from agentstate.providers.tokens import estimate_tokens
 from tests.integration.memory.conftest import World
 

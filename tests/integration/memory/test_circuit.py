@@ -8,8 +8,8 @@ import pytest
 import sqlalchemy as sa
 
 from agentstate.errors import ProviderRateLimited, ProviderRefused, ProviderTransient
-from agentstate.memory import circuit
-from agentstate.memory.circuit import LONGEST_REST_S, OPENS_AFTER, ProviderCircuit
+from agentstate.memory.embedding import provider_circuit as circuit
+from agentstate.memory.embedding.provider_circuit import LONGEST_REST_S, OPENS_AFTER, ProviderCircuit
 from agentstate.store import Store
 from agentstate.store.tables import provider_circuits
 from agentstate.store.tables.base import db_time

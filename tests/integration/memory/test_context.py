@@ -13,8 +13,8 @@ from agentstate.errors import ConfigurationError
 from agentstate.memory.context import Fate
 from agentstate.memory.conversation.summarization import ConversationSummarizer
 from agentstate.memory.conversation.turns import NewTurn
-from agentstate.money.breaks import Breaks, Sighting
-from agentstate.providers.digest import DigestSummarizer
+from agentstate.money.reconciliation.breaks import Breaks, Sighting
+from agentstate.providers.summaries.digest import DigestSummarizer
 from agentstate.settings import Settings
 
 

@@ -17,8 +17,8 @@ from agentstate.jobs.runner import Postponed
 from agentstate.memory.conversation import ConversationHistory
 from agentstate.memory.conversation.summarization import ConversationSummarizer
 from agentstate.memory.conversation.turns import NewTurn
-from agentstate.memory.counts import ConversationCounts, conversation_counts
-from agentstate.providers.summarizer import Fact, Summary, SummaryRequest
+from agentstate.memory.facts.counts import ConversationCounts, conversation_counts
+from agentstate.providers.summaries.summarizer import Fact, Summary, SummaryRequest
 from agentstate.providers.tokens import estimate_tokens
 from agentstate.settings import Settings
 from agentstate.store import Store

@@ -18,9 +18,9 @@ from agentstate.memory.conversation import ConversationHistory
 from agentstate.memory.conversation.accounting import SUMMARIZE
 from agentstate.memory.conversation.exchanges import torn
 from agentstate.memory.conversation.summarization import ConversationSummarizer
-from agentstate.providers.digest import DigestSummarizer
-from agentstate.providers.prompt import PROMPT_VERSION
-from agentstate.providers.summarizer import Summary, SummaryRequest
+from agentstate.providers.summaries.digest import DigestSummarizer
+from agentstate.providers.summaries.prompt import PROMPT_VERSION
+from agentstate.providers.summaries.summarizer import Summary, SummaryRequest
 from agentstate.providers.tokens import estimate_tokens
 from agentstate.settings import Settings
 from agentstate.store import Store

@@ -10,7 +10,7 @@ import pytest
 import redis
 
 from agentstate.errors import InvalidInput
-from agentstate.memory.episodes import EpisodicStore
+from agentstate.memory.episodes.store import EpisodicStore
 from agentstate.settings import Settings
 
 NOW = datetime(2026, 11, 1, 12, 0, 0, 654321, tzinfo=UTC)

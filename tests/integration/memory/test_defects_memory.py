@@ -10,10 +10,10 @@ from uuid import UUID
 
 import pytest
 
-from agentstate.memory.index import MemoryIndex
-from agentstate.memory.recall import HybridMemory, MemoryRecall
-from agentstate.memory.records import NewMemory
-from agentstate.memory.semantic import SemanticMemory
+from agentstate.memory.facts.records import NewMemory
+from agentstate.memory.facts.service import SemanticMemory
+from agentstate.memory.index.qdrant_index import MemoryIndex
+from agentstate.memory.search.recall import HybridMemory, MemoryRecall
 from tests.integration.memory.conftest import World
 
 

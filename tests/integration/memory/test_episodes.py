@@ -13,7 +13,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from agentstate.errors import InvalidInput, RedisUnavailable, TooLarge
-from agentstate.memory.episodes import Episode, EpisodicStore
+from agentstate.memory.episodes.store import Episode, EpisodicStore
 from agentstate.settings import Settings
 
 NOW = datetime(2026, 11, 1, 12, 0, 0, 654321, tzinfo=UTC)

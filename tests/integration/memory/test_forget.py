@@ -8,12 +8,12 @@ import pytest
 import sqlalchemy as sa
 
 from agentstate.errors import NotFound
-from agentstate.memory.backlog import ClaimedBatch, EmbeddingBacklog
-from agentstate.memory.chunks import CHUNK_TOKENS, chunks
 from agentstate.memory.conversation import ConversationHistory
-from agentstate.memory.forget import ERASE
-from agentstate.memory.index import MemoryIndex
-from agentstate.memory.semantic import SemanticMemory
+from agentstate.memory.embedding.queue import ClaimedBatch, EmbeddingBacklog
+from agentstate.memory.facts.forget import ERASE
+from agentstate.memory.facts.service import SemanticMemory
+from agentstate.memory.index.qdrant_index import MemoryIndex
+from agentstate.memory.search.chunks import CHUNK_TOKENS, chunks
 from agentstate.store.qdrant import open_qdrant
 from agentstate.store.tables import memory_vectors
 from tests.integration.memory.conftest import Space, World

@@ -16,15 +16,15 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DatabaseError
 
 from agentstate.errors import NotFound
-from agentstate.memory.archiving import EpisodeArchiver
-from agentstate.memory.episode import Episode
-from agentstate.memory.episode_archive import EpisodeArchive
-from agentstate.memory.episodes import EpisodicStore
-from agentstate.memory.forget import ForgetReceipt, Forgetting
-from agentstate.memory.lessons import ENOUGH, LessonDrawer
-from agentstate.memory.recent_episodes import RecentEpisodes
-from agentstate.providers.digest import DigestSummarizer
-from agentstate.providers.summarizer import Summary, SummaryRequest
+from agentstate.memory.episodes.archive import EpisodeArchive
+from agentstate.memory.episodes.archiving import EpisodeArchiver
+from agentstate.memory.episodes.episode import Episode
+from agentstate.memory.episodes.lessons import ENOUGH, LessonDrawer
+from agentstate.memory.episodes.recent import RecentEpisodes
+from agentstate.memory.episodes.store import EpisodicStore
+from agentstate.memory.facts.forget import ForgetReceipt, Forgetting
+from agentstate.providers.summaries.digest import DigestSummarizer
+from agentstate.providers.summaries.summarizer import Summary, SummaryRequest
 from agentstate.store.tables import episode_returns, episode_tombstones, memories
 from agentstate.store.tables import episodes as table
 from agentstate.store.upsert import insert_new

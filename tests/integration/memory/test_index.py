@@ -11,11 +11,11 @@ from pydantic import SecretStr
 from qdrant_client import QdrantClient
 
 from agentstate.errors import IndexUnavailable, InvalidInput
-from agentstate.memory.index import MemoryIndex
-from agentstate.memory.index_points import IndexPoint
-from agentstate.memory.scope import Scope
+from agentstate.memory.index.index_points import IndexPoint
+from agentstate.memory.index.qdrant_index import MemoryIndex
+from agentstate.memory.search.scope import Scope
 from agentstate.store.qdrant import open_qdrant
-from deploy.local.stack import Stack
+from deploy.local.stack.stack import Stack
 from tests.integration.memory.conftest import Space
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from agentstate.memory.counts import conversation_counts, memory_counts
-from agentstate.memory.ingest import BATCH, Ingest, IngestReport
-from agentstate.memory.transcripts import read_transcript
+from agentstate.memory.facts.counts import conversation_counts, memory_counts
+from agentstate.memory.ingest.ingest import BATCH, Ingest, IngestReport
+from agentstate.memory.ingest.transcripts import read_transcript
 from agentstate.store import Store
 from agentstate.store.tables import memories, turns
 from tests.integration.memory.conftest import World
@@ -27,11 +27,11 @@ import os, signal, sys
 from pathlib import Path
 from agentstate.jobs import Jobs
 from agentstate.jobs.waker import NoWaker
-from agentstate.memory.index import MemoryIndex
-from agentstate.memory.ingest import Ingest
-from agentstate.memory.semantic import SemanticMemory
-from agentstate.memory.transcripts import read_transcript
-from agentstate.providers.lexical import LexicalEmbedder
+from agentstate.memory.index.qdrant_index import MemoryIndex
+from agentstate.memory.ingest.ingest import Ingest
+from agentstate.memory.facts.service import SemanticMemory
+from agentstate.memory.ingest.transcripts import read_transcript
+from agentstate.providers.embedding.lexical import LexicalEmbedder
 from agentstate.settings import Settings
 from agentstate.store import Store
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 
-from agentstate.memory.backlog import EmbeddingBacklog
-from agentstate.memory.leases import held
+from agentstate.memory.embedding.leases import held
+from agentstate.memory.embedding.queue import EmbeddingBacklog
 from tests.integration.memory.conftest import World
 from tests.integration.memory.test_pipeline import counts, remember
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from agentstate.errors import Conflict, InvalidInput, NotFound
-from agentstate.memory.recall import Recall
+from agentstate.memory.search.recall import Recall
 from tests.integration.memory.conftest import World
 
 

@@ -20,13 +20,13 @@ from agentstate.errors import (
     ProviderTransient,
     StoreUnavailable,
 )
-from agentstate.memory import embedding
-from agentstate.memory.backlog import LIGHT, MAX_ATTEMPTS, EmbeddingBacklog
-from agentstate.memory.counts import MemoryCounts, memory_counts
-from agentstate.memory.index import MemoryIndex
-from agentstate.memory.index_points import IndexPoint
-from agentstate.memory.pipeline import PART, REFUSED_REST_S
-from agentstate.memory.records import NewMemory
+from agentstate.memory.embedding import embed_texts as embedding
+from agentstate.memory.embedding.queue import LIGHT, MAX_ATTEMPTS, EmbeddingBacklog
+from agentstate.memory.embedding.worker import PART, REFUSED_REST_S
+from agentstate.memory.facts.counts import MemoryCounts, memory_counts
+from agentstate.memory.facts.records import NewMemory
+from agentstate.memory.index.index_points import IndexPoint
+from agentstate.memory.index.qdrant_index import MemoryIndex
 from agentstate.store.qdrant import open_qdrant
 from agentstate.store.tables import memories
 from tests.integration.memory.conftest import World

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from agentstate.errors import InvalidInput, ProviderTransient, TooLarge
-from agentstate.memory.index import MemoryIndex
-from agentstate.memory.recall import HybridMemory, MemoryRecall
-from agentstate.memory.records import NewMemory
+from agentstate.memory.facts.records import NewMemory
+from agentstate.memory.index.qdrant_index import MemoryIndex
+from agentstate.memory.search.recall import HybridMemory, MemoryRecall
 from tests.integration.memory.conftest import Space, World
 
 FACTS = (

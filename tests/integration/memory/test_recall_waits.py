@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from agentstate.memory.index import MemoryIndex
-from agentstate.memory.records import NewMemory
+from agentstate.memory.facts.records import NewMemory
+from agentstate.memory.index.qdrant_index import MemoryIndex
 from agentstate.store.qdrant import open_qdrant
-from deploy.local.loopback import Handler, Loopback
+from deploy.local.stack.loopback import Handler, Loopback
 from tests.integration.memory.conftest import HashedWords, World
 
 PLANS = "SELECT generic_plans FROM pg_prepared_statements WHERE statement LIKE '%%AS named%%'"

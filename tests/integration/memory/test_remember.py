@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from agentstate.errors import InvalidInput, TooLarge
-from agentstate.memory.counts import memory_counts
-from agentstate.memory.records import NewMemory
+from agentstate.memory.facts.counts import memory_counts
+from agentstate.memory.facts.records import NewMemory
 from tests.integration.memory.conftest import World
 
 

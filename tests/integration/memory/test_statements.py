@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from agentstate.errors import Conflict, InvalidInput
-from agentstate.memory.records import NewMemory
+from agentstate.memory.facts.records import NewMemory
 from tests.integration.memory.conftest import World
 
 MONDAY = datetime(2026, 3, 2, tzinfo=UTC)

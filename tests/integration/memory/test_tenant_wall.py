@@ -10,10 +10,10 @@ import sqlalchemy as sa
 
 from agentstate.agent import Agent, AgentMemory
 from agentstate.errors import AgentStateError
-from agentstate.memory.backlog import EmbeddingBacklog
-from agentstate.memory.embedding import text_sha
-from agentstate.memory.records import MemoryRows
-from agentstate.memory.semantic import Receipt
+from agentstate.memory.embedding.embed_texts import text_sha
+from agentstate.memory.embedding.queue import EmbeddingBacklog
+from agentstate.memory.facts.records import MemoryRows
+from agentstate.memory.facts.service import Receipt
 from tests.integration.memory.conftest import World
 from tests.integration.memory.test_chunks import LONG
 

@@ -8,10 +8,10 @@ import pytest
 import sqlalchemy as sa
 
 from agentstate.errors import Conflict
-from agentstate.memory.builds import IndexBuilder
-from agentstate.memory.chunks import CHUNK_TOKENS, chunks, point_id
-from agentstate.memory.index_points import IndexPoint
-from agentstate.memory.verify import IndexVerifier, Verified
+from agentstate.memory.index.index_points import IndexPoint
+from agentstate.memory.index.rebuild import IndexBuilder
+from agentstate.memory.index.verify import IndexVerifier, Verified
+from agentstate.memory.search.chunks import CHUNK_TOKENS, chunks, point_id
 from agentstate.store.tables import memories
 from tests.integration.memory.conftest import World
 from tests.integration.memory.test_chunks import LONG

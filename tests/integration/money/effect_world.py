@@ -37,8 +37,8 @@ from agentstate.money import (
     earned,
     spent,
 )
-from agentstate.money.effect_rows import Effect, due, find
-from agentstate.money.postings import Credit
+from agentstate.money.effects.table import Effect, due, find
+from agentstate.money.ledger.postings import Credit
 from agentstate.store.store import Store, Transaction
 from agentstate.store.tables.money import effects
 

@@ -21,8 +21,8 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
 from agentstate.errors import Conflict, InsufficientFunds, KeyReused, NotFound
 from agentstate.money import Attestor, Money, Posted, TransactionLedger, earned, move, spent
-from agentstate.money.ledger import release
-from agentstate.money.postings import COUNTER_BUCKETS, Line, Posting, net
+from agentstate.money.ledger.ledger import release
+from agentstate.money.ledger.postings import COUNTER_BUCKETS, Line, Posting, net
 from agentstate.store.store import Store, Transaction
 
 Place: TypeAlias = tuple[str, str]

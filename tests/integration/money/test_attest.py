@@ -13,9 +13,10 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
 from agentstate.errors import Unavailable
-from agentstate.money import Attestor, Breaks, Damage, Money, TransactionLedger, recomputing
-from agentstate.money.accounts import account_id
-from agentstate.money.postings import AccountKey
+from agentstate.money import Attestor, Breaks, Damage, Money, TransactionLedger
+from agentstate.money.audit import recompute as recomputing
+from agentstate.money.ledger.accounts import account_id
+from agentstate.money.ledger.postings import AccountKey
 from agentstate.store.store import Store
 from agentstate.store.tables.attest import account_snapshots, attestations
 from agentstate.store.tables.money import accounts, entries

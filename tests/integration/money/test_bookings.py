@@ -21,12 +21,12 @@ from agentstate.money import (
     SnapshotTaker,
     TransactionLedger,
 )
-from agentstate.services.bookings import balance_lines
-from agentstate.services.cache import StateCache
-from agentstate.services.gateway import Gateway
+from agentstate.services.cache.source import GatewaySource
+from agentstate.services.cache.state_cache import StateCache
+from agentstate.services.http.gateway import Gateway
 from agentstate.services.observing import CacheReader, GatewayReader
-from agentstate.services.operations import booked_operations
-from agentstate.services.source import GatewaySource
+from agentstate.services.operations.booked import booked_operations
+from agentstate.services.operations.bookings import balance_lines
 from agentstate.store.store import Store
 from tests.integration.money.conftest import buckets, let_time_pass
 

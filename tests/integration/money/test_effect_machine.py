@@ -15,10 +15,12 @@ from hypothesis.stateful import run_state_machine_as_test
 from sqlalchemy.engine import Engine
 
 from agentstate.errors import ServiceUnreachable
-from agentstate.money import Effects, effect_errors, effect_rows
-from agentstate.money.effect_bookings import Bookkeeper
-from agentstate.money.effect_claims import Claim
-from agentstate.money.plan import EffectRules
+from agentstate.money import Effects
+from agentstate.money.effects import call_errors as effect_errors
+from agentstate.money.effects import table as effect_rows
+from agentstate.money.effects.bookings import Bookkeeper
+from agentstate.money.effects.claims import Claim
+from agentstate.money.effects.plan import EffectRules
 from agentstate.store.engine import open_engine
 from agentstate.store.store import Transaction
 from agentstate.store.tables.money import effects

@@ -30,7 +30,7 @@ from agentstate.money import (
     move,
     spent,
 )
-from agentstate.money.postings import Credit
+from agentstate.money.ledger.postings import Credit
 from agentstate.store.store import Store
 from tests.integration.money.conftest import buckets, let_time_pass
 

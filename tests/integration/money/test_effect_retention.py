@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from agentstate.errors import EffectExpired, EffectFailed, EffectInDoubt, KeyReused, ServiceRejected
 from agentstate.money import CheckpointManager, Effects, EffectState, Guarantee, Money, TransactionLedger
-from agentstate.money.effect_retention import thin
+from agentstate.money.effects.retention import thin
 from agentstate.store.store import Store
 from agentstate.store.tables.base import db_time
 from agentstate.store.tables.money import effects as effects_table

@@ -43,7 +43,7 @@ from agentstate.money import (
     earned,
     spent,
 )
-from agentstate.money.effect_rows import evidence_of
+from agentstate.money.effects.table import evidence_of
 from agentstate.store.store import Store, Transaction
 from agentstate.store.tables.money import effects as effects_table
 from tests.integration.money.conftest import buckets, let_time_pass

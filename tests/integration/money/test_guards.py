@@ -31,13 +31,13 @@ from agentstate.errors import (
 )
 from agentstate.ids import new_id
 from agentstate.money import Absent, Applied, Breaks, Effects, EffectState, Guarantee, Guards, Money, TransactionLedger
-from agentstate.money.breaks import Sighting
-from agentstate.money.effect_lookup import EffectResolver
+from agentstate.money.effects.lookup import EffectResolver
+from agentstate.money.effects.operations import Operations
 from agentstate.money.guards import usage
 from agentstate.money.guards.rules import Ask, Rule, RuleKind
-from agentstate.money.ledger import HOLD, SETTLE, VOID, all_spent, release
-from agentstate.money.operations import Operations
-from agentstate.money.postings import Posting, earned, move, net, spent
+from agentstate.money.ledger.ledger import HOLD, SETTLE, VOID, all_spent, release
+from agentstate.money.ledger.postings import Posting, earned, move, net, spent
+from agentstate.money.reconciliation.breaks import Sighting
 from agentstate.store.store import Store
 from agentstate.store.tables.base import db_time
 from agentstate.store.tables.guards import freezes as freezes_table

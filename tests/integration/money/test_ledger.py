@@ -22,7 +22,7 @@ from agentstate.errors import (
     Unbalanced,
 )
 from agentstate.money import Bucket, Line, Money, TransactionLedger, earned, spent
-from agentstate.money.chain import entry_hash
+from agentstate.money.ledger.chain import entry_hash
 from agentstate.runtime import Runtime
 from agentstate.settings import Settings
 from agentstate.store.store import Store

@@ -15,8 +15,8 @@ from alembic import command
 from sqlalchemy.exc import DBAPIError
 
 from agentstate.money import Attestor, Money, TransactionLedger
-from agentstate.money.accounts import account_id
-from agentstate.money.postings import AccountKey
+from agentstate.money.ledger.accounts import account_id
+from agentstate.money.ledger.postings import AccountKey
 from agentstate.store.migrate import _config, upgrade
 from agentstate.store.months import AHEAD, make_months, months
 from agentstate.store.store import Store

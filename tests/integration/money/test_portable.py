@@ -14,9 +14,9 @@ import pytest
 
 from agentstate.errors import AgentStateError, Conflict, InvalidInput, KeyReused, Unbalanced
 from agentstate.money import Attestor, Money, TransactionLedger, export_ledger, import_ledger
-from agentstate.money.portable import ImportReport, PortableTransaction
-from agentstate.money.portable_forms import WRITERS, read_form
-from agentstate.money.statement_pages import Cursor, StatementLine
+from agentstate.money.audit.export import ImportReport, PortableTransaction
+from agentstate.money.audit.export_formats import WRITERS, read_form
+from agentstate.money.ledger.statement_pages import Cursor, StatementLine
 from agentstate.store.store import Store
 
 ONE = Money.parse(1)

@@ -20,11 +20,11 @@ DIM = 8
 
 
 class EngineProcess:
-    """One `python -m deploy.local.qdrant` and a client for it."""
+    """One `python -m deploy.local.servers.qdrant` and a client for it."""
 
     def __init__(self, data: Path, *arguments: str) -> None:
         self.log = data.with_suffix(".log")
-        command = [sys.executable, "-m", "deploy.local.qdrant", "--data", str(data), *arguments]
+        command = [sys.executable, "-m", "deploy.local.servers.qdrant", "--data", str(data), *arguments]
         environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'shared'}{os.pathsep}{ROOT}"}
         with self.log.open("a") as log:
             self.process = subprocess.Popen(

@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 from qdrant_client import QdrantClient, models
 from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
 
-from deploy.local.qdrant.__main__ import main
+from deploy.local.servers.qdrant.__main__ import main
 
 pytestmark = pytest.mark.long
 

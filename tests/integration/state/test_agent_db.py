@@ -31,8 +31,8 @@ from agentstate.errors import (
     TooLarge,
 )
 from agentstate.money.amounts import Money
-from agentstate.money.ledger import TransactionLedger
-from agentstate.money.snapshots import SnapshotTaker
+from agentstate.money.ledger.ledger import TransactionLedger
+from agentstate.money.reconciliation.portfolio_snapshots import SnapshotTaker
 from agentstate.state import versions
 from agentstate.state.agent_db import AgentDB
 from agentstate.state.agent_state import CURRENT_SCHEMA, AgentState

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from agentstate.memory.identifiers import MAX_IDENTIFIERS, identifiers
+from agentstate.memory.search.identifiers import MAX_IDENTIFIERS, identifiers
 
 
 @pytest.mark.parametrize(

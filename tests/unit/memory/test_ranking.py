@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentstate.memory import bm25
-from agentstate.memory.fusion import (
+from agentstate.memory.facts.records import MemoryRecord
+from agentstate.memory.search import bm25
+from agentstate.memory.search.fusion import (
     DENSE,
     DENSE_FLOOR,
     EXACT,
@@ -22,8 +23,7 @@ from agentstate.memory.fusion import (
     Fused,
     fuse,
 )
-from agentstate.memory.hits import make_hit
-from agentstate.memory.records import MemoryRecord
+from agentstate.memory.search.hits import make_hit
 
 A, B, C = (str(UUID(int=number)) for number in (1, 2, 3))
 

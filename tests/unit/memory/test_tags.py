@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from agentstate.errors import InvalidInput
-from agentstate.memory.tags import meets, tags, where
+from agentstate.memory.search.tags import meets, tags, where
 
 PAID: dict[str, Any] = {
     "asset": "USDC",

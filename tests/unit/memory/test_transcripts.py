@@ -13,7 +13,7 @@ from hypothesis import settings as settings_of_hypothesis
 from hypothesis import strategies as st
 
 from agentstate.errors import InvalidInput
-from agentstate.memory.transcripts import Parsed, Problem, TranscriptTurn, TurnReader, read_transcript
+from agentstate.memory.ingest.transcripts import Parsed, Problem, TranscriptTurn, TurnReader, read_transcript
 from agentstate.settings import Settings
 
 SETTINGS = Settings.model_construct(max_text_bytes=262_144, max_payload_bytes=65_536)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentstate.memory.words import MAX_TERMS, terms
+from agentstate.memory.search.words import MAX_TERMS, terms
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentstate.errors import AmountInvalid, ConfigurationError
-from agentstate.memory.episode import micros, moment
+from agentstate.memory.episodes.episode import micros, moment
 from agentstate.money import Money, register_currency
 from agentstate.money.amounts import MAX_MINOR
 from agentstate.money.guards import max_bet_guard
-from agentstate.services.wire import decode
+from agentstate.services.http.json_wire import decode
 
 minors = st.integers(-MAX_MINOR, MAX_MINOR)
 

@@ -9,7 +9,7 @@ import pytest
 
 from agentstate.errors import InvalidInput
 from agentstate.money import Money
-from agentstate.money.canonical import fingerprint, remote_key, storable
+from agentstate.money.effects.fingerprint import fingerprint, remote_key, storable
 
 
 def test_equal_numbers_have_one_fingerprint() -> None:

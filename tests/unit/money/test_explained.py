@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentstate.money.reconciliation import explained
+from agentstate.money.reconciliation.reconciler import explained
 
 amounts = st.integers(-1_000, 1_000).filter(bool)
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from agentstate.errors import ServiceInDoubt, ServiceReadFailed, ServiceRejected
-from agentstate.money.first_refusals import called
-from agentstate.money.verdicts import Absent, Applied, Unknown
+from agentstate.money.effects.first_refusals import called
+from agentstate.money.effects.verdicts import Absent, Applied, Unknown
 
 
 class Refusing:

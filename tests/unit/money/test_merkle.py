@@ -6,7 +6,7 @@ import hashlib
 
 import pytest
 
-from agentstate.money.merkle import MerkleRoot
+from agentstate.money.audit.merkle import MerkleRoot
 
 
 def digest_of(*leaves: bytes) -> bytes:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from agentstate.money.outcomes import plain, success
+from agentstate.money.effects.outcomes import plain, success
 from agentstate.state import codec
 
 

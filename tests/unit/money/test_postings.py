@@ -6,7 +6,7 @@ import pytest
 
 from agentstate.errors import AmountInvalid, InvalidInput, Unbalanced
 from agentstate.money import Line, Money, earned, move, spent
-from agentstate.money.postings import check_lines, net
+from agentstate.money.ledger.postings import check_lines, net
 
 FREE = ("casino", "available")
 

@@ -9,12 +9,12 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from agentstate.memory.episodes import Episode
-    from agentstate.memory.recall import Hit
-    from agentstate.money.breaks import Break
-    from agentstate.money.effect_rows import Effect
-    from agentstate.services.entries import Bounds, CacheEntry
-    from agentstate.services.portfolio import Portfolio
+    from agentstate.memory.episodes.store import Episode
+    from agentstate.memory.search.recall import Hit
+    from agentstate.money.effects.table import Effect
+    from agentstate.money.reconciliation.breaks import Break
+    from agentstate.services.cache.entry import Bounds, CacheEntry
+    from agentstate.services.cache.portfolio import Portfolio
 
 STALE = "stale"
 """A leg that says what was there at its time; it leaves the total without an upper bound."""

@@ -22,7 +22,7 @@ from agentstate.memory.conversation.marks import harmless
 from agentstate.memory.conversation.messages import PREFACE_TOKENS, Form, Messages, render
 from agentstate.memory.conversation.turns import Conversation, NewTurn, StoredSummary, Turn
 from agentstate.memory.conversation.window import made_within, newest_within
-from agentstate.providers.summarizer import turn_lines
+from agentstate.providers.summaries.summarizer import turn_lines
 from agentstate.providers.tokens import estimate_tokens
 from agentstate.settings import Settings
 from agentstate.store.store import Store, Transaction

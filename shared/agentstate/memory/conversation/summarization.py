@@ -22,8 +22,8 @@ from agentstate.memory.conversation import turns as rows
 from agentstate.memory.conversation.exchanges import LONGEST_EXCHANGE, torn
 from agentstate.memory.conversation.summary_calls import SummaryCalls
 from agentstate.memory.conversation.turns import Conversation, StoredSummary, Turn
-from agentstate.providers.prompt import PROMPT_VERSION
-from agentstate.providers.summarizer import Fact, Summarizer, Summary, SummaryRequest
+from agentstate.providers.summaries.prompt import PROMPT_VERSION
+from agentstate.providers.summaries.summarizer import Fact, Summarizer, Summary, SummaryRequest
 from agentstate.providers.tokens import estimate_tokens
 from agentstate.settings import Settings
 from agentstate.store.store import Store

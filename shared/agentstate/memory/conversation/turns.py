@@ -19,8 +19,8 @@ from sqlalchemy.engine import Connection
 from agentstate.errors import InvalidInput
 from agentstate.ids import checked_name, derived_id
 from agentstate.memory.conversation.blocks import checked_blocks, in_words
-from agentstate.memory.texts import checked_label, checked_text
-from agentstate.providers.summarizer import SourceTurn
+from agentstate.memory.facts.texts import checked_label, checked_text
+from agentstate.providers.summaries.summarizer import SourceTurn
 from agentstate.providers.tokens import estimate_tokens
 from agentstate.state import codec
 from agentstate.store.store import Transaction

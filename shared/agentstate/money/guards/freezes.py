@@ -17,7 +17,7 @@ from sqlalchemy.engine import Connection
 from agentstate.errors import Frozen, InvalidInput
 from agentstate.ids import checked_name, new_id
 from agentstate.money.guards.rules import EVERY, LONGEST_WINDOW_S
-from agentstate.money.shared_balances import root_of
+from agentstate.money.ledger.shared_balances import root_of
 from agentstate.store.store import Transaction
 from agentstate.store.tables.base import db_time
 from agentstate.store.tables.guards import freezes, guard_rules

@@ -12,7 +12,7 @@ from uuid import UUID
 from agentstate.errors import InvalidInput, NotFound
 from agentstate.ids import checked_name
 from agentstate.money.amounts import DEFAULT_CURRENCY
-from agentstate.money.effect_rows import owner_name
+from agentstate.money.effects.table import owner_name
 from agentstate.money.guards import freezes, rule_rows
 from agentstate.money.guards.arguments import Exact, exact
 from agentstate.money.guards.decorators import guarded

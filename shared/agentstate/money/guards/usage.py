@@ -12,12 +12,12 @@ from typing import Any
 import sqlalchemy as sa
 
 from agentstate.money.amounts import MAX_MINOR
-from agentstate.money.breaks import EFFECT_MANUAL
-from agentstate.money.effect_rows import ENDED_STATES, EffectState
+from agentstate.money.effects.table import ENDED_STATES, EffectState
 from agentstate.money.guards.rules import EVERY, Ask, Rule, RuleKind
-from agentstate.money.ledger import HOLD
-from agentstate.money.postings import OWNED_BUCKETS, Bucket
-from agentstate.money.shared_balances import members_of, root_of
+from agentstate.money.ledger.ledger import HOLD
+from agentstate.money.ledger.postings import OWNED_BUCKETS, Bucket
+from agentstate.money.ledger.shared_balances import members_of, root_of
+from agentstate.money.reconciliation.breaks import EFFECT_MANUAL
 from agentstate.store.store import Transaction
 from agentstate.store.tables.base import db_time
 from agentstate.store.tables.guards import guard_uses

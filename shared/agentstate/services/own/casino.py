@@ -10,12 +10,12 @@ from decimal import Decimal
 from typing import Any
 
 from agentstate.errors import ServiceAnswerInvalid
-from agentstate.services.answer import Answer
-from agentstate.services.names import Service
+from agentstate.services.http.json_wire import Body
+from agentstate.services.operations.answer import Answer
+from agentstate.services.operations.names import Service
+from agentstate.services.operations.service_ledger import LedgerPage, page_of
 from agentstate.services.own.desk import Desk
 from agentstate.services.own.registering import register
-from agentstate.services.service_ledger import LedgerPage, page_of
-from agentstate.services.wire import Body
 
 _COLUMNS = ("bet_id", "game", "amount_usd", "payout_multiplier", "won", "client_seed", "nonce", "timestamp_utc")
 

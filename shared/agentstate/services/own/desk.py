@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from agentstate.errors import ServiceAnswerInvalid
-from agentstate.services.dialect import Instruction, header_key
-from agentstate.services.exchange import Call, Exchange, in_doubt
-from agentstate.services.names import Service
+from agentstate.services.http.dialect import Instruction, header_key
+from agentstate.services.http.exchange import Call, Exchange, in_doubt
+from agentstate.services.http.json_wire import Body, decode, encode
+from agentstate.services.operations.names import Service
 from agentstate.services.own.registry import Registry
 from agentstate.services.own.services_file import ServicesFile
-from agentstate.services.wire import Body, decode, encode
 
 _JSON = {"Content-Type": "application/json"}
 

@@ -6,14 +6,14 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeAlias
 
 from agentstate.errors import ConfigurationError, CredentialMissing, ServiceAnswerInvalid, ServiceError, ServiceInDoubt
-from agentstate.services.dialect import Instruction, marked
-from agentstate.services.exchange import Exchange, in_doubt
-from agentstate.services.names import Service
+from agentstate.services.http.dialect import Instruction, marked
+from agentstate.services.http.exchange import Exchange, in_doubt
+from agentstate.services.http.json_wire import Body
+from agentstate.services.operations.names import Service
 from agentstate.services.own import casino, domains, escrow, faucet, trading, wallet
 from agentstate.services.own.desk import Desk
 from agentstate.services.own.registry import NoRegistry, Registry
 from agentstate.services.own.services_file import URLS, ServicesFile
-from agentstate.services.wire import Body
 from agentstate.settings import Settings
 
 View: TypeAlias = Callable[[Desk, Mapping[str, str]], Awaitable[Body]]

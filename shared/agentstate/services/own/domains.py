@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from agentstate.errors import ServiceAnswerInvalid
-from agentstate.services.answer import Answer
+from agentstate.services.http.json_wire import Body
+from agentstate.services.operations.answer import Answer
 from agentstate.services.own.casino import ours
 from agentstate.services.own.desk import Desk
 from agentstate.services.own.registering import register as join
-from agentstate.services.wire import Body
 
 
 async def state(desk: Desk, _query: Mapping[str, str]) -> Body:

@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from agentstate.errors import ServiceRejected
-from agentstate.services.answer import Answer
-from agentstate.services.escrow import LOCK
-from agentstate.services.names import Service
+from agentstate.services.http.json_wire import Body
+from agentstate.services.operations.answer import Answer
+from agentstate.services.operations.escrow import LOCK
+from agentstate.services.operations.names import Service
+from agentstate.services.operations.service_ledger import LedgerPage
 from agentstate.services.own.casino import ledger_page
 from agentstate.services.own.desk import Desk
 from agentstate.services.own.registry import Registry
-from agentstate.services.service_ledger import LedgerPage
-from agentstate.services.wire import Body
 
 FINAL = frozenset({"released", "refunded"})
 LOCKING = frozenset({"funded", "completed", "disputed"})

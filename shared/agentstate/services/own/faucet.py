@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from agentstate.services.amounts import from_micros
+from agentstate.services.http.json_wire import Body
+from agentstate.services.operations.amounts import from_micros
+from agentstate.services.operations.service_ledger import LedgerPage, LedgerRow
 from agentstate.services.own.casino import ledger_page
 from agentstate.services.own.desk import Desk
-from agentstate.services.service_ledger import LedgerPage, LedgerRow
-from agentstate.services.wire import Body
 
 
 async def state(desk: Desk, _query: Mapping[str, str]) -> Body:

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from agentstate.errors import ServiceInDoubt
-from agentstate.services.answer import Answer
+from agentstate.services.http.json_wire import Body
+from agentstate.services.operations.answer import Answer
 from agentstate.services.own.desk import Desk
 from agentstate.services.own.references import require_free, store
-from agentstate.services.wire import Body
 
 
 async def register(desk: Desk, body: Mapping[str, Any]) -> Body:

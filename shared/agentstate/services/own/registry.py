@@ -7,7 +7,7 @@ from typing import Protocol
 
 import sqlalchemy as sa
 
-from agentstate.money.effect_rows import EffectState
+from agentstate.money.effects.table import EffectState
 from agentstate.store.store import Store
 from agentstate.store.tables.money import effects
 from agentstate.store.tables.portfolio import service_accounts

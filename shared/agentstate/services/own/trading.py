@@ -8,13 +8,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from agentstate.errors import ServiceAnswerInvalid
-from agentstate.services.answer import Answer
+from agentstate.services.http.json_wire import Body
+from agentstate.services.operations.answer import Answer
 from agentstate.services.own import venue
 from agentstate.services.own.casino import ours
 from agentstate.services.own.desk import Desk
 from agentstate.services.own.registering import register
 from agentstate.services.own.venue import Fill
-from agentstate.services.wire import Body
 
 CLOSE_WINDOW_MS = 3_000
 """How far the service's time of closing and the venue's may be apart."""

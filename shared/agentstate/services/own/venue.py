@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from agentstate.services.answer import Answer
+from agentstate.services.http.json_wire import decode
+from agentstate.services.operations.answer import Answer
 from agentstate.services.own.desk import Desk
-from agentstate.services.wire import decode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

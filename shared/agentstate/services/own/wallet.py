@@ -8,13 +8,13 @@ from decimal import Decimal
 from typing import Any
 
 from agentstate.errors import CredentialMissing, ServiceError, ServiceInDoubt
-from agentstate.services.answer import Answer
+from agentstate.services.cache.quality import UNREAD
+from agentstate.services.http.json_wire import Body
+from agentstate.services.operations.answer import Answer
 from agentstate.services.own.desk import Desk
 from agentstate.services.own.references import is_reference, require_free, resolve, resolve_secret, store
 from agentstate.services.own.registering import register
 from agentstate.services.own.services_file import Entry
-from agentstate.services.quality import UNREAD
-from agentstate.services.wire import Body
 
 
 async def state(desk: Desk, _query: Mapping[str, str]) -> Body:

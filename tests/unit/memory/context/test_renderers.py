@@ -9,10 +9,10 @@ from typing import Any
 import msgspec
 
 from agentstate.memory.context.renderers import newest_reading, portfolio_entries
-from agentstate.services.entries import Bounds, CacheEntry, Key, Stored, micros
-from agentstate.services.names import Service
-from agentstate.services.portfolio import Portfolio
-from agentstate.services.quality import Quality
+from agentstate.services.cache.entry import Bounds, CacheEntry, Key, Stored, micros
+from agentstate.services.cache.portfolio import Portfolio
+from agentstate.services.cache.quality import Quality
+from agentstate.services.operations.names import Service
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 

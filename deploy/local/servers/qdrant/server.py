@@ -1,0 +1,180 @@
+"""The web side: who may ask, which route is meant, and answers in the shape of Qdrant's REST interface.
+
+Engine calls run inline on the event loop: the engine holds the interpreter's lock for the whole of a call, so
+threads would add hand-overs and no speed.
+"""
+
+from __future__ import annotations
+
+import hmac
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from tornado.web import Application, RequestHandler
+
+from agentstate.errors import AgentStateError, Conflict, InvalidInput, NotFound, TooLarge
+from deploy.local.servers.qdrant import collection_routes, point_routes, search_routes
+from deploy.local.servers.qdrant.catalog import Catalog
+from deploy.local.servers.qdrant.engine import engine_version, told_plainly
+from deploy.local.servers.qdrant.route import Call, Route, find_route
+
+__all__ = ["MAX_BODY_BYTES", "SERVED_VERSION", "application", "collection_routes", "point_routes", "search_routes"]
+
+SERVED_VERSION = "1.20.0"
+"""The release of Qdrant whose REST interface is spoken; the client compares it with its own."""
+MAX_BODY_BYTES = 32 * 1024 * 1024
+"""The largest request, the server's own default."""
+_SLOW_SECONDS = 1.0
+_OPEN_PATHS = {"/", "/healthz", "/livez", "/readyz"}
+_LOOPBACK_NAMES = {"127.0.0.1", "localhost", "[::1]"}
+_STATUS: tuple[tuple[type[AgentStateError], int], ...] = (
+    (TooLarge, 413),
+    (NotFound, 404),
+    (Conflict, 409),
+    (InvalidInput, 400),
+)
+
+Ready = Callable[[], str | None]
+"""Tells why the process is not ready, or None when it is."""
+
+_log = logging.getLogger(__name__)
+
+
+class NotServed(AgentStateError):
+    """This engine does not serve the route."""
+
+
+class NotAllowed(AgentStateError):
+    """The caller may not ask this."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class EngineHandler(RequestHandler):
+    """Every request: checks, the route's function, the answer."""
+
+    def initialize(self, catalog: Catalog, api_key: str | None, ready: Ready) -> None:
+        """Take what the application was made with."""
+        self._catalog = catalog
+        self._api_key = api_key
+        self._ready = ready
+        self._started = time.perf_counter()
+
+    async def _answer(self) -> None:
+        try:
+            self._check_caller()
+            self._serve()
+        except AgentStateError as error:
+            self._fail(error)
+        except BaseException as error:
+            if not _is_ours(error):
+                raise
+            _log.exception("%s %s failed", self.request.method, self.request.path)
+            self._send(500, {"status": {"error": f"Service internal error: {type(error).__name__}: {error}"}})
+        self._log_slow()
+
+    get = put = post = delete = patch = head = options = _answer
+
+    def _serve(self) -> None:
+        method, path = self.request.method or "", self.request.path
+        if method != "GET" or path not in _OPEN_PATHS:
+            self._send(200, {"result": self._result(method, path), "status": "ok"})
+        elif path == "/":
+            self._send(200, _about())
+        else:
+            self._send_health(path)
+
+    def _result(self, method: str, path: str) -> Any:
+        found = find_route(method, path)
+        if found is None:
+            raise NotServed(
+                f"{method} {path} is not served by the one-machine engine; a Qdrant server has it. Nothing was done."
+            )
+        route, parts = found
+        call = Call(self._catalog, parts, self._options(route), self.request.body)
+        with told_plainly():
+            return route.action(call)
+
+    def _options(self, route: Route) -> dict[str, str]:
+        given = {name: values[-1].decode() for name, values in self.request.query_arguments.items()}
+        if unknown := sorted(set(given) - route.options):
+            raise InvalidInput(f"The option `{unknown[0]}` is not known to this route.")
+        return given
+
+    def _check_caller(self) -> None:
+        host = (self.request.host or "").rpartition(":")
+        if (host[0] if host[2].isdecimal() else self.request.host) not in _LOOPBACK_NAMES:
+            raise NotAllowed(403, "Only requests to a loopback address are served.")
+        if "Origin" in self.request.headers:
+            raise NotAllowed(403, "Requests from web pages are not served.")
+        if self._api_key is not None and self.request.path not in _OPEN_PATHS:
+            self._check_key(self._api_key)
+        if len(self.request.body) > MAX_BODY_BYTES:
+            raise TooLarge(
+                f"JSON payload is larger than allowed (limit: {MAX_BODY_BYTES} bytes); send smaller batches."
+            )
+
+    def _check_key(self, expected: str) -> None:
+        bearer = self.request.headers.get("Authorization", "").removeprefix("Bearer ")
+        offered = self.request.headers.get("api-key") or bearer
+        if not offered:
+            raise NotAllowed(401, "Must provide an API key or an Authorization bearer token")
+        if not hmac.compare_digest(offered.encode(), expected.encode()):
+            raise NotAllowed(401, "Invalid API key or JWT")
+
+    def _send_health(self, path: str) -> None:
+        reason = self._ready() if path == "/readyz" else None
+        self.set_status(200 if reason is None else 503)
+        self.set_header("Content-Type", "text/plain; charset=utf-8")
+        self.finish(reason or {"/healthz": "healthz check passed"}.get(path, "all shards are ready"))
+
+    def _fail(self, error: AgentStateError) -> None:
+        status = _status_of(error)
+        if status == 500:  # noqa: PLR2004 - the HTTP status
+            _log.error("%s %s failed: %s", self.request.method, self.request.path, error)
+        self._send(status, {"status": {"error": str(error)}})
+
+    def _send(self, status: int, answer: dict[str, Any]) -> None:
+        self.set_status(status)
+        self.set_header("Content-Type", "application/json")
+        self.finish(msgspec.json.encode(answer | {"time": self._elapsed()}))
+
+    def _elapsed(self) -> float:
+        return time.perf_counter() - self._started
+
+    def _log_slow(self) -> None:
+        if self._elapsed() > _SLOW_SECONDS:
+            _log.warning("%s %s took %.1f s", self.request.method, self.request.path, self._elapsed())
+
+
+def application(catalog: Catalog, api_key: str | None, ready: Ready) -> Application:
+    """The web application over the collections of a catalog."""
+    arguments = {"catalog": catalog, "api_key": api_key, "ready": ready}
+    return Application([(r".*", EngineHandler, arguments)], log_function=lambda _handler: None)
+
+
+def _about() -> dict[str, Any]:
+    """What `GET /` tells; `engine` tells apart this process from a server."""
+    return {
+        "title": "qdrant - vector search engine",
+        "version": SERVED_VERSION,
+        "engine": f"edge {engine_version()}",
+    }
+
+
+def _status_of(error: AgentStateError) -> int:
+    if isinstance(error, NotServed):
+        return 501
+    if isinstance(error, NotAllowed):
+        return error.status
+    return next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
+
+
+def _is_ours(error: BaseException) -> bool:
+    """Whether to answer 500 and go on: any exception, and a panic of the engine (which is none)."""
+    return isinstance(error, Exception) or type(error).__name__ == "PanicException"

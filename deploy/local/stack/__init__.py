@@ -1,0 +1,1 @@
+"""The one-machine stack: its folder, processes, supervisor and command line."""

@@ -1,0 +1,1 @@
+"""The worker side of memory: claim pending memories in batches, embed them, and write their points."""

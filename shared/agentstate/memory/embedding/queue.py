@@ -1,0 +1,338 @@
+"""The memories that wait to become searchable: claimed in fair batches, marked by whoever still holds them.
+
+A claim takes as many from each agent as it can, so that one agent's hundred thousand do not stand before another's
+one. It stamps a token and a time until which the rows are its own; after that time another worker may take them, and
+the late one's token no longer matches, so nothing of it is applied.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from agentstate.memory.search.preceding_turns import preceding
+from agentstate.store.store import Store, Transaction
+from agentstate.store.tables import memories, memory_vectors
+from agentstate.store.tables.base import db_time
+from agentstate.store.tables.memory import pending
+
+LIGHT = 16
+"""An agent with no more due memories than these does not wait behind one that has more."""
+MAX_ATTEMPTS = 12
+"""Claims before a memory is given up, those included whose worker died. With the back-off that is about 30 minutes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PendingMemory:
+    """One claimed memory, with what the index needs of it."""
+
+    seq: int
+    id: UUID
+    agent_id: str
+    kind: str
+    content: str
+    session: str | None
+    speaker: str | None
+    turn: int | None
+    said_at: datetime | None
+    created_at: datetime
+    version: int
+    attempts: int
+    importance: int
+    valid_from: datetime | None
+    valid_to: datetime | None
+    superseded_at: datetime | None
+    metadata: dict[str, Any] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClaimedBatch:
+    """What one claim took."""
+
+    token: UUID
+    memories: list[PendingMemory]
+    exhausted: int
+    """Memories that had no attempt left and are dead now."""
+
+
+@dataclass(frozen=True)
+class DeadMemory:
+    """A memory that was given up."""
+
+    id: UUID
+    agent_id: str
+    attempts: int
+    error: str | None
+
+
+Made = tuple[str, bytes]
+"""Whose text it is, and the text's hash."""
+
+_COLUMNS = tuple(memories.c[name] for name in PendingMemory.__dataclass_fields__)
+_DEAD: dict[str, Any] = {"state": "dead", "claim": None, "searchable_at": None}
+
+
+class EmbeddingBacklog:
+    """The work list of the embedding pipeline. Safe to use from any number of workers."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._after = ""
+
+    def has_due(self) -> bool:
+        """Whether any memory waits and may be taken now."""
+        with self._store.reading() as connection:
+            due = sa.select(memories.c.seq).where(pending, memories.c.due_at <= db_time()).limit(1)
+            return connection.execute(due).first() is not None
+
+    def claim(self, limit: int, *, lease_s: float, light: bool = False) -> ClaimedBatch:
+        """Take up to `limit` due memories for `lease_s` seconds, the oldest of each agent in turn.
+
+        With `light`, of those agents alone that have few: such a batch is done soon, whatever else waits.
+        """
+        token = uuid4()
+        with self._store.transaction() as tx:
+            now = tx.now()
+            agents = self._agents(tx, now, limit)
+            if light:
+                agents = _light(tx, agents, now)
+            taken: list[PendingMemory] = []
+            while agents and len(taken) < limit:
+                room = limit - len(taken)
+                share = max(1, room // len(agents))
+                found = _take(tx, agents[:room], share, now, token=token, lease_s=lease_s)
+                taken += found
+                yielded = Counter(memory.agent_id for memory in found)
+                agents = [agent for agent in agents if yielded[agent] == share]
+            return _without_exhausted(tx, token, taken)
+
+    def vectors(self, claimed: Sequence[PendingMemory], space: str, hashes: Sequence[bytes]) -> dict[Made, bytes]:
+        """Vectors of `space` that were made before for the same texts of the same agents."""
+        made = memory_vectors.c
+        query = sa.select(made.agent_id, made.text_sha, made.vector).where(
+            made.agent_id.in_({memory.agent_id for memory in claimed}), made.space == space, made.text_sha.in_(hashes)
+        )
+        with self._store.reading() as connection:
+            return {(agent_id, text_sha): vector for agent_id, text_sha, vector in connection.execute(query)}
+
+    def preceding(self, claimed: Sequence[PendingMemory]) -> dict[UUID, tuple[str, ...]]:
+        """What was said right before those that are turns, see `preceding.preceding`."""
+        with self._store.reading() as connection:
+            return preceding(connection, claimed)
+
+    def keep_vectors(self, space: str, vectors: Iterable[tuple[PendingMemory, bytes, bytes]]) -> None:
+        """Keep what was paid for, as (memory, hash of the text, vector), so that nothing that fails costs it again."""
+        rows = [
+            {
+                "memory_id": memory.id,
+                "space": space,
+                "text_sha": text_sha,
+                "agent_id": memory.agent_id,
+                "vector": vector,
+            }
+            for memory, text_sha, vector in vectors
+        ]
+        if not rows:
+            return
+        with self._store.transaction() as tx:
+            there = {row["memory_id"] for row in rows}
+            known = tx.connection.execute(sa.select(memories.c.id).where(memories.c.id.in_(there))).scalars()
+            still = set(known)  # one that was forgotten meanwhile has no vectors either
+            insert = (postgresql if tx.dialect == "postgresql" else sqlite).insert(memory_vectors)
+            if still:
+                kept = [row for row in rows if row["memory_id"] in still]
+                tx.connection.execute(insert.on_conflict_do_nothing(), kept)
+
+    def embedded(self, batch: ClaimedBatch, seqs: Sequence[int]) -> None:
+        """Note that all vectors of these memories are kept."""
+        with self._store.transaction() as tx:
+            _mark(tx, batch.token, seqs, memories.c.state == "stored", state="embedded")
+
+    def searchable(self, batch: ClaimedBatch, points: Mapping[int, int], space: str) -> int:
+        """Mark memories, by number with how many points each has, that the index of `space` has; how many were held."""
+        by_count: dict[int, list[int]] = {}
+        for seq, count in points.items():
+            by_count.setdefault(count, []).append(seq)
+        with self._store.transaction() as tx:
+            return sum(
+                _mark(
+                    tx,
+                    batch.token,
+                    seqs,
+                    state="searchable",
+                    space=space,
+                    searchable_at=sa.func.coalesce(memories.c.searchable_at, db_time()),
+                    indexed_version=memories.c.version,
+                    points=count,
+                    claim=None,
+                    error=None,
+                )
+                for count, seqs in by_count.items()
+            )
+
+    def renew(self, batch: ClaimedBatch, *, lease_s: float) -> int:
+        """Hold the batch for `lease_s` seconds more; how many of it are still held."""
+        with self._store.transaction() as tx:
+            seqs = [memory.seq for memory in batch.memories]
+            return _mark(tx, batch.token, seqs, due_at=db_time(lease_s))
+
+    def forgotten(self, claimed: Sequence[PendingMemory]) -> list[PendingMemory]:
+        """Those that have no row any more."""
+        query = sa.select(memories.c.id).where(memories.c.id.in_([memory.id for memory in claimed]))
+        with self._store.reading() as connection:
+            there = set(connection.execute(query).scalars())
+        return [memory for memory in claimed if memory.id not in there]
+
+    def release(self, batch: ClaimedBatch, seqs: Sequence[int], *, delay_s: float, error: str, counted: bool) -> int:
+        """Give memories back, to be taken again after `delay_s` seconds.
+
+        Args:
+            batch: the claim.
+            seqs: which of it.
+            delay_s: seconds until they are due.
+            error: the cause, kept for whoever looks.
+            counted: whether this was an attempt; not when they had no chance, such as an index that is down.
+        """
+        attempts = memories.c.attempts if counted else memories.c.attempts - 1
+        with self._store.transaction() as tx:
+            return _mark(tx, batch.token, seqs, claim=None, due_at=db_time(delay_s), error=error, attempts=attempts)
+
+    def bury(self, batch: ClaimedBatch, seqs: Sequence[int], *, error: str) -> int:
+        """Give memories up. They stay stored and are found by keyword; `revive` takes them back."""
+        with self._store.transaction() as tx:
+            return _mark(tx, batch.token, seqs, **_DEAD, error=error)
+
+    def dead(self, *, agent_id: str | None = None, limit: int = 50) -> list[DeadMemory]:
+        """The newest memories that were given up."""
+        query = sa.select(memories.c.id, memories.c.agent_id, memories.c.attempts, memories.c.error)
+        query = query.where(memories.c.state == "dead").order_by(memories.c.seq.desc()).limit(limit)
+        if agent_id is not None:
+            query = query.where(memories.c.agent_id == agent_id)
+        with self._store.reading() as connection:
+            return [DeadMemory(*row) for row in connection.execute(query)]
+
+    def revive(self, *, agent_id: str | None = None) -> int:
+        """Make dead memories pending again with a fresh budget of attempts; return how many."""
+        dead = [memories.c.state == "dead"]
+        if agent_id is not None:
+            dead.append(memories.c.agent_id == agent_id)
+        return self._restart(dead)
+
+    def revive_other_spaces(self, space: str) -> int:
+        """Make memories pending again that are searchable in another vector space alone; return how many."""
+        return self._restart([memories.c.state == "searchable", memories.c.space != space])
+
+    def wait_again(self, versions: Mapping[int, int]) -> int:
+        """Make searchable memories pending again, by number and the version that was found wanting; how many."""
+        if not versions:
+            return 0
+        return self._restart(
+            [
+                memories.c.state == "searchable",
+                sa.tuple_(memories.c.seq, memories.c.indexed_version).in_(list(versions.items())),
+            ]
+        )
+
+    def _restart(self, conditions: list[sa.ColumnElement[bool]]) -> int:
+        with self._store.transaction() as tx:
+            statement = memories.update().where(*conditions)
+            done = tx.connection.execute(
+                statement.values(
+                    state="stored", attempts=0, due_at=db_time(), error=None, searchable_at=None, claim=None
+                )
+            )
+            return done.rowcount
+
+    def _agents(self, tx: Transaction, now: datetime, limit: int) -> list[str]:
+        """Agents with due memories, beginning after the last one of the claim before, so that all have their turn."""
+        agents = _agents_after(tx, now, limit, self._after)
+        if len(agents) < limit and self._after:
+            agents += [agent for agent in _agents_after(tx, now, limit - len(agents), "") if agent <= self._after]
+        self._after = agents[-1] if len(agents) == limit else ""
+        return agents
+
+
+def _agents_after(tx: Transaction, now: datetime, limit: int, after: str) -> list[str]:
+    # Steps from agent to agent through the index, instead of reading every waiting row of each.
+    def next_agent(lower: Any) -> sa.Select[str | None]:
+        due = (pending, memories.c.due_at <= now, memories.c.agent_id > lower)
+        return sa.select(sa.func.min(memories.c.agent_id).label("agent_id")).where(*due)
+
+    walk = next_agent(sa.literal(after, memories.c.agent_id.type)).cte("walk", recursive=True)
+    following = next_agent(walk.c.agent_id).correlate(walk).scalar_subquery()
+    walk = walk.union_all(sa.select(following).where(walk.c.agent_id.is_not(None)))
+    query = sa.select(walk.c.agent_id).where(walk.c.agent_id.is_not(None)).limit(limit)
+    return [agent for (agent,) in tx.connection.execute(query)]
+
+
+def _take(
+    tx: Transaction, agents: list[str], share: int, now: datetime, *, token: UUID, lease_s: float
+) -> list[PendingMemory]:
+    chosen = _choose_locked(tx, agents, share, now) if tx.dialect == "postgresql" else _choose(tx, agents, share, now)
+    statement = (
+        memories.update()
+        .where(memories.c.seq.in_(chosen))
+        .values(claim=token, due_at=db_time(lease_s), attempts=memories.c.attempts + 1)
+        .returning(*_COLUMNS)
+    )
+    found = tx.connection.execute(statement).mappings() if chosen else ()
+    return sorted((PendingMemory(**row) for row in found), key=lambda memory: memory.seq)
+
+
+def _choose_locked(tx: Transaction, agents: list[str], share: int, now: datetime) -> list[int]:
+    names = sa.func.unnest(sa.literal(agents, postgresql.ARRAY(sa.String()))).table_valued("agent_id").render_derived()
+    oldest = _oldest(names.c.agent_id, share, now).correlate(names).with_for_update(skip_locked=True).lateral()
+    query = sa.select(oldest.c.seq).select_from(names.join(oldest, sa.true()))
+    return list(tx.connection.execute(query).scalars())
+
+
+def _choose(tx: Transaction, agents: list[str], share: int, now: datetime) -> list[int]:
+    chosen: list[int] = []
+    for agent in agents:
+        chosen += tx.connection.execute(_oldest(sa.literal(agent), share, now)).scalars()
+    return chosen
+
+
+def _light(tx: Transaction, agents: list[str], now: datetime) -> list[str]:
+    """Those of `agents` that have no more than a few due memories."""
+
+    def more(agent: sa.ColumnElement[str]) -> sa.Select[int]:
+        return _oldest(agent, 1, now).offset(LIGHT)
+
+    if tx.dialect != "postgresql":
+        return [agent for agent in agents if tx.connection.execute(more(sa.literal(agent))).first() is None]
+    names = sa.func.unnest(sa.literal(agents, postgresql.ARRAY(sa.String()))).table_valued("agent_id").render_derived()
+    query = sa.select(names.c.agent_id).where(~more(names.c.agent_id).correlate(names).exists())
+    return list(tx.connection.execute(query).scalars())
+
+
+def _oldest(agent: sa.ColumnElement[str], share: int, now: datetime) -> sa.Select[int]:
+    due = (memories.c.agent_id == agent, pending, memories.c.due_at <= now)
+    return sa.select(memories.c.seq).where(*due).order_by(memories.c.due_at, memories.c.seq).limit(share)
+
+
+def _without_exhausted(tx: Transaction, token: UUID, taken: list[PendingMemory]) -> ClaimedBatch:
+    spent = [memory.seq for memory in taken if memory.attempts > MAX_ATTEMPTS]
+    if spent:
+        cause = sa.func.coalesce(memories.c.error, "the worker died each time")
+        error = sa.literal(f"given up after {MAX_ATTEMPTS} attempts: ") + cause
+        _mark(tx, token, spent, **_DEAD, error=error)
+    fresh = [memory for memory in taken if memory.attempts <= MAX_ATTEMPTS]
+    return ClaimedBatch(token=token, memories=fresh, exhausted=len(spent))
+
+
+def _mark(tx: Transaction, token: UUID, seqs: Sequence[int], *conditions: sa.ColumnElement[bool], **values: Any) -> int:
+    if not seqs:
+        return 0
+    held = (memories.c.claim == token, memories.c.seq.in_(seqs), *conditions)
+    if tx.dialect == "postgresql":
+        # In one order everywhere, as writers of statements do, so that two cannot wait for each other.
+        tx.connection.execute(sa.select(memories.c.seq).where(*held).order_by(memories.c.seq).with_for_update())
+    return tx.connection.execute(memories.update().where(*held).values(**values)).rowcount

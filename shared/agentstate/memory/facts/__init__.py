@@ -1,0 +1,1 @@
+"""What an agent knows: memories as rows of the durable store, their statements, namespaces and tombstones."""

@@ -1,0 +1,239 @@
+"""Forgetting: memories removed from every store, with a receipt for each that was checked afterwards.
+
+The durable row goes first, in one transaction with a job that looks again later: from that moment no recall can give
+the memory, since what a user reads comes from the row alone. A worker that held it may still write a point into the
+index; the job removes that too. An agent's episodes go with its memories, and leave a tombstone, so that no worker that
+holds some of them brings them back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from agentstate.errors import IndexUnavailable, NotFound, RedisUnavailable
+from agentstate.ids import checked_name
+from agentstate.jobs import Jobs
+from agentstate.memory.conversation.forgetting import remove_conversations, turns_left
+from agentstate.memory.facts import namespaces
+from agentstate.memory.facts.statements import changed_values
+from agentstate.memory.facts.tombstones import Tombstone, archived_left, forget_archived, newest_tombstones
+from agentstate.memory.index.qdrant_index import MemoryIndex
+from agentstate.memory.search.preceding_turns import index_followers_anew
+from agentstate.store.store import Store, Transaction
+from agentstate.store.tables import (
+    agent_state_versions,
+    effects,
+    ledger_transactions,
+    memories,
+    memory_shares,
+    memory_vectors,
+    portfolio_snapshots,
+    profile_fields,
+    turns,
+)
+
+if TYPE_CHECKING:
+    from agentstate.memory.episodes.recent import RecentEpisodes
+
+ERASE = "embedding.erase"
+LOOK_AGAIN_S = 180.0
+"""After this time no worker holds what was forgotten any more."""
+KEPT = {
+    table.name: table
+    for table in (turns, agent_state_versions, profile_fields, ledger_transactions, effects, portfolio_snapshots)
+}
+"""What else is stored of an agent. Books and effects are never forgotten: they are the record of what it did with
+money. Nor is its state; conversations go when that is asked for."""
+_PAGE = 1_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Erased:
+    """What became of the memories in one store."""
+
+    store: str
+    removed: int
+    left: int | None
+    """Found there afterwards; None when the store could not be asked."""
+    note: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ForgetReceipt:
+    """What was removed where."""
+
+    agent_id: str
+    memory_id: UUID | None
+    """None when it was everything."""
+    stores: tuple[Erased, ...]
+    kept: Mapping[str, int] = field(default_factory=dict)
+    """What else there is of the agent and was not touched: rows by table. Of a single memory, nothing is told."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether every store in `stores` was asked afterwards and has nothing left."""
+        return all(erased.left == 0 for erased in self.stores)
+
+
+class Forgetting:
+    """Removes memories and episodes. Safe to share between threads.
+
+    Args:
+        store: the durable store.
+        jobs: where the job that looks again is submitted.
+        index: the index.
+        recent: gives the episodes in Redis; None when there is no Redis.
+    """
+
+    def __init__(
+        self, store: Store, jobs: Jobs, index: MemoryIndex, recent: Callable[[], RecentEpisodes] | None = None
+    ) -> None:
+        self._store = store
+        self._jobs = jobs
+        self._index = index
+        self._recent = recent
+
+    def forget(self, agent_id: str, memory_id: UUID, *, namespace: str | None = None) -> ForgetReceipt:
+        """Remove one memory of `agent_id`, or of a namespace into which it may write.
+
+        Older statements on the same subject stay history: what the forgotten one had ended does not hold again.
+
+        Raises:
+            NotFound: there is none. StoreUnavailable: the durable store does not answer; nothing was removed.
+        """
+        checked_name(agent_id)
+        with self._store.transaction() as tx:
+            tenant = _tenant(tx.connection, agent_id, namespace)
+            one = sa.and_(memories.c.agent_id == tenant, memories.c.id == memory_id)
+            _close_older(tx, one)
+            index_followers_anew(tx, one)
+            removed = _remove(tx, one, memory_vectors.c.memory_id == memory_id)
+            if not removed[0]:
+                raise NotFound(f"{agent_id} has no memory {memory_id}. Nothing was removed.")
+            self._look_again(tx, agent_id, tenant=tenant, memories=[str(memory_id)])
+        stored = self._checked(removed, one, memory_vectors.c.memory_id == memory_id)
+        return ForgetReceipt(
+            agent_id=agent_id, memory_id=memory_id, stores=(*stored, self.erase_points(tenant, [memory_id]))
+        )
+
+    def forget_agent(self, agent_id: str, *, conversations: bool = False) -> ForgetReceipt:
+        """Remove all memories and episodes of `agent_id`, those in Redis too.
+
+        What it wrote into shared namespaces is the namespace's and stays. Of its episodes a tombstone stays: the name
+        of the agent, when it was forgotten, and how many there were.
+
+        Args:
+            agent_id: whose.
+            conversations: every turn and summary of its conversations too.
+
+        Raises:
+            StoreUnavailable: the durable store does not answer; nothing was removed.
+        """
+        checked_name(agent_id)
+        mine, vectors = memories.c.agent_id == agent_id, memory_vectors.c.agent_id == agent_id
+        with self._store.transaction() as tx:
+            # First of all: who is drawing a lesson now ends before, and its lesson goes too, or finds nothing any more.
+            stone = forget_archived(tx, agent_id)
+            removed = _remove(tx, mine, vectors)
+            said = remove_conversations(tx, agent_id) if conversations else 0
+            tx.connection.execute(memory_shares.delete().where(memory_shares.c.agent_id == agent_id))
+            self._look_again(tx, agent_id, tenant=agent_id)
+        recent = self._erase_recent(stone)
+        stored = self._checked(removed, mine, vectors)
+        with self._store.reading() as connection:
+            told = Erased(store="conversations", removed=said, left=turns_left(connection, agent_id))
+            archived = Erased(store="episodes", removed=stone.removed, left=archived_left(connection, stone))
+            kept = {name: count for name, table in KEPT.items() if (count := _rows(connection, table, agent_id))}
+        beside = (*([told] if conversations else ()), archived, *recent)
+        return ForgetReceipt(
+            agent_id=agent_id, memory_id=None, stores=(*stored, *beside, self.erase_points(agent_id, None)), kept=kept
+        )
+
+    def erase_late(self, agent_id: str) -> int:
+        """Remove from Redis what it has of the time before `agent_id` was last forgotten; return how many.
+
+        Raises:
+            RedisUnavailable: again later.
+        """
+        with self._store.reading() as connection:
+            stone = newest_tombstones(connection, [agent_id]).get(agent_id)
+        return self._recent().forget(stone, late=True) if stone is not None and self._recent is not None else 0
+
+    def erase_points(self, tenant: str, memory_ids: Sequence[UUID] | None) -> Erased:
+        """Remove the points of `tenant`'s memories from the index: of the named ones, else of all without a row."""
+        try:
+            if memory_ids is None:
+                removed, left = self._index.erase_all(tenant, keep=lambda found: self._known(tenant, found))
+            else:
+                removed, left = self._index.erase(tenant, memory_ids)
+        except IndexUnavailable as error:
+            note = f"{error} A job removes them when it is back; no recall gives them."
+            return Erased(store="index", removed=0, left=None, note=note)
+        return Erased(store="index", removed=removed, left=left)
+
+    def _erase_recent(self, stone: Tombstone) -> Sequence[Erased]:
+        if self._recent is None:
+            return ()
+        try:
+            removed = self._recent().forget(stone)
+            left = self._recent().of_before(stone)
+        except RedisUnavailable as error:
+            note = f"{error} A job removes them when it is back; the archive takes none of them."
+            return (Erased(store="recent episodes", removed=0, left=None, note=note),)
+        return (Erased(store="recent episodes", removed=removed, left=left),)
+
+    def _known(self, tenant: str, found: Sequence[UUID]) -> set[UUID]:
+        """Those that have a row: an agent may have begun anew since it was forgotten."""
+        query = sa.select(memories.c.id).where(memories.c.agent_id == tenant)
+        with self._store.reading() as connection:
+            return {
+                memory
+                for at in range(0, len(found), _PAGE)
+                for memory in connection.execute(query.where(memories.c.id.in_(found[at : at + _PAGE]))).scalars()
+            }
+
+    def _look_again(self, tx: Transaction, agent_id: str, **what: object) -> None:
+        self._jobs.submit(ERASE, dict(what), agent_id=agent_id, due_in=LOOK_AGAIN_S, tx=tx)
+
+    def _checked(
+        self, removed: tuple[int, int], rows: sa.ColumnElement[bool], vectors: sa.ColumnElement[bool]
+    ) -> tuple[Erased, Erased]:
+        with self._store.reading() as connection:
+            left = connection.execute(sa.select(sa.func.count()).select_from(memories).where(rows)).scalar_one()
+            kept = connection.execute(sa.select(sa.func.count()).select_from(memory_vectors).where(vectors))
+            return (
+                Erased(store="memories", removed=removed[0], left=left),
+                Erased(store="vectors", removed=removed[1], left=kept.scalar_one()),
+            )
+
+
+def _tenant(connection: Connection, agent_id: str, namespace: str | None) -> str:
+    if namespace is None:
+        return agent_id
+    return namespaces.tenants(connection, agent_id, [namespace], writing=True)[-1]
+
+
+def _remove(tx: Transaction, rows: sa.ColumnElement[bool], vectors: sa.ColumnElement[bool]) -> tuple[int, int]:
+    made = tx.connection.execute(memory_vectors.delete().where(vectors)).rowcount
+    return tx.connection.execute(memories.delete().where(rows)).rowcount, made
+
+
+def _rows(connection: Connection, table: sa.Table, agent_id: str) -> int:
+    query = sa.select(sa.func.count()).select_from(table).where(table.c.agent_id == agent_id)
+    return connection.execute(query).scalar_one()
+
+
+def _close_older(tx: Transaction, one: sa.ColumnElement[bool]) -> None:
+    """What the forgotten statement had superseded does not hold again: it ended when that one began."""
+    forgotten = sa.select(memories.c.id).where(one).scalar_subquery()
+    older = memories.update().where(memories.c.superseded_by == forgotten)
+    ended = sa.case(
+        (memories.c.valid_to < memories.c.superseded_at, memories.c.valid_to), else_=memories.c.superseded_at
+    )
+    tx.connection.execute(older.values(valid_to=ended, superseded_by=None, superseded_at=None, **changed_values()))

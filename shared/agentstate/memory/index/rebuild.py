@@ -1,0 +1,241 @@
+"""Building an index anew beside the one that is searched, and letting it take its place in one step.
+
+A build walks over all memories by their number and notes after each slice how far it has come, so one that is killed
+goes on from there; vectors that were paid for are kept and cost nothing the second time. When it has caught up, the
+alias of the space changes hands, and a comparison puts right what changed meanwhile.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import sqlalchemy as sa
+
+from agentstate.errors import Conflict, ProviderError, ProviderRateLimited, ProviderTransient
+from agentstate.memory.embedding.batch_backfill import Backfill
+from agentstate.memory.embedding.embed_texts import Embedded, MemoryEmbedder
+from agentstate.memory.embedding.queue import EmbeddingBacklog, PendingMemory
+from agentstate.memory.index.points import points_of
+from agentstate.memory.index.qdrant_index import PAGE, MemoryIndex
+from agentstate.memory.index.verify import IndexVerifier, Verified, versions_of
+from agentstate.memory.search.preceding_turns import preceding
+from agentstate.providers.embedding.embedder import Embedder
+from agentstate.providers.embedding.openai_batches import OpenAIBatches
+from agentstate.providers.embedding.openai_embedder import OpenAIEmbedder
+from agentstate.settings import Settings
+from agentstate.store.store import Store
+from agentstate.store.tables import index_builds, memories
+from agentstate.store.tables.base import db_time
+
+_log = logging.getLogger(__name__)
+
+TRIES = 8
+"""Provider failures in a row before a build stops; started again, it goes on."""
+FIRST_PAUSE_S = 1.0
+LONGEST_PAUSE_S = 60.0
+
+_PENDING = tuple(memories.c[name] for name in PendingMemory.__dataclass_fields__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Build:
+    """How far a build has come."""
+
+    collection: str
+    after_seq: int
+    written: int
+    """Memories that are in it."""
+    total: int
+    """Memories that will be."""
+    resumed: bool = False
+    earlier: int = 0
+    """Memories that were in it when this run began: a run before was cut short."""
+    left_out: int = 0
+    """Memories that the provider will not take, in this run; they are found by their words."""
+
+
+Progress = Callable[[Build], None]
+
+
+class IndexBuilder:
+    """Fills a collection for the vector space of `index`, which may be another one than the workers use.
+
+    Args:
+        store: the truth.
+        index: of the space to be filled.
+        embedder: makes the vectors that are missing.
+        settings: for the size of a slice.
+        pause: waits for so many seconds; a failing provider is given time.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        index: MemoryIndex,
+        embedder: Embedder,
+        settings: Settings,
+        *,
+        pause: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._store = store
+        self._index = index
+        self._slice = min(settings.embedding_batch, embedder.max_inputs) if embedder.semantic else PAGE
+        self._embedder = MemoryEmbedder(
+            EmbeddingBacklog(store), embedder, index.collection, max_inputs=max(self._slice, 1)
+        )
+        self._pause = pause
+        self._left_out = 0
+        self._backfill: Backfill | None = None
+        if settings.embedding_backfill == "batch" and isinstance(embedder, OpenAIEmbedder):
+            self._backfill = Backfill(store, self._embedder, OpenAIBatches(embedder), index.collection, pause=pause)
+
+    def run(self, progress: Progress = lambda _build: None, *, remove_unknown: bool = False) -> tuple[Build, Verified]:
+        """Build, switch and compare; how far it came and what the comparison found and put right.
+
+        Args:
+            progress: is told how far it came.
+            remove_unknown: switch also when the present collection has points of memories that this store does not
+                have, which go with it.
+
+        Raises:
+            ProviderError: the provider fails for good; run it again to go on.
+            IndexUnavailable: Qdrant does not answer; run it again to go on.
+            Conflict: another build of the space is at work, or the switch would remove points that are not known.
+        """
+        if not remove_unknown:
+            self._refuse_unknown()
+        build = self.start()
+        progress(build)
+        if self._backfill is not None:
+            self._backfill.run(_log.info)
+        while (following := self.step(build)) is not None:
+            build = following
+            progress(build)
+        return build, self.finish(build)
+
+    def start(self) -> Build:
+        """The build that was cut short, or a new one."""
+        query = sa.select(index_builds.c.collection).where(
+            index_builds.c.space == self._index.collection, index_builds.c.state == "filling"
+        )
+        there = self._index.place.generations()
+        with self._store.reading() as connection:
+            begun = [name for name in connection.execute(query).scalars() if name in there]
+        if begun:
+            build = self._read(begun[-1], resumed=True)
+            return replace(build, earlier=build.written)
+        name = self._index.place.make_next()
+        with self._store.transaction() as tx:
+            tx.connection.execute(index_builds.delete().where(index_builds.c.space == self._index.collection))
+            tx.connection.execute(index_builds.insert().values(collection=name, space=self._index.collection))
+        return self._read(name)
+
+    def step(self, build: Build) -> Build | None:
+        """Fill in the next slice; None when there is none. Raises as `run`."""
+        page = self._page(build)
+        if not page:
+            return None
+        made = self._embed(page)
+        failed = {memory.seq for group, _ in made.failed(page) for memory in group}
+        self._left_out += len(failed)
+        ready = [memory for memory in page if memory.seq not in failed]
+        with self._store.reading() as connection:
+            before = preceding(connection, ready)
+        points = [point for memory in ready for point in points_of(memory, made, before.get(memory.id, ()))]
+        self._index.upsert(points, into=build.collection)
+        self._note(build, page[-1].seq, len(ready))
+        return replace(self._read(build.collection, resumed=build.resumed), earlier=build.earlier)
+
+    def finish(self, build: Build) -> Verified:
+        """Let the filled collection serve, note where its memories are now, and compare.
+
+        Only what has come through all of it is at its end; killed before, the next run does the rest of this.
+        """
+        self._index.place.serve(build.collection)
+        after: int | None = 0
+        while after is not None:
+            after = self._adopt(after)
+        found = IndexVerifier(self._store, self._index).verify()
+        with self._store.transaction() as tx:
+            mine = index_builds.update().where(index_builds.c.collection == build.collection)
+            tx.connection.execute(mine.values(state="serving", updated_at=db_time()))
+        return found
+
+    def _refuse_unknown(self) -> None:
+        unknown = IndexVerifier(self._store, self._index).unknown()
+        if unknown:
+            raise Conflict(
+                f"{self._index.collection} has {unknown:,} points of memories that this durable store does not have, "
+                "and the switch would remove them. If they are another store's, give each store a Qdrant of its own; "
+                "if not, run it again with --remove-unknown. Nothing was changed."
+            )
+
+    def _page(self, build: Build) -> list[PendingMemory]:
+        waiting = (memories.c.seq > build.after_seq, memories.c.state != "dead")
+        query = sa.select(*_PENDING).where(*waiting).order_by(memories.c.seq).limit(self._slice)
+        with self._store.reading() as connection:
+            return [PendingMemory(**row) for row in connection.execute(query).mappings()]
+
+    def _embed(self, page: list[PendingMemory]) -> Embedded:
+        for attempt in range(TRIES):
+            made = self._embedder.embed(page)
+            errors = [error for _, error in made.failures if isinstance(error, ProviderTransient)]
+            refused = [error for group, error in made.failed(page) if len(group) > 1 and error not in errors]
+            if refused:
+                raise refused[0]
+            if not errors:
+                return made
+            self._pause(_pause_s(errors[0], attempt))
+        raise errors[0]
+
+    def _note(self, build: Build, after_seq: int, written: int) -> None:
+        mine = (index_builds.c.collection == build.collection, index_builds.c.after_seq == build.after_seq)
+        counted = {"after_seq": after_seq, "written": index_builds.c.written + written, "updated_at": db_time()}
+        with self._store.transaction() as tx:
+            if not tx.connection.execute(index_builds.update().where(*mine).values(**counted)).rowcount:
+                raise Conflict(f"another process builds {build.collection} already; this one stopped. Nothing is lost.")
+
+    def _read(self, collection: str, *, resumed: bool = False) -> Build:
+        total = sa.select(sa.func.count()).select_from(memories).where(memories.c.state != "dead").scalar_subquery()
+        query = sa.select(index_builds.c.collection, index_builds.c.after_seq, index_builds.c.written, total)
+        with self._store.reading() as connection:
+            name, after_seq, written, all_of_them = connection.execute(
+                query.where(index_builds.c.collection == collection)
+            ).one()
+        return Build(
+            collection=name,
+            after_seq=after_seq,
+            written=written,
+            total=all_of_them,
+            resumed=resumed,
+            left_out=self._left_out,
+        )
+
+    def _adopt(self, after: int) -> int | None:
+        """Note of the next memories that were searchable in another space that they are so in this one."""
+        here, elsewhere = self._index.collection, memories.c.space != self._index.collection
+        moved = (memories.c.seq > after, memories.c.state == "searchable", elsewhere)
+        query = sa.select(*_PENDING).where(*moved).order_by(memories.c.seq).limit(PAGE)
+        with self._store.reading() as connection:
+            page = [PendingMemory(**row) for row in connection.execute(query).mappings()]
+        if not page:
+            return None
+        points = {memory.seq: self._embedder.point_ids(memory) for memory in page}
+        with self._index.place.reached() as client:
+            versions = versions_of(client, here, [point for each in points.values() for point in each])
+        with self._store.transaction() as tx:
+            for memory in page:
+                whole = all(versions.get(point) == memory.version for point in points[memory.seq])
+                values = {"space": here, "points": len(points[memory.seq]), "indexed_version": memory.version}
+                again = {"state": "stored", "searchable_at": None, "due_at": db_time(), "attempts": 0, "claim": None}
+                unchanged = (memories.c.seq == memory.seq, memories.c.version == memory.version)
+                tx.connection.execute(memories.update().where(*unchanged, elsewhere).values(values if whole else again))
+        return page[-1].seq
+
+
+def _pause_s(error: ProviderError, attempt: int) -> float:
+    asked = error.retry_after if isinstance(error, ProviderRateLimited) else None
+    return min(asked if asked is not None else FIRST_PAUSE_S * 2.0**attempt, LONGEST_PAUSE_S)

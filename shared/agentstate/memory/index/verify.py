@@ -1,0 +1,228 @@
+"""Comparing the index with the truth, by (id, version), and repairing what differs.
+
+Two walks: from the rows to their points, which finds what the index lacks or has in another version, and from the
+points to their rows, which finds what should not be there. A row that is found wanting waits again, so that a worker
+indexes it as any other. A point of a memory that has no row is told and left alone: another durable store may have
+written it, or this one after the backup that it was restored from. Only who says so has it removed.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from agentstate.memory.embedding.queue import EmbeddingBacklog
+from agentstate.memory.index.qdrant_index import PAGE, MemoryIndex, memory_of
+from agentstate.memory.search.chunks import point_id
+from agentstate.store.store import Store
+from agentstate.store.tables import memories
+
+if TYPE_CHECKING:
+    from qdrant_client import QdrantClient
+
+PROBES, PER_PROBE = 20, 25
+"""A sample looks at this many places, and at so many rows at each."""
+SLACK = 0.02
+"""Share of points that may be under way while a sample counts."""
+
+
+@dataclass(kw_only=True)
+class Verified:
+    """What a comparison found."""
+
+    rows: int = 0
+    """Memories that count as searchable and were looked for."""
+    points: int = 0
+    """Points that were looked at."""
+    missing: int = 0
+    """Memories that the index lacks, or lacks in part."""
+    stale: int = 0
+    """Memories that it has in another version."""
+    orphaned: int = 0
+    """Points beyond those that their memory has."""
+    unknown: int = 0
+    """Points of memories that this durable store does not have."""
+    elsewhere: int = 0
+    """Memories that are searchable in another vector space alone."""
+
+    @property
+    def sound(self) -> bool:
+        """Whether index and truth agree."""
+        return self.missing == self.stale == self.orphaned == self.unknown == 0
+
+    def add(self, other: Verified) -> None:
+        """Count `other` in."""
+        for each in fields(self):
+            setattr(self, each.name, getattr(self, each.name) + getattr(other, each.name))
+
+
+@dataclass(frozen=True)
+class _Row:
+    seq: int
+    id: UUID
+    version: int
+    indexed_version: int
+    points: int
+
+    @property
+    def point_ids(self) -> list[UUID]:
+        return [point_id(self.id, number) for number in range(max(self.points, 1))]
+
+
+_ROW = tuple(memories.c[name] for name in _Row.__dataclass_fields__)
+Progress = Callable[[Verified], None]
+
+
+class IndexVerifier:
+    """Compares one vector space's index with the rows. Safe to run anywhere, at any time, by many at once."""
+
+    def __init__(self, store: Store, index: MemoryIndex) -> None:
+        self._store = store
+        self._index = index
+        self._backlog = EmbeddingBacklog(store)
+        self._here = sa.and_(memories.c.state == "searchable", memories.c.space == index.collection)
+
+    def verify(
+        self, *, repair: bool = True, remove_unknown: bool = False, progress: Progress = lambda _found: None
+    ) -> Verified:
+        """Compare everything.
+
+        Args:
+            repair: what differs is put right, or waits for the workers.
+            remove_unknown: also remove points of memories that this store does not have. Only where no other durable
+                store uses this Qdrant: they may be its.
+            progress: is told how far it came.
+
+        Raises:
+            IndexUnavailable: Qdrant does not answer; what was repaired stays so.
+        """
+        found = Verified(elsewhere=self.elsewhere())
+        after: int | None = 0
+        while after is not None:
+            part, after = self.rows(after, repair=repair)
+            found.add(part)
+            progress(found)
+        offset: str | None = ""
+        while offset is not None:
+            part, offset = self.points(offset, repair=repair, remove_unknown=remove_unknown)
+            found.add(part)
+            progress(found)
+        return found
+
+    def unknown(self) -> int:
+        """How many points of memories that this store does not have are in the collection that serves."""
+        found, offset = 0, None if self._index.place.behind() is None else ""
+        while offset is not None:
+            part, offset = self.points(offset, repair=False)
+            found += part.unknown
+        return found
+
+    def rows(self, after: int, *, repair: bool, limit: int = PAGE) -> tuple[Verified, int | None]:
+        """Compare the next rows after number `after` with their points; and where to go on, None at the end."""
+        with self._store.reading() as connection:
+            page = self._rows(connection, memories.c.seq > after, limit=limit)
+        return self._compare(page, repair=repair), page[-1].seq if len(page) == limit else None
+
+    def points(self, offset: str, *, repair: bool, remove_unknown: bool = False) -> tuple[Verified, str | None]:
+        """Compare the next points from `offset` on with their rows; and where to go on, None at the end."""
+        with self._index.place.reached() as client:
+            page, following = client.scroll(
+                self._index.collection, limit=PAGE, offset=offset or None, with_payload=["memory"]
+            )
+            orphans, unknown = self._astray(page)
+            gone = [*(orphans if repair else ()), *(unknown if remove_unknown else ())]
+            if gone:
+                client.delete(self._index.collection, points_selector=list(gone), wait=True)
+        found = Verified(points=len(page), orphaned=len(orphans), unknown=len(unknown))
+        return found, None if following is None else str(following)
+
+    def sample(self, draw: random.Random | None = None) -> Verified:
+        """Compare some rows at random, and the number of points: notices an emptied collection. Repairs nothing."""
+        rng = draw or random.Random()  # noqa: S311 no secret
+        with self._store.reading() as connection:
+            first, last, total = connection.execute(
+                sa.select(
+                    sa.func.min(memories.c.seq), sa.func.max(memories.c.seq), sa.func.sum(memories.c.points)
+                ).where(self._here)
+            ).one()
+            starts = [] if first is None else [rng.randint(first, last) for _ in range(PROBES)]
+            picked = {
+                row.seq: row
+                for start in starts
+                for row in self._rows(connection, memories.c.seq >= start, limit=PER_PROBE)
+            }
+        found = self._compare(list(picked.values()), repair=False)
+        with self._index.place.reached() as client:
+            found.points = client.count(self._index.collection, exact=True).count
+        wanted = int(total or 0)
+        slack = max(PAGE, SLACK * wanted) if found.points else 0
+        found.missing = max(found.missing, wanted - found.points if wanted - found.points > slack else 0)
+        found.unknown = max(found.points - wanted if found.points - wanted > slack else 0, 0)
+        return found
+
+    def elsewhere(self) -> int:
+        """How many memories are searchable in another vector space alone."""
+        query = sa.select(sa.func.count()).where(
+            memories.c.state == "searchable", memories.c.space != self._index.collection
+        )
+        with self._store.reading() as connection:
+            return connection.execute(query).scalar_one()
+
+    def _rows(self, connection: Connection, *conditions: sa.ColumnElement[bool], limit: int) -> list[_Row]:
+        query = sa.select(*_ROW).where(self._here, *conditions).order_by(memories.c.seq).limit(limit)
+        return [_Row(*row) for row in connection.execute(query)]
+
+    def _compare(self, page: Sequence[_Row], *, repair: bool) -> Verified:
+        if not page:
+            return Verified()
+        with self._index.place.reached() as client:
+            versions = versions_of(client, self._index.collection, [each for row in page for each in row.point_ids])
+            missing = [row for row in page if not all(point in versions for point in row.point_ids)]
+            wrong = {row.seq: _others(row, versions) for row in page}
+            stale = [row for row in page if wrong[row.seq]]
+            if repair and stale:
+                # A newer version than the row's is no use either: the row is the truth, as after a restored backup.
+                doomed = [point for row in stale for point in wrong[row.seq]]
+                client.delete(self._index.collection, points_selector=list(doomed), wait=True)
+        if repair:
+            self._backlog.wait_again({row.seq: row.indexed_version for row in (*missing, *stale)})
+        return Verified(rows=len(page), missing=len(missing), stale=len(stale))
+
+    def _astray(self, page: Sequence[Any]) -> tuple[list[UUID], list[UUID]]:
+        """Chunks beyond those that their memory has, and points whose memory has no row."""
+        owners = {UUID(str(point.id)): memory_of(point) for point in page}
+        query = sa.select(*_ROW, memories.c.state).where(memories.c.id.in_(set(owners.values())))
+        with self._store.reading() as connection:
+            known = {row.id: (_Row(*row[:-1]), row.state) for row in connection.execute(query)}
+        ours = {point: known[memory] for point, memory in owners.items() if memory in known}
+        return (
+            [point for point, (row, state) in ours.items() if not _belongs(point, row, state)],
+            [point for point in owners if point not in ours],
+        )
+
+
+def versions_of(client: QdrantClient, collection: str, points: Collection[UUID]) -> dict[UUID, int]:
+    """The versions of those of `points` that are in a collection."""
+    ids = [str(point) for point in points]
+    return {
+        UUID(str(found.id)): int((found.payload or {}).get("version", 0))
+        for at in range(0, len(ids), PAGE)
+        for found in client.retrieve(collection, ids[at : at + PAGE], with_payload=["version"])
+    }
+
+
+def _others(row: _Row, versions: dict[UUID, int]) -> list[UUID]:
+    """Its points that are there in another version than was noted, or is about to be."""
+    fine = range(row.indexed_version, row.version + 1)
+    return [point for point in row.point_ids if versions.get(point, row.version) not in fine]
+
+
+def _belongs(point: UUID, row: _Row, state: str) -> bool:
+    # While it waits, or is given up, nobody has noted yet how many points it has.
+    return point == row.id or state != "searchable" or point in row.point_ids

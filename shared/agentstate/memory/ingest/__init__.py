@@ -1,0 +1,1 @@
+"""Transcripts: read their formats and store each turn once."""

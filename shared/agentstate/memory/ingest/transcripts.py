@@ -1,0 +1,298 @@
+"""Reading transcripts: a file of turns, as JSON, as JSON lines, or in LoCoMo's form.
+
+Reading never stops at a bad turn: it gives a `Problem` that names the line and the reason, and goes on. A turn without
+an id of its own gets one from what it says and how often that came before, so that the same file read twice gives the
+same turns.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, BinaryIO, Literal, TypeAlias
+
+from agentstate.errors import InvalidInput, TooLarge
+from agentstate.ids import checked_name
+from agentstate.memory.conversation.turns import NewTurn, checked_turn
+from agentstate.memory.ingest import locomo
+from agentstate.settings import Settings
+from agentstate.state import codec
+
+MAX_LINE_BYTES = 32 * 1024 * 1024
+LINE_SUFFIXES = frozenset({".jsonl", ".ndjson"})
+
+_FIELDS = frozenset(
+    {"agent", "agent_id", "session", "speaker", "time", "text", "id", "role", "metadata", "content", "timestamp"}
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TranscriptTurn:
+    """One turn of a transcript, checked."""
+
+    line: int
+    agent_id: str
+    session: str
+    turn: NewTurn
+    metadata: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """A turn that cannot be taken, and why; nothing of it is stored."""
+
+    line: int
+    """1 is the first of the file; of a LoCoMo file the line of the conversation."""
+    where: str
+    """Which turn, as far as that can be told."""
+    reason: str
+
+    def __str__(self) -> str:
+        return f"line {self.line}{f' ({self.where})' if self.where else ''}: {self.reason}"
+
+
+Parsed: TypeAlias = TranscriptTurn | Problem
+Form: TypeAlias = Literal["auto", "jsonl", "json", "locomo"]
+
+
+def read_transcript(
+    path: Path, settings: Settings, *, form: Form = "auto", agent_id: str | None = None
+) -> Iterator[Parsed]:
+    """The turns of the file at `path` in order, and a problem in the place of each that cannot be taken.
+
+    Args:
+        path: the file.
+        settings: limits of size.
+        form: `jsonl` reads an object a line, `json` one document, `locomo` one document of LoCoMo's conversations;
+            `auto` goes by the name and the beginning of the file.
+        agent_id: whose the turns are that name no agent.
+
+    Raises:
+        InvalidInput: there is no such file, or it cannot be opened.
+    """
+    reader = TurnReader(settings, agent_id=agent_id, locomo_only=form == "locomo")
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        raise InvalidInput(f"the transcript {path} cannot be opened: {error.strerror}. Nothing was stored.") from None
+    with file:
+        for item in _items(file, path.suffix.lower(), form):
+            yield from [item] if isinstance(item, Problem) else reader.turns(*item)
+
+
+class TurnReader:
+    """Turns objects of a transcript into turns."""
+
+    def __init__(self, settings: Settings, *, agent_id: str | None = None, locomo_only: bool = False) -> None:
+        self._agent_id = agent_id
+        self._locomo_only = locomo_only
+        self._max_text_bytes = settings.max_text_bytes
+        self._max_metadata_bytes = settings.max_payload_bytes
+        self._seen: Counter[bytes] = Counter()
+
+    def turns(self, line: int, value: Any) -> Iterator[Parsed]:
+        """The turns in one object of the file: one, or a whole conversation of LoCoMo's."""
+        if not isinstance(value, dict):
+            yield Problem(line=line, where="", reason=f"it is {_kind(value)}, not an object with the fields of a turn.")
+        elif locomo.is_conversation(value):
+            for where, fields in locomo.turns(value):
+                yield self._turn(line, where, fields)
+        elif self._locomo_only:
+            yield Problem(line=line, where=_where(value), reason="it is no conversation of LoCoMo's.")
+        else:
+            yield self._turn(line, _where(value), value)
+
+    def _turn(self, line: int, where: str, fields: dict[str, Any]) -> Parsed:
+        try:
+            return self._checked(line, fields)
+        except InvalidInput as error:
+            return Problem(line=line, where=where, reason=error.message)
+
+    def _checked(self, line: int, fields: dict[str, Any]) -> TranscriptTurn:
+        agent = checked_name(self._agent_of(fields))
+        session = checked_name(_required(fields, "session"), "session")
+        speaker = _optional(fields, "speaker")
+        turn = NewTurn(
+            role=_optional(fields, "role") or "user",
+            text=_required(fields, "text", "content"),
+            at=_time(fields.get("time", fields.get("timestamp"))),
+            speaker=speaker,
+        )
+        checked_turn(turn, max_text_bytes=self._max_text_bytes)
+        source = _source_id(fields.get("id"))
+        source = self._made_up(agent, session, turn) if source is None else source
+        named = NewTurn(role=turn.role, text=turn.text, at=turn.at, speaker=speaker, source_id=source)
+        return TranscriptTurn(
+            line=line,
+            agent_id=agent,
+            session=session,
+            turn=checked_turn(named, max_text_bytes=self._max_text_bytes),
+            metadata=self._metadata(fields),
+        )
+
+    def _agent_of(self, fields: dict[str, Any]) -> str:
+        named = any(fields.get(name) is not None for name in ("agent", "agent_id"))
+        return self._agent_id if self._agent_id is not None and not named else _required(fields, "agent", "agent_id")
+
+    def _metadata(self, fields: dict[str, Any]) -> dict[str, Any] | None:
+        """What came beside the fields of a turn is kept with it."""
+        given = fields.get("metadata")
+        if given is not None and not isinstance(given, dict):
+            raise InvalidInput(f"the field 'metadata' is {_kind(given)}, not an object.")
+        metadata = {name: value for name, value in fields.items() if name not in _FIELDS} | (given or {})
+        if (size := len(codec.dumps(metadata).encode(errors="replace"))) > self._max_metadata_bytes:
+            raise TooLarge(f"the fields beside the turn have {size:,} bytes, allowed are {self._max_metadata_bytes:,}.")
+        return metadata or None
+
+    def _made_up(self, agent: str, session: str, turn: NewTurn) -> str:
+        said = (agent, session, turn.role, turn.speaker or "", turn.at.isoformat(), turn.text)
+        digest = hashlib.blake2b("\x1f".join(f"{len(part)}:{part}" for part in said).encode(), digest_size=16).digest()
+        self._seen[digest] += 1
+        return f"~{digest.hex()}.{self._seen[digest]}"
+
+
+def _items(file: BinaryIO, suffix: str, form: Form) -> Iterator[tuple[int, Any] | Problem]:
+    """(line, value) of each object of the file."""
+    if form == "jsonl" or (form == "auto" and suffix in LINE_SUFFIXES):
+        return _lines(file)
+    start = file.read(4096).removeprefix(b"\xef\xbb\xbf").lstrip()
+    file.seek(0)
+    if form == "auto" and not start.startswith((b"[", b"{")):
+        return _lines(file)
+    if start.startswith(b"["):
+        return _elements(file)
+    return _object(file, or_lines=form == "auto")
+
+
+def _lines(file: BinaryIO) -> Iterator[tuple[int, Any] | Problem]:
+    number = 0
+    while line := file.readline(MAX_LINE_BYTES):
+        number += 1
+        if len(line) == MAX_LINE_BYTES and not line.endswith(b"\n"):
+            while (rest := file.readline(MAX_LINE_BYTES)) and not rest.endswith(b"\n"):
+                pass
+            yield Problem(line=number, where="", reason=f"the line is over {MAX_LINE_BYTES:,} bytes.")
+        elif line.strip():
+            yield _parsed(number, line)
+
+
+def _parsed(number: int, line: bytes) -> tuple[int, Any] | Problem:
+    try:
+        return number, json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip(), parse_float=Decimal)
+    except (ValueError, RecursionError) as error:
+        return Problem(line=number, where="", reason=_unreadable(error))
+
+
+def _object(file: BinaryIO, *, or_lines: bool) -> Iterator[tuple[int, Any] | Problem]:
+    try:
+        value = json.loads(file.read().decode("utf-8-sig"), parse_float=Decimal)
+    except (ValueError, RecursionError) as error:
+        if not or_lines:
+            yield Problem(line=getattr(error, "lineno", 1), where="", reason=_unreadable(error))
+            return
+        file.seek(0)
+        yield from _lines(file)
+    else:
+        yield 1, value
+
+
+def _elements(file: BinaryIO) -> Iterator[tuple[int, Any] | Problem]:
+    """The elements of a JSON array, one by one, so that each has a line and those before a fault are taken."""
+    try:
+        text = file.read().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        yield Problem(line=1, where="", reason=_unreadable(error))
+        return
+    decoder = json.JSONDecoder(parse_float=Decimal)
+    position, line, counted = text.index("[") + 1, 1, 0
+    while True:
+        position = _skip_space(text, position)
+        line += text.count("\n", counted, position)
+        counted = position
+        if text[position : position + 1] == "]":
+            return
+        try:
+            value, position = decoder.raw_decode(text, position)
+            position = _after_element(text, position)
+        except (ValueError, RecursionError) as error:
+            yield Problem(line=line, where="", reason=f"{_unreadable(error)} What comes after it was not read.")
+            return
+        yield line, value
+
+
+def _skip_space(text: str, position: int) -> int:
+    while text[position : position + 1] in {" ", "\t", "\r", "\n"}:
+        position += 1
+    return position
+
+
+def _after_element(text: str, position: int) -> int:
+    position = _skip_space(text, position)
+    if text[position : position + 1] == ",":
+        return position + 1
+    if text[position : position + 1] != "]":
+        raise json.JSONDecodeError("Expecting ',' or ']'", text, position)
+    return position
+
+
+def _unreadable(error: Exception) -> str:
+    if isinstance(error, json.JSONDecodeError):
+        return f"it is not valid JSON: {error.msg} at column {error.colno}."
+    if isinstance(error, UnicodeDecodeError):
+        return f"it is not UTF-8: byte {error.start} cannot be read."
+    return "it is not valid JSON: too deep, or a number is too long."
+
+
+def _required(fields: dict[str, Any], *names: str) -> str:
+    for name in names:
+        if name in fields:
+            value = fields[name]
+            if not isinstance(value, str):
+                raise InvalidInput(f"the field {name!r} is {_kind(value)}, not text.")
+            return value
+    raise InvalidInput(f"the field {names[0]!r} is missing.")
+
+
+def _optional(fields: dict[str, Any], name: str) -> str | None:
+    return None if fields.get(name) is None else _required(fields, name)
+
+
+def _source_id(value: Any) -> str | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise InvalidInput(f"the field 'id' is {_kind(value)}, not text or a whole number.")
+    return str(value)
+
+
+def _time(value: Any) -> datetime:
+    """A time as ISO 8601 (without an offset it is UTC), or as seconds since 1970."""
+    if value is None:
+        raise InvalidInput("the field 'time' is missing.")
+    try:
+        if isinstance(value, str):
+            moment = datetime.fromisoformat(value)
+            return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+        if isinstance(value, int | Decimal) and not isinstance(value, bool):
+            return datetime.fromtimestamp(float(value), tz=UTC)
+    except (ValueError, OverflowError, OSError):
+        pass
+    raise InvalidInput(
+        f"the time {str(value)[:40]!r} cannot be read; write 2026-11-22T10:30:00Z or seconds since 1970."
+    )
+
+
+def _where(fields: dict[str, Any]) -> str:
+    named = [f"{name} {str(fields[name])[:40]}" for name in ("agent", "session", "id") if name in fields]
+    return ", ".join(named)
+
+
+def _kind(value: Any) -> str:
+    names = {dict: "an object", list: "a list", str: "text", bool: "true or false", type(None): "null"}
+    return names.get(type(value), "a number")

@@ -1,0 +1,1 @@
+"""Our books beside what the services show: reconciliation, breaks, and portfolio snapshots."""

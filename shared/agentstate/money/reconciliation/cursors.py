@@ -1,0 +1,105 @@
+"""The cursors and runs of reconciliation: which account is due, who is at it, and what was found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from agentstate.ids import new_id
+from agentstate.money.effects.outcomes import plain
+from agentstate.money.effects.table import owner_name
+from agentstate.store.store import Transaction
+from agentstate.store.tables.base import db_time
+from agentstate.store.tables.money import recon_cursors, recon_runs
+from agentstate.store.upsert import insert_new
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """A claimed cursor: the right to write the next run of one account, while `fence` is the row's."""
+
+    agent_id: str
+    service: str
+    fence: int
+    strikes: int
+
+
+def add_cursor(tx: Transaction, agent_id: str, service: str) -> None:
+    """Begin to reconcile an account, due at once; nothing when it is begun already."""
+    insert_new(tx, recon_cursors, [{"agent_id": agent_id, "service": service, "next_due_at": db_time()}])
+
+
+def any_due(connection: Connection) -> bool:
+    """Whether an account is due that nobody is at."""
+    free = sa.or_(recon_cursors.c.lease_until.is_(None), recon_cursors.c.lease_until <= db_time())
+    due = sa.exists().where(recon_cursors.c.next_due_at <= db_time(), free)
+    return bool(connection.execute(sa.select(due)).scalar_one())
+
+
+def claim_one(tx: Transaction, agent_id: str, service: str, *, lease_s: float) -> Cursor:
+    """Claim an account's cursor whether or not it is due; an earlier run that still goes on is fenced off."""
+    add_cursor(tx, agent_id, service)
+    mine = (recon_cursors.c.agent_id == agent_id) & (recon_cursors.c.service == service)
+    return _cursor(tx.connection.execute(_claim(mine, lease_s)).one())
+
+
+def claim_due(tx: Transaction, limit: int, *, lease_s: float) -> list[Cursor]:
+    """Claim up to `limit` cursors that are due and that nobody is at, longest due first."""
+    free = sa.or_(recon_cursors.c.lease_until.is_(None), recon_cursors.c.lease_until <= db_time())
+    due = (
+        sa.select(recon_cursors.c.agent_id, recon_cursors.c.service)
+        .where(recon_cursors.c.next_due_at <= db_time(), free)
+        .order_by(recon_cursors.c.next_due_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    found = [tuple(row) for row in tx.connection.execute(due)]
+    chosen = sa.tuple_(recon_cursors.c.agent_id, recon_cursors.c.service).in_(found)
+    return [_cursor(row) for row in tx.connection.execute(_claim(chosen, lease_s))] if found else []
+
+
+def finish(tx: Transaction, cursor: Cursor, *, status: str, strikes: int, due_in: float) -> bool:
+    """Give the cursor back, due again in `due_in` seconds; False when another run has taken it over."""
+    values: dict[str, Any] = {
+        "next_due_at": db_time(due_in),
+        "lease_owner": None,
+        "lease_until": None,
+        "strikes": strikes,
+        "status": status,
+        "checked_at": db_time(),
+    }
+    if status == "matched":
+        values["matched_at"] = db_time()
+    mine = (
+        (recon_cursors.c.agent_id == cursor.agent_id)
+        & (recon_cursors.c.service == cursor.service)
+        & (recon_cursors.c.fence == cursor.fence)
+    )
+    return tx.connection.execute(sa.update(recon_cursors).where(mine).values(values)).rowcount == 1
+
+
+def last_difference(connection: Connection, agent_id: str, service: str) -> int | None:
+    """The difference that the last run of an account found, in minor units; None when there was none to find."""
+    mine = (recon_runs.c.agent_id == agent_id) & (recon_runs.c.service == service)
+    newest = sa.select(recon_runs.c.difference).where(mine).order_by(recon_runs.c.finished_at.desc()).limit(1)
+    return connection.execute(newest).scalar_one_or_none()
+
+
+def add_run(tx: Transaction, run: Mapping[str, Any], *, started_at: datetime) -> None:
+    """Keep what one run found."""
+    row = {**run, "id": new_id(), "evidence": plain(run["evidence"]), "started_at": started_at}
+    tx.connection.execute(sa.insert(recon_runs).values(**row, finished_at=db_time()))
+
+
+def _claim(which: sa.ColumnElement[bool], lease_s: float) -> Any:
+    lease = {"lease_owner": owner_name(), "lease_until": db_time(lease_s), "fence": recon_cursors.c.fence + 1}
+    return sa.update(recon_cursors).where(which).values(lease).returning(recon_cursors)
+
+
+def _cursor(row: sa.Row[Any]) -> Cursor:
+    return Cursor(row.agent_id, row.service, row.fence, row.strikes)

@@ -1,0 +1,79 @@
+"""Enrolment: which agent has which account at which service. It is the list of the fleet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+
+from agentstate.errors import Conflict
+from agentstate.ids import checked_name
+from agentstate.money.ledger.shared_balances import root_of
+from agentstate.money.reconciliation import cursors as recon_rows
+from agentstate.store.store import Store, Transaction
+from agentstate.store.tables.base import db_time
+from agentstate.store.tables.portfolio import service_accounts
+from agentstate.store.upsert import insert_new
+
+
+def is_enrolled(tx: Transaction, agent_id: str) -> bool:
+    """Whether `agent_id` is one of the fleet."""
+    mine = sa.select(service_accounts.c.service).where(service_accounts.c.agent_id == agent_id).limit(1)
+    return tx.connection.execute(mine).one_or_none() is not None
+
+
+class ServiceAccounts:
+    """The accounts of the fleet at the services."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def enrol(self, agent_id: str, service: str, account: str, *, tx: Transaction | None = None) -> bool:
+        """Note that `agent_id` is `account` at `service`, and begin to reconcile it; False when that is known.
+
+        Raises:
+            Conflict: the agent is known there under another account; nothing was changed.
+        """
+        row = {
+            "agent_id": checked_name(agent_id),
+            "service": checked_name(service, "service"),
+            "account": checked_name(account, "account"),
+            "created_at": db_time(),
+        }
+        with self._store.transaction(tx) as opened:
+            if insert_new(opened, service_accounts, [row]):
+                recon_rows.add_cursor(opened, agent_id, root_of(service))
+                return True
+            return self._known(opened, agent_id, service, account)
+
+    def accounts(self, agent_id: str) -> dict[str, str]:
+        """The agent's account by service."""
+        mine = service_accounts.c.agent_id == agent_id
+        with self._store.reading() as connection:
+            found = connection.execute(sa.select(service_accounts).where(mine).order_by(service_accounts.c.service))
+            return {row.service: row.account for row in found}
+
+    def agents(self, *, after: str = "", limit: int = 500) -> list[str]:
+        """The enrolled agents behind `after`, at most `limit`, in one order that never changes."""
+        agent = service_accounts.c.agent_id
+        statement = sa.select(agent).distinct().where(agent > after).order_by(agent).limit(limit)
+        with self._store.reading() as connection:
+            return list(connection.execute(statement).scalars())
+
+    def services_of(self, agents: Sequence[str]) -> dict[str, list[str]]:
+        """The services of each of `agents`, by agent."""
+        found: dict[str, list[str]] = {agent: [] for agent in agents}
+        table = service_accounts.c
+        statement = sa.select(table.agent_id, table.service).where(table.agent_id.in_(agents)).order_by(table.service)
+        with self._store.reading() as connection:
+            for row in connection.execute(statement):
+                found[row.agent_id].append(row.service)
+        return found
+
+    def _known(self, tx: Transaction, agent_id: str, service: str, account: str) -> bool:
+        table = service_accounts.c
+        mine = (table.agent_id == agent_id) & (table.service == service)
+        stored = tx.connection.execute(sa.select(table.account).where(mine)).scalar_one()
+        if stored != account:
+            raise Conflict(f"{agent_id} is {stored} at {service}, not {account}. Nothing was changed.")
+        return False

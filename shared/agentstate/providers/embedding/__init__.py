@@ -1,0 +1,1 @@
+"""Embedders: text to vectors, by a local model or by a provider."""

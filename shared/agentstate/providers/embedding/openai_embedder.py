@@ -1,0 +1,200 @@
+"""Embeddings from any server that speaks OpenAI's `/v1/embeddings`: OpenAI, Ollama, vLLM, TEI, llama.cpp.
+
+Such servers differ in what they ignore, so nothing is taken on trust: plain floats are asked for, answers are
+put in order by their index, and count and width are checked before a vector leaves this module.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import struct
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from pydantic import SecretStr
+
+from agentstate.errors import ProviderAnswerInvalid, ProviderError
+from agentstate.providers.clients import OPENAI_URL, PerProcess, openai_client, openai_sdk, without_password
+from agentstate.providers.counting import CALLS, FAILURES, TEXTS, TOKENS, CountOf, uncounted
+from agentstate.providers.embedding.embedder import ProviderStatus, VectorSpace, checked_texts, checked_vectors
+from agentstate.providers.faults import provider_faults
+from agentstate.providers.tokens import fit_tokens, pack
+
+if TYPE_CHECKING:
+    import openai
+
+    from agentstate.providers.embedding.bert import Floats
+
+KNOWN_WIDTHS: Final = {
+    "text-embedding-3-small": 1536,
+    "text-embedding-3-large": 3072,
+    "text-embedding-ada-002": 1536,
+}
+_MAX_TOKENS_PER_CALL: Final = 250_000  # OpenAI refuses more than 300,000; the estimate may be a little low
+_MAX_TOKENS_PER_TEXT: Final = 8_000  # OpenAI refuses more than 8,192
+
+
+class OpenAIEmbedder:
+    """Embeds by HTTP with one client per process, no retries of its own, and a deadline per call.
+
+    Args:
+        model: model name sent to the server.
+        base_url: endpoint with its `/v1`; None is OpenAI's own.
+        api_key: key, None for servers that ask for none.
+        dimensions: width to ask for; None takes the model's own, found out by one short call when unknown.
+        max_inputs: texts in one call at most.
+        timeout_s: deadline of one call, in seconds.
+        note: why this embedder was chosen.
+        count: is told of calls, failures, texts and tokens.
+    """
+
+    semantic = True
+    max_tokens_per_call = _MAX_TOKENS_PER_CALL
+    max_tokens_per_text = _MAX_TOKENS_PER_TEXT
+
+    parallel = 4
+
+    def __init__(
+        self,
+        *,
+        model: str,
+        base_url: str | None = None,
+        api_key: SecretStr | None = None,
+        dimensions: int | None = None,
+        max_inputs: int = 512,
+        timeout_s: float = 30.0,
+        note: str = "",
+        count: CountOf = uncounted,
+    ) -> None:
+        openai_sdk()  # refuse at start, not at the first memory
+        self.max_inputs = max_inputs
+        self._model = model
+        self._base_url = base_url
+        self._key = api_key
+        self._asked_dimensions = dimensions
+        self._note = note
+        self._own = (base_url or OPENAI_URL).rstrip("/") == OPENAI_URL
+        self._provider = "openai" if self._own else "openai-compatible"
+        self._count = partial(count, f"{self._provider}:{model}")
+        self._clients = PerProcess(lambda: openai_client(base_url, api_key, timeout_s))
+        self._width: int | None = dimensions or (KNOWN_WIDTHS.get(model) if self._own else None)
+        self._probing = threading.Lock()
+
+    @property
+    def space(self) -> VectorSpace:
+        """See `Embedder.space`; asks the server once when the model's width is unknown, and may raise."""
+        return VectorSpace(self._provider, self._model, self._known_width())
+
+    def embed_documents(self, texts: Sequence[str]) -> Floats:
+        """See `Embedder.embed_documents`; of a text longer than the provider takes, the head is embedded."""
+        from agentstate.providers.embedding.blas import np
+
+        width = self._known_width()
+        fitting = [fit_tokens(text, self.max_tokens_per_text) for text in checked_texts(texts)]
+        runs = pack(fitting, max_inputs=self.max_inputs, max_tokens=self.max_tokens_per_call)
+        answers = [self._vectors([fitting[index] for index in run], width) for run in runs]
+        return np.concatenate([np.empty((0, width), np.float32), *answers])
+
+    def embed_query(self, text: str) -> Floats:
+        """See `Embedder.embed_query`."""
+        vector: Floats = self.embed_documents([text])[0]
+        return vector
+
+    def describe(self) -> ProviderStatus:
+        """See `Embedder.describe`."""
+        place = "OpenAI" if self._own else without_password(str(self._base_url))
+        text = f"openai: {self._model} at {place}"
+        return ProviderStatus("openai", f"{text} ({self._note})" if self._note else text)
+
+    def close(self) -> None:
+        """Give back the connections."""
+        self._clients.close()
+
+    @property
+    def client(self) -> openai.OpenAI:
+        """This process's client."""
+        return self._clients.get()
+
+    @property
+    def key(self) -> SecretStr | None:
+        """The key, to be kept out of errors."""
+        return self._key
+
+    @property
+    def request_options(self) -> dict[str, Any]:
+        """Model and width as every request has them."""
+        width = {} if self._asked_dimensions is None else {"dimensions": self._asked_dimensions}
+        return {"model": self._model, **width}
+
+    def _known_width(self) -> int:
+        with self._probing:
+            if self._width is None:
+                with self._counted(1):
+                    vectors = self._call(["width"])
+                    if len(vectors) != 1 or not vectors[0]:
+                        raise ProviderAnswerInvalid(
+                            f"{self._provider} answered no vector to the question how wide {self._model} is."
+                        )
+                self._width = len(vectors[0])
+            return self._width
+
+    def _vectors(self, texts: list[str], width: int) -> Floats:
+        with self._counted(len(texts)):
+            return checked_vectors(self._call(texts), count=len(texts), width=width, provider=self._provider)
+
+    @contextmanager
+    def _counted(self, texts: int) -> Iterator[None]:
+        self._count(CALLS)
+        try:
+            yield
+        except ProviderError:
+            self._count(FAILURES)
+            raise
+        self._count(TEXTS, texts)
+
+    def _call(self, texts: list[str]) -> list[list[float]]:
+        options = self.request_options if self._own else {**self.request_options, "encoding_format": "float"}
+        with provider_faults(openai_sdk(), self._provider, self._key):
+            # The answer as it came: the SDK would look at every single number, which takes longer than all the rest.
+            raw = self.client.embeddings.with_raw_response.create(input=texts, **options)
+            answer = json.loads(raw.content)
+        self._count_tokens(answer)
+        return _in_order(answer, self._provider)
+
+    def _count_tokens(self, answer: object) -> None:
+        """What was charged, also for an answer that is of no use."""
+        usage = answer.get("usage") if isinstance(answer, dict) else None
+        tokens = usage.get("prompt_tokens") if isinstance(usage, dict) else None
+        if isinstance(tokens, int) and tokens > 0:
+            self._count(TOKENS, tokens)
+
+
+def _in_order(answer: object, provider: str) -> list[list[float]]:
+    data = answer.get("data") if isinstance(answer, dict) else None
+    if not isinstance(data, list) or not all(_is_vector(item) for item in data):
+        raise ProviderAnswerInvalid(f"{provider} answered no list of embeddings; nothing was stored.")
+    numbers = [item["index"] for item in data]
+    if sorted(numbers) != list(range(len(data))):
+        raise ProviderAnswerInvalid(f"{provider} numbered its {len(data)} vectors wrongly; nothing was stored.")
+    return [_numbers(item["embedding"], provider) for item in sorted(data, key=lambda item: item["index"])]
+
+
+def _is_vector(item: object) -> bool:
+    return (
+        isinstance(item, dict) and isinstance(item.get("index"), int) and isinstance(item.get("embedding"), list | str)
+    )
+
+
+def _numbers(embedding: list[float] | str, provider: str) -> list[float]:
+    """The numbers of a vector, which OpenAI itself sends as base64."""
+    if isinstance(embedding, list):
+        return embedding
+    try:
+        data = base64.b64decode(embedding, validate=True)
+        return list(struct.unpack(f"<{len(data) // 4}f", data))
+    except (ValueError, struct.error):
+        raise ProviderAnswerInvalid(f"{provider} answered a vector that cannot be read; nothing was stored.") from None

@@ -1,0 +1,1 @@
+"""Summarizers, and the check that a summary contains no figure that its source lacks."""

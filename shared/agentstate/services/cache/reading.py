@@ -1,0 +1,107 @@
+"""A state of a service in our own terms: what is on the account, and what it adds to a portfolio, in micro-USDC.
+
+The body is kept as it came; here is the one place that knows which of its members means what.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from agentstate.errors import ServiceAnswerInvalid
+from agentstate.services.http.gateway import Gateway
+from agentstate.services.http.json_wire import Body
+from agentstate.services.operations.answer import Answer
+from agentstate.services.operations.names import Service
+
+
+@dataclass(frozen=True, slots=True)
+class Funds:
+    """Money at one service, in micro-USDC.
+
+    Attributes:
+        cash: balance of the account that our ledger keeps for this service; None where it has none of its own.
+        worth: what the service adds to a portfolio, open positions at present prices included.
+    """
+
+    cash: int | None
+    worth: int
+
+
+def read_state(gateway: Gateway, agent_id: str, service: Service) -> Body:
+    """The agent's state at a service, checked: it is this agent's, and its money can be read.
+
+    Raises:
+        ServiceError: as `Gateway.read`; ServiceAnswerInvalid when the state is another agent's or lacks a member.
+    """
+    return checked_state(agent_id, service, gateway.read(agent_id, service))
+
+
+def checked_state(agent_id: str, service: Service, body: Body) -> Body:
+    """`body` when it is the agent's state and its money can be read; raises ServiceAnswerInvalid else."""
+    told = Answer(body).text("agent_id")
+    if told != agent_id:
+        raise ServiceAnswerInvalid(f"{service} answered with the state of agent {told[:40]!r}. Nothing was stored.")
+    funds_of(service, body)
+    return body
+
+
+def funds_of(service: Service, body: Mapping[str, Any]) -> Funds:
+    """The money in a state; raises ServiceAnswerInvalid when a member is missing or no amount."""
+    return _FUNDS[service](Answer(body))
+
+
+def parts_of(service: Service, body: Mapping[str, Any]) -> dict[str, int]:
+    """The money in a state by the place where it lies, in micro-USDC: by address in the wallet, else in one part."""
+    if service is not Service.WALLET:
+        return {service.value: funds_of(service, body).worth}
+    addresses = Answer(body).items("addresses")
+    return {f"{each.get('chain')}:{each.get('address')}": each.micros("amount") for each in addresses}
+
+
+def _casino(state: Answer) -> Funds:
+    balance = state.micros("balance_usd")
+    return Funds(balance, balance)
+
+
+def _escrow(state: Answer) -> Funds:
+    """What lies in escrows of the agent's making has left the casino's balance; that balance is not counted twice."""
+    locked = state.micros("locked_usd")
+    return Funds(locked, locked)
+
+
+def _faucet(state: Answer) -> Funds:
+    """The faucet pays onto the casino's balance and holds nothing itself."""
+    if not (state.has("can_claim") and state.get("can_claim") is None):
+        state.flag("can_claim")
+    return Funds(None, 0)
+
+
+def _trading(state: Answer) -> Funds:
+    return Funds(state.micros("balance_usd"), state.micros("equity_usd"))
+
+
+def _domains(state: Answer) -> Funds:
+    balance = state.micros("balance_usd")
+    return Funds(balance, balance)
+
+
+def _wallet(state: Answer) -> Funds:
+    total = sum(address.micros("amount") for address in state.items("addresses"))
+    return Funds(total, total)
+
+
+def add_reading(service: Service, read: Callable[[Answer], Funds]) -> None:
+    """Say how the money is read from a service's state."""
+    _FUNDS[service] = read
+
+
+_FUNDS: Final[dict[Service, Callable[[Answer], Funds]]] = {
+    Service.WALLET: _wallet,
+    Service.CASINO: _casino,
+    Service.TRADING: _trading,
+    Service.DOMAINS: _domains,
+    Service.FAUCET: _faucet,
+    Service.ESCROW: _escrow,
+}

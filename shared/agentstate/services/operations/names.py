@@ -1,0 +1,108 @@
+"""The services by name: six from the start, open for more; how long a reading stays fresh, and which one spoils which.
+
+`Service` is used like an enumeration. `add_service` makes a seventh known to this process; see `catalogue.add`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import ClassVar, Final, Self
+
+from agentstate.errors import ConfigurationError, InvalidInput
+from agentstate.ids import checked_name
+from agentstate.money.ledger.shared_balances import share_balance
+
+_known: dict[str, Service] = {}
+_ttl_s: dict[Service, float] = {}
+_balance_of: dict[Service, Service] = {}
+
+
+class _Names(type):
+    """Lets the class be iterated over as an enumeration is."""
+
+    def __iter__(cls) -> Iterator[Service]:
+        return iter(tuple(_known.values()))
+
+    def __len__(cls) -> int:
+        return len(_known)
+
+
+class Service(str, metaclass=_Names):
+    """A financial service. `Service("casino")` is the one of that name; ValueError when there is none."""
+
+    __slots__ = ()
+
+    WALLET: ClassVar[Service]
+    CASINO: ClassVar[Service]
+    TRADING: ClassVar[Service]
+    DOMAINS: ClassVar[Service]
+    FAUCET: ClassVar[Service]
+    ESCROW: ClassVar[Service]
+
+    def __new__(cls, name: str) -> Self:
+        """The known service of that name."""
+        if name not in _known:
+            raise ValueError(f"there is no service {name!r}")
+        return _known[name]  # type: ignore[return-value]  # the class is not derived from
+
+    def __reduce__(self) -> tuple[type[Service], tuple[str]]:
+        return Service, (str(self),)
+
+    @property
+    def value(self) -> str:
+        """The plain name."""
+        return str.__str__(self)
+
+
+TTL_S: Final[Mapping[Service, float]] = MappingProxyType(_ttl_s)
+"""Seconds for which a reading counts as live."""
+
+
+def add_service(name: str, *, ttl_s: float, balance_of: str | None = None) -> Service:
+    """Make a service known.
+
+    Args:
+        name: its name, as in `lottery.enter`.
+        ttl_s: seconds for which a reading of it counts as live.
+        balance_of: the service whose balance it uses, when it keeps none of its own.
+
+    Raises:
+        ConfigurationError: the name is taken, or a value is out of range.
+    """
+    if checked_name(name, "service") in _known or "." in name:
+        raise ConfigurationError(f"the service name {name!r} is taken or has a dot.")
+    if not 0 < ttl_s <= 86_400:  # noqa: PLR2004 a day
+        raise ConfigurationError(f"service {name}: ttl_s={ttl_s} is refused; use up to a day.")
+    service = str.__new__(Service, name)
+    _known[name], _ttl_s[service] = service, ttl_s
+    _balance_of[service] = service_named(balance_of) if balance_of else service
+    if balance_of:
+        share_balance(name, balance_of)
+    return service
+
+
+def spoiled_by(service: Service) -> frozenset[Service]:
+    """The services whose readings an operation at `service` makes out of date: all that share its balance.
+
+    Casino, escrow and faucet keep one balance between them, so each spoils all three.
+    """
+    shared = _balance_of[service]
+    return frozenset(each for each, balance in _balance_of.items() if balance == shared)
+
+
+def service_named(name: str) -> Service:
+    """The service of that name; InvalidInput when there is none."""
+    try:
+        return Service(name)
+    except ValueError:
+        known = ", ".join(service.value for service in Service)
+        raise InvalidInput(f"there is no service {name!r}; the services are {known}.") from None
+
+
+Service.WALLET = add_service("wallet", ttl_s=60.0)
+Service.CASINO = add_service("casino", ttl_s=10.0)
+Service.TRADING = add_service("trading", ttl_s=30.0)
+Service.DOMAINS = add_service("domains", ttl_s=300.0)
+Service.FAUCET = add_service("faucet", ttl_s=120.0, balance_of="casino")
+Service.ESCROW = add_service("escrow", ttl_s=15.0, balance_of="casino")
