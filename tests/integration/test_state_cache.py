@@ -304,7 +304,7 @@ def test_another_agent_gets_its_own(cache: StateCache, gateway: Gateway, rich: s
 def test_every_key_in_redis_ends_by_itself_and_names_the_agent(
     redis: Redis, gateway: Gateway, sandbox: Any, rich: str, now: Now
 ) -> None:
-    cache = StateCache(GatewaySource(gateway), redis, clock=now)
+    cache = StateCache(GatewaySource(gateway), redis, draw=lambda: 0.0, clock=now)
     cache.portfolio_snapshot(rich)
     now.pass_s(9)
     cache.get(rich, "casino")  # near its end: noted, to be read ahead
