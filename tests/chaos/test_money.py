@@ -19,7 +19,8 @@ pytestmark = pytest.mark.chaos
 ROOT = Path(__file__).parents[2]
 
 
-def test_defect_150_a_sample_of_all_crash_points_doubles_nothing_and_every_planted_bug_is_caught(
+@pytest.mark.guide_defect(150)
+def test_a_sample_of_all_crash_points_doubles_nothing_and_every_planted_bug_is_caught(
     stack: Stack, tmp_path: Path
 ) -> None:
     # A program of its own: forked from the test run, its processes would inherit connections and locks.

@@ -73,7 +73,8 @@ def worth(cache: StateCache, agent_id: str, service: str = "casino") -> int:
     return funds.worth
 
 
-def test_defect_128_fifty_who_miss_at_once_ask_once(cache: StateCache, watched: Watched, rich: str) -> None:
+@pytest.mark.guide_defect(128)
+def test_fifty_who_miss_at_once_ask_once(cache: StateCache, watched: Watched, rich: str) -> None:
     barrier = threading.Barrier(50)
 
     def read(_: int) -> Quality:
@@ -85,7 +86,8 @@ def test_defect_128_fifty_who_miss_at_once_ask_once(cache: StateCache, watched: 
     assert watched.reads == 1
 
 
-def test_defect_129_an_invalidation_during_a_read_is_not_undone(
+@pytest.mark.guide_defect(129)
+def test_an_invalidation_during_a_read_is_not_undone(
     cache: StateCache, watched: Watched, gateway: Gateway, rich: str
 ) -> None:
     def move(_: Service) -> None:
@@ -98,7 +100,8 @@ def test_defect_129_an_invalidation_during_a_read_is_not_undone(
     assert worth(cache, rich) == 500_000_000
 
 
-def test_defect_130_money_that_moves_between_reads_is_counted_once(
+@pytest.mark.guide_defect(130)
+def test_money_that_moves_between_reads_is_counted_once(
     cache: StateCache, watched: Watched, gateway: Gateway, rich: str
 ) -> None:
     moved = threading.Lock()
@@ -117,7 +120,8 @@ def test_defect_130_money_that_moves_between_reads_is_counted_once(
     assert portfolio.total == sum(funds.worth for funds in fresh.values() if funds is not None)
 
 
-def test_defect_131_a_service_that_is_down_is_unknown_with_a_reason_and_not_zero(
+@pytest.mark.guide_defect(131)
+def test_a_service_that_is_down_is_unknown_with_a_reason_and_not_zero(
     cache: StateCache, sandbox: Any, rich: str
 ) -> None:
     sandbox.client.plan({"fault": "html_502", "service": "trading", "operation": "state", "agent_id": rich})
@@ -128,7 +132,8 @@ def test_defect_131_a_service_that_is_down_is_unknown_with_a_reason_and_not_zero
     assert portfolio.total is None
 
 
-def test_defect_132_the_event_loop_never_waits(slow_cache: StateCache, service: ServiceServer, redis_url: str) -> None:
+@pytest.mark.guide_defect(132)
+def test_the_event_loop_never_waits(slow_cache: StateCache, service: ServiceServer, redis_url: str) -> None:
     gate = service.hold("ag_1")
 
     async def read() -> Quality:
@@ -146,9 +151,8 @@ def test_defect_132_the_event_loop_never_waits(slow_cache: StateCache, service: 
         StateCache(cast("Any", None), cast("Any", redis.asyncio.Redis.from_url(redis_url)))
 
 
-def test_defect_133_another_key_never_gets_the_first_ones_state(
-    client: Redis, cache: StateCache, sandbox: Any, rich: str
-) -> None:
+@pytest.mark.guide_defect(133)
+def test_another_key_never_gets_the_first_ones_state(client: Redis, cache: StateCache, sandbox: Any, rich: str) -> None:
     cache.get(rich, "casino")
     stranger = Gateway(sandbox.api, SecretStr("pf_test_another"), deadline_s=5)
     theirs = StateCache(Watched(stranger), client)
@@ -157,7 +161,8 @@ def test_defect_133_another_key_never_gets_the_first_ones_state(
     stranger.close()
 
 
-def test_defect_134_without_redis_a_read_works(watched: Watched, rich: str) -> None:
+@pytest.mark.guide_defect(134)
+def test_without_redis_a_read_works(watched: Watched, rich: str) -> None:
     with Redis(host="127.0.0.1", port=1, socket_connect_timeout=0.2, retry=None) as nowhere:
         cache = StateCache(watched, nowhere)
         assert {cache.get(rich, "casino").quality for _ in range(3)} == {Quality.LIVE}
@@ -166,14 +171,16 @@ def test_defect_134_without_redis_a_read_works(watched: Watched, rich: str) -> N
     assert watched.reads == 2
 
 
-def test_defect_135_who_changes_what_was_read_changes_it_for_nobody(cache: StateCache, rich: str) -> None:
+@pytest.mark.guide_defect(135)
+def test_who_changes_what_was_read_changes_it_for_nobody(cache: StateCache, rich: str) -> None:
     state = cache.get(rich, "casino").state
     assert state is not None
     state.clear()
     assert worth(cache, rich) == 100_000_000
 
 
-def test_defect_136_eighteen_decimals_come_through(slow_cache: StateCache, service: ServiceServer) -> None:
+@pytest.mark.guide_defect(136)
+def test_eighteen_decimals_come_through(slow_cache: StateCache, service: ServiceServer) -> None:
     service.bodies["ag_1"] = '{"agent_id":"ag_1","balance_usd":1234567.123456789012345678}'
     for _ in range(2):
         state = slow_cache.get("ag_1", "casino").state
@@ -181,7 +188,8 @@ def test_defect_136_eighteen_decimals_come_through(slow_cache: StateCache, servi
         assert state["balance_usd"] == Decimal("1234567.123456789012345678")
 
 
-def test_defect_137_who_is_cancelled_is_cancelled_and_no_leg_is_an_exception(
+@pytest.mark.guide_defect(137)
+def test_who_is_cancelled_is_cancelled_and_no_leg_is_an_exception(
     slow_cache: StateCache, service: ServiceServer
 ) -> None:
     gate = service.hold("ag_1")
@@ -201,9 +209,8 @@ def test_defect_137_who_is_cancelled_is_cancelled_and_no_leg_is_an_exception(
     asyncio.run(cancel())
 
 
-def test_defect_138_a_confirmed_state_is_written_through(
-    cache: StateCache, watched: Watched, gateway: Gateway, rich: str
-) -> None:
+@pytest.mark.guide_defect(138)
+def test_a_confirmed_state_is_written_through(cache: StateCache, watched: Watched, gateway: Gateway, rich: str) -> None:
     before = cache.get(rich, "escrow")
     state = gateway.read(rich, Service.CASINO) | {"balance_usd": Decimal("123.45")}
     cache.write_through(rich, "casino", state)
@@ -213,8 +220,9 @@ def test_defect_138_a_confirmed_state_is_written_through(
     assert cache.get(rich, "escrow").as_of != before.as_of  # which the operation spoiled
 
 
+@pytest.mark.guide_defect(138)
 @pytest.mark.parametrize("state", [{"agent_id": "victim", "balance_usd": 1}, {"balance_usd": 1}, {}])
-def test_defect_138_what_is_no_state_of_the_agent_is_not_written_through(
+def test_what_is_no_state_of_the_agent_is_not_written_through(
     cache: StateCache, rich: str, state: dict[str, Any]
 ) -> None:
     cache.get(rich, "casino")

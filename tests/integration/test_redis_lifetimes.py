@@ -56,7 +56,8 @@ def live(runtime: Runtime, agent_id: str) -> None:
     agent.episodes.record("bet", {"n": 99})
 
 
-def test_defect_146_every_key_of_ours_ends_by_itself(runtime: Runtime, rich: str) -> None:
+@pytest.mark.guide_defect(146)
+def test_every_key_of_ours_ends_by_itself(runtime: Runtime, rich: str) -> None:
     live(runtime, f"{rich}_life")
     keys = our_keys(runtime)
     parts = {key.name.split(":")[2] for key in keys if key.name.startswith("as:{")}

@@ -39,7 +39,8 @@ def numbers(episodes: EpisodicStore, n: int = 100, event_type: str | None = None
     return [episode.payload["n"] for episode in episodes.get_recent(n, event_type)]
 
 
-def test_defect_76_decimals_come_back_exactly(episodes: EpisodicStore) -> None:
+@pytest.mark.guide_defect(76)
+def test_decimals_come_back_exactly(episodes: EpisodicStore) -> None:
     amount = Decimal("0.100000000000000000000000000000000001")
     episodes.record("bet", {"amount": amount}, outcome={"payout": Decimal("4.9750")})
     (found,) = episodes.get_recent()
@@ -47,14 +48,16 @@ def test_defect_76_decimals_come_back_exactly(episodes: EpisodicStore) -> None:
     assert str(found.outcome["payout"]) == "4.9750"
 
 
-def test_defect_77_three_equal_episodes_are_three(episodes: EpisodicStore) -> None:
+@pytest.mark.guide_defect(77)
+def test_three_equal_episodes_are_three(episodes: EpisodicStore) -> None:
     for _ in range(3):
         episodes.record("bet", {"n": 1}, at=NOW)
     assert numbers(episodes) == [1, 1, 1]
     assert len({episode.id for episode in episodes.get_recent()}) == 3
 
 
-def test_defect_78_the_newest_of_a_type_are_found_below_many_newer_others(episodes: EpisodicStore) -> None:
+@pytest.mark.guide_defect(78)
+def test_the_newest_of_a_type_are_found_below_many_newer_others(episodes: EpisodicStore) -> None:
     for n in range(10):
         episodes.record("trade", {"n": n})
     for n in range(60):
@@ -62,7 +65,8 @@ def test_defect_78_the_newest_of_a_type_are_found_below_many_newer_others(episod
     assert numbers(episodes, 5, "trade") == [9, 8, 7, 6, 5]
 
 
-def test_defect_79_a_later_outcome_is_the_same_episodes(episodes: EpisodicStore) -> None:
+@pytest.mark.guide_defect(79)
+def test_a_later_outcome_is_the_same_episodes(episodes: EpisodicStore) -> None:
     bet = episodes.record("bet", {"n": 1})
     episodes.record("bet", {"n": 2})
     changed = episodes.update_outcome(bet.id, {"won": True})
@@ -72,14 +76,16 @@ def test_defect_79_a_later_outcome_is_the_same_episodes(episodes: EpisodicStore)
     assert episodes.count() == 2
 
 
-def test_defect_80_ticks_do_not_push_out_the_open_escrow(episodes: EpisodicStore) -> None:
+@pytest.mark.guide_defect(80)
+def test_ticks_do_not_push_out_the_open_escrow(episodes: EpisodicStore) -> None:
     episodes.record("escrow_open", {"n": 7})
     for n in range(500):
         episodes.record("tick", {"n": n})
     assert numbers(episodes, 5, "escrow_open") == [7]
 
 
-def test_defect_81_what_happened_earlier_has_its_place_while_there_is_room(episodes: EpisodicStore) -> None:
+@pytest.mark.guide_defect(81)
+def test_what_happened_earlier_has_its_place_while_there_is_room(episodes: EpisodicStore) -> None:
     for n in range(40):
         episodes.record("tick", {"n": n}, at=NOW - timedelta(minutes=40 - n))
     late = episodes.record("audit", {"n": 99}, at=NOW - timedelta(days=1))
@@ -89,8 +95,9 @@ def test_defect_81_what_happened_earlier_has_its_place_while_there_is_room(episo
     assert numbers(episodes, 1, "audit") == [99]  # although it is the oldest of all
 
 
+@pytest.mark.guide_defect(82)
 @pytest.mark.parametrize("factor", [1_000, 1_000_000])
-def test_defect_82_a_time_in_the_wrong_unit_is_refused(episodes: EpisodicStore, factor: int) -> None:
+def test_a_time_in_the_wrong_unit_is_refused(episodes: EpisodicStore, factor: int) -> None:
     with pytest.raises((InvalidInput, ValueError)):
         episodes.record("bet", {"n": 1}, at=datetime.fromtimestamp(NOW.timestamp() * factor, UTC))
     with pytest.raises(InvalidInput, match="in the future"):
@@ -98,21 +105,24 @@ def test_defect_82_a_time_in_the_wrong_unit_is_refused(episodes: EpisodicStore, 
     assert episodes.count() == 0
 
 
-def test_defect_83_a_record_of_a_newer_version_hides_no_other(episodes: EpisodicStore, client: redis.Redis) -> None:
+@pytest.mark.guide_defect(83)
+def test_a_record_of_a_newer_version_hides_no_other(episodes: EpisodicStore, client: redis.Redis) -> None:
     episodes.record("bet", {"n": 1})
     line = '[3,"ag_7","x","bet",1,{"n":2},"of a newer form"]'
     client.zadd("as:{ag_7}:episodes:all", {f"0000000000000009{line}": NOW.timestamp() * 1e6})
     assert numbers(episodes) == [1]
 
 
-def test_defect_84_none_are_none_and_fewer_are_refused(episodes: EpisodicStore) -> None:
+@pytest.mark.guide_defect(84)
+def test_none_are_none_and_fewer_are_refused(episodes: EpisodicStore) -> None:
     episodes.record("bet", {"n": 1})
     assert episodes.get_recent(0) == []
     with pytest.raises(InvalidInput):
         episodes.get_recent(-1)
 
 
-def test_defect_85_age_is_each_episodes_own(episodes: EpisodicStore, now: Now) -> None:
+@pytest.mark.guide_defect(85)
+def test_age_is_each_episodes_own(episodes: EpisodicStore, now: Now) -> None:
     episodes.record("bet", {"n": 1})
     for n in range(2, 10):
         now.time += timedelta(days=1)
@@ -120,7 +130,8 @@ def test_defect_85_age_is_each_episodes_own(episodes: EpisodicStore, now: Now) -
     assert numbers(episodes) == [9, 8, 7, 6, 5, 4, 3, 2]
 
 
-def test_defect_86_a_window_spans_what_happened_in_it(episodes: EpisodicStore, now: Now) -> None:
+@pytest.mark.guide_defect(86)
+def test_a_window_spans_what_happened_in_it(episodes: EpisodicStore, now: Now) -> None:
     for kind, hours in (("bet", 30), ("bet", 5), ("trade", 3), ("bet", 1)):
         episodes.record(kind, {"n": hours}, at=NOW - timedelta(hours=hours))
     now.time += timedelta(hours=10)  # the wall clock has no say in it

@@ -32,19 +32,22 @@ def contents(hits: object) -> list[str]:
     return [hit.content for hit in hits]  # type: ignore[attr-defined]
 
 
-def test_defect_117_recall_works_with_the_client_of_today(world: World) -> None:
+@pytest.mark.guide_defect(117)
+def test_recall_works_with_the_client_of_today(world: World) -> None:
     world.memory.store("a", "flat stakes beat martingale")
     world.pipeline().run_until_idle()
     assert contents(world.memory.recall("a", "stakes")) == ["flat stakes beat martingale"]
 
 
-def test_defect_118_ids_are_such_as_the_index_takes(world: World) -> None:
+@pytest.mark.guide_defect(118)
+def test_ids_are_such_as_the_index_takes(world: World) -> None:
     memory = UUID(world.memory.store("a", "flat stakes beat martingale"))
     assert world.pipeline().run_until_idle().searchable == 1
     assert world.memory.recall("a", "stakes")[0].id == memory
 
 
-def test_defect_119_metadata_overrides_neither_agent_nor_content_nor_score(world: World) -> None:
+@pytest.mark.guide_defect(119)
+def test_metadata_overrides_neither_agent_nor_content_nor_score(world: World) -> None:
     forged = {"agent_id": "victim", "content": "forged", "score": 9, "id": "0", "text": "forged"}
     world.memory.store("a", "paid the escrow", forged)
     world.pipeline().run_until_idle()
@@ -54,7 +57,8 @@ def test_defect_119_metadata_overrides_neither_agent_nor_content_nor_score(world
     assert world.memory.recall("a", "forged") == []
 
 
-def test_defect_120_a_retry_makes_no_second_memory(world: World) -> None:
+@pytest.mark.guide_defect(120)
+def test_a_retry_makes_no_second_memory(world: World) -> None:
     first = world.memory.store("a", "the house edge is 1 %")
     world.pipeline().run_until_idle()
     assert world.memory.store("a", "the house edge is 1 %") == first
@@ -62,7 +66,8 @@ def test_defect_120_a_retry_makes_no_second_memory(world: World) -> None:
     assert world.index.count("a") == 1
 
 
-def test_defect_121_each_agent_searches_its_own_whoever_wrote_last(world: World, hybrid: HybridMemory) -> None:
+@pytest.mark.guide_defect(121)
+def test_each_agent_searches_its_own_whoever_wrote_last(world: World, hybrid: HybridMemory) -> None:
     world.memory.remember_many([NewMemory(agent_id="a", content=f"gold rule {n}") for n in range(3)])
     world.memory.remember("b", "gold is heavy")
     for _ in range(2):
@@ -71,24 +76,25 @@ def test_defect_121_each_agent_searches_its_own_whoever_wrote_last(world: World,
         world.pipeline().run_until_idle()
 
 
-def test_defect_122_no_match_gives_nothing(lexical_world: World) -> None:
+@pytest.mark.guide_defect(122)
+def test_no_match_gives_nothing(lexical_world: World) -> None:
     lexical_world.memory.remember("a", "gold is heavy")
     for _ in range(2):
         assert lexical_world.memory.recall("a", "umbrella") == []
         lexical_world.pipeline().run_until_idle()
 
 
+@pytest.mark.guide_defect(123)
 @pytest.mark.parametrize("query", ["", "  ", "?!", "the of and"])
-def test_defect_123_an_empty_query_gives_nothing_and_breaks_nothing(
-    world: World, hybrid: HybridMemory, query: str
-) -> None:
+def test_an_empty_query_gives_nothing_and_breaks_nothing(world: World, hybrid: HybridMemory, query: str) -> None:
     assert hybrid.search("a", query) == []
     world.memory.remember("a", "gold is heavy")
     world.embedder.semantic = False
     assert hybrid.search("a", query) == []
 
 
-def test_defect_124_an_insert_costs_the_same_however_much_is_there(world: World) -> None:
+@pytest.mark.guide_defect(124)
+def test_an_insert_costs_the_same_however_much_is_there(world: World) -> None:
     world.memory.remember_many([NewMemory(agent_id="a", content=f"fact {n}") for n in range(500)])
     world.pipeline().run_until_idle()
     written: list[int] = []
@@ -99,7 +105,8 @@ def test_defect_124_an_insert_costs_the_same_however_much_is_there(world: World)
     assert written == [1]
 
 
-def test_defect_125_a_new_process_finds_what_others_wrote(world: World) -> None:
+@pytest.mark.guide_defect(125)
+def test_a_new_process_finds_what_others_wrote(world: World) -> None:
     world.memory.remember("a", "gold is heavy")
     world.pipeline().run_until_idle()
     index = MemoryIndex(world.index.place.client, world.embedder.space)
@@ -108,15 +115,17 @@ def test_defect_125_a_new_process_finds_what_others_wrote(world: World) -> None:
     assert "keyword" in hit.arms
 
 
+@pytest.mark.guide_defect(126)
 @pytest.mark.parametrize("written", ["use a stop-loss.", "use a (stop-loss)", "Stop-Loss: use it!"])
-def test_defect_126_marks_around_a_word_do_not_hide_it(world: World, written: str) -> None:
+def test_marks_around_a_word_do_not_hide_it(world: World, written: str) -> None:
     world.memory.remember("a", written)
     for _ in range(2):
         assert contents(world.memory.recall("a", "stop-loss")) == [written]
         world.pipeline().run_until_idle()
 
 
-def test_defect_127_two_workers_make_one_collection_with_its_indexes_and_write_in_batches(world: World) -> None:
+@pytest.mark.guide_defect(127)
+def test_two_workers_make_one_collection_with_its_indexes_and_write_in_batches(world: World) -> None:
     world.memory.remember_many([NewMemory(agent_id="a", content=f"fact {n}") for n in range(40)])
     client = world.index.place.client
 

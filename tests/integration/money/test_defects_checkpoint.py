@@ -57,21 +57,24 @@ def lost(_number: int) -> None:
     raise TimeoutError
 
 
+@pytest.mark.guide_defect(1)
 @pytest.mark.parametrize("result", [{}, 0, [], "", False], ids=repr)
-def test_defect_1_a_falsy_result_is_a_result(manager: CheckpointManager, result: Any) -> None:
+def test_a_falsy_result_is_a_result(manager: CheckpointManager, result: Any) -> None:
     casino = Casino(lambda _: result)
     assert [place(manager, casino.bet) for _ in range(3)] == [result] * 3
     assert len(casino.bets) == 1
 
 
-def test_defect_2_none_is_a_result(manager: CheckpointManager) -> None:
+@pytest.mark.guide_defect(2)
+def test_none_is_a_result(manager: CheckpointManager) -> None:
     casino = Casino(lambda _: None)
     assert [place(manager, casino.bet) for _ in range(3)] == [None] * 3
     assert len(casino.bets) == 1
 
 
+@pytest.mark.guide_defect(3)
 @pytest.mark.parametrize("phase", ["remote", "after"])
-def test_defect_3_a_kill_between_effect_and_record_doubles_nothing(
+def test_a_kill_between_effect_and_record_doubles_nothing(
     store: Store, module_database_url: str, ledger: TransactionLedger, remote: Remote, phase: str
 ) -> None:
     assert bettor(module_database_url, ledger.agent_id, remote, "verifiable", phase).returncode == -signal.SIGKILL
@@ -80,7 +83,8 @@ def test_defect_3_a_kill_between_effect_and_record_doubles_nothing(
     assert remote.effects[json.loads(resumed.stdout)["key"]] == 1
 
 
-def test_defect_4_two_agents_do_not_share_a_key(store: Store, manager: CheckpointManager, effects: Effects) -> None:
+@pytest.mark.guide_defect(4)
+def test_two_agents_do_not_share_a_key(store: Store, manager: CheckpointManager, effects: Effects) -> None:
     bob = f"{effects.agent_id}_bob"
     TransactionLedger(store, bob).deposit("start", "casino", FIVE)
     casino = Casino()
@@ -88,15 +92,15 @@ def test_defect_4_two_agents_do_not_share_a_key(store: Store, manager: Checkpoin
     assert place(CheckpointManager(Effects(store, bob)), casino.bet) == {"bet_id": 2}
 
 
-def test_defect_5_equal_bets_that_are_meant_are_all_placed(
-    manager: CheckpointManager, ledger: TransactionLedger
-) -> None:
+@pytest.mark.guide_defect(5)
+def test_equal_bets_that_are_meant_are_all_placed(manager: CheckpointManager, ledger: TransactionLedger) -> None:
     casino = Casino()
     assert [place(manager, casino.bet, f"bet:{n}")["bet_id"] for n in range(1, 6)] == [1, 2, 3, 4, 5]
     assert buckets(ledger) == {"available": "75"}
 
 
-def test_defect_6_a_nonce_in_the_parameters_makes_no_second_effect(manager: CheckpointManager) -> None:
+@pytest.mark.guide_defect(6)
+def test_a_nonce_in_the_parameters_makes_no_second_effect(manager: CheckpointManager) -> None:
     casino = Casino()
     place(manager, casino.bet, params={**PARAMS, "nonce": 1})
     for nonce in (2, 3):
@@ -105,20 +109,23 @@ def test_defect_6_a_nonce_in_the_parameters_makes_no_second_effect(manager: Chec
     assert len(casino.bets) == 1
 
 
-def test_defect_7_decimals_are_parameters(manager: CheckpointManager) -> None:
+@pytest.mark.guide_defect(7)
+def test_decimals_are_parameters(manager: CheckpointManager) -> None:
     casino = Casino()
     place(manager, casino.bet)
     assert casino.bets == [PARAMS]
     assert isinstance(casino.bets[0]["amount"], Decimal)
 
 
-def test_defect_8_decimals_are_results(manager: CheckpointManager) -> None:
+@pytest.mark.guide_defect(8)
+def test_decimals_are_results(manager: CheckpointManager) -> None:
     casino = Casino(lambda _: {"payout": Decimal("9.90")})
     assert [place(manager, casino.bet) for _ in range(3)] == [{"payout": Decimal("9.90")}] * 3
     assert len(casino.bets) == 1
 
 
-def test_defect_9_plain_and_coroutine_functions_are_told_apart_before_any_effect(manager: CheckpointManager) -> None:
+@pytest.mark.guide_defect(9)
+def test_plain_and_coroutine_functions_are_told_apart_before_any_effect(manager: CheckpointManager) -> None:
     casino = Casino()
 
     async def bet(**params: Any) -> Any:
@@ -145,23 +152,24 @@ def _together(manager: CheckpointManager, casino: Casino, callers: int) -> list[
         return list(pool.map(call, range(callers)))
 
 
-def test_defect_10_twenty_callers_at_once_have_one_effect(
-    manager: CheckpointManager, ledger: TransactionLedger
-) -> None:
+@pytest.mark.guide_defect(10)
+def test_twenty_callers_at_once_have_one_effect(manager: CheckpointManager, ledger: TransactionLedger) -> None:
     casino = Casino()
     _together(manager, casino, 20)
     assert len(casino.bets) == 1
     assert buckets(ledger) == {"available": "95"}
 
 
-def test_defect_11_all_callers_get_the_one_result_or_are_told_to_wait(manager: CheckpointManager) -> None:
+@pytest.mark.guide_defect(11)
+def test_all_callers_get_the_one_result_or_are_told_to_wait(manager: CheckpointManager) -> None:
     casino = Casino()
     answers = _together(manager, casino, 3)
     assert {answer for answer in answers if not isinstance(answer, EffectInProgress)} == {1}
     assert place(manager, casino.bet) == {"bet_id": 1}
 
 
-def test_defect_12_a_lost_answer_is_in_doubt_and_not_called_again(
+@pytest.mark.guide_defect(12)
+def test_a_lost_answer_is_in_doubt_and_not_called_again(
     manager: CheckpointManager, effects: Effects, ledger: TransactionLedger
 ) -> None:
     casino = Casino(lost)
@@ -173,7 +181,8 @@ def test_defect_12_a_lost_answer_is_in_doubt_and_not_called_again(
     assert buckets(ledger) == {"available": "95", "in_flight": "5"}
 
 
-def test_defect_13_a_caller_that_is_cancelled_after_the_effect_does_not_repeat_it(effects: Effects) -> None:
+@pytest.mark.guide_defect(13)
+def test_a_caller_that_is_cancelled_after_the_effect_does_not_repeat_it(effects: Effects) -> None:
     bets: list[str] = []
 
     async def bet(key: str) -> None:
@@ -197,7 +206,8 @@ def test_defect_13_a_caller_that_is_cancelled_after_the_effect_does_not_repeat_i
     assert len(bets) == 1
 
 
-def test_defect_14_a_writer_in_the_way_of_the_record_freezes_no_loop_and_loses_nothing(
+@pytest.mark.guide_defect(14)
+def test_a_writer_in_the_way_of_the_record_freezes_no_loop_and_loses_nothing(
     store: Store, effects: Effects, ledger: TransactionLedger
 ) -> None:
     """Another connection holds the row, or SQLite's one write lock, until the loop has gone round 20 times."""
@@ -234,13 +244,15 @@ def test_defect_14_a_writer_in_the_way_of_the_record_freezes_no_loop_and_loses_n
     assert buckets(ledger) == {"available": "95"}
 
 
-def test_defect_15_the_first_result_is_the_one_that_is_replayed(manager: CheckpointManager) -> None:
+@pytest.mark.guide_defect(15)
+def test_the_first_result_is_the_one_that_is_replayed(manager: CheckpointManager) -> None:
     casino = Casino(lambda _: {"odds": (1, 2), 3: "x"})
     first, second = place(manager, casino.bet), place(manager, casino.bet)
     assert first == second == {"odds": [1, 2], "3": "x"}
 
 
-def test_defect_16_equal_numbers_are_one_call_and_other_values_are_not(manager: CheckpointManager) -> None:
+@pytest.mark.guide_defect(16)
+def test_equal_numbers_are_one_call_and_other_values_are_not(manager: CheckpointManager) -> None:
     casino = Casino()
     for amount in (10, Decimal(10), Decimal("10.00")):
         place(manager, casino.bet, params={"amount": amount})
@@ -253,7 +265,8 @@ def test_defect_16_equal_numbers_are_one_call_and_other_values_are_not(manager: 
     assert len(casino.bets) == 1
 
 
-def test_defect_17_outcome_and_books_are_recorded_together_however_often_it_is_resumed(
+@pytest.mark.guide_defect(17)
+def test_outcome_and_books_are_recorded_together_however_often_it_is_resumed(
     store: Store, module_database_url: str, ledger: TransactionLedger, remote: Remote
 ) -> None:
     assert bettor(module_database_url, ledger.agent_id, remote, "keyed", "after").returncode == -signal.SIGKILL
@@ -266,14 +279,16 @@ def test_defect_17_outcome_and_books_are_recorded_together_however_often_it_is_r
     assert buckets(ledger) == {"available": "95"}
 
 
-def test_defect_18_what_is_committed_is_on_disk(store: Store) -> None:
+@pytest.mark.guide_defect(18)
+def test_what_is_committed_is_on_disk(store: Store) -> None:
     asked = {"sqlite": ("PRAGMA synchronous",), "postgresql": ("SHOW synchronous_commit", "SHOW fsync")}
     with store.transaction() as tx:
         answers = {tx.connection.exec_driver_sql(text).scalar_one() for text in asked[store.dialect]}
     assert answers == ({2} if store.dialect == "sqlite" else {"on"})
 
 
-def test_defect_19_the_function_is_given_a_key_for_the_remote(manager: CheckpointManager, effects: Effects) -> None:
+@pytest.mark.guide_defect(19)
+def test_the_function_is_given_a_key_for_the_remote(manager: CheckpointManager, effects: Effects) -> None:
     casino = Casino()
     place(manager, casino.bet, key_as="reference")
     place(manager, casino.bet, "bet:2", key_as="reference")
@@ -282,7 +297,8 @@ def test_defect_19_the_function_is_given_a_key_for_the_remote(manager: Checkpoin
     assert given[0] != given[1]
 
 
-def test_defect_20_a_key_with_other_parameters_is_refused_and_a_failure_is_recorded(
+@pytest.mark.guide_defect(20)
+def test_a_key_with_other_parameters_is_refused_and_a_failure_is_recorded(
     manager: CheckpointManager,
 ) -> None:
     def reject(_number: int) -> None:

@@ -44,17 +44,20 @@ def statements(store: Store) -> Iterator[list[str]]:
         sa.event.remove(store.engine, "before_cursor_execute", note)
 
 
-def test_defect_60_equal_bets_at_one_time_all_count(ledger: TransactionLedger) -> None:
+@pytest.mark.guide_defect(60)
+def test_equal_bets_at_one_time_all_count(ledger: TransactionLedger) -> None:
     appended(ledger, *["-10"] * 5, timestamp=1_700_000_000)
     assert ledger.balance_from_ledger() == Decimal(50)
 
 
-def test_defect_61_equal_bets_without_a_time_all_count(ledger: TransactionLedger) -> None:
+@pytest.mark.guide_defect(61)
+def test_equal_bets_without_a_time_all_count(ledger: TransactionLedger) -> None:
     appended(ledger, *["-10"] * 5)
     assert ledger.balance_from_ledger() == Decimal(50)
 
 
-def test_defect_62_a_retry_with_a_new_time_counts_once(ledger: TransactionLedger) -> None:
+@pytest.mark.guide_defect(62)
+def test_a_retry_with_a_new_time_counts_once(ledger: TransactionLedger) -> None:
     deposit = {"amount_usdc": "10", "service": "casino"}
     ledger.append({**deposit, "timestamp": 1}, key="d")
     assert ledger.append({**deposit, "timestamp": 1}, key="d").replayed
@@ -63,27 +66,31 @@ def test_defect_62_a_retry_with_a_new_time_counts_once(ledger: TransactionLedger
     assert ledger.balance("casino") == Money.parse(110)
 
 
-def test_defect_63_an_empty_ledger_has_an_exact_zero(store: Store, ledger: TransactionLedger) -> None:
+@pytest.mark.guide_defect(63)
+def test_an_empty_ledger_has_an_exact_zero(store: Store, ledger: TransactionLedger) -> None:
     empty = TransactionLedger(store, f"{ledger.agent_id}_empty")
     assert (type(empty.balance_from_ledger()), empty.balance_from_ledger()) == (Decimal, Decimal(0))
     assert empty.balance("casino") == Money.zero()
 
 
-def test_defect_64_a_float_is_no_amount(ledger: TransactionLedger) -> None:
+@pytest.mark.guide_defect(64)
+def test_a_float_is_no_amount(ledger: TransactionLedger) -> None:
     with pytest.raises(AmountInvalid, match="float"):
         ledger.append({**BET, "amount_usdc": -0.1})
     appended(ledger, *["-0.1"] * 10)
     assert ledger.balance_from_ledger() == Decimal(99)
 
 
-def test_defect_65_entries_of_one_time_keep_the_order_they_came_in(ledger: TransactionLedger) -> None:
+@pytest.mark.guide_defect(65)
+def test_entries_of_one_time_keep_the_order_they_came_in(ledger: TransactionLedger) -> None:
     appended(ledger, "100", "-20", "-7", timestamp=1_700_000_000)
     newest = [posted.lines for posted in ledger.recent(3)]
     shown = [next(line.amount for line in lines if line.bucket == "available") for lines in newest]
     assert shown == [Money.parse(-7), Money.parse(-20), Money.parse(100)]
 
 
-def test_defect_66_times_that_are_close_stay_apart(ledger: TransactionLedger) -> None:
+@pytest.mark.guide_defect(66)
+def test_times_that_are_close_stay_apart(ledger: TransactionLedger) -> None:
     moment = datetime(2026, 1, 1, 12, 0, 0, 123456, tzinfo=UTC)
     for microseconds in range(3):
         appended(ledger, "-1", timestamp=moment + timedelta(microseconds=microseconds))
@@ -93,25 +100,29 @@ def test_defect_66_times_that_are_close_stay_apart(ledger: TransactionLedger) ->
         appended(ledger, "-1", timestamp=1_700_000_000_000_000_001)
 
 
-def test_defect_67_an_iso_time_is_a_time(ledger: TransactionLedger) -> None:
+@pytest.mark.guide_defect(67)
+def test_an_iso_time_is_a_time(ledger: TransactionLedger) -> None:
     appended(ledger, "-1", timestamp="2026-01-01T12:00:00Z")
     assert ledger.recent(1)[0].effective_at == datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
-def test_defect_68_a_misspelt_amount_is_refused(ledger: TransactionLedger) -> None:
+@pytest.mark.guide_defect(68)
+def test_a_misspelt_amount_is_refused(ledger: TransactionLedger) -> None:
     with pytest.raises(InvalidInput, match="has no amount_usdc"):
         ledger.append({"type": "bet", "amount_usd": "-10", "service": "casino"})
     assert ledger.balance("casino") == Money.parse(100)
 
 
+@pytest.mark.guide_defect(69)
 @pytest.mark.parametrize("amount", ["NaN", Decimal("NaN"), Decimal("sNaN"), Decimal("Infinity")])
-def test_defect_69_what_is_no_number_never_gets_in(ledger: TransactionLedger, amount: Any) -> None:
+def test_what_is_no_number_never_gets_in(ledger: TransactionLedger, amount: Any) -> None:
     with pytest.raises(AmountInvalid):
         ledger.append({**BET, "amount_usdc": amount})
     assert ledger.balance_from_ledger() == Decimal(100)
 
 
-def test_defect_70_long_sums_keep_every_digit(ledger: TransactionLedger) -> None:
+@pytest.mark.guide_defect(70)
+def test_long_sums_keep_every_digit(ledger: TransactionLedger) -> None:
     appended(ledger, "4500000000000.000001", "4600000000000.000002", "0.000004")
     assert ledger.balance_from_ledger() == Decimal("9100000000100.000007")
     with pytest.raises(AmountInvalid, match="beyond"):
@@ -121,14 +132,16 @@ def test_defect_70_long_sums_keep_every_digit(ledger: TransactionLedger) -> None
     assert ledger.balance("casino") == Money.parse("9100000000100.000007")
 
 
-def test_defect_71_recent_gives_as_many_as_asked_and_history_stays(ledger: TransactionLedger) -> None:
+@pytest.mark.guide_defect(71)
+def test_recent_gives_as_many_as_asked_and_history_stays(ledger: TransactionLedger) -> None:
     appended(ledger, *["-1"] * 3)
     assert [len(ledger.recent(n)) for n in (0, 1, 3, 99)] == [0, 1, 3, 4]
     with pytest.raises(InvalidInput):
         ledger.recent(-1)
 
 
-def test_defect_72_a_balance_reads_one_row_however_long_the_history_is(store: Store, ledger: TransactionLedger) -> None:
+@pytest.mark.guide_defect(72)
+def test_a_balance_reads_one_row_however_long_the_history_is(store: Store, ledger: TransactionLedger) -> None:
     appended(ledger, *["-1"] * 20)
     with statements(store) as seen:
         assert ledger.balance("casino") == Money.parse(80)
@@ -137,9 +150,8 @@ def test_defect_72_a_balance_reads_one_row_however_long_the_history_is(store: St
     assert "entries" not in read
 
 
-def test_defect_73_what_was_posted_outlives_a_kill(
-    module_database_url: str, store: Store, ledger: TransactionLedger
-) -> None:
+@pytest.mark.guide_defect(73)
+def test_what_was_posted_outlives_a_kill(module_database_url: str, store: Store, ledger: TransactionLedger) -> None:
     program = (
         "import os, signal, sys\n"
         "from agentstate.money import Money, TransactionLedger\n"
@@ -154,13 +166,15 @@ def test_defect_73_what_was_posted_outlives_a_kill(
     assert ledger.withdraw("w", "casino", Money.parse(10)).replayed
 
 
-def test_defect_74_an_emptied_redis_takes_no_money_along(ledger: TransactionLedger, redis_url: str) -> None:
+@pytest.mark.guide_defect(74)
+def test_an_emptied_redis_takes_no_money_along(ledger: TransactionLedger, redis_url: str) -> None:
     with Redis.from_url(redis_url, socket_timeout=5) as redis:
         redis.flushdb()
     assert ledger.balance("casino") == Money.parse(100)
 
 
-def test_defect_75_money_comes_from_somewhere_once_in_one_currency_and_not_beyond_what_is_there(
+@pytest.mark.guide_defect(75)
+def test_money_comes_from_somewhere_once_in_one_currency_and_not_beyond_what_is_there(
     ledger: TransactionLedger,
 ) -> None:
     assert ledger.balance("casino", bucket="external") == Money.parse(-100)

@@ -83,9 +83,8 @@ def test_a_result_is_replayed_whatever_it_is(effects: Effects, result: Any) -> N
     assert others == [first, first]
 
 
-def test_defect_147_the_intent_and_the_hold_are_durable_before_the_call(
-    effects: Effects, ledger: TransactionLedger
-) -> None:
+@pytest.mark.guide_defect(147)
+def test_the_intent_and_the_hold_are_durable_before_the_call(effects: Effects, ledger: TransactionLedger) -> None:
     during: list[Any] = []
     bet(effects, lambda _key: during.append((effects.get("bet:1").state, buckets(ledger))))
     assert during == [(EffectState.INTENT, {"available": "95", "in_flight": "5"})]

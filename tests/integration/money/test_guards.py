@@ -99,7 +99,8 @@ def test_one_operation_costs_at_most_its_limit(effects: Effects, guards: Guards,
         effects.get("bet:2")
 
 
-def test_defect_112_a_hundred_bets_stop_at_the_total(effects: Effects, guards: Guards) -> None:
+@pytest.mark.guide_defect(112)
+def test_a_hundred_bets_stop_at_the_total(effects: Effects, guards: Guards) -> None:
     guards.limit(total="50", window_s=3_600)
     for number in range(71):
         bet(effects, f"bet:{number}", "0.70")
@@ -247,6 +248,7 @@ def together(count: int, act: Callable[[int], Any]) -> list[Any]:
         return list(pool.map(one, range(count)))
 
 
+@pytest.mark.guide_defect(116)
 @pytest.mark.parametrize(
     ("limits", "allowed"),
     [
@@ -257,7 +259,7 @@ def together(count: int, act: Callable[[int], Any]) -> list[Any]:
     ],
     ids=["total", "loss", "rate", "all"],
 )
-def test_defect_116_twenty_at_once_do_not_exceed_a_limit(
+def test_twenty_at_once_do_not_exceed_a_limit(
     effects: Effects, guards: Guards, ledger: TransactionLedger, limits: dict[str, Any], allowed: int
 ) -> None:
     guards.limit(**limits)
@@ -268,7 +270,8 @@ def test_defect_116_twenty_at_once_do_not_exceed_a_limit(
     assert buckets(ledger) == {"available": str(100 - 5 * allowed)}
 
 
-def test_defect_116_twenty_at_once_do_not_exceed_what_may_be_in_flight(effects: Effects, guards: Guards) -> None:
+@pytest.mark.guide_defect(116)
+def test_twenty_at_once_do_not_exceed_what_may_be_in_flight(effects: Effects, guards: Guards) -> None:
     guards.limit(in_flight="35")
     everybody_asked = threading.Barrier(ASKERS)
 
@@ -286,7 +289,8 @@ def test_defect_116_twenty_at_once_do_not_exceed_what_may_be_in_flight(effects: 
     assert together(ASKERS, act).count("called") == 7
 
 
-def test_defect_116_twenty_processes_do_not_exceed_a_limit(
+@pytest.mark.guide_defect(116)
+def test_twenty_processes_do_not_exceed_a_limit(
     module_database_url: str, guards: Guards, ledger: TransactionLedger
 ) -> None:
     guards.limit(total="35")

@@ -110,14 +110,16 @@ def statements(store: Store) -> Iterator[list[tuple[str, Any]]]:
 # The ledger
 
 
-def test_defect_21_an_amount_of_zero_is_refused_in_words_and_never_unknown(db: AgentDB, agent_id: str) -> None:
+@pytest.mark.guide_defect(21)
+def test_an_amount_of_zero_is_refused_in_words_and_never_unknown(db: AgentDB, agent_id: str) -> None:
     db.save_state(agent_id, AgentState(agent_id=agent_id))
     for nothing in (Decimal(0), "0.00", None):
         with pytest.raises(AmountInvalid):
             db.append_transaction(agent_id, "bet", nothing, {})  # type: ignore[arg-type]
 
 
-def test_defect_22_no_transaction_of_an_agent_that_is_not_there(db: AgentDB, agent_id: str, store: Store) -> None:
+@pytest.mark.guide_defect(22)
+def test_no_transaction_of_an_agent_that_is_not_there(db: AgentDB, agent_id: str, store: Store) -> None:
     with pytest.raises(NotFound, match=agent_id):
         db.append_transaction(agent_id, "bet", "1", {})
     assert TransactionLedger(store, agent_id).recent() == []
@@ -127,7 +129,8 @@ def test_defect_22_no_transaction_of_an_agent_that_is_not_there(db: AgentDB, age
         tx.connection.execute(ghost)
 
 
-def test_defect_23_exact_values_in_the_payload(db: AgentDB, agent_id: str, store: Store) -> None:
+@pytest.mark.guide_defect(23)
+def test_exact_values_in_the_payload(db: AgentDB, agent_id: str, store: Store) -> None:
     db.save_state(agent_id, AgentState(agent_id=agent_id))
     payload = {"odds": Decimal("1.90"), "cost": Money.parse("2"), "pair": (1, {"$": ["decimal", "x"]})}
     db.append_transaction(agent_id, "deposit", Decimal(5), payload, key="d1")
@@ -136,7 +139,8 @@ def test_defect_23_exact_values_in_the_payload(db: AgentDB, agent_id: str, store
     assert found.meta == {"payload": payload}
 
 
-def test_defect_24_an_old_blob_is_stored_in_the_newest_schema(db: AgentDB, agent_id: str) -> None:
+@pytest.mark.guide_defect(24)
+def test_an_old_blob_is_stored_in_the_newest_schema(db: AgentDB, agent_id: str) -> None:
     db.save_state(agent_id, V1)
     state = db.load_state(agent_id)
     assert state is not None
@@ -146,7 +150,8 @@ def test_defect_24_an_old_blob_is_stored_in_the_newest_schema(db: AgentDB, agent
     assert version.schema_version == version.state["schema_version"] == CURRENT_SCHEMA
 
 
-def test_defect_25_nothing_is_wiped_when_the_version_is_left_out(db: AgentDB, agent_id: str) -> None:
+@pytest.mark.guide_defect(25)
+def test_nothing_is_wiped_when_the_version_is_left_out(db: AgentDB, agent_id: str) -> None:
     portfolio = {"usdc": Decimal(250), "eth": Decimal(2)}
     db.save_state(agent_id, {"agent_id": agent_id, "portfolio": portfolio, "session_count": 1, "preferences": {}})
     state = db.load_state(agent_id)
@@ -161,7 +166,8 @@ def one_more(state: AgentState) -> AgentState:
     return replace(state, session_count=state.session_count + 1)
 
 
-def test_defect_26_no_update_is_lost_by_compare_and_set(db: AgentDB, agent_id: str) -> None:
+@pytest.mark.guide_defect(26)
+def test_no_update_is_lost_by_compare_and_set(db: AgentDB, agent_id: str) -> None:
     db.save_state(agent_id, AgentState(agent_id=agent_id))
 
     def work() -> None:
@@ -181,7 +187,8 @@ def test_defect_26_no_update_is_lost_by_compare_and_set(db: AgentDB, agent_id: s
     assert (state.session_count, state.version) == (80, 81)
 
 
-def test_defect_26_no_update_is_lost_by_update_state(db: AgentDB, agent_id: str) -> None:
+@pytest.mark.guide_defect(26)
+def test_no_update_is_lost_by_update_state(db: AgentDB, agent_id: str) -> None:
     db.save_state(agent_id, AgentState(agent_id=agent_id))
     assert side_by_side(4, lambda: [db.update_state(agent_id, one_more) for _ in range(50)] and None) == []
     state = db.load_state(agent_id)
@@ -209,12 +216,14 @@ def test_of_many_first_saves_one_wins(db: AgentDB, agent_id: str) -> None:
     assert len(db.history(agent_id)) == 1
 
 
-def test_defect_27_a_store_in_memory_alone_is_refused() -> None:
+@pytest.mark.guide_defect(27)
+def test_a_store_in_memory_alone_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="memory"):
         Store.open("sqlite:///:memory:")
 
 
-def test_defect_28_sums_are_exact(db: AgentDB, agent_id: str, store: Store) -> None:
+@pytest.mark.guide_defect(28)
+def test_sums_are_exact(db: AgentDB, agent_id: str, store: Store) -> None:
     db.save_state(agent_id, AgentState(agent_id=agent_id))
     for _ in range(10):
         db.append_transaction(agent_id, "faucet", Decimal("0.1"))
@@ -226,6 +235,7 @@ def test_defect_28_sums_are_exact(db: AgentDB, agent_id: str, store: Store) -> N
             db.append_transaction(agent_id, "win", beyond)
 
 
+@pytest.mark.guide_defect(29)
 @pytest.mark.parametrize(
     "statement",
     [
@@ -235,7 +245,7 @@ def test_defect_28_sums_are_exact(db: AgentDB, agent_id: str, store: Store) -> N
         "DELETE FROM ledger_transactions",
     ],
 )
-def test_defect_29_history_cannot_be_changed(db: AgentDB, agent_id: str, store: Store, statement: str) -> None:
+def test_history_cannot_be_changed(db: AgentDB, agent_id: str, store: Store, statement: str) -> None:
     db.save_state(agent_id, AgentState(agent_id=agent_id))
     db.append_transaction(agent_id, "faucet", "1")
     with pytest.raises(DatabaseError, match="append-only"), store.transaction() as tx:
@@ -243,7 +253,8 @@ def test_defect_29_history_cannot_be_changed(db: AgentDB, agent_id: str, store: 
     assert len(db.history(agent_id)) == 1
 
 
-def test_defect_29_nor_by_the_back_door(db: AgentDB, agent_id: str, store: Store) -> None:
+@pytest.mark.guide_defect(29)
+def test_nor_by_the_back_door(db: AgentDB, agent_id: str, store: Store) -> None:
     db.save_state(agent_id, AgentState(agent_id=agent_id))
     statement = (
         "TRUNCATE agent_state_versions CASCADE"
@@ -256,7 +267,8 @@ def test_defect_29_nor_by_the_back_door(db: AgentDB, agent_id: str, store: Store
         tx.connection.execute(sa.delete(agent_states).where(agent_states.c.agent_id == agent_id))
 
 
-def test_defect_30_a_retried_append_is_one_transaction(db: AgentDB, agent_id: str, store: Store) -> None:
+@pytest.mark.guide_defect(30)
+def test_a_retried_append_is_one_transaction(db: AgentDB, agent_id: str, store: Store) -> None:
     db.save_state(agent_id, AgentState(agent_id=agent_id))
     first, again = (db.append_transaction(agent_id, "faucet", "5", {"n": 1}, key="f1") for _ in range(2))
     assert (first.id, again.replayed) == (again.id, True)
@@ -265,8 +277,9 @@ def test_defect_30_a_retried_append_is_one_transaction(db: AgentDB, agent_id: st
     assert TransactionLedger(store, agent_id).balance_from_ledger() == 5
 
 
+@pytest.mark.guide_defect(31)
 @pytest.mark.parametrize("lookalike", [{"__decimal__": "abc"}, {"$": ["decimal", "abc"]}, {"$": {"$": []}}])
-def test_defect_31_data_that_looks_like_a_tag_stays_readable(db: AgentDB, agent_id: str, lookalike: Any) -> None:
+def test_data_that_looks_like_a_tag_stays_readable(db: AgentDB, agent_id: str, lookalike: Any) -> None:
     db.save_state(agent_id, AgentState(agent_id=agent_id, preferences={"odd": lookalike}, extra={"$": lookalike}))
     state = db.load_state(agent_id)
     assert state is not None
@@ -278,9 +291,8 @@ class NobodyReads:
         raise AssertionError
 
 
-def test_defect_32_reading_what_was_saved_takes_an_index_and_no_sorting(
-    db: AgentDB, agent_id: str, store: Store
-) -> None:
+@pytest.mark.guide_defect(32)
+def test_reading_what_was_saved_takes_an_index_and_no_sorting(db: AgentDB, agent_id: str, store: Store) -> None:
     now = db_now(store)
     with statements(store) as seen:
         db.load_state(agent_id)
@@ -311,7 +323,8 @@ def explained(store: Store, statement: str, values: Any) -> str:
         return "\n".join(str(row) for row in tx.connection.exec_driver_sql(f"{verb} {statement}", values))
 
 
-def test_defect_33_the_connection_is_kept(module_database_url: str, agent_id: str) -> None:
+@pytest.mark.guide_defect(33)
+def test_the_connection_is_kept(module_database_url: str, agent_id: str) -> None:
     store, opened = Store.open(module_database_url), []
     sa.event.listen(store.engine, "connect", lambda *_: opened.append(1))
     db = AgentDB(store)
@@ -321,7 +334,8 @@ def test_defect_33_the_connection_is_kept(module_database_url: str, agent_id: st
     assert len(opened) == 1
 
 
-def test_defect_34_order_is_by_number_whatever_the_clock_does(db: AgentDB, agent_id: str, store: Store) -> None:
+@pytest.mark.guide_defect(34)
+def test_order_is_by_number_whatever_the_clock_does(db: AgentDB, agent_id: str, store: Store) -> None:
     state = db.save_state(agent_id, AgentState(agent_id=agent_id))
     with store.transaction() as tx:
         # As after a clock that ran an hour ahead was set right.
@@ -339,7 +353,8 @@ def test_defect_34_order_is_by_number_whatever_the_clock_does(db: AgentDB, agent
 # Time, schemas, limits
 
 
-def test_defect_149_the_state_as_of_any_time_is_kept(db: AgentDB, agent_id: str) -> None:
+@pytest.mark.guide_defect(149)
+def test_the_state_as_of_any_time_is_kept(db: AgentDB, agent_id: str) -> None:
     state = AgentState(agent_id=agent_id)
     for _ in range(3):
         state = db.save_state(agent_id, one_more(state))
@@ -368,9 +383,8 @@ def test_history_has_pages(db: AgentDB, agent_id: str) -> None:
             db.history(agent_id, limit=limit)
 
 
-def test_defect_56_a_state_of_a_newer_version_is_neither_read_nor_replaced(
-    db: AgentDB, agent_id: str, store: Store
-) -> None:
+@pytest.mark.guide_defect(56)
+def test_a_state_of_a_newer_version_is_neither_read_nor_replaced(db: AgentDB, agent_id: str, store: Store) -> None:
     blob = {"schema_version": CURRENT_SCHEMA + 1, "agent_id": agent_id, "portfolio": {}, "new": "thing"}
     written_by_another_version(store, agent_id, blob, CURRENT_SCHEMA + 1)
     with pytest.raises(SchemaOutdated, match="Update agentstate"):

@@ -44,7 +44,8 @@ def test_values_come_back_as_they_were(profile: AgentProfile) -> None:
         assert isinstance(profile.get_field("limit"), Decimal)
 
 
-def test_defect_87_a_field_that_holds_a_number_can_be_counted_on(profile: AgentProfile) -> None:
+@pytest.mark.guide_defect(87)
+def test_a_field_that_holds_a_number_can_be_counted_on(profile: AgentProfile) -> None:
     profile.set_field("sessions", 5)
     assert profile.increment("sessions") == 6
     profile.set_field("limit", Decimal("5.0"))
@@ -54,14 +55,16 @@ def test_defect_87_a_field_that_holds_a_number_can_be_counted_on(profile: AgentP
     assert [profile.increment_session(), profile.increment_session()] == [1, 2]
 
 
-def test_defect_88_none_is_not_the_same_as_missing(profile: AgentProfile) -> None:
+@pytest.mark.guide_defect(88)
+def test_none_is_not_the_same_as_missing(profile: AgentProfile) -> None:
     profile.set_field("mood", None)
     assert profile.get_field("mood", "missing") is None
     assert profile.get_field("other", "missing") == "missing"
     assert profile.entry("other") is None
 
 
-def test_defect_89_all_keys_expire(profile: AgentProfile, client: redis.Redis) -> None:
+@pytest.mark.guide_defect(89)
+def test_all_keys_expire(profile: AgentProfile, client: redis.Redis) -> None:
     profile.set_field("mood", "calm")
     profile.snapshot()
     keys = client.keys("*")
@@ -69,21 +72,24 @@ def test_defect_89_all_keys_expire(profile: AgentProfile, client: redis.Redis) -
     assert all(client.ttl(key) > 0 for key in keys)
 
 
-def test_defect_90_no_increment_is_lost(profile: AgentProfile) -> None:
+@pytest.mark.guide_defect(90)
+def test_no_increment_is_lost(profile: AgentProfile) -> None:
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda _number: profile.increment("bets"), range(80)))
     assert profile.get_field("bets") == 80
 
 
+@pytest.mark.guide_defect(91)
 @pytest.mark.parametrize("decode", [False, True])
-def test_defect_91_any_client_gives_text(store: Store, redis_url: str, *, decode: bool) -> None:
+def test_any_client_gives_text(store: Store, redis_url: str, *, decode: bool) -> None:
     with redis.Redis.from_url(redis_url, decode_responses=decode) as client:
         profile = AgentProfile(store, ProfileCache(client, "ag_p"), "ag_p")
         profile.set_field("mood", "très calme")
         assert [profile.snapshot(), profile.snapshot()] == [{"mood": "très calme"}] * 2
 
 
-def test_defect_92_one_bad_field_spoils_no_other(profile: AgentProfile, store: Store, client: redis.Redis) -> None:
+@pytest.mark.guide_defect(92)
+def test_one_bad_field_spoils_no_other(profile: AgentProfile, store: Store, client: redis.Redis) -> None:
     profile.set_fields({"good": 1, "bad": 2})
     with store.transaction() as tx:
         bad = profile_fields.c.field == "bad"
@@ -96,7 +102,8 @@ def test_defect_92_one_bad_field_spoils_no_other(profile: AgentProfile, store: S
         profile.get_field("bad")
 
 
-def test_defect_93_several_fields_are_set_together_or_not_at_all(profile: AgentProfile) -> None:
+@pytest.mark.guide_defect(93)
+def test_several_fields_are_set_together_or_not_at_all(profile: AgentProfile) -> None:
     with pytest.raises(InvalidInput):
         profile.set_fields({"a": 1, "b": 0.5})
     assert profile.snapshot() == {}

@@ -70,7 +70,8 @@ class Seen:
         return [self._got.get(timeout=PATIENCE_S).value for _ in range(count)]
 
 
-def test_defect_94_values_come_as_they_were(sync: StateSync) -> None:
+@pytest.mark.guide_defect(94)
+def test_values_come_as_they_were(sync: StateSync) -> None:
     with sync.subscribe(seen := Seen(), since=0):
         publish(sync, Decimal("2.50"), None, {"a": [1]})
         got = seen.values(3)
@@ -78,7 +79,8 @@ def test_defect_94_values_come_as_they_were(sync: StateSync) -> None:
     assert isinstance(got[0], Decimal)
 
 
-def test_defect_95_what_was_published_before_the_subscription_can_be_had(sync: StateSync) -> None:
+@pytest.mark.guide_defect(95)
+def test_what_was_published_before_the_subscription_can_be_had(sync: StateSync) -> None:
     publish(sync, 1, 2)
     with sync.subscribe(from_begin := Seen(), since=0), sync.subscribe(from_now := Seen()):
         publish(sync, 3)
@@ -86,7 +88,8 @@ def test_defect_95_what_was_published_before_the_subscription_can_be_had(sync: S
         assert from_now.values(1) == [3]
 
 
-def test_defect_96_a_handler_that_fails_gets_the_next_ones(sync: StateSync, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.guide_defect(96)
+def test_a_handler_that_fails_gets_the_next_ones(sync: StateSync, caplog: pytest.LogCaptureFixture) -> None:
     told: list[tuple[int, str]] = []
     seen = Seen(fails_at=2)
     with sync.subscribe(
@@ -99,8 +102,9 @@ def test_defect_96_a_handler_that_fails_gets_the_next_ones(sync: StateSync, capl
     assert "a handler failed at update 2" in caplog.text
 
 
+@pytest.mark.guide_defect(97)
 @pytest.mark.usefixtures("impatient")
-def test_defect_97_killed_connections_lose_nothing(sync: StateSync, client: redis.Redis, redis_url: str) -> None:
+def test_killed_connections_lose_nothing(sync: StateSync, client: redis.Redis, redis_url: str) -> None:
     with sync.subscribe(seen := Seen(), since=0) as subscription, redis.Redis.from_url(redis_url) as other:
         publish(sync, 1)
         assert seen.values(1) == [1]
@@ -111,13 +115,15 @@ def test_defect_97_killed_connections_lose_nothing(sync: StateSync, client: redi
     client.ping()
 
 
-def test_defect_98_each_of_two_subscriptions_gets_every_update(sync: StateSync) -> None:
+@pytest.mark.guide_defect(98)
+def test_each_of_two_subscriptions_gets_every_update(sync: StateSync) -> None:
     with sync.subscribe(first := Seen(), since=0), sync.subscribe(second := Seen(), since=0):
         publish(sync, *range(20))
         assert first.values(20) == second.values(20) == list(range(20))
 
 
-def test_defect_99_agents_apart_numbered_and_with_the_write(sync: StateSync, store: Store, client: redis.Redis) -> None:
+@pytest.mark.guide_defect(99)
+def test_agents_apart_numbered_and_with_the_write(sync: StateSync, store: Store, client: redis.Redis) -> None:
     other = StateSync(store, lambda agent_id: UpdateStream(client, agent_id), "ag_v")
     publish(sync, "mine")
     publish(other, "theirs")

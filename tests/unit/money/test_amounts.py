@@ -113,7 +113,8 @@ def test_ether_counts_in_the_unit_that_its_user_chooses() -> None:
         Money.parse("1", "ETHNONE")
 
 
-def test_defect_148_no_float_is_money_and_none_comes_in_over_the_wire() -> None:
+@pytest.mark.guide_defect(148)
+def test_no_float_is_money_and_none_comes_in_over_the_wire() -> None:
     for inexact in (0.1, 5.0, float("nan")):
         with pytest.raises(AmountInvalid):
             Money.parse(inexact)  # type: ignore[arg-type]

@@ -49,22 +49,26 @@ def refused(casino: Casino, amount: Any, kind: type[Exception] = AmountInvalid) 
     return caught.value
 
 
+@pytest.mark.guide_defect(110)
 @pytest.mark.parametrize("amount", [float("nan"), -1000, 0, True, False, "-0.01", "0", Decimal(-1), Money(0), 1.0])
-def test_defect_110_nan_negative_zero_and_true_do_not_pass(casino: Casino, amount: Any) -> None:
+def test_nan_negative_zero_and_true_do_not_pass(casino: Casino, amount: Any) -> None:
     refused(casino, amount)
 
 
+@pytest.mark.guide_defect(111)
 @pytest.mark.parametrize("amount", [Decimal("NaN"), Decimal("sNaN"), Decimal("Infinity"), "NaN", "Infinity", "1e3"])
-def test_defect_111_a_decimal_nan_is_a_refusal(casino: Casino, amount: Any) -> None:
+def test_a_decimal_nan_is_a_refusal(casino: Casino, amount: Any) -> None:
     refused(casino, amount)
 
 
-def test_defect_111_text_is_compared_as_the_amount_that_it_is(casino: Casino) -> None:
+@pytest.mark.guide_defect(111)
+def test_text_is_compared_as_the_amount_that_it_is(casino: Casino) -> None:
     refused(casino, "1000", LimitExceeded)
     assert casino.bet("9") == "9"
 
 
-def test_defect_113_no_digit_is_lost_against_the_limit(casino: Casino) -> None:
+@pytest.mark.guide_defect(113)
+def test_no_digit_is_lost_against_the_limit(casino: Casino) -> None:
     refused(casino, Decimal("50.000001"), LimitExceeded)
     refused(casino, Decimal("0.100000000000000000001"))
     with pytest.raises(AmountInvalid):
@@ -75,7 +79,8 @@ def test_defect_113_no_digit_is_lost_against_the_limit(casino: Casino) -> None:
         guarded(Decimal("0.100001"))
 
 
-def test_defect_114_the_function_is_not_reachable_through_the_wrapper(casino: Casino) -> None:
+@pytest.mark.guide_defect(114)
+def test_the_function_is_not_reachable_through_the_wrapper(casino: Casino) -> None:
     for guarded in (Casino.bet, Casino.later):
         assert not hasattr(guarded, "__wrapped__")
         assert inspect.unwrap(guarded) is guarded
@@ -83,7 +88,8 @@ def test_defect_114_the_function_is_not_reachable_through_the_wrapper(casino: Ca
     assert Casino.bet.__name__ == "bet"
 
 
-def test_defect_115_the_amount_is_found_wherever_it_stands(casino: Casino) -> None:
+@pytest.mark.guide_defect(115)
+def test_the_amount_is_found_wherever_it_stands(casino: Casino) -> None:
     for call in (
         lambda: casino.game_first(5, Decimal(10**6)),
         lambda: casino.game_first(game=5, amount=Decimal(10**6)),

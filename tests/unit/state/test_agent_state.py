@@ -63,9 +63,10 @@ def test_no_field_of_a_later_version_is_lost(version: int, portfolio: dict[str, 
     assert without(found, "schema_version", "session_count") == without(raw, "schema_version")
 
 
+@pytest.mark.guide_defect(53)
 @settings(max_examples=40, deadline=None)
 @given(UNKNOWN, st.sampled_from([V1, V2, V3]))
-def test_defect_53_the_callers_dict_is_left_alone(unknown: dict[str, Any], blob: Blob) -> None:
+def test_the_callers_dict_is_left_alone(unknown: dict[str, Any], blob: Blob) -> None:
     raw = {**unknown, **blob}
     before = codec.dumps(raw)
     state = AgentState.migrate(raw)
@@ -74,7 +75,8 @@ def test_defect_53_the_callers_dict_is_left_alone(unknown: dict[str, Any], blob:
     assert codec.dumps(raw) == before
 
 
-def test_defect_53_nor_is_a_state_changed_by_what_was_given_to_it() -> None:
+@pytest.mark.guide_defect(53)
+def test_nor_is_a_state_changed_by_what_was_given_to_it() -> None:
     mine = {"usdc": ["1"]}
     state = AgentState(agent_id="ag_1", portfolio=mine)
     mine["usdc"].append("2")
@@ -83,13 +85,15 @@ def test_defect_53_nor_is_a_state_changed_by_what_was_given_to_it() -> None:
         state.session_count = 5  # type: ignore[misc]
 
 
+@pytest.mark.guide_defect(54)
 @pytest.mark.parametrize("blob", [V2, V3])
-def test_defect_54_a_portfolio_without_a_version_is_recognised_and_kept(blob: Blob) -> None:
+def test_a_portfolio_without_a_version_is_recognised_and_kept(blob: Blob) -> None:
     state = AgentState.migrate(without(blob, "schema_version"))
     assert state.portfolio == {"usdc": Decimal(250), "eth": Decimal(2)}
     assert state.preferences == blob.get("preferences", {})
 
 
+@pytest.mark.guide_defect(54)
 @pytest.mark.parametrize(
     "raw",
     [
@@ -105,60 +109,68 @@ def test_defect_54_a_portfolio_without_a_version_is_recognised_and_kept(blob: Bl
     ],
     ids=lambda raw: "+".join(sorted(raw)) or "empty",
 )
-def test_defect_54_what_cannot_be_told_is_refused(raw: Blob) -> None:
+def test_what_cannot_be_told_is_refused(raw: Blob) -> None:
     with pytest.raises(InvalidInput):
         AgentState.migrate(raw)
 
 
+@pytest.mark.guide_defect(55)
 @pytest.mark.parametrize("version", ["2", None, True, False, 0, -1, Decimal(2), [2]], ids=repr)
-def test_defect_55_a_version_that_is_no_number_is_refused_in_words(version: Any) -> None:
+def test_a_version_that_is_no_number_is_refused_in_words(version: Any) -> None:
     with pytest.raises(InvalidInput, match="schema_version"):
         AgentState.migrate({**V2, "schema_version": version})
 
 
-def test_defect_55_nor_one_of_thousands_of_digits() -> None:
+@pytest.mark.guide_defect(55)
+def test_nor_one_of_thousands_of_digits() -> None:
     with pytest.raises(InvalidInput, match="schema_version"):
         AgentState.migrate({**V2, "schema_version": -(10**5000)})
 
 
+@pytest.mark.guide_defect(56)
 @pytest.mark.parametrize("version", [CURRENT_SCHEMA + 1, 10**5000], ids=["next", "huge"])
-def test_defect_56_a_newer_version_is_refused(version: int) -> None:
+def test_a_newer_version_is_refused(version: int) -> None:
     with pytest.raises(SchemaOutdated, match="Update agentstate"):
         AgentState.migrate({**V3, "schema_version": version, "from_the_future": 1})
 
 
-def test_defect_56_an_unknown_field_of_this_version_is_written_back() -> None:
+@pytest.mark.guide_defect(56)
+def test_an_unknown_field_of_this_version_is_written_back() -> None:
     state = AgentState.migrate({**V3, "mood": {"calm": Decimal(1)}})
     changed = replace(state, session_count=state.session_count + 1)
     assert changed.to_dict()["mood"] == {"calm": Decimal(1)}
     assert changed.to_dict()["session_count"] == 3
 
 
+@pytest.mark.guide_defect(57)
 @pytest.mark.parametrize(
     "raw",
     [{**V1, "balance": 1.5}, {**V1, "balance": True}, {**V1, "balance": None}, {**V2, "portfolio": {"usdc": 0.1}}],
     ids=["float", "bool", "none", "float in portfolio"],
 )
-def test_defect_57_no_float_gets_in(raw: Blob) -> None:
+def test_no_float_gets_in(raw: Blob) -> None:
     with pytest.raises(InvalidInput):
         AgentState.migrate(raw)
 
 
-def test_defect_57_nor_by_hand() -> None:
+@pytest.mark.guide_defect(57)
+def test_nor_by_hand() -> None:
     with pytest.raises(InvalidInput, match="float"):
         AgentState(agent_id="ag_1", portfolio={"usdc": 0.1})
     assert AgentState(agent_id="ag_1", portfolio={"usdc": Money.parse("0.1")}).portfolio["usdc"] == Money(100_000)
 
 
+@pytest.mark.guide_defect(58)
 @pytest.mark.parametrize("agent_id", [None, "", 7, "a b"])
-def test_defect_58_a_state_is_somebodys(agent_id: Any) -> None:
+def test_a_state_is_somebodys(agent_id: Any) -> None:
     with pytest.raises(InvalidInput, match="agent"):
         AgentState.migrate({**V3, "agent_id": agent_id})
     with pytest.raises(InvalidInput, match="agent"):
         AgentState(agent_id=agent_id)
 
 
-def test_defect_58_the_reader_may_say_whose_but_not_otherwise() -> None:
+@pytest.mark.guide_defect(58)
+def test_the_reader_may_say_whose_but_not_otherwise() -> None:
     assert AgentState.migrate(without(V3, "agent_id"), agent_id="ag_2").agent_id == "ag_2"
     with pytest.raises(InvalidInput, match="agent_id"):
         AgentState.migrate(without(V3, "agent_id"))
@@ -166,9 +178,10 @@ def test_defect_58_the_reader_may_say_whose_but_not_otherwise() -> None:
         AgentState.migrate(V3, agent_id="ag_2")
 
 
+@pytest.mark.guide_defect(59)
 @pytest.mark.parametrize("name", ["portfolio", "preferences"])
 @pytest.mark.parametrize("value", [None, [], "x", 1])
-def test_defect_59_what_should_be_a_dict_is_one(name: str, value: Any) -> None:
+def test_what_should_be_a_dict_is_one(name: str, value: Any) -> None:
     with pytest.raises(InvalidInput, match=name):
         AgentState.migrate({**V3, name: value})
 

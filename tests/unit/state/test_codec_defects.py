@@ -48,28 +48,32 @@ def sealed(value: Any) -> bytes:
 # JSON
 
 
+@pytest.mark.guide_defect(35)
 @BOTH
-def test_defect_35_a_users_dict_with_a_tags_key_keeps_its_other_fields(round_trip: RoundTrip) -> None:
+def test_a_users_dict_with_a_tags_key_keeps_its_other_fields(round_trip: RoundTrip) -> None:
     value = {"m": {"__decimal__": "5", "note": "keep"}, "n": {"$": ["decimal", "5"], "note": "keep"}}
     assert round_trip(value) == value
 
 
-def test_defect_36_a_tag_that_holds_a_float_is_refused() -> None:
+@pytest.mark.guide_defect(36)
+def test_a_tag_that_holds_a_float_is_refused() -> None:
     assert by_json({"__decimal__": "0.1"}) == {"__decimal__": "0.1"}
     with pytest.raises(InvalidInput, match="is no decimal"):
         codec.loads('{"$":["decimal",0.1]}')
 
 
+@pytest.mark.guide_defect(37)
 @pytest.mark.parametrize(
     "content", ["null", "[]", '["decimal",null]', '["decimal"]', '["decimal","1","2"]', '["x","1"]']
 )
-def test_defect_37_a_tag_without_sense_is_refused_in_words(content: str) -> None:
+def test_a_tag_without_sense_is_refused_in_words(content: str) -> None:
     with pytest.raises(InvalidInput, match="tag"):
         codec.loads(f'{{"$":{content}}}')
 
 
+@pytest.mark.guide_defect(38)
 @pytest.mark.parametrize("name", ["Infinity", "-Infinity", "NaN", "sNaN"])
-def test_defect_38_no_infinity_and_no_signaling_nan(name: str) -> None:
+def test_no_infinity_and_no_signaling_nan(name: str) -> None:
     for attempt in (codec.dumps, packed.pack):
         with pytest.raises(InvalidInput, match="finite"):
             attempt({"m": Decimal(name)})
@@ -77,10 +81,11 @@ def test_defect_38_no_infinity_and_no_signaling_nan(name: str) -> None:
         codec.loads(f'{{"$":["decimal","{name}"]}}')
 
 
+@pytest.mark.guide_defect(39)
 @pytest.mark.parametrize(
     "value", [Decimal("1E+20000000"), Decimal("1E-20000000"), Decimal("0E-200"), 10**5000], ids=lambda _: "n"
 )
-def test_defect_39_a_short_number_with_a_long_form_is_refused_before_it_is_written_out(value: Any) -> None:
+def test_a_short_number_with_a_long_form_is_refused_before_it_is_written_out(value: Any) -> None:
     tracemalloc.start()
     try:
         for attempt in (codec.dumps, packed.pack):
@@ -91,58 +96,66 @@ def test_defect_39_a_short_number_with_a_long_form_is_refused_before_it_is_writt
         tracemalloc.stop()
 
 
+@pytest.mark.guide_defect(39)
 @pytest.mark.parametrize(
     "text", ["1E+20000000", '{"$":["decimal","1E+20000000"]}', "1" * 5000, "1e-150"], ids=lambda text: text[:30]
 )
-def test_defect_39_stored_text_of_that_kind_is_refused_too(text: str) -> None:
+def test_stored_text_of_that_kind_is_refused_too(text: str) -> None:
     with pytest.raises(InvalidInput):
         codec.loads(text)
 
 
+@pytest.mark.guide_defect(40)
 @pytest.mark.parametrize("key", [Decimal("1.5"), 1, None, True, (1,), b"k"])
-def test_defect_40_a_key_that_is_not_text_is_refused_in_words(key: Any) -> None:
+def test_a_key_that_is_not_text_is_refused_in_words(key: Any) -> None:
     for attempt in (codec.dumps, packed.pack):
         with pytest.raises(InvalidInput, match="key"):
             attempt({"outer": {key: 1}})
 
 
-def test_defect_41_a_float_is_refused() -> None:
+@pytest.mark.guide_defect(41)
+def test_a_float_is_refused() -> None:
     for attempt in (codec.dumps, packed.pack):
         with pytest.raises(InvalidInput, match="float"):
             attempt({"m": 0.1 + 0.2})
 
 
-def test_defect_42_what_is_written_is_json() -> None:
+@pytest.mark.guide_defect(42)
+def test_what_is_written_is_json() -> None:
     with pytest.raises(InvalidInput):
         codec.dumps({"m": math.nan})
     with pytest.raises(InvalidInput, match="cannot be read"):
         codec.loads('{"m":NaN}')
 
 
+@pytest.mark.guide_defect(42)
 @settings(deadline=None)
 @given(VALUES)
-def test_defect_42_any_json_reader_can_read_it(value: Any) -> None:
+def test_any_json_reader_can_read_it(value: Any) -> None:
     def refuse(name: str) -> None:
         raise AssertionError(name)
 
     json.loads(codec.dumps(value), parse_constant=refuse)
 
 
+@pytest.mark.guide_defect(43)
 @BOTH
-def test_defect_43_a_tuple_comes_back_as_a_tuple(round_trip: RoundTrip) -> None:
+def test_a_tuple_comes_back_as_a_tuple(round_trip: RoundTrip) -> None:
     value = {"odds": (1, 2, (Decimal("3.0"), [()]))}
     assert repr(round_trip(value)) == repr(value)
 
 
+@pytest.mark.guide_defect(44)
 @BOTH
-def test_defect_44_times_ids_and_amounts_come_back(round_trip: RoundTrip) -> None:
+def test_times_ids_and_amounts_come_back(round_trip: RoundTrip) -> None:
     moment = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=timezone(timedelta(hours=5, minutes=30)))
     value = {"at": moment, "cost": Money.parse("2.50"), "first": datetime(1, 1, 1, tzinfo=UTC)}
     assert round_trip(value) == value
     assert round_trip(moment).utcoffset() == timedelta(0)
 
 
-def test_defect_44_a_time_that_cannot_be_told_is_refused() -> None:
+@pytest.mark.guide_defect(44)
+def test_a_time_that_cannot_be_told_is_refused() -> None:
     east = timezone(timedelta(hours=5))
     for moment in (datetime(2026, 1, 2), datetime(1, 1, 1, tzinfo=east)):  # noqa: DTZ001 that is the case
         for attempt in (codec.dumps, packed.pack):
@@ -155,56 +168,65 @@ def test_defect_44_a_time_that_cannot_be_told_is_refused() -> None:
 # MessagePack
 
 
+@pytest.mark.guide_defect(45)
 @pytest.mark.parametrize("number", [WEI, -WEI, 2**64 - 1, 2**64, -(2**63), -(2**63) - 1, 2**256 - 1])
-def test_defect_45_wei_beyond_64_bits(number: int) -> None:
+def test_wei_beyond_64_bits(number: int) -> None:
     assert by_bytes({"wei": number}) == {"wei": number}
     assert by_json({"wei": number}) == {"wei": number}
 
 
-def test_defect_46_what_packs_unpacks() -> None:
+@pytest.mark.guide_defect(46)
+def test_what_packs_unpacks() -> None:
     with pytest.raises(InvalidInput, match="key"):
         packed.pack({1: "x"})
 
 
+@pytest.mark.guide_defect(46)
 @settings(deadline=None)
 @given(VALUES)
-def test_defect_46_whatever_packs_comes_back(value: Any) -> None:
+def test_whatever_packs_comes_back(value: Any) -> None:
     assert by_bytes(value) == value
     assert packed.pack(by_bytes(value)) == packed.pack(value)
 
 
-def test_defect_47_a_packed_tuple_is_no_list() -> None:
+@pytest.mark.guide_defect(47)
+def test_a_packed_tuple_is_no_list() -> None:
     assert by_bytes([(1, 2), [1, 2]]) == [(1, 2), [1, 2]]
 
 
+@pytest.mark.guide_defect(48)
 @pytest.mark.parametrize("number", [0.5, math.nan, math.inf])
-def test_defect_48_no_float_is_packed(number: float) -> None:
+def test_no_float_is_packed(number: float) -> None:
     with pytest.raises(InvalidInput, match="float"):
         packed.pack({"m": [number]})
 
 
-def test_defect_49_times_are_packed() -> None:
+@pytest.mark.guide_defect(49)
+def test_times_are_packed() -> None:
     moments = [datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=UTC), datetime(1969, 1, 1, 0, 0, 0, 1, tzinfo=UTC)]
     assert by_bytes(moments) == moments
 
 
+@pytest.mark.guide_defect(50)
 @pytest.mark.parametrize("code", [0, 6, 99, -2])
-def test_defect_50_an_unknown_extension_is_refused(code: int) -> None:
+def test_an_unknown_extension_is_refused(code: int) -> None:
     with pytest.raises(InvalidInput, match="extension"):
         packed.unpack(sealed({"m": msgspec.msgpack.Ext(code, b"1")}))
 
 
+@pytest.mark.guide_defect(50)
 @pytest.mark.parametrize(
     ("code", "content"), [(1, b"NaN"), (1, b"1e9"), (2, b"short"), (3, b"1"), (3, b"1 XYZ"), (4, b"x")]
 )
-def test_defect_50_an_extension_with_nonsense_is_refused(code: int, content: bytes) -> None:
+def test_an_extension_with_nonsense_is_refused(code: int, content: bytes) -> None:
     with pytest.raises(InvalidInput):
         packed.unpack(sealed({"m": msgspec.msgpack.Ext(code, content)}))
 
 
+@pytest.mark.guide_defect(51)
 @settings(deadline=None)
 @given(VALUES, st.data())
-def test_defect_51_every_flipped_bit_is_noticed(value: Any, data: st.DataObject) -> None:
+def test_every_flipped_bit_is_noticed(value: Any, data: st.DataObject) -> None:
     good = packed.pack(value)
     bit = data.draw(st.integers(0, len(good) * 8 - 1))
     bad = bytearray(good)
@@ -213,7 +235,8 @@ def test_defect_51_every_flipped_bit_is_noticed(value: Any, data: st.DataObject)
         packed.unpack(bytes(bad))
 
 
-def test_defect_51_all_bits_and_all_cuts_of_one_amount() -> None:
+@pytest.mark.guide_defect(51)
+def test_all_bits_and_all_cuts_of_one_amount() -> None:
     good = packed.pack({"amount": Decimal("100.00")})
     for bit in range(len(good) * 8):
         bad = bytearray(good)
@@ -227,12 +250,14 @@ def test_defect_51_all_bits_and_all_cuts_of_one_amount() -> None:
         packed.unpack(good + b"\x00")
 
 
-def test_defect_51_another_version_is_refused() -> None:
+@pytest.mark.guide_defect(51)
+def test_another_version_is_refused() -> None:
     with pytest.raises(InvalidInput, match="version 1"):
         packed.unpack(b"\x02" + packed.pack({})[1:])
 
 
-def test_defect_52_the_size_is_measured_not_claimed() -> None:
+@pytest.mark.guide_defect(52)
+def test_the_size_is_measured_not_claimed() -> None:
     """Against our own JSON; compressed, the two are about equal, so size is no reason to choose."""
     bets = [
         {"id": number, "stake": Decimal(f"{number}.50"), "at": datetime(2026, 1, 1, tzinfo=UTC), "game": "roulette"}
