@@ -37,7 +37,7 @@ def read_marked_numbers() -> frozenset[int]:
     """Return the numbers in the `guide_defect` markers of all tests."""
     sources = "\n".join(path.read_text("utf-8") for path in TESTS.rglob("test_*.py"))
     return frozenset(
-        int(number) for number in re.findall(r"^\s*@pytest\.mark\.guide_defect\(([0-9]+)\)$", sources, re.M)
+        int(number) for number in re.findall(r"^\s*@pytest\.mark\.guide_defect\(([0-9]+)\)$", sources, re.MULTILINE)
     )
 
 
