@@ -11,8 +11,8 @@ from uuid import UUID
 from agentstate.errors import IndexUnavailable
 from agentstate.jobs import Claim
 from agentstate.jobs.kinds import BULK
-from agentstate.memory.facts.forget import ERASE
-from agentstate.memory.index.verify import IndexVerifier, Verified
+from agentstate.memory.facts.forget import ERASE_KIND
+from agentstate.memory.index.verify import Comparison, IndexVerifier
 from agentstate.runtime import Runtime
 from tasks.shell import bulk_task, job_task
 
@@ -49,12 +49,12 @@ def verify_index(runtime: Runtime, claim: Claim) -> dict[str, Any]:
     slot, walk, after = claim.payload.slot, claim.payload.walk, claim.payload.after
     verifier = IndexVerifier(runtime.store, runtime.index)
     if walk == "sample":
-        found = verifier.sample()
-        following = None if found.sound else ("rows", "0")
+        found = verifier.compare_sample()
+        following = None if found.is_sound else ("rows", "0")
     else:
         found, following = _walk(runtime, verifier, walk, after)
     result = asdict(found)
-    if not found.sound:
+    if not found.is_sound:
         # Points of memories that are not known here may be another store's: `agentstate index verify` tells more.
         _log.warning("the index differs from the durable store (%s); all but unknown points are repaired", result)
     with runtime.store.transaction() as tx:
@@ -66,27 +66,29 @@ def verify_index(runtime: Runtime, claim: Claim) -> dict[str, Any]:
     return result
 
 
-def _walk(runtime: Runtime, verifier: IndexVerifier, walk: str, after: str) -> tuple[Verified, tuple[str, str] | None]:
-    found, following = Verified(), (walk, after)
+def _walk(
+    runtime: Runtime, verifier: IndexVerifier, walk: str, after: str
+) -> tuple[Comparison, tuple[str, str] | None]:
+    found, following = Comparison(), (walk, after)
     until = time.monotonic() + SLICE_S
     while time.monotonic() < until and not runtime.stopping.is_set():
         part, further = _walked(verifier, *following)
-        found.add(part)
+        found.add_counts(part)
         if further is None:
             return found, None
         following = further
     return found, following
 
 
-def _walked(verifier: IndexVerifier, walk: str, after: str) -> tuple[Verified, tuple[str, str] | None]:
+def _walked(verifier: IndexVerifier, walk: str, after: str) -> tuple[Comparison, tuple[str, str] | None]:
     if walk == "rows":
-        found, row = verifier.rows(int(after), repair=True)
+        found, row = verifier.compare_rows(int(after), repair=True)
         return found, ("points", "") if row is None else ("rows", str(row))
-    found, point = verifier.points(after, repair=True)
+    found, point = verifier.compare_points(after, repair=True)
     return found, None if point is None else ("points", point)
 
 
-@job_task(ERASE)
+@job_task(ERASE_KIND)
 def erase(runtime: Runtime, claim: Claim) -> dict[str, Any]:
     """Remove what was forgotten from the index, and an agent's episodes from Redis; unless both answer, again later."""
     ids = [UUID(memory) for memory in claim.payload.memories]

@@ -85,7 +85,7 @@ def _failing(ground: Ground) -> Iterator[Row]:
             took = seconds(lambda: _drain(runtime))
             told = loopback.stats(url)
             left = _not_searchable(runtime)
-            found = IndexVerifier(runtime.store, runtime.index).verify(repair=False)
+            found = IndexVerifier(runtime.store, runtime.index).compare_all(repair=False)
     failed = told["calls"] - told["by_fault"].get("well", 0)
     reference = f"a provider that fails {FAILS:.0%}: 429, 500, resets, short and narrow answers"
     yield Row("embedding, failing provider: calls that failed", failed, "calls", reference=f"of {told['calls']}")
@@ -138,6 +138,6 @@ def _one_by_one(runtime: Runtime, count: int) -> float:
         point = IndexPoint(
             id=uuid4(), agent_id="plain", kind="fact", text=text, version=1, at=utc_now(), vector=vector.tolist()
         )
-        runtime.index.upsert([point])
+        runtime.index.upsert_points([point])
 
     return count / seconds(store_all)

@@ -21,7 +21,7 @@ from statistics import fmean
 from uuid import UUID
 
 from agentstate.agent import Agent
-from agentstate.memory import MemoryCounts, memory_counts, read_transcript
+from agentstate.memory import MemoryCounts, count_memories, read_transcript
 from agentstate.memory.ingest import locomo
 from agentstate.memory.ingest.ingest import Ingest
 from agentstate.memory.search.fusion import DENSE
@@ -87,7 +87,7 @@ def _taken_in(runtime: Runtime, path: Path, samples: Sequence[dict[str, object]]
     path.write_text(json.dumps(samples), "utf-8")
     began = time.monotonic()
     ingest = Ingest(runtime.store, runtime.jobs, runtime.memory, runtime.settings)
-    report = ingest.run(read_transcript(path, runtime.settings, form="locomo"))
+    report = ingest.store_turns(read_transcript(path, runtime.settings, form="locomo"))
     assert not report.refused, report.refused[:3]
     while sum(count.searchable for count in _counts(runtime)) < report.stored:
         assert not any(count.dead for count in _counts(runtime)), "a worker gave memories up"
@@ -97,7 +97,7 @@ def _taken_in(runtime: Runtime, path: Path, samples: Sequence[dict[str, object]]
 
 def _counts(runtime: Runtime) -> list[MemoryCounts]:
     with runtime.store.reading() as connection:
-        return memory_counts(connection)
+        return count_memories(connection)
 
 
 def _asked(runtime: Runtime, kind: str, samples: Sequence[dict[str, object]]) -> Iterator[Row]:
@@ -136,7 +136,7 @@ def _mean(found: Sequence[Answered], depth: int) -> float:
 
 
 def _questions(sample: dict[str, object]) -> Iterator[Question]:
-    turns = {fields["id"] for _, fields in locomo.turns(sample)}
+    turns = {fields["id"] for _, fields in locomo.read_turns(sample)}
     asked: list[dict[str, object]] = sample.get("qa", [])  # type: ignore[assignment] # JSON
     for one in asked:
         named = " ".join(map(str, one.get("evidence") or []))  # type: ignore[call-overload] # JSON
@@ -162,7 +162,7 @@ class GuidesBm25:
 
     def __init__(self, sample: dict[str, object]) -> None:
         self._ids, texts = [], []
-        for _, fields in locomo.turns(sample):
+        for _, fields in locomo.read_turns(sample):
             self._ids.append(str(fields["id"]))
             texts.append(f"{fields['speaker']}: {fields['text']}".lower().split())
         self._counts = [Counter(words) for words in texts]
@@ -200,7 +200,7 @@ def _guides_hybrid(runtime: Runtime, bm25: Finder) -> Finder:
 def _nearest(runtime: Runtime, question: Question) -> list[str]:
     vector = runtime.embedder.embed_query(question.text).tolist()
     scope = Scope(agent_id=question.conversation)
-    found = runtime.index.search(scope, text="", vector=vector, limit=DEEPEST).arms[DENSE]
+    found = runtime.index.search(scope, text="", vector=vector, limit=DEEPEST).found[DENSE]
     return [_source(runtime, question.conversation, memory) for memory, _ in found]
 
 

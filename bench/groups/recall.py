@@ -90,9 +90,9 @@ def _fill(runtime: Runtime, rng: random.Random, first: int, size: int) -> None:
         items = [_memory(rng, number) for number in range(begin, min(begin + 1_000, size))]
         receipts = runtime.memory.remember_many(items)
         vectors = generator.standard_normal((len(items), max(runtime.embedder.space.dimensions, 1))).astype(np.float32)
-        runtime.index.upsert([_point(item, vector) for item, vector in zip(items, vectors, strict=True)])
+        runtime.index.upsert_points([_point(item, vector) for item, vector in zip(items, vectors, strict=True)])
         with runtime.store.transaction() as tx:
-            done = {"state": "searchable", "space": runtime.index.collection, "searchable_at": db_time()}
+            done = {"state": "searchable", "space": runtime.index.space, "searchable_at": db_time()}
             seqs = [receipt.seq for receipt in receipts]
             changed = memories.update().where(memories.c.seq.in_(seqs))
             tx.connection.execute(changed.values(indexed_version=memories.c.version, points=1, **done))
@@ -159,7 +159,7 @@ def _bare(runtime: Runtime, agent: str, query: str) -> None:
 def _nearest(runtime: Runtime, agent: str, vector: list[float] | None) -> list[models.ScoredPoint]:
     asked: dict[str, Any] = {"query": vector, "using": VECTOR} if vector is not None else {}
     found = runtime.qdrant.query_points(
-        runtime.index.collection, query_filter=tenant_filter((agent,)), limit=LIMIT, with_payload=False, **asked
+        runtime.index.space, query_filter=tenant_filter((agent,)), limit=LIMIT, with_payload=False, **asked
     )
     return found.points
 
@@ -167,14 +167,14 @@ def _nearest(runtime: Runtime, agent: str, vector: list[float] | None) -> list[m
 def _parts(runtime: Runtime, rng: random.Random, count: int) -> dict[str, float]:
     from agentstate.memory.search.scope import Scope
 
-    found: dict[str, list[float]] = {"embedding": [], "index, all arms": [], "whole": []}
+    found: dict[str, list[float]] = {"embedding": [], "index, all retrievers": [], "whole": []}
     for query in _queries(rng, count):
         agent = f"bench_{rng.randrange(AGENTS)}"
         scope, vectors = Scope(agent_id=agent), []
         if runtime.embedder.semantic:
             found["embedding"].append(seconds(lambda: vectors.append(runtime.embedder.embed_query(query).tolist())))  # noqa: B023
         vector = vectors[0] if vectors else None
-        found["index, all arms"].append(
+        found["index, all retrievers"].append(
             seconds(lambda: runtime.index.search(scope, text=query, vector=vector, limit=100))  # noqa: B023
         )
         found["whole"].append(seconds(lambda: _recall(runtime, agent, query)))  # noqa: B023

@@ -184,9 +184,9 @@ class AgentMemory:
         """Return once all are in the index; raises WaitTimeout."""
         self._agent.runtime.memory.wait_searchable(receipts, timeout_s=timeout_s)
 
-    def believed(self, subject: str, *, at: datetime | None = None, **options: Any) -> MemoryRecord | None:
+    def believed(self, subject: str, *, as_of: datetime | None = None, **options: Any) -> MemoryRecord | None:
         """The statement about `subject` that was held for true at `at`, now when left out."""
-        return self._agent.runtime.memory.believed(self._agent.id, subject, at=at, **options)
+        return self._agent.runtime.memory.believed(self._agent.id, subject, as_of=as_of, **options)
 
     def statements(self, subject: str, **options: Any) -> list[MemoryRecord]:
         """All statements about `subject`, by the time since which they hold."""

@@ -201,7 +201,7 @@ def in_memories(runtime: Runtime, acknowledged: dict[str, str]) -> dict[str, int
     with runtime.store.reading() as connection:
         stored = {str(found) for (found,) in connection.execute(sa.select(memories.c.id))}
     mine = models.Filter(must=[models.FieldCondition(key="agent_id", match=models.MatchValue(value=AGENT))])
-    points, _ = runtime.qdrant.scroll(runtime.index.collection, scroll_filter=mine, limit=100_000, with_payload=False)
+    points, _ = runtime.qdrant.scroll(runtime.index.space, scroll_filter=mine, limit=100_000, with_payload=False)
     indexed = Counter(str(point.id) for point in points)
     name = next(iter(acknowledged))
     recalled = {str(hit.id) for hit in runtime.memory.recall(AGENT, f"What did I learn as {name}?")}

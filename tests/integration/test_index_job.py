@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from agentstate.agent import Agent
-from agentstate.memory.facts.forget import ERASE
+from agentstate.memory.facts.forget import ERASE_KIND
 from agentstate.runtime import Runtime
 from agentstate.settings import Settings
 from agentstate.store.tables import jobs, memories
@@ -26,8 +26,8 @@ FACTS = 30
 @pytest.fixture
 def runtime(settings: Settings) -> Iterator[Runtime]:
     opened = Runtime(settings)
-    for name in opened.index.place.generations():
-        opened.index.place.remove(name)  # other tests' memories, whose rows are elsewhere
+    for name in opened.index.collections.list_generations():
+        opened.index.collections.drop_collection(name)  # other tests' memories, whose rows are elsewhere
     agent = Agent("ag_1", opened)
     for number in range(FACTS):
         agent.memory.remember(f"fact {number}")
@@ -52,14 +52,14 @@ def run_all(runtime: Runtime, handler: Any) -> list[dict[str, Any]]:
 
 def test_an_emptied_index_is_noticed_and_filled_again(runtime: Runtime, handler: Any) -> None:
     assert len(run_all(runtime, handler)) == 1
-    place = runtime.index.place
-    place.remove(place.generations()[0])
+    place = runtime.index.collections
+    place.drop_collection(place.list_generations()[0])
     place._ready_in = None
     results = run_all(runtime, handler)
     assert results[0]["points"] == 0
     assert [result["missing"] for result in results[1:]] == [FACTS]
     runtime.embedding.run_until_idle()
-    assert runtime.index.count("ag_1") == FACTS
+    assert runtime.index.count_points("ag_1") == FACTS
     assert Agent("ag_1", runtime).memory.watermark().waiting == 0
 
 
@@ -69,7 +69,7 @@ def test_the_job_of_a_forgetting_removes_what_a_redis_that_was_away_has(runtime:
     with closing(Runtime(runtime.settings.model_copy(update={"redis_url": away}))) as cut_off:
         assert not Agent("ag_1", cut_off).memory.forget_all().complete
     later = agent.episodes.record("bet", {"n": 2})
-    [job] = runtime.jobs.list(kind=ERASE)
+    [job] = runtime.jobs.list(kind=ERASE_KIND)
     with runtime.store.transaction() as tx:
         tx.connection.execute(jobs.update().values(due_at=db_time(-1.0)))
     assert run_job(runtime, job.id, task_module("embedding").erase) == {"removed": 0, "left": 0, "episodes": 1}
@@ -78,9 +78,9 @@ def test_the_job_of_a_forgetting_removes_what_a_redis_that_was_away_has(runtime:
 
 def test_verify_tells_repairs_and_ends_with_1_when_it_may_not(runtime: Runtime, agentstate: Command) -> None:
     assert agentstate("index", "verify", "--json").json["sound"]
-    with runtime.index.place.reached() as client:
-        page, _ = client.scroll(runtime.index.collection, limit=3)
-        client.delete(runtime.index.collection, points_selector=[point.id for point in page])
+    with runtime.index.collections.open_ready_client() as client:
+        page, _ = client.scroll(runtime.index.space, limit=3)
+        client.delete(runtime.index.space, points_selector=[point.id for point in page])
     told = agentstate("index", "verify", "--no-repair")
     assert (told.code, "3 missing from the index" in told.out) == (1, True)
     repaired = agentstate("index", "verify", "--json")
@@ -100,8 +100,8 @@ def test_rebuild_switches_and_lists(runtime: Runtime, agentstate: Command) -> No
     assert agentstate("index", "drop", serving["collection"]).code == 2
     assert agentstate("index", "drop", "memories-nowhere").code == 2
     assert agentstate("index", "switch-model").code == 2
-    with runtime.index.place.translated() as client:
-        runtime.index.place.make(client, "memories-old--1")
+    with runtime.index.collections.open_client() as client:
+        runtime.index.collections.create_with_indexes(client, "memories-old--1")
     assert agentstate("index", "drop", "memories-old--1").code == 0
 
 

@@ -27,7 +27,7 @@ from click.testing import CliRunner
 from agentstate.cli.root import cli
 from agentstate.memory.conversation import turns as turn_rows
 from agentstate.memory.facts.service import EMBED_PENDING
-from agentstate.memory.facts.settling import settling
+from agentstate.memory.facts.settling import read_settling
 from agentstate.runtime import Runtime
 from agentstate.settings import PREFIX, Settings
 from agentstate.store.store import Transaction
@@ -122,8 +122,8 @@ class System:
 
     def settled(self) -> bool:
         """Whether all is searchable; if not, wake the workers, as the sweep does."""
-        now = settling(self.runtime.store, AGENTS)
-        if now.settled:
+        now = read_settling(self.runtime.store, AGENTS)
+        if now.is_settled:
             return True
         self.runtime.jobs.wake_bulk(EMBED_PENDING)
         return False
@@ -134,7 +134,7 @@ class System:
 
         ours = models.Filter(must=[models.FieldCondition(key="agent_id", match=models.MatchAny(any=AGENTS))])
         points, _ = self.runtime.qdrant.scroll(
-            self.runtime.index.collection, scroll_filter=ours, limit=10 * COUNT, with_payload=False
+            self.runtime.index.space, scroll_filter=ours, limit=10 * COUNT, with_payload=False
         )
         return Counter(UUID(str(point.id)) for point in points)
 

@@ -46,8 +46,8 @@ def runtime(settings: Settings, sandbox: Any, provider: ProviderServer) -> Itera
     services = {"services_url": sandbox.api, "services_api_key": SecretStr("pf_test_sandbox")}
     opened = Runtime(settings.model_copy(update={**paid, **services}))
     yield opened
-    for name in opened.index.place.generations():
-        opened.index.place.remove(name)
+    for name in opened.index.collections.list_generations():
+        opened.index.collections.drop_collection(name)
     opened.close()
 
 

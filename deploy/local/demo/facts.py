@@ -38,7 +38,7 @@ class Answer:
     question: str
     content: str
     score: float
-    arms: str
+    retrievers: str
 
 
 @dataclass(frozen=True, kw_only=True)

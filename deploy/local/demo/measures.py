@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from agentstate.memory.facts.counts import conversation_counts, memory_counts
+from agentstate.memory.facts.counts import count_conversations, count_memories
 from agentstate.money.amounts import Money
 from agentstate.money.reconciliation.breaks import Breaks
 from agentstate.providers.summaries.evidence import unsupported_figures
@@ -58,7 +58,7 @@ def gather(stage: Stage, runtime: Runtime, course: Course) -> Facts:
     )
     receipts = list(read_receipts(stage.folder.path / "told"))
     with runtime.store.reading() as connection:
-        conversations = conversation_counts(connection)
+        conversations = count_conversations(connection)
         return Facts(
             tasks=tuple(_tasks(connection)),
             memories=tuple(_memories(connection)),
@@ -139,7 +139,7 @@ def _tasks(connection: Connection) -> Iterator[TaskFact]:
 
 
 def _memories(connection: Connection) -> Iterator[MemoryFact]:
-    for found in memory_counts(connection):
+    for found in count_memories(connection):
         yield MemoryFact(agent_id=found.agent_id, stored=found.stored, searchable=found.searchable)
 
 
@@ -147,8 +147,8 @@ def _answers(runtime: Runtime, agents: Sequence[str]) -> Iterator[Answer]:
     for number, question in enumerate(sentences.QUESTIONS):
         agent = agents[number * 4 % len(agents)]
         for hit in runtime.memory.recall(agent, question, 2):
-            arms = ", ".join(f"{name} {score.score:.2f}" for name, score in sorted(hit.arms.items()))
-            yield Answer(agent_id=agent, question=question, content=hit.content, score=hit.score, arms=arms)
+            retrievers = ", ".join(f"{name} {score.score:.2f}" for name, score in sorted(hit.retrievers.items()))
+            yield Answer(agent_id=agent, question=question, content=hit.content, score=hit.score, retrievers=retrievers)
 
 
 def _effects(connection: Connection, truth: Mapping[str, Any]) -> Iterator[EffectFact]:

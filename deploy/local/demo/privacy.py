@@ -45,7 +45,7 @@ def index_leaks(runtime: Runtime) -> tuple[list[str], int]:
     owners = {point_id(row.id, number): row.agent_id for row in rows for number in range(max(row.points, 1))}
     found, looked, start = [], 0, None
     while True:
-        points, start = runtime.qdrant.scroll(runtime.index.collection, limit=_PAGE, offset=start, with_payload=True)
+        points, start = runtime.qdrant.scroll(runtime.index.space, limit=_PAGE, offset=start, with_payload=True)
         looked += len(points)
         for point in points:
             owner, agent = owners.get(UUID(str(point.id))), (point.payload or {}).get("agent_id")

@@ -9,7 +9,7 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from agentstate.memory.facts.counts import memory_counts
+from agentstate.memory.facts.counts import count_memories
 from agentstate.runtime import Runtime
 from agentstate.store.tables import effects, jobs, recon_cursors
 from agentstate.store.tables.base import db_time
@@ -59,7 +59,7 @@ def _jobs(connection: Connection) -> list[str]:
 def _memories(connection: Connection) -> list[str]:
     return [
         f"{found.agent_id}: {found.pending} memories wait and {found.dead} were given up"
-        for found in memory_counts(connection)
+        for found in count_memories(connection)
         if found.pending or found.dead
     ]
 

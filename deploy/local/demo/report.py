@@ -62,7 +62,7 @@ def _answers(facts: Facts) -> Table:
         "asked of", "question", "recalled", "score", "found by",
     )  # fmt: skip
     for answer in facts.answers:
-        table.add_row(answer.agent_id, answer.question, answer.content, f"{answer.score:.2f}", answer.arms)
+        table.add_row(answer.agent_id, answer.question, answer.content, f"{answer.score:.2f}", answer.retrievers)
     return table
 
 

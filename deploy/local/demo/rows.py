@@ -41,7 +41,7 @@ def _memory(facts: Facts) -> Iterator[Row]:
 def _answers(facts: Facts) -> Iterator[Row]:
     for answer in facts.answers:
         name = f"asked of {answer.agent_id}: {answer.question}"
-        yield Row(name, answer.content, f"score {answer.score:.2f}", reference=answer.arms)
+        yield Row(name, answer.content, f"score {answer.score:.2f}", reference=answer.retrievers)
 
 
 def _effects(facts: Facts) -> Iterator[Row]:

@@ -30,8 +30,8 @@ def history(
     The statement that is held for true is marked; with --as-of, the one that was.
     """
     memory = invocation.runtime.memory
-    stated = memory.statements(agent, subject, known_at=as_of, namespaces=namespace)
-    held = memory.believed(agent, subject, at=as_of, namespaces=namespace)
+    stated = memory.statements(agent, subject, known_as_of=as_of, namespaces=namespace)
+    held = memory.believed(agent, subject, as_of=as_of, namespaces=namespace)
     if invocation.as_json:
         output.document({"subject": subject, "statements": [_document(one, held) for one in stated]})
     elif stated:

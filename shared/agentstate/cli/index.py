@@ -16,8 +16,8 @@ from agentstate.cli.verb import Verbs
 
 if TYPE_CHECKING:
     from agentstate.memory.index.qdrant_index import MemoryIndex
-    from agentstate.memory.index.rebuild import Build
-    from agentstate.memory.index.verify import Verified
+    from agentstate.memory.index.rebuild import BuildProgress
+    from agentstate.memory.index.verify import Comparison
     from agentstate.providers.embedding.embedder import Embedder
     from agentstate.settings import Settings
 
@@ -34,12 +34,12 @@ def index() -> None:
 @pass_invocation
 def list_collections(invocation: Invocation) -> None:
     """List the collections of memories, and which of them are searched."""
-    place = invocation.runtime.index.place
-    with place.translated() as client:
+    place = invocation.runtime.index.collections
+    with place.open_client() as client:
         serving = {found.collection_name: found.alias_name for found in client.get_aliases().aliases}
         found = [
             {"collection": name, "points": client.count(name).count, "serves": serving.get(name)}
-            for name in place.all()
+            for name in place.list_collections()
         ]
     if invocation.as_json:
         output.document({"space": place.name, "collections": found})
@@ -65,7 +65,7 @@ def verify(context: click.Context, invocation: Invocation, *, no_repair: bool, r
 
     runtime = invocation.runtime
     with bar("compared", shown=not invocation.as_json) as advance:
-        found = IndexVerifier(runtime.store, runtime.index).verify(
+        found = IndexVerifier(runtime.store, runtime.index).compare_all(
             repair=not no_repair,
             remove_unknown=remove_unknown,
             progress=lambda so_far: advance(so_far.rows + so_far.points, None, ""),
@@ -73,7 +73,7 @@ def verify(context: click.Context, invocation: Invocation, *, no_repair: bool, r
     if found.missing + found.stale and not no_repair:
         runtime.jobs.wake_bulk("embedding.embed_pending")
     _tell_verified(invocation, found, repaired=not no_repair, removed=remove_unknown)
-    left = not found.sound if no_repair else found.unknown > 0 and not remove_unknown
+    left = not found.is_sound if no_repair else found.unknown > 0 and not remove_unknown
     context.exit(1 if left else 0)
 
 
@@ -128,7 +128,7 @@ def dead(invocation: Invocation, *, agent_id: str | None, limit: int) -> None:
     """
     from agentstate.memory.embedding.queue import EmbeddingBacklog
 
-    found = EmbeddingBacklog(invocation.runtime.store).dead(agent_id=agent_id, limit=limit)
+    found = EmbeddingBacklog(invocation.runtime.store).list_dead(agent_id=agent_id, limit=limit)
     if invocation.as_json:
         output.document({"dead": [asdict(each) for each in found]})
     else:
@@ -144,8 +144,8 @@ def revive(invocation: Invocation, *, agent_id: str | None) -> None:
     from agentstate.memory.embedding.queue import EmbeddingBacklog
 
     runtime = invocation.runtime
-    revived = EmbeddingBacklog(runtime.store).revive(agent_id=agent_id)
-    ProviderCircuit(runtime.store, runtime.index.collection).succeeded()
+    revived = EmbeddingBacklog(runtime.store).revive_dead(agent_id=agent_id)
+    ProviderCircuit(runtime.store, runtime.index.space).record_success()
     runtime.jobs.wake_bulk("embedding.embed_pending")
     if invocation.as_json:
         output.document({"revived": revived})
@@ -158,12 +158,12 @@ def revive(invocation: Invocation, *, agent_id: str | None) -> None:
 @pass_invocation
 def drop(invocation: Invocation, *, collection: str) -> None:
     """Remove a collection of another vector space than the one in use."""
-    place = invocation.runtime.index.place
-    if collection in place.generations():
+    place = invocation.runtime.index.collections
+    if collection in place.list_generations():
         raise click.UsageError(f"{collection} is of the vector space in use; `agentstate index rebuild` replaces it.")
-    if collection not in place.all():
+    if collection not in place.list_collections():
         raise click.UsageError(f"there is no collection {collection}; `agentstate index list` shows them.")
-    place.remove(collection)
+    place.drop_collection(collection)
     if invocation.as_json:
         output.document({"dropped": collection})
     else:
@@ -197,10 +197,10 @@ def _build(
     _tell_verified(invocation, found, repaired=True)
 
 
-def _rated(advance: Callable[[int, int | None, str], None]) -> Callable[[Build], None]:
+def _rated(advance: Callable[[int, int | None, str], None]) -> Callable[[BuildProgress], None]:
     began, first = time.monotonic(), [-1]
 
-    def tell(build: Build) -> None:
+    def tell(build: BuildProgress) -> None:
         if first[0] < 0:
             first[0] = build.written
         rate = (build.written - first[0]) / max(time.monotonic() - began, 0.001)
@@ -209,7 +209,7 @@ def _rated(advance: Callable[[int, int | None, str], None]) -> Callable[[Build],
     return tell
 
 
-def _tell_verified(invocation: Invocation, found: Verified, *, repaired: bool, removed: bool = False) -> None:
+def _tell_verified(invocation: Invocation, found: Comparison, *, repaired: bool, removed: bool = False) -> None:
     if invocation.as_json:
         output.document(_document(found, repaired=repaired, removed=removed))
         return
@@ -238,6 +238,6 @@ def _tell_verified(invocation: Invocation, found: Verified, *, repaired: bool, r
         )
 
 
-def _document(found: Verified, *, repaired: bool, removed: bool) -> dict[str, Any]:
+def _document(found: Comparison, *, repaired: bool, removed: bool) -> dict[str, Any]:
     differs = found.missing + found.stale + found.orphaned > 0
-    return {**asdict(found), "sound": found.sound, "repaired": repaired and differs, "removed_unknown": removed}
+    return {**asdict(found), "sound": found.is_sound, "repaired": repaired and differs, "removed_unknown": removed}

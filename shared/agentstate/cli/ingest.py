@@ -94,7 +94,7 @@ def _take(invocation: Invocation, taken: _Taken, file: str, form: Form, agent_id
     total = sum(1 for _ in turns()) if not invocation.as_json and is_possible() else None
     with bar(Path(file).name, shown=not invocation.as_json) as advance:
         advance(0, total, "")
-        taken.reports[file] = Ingest(runtime.store, runtime.jobs, runtime.memory, settings).run(
+        taken.reports[file] = Ingest(runtime.store, runtime.jobs, runtime.memory, settings).store_turns(
             _noting_agents(turns(), taken.agents), lambda report: advance(report.read, total, _said(report))
         )
 
@@ -108,10 +108,10 @@ def _noting_agents(turns: Iterable[Parsed], agents: set[str]) -> Iterator[Parsed
 
 
 def _settled(invocation: Invocation, taken: _Taken, timeout: float) -> Settling:
-    from agentstate.memory.facts.settling import wait_settled
+    from agentstate.memory.facts.settling import wait_until_settled
 
     with bar("searchable", shown=not invocation.as_json) as advance:
-        return wait_settled(
+        return wait_until_settled(
             invocation.runtime.store,
             taken.agents,
             timeout_s=timeout,

@@ -118,11 +118,11 @@ def _tell_receipt(invocation: Invocation, receipt: Receipt, state: str) -> None:
 
 def _recall_document(found: Recall, *, explain: bool) -> dict[str, Any]:
     hits = [_hit(hit, explain=explain) for hit in found]
-    return {"hits": hits, "arms": list(found.arms), "degraded": found.degraded}
+    return {"hits": hits, "retrievers": list(found.retrievers), "degraded": found.degraded}
 
 
 def _hit(hit: Hit, *, explain: bool) -> dict[str, Any]:
-    how = {"own": hit.own, "freshness": hit.freshness, "arms": _arms(hit)}
+    how = {"own": hit.own, "freshness": hit.freshness, "retrievers": _retriever_scores(hit)}
     beside = {side: [_turn(turn) for turn in turns] for side, turns in (("before", hit.before), ("after", hit.after))}
     shown = {name: value for name, value in vars(hit).items() if name not in {*how, *beside}}
     return {**shown, **{side: turns for side, turns in beside.items() if turns}, **(how if explain else {})}
@@ -132,8 +132,8 @@ def _turn(turn: MemoryRecord) -> dict[str, Any]:
     return {name: getattr(turn, name) for name in ("id", "turn", "speaker", "content", "at")}
 
 
-def _arms(hit: Hit) -> dict[str, Any]:
-    return {name: {"rank": arm.rank, "score": arm.score} for name, arm in hit.arms.items()}
+def _retriever_scores(hit: Hit) -> dict[str, Any]:
+    return {name: {"rank": one.rank, "score": one.score} for name, one in hit.retrievers.items()}
 
 
 def _show_recall(found: Recall, *, explain: bool) -> None:
@@ -148,7 +148,7 @@ def _show_recall(found: Recall, *, explain: bool) -> None:
     output.table(("score", "kind", "at", "memory"), rows)
     if explain:
         output.table(("memory", "state", "found by"), [(hit.id, hit.state, hit.explain()) for hit in found])
-        output.line(f"asked: {', '.join(found.arms) or 'nobody'}")
+        output.line(f"searched: {', '.join(found.retrievers) or 'none'}")
 
 
 def _rows(hit: Hit, width: int) -> Iterator[tuple[object, ...]]:

@@ -19,7 +19,7 @@ from agentstate.doctor.system import System
 from agentstate.errors import AgentStateError
 from agentstate.jobs.job import JobStatus
 from agentstate.jobs.spec import QUEUES
-from agentstate.memory.facts.counts import conversation_counts, memory_counts
+from agentstate.memory.facts.counts import count_conversations, count_memories
 from agentstate.providers import choose_embedder, choose_summarizer
 from agentstate.store.tables import jobs
 from agentstate.store.tables.base import db_time
@@ -70,8 +70,8 @@ def _stored(system: System) -> Document:
     with system.reading() as connection:
         return {
             "queues": _queues(connection),
-            "memories": _summed([asdict(counts) for counts in memory_counts(connection)], _MEMORIES),
-            "conversations": _summed([asdict(counts) for counts in conversation_counts(connection)], _CONVERSATIONS),
+            "memories": _summed([asdict(counts) for counts in count_memories(connection)], _MEMORIES),
+            "conversations": _summed([asdict(counts) for counts in count_conversations(connection)], _CONVERSATIONS),
             "schedules": _schedules(connection),
         }
 

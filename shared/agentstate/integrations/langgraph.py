@@ -31,7 +31,7 @@ from langgraph.store.base import (
 
 from agentstate.agent import Agent
 from agentstate.errors import InvalidInput
-from agentstate.integrations.matching import is_in, meets
+from agentstate.integrations.matching import matches_namespace, meets_filter
 from agentstate.memory.facts.records import MemoryRecord, NewMemory
 from agentstate.memory.search.hits import Hit
 from agentstate.memory.search.recall import MAX_LIMIT
@@ -92,7 +92,7 @@ class AgentStore(BaseStore):
 
     def _found(self, op: SearchOp) -> list[SearchItem]:
         items = self._by_query(op) if op.query else self._all(op.namespace_prefix)
-        fitting = [item for item in items if meets(item.value, op.filter)]
+        fitting = [item for item in items if meets_filter(item.value, op.filter)]
         return fitting[op.offset : op.offset + op.limit]
 
     def _by_query(self, op: SearchOp) -> list[SearchItem]:
@@ -112,7 +112,11 @@ class AgentStore(BaseStore):
 
     def _namespaces(self, op: ListNamespacesOp) -> list[Namespace]:
         known = {_fields(record)["namespace"] for record in self._records()}
-        fitting = {space for space in known if all(is_in(space, condition) for condition in op.match_conditions or ())}
+        fitting = {
+            space
+            for space in known
+            if all(matches_namespace(space, condition) for condition in op.match_conditions or ())
+        }
         shown = sorted({space[: op.max_depth] for space in fitting} if op.max_depth is not None else fitting)
         return shown[op.offset : op.offset + op.limit]
 

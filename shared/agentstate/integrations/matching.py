@@ -18,7 +18,7 @@ _ORDER: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
 }
 
 
-def meets(value: Any, wanted: Mapping[str, Any] | None) -> bool:
+def meets_filter(value: Any, wanted: Mapping[str, Any] | None) -> bool:
     """Whether a value has what a filter asks for: equal parts, or `$eq`, `$ne`, `$gt`, `$gte`, `$lt`, `$lte`.
 
     Raises:
@@ -27,7 +27,7 @@ def meets(value: Any, wanted: Mapping[str, Any] | None) -> bool:
     return all(_fits(value.get(key), each) for key, each in (wanted or {}).items())
 
 
-def is_in(namespace: Sequence[str], condition: MatchCondition) -> bool:
+def matches_namespace(namespace: Sequence[str], condition: MatchCondition) -> bool:
     """Whether a namespace begins or ends as a condition says; `*` is any label."""
     path = condition.path
     if len(namespace) < len(path):
@@ -40,7 +40,7 @@ def _fits(found: Any, wanted: Any) -> bool:
     if isinstance(wanted, Mapping):
         if any(str(key).startswith("$") for key in wanted):
             return all(_compared(found, name, limit) for name, limit in wanted.items())
-        return isinstance(found, Mapping) and meets(found, wanted)
+        return isinstance(found, Mapping) and meets_filter(found, wanted)
     if isinstance(wanted, list | tuple):
         same_length = isinstance(found, list | tuple) and len(found) == len(wanted)
         return same_length and all(_fits(one, other) for one, other in zip(found, wanted, strict=True))

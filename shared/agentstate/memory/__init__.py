@@ -11,7 +11,7 @@ from agentstate.memory.conversation.turns import Conversation, NewTurn, StoredSu
 from agentstate.memory.embedding.queue import EmbeddingBacklog
 from agentstate.memory.embedding.worker import BatchResult, EmbeddingPipeline
 from agentstate.memory.episodes.store import Episode, EpisodicStore
-from agentstate.memory.facts.counts import ConversationCounts, MemoryCounts, conversation_counts, memory_counts
+from agentstate.memory.facts.counts import ConversationCounts, MemoryCounts, count_conversations, count_memories
 from agentstate.memory.facts.records import MemoryRecord, NewMemory
 from agentstate.memory.facts.service import Receipt, SemanticMemory
 from agentstate.memory.index.qdrant_index import MemoryIndex
@@ -49,7 +49,7 @@ __all__ = [
     "StoredSummary",
     "SummaryRun",
     "Turn",
-    "conversation_counts",
-    "memory_counts",
+    "count_conversations",
+    "count_memories",
     "read_transcript",
 ]

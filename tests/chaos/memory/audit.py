@@ -31,9 +31,9 @@ def rows(runtime: Runtime, acknowledged: dict[UUID, NewMemory], seed: int) -> It
     """Everything that must be 0."""
     with runtime.store.reading() as connection:
         stored = set(connection.execute(sa.select(memories.c.id)).scalars())
-    with runtime.index.place.reached() as client:
-        points = Counter(memories_in(client, runtime.index.collection))
-    compared = IndexVerifier(runtime.store, runtime.index).verify(repair=False)
+    with runtime.index.collections.open_ready_client() as client:
+        points = Counter(memories_in(client, runtime.index.space))
+    compared = IndexVerifier(runtime.store, runtime.index).compare_all(repair=False)
     yield exactly("acknowledged and not stored", len(acknowledged.keys() - stored), 0, "memories")
     yield exactly("stored and never acknowledged", len(stored - acknowledged.keys()), 0, "memories")
     yield exactly("not searchable", waiting(runtime), 0, "memories")
@@ -52,4 +52,4 @@ def _not_recalled(runtime: Runtime, items: Collection[NewMemory], seed: int) -> 
 def _is_recalled(runtime: Runtime, item: NewMemory) -> bool:
     """Whether it is the best by its word; the vectors of this provider mean nothing."""
     hits = runtime.memory.recall(item.agent_id, item.content.split()[0], 1_000)
-    return any(hit.id == item.id and hit.arms["keyword"].rank == 1 for hit in hits if "keyword" in hit.arms)
+    return any(hit.id == item.id and hit.retrievers["keyword"].rank == 1 for hit in hits if "keyword" in hit.retrievers)

@@ -161,7 +161,7 @@ def rows(
             ("rebuild", ("rebuild",), runtime),
             ("switch-model", ("switch-model", "--model", OTHER_MODEL), moved),
         ):
-            siege = Siege(ground, runtime, after.index.collection, words, random.Random(seed))
+            siege = Siege(ground, runtime, after.index.space, words, random.Random(seed))
             with Searching(runtime, acknowledged, seed) as searching:
                 told = siege.until_done(kills, len(acknowledged))
             say(f"{verb}: killed {siege.kills} times, and the engine {siege.engine_kills} times")
@@ -180,7 +180,7 @@ def _of(siege: Siege, searching: Searching, told: dict[str, Any], after: Runtime
         "written by the last run", build["written"] - build["earlier"], "memories", reference=f"of {build['written']:,}"
     )
     yield exactly("found missing when it was switched", compared["missing"], 0, "memories")
-    yield exactly("collections left over", len(after.index.place.generations()) - 1, 0, "collections")
+    yield exactly("collections left over", len(after.index.collections.list_generations()) - 1, 0, "collections")
     yield at_least(
         "searches meanwhile", searching.asked, 1, "searches", reference=f"{searching.by_words_alone} by words"
     )

@@ -79,9 +79,9 @@ def test_a_memory_is_kept_once_and_found_at_once(agentstate: Command) -> None:
     found = agentstate("recall", "ag_1", "stakes", "--json").json
     assert [hit["id"] for hit in found["hits"]] == [first["id"]]
     assert found["hits"][0]["metadata"] == {"game": "dice"}
-    assert "arms" not in found["hits"][0]
+    assert "retrievers" not in found["hits"][0]
     explained = agentstate("recall", "ag_1", "stakes", "--explain", "--json").json
-    assert explained["hits"][0]["arms"]["keyword_store"]["rank"] == 1
+    assert explained["hits"][0]["retrievers"]["keyword_store"]["rank"] == 1
     assert "Flat stakes beat martingale" in agentstate("recall", "ag_1", "stakes").out
     assert agentstate("recall", "ag_2", "stakes").out == "nothing found\n"
     assert agentstate("recall", "ag_1", "stakes", "--kind", "fact", "--json").json["hits"] == []

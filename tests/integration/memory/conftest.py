@@ -18,7 +18,7 @@ from agentstate.jobs.waker import WakeUp
 from agentstate.memory.embedding.worker import EmbeddingPipeline
 from agentstate.memory.facts.service import SemanticMemory
 from agentstate.memory.index.qdrant_index import MemoryIndex
-from agentstate.memory.search.words import terms
+from agentstate.memory.search.words import split_terms
 from agentstate.settings import Settings
 from agentstate.store import Store
 from agentstate.store.qdrant import open_qdrant
@@ -73,7 +73,7 @@ class HashedWords:
 
     def _vector(self, text: str) -> NDArray[np.float32]:
         vector = np.zeros(self.space.dimensions, dtype=np.float32)
-        for term in terms(text) or ["?"]:
+        for term in split_terms(text) or ["?"]:
             vector[hashlib.blake2b(term.encode()).digest()[0] % self.space.dimensions] += 1
         return vector / np.linalg.norm(vector)
 
@@ -158,8 +158,8 @@ def world(  # noqa: PLR0917 fixtures are asked for by name
 ) -> Iterator[World]:
     index = MemoryIndex(qdrant, space)
     yield World(store, jobs, wakes, HashedWords(space), index, limits)
-    for name in index.place.generations():
-        index.place.remove(name)
+    for name in index.collections.list_generations():
+        index.collections.drop_collection(name)
 
 
 @pytest.fixture

@@ -34,7 +34,7 @@ def provider() -> Iterator[ProviderServer]:
 
 @pytest.fixture
 def embedder(provider: ProviderServer, world: World) -> Iterator[OpenAIEmbedder]:
-    made = OpenAIEmbedder(model=world.index.collection, base_url=f"{provider.url}/v1")
+    made = OpenAIEmbedder(model=world.index.space, base_url=f"{provider.url}/v1")
     yield made
     made.close()
 
@@ -54,14 +54,14 @@ def test_all_vectors_come_by_batches_and_none_directly(
 ) -> None:
     remember(world, 10)
     remember(world, 1, "b")
-    assert backfill(world, embedder, most_texts=4).run() == 11
+    assert backfill(world, embedder, most_texts=4).run_batches() == 11
     assert len(provider.batch_api.batches) == 3
-    assert backfill(world, embedder).run() == 0
-    index = MemoryIndex(world.index.place.client, embedder.space)
+    assert backfill(world, embedder).run_batches() == 0
+    index = MemoryIndex(world.index.collections.client, embedder.space)
     settings = world.settings.model_copy(update={"embedding_backfill": "batch"})
     build, found = IndexBuilder(world.store, index, embedder, settings, pause=lambda _s: None).run()
-    assert (build.written, found.sound, direct_texts(provider)) == (11, True, 0)
-    index.place.remove(build.collection)
+    assert (build.written, found.is_sound, direct_texts(provider)) == (11, True, 0)
+    index.collections.drop_collection(build.collection)
 
 
 def test_a_batch_whose_answer_was_lost_is_found_and_not_paid_twice(
@@ -77,8 +77,8 @@ def test_a_batch_whose_answer_was_lost_is_found_and_not_paid_twice(
     with monkeypatch.context() as patch:
         patch.setattr(OpenAIBatches, "submit", submit_and_die)
         with pytest.raises(KeyboardInterrupt):
-            backfill(world, embedder).run()
-    assert backfill(world, embedder).run() == 3
+            backfill(world, embedder).run_batches()
+    assert backfill(world, embedder).run_batches() == 3
     assert len(provider.batch_api.batches) == 1
 
 
@@ -87,11 +87,11 @@ def test_what_a_batch_leaves_out_is_embedded_directly(
 ) -> None:
     remember(world, 5)
     provider.batch_api.spoils = lambda text: text == "a fact 2"
-    index = MemoryIndex(world.index.place.client, embedder.space)
+    index = MemoryIndex(world.index.collections.client, embedder.space)
     settings = world.settings.model_copy(update={"embedding_backfill": "batch"})
     build, found = IndexBuilder(world.store, index, embedder, settings, pause=lambda _s: None).run()
-    assert (build.written, found.sound, direct_texts(provider)) == (5, True, 1)
-    index.place.remove(build.collection)
+    assert (build.written, found.is_sound, direct_texts(provider)) == (5, True, 1)
+    index.collections.drop_collection(build.collection)
 
 
 def test_a_batch_that_fails_is_told_and_the_next_run_hands_in_anew(
@@ -100,9 +100,9 @@ def test_a_batch_that_fails_is_told_and_the_next_run_hands_in_anew(
     remember(world, 3)
     provider.batch_api.ends_as = "failed"
     with pytest.raises(ProviderRefused, match="ended batch batch_2 as failed"):
-        backfill(world, embedder).run()
+        backfill(world, embedder).run_batches()
     provider.batch_api.ends_as = "completed"
-    assert backfill(world, embedder).run() == 3
+    assert backfill(world, embedder).run_batches() == 3
 
 
 def test_what_was_forgotten_meanwhile_gets_no_vector(world: World, embedder: OpenAIEmbedder) -> None:
@@ -110,4 +110,4 @@ def test_what_was_forgotten_meanwhile_gets_no_vector(world: World, embedder: Ope
     filling = backfill(world, embedder)
     filling._plan()
     world.memory.forget_agent("a")
-    assert filling.run() == 0
+    assert filling.run_batches() == 0

@@ -94,15 +94,15 @@ class Shop:
     def finds(self) -> bool:
         """Whether recall finds a memory by its meaning and by its words."""
         found = self.runtime.memory.recall("a", f"the fact {COUNT - 1}")
-        return bool(found) and {"dense", "keyword"} <= set(found.arms) and not found.degraded
+        return bool(found) and {"dense", "keyword"} <= set(found.retrievers) and not found.degraded
 
     def sound(self, runtime: Runtime) -> bool:
         """Whether the index of `runtime` has each memory once, and there is nothing else."""
         with runtime.store.reading() as connection:
             stored = Counter(connection.execute(sa.select(memories.c.id)).scalars())
-        with runtime.index.place.reached() as client:
-            points = Counter(memories_in(client, runtime.index.collection))
-        return points == stored and IndexVerifier(runtime.store, runtime.index).verify(repair=False).sound
+        with runtime.index.collections.open_ready_client() as client:
+            points = Counter(memories_in(client, runtime.index.space))
+        return points == stored and IndexVerifier(runtime.store, runtime.index).compare_all(repair=False).is_sound
 
 
 @pytest.fixture
@@ -126,27 +126,32 @@ def shop(settings: Settings, settings_env: dict[str, str], tmp_path: Path) -> It
             runtime.memory.remember_many([NewMemory(agent_id="a", content=content) for content in CONTENTS])
             runtime.embedding.run_until_idle()
             yield Shop(runtime, turnstile, provider, starter, tmp_path / "answer.json")
-            for name in runtime.index.place.generations():
-                runtime.index.place.remove(name)
+            for name in runtime.index.collections.list_generations():
+                runtime.index.collections.drop_collection(name)
 
 
 def test_a_rebuild_that_is_killed_at_every_turn_goes_on_and_ends_whole(shop: Shop) -> None:
-    place = shop.runtime.index.place
-    first = place.generations()
+    place = shop.runtime.index.collections
+    first = place.list_generations()
     upsert, alias, removal = r"/collections/[^/]+/points\?", "/collections/aliases", r"/collections/[^/?]+--1(\?|$)"
     # The fourth slice is written, and not noted: three are kept.
     shop.command("rebuild", deadly=("PUT", upsert, 4, True))
-    assert (shop.noted(), place.behind(), shop.finds()) == (3 * SLICE, first[0], True)
+    assert (shop.noted(), place.current_collection(), shop.finds()) == (3 * SLICE, first[0], True)
     # All are written, and the switch does not come.
     shop.command("rebuild", deadly=("POST", alias, 1, False))
-    assert (shop.written, shop.noted(), place.behind(), shop.finds()) == (COUNT - 3 * SLICE, COUNT, first[0], True)
+    assert (shop.written, shop.noted(), place.current_collection(), shop.finds()) == (
+        COUNT - 3 * SLICE,
+        COUNT,
+        first[0],
+        True,
+    )
     # It was switched, and the old collection stays.
     shop.command("rebuild", deadly=("DELETE", removal, 1, False))
-    assert (shop.written, len(place.generations()), shop.finds()) == (0, 2, True)
-    assert place.behind() != first[0]
+    assert (shop.written, len(place.list_generations()), shop.finds()) == (0, 2, True)
+    assert place.current_collection() != first[0]
     build = shop.command("rebuild")["build"]
     assert (shop.written, build["resumed"], build["earlier"], build["written"]) == (0, True, COUNT, COUNT)
-    assert place.generations() == [build["collection"]] == [place.behind()]
+    assert place.list_generations() == [build["collection"]] == [place.current_collection()]
     assert shop.finds()
     assert shop.sound(shop.runtime)
     assert shop.paid() == COUNT, "no vector was paid for again"

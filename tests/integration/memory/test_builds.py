@@ -46,26 +46,26 @@ def builder(world: World, *, embedder: HashedWords | None = None, **options: Any
 
 
 def target(world: World, embedder: HashedWords) -> MemoryIndex:
-    return MemoryIndex(world.index.place.client, embedder.space)
+    return MemoryIndex(world.index.collections.client, embedder.space)
 
 
 @pytest.fixture
 def wider(world: World) -> Any:
-    embedder = HashedWords(Space(f"{world.index.collection}-wide", dimensions=128))
+    embedder = HashedWords(Space(f"{world.index.space}-wide", dimensions=128))
     yield embedder
-    place = target(world, embedder).place
-    for name in place.generations():
-        place.remove(name)
+    place = target(world, embedder).collections
+    for name in place.list_generations():
+        place.drop_collection(name)
 
 
 def test_a_rebuild_takes_the_place_of_the_old_one_and_pays_nothing(filled: World) -> None:
-    calls, points = len(filled.embedder.calls), filled.index.count("a")
+    calls, points = len(filled.embedder.calls), filled.index.count_points("a")
     steps: list[int] = []
     build, found = builder(filled).run(lambda build: steps.append(build.written))
     assert (build.written, build.total, steps) == (11, 11, [0, 4, 8, 11])
-    assert found.sound
-    assert filled.index.place.generations() == [build.collection] == [f"{filled.index.collection}--2"]
-    assert (filled.index.count("a"), len(filled.embedder.calls)) == (points, calls)
+    assert found.is_sound
+    assert filled.index.collections.list_generations() == [build.collection] == [f"{filled.index.space}--2"]
+    assert (filled.index.count_points("a"), len(filled.embedder.calls)) == (points, calls)
     assert len(filled.memory.recall("a", "fact 7")) > 0
 
 
@@ -85,24 +85,24 @@ def test_a_build_that_was_cut_short_while_it_compared_is_not_begun_anew(
         patch.setattr(IndexVerifier, "verify", die)
         with pytest.raises(InterruptedError):
             builder(filled).run()
-    begun = filled.index.place.generations()
+    begun = filled.index.collections.list_generations()
     build, found = builder(filled).run()
-    assert (build.earlier, build.written, build.resumed, found.sound) == (11, 11, True, True)
-    assert filled.index.place.generations() == begun == [build.collection]
+    assert (build.earlier, build.written, build.resumed, found.is_sound) == (11, 11, True, True)
+    assert filled.index.collections.list_generations() == begun == [build.collection]
 
 
 def test_two_builds_at_once_do_not_mix(filled: World) -> None:
     one, other = builder(filled), builder(filled)
-    begun = one.start()
-    assert other.step(other.start()) is not None
+    begun = one.start_build()
+    assert other.build_slice(other.start_build()) is not None
     with pytest.raises(Conflict):
-        one.step(begun)
+        one.build_slice(begun)
 
 
 def test_what_changes_meanwhile_is_there_in_the_end(filled: World) -> None:
     building = builder(filled)
-    build = building.start()
-    build = building.step(build) or build
+    build = building.start_build()
+    build = building.build_slice(build) or build
     with filled.store.reading() as connection:
         first = connection.execute(sa.select(memories.c.id).order_by(memories.c.seq)).scalars().first()
     assert first is not None
@@ -110,37 +110,37 @@ def test_what_changes_meanwhile_is_there_in_the_end(filled: World) -> None:
     filled.memory.remember("a", "the limit is 5", subject="limit")
     filled.memory.remember("a", "the limit is 7", subject="limit")
     filled.pipeline().run_until_idle()
-    while (following := building.step(build)) is not None:
+    while (following := building.build_slice(build)) is not None:
         build = following
     late = filled.memory.remember("a", "said at the last moment")
     filled.pipeline().run_until_idle()
-    building.finish(build)
+    building.finish_build(build)
     filled.pipeline().run_until_idle()
-    assert IndexVerifier(filled.store, filled.index).verify().sound
+    assert IndexVerifier(filled.store, filled.index).compare_all().is_sound
     assert filled.memory.recall("a", "said at the last moment")[0].id == late.id
     assert filled.memory.recall("a", "limit")[0].content == "the limit is 7"
 
 
 def test_another_model_is_filled_beside_and_then_takes_over(filled: World, wider: HashedWords) -> None:
     build, found = builder(filled, embedder=wider).run()
-    assert (build.written, found.sound, found.rows) == (11, True, 11)
+    assert (build.written, found.is_sound, found.rows) == (11, True, 11)
     assert len(filled.memory.recall("a", "fact 7")) > 0
     old, filled.index, filled.embedder = filled.index, target(filled, wider), wider
     hits = filled.memory.recall("a", "fact 7")
-    assert "dense" in hits[0].arms
+    assert "dense" in hits[0].retrievers
     assert counts(filled).pending == 0
-    assert old.place.generations() == [f"{old.collection}--1"]
+    assert old.collections.list_generations() == [f"{old.space}--1"]
     with filled.store.reading() as connection:
         assert set(connection.execute(sa.select(memories.c.space)).scalars()) == {wider.space.collection}
 
 
 def test_a_collection_from_before_there_were_aliases_is_replaced(filled: World) -> None:
-    place = filled.index.place
-    with place.translated() as client:
-        place.remove(place.generations()[0])
-        place.make(client, place.name)
+    place = filled.index.collections
+    with place.open_client() as client:
+        place.drop_collection(place.list_generations()[0])
+        place.create_with_indexes(client, place.name)
     _, found = builder(filled).run()
-    assert (found.sound, place.generations()) == (True, [f"{place.name}--1"])
+    assert (found.is_sound, place.list_generations()) == (True, [f"{place.name}--1"])
     assert len(filled.memory.recall("a", "fact 7")) > 0
 
 
@@ -148,7 +148,7 @@ def test_a_provider_that_stumbles_is_waited_for(filled: World, wider: HashedWord
     wider.answers = [ProviderRateLimited("slow", retry_after=7), ProviderTransient("reset")]
     pauses = Pauses()
     build, found = builder(filled, embedder=wider, pause=pauses).run()
-    assert (pauses, build.written, found.sound) == ([7, 2.0], 11, True)
+    assert (pauses, build.written, found.is_sound) == ([7, 2.0], 11, True)
 
 
 def test_a_provider_that_refuses_stops_it_and_nothing_is_switched(filled: World, wider: HashedWords) -> None:

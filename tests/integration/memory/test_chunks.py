@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agentstate.memory.search.chunks import CHUNK_TOKENS, chunks
+from agentstate.memory.search.chunks import CHUNK_TOKENS, split_chunks
 from agentstate.providers.tokens import estimate_tokens
 from tests.integration.memory.conftest import World
 
@@ -22,7 +22,7 @@ def test_a_long_text_comes_back_whole_and_once(world: World) -> None:
     receipt = world.memory.remember("a", LONG)
     world.memory.remember("a", "Short words about gardens")
     world.pipeline().run_until_idle()
-    assert world.index.count("a") == len(chunks(LONG, limit=CHUNK_TOKENS)) + 1 > 3
+    assert world.index.count_points("a") == len(split_chunks(LONG, limit=CHUNK_TOKENS)) + 1 > 3
     for query in ("what is the vault code?", "gardener Ottokar", "markets"):
         hits = world.memory.recall("a", query)
         assert [hit.content == LONG for hit in hits if hit.id == receipt.id] == [True], query
@@ -33,7 +33,7 @@ def test_its_chunks_are_sent_in_one_call_and_paid_once(world: World) -> None:
     world.memory.remember("a", LONG, kind="lesson")
     world.pipeline().run_until_idle()
     assert len(world.embedder.calls) == 1
-    assert world.embedder.calls[0] == len(set(chunks(LONG, limit=CHUNK_TOKENS)))
+    assert world.embedder.calls[0] == len(set(split_chunks(LONG, limit=CHUNK_TOKENS)))
     world.memory.remember("a", LONG, kind="strategy")
     world.pipeline().run_until_idle()
     assert len(world.embedder.calls) == 1
@@ -42,21 +42,21 @@ def test_its_chunks_are_sent_in_one_call_and_paid_once(world: World) -> None:
 def test_a_worker_that_was_slower_makes_no_second_set_of_points(world: World) -> None:
     world.memory.remember("a", LONG)
     world.pipeline().run_until_idle()
-    before = world.index.count("a")
+    before = world.index.count_points("a")
     world.memory.remember("a", f"{LONG} Later.", subject="x")
     world.memory.remember("a", "Never mind.", subject="x")
     world.pipeline().run_until_idle()
-    assert world.index.count("a") == 2 * before + 1
+    assert world.index.count_points("a") == 2 * before + 1
 
 
 @pytest.mark.parametrize("text", [LONG, "x" * 30_000, "ä " * 9_000, "word " * 9_000, "a\n\n" * 5_000, "🂡" * 5_000])
 def test_pieces_hold_all_words_and_keep_the_limit(text: str) -> None:
-    pieces = chunks(text, limit=200)
+    pieces = split_chunks(text, limit=200)
     assert "".join("".join(pieces).split()) == "".join(text.split())
     assert max(estimate_tokens(piece) for piece in pieces) <= 200
-    assert chunks(text, limit=200) == pieces
+    assert split_chunks(text, limit=200) == pieces
 
 
 def test_a_short_text_stays_as_it_is() -> None:
-    assert chunks("  two  words ", limit=200) == ["  two  words "]
-    assert chunks("hi", limit=200, speaker="Ada") == ["Ada: hi"]
+    assert split_chunks("  two  words ", limit=200) == ["  two  words "]
+    assert split_chunks("hi", limit=200, speaker="Ada") == ["Ada: hi"]

@@ -35,24 +35,24 @@ def test_after_some_failures_nobody_calls_and_then_one_tries(
 ) -> None:
     monkeypatch.setattr(circuit, "FIRST_REST_S", 200.0)
     here, there = ProviderCircuit(store, "s"), ProviderCircuit(other, "s")
-    rests = [here.failed("down") for _ in range(OPENS_AFTER)]
+    rests = [here.record_failure("down") for _ in range(OPENS_AFTER)]
     assert rests == [0.0] * (OPENS_AFTER - 1) + [200.0]
-    assert 0 < there.enter() <= 200
+    assert 0 < there.admit_call() <= 200
     let_rest_end(store)
-    assert there.rest_s() == 0
-    assert there.enter() == 0
-    assert here.enter() > 0
-    assert there.failed("still down") == LONGEST_REST_S
+    assert there.pause_s() == 0
+    assert there.admit_call() == 0
+    assert here.admit_call() > 0
+    assert there.record_failure("still down") == LONGEST_REST_S
     let_rest_end(store)
-    assert here.enter() == 0
-    here.succeeded()
-    assert (here.enter(), there.enter()) == (0, 0)
+    assert here.admit_call() == 0
+    here.record_success()
+    assert (here.admit_call(), there.admit_call()) == (0, 0)
 
 
 def test_a_rest_that_was_asked_for_is_taken_by_all(store: Store, other: Store) -> None:
-    assert ProviderCircuit(store, "s").failed("slow down", rest_s=300) == 300
-    assert 0 < ProviderCircuit(other, "s").enter() <= 300
-    assert ProviderCircuit(other, "another").enter() == 0
+    assert ProviderCircuit(store, "s").record_failure("slow down", rest_s=300) == 300
+    assert 0 < ProviderCircuit(other, "s").admit_call() <= 300
+    assert ProviderCircuit(other, "another").admit_call() == 0
 
 
 def test_one_workers_rate_limit_rests_them_all_and_wakes_nobody_meanwhile(world: World) -> None:

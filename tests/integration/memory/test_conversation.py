@@ -17,7 +17,7 @@ from agentstate.jobs.runner import Postponed
 from agentstate.memory.conversation import ConversationHistory
 from agentstate.memory.conversation.summarization import ConversationSummarizer
 from agentstate.memory.conversation.turns import NewTurn
-from agentstate.memory.facts.counts import ConversationCounts, conversation_counts
+from agentstate.memory.facts.counts import ConversationCounts, count_conversations
 from agentstate.providers.summaries.summarizer import Fact, Summary, SummaryRequest
 from agentstate.providers.tokens import estimate_tokens
 from agentstate.settings import Settings
@@ -331,7 +331,7 @@ def test_conversations_are_counted(history: ConversationHistory, store: Store, s
     status = history.status()
     assert status is not None
     with store.reading() as connection:
-        assert conversation_counts(connection, agent_id="ag_7") == [
+        assert count_conversations(connection, agent_id="ag_7") == [
             ConversationCounts(
                 agent_id="ag_7",
                 conversations=1,

@@ -63,7 +63,7 @@ def test_a_retry_makes_no_second_memory(world: World) -> None:
     world.pipeline().run_until_idle()
     assert world.memory.store("a", "the house edge is 1 %") == first
     world.pipeline().run_until_idle()
-    assert world.index.count("a") == 1
+    assert world.index.count_points("a") == 1
 
 
 @pytest.mark.guide_defect(121)
@@ -98,8 +98,8 @@ def test_an_insert_costs_the_same_however_much_is_there(world: World) -> None:
     world.memory.remember_many([NewMemory(agent_id="a", content=f"fact {n}") for n in range(500)])
     world.pipeline().run_until_idle()
     written: list[int] = []
-    upsert = world.index.upsert
-    world.index.upsert = lambda points, **options: (written.append(len(points)), upsert(points, **options))[1]  # type: ignore[method-assign,func-returns-value,assignment]
+    upsert = world.index.upsert_points
+    world.index.upsert_points = lambda points, **options: (written.append(len(points)), upsert(points, **options))[1]  # type: ignore[method-assign,func-returns-value,assignment]
     world.memory.remember("a", "one more")
     world.pipeline().run_until_idle()
     assert written == [1]
@@ -109,10 +109,10 @@ def test_an_insert_costs_the_same_however_much_is_there(world: World) -> None:
 def test_a_new_process_finds_what_others_wrote(world: World) -> None:
     world.memory.remember("a", "gold is heavy")
     world.pipeline().run_until_idle()
-    index = MemoryIndex(world.index.place.client, world.embedder.space)
+    index = MemoryIndex(world.index.collections.client, world.embedder.space)
     fresh = SemanticMemory(world.store, world.jobs, index, world.embedder, world.settings)
     [hit] = fresh.recall("a", "gold")
-    assert "keyword" in hit.arms
+    assert "keyword" in hit.retrievers
 
 
 @pytest.mark.guide_defect(126)
@@ -127,7 +127,7 @@ def test_marks_around_a_word_do_not_hide_it(world: World, written: str) -> None:
 @pytest.mark.guide_defect(127)
 def test_two_workers_make_one_collection_with_its_indexes_and_write_in_batches(world: World) -> None:
     world.memory.remember_many([NewMemory(agent_id="a", content=f"fact {n}") for n in range(40)])
-    client = world.index.place.client
+    client = world.index.collections.client
 
     def work(_number: int) -> None:
         world.index = MemoryIndex(client, world.embedder.space)
@@ -135,8 +135,8 @@ def test_two_workers_make_one_collection_with_its_indexes_and_write_in_batches(w
 
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(work, range(2)))
-    assert world.index.count("a") == 40
+    assert world.index.count_points("a") == 40
     assert len(world.embedder.calls) <= 4
-    tenant = client.get_collection(world.index.collection).payload_schema["agent_id"].params
+    tenant = client.get_collection(world.index.space).payload_schema["agent_id"].params
     assert tenant is not None
     assert tenant.is_tenant is True  # type: ignore[union-attr]

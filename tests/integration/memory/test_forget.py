@@ -10,10 +10,10 @@ import sqlalchemy as sa
 from agentstate.errors import NotFound
 from agentstate.memory.conversation import ConversationHistory
 from agentstate.memory.embedding.queue import ClaimedBatch, EmbeddingBacklog
-from agentstate.memory.facts.forget import ERASE
+from agentstate.memory.facts.forget import ERASE_KIND
 from agentstate.memory.facts.service import SemanticMemory
 from agentstate.memory.index.qdrant_index import MemoryIndex
-from agentstate.memory.search.chunks import CHUNK_TOKENS, chunks
+from agentstate.memory.search.chunks import CHUNK_TOKENS, split_chunks
 from agentstate.store.qdrant import open_qdrant
 from agentstate.store.tables import memory_vectors
 from tests.integration.memory.conftest import Space, World
@@ -39,9 +39,9 @@ def test_a_memory_is_forgotten_everywhere_and_the_receipt_says_so(world: World) 
     assert receipt.complete
     removed = {erased.store: erased.removed for erased in receipt.stores}
     assert removed["memories"] == 1
-    assert removed["index"] == len(chunks(LONG, limit=CHUNK_TOKENS)) > removed["vectors"] > 0
+    assert removed["index"] == len(split_chunks(LONG, limit=CHUNK_TOKENS)) > removed["vectors"] > 0
     assert [hit.id for hit in world.memory.recall("a", "vault")] == [kept.id]
-    assert (world.index.count("a"), vectors(world)) == (1, 1)
+    assert (world.index.count_points("a"), vectors(world)) == (1, 1)
     with pytest.raises(NotFound):
         world.memory.forget("a", long.id)
 
@@ -61,7 +61,7 @@ def test_an_agent_is_forgotten_and_others_stay(world: World) -> None:
     assert receipt.complete
     removed = {erased.store: erased.removed for erased in receipt.stores}
     assert removed == {"memories": 1, "vectors": 1, "episodes": 0, "index": 1}
-    assert (world.index.count("a"), world.index.count("b")) == (0, 1)
+    assert (world.index.count_points("a"), world.index.count_points("b")) == (0, 1)
     assert world.memory.recall("a", "vault") == []
     assert len(world.memory.recall("b", "vault")) == 1
 
@@ -82,20 +82,20 @@ def test_an_index_that_is_down_is_told_and_left_to_a_job(world: World) -> None:
     memory = world.memory.remember("a", "the vault has a door")
     world.pipeline().run_until_idle()
     with closing(open_qdrant("http://127.0.0.1:9")) as nowhere:
-        index = MemoryIndex(nowhere, Space(world.index.collection))
+        index = MemoryIndex(nowhere, Space(world.index.space))
         receipt = SemanticMemory(world.store, world.jobs, index, world.embedder, world.settings).forget("a", memory.id)
     assert not receipt.complete
     assert receipt.stores[-1].left is None
     assert world.memory.recall("a", "vault") == []
-    [job] = world.jobs.list(kind=ERASE)
+    [job] = world.jobs.list(kind=ERASE_KIND)
     assert job.payload == {"tenant": "a", "memories": [str(memory.id)]}
     erased = world.memory.forgetting.erase_points("a", [memory.id])
-    assert (erased.removed, erased.left, world.index.count("a")) == (1, 0, 0)
+    assert (erased.removed, erased.left, world.index.count_points("a")) == (1, 0, 0)
 
 
 def test_a_worker_that_comes_late_brings_nothing_back(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     memory = world.memory.remember("a", "the vault has a door")
-    claim = EmbeddingBacklog.claim
+    claim = EmbeddingBacklog.claim_batch
 
     def claim_and_lose(backlog: EmbeddingBacklog, limit: int, *, lease_s: float, light: bool = False) -> ClaimedBatch:
         batch = claim(backlog, limit, lease_s=lease_s, light=light)
@@ -105,7 +105,7 @@ def test_a_worker_that_comes_late_brings_nothing_back(world: World, monkeypatch:
 
     monkeypatch.setattr(EmbeddingBacklog, "claim", claim_and_lose)
     assert world.pipeline().run_once().fenced == 1
-    assert (world.index.count("a"), vectors(world)) == (0, 0)
+    assert (world.index.count_points("a"), vectors(world)) == (0, 0)
 
 
 def test_forgetting_the_newest_statement_does_not_bring_back_the_older(world: World) -> None:

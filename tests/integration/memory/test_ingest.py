@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from agentstate.memory.facts.counts import conversation_counts, memory_counts
+from agentstate.memory.facts.counts import count_conversations, count_memories
 from agentstate.memory.ingest.ingest import BATCH, Ingest, IngestReport
 from agentstate.memory.ingest.transcripts import read_transcript
 from agentstate.store import Store
@@ -79,28 +79,28 @@ def stored(store: Store, table: Any) -> int:
 def test_every_turn_becomes_a_turn_and_a_memory_once(world: World, ingest: Ingest, tmp_path: Path) -> None:
     path = transcript(tmp_path, 1_100)
     seen: list[int] = []
-    report = ingest.run(read_transcript(path, world.settings), lambda now: seen.append(now.read))
+    report = ingest.store_turns(read_transcript(path, world.settings), lambda now: seen.append(now.read))
     assert (report.read, report.stored, report.already, report.refused) == (1_100, 1_100, 0, [])
     assert seen == [BATCH, 2 * BATCH, 1_100]
-    again = ingest.run(read_transcript(path, world.settings))
+    again = ingest.store_turns(read_transcript(path, world.settings))
     assert (again.read, again.stored, again.already) == (1_100, 0, 1_100)
     assert stored(world.store, turns) == stored(world.store, memories) == 1_100
     assert world.wakes.bulk == ["embedding.embed_pending"] * 3
     with world.store.reading() as connection:
-        assert [counts.stored for counts in memory_counts(connection)] == [367, 367, 366]
-        assert [counts.turns for counts in conversation_counts(connection)] == [367, 367, 366]
+        assert [counts.stored for counts in count_memories(connection)] == [367, 367, 366]
+        assert [counts.turns for counts in count_conversations(connection)] == [367, 367, 366]
 
 
 def test_a_file_that_has_grown_adds_what_is_new(world: World, ingest: Ingest, tmp_path: Path) -> None:
-    ingest.run(read_transcript(transcript(tmp_path, 10), world.settings))
-    report = ingest.run(read_transcript(transcript(tmp_path, 14), world.settings))
+    ingest.store_turns(read_transcript(transcript(tmp_path, 10), world.settings))
+    report = ingest.store_turns(read_transcript(transcript(tmp_path, 14), world.settings))
     assert (report.stored, report.already) == (4, 10)
 
 
 def test_bad_turns_are_refused_and_the_rest_is_taken(world: World, ingest: Ingest, tmp_path: Path) -> None:
     path = transcript(tmp_path, 5)
     path.write_text(path.read_text() + '\n{"agent": "a1"}\nnot json\n')
-    report = ingest.run(read_transcript(path, world.settings))
+    report = ingest.store_turns(read_transcript(path, world.settings))
     assert (report.read, report.stored, [problem.line for problem in report.refused]) == (7, 5, [6, 7])
 
 
@@ -108,7 +108,7 @@ def test_an_id_that_comes_back_with_another_text_is_refused(world: World, ingest
     path = tmp_path / "t.jsonl"
     turn = {"agent": "a", "session": "s", "time": 0, "id": 7}
     path.write_text("\n".join(json.dumps(turn | {"text": text}) for text in ("one", "two")))
-    report = ingest.run(read_transcript(path, world.settings))
+    report = ingest.store_turns(read_transcript(path, world.settings))
     assert (report.stored, len(report.refused)) == (1, 1)
     assert "stored before with another text" in report.refused[0].reason
     assert stored(world.store, memories) == 1
@@ -118,7 +118,7 @@ def test_long_conversations_ask_for_a_summary_once(world: World, ingest: Ingest,
     path = tmp_path / "t.jsonl"
     turn = {"agent": "a", "session": "s", "time": 0}
     path.write_text("\n".join(json.dumps(turn | {"text": f"{n} " + "word " * 100}) for n in range(520)))
-    ingest.run(read_transcript(path, world.settings))
+    ingest.store_turns(read_transcript(path, world.settings))
     (job,) = world.jobs.list()
     assert job.kind == "summarization.summarize_conversation"
 
@@ -134,7 +134,7 @@ def test_a_run_that_is_killed_is_made_whole_by_the_next(
     )
     assert died.returncode == -signal.SIGKILL
     assert stored(world.store, turns) == stored(world.store, memories) == 500
-    report = ingest.run(read_transcript(path, world.settings))
+    report = ingest.store_turns(read_transcript(path, world.settings))
     assert (report.read, report.stored, report.already) == (1_200, 700, 500)
     assert stored(world.store, turns) == stored(world.store, memories) == 1_200
 
@@ -152,7 +152,7 @@ def test_ingested_turns_are_found_with_their_neighbours_numbers(world: World, in
         "session_1": session,
     }
     path.write_text(json.dumps([{"sample_id": "conv-1", "conversation": conversation}]))
-    assert ingest.run(read_transcript(path, world.settings)) == IngestReport(read=2, stored=2)
+    assert ingest.store_turns(read_transcript(path, world.settings)) == IngestReport(read=2, stored=2)
     world.pipeline().run_until_idle()
     hit = world.memory.recall("conv-1", "when did Bo race?", kind="turn")[0]
     assert (hit.content, hit.speaker, hit.source, hit.turn) == ("I raced for charity", "Bo", "D1:2", 2)

@@ -23,7 +23,7 @@ from agentstate.errors import (
 from agentstate.memory.embedding import embed_texts as embedding
 from agentstate.memory.embedding.queue import LIGHT, MAX_ATTEMPTS, EmbeddingBacklog
 from agentstate.memory.embedding.worker import PART, REFUSED_REST_S
-from agentstate.memory.facts.counts import MemoryCounts, memory_counts
+from agentstate.memory.facts.counts import MemoryCounts, count_memories
 from agentstate.memory.facts.records import NewMemory
 from agentstate.memory.index.index_points import IndexPoint
 from agentstate.memory.index.qdrant_index import MemoryIndex
@@ -38,7 +38,7 @@ def remember(world: World, count: int, agent: str = "a") -> None:
 
 def counts(world: World, agent: str = "a") -> MemoryCounts:
     with world.store.reading() as connection:
-        return memory_counts(connection, agent_id=agent)[0]
+        return count_memories(connection, agent_id=agent)[0]
 
 
 def column(world: World, name: str) -> list[object]:
@@ -51,7 +51,7 @@ def test_a_batch_costs_one_call(world: World) -> None:
     result = world.pipeline(embedding_batch=32).run_until_idle()
     assert (result.claimed, result.searchable) == (70, 70)
     assert world.embedder.calls == [32, 32, 6]
-    assert world.index.count("a") == 70
+    assert world.index.count_points("a") == 70
     assert counts(world) == MemoryCounts(agent_id="a", stored=70, searchable=70, pending=0, dead=0)
 
 
@@ -108,7 +108,7 @@ def test_no_quota_ends_the_batch_and_is_not_hammered(world: World) -> None:
     assert column(world, "error")[0] == "ProviderRefused: no quota"
     assert world.memory.recall("a", "fact 7") != []
     world.embedder.fails = lambda _texts: None
-    assert EmbeddingBacklog(world.store).revive(agent_id="a") == 64
+    assert EmbeddingBacklog(world.store).revive_dead(agent_id="a") == 64
     world.make_due()
     assert pipeline.run_until_idle().searchable == 300
 
@@ -158,30 +158,30 @@ def test_kept_vectors_reach_the_index_when_it_is_back(world: World) -> None:
     world.make_due()
     assert world.pipeline().run_until_idle().searchable == 3
     assert world.embedder.calls == [3]
-    assert set(world.memory.recall("a", "fact 2")[0].arms) == {"dense", "keyword"}
+    assert set(world.memory.recall("a", "fact 2")[0].retrievers) == {"dense", "keyword"}
 
 
 def test_a_late_worker_changes_nothing(world: World) -> None:
     remember(world, 2)
     slow, quick = EmbeddingBacklog(world.store), EmbeddingBacklog(world.store)
-    late = slow.claim(10, lease_s=60)
-    assert quick.claim(10, lease_s=60).memories == []
+    late = slow.claim_batch(10, lease_s=60)
+    assert quick.claim_batch(10, lease_s=60).memories == []
     world.make_due()
-    held = quick.claim(10, lease_s=60)
+    held = quick.claim_batch(10, lease_s=60)
     seqs = [memory.seq for memory in held.memories]
     assert len(seqs) == 2
-    assert slow.bury(late, seqs, error="late") == 0
-    assert slow.searchable(late, dict.fromkeys(seqs, 1), "elsewhere") == 0
-    assert quick.searchable(held, dict.fromkeys(seqs, 1), world.index.collection) == 2
+    assert slow.mark_dead(late, seqs, error="late") == 0
+    assert slow.mark_searchable(late, dict.fromkeys(seqs, 1), "elsewhere") == 0
+    assert quick.mark_searchable(held, dict.fromkeys(seqs, 1), world.index.space) == 2
 
 
 def test_a_worker_that_dies_each_time_uses_the_attempts_up(world: World) -> None:
     remember(world, 1)
     backlog = EmbeddingBacklog(world.store)
     for _ in range(MAX_ATTEMPTS):
-        assert len(backlog.claim(1, lease_s=60).memories) == 1
+        assert len(backlog.claim_batch(1, lease_s=60).memories) == 1
         world.make_due()
-    last = backlog.claim(1, lease_s=60)
+    last = backlog.claim_batch(1, lease_s=60)
     assert (last.memories, last.exhausted) == ([], 1)
     assert counts(world).dead == 1
     assert column(world, "error") == ["given up after 12 attempts: the worker died each time"]
@@ -191,8 +191,8 @@ def test_another_space_is_filled_on_request(world: World) -> None:
     remember(world, 2)
     world.pipeline().run_until_idle()
     backlog = EmbeddingBacklog(world.store)
-    assert backlog.revive_other_spaces(world.index.collection) == 0
-    assert backlog.revive_other_spaces("memories-other") == 2
+    assert backlog.requeue_other_spaces(world.index.space) == 0
+    assert backlog.requeue_other_spaces("memories-other") == 2
     assert counts(world).pending == 2
 
 
@@ -242,7 +242,7 @@ def test_a_light_claim_takes_agents_with_few_alone(world: World) -> None:
     remember(world, LIGHT, "busy")
     remember(world, 1, "quiet")
     taken = Counter(
-        memory.agent_id for memory in EmbeddingBacklog(world.store).claim(99, lease_s=60, light=True).memories
+        memory.agent_id for memory in EmbeddingBacklog(world.store).claim_batch(99, lease_s=60, light=True).memories
     )
     assert taken == {"busy": LIGHT, "quiet": 1}
 
@@ -273,7 +273,7 @@ def test_agents_with_little_are_written_first_and_an_index_that_fails_in_between
 ) -> None:
     remember(world, 2 * PART, "flood")
     remember(world, 1, "quiet")
-    upsert, written = MemoryIndex.upsert, list[int]()
+    upsert, written = MemoryIndex.upsert_points, list[int]()
 
     def upsert_once(index: MemoryIndex, points: Sequence[IndexPoint]) -> None:
         if written:

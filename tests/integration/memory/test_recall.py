@@ -33,7 +33,7 @@ def test_fresh_memories_are_found_by_words_before_they_are_embedded(world: World
     remember_facts(world)
     hits = world.memory.recall("a", "when do domains renew?")
     assert contents(hits)[0] == FACTS[1]
-    assert set(hits[0].arms) == {"keyword_store"}
+    assert set(hits[0].retrievers) == {"keyword_store"}
     assert hits[0].state == "stored"
 
 
@@ -42,10 +42,10 @@ def test_embedded_memories_are_found_by_meaning_and_words(world: World) -> None:
     world.pipeline().run_until_idle()
     hits = world.memory.recall("a", "renewal of a domain")
     assert contents(hits)[0] == FACTS[1]
-    assert hits.arms == ("dense", "keyword", "keyword_store")
+    assert hits.retrievers == ("dense", "keyword", "keyword_store")
     assert hits.degraded is None
-    assert set(hits[0].arms) == {"dense", "keyword"}
-    assert hits[0].arms["keyword"].rank == 1
+    assert set(hits[0].retrievers) == {"dense", "keyword"}
+    assert hits[0].retrievers["keyword"].rank == 1
     assert 0 < hits[0].score < 1
 
 
@@ -55,7 +55,7 @@ def test_without_a_model_the_index_finds_by_words(lexical_world: World) -> None:
     assert (result.searchable, result.provider_calls) == (3, 0)
     hits = lexical_world.memory.recall("a", "coin flips")
     assert contents(hits) == [FACTS[0]]
-    assert set(hits[0].arms) == {"keyword"}
+    assert set(hits[0].retrievers) == {"keyword"}
 
 
 def test_an_identifier_is_found_whole(world: World) -> None:
@@ -129,7 +129,7 @@ def test_an_index_that_is_down_is_named_and_the_store_answers(unplugged: World) 
     remember_facts(unplugged)
     hits = unplugged.memory.recall("a", "coin flip")
     assert contents(hits) == [FACTS[0]]
-    assert hits.arms == ("keyword_store",)
+    assert hits.retrievers == ("keyword_store",)
     assert hits.degraded is not None
     assert "durable store alone" in hits.degraded
 
@@ -140,13 +140,13 @@ def test_a_provider_that_is_down_is_named_and_words_answer(world: World) -> None
     world.embedder.answers = [ProviderTransient("no answer")]
     hits = world.memory.recall("a", "coin flip")
     assert contents(hits) == [FACTS[0]]
-    assert hits.arms == ("keyword", "keyword_store")
+    assert hits.retrievers == ("keyword", "keyword_store")
     assert hits.degraded == "searched by words alone: no answer"
 
 
 def test_limits_are_checked(world: World) -> None:
     with pytest.raises(InvalidInput):
-        world.memory.recall("a", "x", top_k=0)
+        world.memory.recall("a", "x", limit=0)
     with pytest.raises(TooLarge):
         world.memory.recall("a", "x" * 300_000)
 
@@ -183,7 +183,7 @@ def test_identifiers_come_before_all_words(world: World, query: str, embedded: b
         world.pipeline().run_until_idle()
     best = world.memory.recall("a", query)[0]
     assert best.content == texts[query]
-    assert best.arms["exact"].score == 1.0
+    assert best.retrievers["exact"].score == 1.0
 
 
 PAYMENTS: tuple[tuple[str, dict[str, Any]], ...] = (
@@ -226,7 +226,7 @@ def test_age_counts_only_when_asked(lexical_world: World) -> None:
     lexical_world.memory.remember("a", "a bet in passing among other things", at=now - timedelta(days=1))
     lexical_world.pipeline().run_until_idle()
     assert contents(lexical_world.memory.recall("a", "bet"))[0] == "bet bet bet"
-    hits = lexical_world.memory.recall("a", "bet", half_life=timedelta(days=10), top_k=1)
+    hits = lexical_world.memory.recall("a", "bet", half_life=timedelta(days=10), limit=1)
     assert contents(hits) == ["a bet in passing among other things"]
     assert hits[0].freshness == pytest.approx(2**-0.1, rel=0.01)
 
@@ -254,7 +254,7 @@ TALK = ("Hello there", "How long have you painted landscapes?", "Since 2016.", "
 def test_an_answer_is_found_by_its_question(lexical_world: World) -> None:
     lexical_world.memory.remember_many(turns(*TALK))
     lexical_world.pipeline().run_until_idle()
-    hits = lexical_world.memory.recall("a", "painting landscapes", top_k=2)
+    hits = lexical_world.memory.recall("a", "painting landscapes", limit=2)
     assert set(contents(hits)) == {TALK[1], TALK[2]}
 
 
@@ -269,7 +269,7 @@ def test_a_forgotten_turn_leaves_the_turns_after_it(lexical_world: World) -> Non
     lexical_world.pipeline().run_until_idle()
     found = lexical_world.memory.recall("a", "landscapes")
     assert set(contents(found)) == set(TALK[1:])
-    lexical_world.memory.forgetting.forget("a", found[0].id)
+    lexical_world.memory.forgetting.forget_memory("a", found[0].id)
     lexical_world.pipeline().run_until_idle()
     assert lexical_world.memory.recall("a", "landscapes") == []
 
@@ -289,10 +289,10 @@ def test_neighbours_come_on_request(lexical_world: World) -> None:
 def test_a_memory_in_another_vector_space_is_found_by_words(world: World) -> None:
     remember_facts(world)
     world.pipeline().run_until_idle()
-    other = MemoryIndex(lambda: world.index.place.client, Space(f"{world.index.collection}-other"))
+    other = MemoryIndex(lambda: world.index.collections.client, Space(f"{world.index.space}-other"))
     hits = MemoryRecall(world.store, other, world.embedder, world.settings).recall("a", "coin flip")
     assert contents(hits) == [FACTS[0]]
-    assert hits[0].arms.keys() == {"keyword_store"}
+    assert hits[0].retrievers.keys() == {"keyword_store"}
 
 
 @pytest.mark.parametrize(

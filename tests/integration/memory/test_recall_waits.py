@@ -56,7 +56,7 @@ def test_the_query_is_embedded_while_the_index_looks_for_words(world: World) -> 
         embedder.asked = stub.asked
         client = open_qdrant(stub.url)
         world.index = MemoryIndex(client, embedder.space)
-        world.index.place._ready_in = os.getpid()  # the stub has no collections
+        world.index.collections._ready_in = os.getpid()  # the stub has no collections
         hits = world.memory.recall("a", "coin flip")
         client.close()
     assert embedder.in_time

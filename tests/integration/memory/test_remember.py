@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from agentstate.errors import InvalidInput, TooLarge
-from agentstate.memory.facts.counts import memory_counts
+from agentstate.memory.facts.counts import count_memories
 from agentstate.memory.facts.records import NewMemory
 from tests.integration.memory.conftest import World
 
@@ -62,7 +62,7 @@ def test_two_equal_turns_stay_two(world: World) -> None:
 
 def memory_stored(world: World, agent: str) -> int:
     with world.store.reading() as connection:
-        return sum(counts.stored for counts in memory_counts(connection, agent_id=agent))
+        return sum(counts.stored for counts in count_memories(connection, agent_id=agent))
 
 
 def test_metadata_comes_back_exact_and_overrides_nothing(world: World) -> None:

@@ -20,7 +20,7 @@ def say(world: World, amount: int, at: datetime | None = None, agent: str = "a")
 
 
 def held(world: World, at: datetime | None = None, agent: str = "a") -> str | None:
-    found = world.memory.believed(agent, "wallet.usdc", at=at)
+    found = world.memory.believed(agent, "wallet.usdc", as_of=at)
     return None if found is None else found.content
 
 
@@ -55,7 +55,7 @@ def test_what_was_searchable_leaves_the_recall_when_it_is_superseded(world: Worl
     assert world.memory.watermark("a").waiting == 1
     assert world.pipeline().run_until_idle().searchable == 2
     assert recalled(world) == ["the balance is 200 USDC"]
-    assert world.index.count("a") == 2
+    assert world.index.count_points("a") == 2
 
 
 def test_a_statement_that_arrives_late_takes_its_place_in_the_past(world: World) -> None:

@@ -109,20 +109,20 @@ def test_a_namespace_that_is_not_shared_is_refused_on_every_path(walled: World) 
 
 
 def test_the_index_is_asked_for_one_agent_alone(walled: World) -> None:
-    assert walled.index.count("b") == 1
-    assert walled.index.count("nobody") == 0
-    walled.index.erase("b", [first_of_a(walled).id])
-    walled.index.erase_all("b", keep=set)
-    assert walled.index.count("a") > 1
+    assert walled.index.count_points("b") == 1
+    assert walled.index.count_points("nobody") == 0
+    walled.index.erase_memories("b", [first_of_a(walled).id])
+    walled.index.erase_unknown("b", keep=set)
+    assert walled.index.count_points("a") > 1
 
 
 def test_the_vectors_of_one_agents_texts_are_not_another_agents(walled: World) -> None:
     walled.memory.remember("b", CONTENT)
     backlog = EmbeddingBacklog(walled.store)
-    batch = backlog.claim(10, lease_s=60)
+    batch = backlog.claim_batch(10, lease_s=60)
     mine = [memory for memory in batch.memories if memory.agent_id == "b"]
     assert [memory.content for memory in mine] == [CONTENT]
-    assert backlog.vectors(mine, walled.index.collection, [text_sha(CONTENT)]) == {}
+    assert backlog.read_vectors(mine, walled.index.space, [text_sha(CONTENT)]) == {}
 
 
 def test_the_jobs_of_one_agent_are_not_another_agents(walled: World) -> None:
@@ -162,14 +162,14 @@ def test_the_index_is_never_searched_without_the_agent(walled: World, monkeypatc
 
         monkeypatch.setattr(of, verb, noted)
 
-    client = walled.index.place.client
+    client = walled.index.collections.client
     for verb in ("count", "scroll", "query_points", "query_points_groups"):
         note_calls(client, verb)
     note_calls(client.http.client, "request")  # what recall asks by, and the verbs of the client in the end
     PATHS["recall"](walled, agent(walled, "b").memory)
-    walled.index.count("b")
-    walled.index.erase("b", [first_of_a(walled).id])
-    walled.index.erase_all("b", keep=set)
+    walled.index.count_points("b")
+    walled.index.erase_memories("b", [first_of_a(walled).id])
+    walled.index.erase_unknown("b", keep=set)
     # Deletes and counts arrive twice, once by name; what lists the collections finds no memory.
     seen = [call for call in seen if "/collections/" in call[1] or call[0] != "request"]
     assert {verb for verb, _ in seen} == {"request", "count", "scroll"}

@@ -10,8 +10,8 @@ import sqlalchemy as sa
 from agentstate.errors import Conflict
 from agentstate.memory.index.index_points import IndexPoint
 from agentstate.memory.index.rebuild import IndexBuilder
-from agentstate.memory.index.verify import IndexVerifier, Verified
-from agentstate.memory.search.chunks import CHUNK_TOKENS, chunks, point_id
+from agentstate.memory.index.verify import Comparison, IndexVerifier
+from agentstate.memory.search.chunks import CHUNK_TOKENS, point_id, split_chunks
 from agentstate.store.tables import memories
 from tests.integration.memory.conftest import World
 from tests.integration.memory.test_chunks import LONG
@@ -34,16 +34,16 @@ def filled(world: World) -> World:
 
 
 def points(world: World) -> int:
-    return world.index.count("a")
+    return world.index.count_points("a")
 
 
-def verify(world: World, **options: bool) -> Verified:
-    return IndexVerifier(world.store, world.index).verify(**options)
+def verify(world: World, **options: bool) -> Comparison:
+    return IndexVerifier(world.store, world.index).compare_all(**options)
 
 
 def remove(world: World, *ids: object) -> None:
-    with world.index.place.reached() as client:
-        client.delete(world.index.collection, points_selector=[str(each) for each in ids])
+    with world.index.collections.open_ready_client() as client:
+        client.delete(world.index.space, points_selector=[str(each) for each in ids])
 
 
 def all_ids(world: World) -> list[object]:
@@ -53,10 +53,10 @@ def all_ids(world: World) -> list[object]:
 
 def test_an_index_that_agrees_is_left_alone(filled: World) -> None:
     found = verify(filled)
-    assert found.sound
-    assert (found.rows, found.points) == (6, 5 + len(chunks(LONG, limit=CHUNK_TOKENS)))
+    assert found.is_sound
+    assert (found.rows, found.points) == (6, 5 + len(split_chunks(LONG, limit=CHUNK_TOKENS)))
     assert counts(filled).searchable == 6
-    assert IndexVerifier(filled.store, filled.index).sample().sound
+    assert IndexVerifier(filled.store, filled.index).compare_sample().is_sound
 
 
 def test_what_is_missing_waits_again_and_costs_no_call(filled: World) -> None:
@@ -69,7 +69,7 @@ def test_what_is_missing_waits_again_and_costs_no_call(filled: World) -> None:
     assert counts(filled).pending == 2
     filled.pipeline().run_until_idle()
     assert (points(filled), len(filled.embedder.calls)) == (before + 2, calls)
-    assert verify(filled).sound
+    assert verify(filled).is_sound
 
 
 def test_another_version_is_replaced_newer_or_older(filled: World) -> None:
@@ -78,10 +78,10 @@ def test_another_version_is_replaced_newer_or_older(filled: World) -> None:
         ahead = memories.update().where(memories.c.id == older)
         tx.connection.execute(ahead.values(version=3, indexed_version=3))
     stray = IndexPoint(id=newer, agent_id="a", kind="fact", text="from a lost time", version=9, at=NOW)  # type: ignore[arg-type]
-    filled.index.upsert([stray])
+    filled.index.upsert_points([stray])
     assert verify(filled).stale == 2
     filled.pipeline().run_until_idle()
-    assert verify(filled).sound
+    assert verify(filled).is_sound
     assert filled.memory.recall("a", "lost time") == []
 
 
@@ -91,7 +91,7 @@ def strange(filled: World) -> UUID:
     ghost = point_id(long, 10_000)  # type: ignore[arg-type]
     chunk = IndexPoint(id=ghost, memory=long, agent_id="a", kind="fact", text="x", version=1, at=NOW)  # type: ignore[arg-type]
     unknown = point_id(ghost, 1)
-    filled.index.upsert([chunk, IndexPoint(id=unknown, agent_id="a", kind="fact", text="x", version=1, at=NOW)])
+    filled.index.upsert_points([chunk, IndexPoint(id=unknown, agent_id="a", kind="fact", text="x", version=1, at=NOW)])
     return unknown
 
 
@@ -99,39 +99,39 @@ def test_points_of_other_stores_are_told_and_left_alone_until_somebody_says_so(f
     before = points(filled)
     strange(filled)
     found = verify(filled)
-    assert (found.orphaned, found.unknown, found.sound) == (1, 1, False)
+    assert (found.orphaned, found.unknown, found.is_sound) == (1, 1, False)
     assert (verify(filled).unknown, points(filled)) == (1, before + 1)
     assert verify(filled, remove_unknown=True).unknown == 1
-    assert (verify(filled).sound, points(filled)) == (True, before)
+    assert (verify(filled).is_sound, points(filled)) == (True, before)
 
 
 def test_a_switch_that_would_remove_another_stores_points_is_refused(filled: World) -> None:
     strange(filled)
-    serving = filled.index.place.behind()
+    serving = filled.index.collections.current_collection()
     builder = IndexBuilder(filled.store, filled.index, filled.embedder, filled.settings)
     with pytest.raises(Conflict, match="1 points"):
         builder.run()
-    assert filled.index.place.generations() == [serving]
+    assert filled.index.collections.list_generations() == [serving]
     builder.run(remove_unknown=True)
-    assert verify(filled).sound
+    assert verify(filled).is_sound
 
 
 def test_a_change_that_is_under_way_is_no_difference(filled: World) -> None:
     filled.memory.remember("a", "the limit is 5", subject="limit")
     filled.pipeline().run_until_idle()
     filled.memory.remember("a", "the limit is 7", subject="limit")
-    assert verify(filled).sound
+    assert verify(filled).is_sound
     filled.pipeline().run_until_idle()
-    assert verify(filled).sound
+    assert verify(filled).is_sound
 
 
 def test_a_sample_notices_an_emptied_collection(filled: World) -> None:
-    filled.index.place.remove(filled.index.place.generations()[0])
-    filled.index.place._ready_in = None
-    found = IndexVerifier(filled.store, filled.index).sample()
+    filled.index.collections.drop_collection(filled.index.collections.list_generations()[0])
+    filled.index.collections._ready_in = None
+    found = IndexVerifier(filled.store, filled.index).compare_sample()
     assert (found.points, found.missing > 0) == (0, True)
 
 
 def test_nothing_remembered_is_sound(world: World) -> None:
-    assert verify(world) == Verified()
-    assert IndexVerifier(world.store, world.index).sample() == Verified()
+    assert verify(world) == Comparison()
+    assert IndexVerifier(world.store, world.index).compare_sample() == Comparison()

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from agentstate.memory.search.identifiers import MAX_IDENTIFIERS, identifiers
+from agentstate.memory.search.identifiers import MAX_IDENTIFIERS, find_identifiers
 
 
 @pytest.mark.parametrize(
@@ -31,16 +31,16 @@ from agentstate.memory.search.identifiers import MAX_IDENTIFIERS, identifiers
     ],
 )
 def test_identifiers_are_told_from_words(text: str, expected: list[str]) -> None:
-    assert identifiers(text) == expected
+    assert find_identifiers(text) == expected
 
 
 def test_equal_amounts_are_one_identifier() -> None:
-    assert identifiers("1234.5") == identifiers("1,234.50") == identifiers("$1,234.5")
-    assert identifiers("0.10") != identifiers("0.1001")
+    assert find_identifiers("1234.5") == find_identifiers("1,234.50") == find_identifiers("$1,234.5")
+    assert find_identifiers("0.10") != find_identifiers("0.1001")
 
 
 def test_no_text_takes_long() -> None:
     began = time.process_time()
     for hostile in ("a" * 100_000, "a." * 50_000, "1," * 50_000, ("a." * 63 + " ") * 800, ("a-" * 60 + " ") * 800):
-        assert len(identifiers(hostile)) <= MAX_IDENTIFIERS
+        assert len(find_identifiers(hostile)) <= MAX_IDENTIFIERS
     assert time.process_time() - began < 10

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from agentstate.errors import InvalidInput
-from agentstate.memory.search.tags import meets, tags, where
+from agentstate.memory.search.tags import meets_where, metadata_tags, parse_where
 
 PAID: dict[str, Any] = {
     "asset": "USDC",
@@ -21,8 +21,8 @@ PAID: dict[str, Any] = {
 
 
 def test_each_plain_value_is_a_tag() -> None:
-    assert tags(PAID) == ["amount=2.5", "asset=USDC", "legs=bank", "legs=casino", "won=false"]
-    assert tags(None) == []
+    assert metadata_tags(PAID) == ["amount=2.5", "asset=USDC", "legs=bank", "legs=casino", "won=false"]
+    assert metadata_tags(None) == []
 
 
 @pytest.mark.parametrize(
@@ -41,18 +41,18 @@ def test_each_plain_value_is_a_tag() -> None:
     ],
 )
 def test_all_conditions_must_hold(conditions: dict[str, Any] | None, met: bool) -> None:
-    assert meets(PAID, where(conditions)) is met
+    assert meets_where(PAID, parse_where(conditions)) is met
 
 
 def test_numbers_are_equal_however_they_are_written() -> None:
-    assert tags({"n": 100}) == tags({"n": Decimal("100.00")})
+    assert metadata_tags({"n": 100}) == metadata_tags({"n": Decimal("100.00")})
     long = Decimal("123456789012345678901234567890.5")
-    assert tags({"n": long}) == [f"n={long}"]
+    assert metadata_tags({"n": long}) == [f"n={long}"]
 
 
 def test_long_values_stay_apart() -> None:
-    assert tags({"k": "x" * 500 + "a"}) != tags({"k": "x" * 500 + "b"})
-    assert meets({"k": "x" * 500}, where({"k": "x" * 500}))
+    assert metadata_tags({"k": "x" * 500 + "a"}) != metadata_tags({"k": "x" * 500 + "b"})
+    assert meets_where({"k": "x" * 500}, parse_where({"k": "x" * 500}))
 
 
 @pytest.mark.parametrize(
@@ -61,8 +61,8 @@ def test_long_values_stay_apart() -> None:
 )
 def test_what_cannot_be_asked_for_is_refused(conditions: Any) -> None:
     with pytest.raises(InvalidInput):
-        where(conditions)
+        parse_where(conditions)
 
 
 def test_a_time_is_the_same_in_every_zone() -> None:
-    assert tags({"t": datetime(2026, 1, 1, tzinfo=UTC)}) == ["t=2026-01-01T00:00:00+00:00"]
+    assert metadata_tags({"t": datetime(2026, 1, 1, tzinfo=UTC)}) == ["t=2026-01-01T00:00:00+00:00"]

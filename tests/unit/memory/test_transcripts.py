@@ -98,7 +98,7 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path, settings: Settings) -
 def test_equal_turns_get_ids_of_their_own_and_the_same_ones_each_time(settings: Settings) -> None:
     def ids() -> list[str | None]:
         reader = TurnReader(settings)
-        return [item.turn.source_id for _ in range(3) for item in taken(list(reader.turns(1, GOOD)))]
+        return [item.turn.source_id for _ in range(3) for item in taken(list(reader.read_turns(1, GOOD)))]
 
     assert len(set(ids())) == 3
     assert ids() == ids()
@@ -113,7 +113,7 @@ def test_equal_turns_get_ids_of_their_own_and_the_same_ones_each_time(settings: 
     ],
 )
 def test_times_are_read_as_utc(settings: Settings, time: Any, read: datetime) -> None:
-    (item,) = taken(list(TurnReader(settings).turns(1, GOOD | {"time": time})))
+    (item,) = taken(list(TurnReader(settings).read_turns(1, GOOD | {"time": time})))
     assert item.turn.at == read
 
 
@@ -139,13 +139,13 @@ def test_times_are_read_as_utc(settings: Settings, time: Any, read: datetime) ->
     ],
 )
 def test_a_bad_field_is_named(settings: Settings, field: str, value: Any) -> None:
-    (problem,) = TurnReader(settings).turns(7, GOOD | {field: value})
+    (problem,) = TurnReader(settings).read_turns(7, GOOD | {field: value})
     assert isinstance(problem, Problem)
     assert problem.line == 7
 
 
 def test_other_fields_are_kept_beside_the_turn(settings: Settings) -> None:
-    (item,) = taken(list(TurnReader(settings).turns(1, GOOD | {"mood": "calm", "metadata": {"n": 1}})))
+    (item,) = taken(list(TurnReader(settings).read_turns(1, GOOD | {"mood": "calm", "metadata": {"n": 1}})))
     assert item.metadata == {"mood": "calm", "n": 1}
 
 
@@ -159,8 +159,8 @@ JSON = st.recursive(
 @given(st.dictionaries(st.sampled_from([*GOOD, "id", "role", "metadata", "x"]), JSON), JSON)
 def test_no_object_makes_the_reader_fail(fields: dict[str, Any], other: Any) -> None:
     reader = TurnReader(SETTINGS)
-    assert len(list(reader.turns(1, GOOD | fields))) == 1
-    assert isinstance(next(iter(reader.turns(1, other)), None), Problem | TranscriptTurn)
+    assert len(list(reader.read_turns(1, GOOD | fields))) == 1
+    assert isinstance(next(iter(reader.read_turns(1, other)), None), Problem | TranscriptTurn)
 
 
 def test_locomo_conversations_are_read(settings: Settings) -> None:
@@ -182,7 +182,7 @@ def test_locomo_conversations_are_read(settings: Settings) -> None:
             "session_4_date_time": "8 May",
         },
     }
-    parsed = list(TurnReader(settings).turns(1, sample))
+    parsed = list(TurnReader(settings).read_turns(1, sample))
     first, last = taken(parsed)
     assert (first.agent_id, first.turn.source_id, first.turn.role, first.turn.at) == (
         "conv-1",

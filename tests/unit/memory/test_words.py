@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentstate.memory.search.words import MAX_TERMS, terms
+from agentstate.memory.search.words import MAX_TERMS, split_terms
 
 
 @pytest.mark.parametrize(
@@ -26,18 +26,18 @@ from agentstate.memory.search.words import MAX_TERMS, terms
     ],
 )
 def test_terms(text: str, found: list[str]) -> None:
-    assert terms(text) == found
+    assert split_terms(text) == found
 
 
 @given(st.text())
 def test_any_text_gives_terms_that_hold_no_space(text: str) -> None:
-    assert all(term and not term.isspace() for term in terms(text))
+    assert all(term and not term.isspace() for term in split_terms(text))
 
 
 @given(st.text(alphabet=st.characters(codec="ascii")))
 def test_case_does_not_matter(text: str) -> None:
-    assert terms(text.upper()) == terms(text.lower())
+    assert split_terms(text.upper()) == split_terms(text.lower())
 
 
 def test_a_very_long_text_is_read_to_a_bound() -> None:
-    assert len(terms("bet " * (MAX_TERMS + 5))) == MAX_TERMS
+    assert len(split_terms("bet " * (MAX_TERMS + 5))) == MAX_TERMS

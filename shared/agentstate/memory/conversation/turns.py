@@ -19,7 +19,7 @@ from sqlalchemy.engine import Connection
 from agentstate.errors import InvalidInput
 from agentstate.ids import checked_name, derived_id
 from agentstate.memory.conversation.blocks import checked_blocks, in_words
-from agentstate.memory.facts.texts import checked_label, checked_text
+from agentstate.memory.facts.texts import check_label, check_text
 from agentstate.providers.summaries.summarizer import SourceTurn
 from agentstate.providers.tokens import estimate_tokens
 from agentstate.state import codec
@@ -129,11 +129,11 @@ def checked_turn(turn: NewTurn, *, max_text_bytes: int) -> NewTurn:
     """Return `turn` when it may be stored; raise InvalidInput or TooLarge else."""
     if turn.role not in ROLES:
         raise InvalidInput(f"the role {str(turn.role)[:40]!r} is unknown; use {', '.join(ROLES)}. Nothing was stored.")
-    checked_text(turn.text, limit=max_text_bytes, what="text")
+    check_text(turn.text, limit=max_text_bytes, what="text")
     if turn.content is not None:
-        checked_text(codec.dumps(checked_blocks(turn.content)), limit=max_text_bytes, what="content")
-    checked_label(turn.speaker, "speaker")
-    checked_label(turn.source_id, "turn's id")
+        check_text(codec.dumps(checked_blocks(turn.content)), limit=max_text_bytes, what="content")
+    check_label(turn.speaker, "speaker")
+    check_label(turn.source_id, "turn's id")
     if turn.at.tzinfo is None:
         raise InvalidInput(f"the time {turn.at.isoformat()} has no time zone; give UTC. Nothing was stored.")
     return turn

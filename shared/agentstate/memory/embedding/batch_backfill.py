@@ -67,7 +67,7 @@ class Backfill:
         self._most = most_texts
         self._pause = pause
 
-    def run(self, say: Say = lambda _text: None) -> int:
+    def run_batches(self, say: Say = lambda _text: None) -> int:
         """Hand in what lacks a vector, wait, and keep what comes; how many vectors came.
 
         Raises:

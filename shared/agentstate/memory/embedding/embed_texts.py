@@ -15,7 +15,7 @@ from uuid import UUID
 
 from agentstate.errors import InvalidInput, ProviderError, ProviderRateLimited, ProviderTransient, StoreUnavailable
 from agentstate.memory.embedding.queue import EmbeddingBacklog, Made, PendingMemory
-from agentstate.memory.search.chunks import CHUNK_TOKENS, chunks, point_id
+from agentstate.memory.search.chunks import CHUNK_TOKENS, point_id, split_chunks
 from agentstate.providers.embedding.embedder import Embedder
 from agentstate.providers.tokens import pack
 
@@ -67,7 +67,7 @@ def text_sha(text: str) -> bytes:
 def texts_of(memory: PendingMemory, embedder: Embedder) -> list[str]:
     """What is searched for a memory, in pieces of which a vector can tell."""
     limit = min(CHUNK_TOKENS, embedder.max_tokens_per_text) if embedder.semantic else CHUNK_TOKENS
-    return chunks(memory.content, limit=limit, speaker=memory.speaker, said_at=memory.said_at)
+    return split_chunks(memory.content, limit=limit, speaker=memory.speaker, said_at=memory.said_at)
 
 
 class MemoryEmbedder:
@@ -93,7 +93,7 @@ class MemoryEmbedder:
     def missing(self, memories: Sequence[PendingMemory]) -> dict[UUID, list[bytes]]:
         """Of each memory the hashes of its texts that have no vector yet."""
         hashes = {memory.id: [text_sha(text) for text in self.texts(memory)] for memory in memories}
-        known = self._backlog.vectors(memories, self._space, [key for keys in hashes.values() for key in keys])
+        known = self._backlog.read_vectors(memories, self._space, [key for keys in hashes.values() for key in keys])
         return {
             memory.id: [key for key in dict.fromkeys(hashes[memory.id]) if (memory.agent_id, key) not in known]
             for memory in memories
@@ -111,7 +111,7 @@ class MemoryEmbedder:
                 key = text_sha(text)
                 texts[key] = text
                 owners.setdefault(key, []).append(memory)
-        made.vectors = self._backlog.vectors(memories, self._space, list(texts))
+        made.vectors = self._backlog.read_vectors(memories, self._space, list(texts))
         missing = {
             key: text
             for key, text in texts.items()

@@ -22,7 +22,7 @@ _log = logging.getLogger(__name__)
 
 
 @contextmanager
-def held(
+def hold_lease(
     backlog: EmbeddingBacklog,
     batch: ClaimedBatch,
     *,
@@ -37,7 +37,7 @@ def held(
     def renew() -> None:
         while not done.wait(every_s) and time.monotonic() < until:
             try:
-                backlog.renew(batch, lease_s=lease_s)
+                backlog.renew_lease(batch, lease_s=lease_s)
             except StoreUnavailable as error:
                 _log.warning("a batch of %d memories may be taken over: %s", len(batch.memories), error)
 

@@ -29,28 +29,28 @@ class ProviderCircuit:
         self._space = space
         self._mine = provider_circuits.c.space == space
 
-    def rest_s(self) -> float:
+    def pause_s(self) -> float:
         """Seconds until the provider may be called, 0 when it may now; takes no turn."""
-        return max(self._read()[0], 0.0)
+        return max(self._read_state()[0], 0.0)
 
-    def enter(self) -> float:
+    def admit_call(self) -> float:
         """As `rest_s`; but of those who come when a rest is over one alone gets 0, until it tells how it went."""
-        rest, failures = self._read()
+        rest, failures = self._read_state()
         if rest > 0 or failures < OPENS_AFTER:
             return max(rest, 0.0)
         with self._store.transaction() as tx:
             turn = provider_circuits.update().where(self._mine, provider_circuits.c.open_until <= db_time())
             first = tx.connection.execute(turn.values(open_until=db_time(TRIAL_S))).rowcount
-        return 0.0 if first else self.rest_s()
+        return 0.0 if first else self.pause_s()
 
-    def succeeded(self) -> None:
+    def record_success(self) -> None:
         """The provider answered well: everybody may call it."""
-        if self._read() != (0.0, 0):
+        if self._read_state() != (0.0, 0):
             with self._store.transaction() as tx:
                 closed = provider_circuits.update().where(self._mine)
                 tx.connection.execute(closed.values(failures=0, open_until=None, error=None, updated_at=db_time()))
 
-    def failed(self, error: str, *, rest_s: float | None = None) -> float:
+    def record_failure(self, error: str, *, rest_s: float | None = None) -> float:
         """The provider failed, and wants `rest_s` seconds of rest if it said so; the rest that everybody takes now."""
         with self._store.transaction() as tx:
             dialect = postgresql if tx.dialect == "postgresql" else sqlite
@@ -58,13 +58,13 @@ class ProviderCircuit:
             counted = {"failures": provider_circuits.c.failures + 1, "error": error, "updated_at": db_time()}
             statement = first.on_conflict_do_update(index_elements=["space"], set_=counted)
             failures = tx.connection.execute(statement.returning(provider_circuits.c.failures)).scalar_one()
-            rest = _rest(failures) if rest_s is None else rest_s
+            rest = _pause_after(failures) if rest_s is None else rest_s
             if rest > 0:
                 rests = provider_circuits.update().where(self._mine)
                 tx.connection.execute(rests.values(open_until=db_time(rest)))
         return rest
 
-    def _read(self) -> tuple[float, int]:
+    def _read_state(self) -> tuple[float, int]:
         """(seconds until it may be called, negative when over; failures in a row)."""
         query = sa.select(provider_circuits.c.open_until, provider_circuits.c.failures, db_time()).where(self._mine)
         with self._store.reading() as connection:
@@ -75,6 +75,6 @@ class ProviderCircuit:
         return (0.0 if open_until is None else (open_until - now).total_seconds()), failures
 
 
-def _rest(failures: int) -> float:
+def _pause_after(failures: int) -> float:
     over = failures - OPENS_AFTER
     return 0.0 if over < 0 else float(min(FIRST_REST_S * 2.0 ** min(over, 30), LONGEST_REST_S))

@@ -17,7 +17,7 @@ from uuid import UUID, uuid4
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from agentstate.memory.search.preceding_turns import preceding
+from agentstate.memory.search.preceding_turns import read_preceding
 from agentstate.store.store import Store, Transaction
 from agentstate.store.tables import memories, memory_vectors
 from agentstate.store.tables.base import db_time
@@ -92,7 +92,7 @@ class EmbeddingBacklog:
             due = sa.select(memories.c.seq).where(pending, memories.c.due_at <= db_time()).limit(1)
             return connection.execute(due).first() is not None
 
-    def claim(self, limit: int, *, lease_s: float, light: bool = False) -> ClaimedBatch:
+    def claim_batch(self, limit: int, *, lease_s: float, light: bool = False) -> ClaimedBatch:
         """Take up to `limit` due memories for `lease_s` seconds, the oldest of each agent in turn.
 
         With `light`, of those agents alone that have few: such a batch is done soon, whatever else waits.
@@ -100,20 +100,20 @@ class EmbeddingBacklog:
         token = uuid4()
         with self._store.transaction() as tx:
             now = tx.now()
-            agents = self._agents(tx, now, limit)
+            agents = self._next_agents(tx, now, limit)
             if light:
-                agents = _light(tx, agents, now)
+                agents = _light_agents(tx, agents, now)
             taken: list[PendingMemory] = []
             while agents and len(taken) < limit:
                 room = limit - len(taken)
                 share = max(1, room // len(agents))
-                found = _take(tx, agents[:room], share, now, token=token, lease_s=lease_s)
+                found = _claim_oldest(tx, agents[:room], share, now, token=token, lease_s=lease_s)
                 taken += found
                 yielded = Counter(memory.agent_id for memory in found)
                 agents = [agent for agent in agents if yielded[agent] == share]
             return _without_exhausted(tx, token, taken)
 
-    def vectors(self, claimed: Sequence[PendingMemory], space: str, hashes: Sequence[bytes]) -> dict[Made, bytes]:
+    def read_vectors(self, claimed: Sequence[PendingMemory], space: str, hashes: Sequence[bytes]) -> dict[Made, bytes]:
         """Vectors of `space` that were made before for the same texts of the same agents."""
         made = memory_vectors.c
         query = sa.select(made.agent_id, made.text_sha, made.vector).where(
@@ -122,10 +122,10 @@ class EmbeddingBacklog:
         with self._store.reading() as connection:
             return {(agent_id, text_sha): vector for agent_id, text_sha, vector in connection.execute(query)}
 
-    def preceding(self, claimed: Sequence[PendingMemory]) -> dict[UUID, tuple[str, ...]]:
+    def read_preceding(self, claimed: Sequence[PendingMemory]) -> dict[UUID, tuple[str, ...]]:
         """What was said right before those that are turns, see `preceding.preceding`."""
         with self._store.reading() as connection:
-            return preceding(connection, claimed)
+            return read_preceding(connection, claimed)
 
     def keep_vectors(self, space: str, vectors: Iterable[tuple[PendingMemory, bytes, bytes]]) -> None:
         """Keep what was paid for, as (memory, hash of the text, vector), so that nothing that fails costs it again."""
@@ -150,19 +150,19 @@ class EmbeddingBacklog:
                 kept = [row for row in rows if row["memory_id"] in still]
                 tx.connection.execute(insert.on_conflict_do_nothing(), kept)
 
-    def embedded(self, batch: ClaimedBatch, seqs: Sequence[int]) -> None:
+    def mark_embedded(self, batch: ClaimedBatch, seqs: Sequence[int]) -> None:
         """Note that all vectors of these memories are kept."""
         with self._store.transaction() as tx:
-            _mark(tx, batch.token, seqs, memories.c.state == "stored", state="embedded")
+            _update_held(tx, batch.token, seqs, memories.c.state == "stored", state="embedded")
 
-    def searchable(self, batch: ClaimedBatch, points: Mapping[int, int], space: str) -> int:
+    def mark_searchable(self, batch: ClaimedBatch, points: Mapping[int, int], space: str) -> int:
         """Mark memories, by number with how many points each has, that the index of `space` has; how many were held."""
         by_count: dict[int, list[int]] = {}
         for seq, count in points.items():
             by_count.setdefault(count, []).append(seq)
         with self._store.transaction() as tx:
             return sum(
-                _mark(
+                _update_held(
                     tx,
                     batch.token,
                     seqs,
@@ -177,20 +177,22 @@ class EmbeddingBacklog:
                 for count, seqs in by_count.items()
             )
 
-    def renew(self, batch: ClaimedBatch, *, lease_s: float) -> int:
+    def renew_lease(self, batch: ClaimedBatch, *, lease_s: float) -> int:
         """Hold the batch for `lease_s` seconds more; how many of it are still held."""
         with self._store.transaction() as tx:
             seqs = [memory.seq for memory in batch.memories]
-            return _mark(tx, batch.token, seqs, due_at=db_time(lease_s))
+            return _update_held(tx, batch.token, seqs, due_at=db_time(lease_s))
 
-    def forgotten(self, claimed: Sequence[PendingMemory]) -> list[PendingMemory]:
+    def find_forgotten(self, claimed: Sequence[PendingMemory]) -> list[PendingMemory]:
         """Those that have no row any more."""
         query = sa.select(memories.c.id).where(memories.c.id.in_([memory.id for memory in claimed]))
         with self._store.reading() as connection:
             there = set(connection.execute(query).scalars())
         return [memory for memory in claimed if memory.id not in there]
 
-    def release(self, batch: ClaimedBatch, seqs: Sequence[int], *, delay_s: float, error: str, counted: bool) -> int:
+    def release_memories(
+        self, batch: ClaimedBatch, seqs: Sequence[int], *, delay_s: float, error: str, counted: bool
+    ) -> int:
         """Give memories back, to be taken again after `delay_s` seconds.
 
         Args:
@@ -202,14 +204,16 @@ class EmbeddingBacklog:
         """
         attempts = memories.c.attempts if counted else memories.c.attempts - 1
         with self._store.transaction() as tx:
-            return _mark(tx, batch.token, seqs, claim=None, due_at=db_time(delay_s), error=error, attempts=attempts)
+            return _update_held(
+                tx, batch.token, seqs, claim=None, due_at=db_time(delay_s), error=error, attempts=attempts
+            )
 
-    def bury(self, batch: ClaimedBatch, seqs: Sequence[int], *, error: str) -> int:
+    def mark_dead(self, batch: ClaimedBatch, seqs: Sequence[int], *, error: str) -> int:
         """Give memories up. They stay stored and are found by keyword; `revive` takes them back."""
         with self._store.transaction() as tx:
-            return _mark(tx, batch.token, seqs, **_DEAD, error=error)
+            return _update_held(tx, batch.token, seqs, **_DEAD, error=error)
 
-    def dead(self, *, agent_id: str | None = None, limit: int = 50) -> list[DeadMemory]:
+    def list_dead(self, *, agent_id: str | None = None, limit: int = 50) -> list[DeadMemory]:
         """The newest memories that were given up."""
         query = sa.select(memories.c.id, memories.c.agent_id, memories.c.attempts, memories.c.error)
         query = query.where(memories.c.state == "dead").order_by(memories.c.seq.desc()).limit(limit)
@@ -218,29 +222,29 @@ class EmbeddingBacklog:
         with self._store.reading() as connection:
             return [DeadMemory(*row) for row in connection.execute(query)]
 
-    def revive(self, *, agent_id: str | None = None) -> int:
+    def revive_dead(self, *, agent_id: str | None = None) -> int:
         """Make dead memories pending again with a fresh budget of attempts; return how many."""
         dead = [memories.c.state == "dead"]
         if agent_id is not None:
             dead.append(memories.c.agent_id == agent_id)
-        return self._restart(dead)
+        return self._requeue_where(dead)
 
-    def revive_other_spaces(self, space: str) -> int:
+    def requeue_other_spaces(self, space: str) -> int:
         """Make memories pending again that are searchable in another vector space alone; return how many."""
-        return self._restart([memories.c.state == "searchable", memories.c.space != space])
+        return self._requeue_where([memories.c.state == "searchable", memories.c.space != space])
 
-    def wait_again(self, versions: Mapping[int, int]) -> int:
+    def requeue(self, versions: Mapping[int, int]) -> int:
         """Make searchable memories pending again, by number and the version that was found wanting; how many."""
         if not versions:
             return 0
-        return self._restart(
+        return self._requeue_where(
             [
                 memories.c.state == "searchable",
                 sa.tuple_(memories.c.seq, memories.c.indexed_version).in_(list(versions.items())),
             ]
         )
 
-    def _restart(self, conditions: list[sa.ColumnElement[bool]]) -> int:
+    def _requeue_where(self, conditions: list[sa.ColumnElement[bool]]) -> int:
         with self._store.transaction() as tx:
             statement = memories.update().where(*conditions)
             done = tx.connection.execute(
@@ -250,7 +254,7 @@ class EmbeddingBacklog:
             )
             return done.rowcount
 
-    def _agents(self, tx: Transaction, now: datetime, limit: int) -> list[str]:
+    def _next_agents(self, tx: Transaction, now: datetime, limit: int) -> list[str]:
         """Agents with due memories, beginning after the last one of the claim before, so that all have their turn."""
         agents = _agents_after(tx, now, limit, self._after)
         if len(agents) < limit and self._after:
@@ -272,10 +276,14 @@ def _agents_after(tx: Transaction, now: datetime, limit: int, after: str) -> lis
     return [agent for (agent,) in tx.connection.execute(query)]
 
 
-def _take(
+def _claim_oldest(
     tx: Transaction, agents: list[str], share: int, now: datetime, *, token: UUID, lease_s: float
 ) -> list[PendingMemory]:
-    chosen = _choose_locked(tx, agents, share, now) if tx.dialect == "postgresql" else _choose(tx, agents, share, now)
+    chosen = (
+        _choose_locked(tx, agents, share, now)
+        if tx.dialect == "postgresql"
+        else _choose_unlocked(tx, agents, share, now)
+    )
     statement = (
         memories.update()
         .where(memories.c.seq.in_(chosen))
@@ -288,23 +296,23 @@ def _take(
 
 def _choose_locked(tx: Transaction, agents: list[str], share: int, now: datetime) -> list[int]:
     names = sa.func.unnest(sa.literal(agents, postgresql.ARRAY(sa.String()))).table_valued("agent_id").render_derived()
-    oldest = _oldest(names.c.agent_id, share, now).correlate(names).with_for_update(skip_locked=True).lateral()
+    oldest = _select_oldest(names.c.agent_id, share, now).correlate(names).with_for_update(skip_locked=True).lateral()
     query = sa.select(oldest.c.seq).select_from(names.join(oldest, sa.true()))
     return list(tx.connection.execute(query).scalars())
 
 
-def _choose(tx: Transaction, agents: list[str], share: int, now: datetime) -> list[int]:
+def _choose_unlocked(tx: Transaction, agents: list[str], share: int, now: datetime) -> list[int]:
     chosen: list[int] = []
     for agent in agents:
-        chosen += tx.connection.execute(_oldest(sa.literal(agent), share, now)).scalars()
+        chosen += tx.connection.execute(_select_oldest(sa.literal(agent), share, now)).scalars()
     return chosen
 
 
-def _light(tx: Transaction, agents: list[str], now: datetime) -> list[str]:
+def _light_agents(tx: Transaction, agents: list[str], now: datetime) -> list[str]:
     """Those of `agents` that have no more than a few due memories."""
 
     def more(agent: sa.ColumnElement[str]) -> sa.Select[int]:
-        return _oldest(agent, 1, now).offset(LIGHT)
+        return _select_oldest(agent, 1, now).offset(LIGHT)
 
     if tx.dialect != "postgresql":
         return [agent for agent in agents if tx.connection.execute(more(sa.literal(agent))).first() is None]
@@ -313,7 +321,7 @@ def _light(tx: Transaction, agents: list[str], now: datetime) -> list[str]:
     return list(tx.connection.execute(query).scalars())
 
 
-def _oldest(agent: sa.ColumnElement[str], share: int, now: datetime) -> sa.Select[int]:
+def _select_oldest(agent: sa.ColumnElement[str], share: int, now: datetime) -> sa.Select[int]:
     due = (memories.c.agent_id == agent, pending, memories.c.due_at <= now)
     return sa.select(memories.c.seq).where(*due).order_by(memories.c.due_at, memories.c.seq).limit(share)
 
@@ -323,12 +331,14 @@ def _without_exhausted(tx: Transaction, token: UUID, taken: list[PendingMemory])
     if spent:
         cause = sa.func.coalesce(memories.c.error, "the worker died each time")
         error = sa.literal(f"given up after {MAX_ATTEMPTS} attempts: ") + cause
-        _mark(tx, token, spent, **_DEAD, error=error)
+        _update_held(tx, token, spent, **_DEAD, error=error)
     fresh = [memory for memory in taken if memory.attempts <= MAX_ATTEMPTS]
     return ClaimedBatch(token=token, memories=fresh, exhausted=len(spent))
 
 
-def _mark(tx: Transaction, token: UUID, seqs: Sequence[int], *conditions: sa.ColumnElement[bool], **values: Any) -> int:
+def _update_held(
+    tx: Transaction, token: UUID, seqs: Sequence[int], *conditions: sa.ColumnElement[bool], **values: Any
+) -> int:
     if not seqs:
         return 0
     held = (memories.c.claim == token, memories.c.seq.in_(seqs), *conditions)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, fields
 
 from agentstate.errors import IndexUnavailable, InvalidInput, ProviderRateLimited, ProviderTransient
 from agentstate.memory.embedding.embed_texts import Embedded, MemoryEmbedder
-from agentstate.memory.embedding.leases import LEASE_S, held
+from agentstate.memory.embedding.leases import LEASE_S, hold_lease
 from agentstate.memory.embedding.provider_circuit import ProviderCircuit
 from agentstate.memory.embedding.queue import ClaimedBatch, EmbeddingBacklog, PendingMemory
 from agentstate.memory.index.index_points import IndexPoint
@@ -54,7 +54,7 @@ class BatchResult:
     pause_s: float = 0.0
     """Seconds in which trying again makes no sense: the provider or the index asked for rest."""
 
-    def add(self, other: BatchResult) -> None:
+    def add_counts(self, other: BatchResult) -> None:
         """Count `other` in."""
         for each in fields(self):
             setattr(self, each.name, getattr(self, each.name) + getattr(other, each.name))
@@ -91,8 +91,8 @@ class EmbeddingPipeline:
         self._batch = (
             min(settings.embedding_batch, embedder.max_inputs) if embedder.semantic else settings.embedding_batch
         )
-        self._embedder = MemoryEmbedder(self._backlog, embedder, index.collection, max_inputs=self._batch)
-        self._circuit = ProviderCircuit(store, index.collection)
+        self._embedder = MemoryEmbedder(self._backlog, embedder, index.space, max_inputs=self._batch)
+        self._circuit = ProviderCircuit(store, index.space)
         self._wide = _Lane(embedder.parallel)
         self._light = _Lane(1)
         self._work_s = max(LEAST_WORK_S, 4 * settings.provider_timeout_s)
@@ -105,13 +105,13 @@ class EmbeddingPipeline:
         Raises:
             StoreUnavailable: the durable store does not answer; the batch is taken again when its lease ends.
         """
-        rest = self._circuit.enter()
+        rest = self._circuit.admit_call()
         if rest > 0:
             return BatchResult(pause_s=rest)
-        batch = self._backlog.claim(self._batch, lease_s=LEASE_S, light=light)
+        batch = self._backlog.claim_batch(self._batch, lease_s=LEASE_S, light=light)
         result = BatchResult(claimed=len(batch.memories) + batch.exhausted, dead=batch.exhausted)
         if batch.memories:
-            with held(self._backlog, batch, at_most_s=self._work_s):
+            with hold_lease(self._backlog, batch, at_most_s=self._work_s):
                 self._process(batch, result)
         return result
 
@@ -123,36 +123,36 @@ class EmbeddingPipeline:
         those at work looks again: more would only share the same processor, and each would hold a batch for longer.
         """
         total = BatchResult()
-        if not self._wide.run(lambda: total.add(self._drain(stop, light=False))):
-            self._light.run(lambda: total.add(self._drain(stop, light=True)))
+        if not self._wide.run(lambda: total.add_counts(self._drain(stop, light=False))):
+            self._light.run(lambda: total.add_counts(self._drain(stop, light=True)))
         return total
 
     def _drain(self, stop: Callable[[], bool], *, light: bool) -> BatchResult:
         total = BatchResult()
         while not stop():
             result = self.run_once(light=light)
-            total.add(result)
+            total.add_counts(result)
             if result.claimed == 0 or result.pause_s > 0:
                 break
         return total
 
     def has_due(self) -> bool:
         """Whether any memory waits that may be taken now, and the provider may be called."""
-        return self._circuit.rest_s() == 0 and self._backlog.has_due()
+        return self._circuit.pause_s() == 0 and self._backlog.has_due()
 
     def _process(self, batch: ClaimedBatch, result: BatchResult) -> None:
         made = self._embedder.embed(batch.memories)
         result.provider_calls += made.calls
         failed = made.failed(batch.memories)
         if made.answered:
-            self._circuit.succeeded()
+            self._circuit.record_success()
         for memories, error in failed:
             self._give_back(batch, memories, error, result)
         without = {memory.seq for memories, _ in failed for memory in memories}
         ready = [memory for memory in batch.memories if memory.seq not in without]
         if ready:
             if self._semantic:
-                self._backlog.embedded(batch, [memory.seq for memory in ready])
+                self._backlog.mark_embedded(batch, [memory.seq for memory in ready])
             self._publish(batch, ready, made, result)
 
     def _give_back(
@@ -160,23 +160,23 @@ class EmbeddingPipeline:
     ) -> None:
         seqs, cause = [memory.seq for memory in memories], _cause(error)
         if not isinstance(error, ProviderTransient):
-            result.dead += self._backlog.bury(batch, seqs, error=cause)
+            result.dead += self._backlog.mark_dead(batch, seqs, error=cause)
             if len(memories) > 1:  # the halving has found no culprit: the provider refuses everything
                 self._rest(result, cause, REFUSED_REST_S)
             _log.error("%d memories are not embedded and given up: %s", len(seqs), cause)
             return
         limited = isinstance(error, ProviderRateLimited)
         delay = _delay(memories, error)
-        result.retried += self._backlog.release(batch, seqs, delay_s=delay, error=cause, counted=not limited)
+        result.retried += self._backlog.release_memories(batch, seqs, delay_s=delay, error=cause, counted=not limited)
         self._rest(result, cause, delay if limited else None)
         _log.warning("%d memories are embedded again in %.0f s: %s", len(seqs), delay, cause)
 
     def _rest(self, result: BatchResult, cause: str, rest_s: float | None) -> None:
-        result.pause_s = max(result.pause_s, self._circuit.failed(cause, rest_s=rest_s))
+        result.pause_s = max(result.pause_s, self._circuit.record_failure(cause, rest_s=rest_s))
 
     def _publish(self, batch: ClaimedBatch, memories: list[PendingMemory], made: Embedded, result: BatchResult) -> None:
         """Write to the index in parts, those agents first that have least in the batch: each is found at once then."""
-        before = self._backlog.preceding(memories)
+        before = self._backlog.read_preceding(memories)
         points = {memory.seq: points_of(memory, made, before.get(memory.id, ())) for memory in memories}
         share = Counter(memory.agent_id for memory in memories)
         waiting = sorted(memories, key=lambda memory: share[memory.agent_id])
@@ -190,7 +190,7 @@ class EmbeddingPipeline:
     def _wait_for_index(self, batch: ClaimedBatch, memories: list[PendingMemory], result: BatchResult) -> None:
         seqs = [memory.seq for memory in memories]
         cause = "the index does not answer"
-        result.retried += self._backlog.release(batch, seqs, delay_s=FIRST_DELAY_S, error=cause, counted=False)
+        result.retried += self._backlog.release_memories(batch, seqs, delay_s=FIRST_DELAY_S, error=cause, counted=False)
 
     def _publish_part(
         self,
@@ -202,20 +202,24 @@ class EmbeddingPipeline:
         """Write some memories; False when the index does not answer and the rest had better wait too."""
         seqs = list(points)
         try:
-            self._index.upsert([point for each in points.values() for point in each])
+            self._index.upsert_points([point for each in points.values() for point in each])
         except IndexUnavailable as error:
             delay = FIRST_DELAY_S
-            result.retried += self._backlog.release(batch, seqs, delay_s=delay, error=_cause(error), counted=False)
+            result.retried += self._backlog.release_memories(
+                batch, seqs, delay_s=delay, error=_cause(error), counted=False
+            )
             result.pause_s = max(result.pause_s, delay)
             _log.warning("%d memories wait for the index: %s", len(seqs), _cause(error))
             return False
         except InvalidInput as error:
             delay = _delay(memories, error)
-            result.retried += self._backlog.release(batch, seqs, delay_s=delay, error=_cause(error), counted=True)
+            result.retried += self._backlog.release_memories(
+                batch, seqs, delay_s=delay, error=_cause(error), counted=True
+            )
             _log.warning("%d memories were refused by the index: %s", len(seqs), _cause(error))
         else:
             counts = {seq: len(each) for seq, each in points.items()}
-            marked = self._backlog.searchable(batch, counts, self._index.collection)
+            marked = self._backlog.mark_searchable(batch, counts, self._index.space)
             result.searchable += marked
             result.fenced += len(seqs) - marked
             if marked < len(seqs):
@@ -224,9 +228,9 @@ class EmbeddingPipeline:
 
     def _take_back(self, memories: list[PendingMemory]) -> None:
         """Remove the points of what was forgotten meanwhile; should this fail, the job of the forgetting does it."""
-        for memory in self._backlog.forgotten(memories):
+        for memory in self._backlog.find_forgotten(memories):
             try:
-                self._index.erase(memory.agent_id, [memory.id])
+                self._index.erase_memories(memory.agent_id, [memory.id])
             except IndexUnavailable as error:
                 _log.warning("a forgotten memory is removed from the index later: %s", error)
 

@@ -45,7 +45,7 @@ class Watermark:
     """Given up; they stay stored and are found by their words."""
 
 
-def watermark(connection: Connection, agent_id: str) -> Watermark:
+def read_watermark(connection: Connection, agent_id: str) -> Watermark:
     """The watermark of one agent."""
     state, count = memories.c.state, sa.func.count()
     waits = state.in_(["stored", "embedded"])
@@ -60,7 +60,7 @@ def watermark(connection: Connection, agent_id: str) -> Watermark:
     return Watermark(searchable_to=searchable_to, newest=newest, waiting=waiting, dead=dead)
 
 
-def memory_counts(connection: Connection, *, agent_id: str | None = None) -> list[MemoryCounts]:
+def count_memories(connection: Connection, *, agent_id: str | None = None) -> list[MemoryCounts]:
     """Counts by agent, in the order of their names; of one agent when named."""
 
     def having(state: str) -> sa.ColumnElement[int]:
@@ -75,7 +75,7 @@ def memory_counts(connection: Connection, *, agent_id: str | None = None) -> lis
     return [MemoryCounts(**row) for row in connection.execute(query).mappings()]
 
 
-def conversation_counts(connection: Connection, *, agent_id: str | None = None) -> list[ConversationCounts]:
+def count_conversations(connection: Connection, *, agent_id: str | None = None) -> list[ConversationCounts]:
     """Counts by agent, in the order of their names; of one agent when named."""
 
     def total(column: sa.Column[int], name: str) -> sa.Label[int]:

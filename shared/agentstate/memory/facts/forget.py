@@ -21,10 +21,10 @@ from agentstate.ids import checked_name
 from agentstate.jobs import Jobs
 from agentstate.memory.conversation.forgetting import remove_conversations, turns_left
 from agentstate.memory.facts import namespaces
-from agentstate.memory.facts.statements import changed_values
-from agentstate.memory.facts.tombstones import Tombstone, archived_left, forget_archived, newest_tombstones
+from agentstate.memory.facts.statements import new_version_values
+from agentstate.memory.facts.tombstones import Tombstone, count_archived, forget_archived, newest_tombstones
 from agentstate.memory.index.qdrant_index import MemoryIndex
-from agentstate.memory.search.preceding_turns import index_followers_anew
+from agentstate.memory.search.preceding_turns import reindex_followers
 from agentstate.store.store import Store, Transaction
 from agentstate.store.tables import (
     agent_state_versions,
@@ -41,10 +41,10 @@ from agentstate.store.tables import (
 if TYPE_CHECKING:
     from agentstate.memory.episodes.recent import RecentEpisodes
 
-ERASE = "embedding.erase"
-LOOK_AGAIN_S = 180.0
+ERASE_KIND = "embedding.erase"
+ERASE_AGAIN_AFTER_S = 180.0
 """After this time no worker holds what was forgotten any more."""
-KEPT = {
+KEPT_TABLES = {
     table.name: table
     for table in (turns, agent_state_versions, profile_fields, ledger_transactions, effects, portfolio_snapshots)
 }
@@ -99,7 +99,7 @@ class Forgetting:
         self._index = index
         self._recent = recent
 
-    def forget(self, agent_id: str, memory_id: UUID, *, namespace: str | None = None) -> ForgetReceipt:
+    def forget_memory(self, agent_id: str, memory_id: UUID, *, namespace: str | None = None) -> ForgetReceipt:
         """Remove one memory of `agent_id`, or of a namespace into which it may write.
 
         Older statements on the same subject stay history: what the forgotten one had ended does not hold again.
@@ -109,15 +109,15 @@ class Forgetting:
         """
         checked_name(agent_id)
         with self._store.transaction() as tx:
-            tenant = _tenant(tx.connection, agent_id, namespace)
+            tenant = _writable_tenant(tx.connection, agent_id, namespace)
             one = sa.and_(memories.c.agent_id == tenant, memories.c.id == memory_id)
-            _close_older(tx, one)
-            index_followers_anew(tx, one)
-            removed = _remove(tx, one, memory_vectors.c.memory_id == memory_id)
+            _end_superseded(tx, one)
+            reindex_followers(tx, one)
+            removed = _delete_rows(tx, one, memory_vectors.c.memory_id == memory_id)
             if not removed[0]:
                 raise NotFound(f"{agent_id} has no memory {memory_id}. Nothing was removed.")
-            self._look_again(tx, agent_id, tenant=tenant, memories=[str(memory_id)])
-        stored = self._checked(removed, one, memory_vectors.c.memory_id == memory_id)
+            self._submit_erase(tx, agent_id, tenant=tenant, memories=[str(memory_id)])
+        stored = self._verify_rows(removed, one, memory_vectors.c.memory_id == memory_id)
         return ForgetReceipt(
             agent_id=agent_id, memory_id=memory_id, stores=(*stored, self.erase_points(tenant, [memory_id]))
         )
@@ -140,16 +140,20 @@ class Forgetting:
         with self._store.transaction() as tx:
             # First of all: who is drawing a lesson now ends before, and its lesson goes too, or finds nothing any more.
             stone = forget_archived(tx, agent_id)
-            removed = _remove(tx, mine, vectors)
+            removed = _delete_rows(tx, mine, vectors)
             said = remove_conversations(tx, agent_id) if conversations else 0
             tx.connection.execute(memory_shares.delete().where(memory_shares.c.agent_id == agent_id))
-            self._look_again(tx, agent_id, tenant=agent_id)
+            self._submit_erase(tx, agent_id, tenant=agent_id)
         recent = self._erase_recent(stone)
-        stored = self._checked(removed, mine, vectors)
+        stored = self._verify_rows(removed, mine, vectors)
         with self._store.reading() as connection:
             told = Erased(store="conversations", removed=said, left=turns_left(connection, agent_id))
-            archived = Erased(store="episodes", removed=stone.removed, left=archived_left(connection, stone))
-            kept = {name: count for name, table in KEPT.items() if (count := _rows(connection, table, agent_id))}
+            archived = Erased(store="episodes", removed=stone.removed, left=count_archived(connection, stone))
+            kept = {
+                name: count
+                for name, table in KEPT_TABLES.items()
+                if (count := _count_rows(connection, table, agent_id))
+            }
         beside = (*([told] if conversations else ()), archived, *recent)
         return ForgetReceipt(
             agent_id=agent_id, memory_id=None, stores=(*stored, *beside, self.erase_points(agent_id, None)), kept=kept
@@ -169,9 +173,9 @@ class Forgetting:
         """Remove the points of `tenant`'s memories from the index: of the named ones, else of all without a row."""
         try:
             if memory_ids is None:
-                removed, left = self._index.erase_all(tenant, keep=lambda found: self._known(tenant, found))
+                removed, left = self._index.erase_unknown(tenant, keep=lambda found: self._existing_ids(tenant, found))
             else:
-                removed, left = self._index.erase(tenant, memory_ids)
+                removed, left = self._index.erase_memories(tenant, memory_ids)
         except IndexUnavailable as error:
             note = f"{error} A job removes them when it is back; no recall gives them."
             return Erased(store="index", removed=0, left=None, note=note)
@@ -188,7 +192,7 @@ class Forgetting:
             return (Erased(store="recent episodes", removed=0, left=None, note=note),)
         return (Erased(store="recent episodes", removed=removed, left=left),)
 
-    def _known(self, tenant: str, found: Sequence[UUID]) -> set[UUID]:
+    def _existing_ids(self, tenant: str, found: Sequence[UUID]) -> set[UUID]:
         """Those that have a row: an agent may have begun anew since it was forgotten."""
         query = sa.select(memories.c.id).where(memories.c.agent_id == tenant)
         with self._store.reading() as connection:
@@ -198,10 +202,10 @@ class Forgetting:
                 for memory in connection.execute(query.where(memories.c.id.in_(found[at : at + _PAGE]))).scalars()
             }
 
-    def _look_again(self, tx: Transaction, agent_id: str, **what: object) -> None:
-        self._jobs.submit(ERASE, dict(what), agent_id=agent_id, due_in=LOOK_AGAIN_S, tx=tx)
+    def _submit_erase(self, tx: Transaction, agent_id: str, **what: object) -> None:
+        self._jobs.submit(ERASE_KIND, dict(what), agent_id=agent_id, due_in=ERASE_AGAIN_AFTER_S, tx=tx)
 
-    def _checked(
+    def _verify_rows(
         self, removed: tuple[int, int], rows: sa.ColumnElement[bool], vectors: sa.ColumnElement[bool]
     ) -> tuple[Erased, Erased]:
         with self._store.reading() as connection:
@@ -213,27 +217,27 @@ class Forgetting:
             )
 
 
-def _tenant(connection: Connection, agent_id: str, namespace: str | None) -> str:
+def _writable_tenant(connection: Connection, agent_id: str, namespace: str | None) -> str:
     if namespace is None:
         return agent_id
-    return namespaces.tenants(connection, agent_id, [namespace], writing=True)[-1]
+    return namespaces.allowed_tenants(connection, agent_id, [namespace], writing=True)[-1]
 
 
-def _remove(tx: Transaction, rows: sa.ColumnElement[bool], vectors: sa.ColumnElement[bool]) -> tuple[int, int]:
+def _delete_rows(tx: Transaction, rows: sa.ColumnElement[bool], vectors: sa.ColumnElement[bool]) -> tuple[int, int]:
     made = tx.connection.execute(memory_vectors.delete().where(vectors)).rowcount
     return tx.connection.execute(memories.delete().where(rows)).rowcount, made
 
 
-def _rows(connection: Connection, table: sa.Table, agent_id: str) -> int:
+def _count_rows(connection: Connection, table: sa.Table, agent_id: str) -> int:
     query = sa.select(sa.func.count()).select_from(table).where(table.c.agent_id == agent_id)
     return connection.execute(query).scalar_one()
 
 
-def _close_older(tx: Transaction, one: sa.ColumnElement[bool]) -> None:
+def _end_superseded(tx: Transaction, one: sa.ColumnElement[bool]) -> None:
     """What the forgotten statement had superseded does not hold again: it ended when that one began."""
     forgotten = sa.select(memories.c.id).where(one).scalar_subquery()
     older = memories.update().where(memories.c.superseded_by == forgotten)
     ended = sa.case(
         (memories.c.valid_to < memories.c.superseded_at, memories.c.valid_to), else_=memories.c.superseded_at
     )
-    tx.connection.execute(older.values(valid_to=ended, superseded_by=None, superseded_at=None, **changed_values()))
+    tx.connection.execute(older.values(valid_to=ended, superseded_by=None, superseded_at=None, **new_version_values()))

@@ -16,7 +16,7 @@ from sqlalchemy.engine import Connection
 
 from agentstate.errors import Conflict, InvalidInput, NotFound
 from agentstate.ids import MAX_NAME, checked_name
-from agentstate.memory.facts.records import tenant
+from agentstate.memory.facts.records import tenant_name
 from agentstate.store.store import Store
 from agentstate.store.tables import memory_namespaces, memory_shares
 from agentstate.store.tables.base import db_time
@@ -53,7 +53,7 @@ class Namespaces:
             raise InvalidInput(f"the namespace {name[:40]!r}... has {len(name)} characters, one too many.")
         with self._store.transaction() as tx:
             insert_new(tx, memory_namespaces, [{"name": name, "owner": checked_name(owner)}])
-            if _owner(tx.connection, name) != owner:
+            if _read_owner(tx.connection, name) != owner:
                 raise Conflict(f"the namespace {name} belongs to another agent; choose another name.")
 
     def offer(self, name: str, agent_id: str, *, owner: str, role: Role = "reader") -> None:
@@ -68,17 +68,17 @@ class Namespaces:
             _require_owner(tx.connection, name, owner)
             row = {"namespace": name, "agent_id": checked_name(agent_id), "role": role}
             if not insert_new(tx, memory_shares, [row]):
-                tx.connection.execute(memory_shares.update().where(_share(name, agent_id)).values(role=role))
+                tx.connection.execute(memory_shares.update().where(_share_condition(name, agent_id)).values(role=role))
 
     def accept(self, name: str, *, agent_id: str) -> None:
         """Take part in what was offered; raises NotFound when nothing was."""
         with self._store.transaction() as tx:
             accepted_at = sa.func.coalesce(memory_shares.c.accepted_at, db_time())
             done = tx.connection.execute(
-                memory_shares.update().where(_share(name, agent_id)).values(accepted_at=accepted_at)
+                memory_shares.update().where(_share_condition(name, agent_id)).values(accepted_at=accepted_at)
             )
             if not done.rowcount:
-                raise _unknown(name, agent_id)
+                raise _no_access(name, agent_id)
 
     def end(self, name: str, agent_id: str, *, by: str) -> None:
         """End a share: the owner withdraws it, or the agent leaves. What it wrote stays.
@@ -89,7 +89,7 @@ class Namespaces:
         with self._store.transaction() as tx:
             if by != agent_id:
                 _require_owner(tx.connection, name, by)
-            tx.connection.execute(memory_shares.delete().where(_share(name, agent_id)))
+            tx.connection.execute(memory_shares.delete().where(_share_condition(name, agent_id)))
 
     def shares(self, agent_id: str) -> list[Share]:
         """What `agent_id` takes part in, or is invited to, and the shares of what it owns."""
@@ -102,7 +102,7 @@ class Namespaces:
             return [Share(**row) for row in found.mappings()]
 
 
-def tenants(
+def allowed_tenants(
     connection: Connection, agent_id: str, namespaces: Sequence[str], *, writing: bool = False
 ) -> tuple[str, ...]:
     """Under which names `agent_id` may read (or write): its own, and those of `namespaces`.
@@ -111,35 +111,35 @@ def tenants(
         NotFound: one of them is not there, not shared with the agent, or not accepted by it.
     """
     for name in namespaces:
-        if not _may(connection, name, agent_id, writing=writing):
-            raise _unknown(name, agent_id)
-    return (agent_id, *(tenant(agent_id, name) for name in namespaces))
+        if not _may_use(connection, name, agent_id, writing=writing):
+            raise _no_access(name, agent_id)
+    return (agent_id, *(tenant_name(agent_id, name) for name in namespaces))
 
 
-def _may(connection: Connection, name: str, agent_id: str, *, writing: bool) -> bool:
-    if _owner(connection, name) == agent_id:
+def _may_use(connection: Connection, name: str, agent_id: str, *, writing: bool) -> bool:
+    if _read_owner(connection, name) == agent_id:
         return True
     share = memory_shares.c
-    query = sa.select(share.role).where(_share(name, agent_id), share.accepted_at.is_not(None))
+    query = sa.select(share.role).where(_share_condition(name, agent_id), share.accepted_at.is_not(None))
     role = connection.execute(query).scalar_one_or_none()
     return role == "writer" or (role is not None and not writing)
 
 
-def _owner(connection: Connection, name: str) -> str | None:
+def _read_owner(connection: Connection, name: str) -> str | None:
     query = sa.select(memory_namespaces.c.owner).where(memory_namespaces.c.name == name)
     return connection.execute(query).scalar_one_or_none()
 
 
 def _require_owner(connection: Connection, name: str, owner: str) -> None:
-    if _owner(connection, name) != owner:
+    if _read_owner(connection, name) != owner:
         raise NotFound(f"{owner} owns no namespace {name!r}. Nothing was changed.")
 
 
-def _share(name: str, agent_id: str) -> sa.ColumnElement[bool]:
+def _share_condition(name: str, agent_id: str) -> sa.ColumnElement[bool]:
     return sa.and_(memory_shares.c.namespace == name, memory_shares.c.agent_id == agent_id)
 
 
-def _unknown(name: str, agent_id: str) -> NotFound:
+def _no_access(name: str, agent_id: str) -> NotFound:
     return NotFound(
         f"{agent_id} takes no part in a namespace {str(name)[:130]!r}, or not in this way: its owner has to offer it "
         "and the agent to accept it. Nothing was changed."

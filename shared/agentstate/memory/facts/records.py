@@ -33,7 +33,7 @@ SHARED = "/"
 """What the tenant of a shared namespace begins with; no agent's name can."""
 
 
-def tenant(agent_id: str, namespace: str | None = None) -> str:
+def tenant_name(agent_id: str, namespace: str | None = None) -> str:
     """Under which name a memory is kept: the agent's own, or a namespace's that several agents share."""
     return agent_id if namespace is None else SHARED + namespace
 
@@ -69,10 +69,10 @@ class NewMemory:
     @property
     def tenant(self) -> str:
         """Under which name it is kept."""
-        return tenant(self.agent_id, self.namespace)
+        return tenant_name(self.agent_id, self.namespace)
 
     @property
-    def starts(self) -> datetime | None:
+    def holds_from(self) -> datetime | None:
         """Since when it holds, as far as the caller said."""
         return self.valid_from or self.at
 
@@ -85,7 +85,7 @@ class NewMemory:
     def _about(self) -> tuple[str, ...]:
         if self.subject is None:
             return ()
-        return self.subject, self.starts.astimezone(UTC).isoformat() if self.starts else ""
+        return self.subject, self.holds_from.astimezone(UTC).isoformat() if self.holds_from else ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,7 +138,7 @@ Conditions = tuple[sa.ColumnElement[bool], ...]
 
 
 @dataclass(frozen=True)
-class Written:
+class StoredState:
     """Where a memory stands that was there already."""
 
     seq: int
@@ -146,10 +146,10 @@ class Written:
     superseded_by: UUID | None
 
 
-def insert(tx: Transaction, items: Sequence[NewMemory]) -> dict[UUID, int]:
+def insert_memories(tx: Transaction, items: Sequence[NewMemory]) -> dict[UUID, int]:
     """Write what is not there yet; return the new ones' numbers by id."""
-    starts = _starts(tx, items)
-    rows = {item.id: _row(item, starts.get(item.id)) for item in items}
+    starts = _statement_starts(tx, items)
+    rows = {item.id: _memory_row(item, starts.get(item.id)) for item in items}
     if not rows:
         return {}
     dialect = postgresql if tx.dialect == "postgresql" else sqlite
@@ -160,11 +160,11 @@ def insert(tx: Transaction, items: Sequence[NewMemory]) -> dict[UUID, int]:
     return dict(written.all())
 
 
-def written(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, Written]:
+def read_states(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, StoredState]:
     """Where those of `ids` stand that exist."""
     query = sa.select(memories.c.id, memories.c.seq, memories.c.state, memories.c.superseded_by)
     found = connection.execute(query.where(memories.c.id.in_(ids)))
-    return {memory: Written(seq, state, superseded_by) for memory, seq, state, superseded_by in found}
+    return {memory: StoredState(seq, state, superseded_by) for memory, seq, state, superseded_by in found}
 
 
 class MemoryRows:
@@ -179,9 +179,9 @@ class MemoryRows:
         self._connection = connection
         self._tenants = [tenants] if isinstance(tenants, str) else list(tenants)
 
-    def read(self, ids: Sequence[UUID], *conditions: sa.ColumnElement[bool]) -> dict[UUID, MemoryRecord]:
+    def read_ids(self, ids: Sequence[UUID], *conditions: sa.ColumnElement[bool]) -> dict[UUID, MemoryRecord]:
         """Those of `ids` that exist and meet `conditions`."""
-        return {found.id: found for found in self._records(memories.c.id.in_(ids), *conditions)}
+        return {found.id: found for found in self._select_records(memories.c.id.in_(ids), *conditions)}
 
     def read_and_find(
         self, ids: Sequence[UUID], pieces: Sequence[str], *either: sa.ColumnElement[bool], both: Conditions, limit: int
@@ -195,7 +195,7 @@ class MemoryRows:
             both: what both must meet.
             limit: how many of the latter at most.
         """
-        wanted = {"ids": list(ids), "limit": limit, **_looked_for(self._connection, pieces)}
+        wanted = {"ids": list(ids), "limit": limit, **_like_patterns(self._connection, pieces)}
         query = _read_and_find(self._connection.dialect.name, len(pieces), either, tuple(both))
         there: list[MemoryRecord] = []
         newest: list[MemoryRecord] = []
@@ -203,11 +203,13 @@ class MemoryRows:
             (there if named else newest).append(MemoryRecord(**dict(zip(_FIELDS, row, strict=True))))
         return there, sorted(newest, key=lambda one: -one.seq)
 
-    def page(self, *conditions: sa.ColumnElement[bool], after: int = 0, limit: int = 500) -> list[MemoryRecord]:
+    def read_page(self, *conditions: sa.ColumnElement[bool], after: int = 0, limit: int = 500) -> list[MemoryRecord]:
         """The next after number `after`, oldest first."""
-        return self._records(memories.c.seq > after, *conditions, order=memories.c.seq, limit=limit)
+        return self._select_records(memories.c.seq > after, *conditions, order=memories.c.seq, limit=limit)
 
-    def around(self, places: Collection[tuple[str, str, int]], reach: int) -> dict[tuple[str, str, int], MemoryRecord]:
+    def read_neighbours(
+        self, places: Collection[tuple[str, str, int]], reach: int
+    ) -> dict[tuple[str, str, int], MemoryRecord]:
         """The turns up to `reach` before and after those at (agent, session, number), by the same."""
         wanted = {
             (agent, session, turn + step)
@@ -216,18 +218,18 @@ class MemoryRows:
             if turn + step > 0
         }
         at = sa.tuple_(memories.c.agent_id, memories.c.session, memories.c.turn)
-        found = self._records(at.in_(sorted(wanted))) if wanted else []
+        found = self._select_records(at.in_(sorted(wanted))) if wanted else []
         return {(one.agent_id, one.session or "", one.turn or 0): one for one in found}
 
-    def about(self, subject: str, *conditions: sa.ColumnElement[bool]) -> list[MemoryRecord]:
+    def read_statements(self, subject: str, *conditions: sa.ColumnElement[bool]) -> list[MemoryRecord]:
         """The statements about `subject`, by the time since which they hold; of one time, as they were stored."""
         order = (memories.c.valid_from, memories.c.seq)
         return sorted(
-            self._records(memories.c.subject == subject, *conditions, order=order),
+            self._select_records(memories.c.subject == subject, *conditions, order=order),
             key=lambda found: (found.valid_from or found.created_at, found.seq),
         )
 
-    def _records(
+    def _select_records(
         self, *conditions: sa.ColumnElement[bool], order: Any = (), limit: int | None = None
     ) -> list[MemoryRecord]:
         ordered = order if isinstance(order, tuple) else (order,)
@@ -258,23 +260,25 @@ def _read_and_find(dialect: str, pieces: int, either: Conditions, both: Conditio
     return sa.union_all(there, sa.select(limited.subquery()))
 
 
-def _looked_for(connection: Connection, pieces: Sequence[str]) -> dict[str, Any]:
+def _like_patterns(connection: Connection, pieces: Sequence[str]) -> dict[str, Any]:
     patterns = [f"%{_SPECIAL.sub(_ESCAPED, piece)}%" for piece in pieces]
     if connection.dialect.name == "postgresql":
         return {"patterns": patterns}
     return {f"pattern{number}": pattern for number, pattern in enumerate(patterns)}
 
 
-def _starts(tx: Transaction, items: Iterable[NewMemory]) -> dict[UUID, datetime]:
+def _statement_starts(tx: Transaction, items: Iterable[NewMemory]) -> dict[UUID, datetime]:
     """Since when each statement holds: of several given at once without a time, the later ones are the newer ones."""
     statements = [item for item in items if item.subject is not None]
     if not statements:
         return {}
     now = tx.now()
-    return {item.id: item.starts or now + timedelta(microseconds=position) for position, item in enumerate(statements)}
+    return {
+        item.id: item.holds_from or now + timedelta(microseconds=position) for position, item in enumerate(statements)
+    }
 
 
-def _row(item: NewMemory, starts: datetime | None) -> dict[str, Any]:
+def _memory_row(item: NewMemory, starts: datetime | None) -> dict[str, Any]:
     return {
         "id": item.id,
         "agent_id": item.tenant,

@@ -18,11 +18,11 @@ from agentstate.errors import Conflict, InvalidInput, JobDead, NotFound, TooLarg
 from agentstate.ids import checked_name
 from agentstate.jobs import Jobs
 from agentstate.memory.facts import namespaces, records, statements
-from agentstate.memory.facts.counts import Watermark, watermark
+from agentstate.memory.facts.counts import Watermark, read_watermark
 from agentstate.memory.facts.forget import ForgetReceipt, Forgetting
 from agentstate.memory.facts.namespaces import Namespaces
-from agentstate.memory.facts.records import USUAL_IMPORTANCE, MemoryRecord, MemoryRows, NewMemory, Written
-from agentstate.memory.facts.texts import checked_label, checked_text
+from agentstate.memory.facts.records import USUAL_IMPORTANCE, MemoryRecord, MemoryRows, NewMemory, StoredState
+from agentstate.memory.facts.texts import check_label, check_text
 from agentstate.memory.index.qdrant_index import MemoryIndex
 from agentstate.memory.search.recall import MemoryRecall, Recall
 from agentstate.providers.embedding.embedder import Embedder
@@ -142,53 +142,55 @@ class SemanticMemory:
 
     def remember_many(self, items: Iterable[NewMemory], *, tx: Transaction | None = None) -> list[Receipt]:
         """Keep all of `items` or none; one receipt each, in their order. Raises as `remember`."""
-        checked = [self._checked(item) for item in items]
+        checked = [self._check_item(item) for item in items]
         if not checked:
             return []
         with self._store.transaction(tx) as open_tx:
             for agent_id, namespace in {(item.agent_id, item.namespace) for item in checked if item.namespace}:
-                namespaces.tenants(open_tx.connection, agent_id, [namespace], writing=True)
-            created = records.insert(open_tx, checked)
+                namespaces.allowed_tenants(open_tx.connection, agent_id, [namespace], writing=True)
+            created = records.insert_memories(open_tx, checked)
             there = [item.id for item in checked if item.id not in created]
-            known = records.written(open_tx.connection, there) if there else {}
-            _refuse_undated(checked, known)
+            known = records.read_states(open_tx.connection, there) if there else {}
+            _refuse_undated_repeats(checked, known)
             about = [item.id for item in checked if item.subject is not None and item.id in created]
-            replaced = statements.arrange(open_tx, about) if about else {}
+            replaced = statements.order_statements(open_tx, about) if about else {}
             if created:
                 self._jobs.wake_bulk(EMBED_PENDING, tx=open_tx)
-        return [_receipt(item.id, created, known, replaced) for item in checked]
+        return [_make_receipt(item.id, created, known, replaced) for item in checked]
 
-    def recall(self, agent_id: str, query: str, top_k: int = 5, **options: Any) -> Recall:
+    def recall(self, agent_id: str, query: str, limit: int = 5, **options: Any) -> Recall:
         """The memories of `agent_id` that answer `query`, best first; see `MemoryRecall.recall` for `options`."""
-        return self._recall.recall(agent_id, query, limit=top_k, **options)
+        return self._recall.recall(agent_id, query, limit=limit, **options)
 
     def get(self, agent_id: str, memory_id: UUID, *, namespaces: Sequence[str] = ()) -> MemoryRecord | None:
         """One memory of `agent_id`, None when there is none."""
-        with self._rows(agent_id, namespaces) as rows:
-            return rows.read([memory_id]).get(memory_id)
+        with self._open_rows(agent_id, namespaces) as rows:
+            return rows.read_ids([memory_id]).get(memory_id)
 
     def statements(
-        self, agent_id: str, subject: str, *, known_at: datetime | None = None, namespaces: Sequence[str] = ()
+        self, agent_id: str, subject: str, *, known_as_of: datetime | None = None, namespaces: Sequence[str] = ()
     ) -> list[MemoryRecord]:
-        """The statements about `subject`, by the time since which they hold; stored by `known_at`, when given."""
-        known = [] if known_at is None else [memories.c.created_at <= known_at]
-        with self._rows(agent_id, namespaces) as rows:
-            return rows.about(subject, *known)
+        """The statements about `subject`, by the time since which they hold; stored by `known_as_of`, when given."""
+        known = [] if known_as_of is None else [memories.c.created_at <= known_as_of]
+        with self._open_rows(agent_id, namespaces) as rows:
+            return rows.read_statements(subject, *known)
 
     def believed(
-        self, agent_id: str, subject: str, *, at: datetime | None = None, namespaces: Sequence[str] = ()
+        self, agent_id: str, subject: str, *, as_of: datetime | None = None, namespaces: Sequence[str] = ()
     ) -> MemoryRecord | None:
         """The statement about `subject` that was held for true at `at` (now when left out), by what was stored then."""
-        with self._rows(agent_id, namespaces) as rows:
-            found = rows.about(subject, *statements.believed(db_time() if at is None else _aware(at)))
+        with self._open_rows(agent_id, namespaces) as rows:
+            found = rows.read_statements(
+                subject, *statements.belief_conditions(db_time() if as_of is None else _aware(as_of))
+            )
         return found[-1] if found else None
 
     def export(self, agent_id: str, *, namespaces: Sequence[str] = ()) -> Iterator[MemoryRecord]:
         """All memories of `agent_id`, in the order in which they were accepted, a page at a time."""
         after = 0
         while True:
-            with self._rows(agent_id, namespaces) as rows:
-                page = rows.page(after=after)
+            with self._open_rows(agent_id, namespaces) as rows:
+                page = rows.read_page(after=after)
             yield from page
             if not page:
                 return
@@ -196,22 +198,22 @@ class SemanticMemory:
 
     def holding(self, agent_id: str, kinds: Sequence[str]) -> Iterator[MemoryRecord]:
         """The memories of these kinds that hold now, in the order in which they were accepted, a page at a time."""
-        conditions = (memories.c.kind.in_(kinds), *statements.believed(db_time()))
+        conditions = (memories.c.kind.in_(kinds), *statements.belief_conditions(db_time()))
         after: int | None = 0
         while after is not None:
-            with self._rows(agent_id, ()) as rows:
-                page = rows.page(*conditions, after=after)
+            with self._open_rows(agent_id, ()) as rows:
+                page = rows.read_page(*conditions, after=after)
             yield from page
             after = page[-1].seq if page else None
 
     def watermark(self, agent_id: str) -> Watermark:
         """How far the memories of `agent_id` are searchable."""
         with self._store.reading() as connection:
-            return watermark(connection, checked_name(agent_id))
+            return read_watermark(connection, checked_name(agent_id))
 
     def forget(self, agent_id: str, memory_id: UUID, *, namespace: str | None = None) -> ForgetReceipt:
         """Remove one memory from every store and look whether it is gone; see `Forgetting.forget`."""
-        return self.forgetting.forget(agent_id, memory_id, namespace=namespace)
+        return self.forgetting.forget_memory(agent_id, memory_id, namespace=namespace)
 
     def forget_agent(self, agent_id: str, *, conversations: bool = False) -> ForgetReceipt:
         """Remove all memories and episodes of `agent_id` from every store; see `Forgetting.forget_agent`."""
@@ -235,7 +237,7 @@ class SemanticMemory:
 
     def _not_searchable(self, receipts: Sequence[Receipt]) -> list[UUID]:
         with self._store.reading() as connection:
-            found = records.written(connection, [receipt.id for receipt in receipts])
+            found = records.read_states(connection, [receipt.id for receipt in receipts])
         for receipt in receipts:
             if receipt.id not in found:
                 raise NotFound(f"memory {receipt.id} is not there any more; it was forgotten.")
@@ -244,20 +246,20 @@ class SemanticMemory:
         return [receipt.id for receipt in receipts if found[receipt.id].state != "searchable"]
 
     @contextmanager
-    def _rows(self, agent_id: str, shared: Sequence[str]) -> Iterator[MemoryRows]:
+    def _open_rows(self, agent_id: str, shared: Sequence[str]) -> Iterator[MemoryRows]:
         with self._store.reading() as connection:
-            yield MemoryRows(connection, namespaces.tenants(connection, checked_name(agent_id), shared))
+            yield MemoryRows(connection, namespaces.allowed_tenants(connection, checked_name(agent_id), shared))
 
-    def _checked(self, item: NewMemory) -> NewMemory:
+    def _check_item(self, item: NewMemory) -> NewMemory:
         checked_name(item.agent_id)
-        checked_text(item.content, limit=self._settings.max_text_bytes)
-        _checked_kind(item.kind)
-        checked_label(item.source, "source")
-        checked_label(item.speaker, "speaker")
+        check_text(item.content, limit=self._settings.max_text_bytes)
+        _check_kind(item.kind)
+        check_label(item.source, "source")
+        check_label(item.speaker, "speaker")
         if item.session is not None:
             checked_name(item.session, "session")
         _check_times(item)
-        checked_label(item.subject, "subject")
+        check_label(item.subject, "subject")
         if item.importance not in range(1, 11):
             raise InvalidInput(f"the importance is {item.importance!r}; it is 1 to 10. Nothing was stored.")
         self._check_metadata(item.metadata)
@@ -273,7 +275,7 @@ class SemanticMemory:
             raise TooLarge(f"the metadata has {size:,} bytes, over the limit of {limit:,}. Nothing was stored.")
 
 
-def _checked_kind(kind: str) -> None:
+def _check_kind(kind: str) -> None:
     checked_name(kind, "kind")
     if len(kind) > 32:  # noqa: PLR2004 the column's width
         raise InvalidInput(f"the kind {kind[:40]!r} has over 32 characters. Nothing was stored.")
@@ -283,9 +285,10 @@ def _check_times(item: NewMemory) -> None:
     for moment in (item.at, item.valid_from, item.valid_to):
         if moment is not None:
             _aware(moment)
-    if item.valid_to is not None and item.starts is not None and item.valid_to <= item.starts:
+    if item.valid_to is not None and item.holds_from is not None and item.valid_to <= item.holds_from:
         raise InvalidInput(
-            f"what holds from {item.starts.isoformat()} cannot end at {item.valid_to.isoformat()}. Nothing was stored."
+            f"what holds from {item.holds_from.isoformat()} cannot end at {item.valid_to.isoformat()}. "
+            "Nothing was stored."
         )
 
 
@@ -295,20 +298,20 @@ def _aware(moment: datetime) -> datetime:
     return moment
 
 
-def _refuse_undated(items: Sequence[NewMemory], known: Mapping[UUID, Written]) -> None:
+def _refuse_undated_repeats(items: Sequence[NewMemory], known: Mapping[UUID, StoredState]) -> None:
     """Refuse what was superseded and comes again without a time: repeated by mistake or true again, who can tell?"""
     given = {item.id for item in items}
     for item in items:
         newer = known[item.id].superseded_by if item.id in known else None
-        if newer is not None and newer not in given and item.starts is None:
+        if newer is not None and newer not in given and item.holds_from is None:
             raise Conflict(
                 f"this statement about {item.subject!r} was superseded by {newer}. If it holds again, give the time "
                 "since when (`at`); if this is a retry, nothing is to be done. Nothing was stored."
             )
 
 
-def _receipt(
-    memory: UUID, created: Mapping[UUID, int], known: Mapping[UUID, Written], replaced: Mapping[UUID, UUID]
+def _make_receipt(
+    memory: UUID, created: Mapping[UUID, int], known: Mapping[UUID, StoredState], replaced: Mapping[UUID, UUID]
 ) -> Receipt:
     if memory in created:
         seq, state = created[memory], "stored"

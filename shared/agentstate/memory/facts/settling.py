@@ -33,7 +33,7 @@ class Settling:
     """Summaries that are asked for and not made yet."""
 
     @property
-    def settled(self) -> bool:
+    def is_settled(self) -> bool:
         """Whether nothing is under way any more."""
         return self.searchable + self.dead >= self.memories and self.summaries_due == 0
 
@@ -44,7 +44,7 @@ class Settling:
         return f"{told}{given_up}, {self.summarized:,} of {self.conversations:,} conversations summarized{due}"
 
 
-def settling(store: Store, agents: Collection[str]) -> Settling:
+def read_settling(store: Store, agents: Collection[str]) -> Settling:
     """Where the memories and conversations of `agents` stand now."""
     mine = list(agents)
     state, at_work = memories.c.state, jobs.c.status.in_([JobStatus.READY, JobStatus.RUNNING])
@@ -71,7 +71,7 @@ def settling(store: Store, agents: Collection[str]) -> Settling:
     )
 
 
-def wait_settled(
+def wait_until_settled(
     store: Store,
     agents: Collection[str],
     *,
@@ -84,7 +84,7 @@ def wait_settled(
         WaitTimeout: something still is after `timeout_s` seconds; it goes on.
     """
     deadline, pause = time.monotonic() + timeout_s, _FIRST_POLL_S
-    while not (now := settling(store, agents)).settled:
+    while not (now := read_settling(store, agents)).is_settled:
         progress(now)
         if time.monotonic() >= deadline:
             raise WaitTimeout(f"{now} after {timeout_s:g} seconds; what was stored is kept, and the work goes on.")

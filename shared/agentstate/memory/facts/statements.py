@@ -36,20 +36,20 @@ _newer = memories.alias("newer")
 _COLUMNS = tuple(memories.c[name] for name in _Statement.__dataclass_fields__)
 
 
-def arrange(tx: Transaction, new: Collection[UUID]) -> dict[UUID, UUID]:
+def order_statements(tx: Transaction, new: Collection[UUID]) -> dict[UUID, UUID]:
     """Put the new statements among `new` into the order of their subjects; return what each took the place of."""
     query = sa.select(*_COLUMNS).where(memories.c.id.in_(new), memories.c.subject.is_not(None))
     statements = [_Statement(*row) for row in tx.connection.execute(query)]
-    _lock(tx, {(statement.agent_id, statement.subject) for statement in statements})
-    before = {statement.id: _beside(tx, statement, later=False) for statement in statements}
+    _lock_subjects(tx, {(statement.agent_id, statement.subject) for statement in statements})
+    before = {statement.id: _read_adjacent(tx, statement, later=False) for statement in statements}
     moved = {one.id: one for one in (*statements, *before.values()) if one is not None}
     # In one order everywhere, as the workers mark them, so that two writers cannot wait for each other.
     for statement in sorted(moved.values(), key=lambda one: one.seq):
-        _supersede(tx, statement, _beside(tx, statement, later=True))
+        _mark_superseded(tx, statement, _read_adjacent(tx, statement, later=True))
     return {memory: older.id for memory, older in before.items() if older is not None}
 
 
-def believed(at: datetime | sa.ColumnElement[datetime]) -> list[sa.ColumnElement[bool]]:
+def belief_conditions(at: datetime | sa.ColumnElement[datetime]) -> list[sa.ColumnElement[bool]]:
     """What a memory must meet to be held for true at a moment: stored by then, and holding by what was known then."""
     replaced = sa.exists().where(
         _newer.c.agent_id == memories.c.agent_id,
@@ -69,7 +69,7 @@ def believed(at: datetime | sa.ColumnElement[datetime]) -> list[sa.ColumnElement
     ]
 
 
-def _lock(tx: Transaction, subjects: Collection[tuple[str, str]]) -> None:
+def _lock_subjects(tx: Transaction, subjects: Collection[tuple[str, str]]) -> None:
     """Hold off others that write about the same subjects; on SQLite there is one writer anyway."""
     if tx.dialect != "postgresql":
         return
@@ -77,7 +77,7 @@ def _lock(tx: Transaction, subjects: Collection[tuple[str, str]]) -> None:
         tx.connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCKS, key)))
 
 
-def _beside(tx: Transaction, statement: _Statement, *, later: bool) -> _Statement | None:
+def _read_adjacent(tx: Transaction, statement: _Statement, *, later: bool) -> _Statement | None:
     """The statement on the same subject that is next in time, or the one before."""
     since, seq = memories.c.valid_from, memories.c.seq
     if later:
@@ -92,16 +92,16 @@ def _beside(tx: Transaction, statement: _Statement, *, later: bool) -> _Statemen
     return None if found is None else _Statement(*found)
 
 
-def _supersede(tx: Transaction, statement: _Statement, newer: _Statement | None) -> None:
+def _mark_superseded(tx: Transaction, statement: _Statement, newer: _Statement | None) -> None:
     """Note what takes its place, and let the index hear of it."""
     if newer is None or statement.superseded_by == newer.id:
         return
     changed = memories.update().where(memories.c.seq == statement.seq)
     tx.connection.execute(
-        changed.values(superseded_by=newer.id, superseded_at=newer.valid_from, **changed_values()),
+        changed.values(superseded_by=newer.id, superseded_at=newer.valid_from, **new_version_values()),
     )
 
 
-def changed_values() -> dict[str, object]:
+def new_version_values() -> dict[str, object]:
     """What every change of a stored memory does beside: a new version, which the index takes over soon."""
     return {"version": memories.c.version + 1, "claim": None, "attempts": 0, "due_at": db_time()}

@@ -10,7 +10,7 @@ from datetime import datetime
 from agentstate.errors import InvalidInput, TooLarge
 
 
-def checked_text(text: object, *, limit: int, what: str = "content") -> str:
+def check_text(text: object, *, limit: int, what: str = "content") -> str:
     """Return `text` when it may be stored; raise InvalidInput or TooLarge else.
 
     Args:
@@ -24,7 +24,7 @@ def checked_text(text: object, *, limit: int, what: str = "content") -> str:
         raise InvalidInput(f"the {what} is empty; give text with at least one visible character. Nothing was stored.")
     if "\x00" in text:
         raise InvalidInput(f"the {what} has a NUL character, which cannot be stored; remove it. Nothing was stored.")
-    size = _size(text, what)
+    size = _utf8_size(text, what)
     if size > limit:
         raise TooLarge(
             f"the {what} has {size:,} bytes, over the limit of {limit:,} (AGENTSTATE_MAX_TEXT_BYTES). "
@@ -33,11 +33,11 @@ def checked_text(text: object, *, limit: int, what: str = "content") -> str:
     return text
 
 
-def checked_label(value: str | None, what: str, *, limit: int = 200) -> str | None:
+def check_label(value: str | None, what: str, *, limit: int = 200) -> str | None:
     """Return a short text such as a speaker or a source reference when it may be stored; None stays None."""
     if value is None:
         return None
-    label = checked_text(value, limit=4 * limit, what=what)
+    label = check_text(value, limit=4 * limit, what=what)
     if len(label) > limit:
         raise TooLarge(f"the {what} has {len(label)} characters, over the limit of {limit}. Nothing was stored.")
     return label
@@ -51,7 +51,7 @@ def search_text(content: str, *, speaker: str | None = None, said_at: datetime |
     return said if said_at is None else f"[{said_at.day} {said_at:%B %Y}] {said}"
 
 
-def _size(text: str, what: str) -> int:
+def _utf8_size(text: str, what: str) -> int:
     try:
         return len(text.encode())
     except UnicodeEncodeError as error:

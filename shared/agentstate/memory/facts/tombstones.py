@@ -52,7 +52,7 @@ def forget_archived(tx: Transaction, agent_id: str) -> Tombstone:
     return stone
 
 
-def archived_left(connection: Connection, stone: Tombstone) -> int:
+def count_archived(connection: Connection, stone: Tombstone) -> int:
     """How many episodes that `stone` covers are in the archive."""
     covered = episodes.c.agent_id == stone.agent_id, episodes.c.seq <= stone.to_seq
     return connection.execute(sa.select(sa.func.count()).select_from(episodes).where(*covered)).scalar_one()

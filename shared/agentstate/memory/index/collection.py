@@ -46,7 +46,7 @@ class Space(Protocol):
         ...
 
 
-class Collection:
+class SpaceCollections:
     """One vector space's collection. Safe to share between threads.
 
     Args:
@@ -73,18 +73,18 @@ class Collection:
         return self._connect()
 
     @contextmanager
-    def reached(self) -> Iterator[QdrantClient]:
+    def open_ready_client(self) -> Iterator[QdrantClient]:
         """Qdrant with the collection in place, its failures in our terms.
 
         Raises:
             IndexUnavailable: Qdrant does not answer, or the collection was just removed. InvalidInput: it refuses.
         """
-        with self.translated() as client:
+        with self.open_client() as client:
             self._ensure(client)
             yield client
 
     @contextmanager
-    def translated(self) -> Iterator[QdrantClient]:
+    def open_client(self) -> Iterator[QdrantClient]:
         """Qdrant, its failures in our terms; raises as `reached`."""
         from qdrant_client.common.client_exceptions import QdrantException
         from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
@@ -96,29 +96,31 @@ class Collection:
         except (ResponseHandlingException, QdrantException) as error:
             raise IndexUnavailable(f"Qdrant does not answer ({error}); memories are kept and indexed later.") from error
 
-    def behind(self) -> str | None:
+    def current_collection(self) -> str | None:
         """The collection that serves now; None when there is none yet."""
-        with self.translated() as client:
-            return self._behind(client)
+        with self.open_client() as client:
+            return self._current_collection(client)
 
-    def all(self) -> list[str]:
+    def list_collections(self) -> list[str]:
         """All collections with memories, of every space, those that are being filled included."""
-        with self.translated() as client:
+        with self.open_client() as client:
             names = [found.name for found in client.get_collections().collections]
         return [name for name in names if name.startswith(PREFIX)]
 
-    def generations(self) -> list[str]:
+    def list_generations(self) -> list[str]:
         """All collections of this space, those that are being filled included."""
-        return sorted((name for name in self.all() if _GENERATION.sub("", name) == self.name), key=_number)
+        return sorted(
+            (name for name in self.list_collections() if _GENERATION.sub("", name) == self.name), key=_generation_number
+        )
 
-    def make_next(self) -> str:
+    def create_next(self) -> str:
         """Make an empty collection beside the one that serves; its name."""
-        name = f"{self.name}--{max(map(_number, self.generations()), default=0) + 1}"
-        with self.translated() as client:
-            self.make(client, name)
+        name = f"{self.name}--{max(map(_generation_number, self.list_generations()), default=0) + 1}"
+        with self.open_client() as client:
+            self.create_with_indexes(client, name)
         return name
 
-    def make(self, client: QdrantClient, name: str) -> None:
+    def create_with_indexes(self, client: QdrantClient, name: str) -> None:
         """Make a collection with its payload indexes; harmless to repeat."""
         self._create(client, name)
         there = client.get_collection(name).payload_schema
@@ -126,26 +128,26 @@ class Collection:
             if field not in there:
                 client.create_payload_index(name, field, field_schema=schema, wait=True)
 
-    def serve(self, name: str) -> None:
+    def switch_alias(self, name: str) -> None:
         """Let the alias lead to collection `name`, in one step, and remove the space's other collections."""
         from qdrant_client.http import models
 
-        with self.translated() as client:
-            if self._behind(client) == self.name:
+        with self.open_client() as client:
+            if self._current_collection(client) == self.name:
                 # Made before there were aliases: its name has to be free first. Recall goes by words for a moment.
                 client.delete_collection(self.name)
             point = models.CreateAlias(collection_name=name, alias_name=self.name)
             client.update_collection_aliases([models.CreateAliasOperation(create_alias=point)])
-        for old in self.generations():
+        for old in self.list_generations():
             if old != name:
-                self.remove(old)
+                self.drop_collection(old)
 
-    def remove(self, name: str) -> None:
+    def drop_collection(self, name: str) -> None:
         """Remove a collection; harmless when it is not there."""
-        with self.translated() as client:
+        with self.open_client() as client:
             client.delete_collection(name)
 
-    def _behind(self, client: QdrantClient) -> str | None:
+    def _current_collection(self, client: QdrantClient) -> str | None:
         aliases = {found.alias_name: found.collection_name for found in client.get_aliases().aliases}
         if self.name in aliases:
             return aliases[self.name]
@@ -155,8 +157,8 @@ class Collection:
         """Make the collection when it is not there. Every process asks once, and two at a time do no harm."""
         if self._ready_in == os.getpid():
             return
-        serving = self._behind(client)
-        self.make(client, serving or f"{self.name}--1")
+        serving = self._current_collection(client)
+        self.create_with_indexes(client, serving or f"{self.name}--1")
         if serving is None:
             self._name(client)
         self._ready_in = os.getpid()
@@ -164,7 +166,7 @@ class Collection:
     def _name(self, client: QdrantClient) -> None:
         from qdrant_client.http import models
 
-        if self._behind(client) is None:
+        if self._current_collection(client) is None:
             point = models.CreateAlias(collection_name=f"{self.name}--1", alias_name=self.name)
             client.update_collection_aliases([models.CreateAliasOperation(create_alias=point)])
 
@@ -200,6 +202,6 @@ class Collection:
         return InvalidInput(f"Qdrant refused a request for {self.name}: {said}")
 
 
-def _number(name: str) -> int:
+def _generation_number(name: str) -> int:
     found = _GENERATION.search(name)
     return int(found[1]) if found else 0

@@ -17,7 +17,7 @@ from uuid import UUID
 from agentstate.memory.facts.records import USUAL_IMPORTANCE
 from agentstate.memory.index.collection import IDENTIFIERS, VECTOR, WORDS
 from agentstate.memory.search import bm25
-from agentstate.memory.search.identifiers import identifiers
+from agentstate.memory.search.identifiers import find_identifiers
 
 if TYPE_CHECKING:
     from qdrant_client.http import models
@@ -60,7 +60,7 @@ class IndexPoint:
         return 4 * read + 12 * len(self.vector or ()) + sum(map(len, self.tags)) + 300
 
 
-def batches(points: Iterable[IndexPoint]) -> Iterator[list[IndexPoint]]:
+def batch_points(points: Iterable[IndexPoint]) -> Iterator[list[IndexPoint]]:
     """Points of one version at a time, so that one condition tells for all of them whether what is there is older."""
     batch: list[IndexPoint] = []
     size = 0
@@ -74,7 +74,7 @@ def batches(points: Iterable[IndexPoint]) -> Iterator[list[IndexPoint]]:
         yield batch
 
 
-def struct(point: IndexPoint) -> models.PointStruct:
+def point_struct(point: IndexPoint) -> models.PointStruct:
     """The point as it goes to the index."""
     from qdrant_client.http import models
 
@@ -97,33 +97,33 @@ def struct(point: IndexPoint) -> models.PointStruct:
     return models.PointStruct(id=str(point.id), vector=_vectors(point), payload=payload)
 
 
-def sparse(weights: Mapping[str, float]) -> models.SparseVector:
+def sparse_vector(weights: Mapping[str, float]) -> models.SparseVector:
     """Terms with weights as the client takes them."""
     from qdrant_client.http import models
 
-    entries = numbered(weights)
+    entries = hash_terms(weights)
     return models.SparseVector(indices=list(entries), values=list(entries.values()))
 
 
-def numbered(weights: Mapping[str, float]) -> dict[int, float]:
+def hash_terms(weights: Mapping[str, float]) -> dict[int, float]:
     """Each term by a number made of it."""
     return {zlib.crc32(term.encode()): weight for term, weight in weights.items()}
 
 
-def each_once(terms: Sequence[str]) -> dict[str, float]:
+def weigh_equally(terms: Sequence[str]) -> dict[str, float]:
     """Terms that count alike: of a query, and of identifiers."""
     return dict.fromkeys(terms, 1.0)
 
 
 def _vectors(point: IndexPoint) -> dict[str, Any]:
-    words, exact = bm25.weights(point.text, point.before), identifiers(point.text)
-    made: dict[str, Any] = {WORDS: sparse(words)} if words else {}
+    words, exact = bm25.term_weights(point.text, point.before), find_identifiers(point.text)
+    made: dict[str, Any] = {WORDS: sparse_vector(words)} if words else {}
     if exact:
-        made[IDENTIFIERS] = sparse(each_once(exact))
+        made[IDENTIFIERS] = sparse_vector(weigh_equally(exact))
     return made if point.vector is None else {**made, VECTOR: point.vector}
 
 
-def indexes() -> list[tuple[str, Any]]:
+def payload_indexes() -> list[tuple[str, Any]]:
     """Payload indexes, the tenant's first: links within one agent are made as points come in."""
     from qdrant_client.http import models
 

@@ -6,7 +6,7 @@ from agentstate.memory.embedding.embed_texts import Embedded
 from agentstate.memory.embedding.queue import PendingMemory
 from agentstate.memory.index.index_points import IndexPoint
 from agentstate.memory.search.chunks import point_id
-from agentstate.memory.search.tags import tags
+from agentstate.memory.search.tags import metadata_tags
 
 
 def points_of(memory: PendingMemory, made: Embedded, before: tuple[str, ...]) -> list[IndexPoint]:
@@ -25,7 +25,7 @@ def points_of(memory: PendingMemory, made: Embedded, before: tuple[str, ...]) ->
             session=memory.session,
             turn=memory.turn,
             before=() if number else before,
-            tags=tuple(tags(memory.metadata)),
+            tags=tuple(metadata_tags(memory.metadata)),
             valid_from=memory.valid_from,
             valid_until=min(ends, default=None),
             importance=memory.importance,

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from agentstate.memory.index.collection import Collection, Space
-from agentstate.memory.index.index_points import IndexPoint, batches, indexes, struct
-from agentstate.memory.index.queries import Answer, answer, requests
+from agentstate.memory.index.collection import Space, SpaceCollections
+from agentstate.memory.index.index_points import IndexPoint, batch_points, payload_indexes, point_struct
+from agentstate.memory.index.queries import Answer, build_requests, run_requests
 from agentstate.memory.search.scope import Scope, memories_filter, tenant_filter
 
 if TYPE_CHECKING:
@@ -32,10 +32,10 @@ class MemoryIndex:
     """
 
     def __init__(self, client: QdrantClient | Callable[[], QdrantClient], space: Space) -> None:
-        self.place = Collection(client, space, indexes)
-        self.collection = self.place.name
+        self.collections = SpaceCollections(client, space, payload_indexes)
+        self.space = self.collections.name
 
-    def upsert(self, points: Sequence[IndexPoint], *, into: str | None = None) -> None:
+    def upsert_points(self, points: Sequence[IndexPoint], *, into: str | None = None) -> None:
         """Write points; one that is there in the same or a newer version is left alone.
 
         Args:
@@ -46,9 +46,9 @@ class MemoryIndex:
             IndexUnavailable: Qdrant does not answer; some of the points may have been written.
             InvalidInput: Qdrant refuses the points.
         """
-        with self.place.reached() as client:
-            for batch in batches(points):
-                _upsert(client, into or self.collection, batch)
+        with self.collections.open_ready_client() as client:
+            for batch in batch_points(points):
+                _upsert(client, into or self.space, batch)
 
     def search(
         self,
@@ -71,32 +71,32 @@ class MemoryIndex:
         Raises:
             IndexUnavailable: Qdrant does not answer; `meanwhile` may not have been called.
         """
-        asked = requests(scope, text, vector, limit)
+        asked = build_requests(scope, text, vector, limit)
         if asked:
-            with self.place.reached() as client:
-                return answer(client, self.collection, asked, meanwhile)
+            with self.collections.open_ready_client() as client:
+                return run_requests(client, self.space, asked, meanwhile)
         if meanwhile is not None:
             meanwhile()
-        return Answer({}, space=self.collection)
+        return Answer({}, space=self.space)
 
-    def count(self, agent_id: str) -> int:
+    def count_points(self, agent_id: str) -> int:
         """How many points of `agent_id` the index holds: one a memory, more of a long one."""
-        with self.place.reached() as client:
-            return client.count(self.collection, count_filter=tenant_filter((agent_id,))).count
+        with self.collections.open_ready_client() as client:
+            return client.count(self.space, count_filter=tenant_filter((agent_id,))).count
 
-    def erase(self, tenant: str, memories: Sequence[UUID]) -> tuple[int, int]:
+    def erase_memories(self, tenant: str, memories: Sequence[UUID]) -> tuple[int, int]:
         """Remove the points of these memories of `tenant` in every collection; how many, and how many are left."""
         removed = left = 0
-        for name in self.place.all():
-            with self.place.translated() as client:
+        for name in self.collections.list_collections():
+            with self.collections.open_client() as client:
                 removed, left = _plus((removed, left), _erase(client, name, tenant, memories))
         return removed, left
 
-    def erase_all(self, tenant: str, *, keep: Callable[[Sequence[UUID]], set[UUID]]) -> tuple[int, int]:
+    def erase_unknown(self, tenant: str, *, keep: Callable[[Sequence[UUID]], set[UUID]]) -> tuple[int, int]:
         """Remove the points of `tenant` whose memories `keep` does not name, in every collection; as `erase`."""
         removed = left = 0
-        for name in self.place.all():
-            with self.place.translated() as client:
+        for name in self.collections.list_collections():
+            with self.collections.open_client() as client:
                 found = set(memories_in(client, name, tenant_filter((tenant,))))
                 gone = sorted(found - keep(sorted(found))) if found else []
                 for at in range(0, len(gone), PAGE):
@@ -111,7 +111,7 @@ def memories_in(client: QdrantClient, collection: str, condition: models.Filter 
         page, offset = client.scroll(
             collection, scroll_filter=condition, limit=PAGE, offset=offset, with_payload=["memory"]
         )
-        yield from (memory_of(point) for point in page)
+        yield from (memory_id_of(point) for point in page)
         if offset is None:
             return
 
@@ -131,7 +131,7 @@ def _plus(one: tuple[int, int], other: tuple[int, int]) -> tuple[int, int]:
     return one[0] + other[0], one[1] + other[1]
 
 
-def memory_of(point: Any) -> UUID:
+def memory_id_of(point: Any) -> UUID:
     """The memory that a point, or a hit, belongs to."""
     return UUID(str((point.payload or {}).get("memory") or point.id))
 
@@ -141,5 +141,5 @@ def _upsert(client: QdrantClient, collection: str, points: Sequence[IndexPoint])
 
     newest = max(point.version for point in points)
     older = models.FieldCondition(key="version", range=models.Range(lt=newest))
-    structs = [struct(point) for point in points]
+    structs = [point_struct(point) for point in points]
     client.upsert(collection, points=structs, update_filter=models.Filter(must=[older]), wait=True)

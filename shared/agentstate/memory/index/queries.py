@@ -1,7 +1,7 @@
-"""What a search asks of the index, and what it reads of the answer: one request for all arms, as plain JSON.
+"""What a search asks of the index, and what it reads of the answer: one request for all retrievers, as plain JSON.
 
-The client's models check each of the hundreds of points that the arms find, which takes longer than finding them. The
-request goes through the client's connection all the same, so keys, deadlines and errors are those of every other call.
+The client's models check each of the hundreds of points, which takes longer than finding them. The request goes through
+the client's connection all the same, so keys, deadlines and errors are those of every other call.
 
 Between sending and reading there is time: what the caller has to do anyway, such as embedding the query, is done while
 the index searches, in the same thread. The client has sent all there is when it asks the request for more to send.
@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from agentstate.memory.index.collection import IDENTIFIERS, VECTOR, WORDS
-from agentstate.memory.index.index_points import each_once, numbered
+from agentstate.memory.index.index_points import hash_terms, weigh_equally
 from agentstate.memory.search.fusion import DENSE, EXACT, KEYWORD, Found, Place
-from agentstate.memory.search.identifiers import identifiers
+from agentstate.memory.search.identifiers import find_identifiers
 from agentstate.memory.search.scope import Json, Scope, scope_json, tenant_json
-from agentstate.memory.search.words import terms
+from agentstate.memory.search.words import split_terms
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient
@@ -32,22 +32,22 @@ _READ = ["memory", "session", "turn"]
 class Answer:
     """What the index found."""
 
-    arms: dict[str, Found]
-    """By arm; an arm that had nothing to ask for is not there."""
+    found: dict[str, Found]
+    """By retriever; an retriever that had nothing to ask for is not there."""
     places: dict[str, Place] = field(default_factory=dict)
     """Of the found ones that are turns, where they stand."""
     space: str | None = None
     """The vector space whose index answered; None: none did."""
 
-    def joined(self, other: Answer) -> Answer:
+    def merge_with(self, other: Answer) -> Answer:
         """Both answers as one."""
-        return Answer({**self.arms, **other.arms}, {**self.places, **other.places}, self.space)
+        return Answer({**self.found, **other.found}, {**self.places, **other.places}, self.space)
 
 
-def requests(scope: Scope, text: str, vector: list[float] | None, limit: int) -> dict[str, Json]:
-    """What to ask for, by arm: words and identifiers only when the query has some."""
+def build_requests(scope: Scope, text: str, vector: list[float] | None, limit: int) -> dict[str, Json]:
+    """What to ask for, by retriever: words and identifiers only when the query has some."""
     common = {"filter": scope_json(scope), "limit": limit, "with_payload": _READ}
-    words, exact = each_once(terms(text)), each_once(identifiers(text))
+    words, exact = weigh_equally(split_terms(text)), weigh_equally(find_identifiers(text))
     asked: dict[str, Json] = {}
     if vector is not None:
         asked[DENSE] = {"query": {"nearest": vector}, "using": VECTOR}
@@ -57,19 +57,19 @@ def requests(scope: Scope, text: str, vector: list[float] | None, limit: int) ->
         asked[KEYWORD] = {"query": {"nearest": _sparse(words)}, "using": WORDS, "params": within}
     if exact:
         asked[EXACT] = {"query": {"nearest": _sparse(exact)}, "using": IDENTIFIERS}
-    return {arm: {**request, **common} for arm, request in asked.items()}
+    return {retriever: {**request, **common} for retriever, request in asked.items()}
 
 
-def answer(
+def run_requests(
     client: QdrantClient, collection: str, asked: dict[str, Json], meanwhile: Callable[[], None] | None = None
 ) -> Answer:
     """What `collection` has for these requests; `meanwhile` is called once they are sent."""
     found = Answer({}, space=collection)
-    for arm, points in zip(asked, _points(client, collection, list(asked.values()), meanwhile), strict=True):
-        found.arms[arm] = _best_chunks(points, found.places)
+    for retriever, points in zip(asked, _points(client, collection, list(asked.values()), meanwhile), strict=True):
+        found.found[retriever] = _best_chunks(points, found.places)
     if EXACT in asked:
         count = len(asked[EXACT]["query"]["nearest"]["indices"])
-        found.arms[EXACT] = [(memory, score / count) for memory, score in found.arms[EXACT]]
+        found.found[EXACT] = [(memory, score / count) for memory, score in found.found[EXACT]]
     return found
 
 
@@ -110,7 +110,7 @@ class _Body:
 
 
 def _sparse(weights: dict[str, float]) -> Json:
-    entries = numbered(weights)
+    entries = hash_terms(weights)
     return {"indices": list(entries), "values": list(entries.values())}
 
 

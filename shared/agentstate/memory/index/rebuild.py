@@ -20,8 +20,8 @@ from agentstate.memory.embedding.embed_texts import Embedded, MemoryEmbedder
 from agentstate.memory.embedding.queue import EmbeddingBacklog, PendingMemory
 from agentstate.memory.index.points import points_of
 from agentstate.memory.index.qdrant_index import PAGE, MemoryIndex
-from agentstate.memory.index.verify import IndexVerifier, Verified, versions_of
-from agentstate.memory.search.preceding_turns import preceding
+from agentstate.memory.index.verify import Comparison, IndexVerifier, read_versions
+from agentstate.memory.search.preceding_turns import read_preceding
 from agentstate.providers.embedding.embedder import Embedder
 from agentstate.providers.embedding.openai_batches import OpenAIBatches
 from agentstate.providers.embedding.openai_embedder import OpenAIEmbedder
@@ -41,7 +41,7 @@ _PENDING = tuple(memories.c[name] for name in PendingMemory.__dataclass_fields__
 
 
 @dataclass(frozen=True, kw_only=True)
-class Build:
+class BuildProgress:
     """How far a build has come."""
 
     collection: str
@@ -57,7 +57,7 @@ class Build:
     """Memories that the provider will not take, in this run; they are found by their words."""
 
 
-Progress = Callable[[Build], None]
+Progress = Callable[[BuildProgress], None]
 
 
 class IndexBuilder:
@@ -83,16 +83,16 @@ class IndexBuilder:
         self._store = store
         self._index = index
         self._slice = min(settings.embedding_batch, embedder.max_inputs) if embedder.semantic else PAGE
-        self._embedder = MemoryEmbedder(
-            EmbeddingBacklog(store), embedder, index.collection, max_inputs=max(self._slice, 1)
-        )
+        self._embedder = MemoryEmbedder(EmbeddingBacklog(store), embedder, index.space, max_inputs=max(self._slice, 1))
         self._pause = pause
         self._left_out = 0
         self._backfill: Backfill | None = None
         if settings.embedding_backfill == "batch" and isinstance(embedder, OpenAIEmbedder):
-            self._backfill = Backfill(store, self._embedder, OpenAIBatches(embedder), index.collection, pause=pause)
+            self._backfill = Backfill(store, self._embedder, OpenAIBatches(embedder), index.space, pause=pause)
 
-    def run(self, progress: Progress = lambda _build: None, *, remove_unknown: bool = False) -> tuple[Build, Verified]:
+    def run(
+        self, progress: Progress = lambda _build: None, *, remove_unknown: bool = False
+    ) -> tuple[BuildProgress, Comparison]:
         """Build, switch and compare; how far it came and what the comparison found and put right.
 
         Args:
@@ -107,33 +107,33 @@ class IndexBuilder:
         """
         if not remove_unknown:
             self._refuse_unknown()
-        build = self.start()
+        build = self.start_build()
         progress(build)
         if self._backfill is not None:
-            self._backfill.run(_log.info)
-        while (following := self.step(build)) is not None:
+            self._backfill.run_batches(_log.info)
+        while (following := self.build_slice(build)) is not None:
             build = following
             progress(build)
-        return build, self.finish(build)
+        return build, self.finish_build(build)
 
-    def start(self) -> Build:
+    def start_build(self) -> BuildProgress:
         """The build that was cut short, or a new one."""
         query = sa.select(index_builds.c.collection).where(
-            index_builds.c.space == self._index.collection, index_builds.c.state == "filling"
+            index_builds.c.space == self._index.space, index_builds.c.state == "filling"
         )
-        there = self._index.place.generations()
+        there = self._index.collections.list_generations()
         with self._store.reading() as connection:
             begun = [name for name in connection.execute(query).scalars() if name in there]
         if begun:
             build = self._read(begun[-1], resumed=True)
             return replace(build, earlier=build.written)
-        name = self._index.place.make_next()
+        name = self._index.collections.create_next()
         with self._store.transaction() as tx:
-            tx.connection.execute(index_builds.delete().where(index_builds.c.space == self._index.collection))
-            tx.connection.execute(index_builds.insert().values(collection=name, space=self._index.collection))
+            tx.connection.execute(index_builds.delete().where(index_builds.c.space == self._index.space))
+            tx.connection.execute(index_builds.insert().values(collection=name, space=self._index.space))
         return self._read(name)
 
-    def step(self, build: Build) -> Build | None:
+    def build_slice(self, build: BuildProgress) -> BuildProgress | None:
         """Fill in the next slice; None when there is none. Raises as `run`."""
         page = self._page(build)
         if not page:
@@ -143,37 +143,37 @@ class IndexBuilder:
         self._left_out += len(failed)
         ready = [memory for memory in page if memory.seq not in failed]
         with self._store.reading() as connection:
-            before = preceding(connection, ready)
+            before = read_preceding(connection, ready)
         points = [point for memory in ready for point in points_of(memory, made, before.get(memory.id, ()))]
-        self._index.upsert(points, into=build.collection)
+        self._index.upsert_points(points, into=build.collection)
         self._note(build, page[-1].seq, len(ready))
         return replace(self._read(build.collection, resumed=build.resumed), earlier=build.earlier)
 
-    def finish(self, build: Build) -> Verified:
+    def finish_build(self, build: BuildProgress) -> Comparison:
         """Let the filled collection serve, note where its memories are now, and compare.
 
         Only what has come through all of it is at its end; killed before, the next run does the rest of this.
         """
-        self._index.place.serve(build.collection)
+        self._index.collections.switch_alias(build.collection)
         after: int | None = 0
         while after is not None:
             after = self._adopt(after)
-        found = IndexVerifier(self._store, self._index).verify()
+        found = IndexVerifier(self._store, self._index).compare_all()
         with self._store.transaction() as tx:
             mine = index_builds.update().where(index_builds.c.collection == build.collection)
             tx.connection.execute(mine.values(state="serving", updated_at=db_time()))
         return found
 
     def _refuse_unknown(self) -> None:
-        unknown = IndexVerifier(self._store, self._index).unknown()
+        unknown = IndexVerifier(self._store, self._index).count_unknown()
         if unknown:
             raise Conflict(
-                f"{self._index.collection} has {unknown:,} points of memories that this durable store does not have, "
+                f"{self._index.space} has {unknown:,} points of memories that this durable store does not have, "
                 "and the switch would remove them. If they are another store's, give each store a Qdrant of its own; "
                 "if not, run it again with --remove-unknown. Nothing was changed."
             )
 
-    def _page(self, build: Build) -> list[PendingMemory]:
+    def _page(self, build: BuildProgress) -> list[PendingMemory]:
         waiting = (memories.c.seq > build.after_seq, memories.c.state != "dead")
         query = sa.select(*_PENDING).where(*waiting).order_by(memories.c.seq).limit(self._slice)
         with self._store.reading() as connection:
@@ -191,21 +191,21 @@ class IndexBuilder:
             self._pause(_pause_s(errors[0], attempt))
         raise errors[0]
 
-    def _note(self, build: Build, after_seq: int, written: int) -> None:
+    def _note(self, build: BuildProgress, after_seq: int, written: int) -> None:
         mine = (index_builds.c.collection == build.collection, index_builds.c.after_seq == build.after_seq)
         counted = {"after_seq": after_seq, "written": index_builds.c.written + written, "updated_at": db_time()}
         with self._store.transaction() as tx:
             if not tx.connection.execute(index_builds.update().where(*mine).values(**counted)).rowcount:
                 raise Conflict(f"another process builds {build.collection} already; this one stopped. Nothing is lost.")
 
-    def _read(self, collection: str, *, resumed: bool = False) -> Build:
+    def _read(self, collection: str, *, resumed: bool = False) -> BuildProgress:
         total = sa.select(sa.func.count()).select_from(memories).where(memories.c.state != "dead").scalar_subquery()
         query = sa.select(index_builds.c.collection, index_builds.c.after_seq, index_builds.c.written, total)
         with self._store.reading() as connection:
             name, after_seq, written, all_of_them = connection.execute(
                 query.where(index_builds.c.collection == collection)
             ).one()
-        return Build(
+        return BuildProgress(
             collection=name,
             after_seq=after_seq,
             written=written,
@@ -216,7 +216,7 @@ class IndexBuilder:
 
     def _adopt(self, after: int) -> int | None:
         """Note of the next memories that were searchable in another space that they are so in this one."""
-        here, elsewhere = self._index.collection, memories.c.space != self._index.collection
+        here, elsewhere = self._index.space, memories.c.space != self._index.space
         moved = (memories.c.seq > after, memories.c.state == "searchable", elsewhere)
         query = sa.select(*_PENDING).where(*moved).order_by(memories.c.seq).limit(PAGE)
         with self._store.reading() as connection:
@@ -224,8 +224,8 @@ class IndexBuilder:
         if not page:
             return None
         points = {memory.seq: self._embedder.point_ids(memory) for memory in page}
-        with self._index.place.reached() as client:
-            versions = versions_of(client, here, [point for each in points.values() for point in each])
+        with self._index.collections.open_ready_client() as client:
+            versions = read_versions(client, here, [point for each in points.values() for point in each])
         with self._store.transaction() as tx:
             for memory in page:
                 whole = all(versions.get(point) == memory.version for point in points[memory.seq])

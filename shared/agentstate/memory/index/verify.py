@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from agentstate.memory.embedding.queue import EmbeddingBacklog
-from agentstate.memory.index.qdrant_index import PAGE, MemoryIndex, memory_of
+from agentstate.memory.index.qdrant_index import PAGE, MemoryIndex, memory_id_of
 from agentstate.memory.search.chunks import point_id
 from agentstate.store.store import Store
 from agentstate.store.tables import memories
@@ -33,7 +33,7 @@ SLACK = 0.02
 
 
 @dataclass(kw_only=True)
-class Verified:
+class Comparison:
     """What a comparison found."""
 
     rows: int = 0
@@ -52,11 +52,11 @@ class Verified:
     """Memories that are searchable in another vector space alone."""
 
     @property
-    def sound(self) -> bool:
+    def is_sound(self) -> bool:
         """Whether index and truth agree."""
         return self.missing == self.stale == self.orphaned == self.unknown == 0
 
-    def add(self, other: Verified) -> None:
+    def add_counts(self, other: Comparison) -> None:
         """Count `other` in."""
         for each in fields(self):
             setattr(self, each.name, getattr(self, each.name) + getattr(other, each.name))
@@ -76,7 +76,7 @@ class _Row:
 
 
 _ROW = tuple(memories.c[name] for name in _Row.__dataclass_fields__)
-Progress = Callable[[Verified], None]
+Progress = Callable[[Comparison], None]
 
 
 class IndexVerifier:
@@ -86,11 +86,11 @@ class IndexVerifier:
         self._store = store
         self._index = index
         self._backlog = EmbeddingBacklog(store)
-        self._here = sa.and_(memories.c.state == "searchable", memories.c.space == index.collection)
+        self._here = sa.and_(memories.c.state == "searchable", memories.c.space == index.space)
 
-    def verify(
+    def compare_all(
         self, *, repair: bool = True, remove_unknown: bool = False, progress: Progress = lambda _found: None
-    ) -> Verified:
+    ) -> Comparison:
         """Compare everything.
 
         Args:
@@ -102,47 +102,49 @@ class IndexVerifier:
         Raises:
             IndexUnavailable: Qdrant does not answer; what was repaired stays so.
         """
-        found = Verified(elsewhere=self.elsewhere())
+        found = Comparison(elsewhere=self.count_elsewhere())
         after: int | None = 0
         while after is not None:
-            part, after = self.rows(after, repair=repair)
-            found.add(part)
+            part, after = self.compare_rows(after, repair=repair)
+            found.add_counts(part)
             progress(found)
         offset: str | None = ""
         while offset is not None:
-            part, offset = self.points(offset, repair=repair, remove_unknown=remove_unknown)
-            found.add(part)
+            part, offset = self.compare_points(offset, repair=repair, remove_unknown=remove_unknown)
+            found.add_counts(part)
             progress(found)
         return found
 
-    def unknown(self) -> int:
+    def count_unknown(self) -> int:
         """How many points of memories that this store does not have are in the collection that serves."""
-        found, offset = 0, None if self._index.place.behind() is None else ""
+        found, offset = 0, None if self._index.collections.current_collection() is None else ""
         while offset is not None:
-            part, offset = self.points(offset, repair=False)
+            part, offset = self.compare_points(offset, repair=False)
             found += part.unknown
         return found
 
-    def rows(self, after: int, *, repair: bool, limit: int = PAGE) -> tuple[Verified, int | None]:
+    def compare_rows(self, after: int, *, repair: bool, limit: int = PAGE) -> tuple[Comparison, int | None]:
         """Compare the next rows after number `after` with their points; and where to go on, None at the end."""
         with self._store.reading() as connection:
             page = self._rows(connection, memories.c.seq > after, limit=limit)
         return self._compare(page, repair=repair), page[-1].seq if len(page) == limit else None
 
-    def points(self, offset: str, *, repair: bool, remove_unknown: bool = False) -> tuple[Verified, str | None]:
+    def compare_points(
+        self, offset: str, *, repair: bool, remove_unknown: bool = False
+    ) -> tuple[Comparison, str | None]:
         """Compare the next points from `offset` on with their rows; and where to go on, None at the end."""
-        with self._index.place.reached() as client:
+        with self._index.collections.open_ready_client() as client:
             page, following = client.scroll(
-                self._index.collection, limit=PAGE, offset=offset or None, with_payload=["memory"]
+                self._index.space, limit=PAGE, offset=offset or None, with_payload=["memory"]
             )
             orphans, unknown = self._astray(page)
             gone = [*(orphans if repair else ()), *(unknown if remove_unknown else ())]
             if gone:
-                client.delete(self._index.collection, points_selector=list(gone), wait=True)
-        found = Verified(points=len(page), orphaned=len(orphans), unknown=len(unknown))
+                client.delete(self._index.space, points_selector=list(gone), wait=True)
+        found = Comparison(points=len(page), orphaned=len(orphans), unknown=len(unknown))
         return found, None if following is None else str(following)
 
-    def sample(self, draw: random.Random | None = None) -> Verified:
+    def compare_sample(self, draw: random.Random | None = None) -> Comparison:
         """Compare some rows at random, and the number of points: notices an emptied collection. Repairs nothing."""
         rng = draw or random.Random()  # noqa: S311 no secret
         with self._store.reading() as connection:
@@ -158,18 +160,18 @@ class IndexVerifier:
                 for row in self._rows(connection, memories.c.seq >= start, limit=PER_PROBE)
             }
         found = self._compare(list(picked.values()), repair=False)
-        with self._index.place.reached() as client:
-            found.points = client.count(self._index.collection, exact=True).count
+        with self._index.collections.open_ready_client() as client:
+            found.points = client.count(self._index.space, exact=True).count
         wanted = int(total or 0)
         slack = max(PAGE, SLACK * wanted) if found.points else 0
         found.missing = max(found.missing, wanted - found.points if wanted - found.points > slack else 0)
         found.unknown = max(found.points - wanted if found.points - wanted > slack else 0, 0)
         return found
 
-    def elsewhere(self) -> int:
+    def count_elsewhere(self) -> int:
         """How many memories are searchable in another vector space alone."""
         query = sa.select(sa.func.count()).where(
-            memories.c.state == "searchable", memories.c.space != self._index.collection
+            memories.c.state == "searchable", memories.c.space != self._index.space
         )
         with self._store.reading() as connection:
             return connection.execute(query).scalar_one()
@@ -178,25 +180,25 @@ class IndexVerifier:
         query = sa.select(*_ROW).where(self._here, *conditions).order_by(memories.c.seq).limit(limit)
         return [_Row(*row) for row in connection.execute(query)]
 
-    def _compare(self, page: Sequence[_Row], *, repair: bool) -> Verified:
+    def _compare(self, page: Sequence[_Row], *, repair: bool) -> Comparison:
         if not page:
-            return Verified()
-        with self._index.place.reached() as client:
-            versions = versions_of(client, self._index.collection, [each for row in page for each in row.point_ids])
+            return Comparison()
+        with self._index.collections.open_ready_client() as client:
+            versions = read_versions(client, self._index.space, [each for row in page for each in row.point_ids])
             missing = [row for row in page if not all(point in versions for point in row.point_ids)]
             wrong = {row.seq: _others(row, versions) for row in page}
             stale = [row for row in page if wrong[row.seq]]
             if repair and stale:
                 # A newer version than the row's is no use either: the row is the truth, as after a restored backup.
                 doomed = [point for row in stale for point in wrong[row.seq]]
-                client.delete(self._index.collection, points_selector=list(doomed), wait=True)
+                client.delete(self._index.space, points_selector=list(doomed), wait=True)
         if repair:
-            self._backlog.wait_again({row.seq: row.indexed_version for row in (*missing, *stale)})
-        return Verified(rows=len(page), missing=len(missing), stale=len(stale))
+            self._backlog.requeue({row.seq: row.indexed_version for row in (*missing, *stale)})
+        return Comparison(rows=len(page), missing=len(missing), stale=len(stale))
 
     def _astray(self, page: Sequence[Any]) -> tuple[list[UUID], list[UUID]]:
         """Chunks beyond those that their memory has, and points whose memory has no row."""
-        owners = {UUID(str(point.id)): memory_of(point) for point in page}
+        owners = {UUID(str(point.id)): memory_id_of(point) for point in page}
         query = sa.select(*_ROW, memories.c.state).where(memories.c.id.in_(set(owners.values())))
         with self._store.reading() as connection:
             known = {row.id: (_Row(*row[:-1]), row.state) for row in connection.execute(query)}
@@ -207,7 +209,7 @@ class IndexVerifier:
         )
 
 
-def versions_of(client: QdrantClient, collection: str, points: Collection[UUID]) -> dict[UUID, int]:
+def read_versions(client: QdrantClient, collection: str, points: Collection[UUID]) -> dict[UUID, int]:
     """The versions of those of `points` that are in a collection."""
     ids = [str(point) for point in points]
     return {

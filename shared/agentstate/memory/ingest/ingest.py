@@ -44,7 +44,7 @@ class Ingest:
         self._memory = memory
         self._settings = settings
 
-    def run(
+    def store_turns(
         self, turns: Iterable[Parsed], progress: Callable[[IngestReport], None] = lambda _report: None
     ) -> IngestReport:
         """Store all of `turns` that can be stored; `progress` is told after each batch, which is durable then.

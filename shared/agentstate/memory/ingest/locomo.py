@@ -19,7 +19,7 @@ def is_conversation(value: dict[str, Any]) -> bool:
     return "sample_id" in value and isinstance(value.get("conversation"), dict)
 
 
-def turns(sample: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+def read_turns(sample: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     """(which turn, its fields as in any transcript) of one conversation, in order. What is missing stays missing."""
     conversation = sample["conversation"]
     for number, name in sorted(_sessions(conversation)):

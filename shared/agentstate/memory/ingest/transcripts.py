@@ -83,7 +83,7 @@ def read_transcript(
         raise InvalidInput(f"the transcript {path} cannot be opened: {error.strerror}. Nothing was stored.") from None
     with file:
         for item in _items(file, path.suffix.lower(), form):
-            yield from [item] if isinstance(item, Problem) else reader.turns(*item)
+            yield from [item] if isinstance(item, Problem) else reader.read_turns(*item)
 
 
 class TurnReader:
@@ -96,12 +96,12 @@ class TurnReader:
         self._max_metadata_bytes = settings.max_payload_bytes
         self._seen: Counter[bytes] = Counter()
 
-    def turns(self, line: int, value: Any) -> Iterator[Parsed]:
+    def read_turns(self, line: int, value: Any) -> Iterator[Parsed]:
         """The turns in one object of the file: one, or a whole conversation of LoCoMo's."""
         if not isinstance(value, dict):
             yield Problem(line=line, where="", reason=f"it is {_kind(value)}, not an object with the fields of a turn.")
         elif locomo.is_conversation(value):
-            for where, fields in locomo.turns(value):
+            for where, fields in locomo.read_turns(value):
                 yield self._turn(line, where, fields)
         elif self._locomo_only:
             yield Problem(line=line, where=_where(value), reason="it is no conversation of LoCoMo's.")

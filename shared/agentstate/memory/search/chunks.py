@@ -21,10 +21,10 @@ _CHARS_PER_TOKEN = 8
 _PAUSES = re.compile(r"\n\s*\n|(?<=[.!?\u3002\uff01\uff1f])\s+|\n")
 
 
-def chunks(content: str, *, limit: int, speaker: str | None = None, said_at: datetime | None = None) -> list[str]:
+def split_chunks(content: str, *, limit: int, speaker: str | None = None, said_at: datetime | None = None) -> list[str]:
     """The texts to search for a memory, at least one, each with speaker and date and of `limit` tokens at most."""
     room = max(limit - estimate_tokens(search_text("", speaker=speaker, said_at=said_at)), 16)
-    return [search_text(piece, speaker=speaker, said_at=said_at) for piece in _pieces(content, room)]
+    return [search_text(piece, speaker=speaker, said_at=said_at) for piece in _split_text(content, room)]
 
 
 def point_id(memory: UUID, number: int) -> UUID:
@@ -32,19 +32,19 @@ def point_id(memory: UUID, number: int) -> UUID:
     return memory if number == 0 else derived_id("chunk", str(memory), str(number))
 
 
-def _pieces(text: str, limit: int) -> list[str]:
+def _split_text(text: str, limit: int) -> list[str]:
     # A text has at most as many tokens as bytes, so that most need no counting.
     if len(text.encode()) <= limit or (len(text) < limit * _CHARS_PER_TOKEN and estimate_tokens(text) <= limit):
         return [text]
     found, rest = [], text.strip()
     while rest:
-        piece = _head(rest, limit)
+        piece = _first_piece(rest, limit)
         found.append(piece.rstrip())
         rest = rest[len(piece) :].lstrip()
     return found
 
 
-def _head(text: str, limit: int) -> str:
+def _first_piece(text: str, limit: int) -> str:
     window = text[: limit * _CHARS_PER_TOKEN]
     head = fit_tokens(window, limit) or window[:1]
     if len(head) == len(text):

@@ -1,8 +1,8 @@
-"""One ranking out of several: a bounded weighted sum of the arms' own scores.
+"""One ranking out of several: a bounded weighted sum of the retrievers' own scores.
 
-Ranks alone (RRF) let a weak arm drag a strong one down: on LoCoMo's turns RRF with k=60 finds less than the keyword
-arm by itself. Scores brought to 0..1 by fixed functions keep a strong arm's lead, mean the same in every query, and so
-can be held against a threshold: no match gives nothing.
+Ranks alone (RRF) let a weak retriever drag a strong one down: on LoCoMo's turns RRF with k=60 finds less than keywords
+by themselves. Scores brought to 0..1 by fixed functions keep a strong retriever's lead, mean the same in every query,
+and so can be held against a threshold: no match gives nothing.
 
 A turn that is answered counts more: what the next turns score adds to its own, since a question and its answer are
 about the same. The constants were chosen on LoCoMo's conversations 26, 41, 43, 47 and 49 and confirmed on the others.
@@ -19,7 +19,7 @@ EXACT = "exact"
 KEYWORD_STORE = "keyword_store"
 
 WEIGHT = 0.4
-"""Share of the dense arm where there is one; from 0.2 to 0.5 the result is flat."""
+"""Share of the dense retriever where there is one; from 0.2 to 0.5 the result is flat."""
 HALF_SCORE = 12.0
 """The keyword score that counts 0.5; from 8 to 20 the result is flat."""
 EXACT_WEIGHT = 0.8
@@ -37,58 +37,58 @@ Place = tuple[str, int]
 
 
 @dataclass(frozen=True, kw_only=True)
-class ArmScore:
-    """Where one arm put a memory."""
+class RetrieverScore:
+    """Where one retriever put a memory."""
 
     rank: int
-    """1 is the arm's best."""
+    """1 is the retriever's best."""
     score: float
-    """The arm's own score: a cosine, BM25, or the share of the query's identifiers that the memory holds."""
+    """The retriever's own score: a cosine, BM25, or the share of the query's identifiers that the memory holds."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fused:
-    """A memory with the score of all arms together, from 0 to 1."""
+    """A memory with the score of all retrievers together, from 0 to 1."""
 
     id: str
     score: float
-    arms: dict[str, ArmScore] = field(default_factory=dict)
+    retrievers: dict[str, RetrieverScore] = field(default_factory=dict)
     own: float = 0.0
     """The part of the score that is its own; the rest comes from the turns after it."""
 
 
-def fuse(
-    arms: Mapping[str, Found],
+def fuse_scores(
+    found: Mapping[str, Found],
     *,
     semantic: bool,
     places: Mapping[str, Place] | None = None,
-    most: int | None = None,
+    limit: int | None = None,
 ) -> list[Fused]:
-    """Merge what the arms found, best first; equal scores by id.
+    """Merge what the retrievers found, best first; equal scores by id.
 
     Args:
-        arms: by arm name, (memory, the arm's score), best first.
-        semantic: whether a dense arm exists. Without it the keyword score counts whole.
+        found: by retriever name, (memory, the retriever's score), best first.
+        semantic: whether a dense retriever exists. Without it the keyword score counts whole.
         places: of memories that are turns, where they stand.
-        most: how many are wanted; None: all.
+        limit: how many are wanted; None: all.
     """
-    scores = {arm: dict(found) for arm, found in arms.items()}
+    scores = {retriever: dict(found) for retriever, found in found.items()}
     own = _own(scores, WEIGHT if semantic else 0.0)
     left = _following(own, places or {})
     whole = {memory: 1 - (1 - score) * left.get(memory, 1.0) for memory, score in own.items()}
-    best = sorted(whole, key=lambda memory: (-whole[memory], memory))[:most]
+    best = sorted(whole, key=lambda memory: (-whole[memory], memory))[:limit]
     told = _told(scores)
-    return [Fused(id=memory, score=whole[memory], arms=told(memory), own=own[memory]) for memory in best]
+    return [Fused(id=memory, score=whole[memory], retrievers=told(memory), own=own[memory]) for memory in best]
 
 
 def _own(scores: Mapping[str, Mapping[str, float]], share: float) -> dict[str, float]:
-    """The score above 0 of each memory that matches, by what the arms say of it alone."""
+    """The score above 0 of each memory that matches, by what the retrievers say of it alone."""
     dense, exact = scores.get(DENSE, {}), scores.get(EXACT, {})
     words = dict(scores.get(KEYWORD, {}))
     for memory, score in scores.get(KEYWORD_STORE, {}).items():
         words[memory] = max(score, words.get(memory, 0.0))
-    # What the dense arm did not list is no nearer than the last that it did. Counted as 0 it would fall behind all
-    # that is listed, and good matches by words with it: R@10 on LoCoMo .63 instead of .70.
+    # What the dense retriever did not list is no nearer than the last that it did. Counted as 0 it would fall behind
+    # all that is listed, and good matches by words with it: R@10 on LoCoMo .63 instead of .70.
     unlisted = min(dense.values(), default=0.0)
     own = {}
     for memory in {**dense, **words, **exact}:
@@ -111,14 +111,16 @@ def _following(own: Mapping[str, float], places: Mapping[str, Place]) -> dict[st
     }
 
 
-def _told(scores: Mapping[str, Mapping[str, float]]) -> Callable[[str], dict[str, ArmScore]]:
-    """Tells of a memory where each arm put it."""
-    ranks = {arm: {memory: rank for rank, memory in enumerate(found, start=1)} for arm, found in scores.items()}
+def _told(scores: Mapping[str, Mapping[str, float]]) -> Callable[[str], dict[str, RetrieverScore]]:
+    """Tells of a memory where each retriever put it."""
+    ranks = {
+        retriever: {memory: rank for rank, memory in enumerate(found, start=1)} for retriever, found in scores.items()
+    }
 
-    def told(memory: str) -> dict[str, ArmScore]:
+    def told(memory: str) -> dict[str, RetrieverScore]:
         return {
-            arm: ArmScore(rank=ranks[arm][memory], score=found[memory])
-            for arm, found in scores.items()
+            retriever: RetrieverScore(rank=ranks[retriever][memory], score=found[memory])
+            for retriever, found in scores.items()
             if memory in found
         }
 

@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from agentstate.memory.facts.records import MemoryRecord
-from agentstate.memory.search.fusion import ArmScore, Fused
+from agentstate.memory.search.fusion import Fused, RetrieverScore
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,8 +29,8 @@ class Hit:
     session: str | None
     turn: int | None
     state: str
-    arms: dict[str, ArmScore]
-    """What each arm that found it said."""
+    retrievers: dict[str, RetrieverScore]
+    """What each retriever that found it said."""
     own: float
     """The part of the score that is its own; the rest comes from the turns after it."""
     freshness: float
@@ -42,7 +42,9 @@ class Hit:
 
     def explain(self) -> str:
         """Why it was found, in a line: `0.61 = dense 0.52 (2nd best), keyword 11.3 (best), later turns +0.04`."""
-        parts = [f"{arm} {score.score:.2f} ({_place(score.rank)})" for arm, score in self.arms.items()]
+        parts = [
+            f"{retriever} {score.score:.2f} ({_place(score.rank)})" for retriever, score in self.retrievers.items()
+        ]
         whole = self.score / self.freshness if self.freshness else 0.0
         if whole - self.own > 0.005:  # noqa: PLR2004 below that it shows as nothing
             parts.append(f"later turns +{whole - self.own:.2f}")
@@ -54,17 +56,19 @@ class Hit:
 class Recall(list[Hit]):
     """Hits, best first, and how they were found."""
 
-    def __init__(self, hits: Iterable[Hit] = (), *, arms: Sequence[str] = (), degraded: str | None = None) -> None:
+    def __init__(
+        self, hits: Iterable[Hit] = (), *, retrievers: Sequence[str] = (), degraded: str | None = None
+    ) -> None:
         super().__init__(hits)
-        self.arms = tuple(arms)
-        """The arms that answered: `dense`, `keyword` and `exact` of the index, `keyword_store` of the durable store."""
+        self.retrievers = tuple(retrievers)
+        """Those that answered: `dense`, `keyword` and `exact` of the index, `keyword_store` of the durable store."""
         self.degraded = degraded
         """What was left out and why, None when nothing was."""
 
     @property
     def semantic(self) -> bool:
         """Whether meaning was searched too; else it was words alone."""
-        return "dense" in self.arms
+        return "dense" in self.retrievers
 
 
 def make_hit(
@@ -83,7 +87,7 @@ def make_hit(
         session=record.session,
         turn=record.turn,
         state=record.state,
-        arms=item.arms,
+        retrievers=item.retrievers,
         own=item.own,
         freshness=freshness,
         before=tuple(before),

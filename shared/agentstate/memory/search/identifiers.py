@@ -1,7 +1,7 @@
 """Identifiers in a text: what matches whole or not at all, such as a transaction id, an address, a ticker, an amount.
 
-Words that look alike are alike; identifiers that look alike are two different payments. So they have an arm of their
-own, in one spelling each: addresses without case, amounts without grouping and trailing zeros, tickers as written.
+Words that look alike are alike; identifiers that look alike are two different payments. So they have a retriever of
+their own, in one spelling each: addresses without case, amounts without grouping and trailing zeros, tickers verbatim.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _SMALL = 5
 """Digits from which a bare whole number is an amount or an id rather than a year or a count."""
 
 
-def identifiers(text: str) -> list[str]:
+def find_identifiers(text: str) -> list[str]:
     """The identifiers of `text` in one spelling each, each once, in order; at most MAX_IDENTIFIERS."""
     return list(islice(dict.fromkeys(_found(text)), MAX_IDENTIFIERS))
 

@@ -15,12 +15,12 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from agentstate.memory.facts.statements import changed_values
-from agentstate.memory.search.bm25 import BEFORE
+from agentstate.memory.facts.statements import new_version_values
+from agentstate.memory.search.bm25 import PRECEDING_SHARES
 from agentstate.store.store import Transaction
 from agentstate.store.tables import memories
 
-REACH = len(BEFORE)
+REACH = len(PRECEDING_SHARES)
 """Turns before that count."""
 PAUSE = timedelta(hours=1)
 """After a longer pause a turn begins something new."""
@@ -65,7 +65,7 @@ class _Words:
     said_at: datetime | None
 
 
-def preceding(connection: Connection, batch: Sequence[Said]) -> dict[UUID, tuple[str, ...]]:
+def read_preceding(connection: Connection, batch: Sequence[Said]) -> dict[UUID, tuple[str, ...]]:
     """What was said before each turn of `batch`, the nearest first; memories that are no turns are left out."""
     turns = {memory.id: key for memory in batch if (key := _key(memory)) is not None}
     if not turns:
@@ -76,7 +76,7 @@ def preceding(connection: Connection, batch: Sequence[Said]) -> dict[UUID, tuple
     return {memory: tuple(_said(known, key)) for memory, key in turns.items()}
 
 
-def index_followers_anew(tx: Transaction, one: sa.ColumnElement[bool]) -> None:
+def reindex_followers(tx: Transaction, one: sa.ColumnElement[bool]) -> None:
     """Before the memory `one` is removed: let the turns after it, which are indexed with its words, be indexed anew."""
     columns = (memories.c.agent_id, memories.c.session, memories.c.turn)
     found = tx.connection.execute(sa.select(*columns).where(one, memories.c.turn.is_not(None))).first()
@@ -84,7 +84,7 @@ def index_followers_anew(tx: Transaction, one: sa.ColumnElement[bool]) -> None:
         agent_id, session, turn = found
         after = memories.c.turn.between(turn + 1, turn + REACH)
         place = (memories.c.agent_id == agent_id, memories.c.session == session, after)
-        tx.connection.execute(memories.update().where(*place).values(**changed_values()))
+        tx.connection.execute(memories.update().where(*place).values(**new_version_values()))
 
 
 def _key(memory: Said) -> _Key | None:

@@ -1,7 +1,7 @@
 """Recall: the memories that answer a question, found by meaning, words and identifiers, read from the durable store.
 
-Four arms look: vectors, words and identifiers in the index, and words in the store for memories that the index lacks as
-yet. One that fails is left out and named, so that an agent gets an answer and knows what it is worth.
+There are four retrievers: vectors, words and identifiers in the index, and words in the store for memories that the
+index lacks as yet. One that fails is left out and named, so that an agent gets an answer and knows what it is worth.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from uuid import UUID
 from agentstate.clock import Clock, utc_now
 from agentstate.errors import IndexUnavailable, InvalidInput, ProviderError, TooLarge
 from agentstate.ids import checked_name
-from agentstate.memory.facts.namespaces import tenants
+from agentstate.memory.facts.namespaces import allowed_tenants
 from agentstate.memory.facts.records import MemoryRecord, MemoryRows
 from agentstate.memory.index.qdrant_index import MemoryIndex
 from agentstate.memory.index.queries import Answer
 from agentstate.memory.search import tags
-from agentstate.memory.search.fusion import DENSE, Fused, fuse
+from agentstate.memory.search.fusion import DENSE, Fused, fuse_scores
 from agentstate.memory.search.hits import Hit, Recall, make_hit
 from agentstate.memory.search.scope import Scope
-from agentstate.memory.search.store_search import look, ranked, read
+from agentstate.memory.search.store_search import rank_held, read_and_search, read_in_scope
 from agentstate.memory.search.words import has_words
 from agentstate.providers.embedding.embedder import Embedder
 from agentstate.settings import Settings
@@ -35,7 +35,7 @@ __all__ = ["Hit", "HybridMemory", "MemoryRecall", "Recall"]
 MAX_LIMIT = 1_000
 MAX_NEIGHBOURS = 20
 DEPTH = 100
-"""What each arm is asked for at least; fusion needs more than it gives (R@10 on LoCoMo .765 with 50, .771 with 200)."""
+"""Asked of each retriever at least; fusion needs more than it gives (R@10 on LoCoMo .765 with 50, .771 with 200)."""
 
 _log = logging.getLogger(__name__)
 
@@ -96,7 +96,7 @@ class MemoryRecall:
             since=_aware(since, "since"),
             until=_aware(until, "until"),
             as_of=_aware(as_of, "as_of"),
-            where=tags.where(where),
+            where=tags.parse_where(where),
             shared=self._shared(agent_id, namespaces),
         )
         _check_numbers(limit, neighbours, half_life)
@@ -113,33 +113,33 @@ class MemoryRecall:
             rows = MemoryRows(connection, scope.tenants)
             found, known = self._found(rows, scope, query, answer, most)
             best = self._aged(known, half_life)[:limit]
-            around = rows.around({_place(record) for _, record, _ in best}, neighbours) if neighbours else {}
+            around = rows.read_neighbours({_place(record) for _, record, _ in best}, neighbours) if neighbours else {}
         hits = [
             make_hit(item, record, left, _beside(record, around, -neighbours), _beside(record, around, neighbours))
             for item, record, left in best
         ]
-        return Recall(hits, arms=found, degraded="; ".join(filter(None, (no_vector, no_index))) or None)
+        return Recall(hits, retrievers=found, degraded="; ".join(filter(None, (no_vector, no_index))) or None)
 
     def _found(
         self, rows: MemoryRows, scope: Scope, query: str, answer: Answer, most: int | None
     ) -> tuple[tuple[str, ...], list[tuple[Fused, MemoryRecord]]]:
-        """The arms that answered, and the best that they found together, as the durable store has them."""
+        """The retrievers that answered, and the best that they found together, as the durable store has them."""
         # Some more than are wanted: what the index has not heard of yet, the durable store knows, such as that a memory
         # was superseded or forgotten.
         more = None if most is None else 2 * most
-        fusing = partial(fuse, semantic=DENSE in answer.arms, places=answer.places, most=more)
-        chosen = fusing(answer.arms)
+        fusing = partial(fuse_scores, semantic=DENSE in answer.found, places=answer.places, limit=more)
+        chosen = fusing(answer.found)
         first = chosen[:most]
-        there, held = look(rows, scope, query, _ids(first), beside=answer.space)
-        arms = ranked(held, query, answer.arms)
+        there, held = read_and_search(rows, scope, query, _ids(first), beside=answer.space)
+        retrievers = rank_held(held, query, answer.found)
         records = {str(record.id): record for record in (*there, *held)}
         if held:
-            chosen = fusing(arms)
+            chosen = fusing(retrievers)
         if held or len(there) < len(first):
             asked = {item.id for item in first}
             others = [item for item in chosen if item.id not in records and item.id not in asked]
-            records |= {str(record.id): record for record in read(rows, scope, _ids(others))}
-        return tuple(arms), [(item, records[item.id]) for item in chosen if item.id in records]
+            records |= {str(record.id): record for record in read_in_scope(rows, scope, _ids(others))}
+        return tuple(retrievers), [(item, records[item.id]) for item in chosen if item.id in records]
 
     def _aged(
         self, found: Sequence[tuple[Fused, MemoryRecord]], half_life: timedelta | None
@@ -158,7 +158,7 @@ class MemoryRecall:
         if not namespaces:
             return ()
         with self._store.reading() as connection:
-            return tenants(connection, agent_id, namespaces)[1:]
+            return allowed_tenants(connection, agent_id, namespaces)[1:]
 
     def _embed(self, query: str) -> tuple[list[float] | None, str | None]:
         """The query's vector, and when it should have one and has none, why."""
@@ -179,7 +179,7 @@ class MemoryRecall:
             answer = search(text=query, vector=None, meanwhile=lambda: embedded.append(self._embed(query)))
             vector, no_vector = embedded[0]
             if vector is not None:
-                answer = search(text="", vector=vector).joined(answer)
+                answer = search(text="", vector=vector).merge_with(answer)
         except IndexUnavailable as error:
             _log.warning("recall goes by the durable store alone: %s", error)
             no_vector = embedded[0][1] if embedded else None

@@ -15,13 +15,13 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from agentstate.memory.facts.records import MemoryRecord, MemoryRows
-from agentstate.memory.facts.statements import believed
+from agentstate.memory.facts.statements import belief_conditions
 from agentstate.memory.search import bm25
 from agentstate.memory.search.fusion import EXACT, KEYWORD_STORE, Found
-from agentstate.memory.search.identifiers import identifiers
+from agentstate.memory.search.identifiers import find_identifiers
 from agentstate.memory.search.scope import Scope
-from agentstate.memory.search.tags import meets
-from agentstate.memory.search.words import terms
+from agentstate.memory.search.tags import meets_where
+from agentstate.memory.search.words import split_terms
 from agentstate.store.tables import memories
 from agentstate.store.tables.base import db_time
 
@@ -34,7 +34,7 @@ _NUMBER = re.compile(r"\d+(\.\d+)?")
 _BEFORE_LAST_GROUP = re.compile(r"\A\d+(?=\d{3}(\.|\Z))")
 
 
-def look(
+def read_and_search(
     rows: MemoryRows, scope: Scope, query: str, ids: Sequence[UUID], *, beside: str | None
 ) -> tuple[list[MemoryRecord], list[MemoryRecord]]:
     """Those of `ids` that are there and in `scope`, and in the same journey what the words of `query` find.
@@ -48,20 +48,20 @@ def look(
     """
     words = _wanted(query)
     if not words:
-        return read(rows, scope, ids), []
+        return read_in_scope(rows, scope, ids), []
     lacking = (sa.true(),) if beside is None else _not_indexed_in(beside)
-    there, held = rows.read_and_find(ids, words, *lacking, both=conditions(scope), limit=STORE_DEPTH)
+    there, held = rows.read_and_find(ids, words, *lacking, both=scope_conditions(scope), limit=STORE_DEPTH)
     return _meeting(there, scope), _meeting(held, scope)
 
 
-def read(rows: MemoryRows, scope: Scope, ids: Sequence[UUID]) -> list[MemoryRecord]:
+def read_in_scope(rows: MemoryRows, scope: Scope, ids: Sequence[UUID]) -> list[MemoryRecord]:
     """Those of `ids` that are there and in `scope`."""
-    return _meeting(rows.read(ids, *conditions(scope)).values(), scope) if ids else []
+    return _meeting(rows.read_ids(ids, *scope_conditions(scope)).values(), scope) if ids else []
 
 
-def ranked(held: Sequence[MemoryRecord], query: str, indexed: Mapping[str, Found]) -> dict[str, Found]:
-    """What the index found, by arm, and beside it what the durable store holds, ranked by words and identifiers."""
-    best = bm25.rank(query, [one.text for one in held])
+def rank_held(held: Sequence[MemoryRecord], query: str, indexed: Mapping[str, Found]) -> dict[str, Found]:
+    """Add to what the index found, by retriever, the memories that the store holds, ranked by words and identifiers."""
+    best = bm25.rank_texts(query, [one.text for one in held])
     found = {**indexed, KEYWORD_STORE: [(str(held[position].id), score) for position, score in best]}
     exact = _exact(held, query)
     if exact:
@@ -69,7 +69,7 @@ def ranked(held: Sequence[MemoryRecord], query: str, indexed: Mapping[str, Found
     return found
 
 
-def conditions(scope: Scope) -> tuple[sa.ColumnElement[bool], ...]:
+def scope_conditions(scope: Scope) -> tuple[sa.ColumnElement[bool], ...]:
     """What a memory must meet to be in `scope`, as far as the database can tell: all but its metadata."""
     return _conditions(replace(scope, agent_id="", shared=(), where=()))
 
@@ -78,7 +78,7 @@ def conditions(scope: Scope) -> tuple[sa.ColumnElement[bool], ...]:
 def _conditions(scope: Scope) -> tuple[sa.ColumnElement[bool], ...]:
     # Kept, since making them takes longer than many a query.
     moment = sa.func.coalesce(memories.c.said_at, memories.c.created_at, type_=memories.c.said_at.type)
-    found = believed(db_time() if scope.as_of is None else scope.as_of)
+    found = belief_conditions(db_time() if scope.as_of is None else scope.as_of)
     if scope.kinds:
         found.append(memories.c.kind.in_(scope.kinds))
     if scope.session is not None:
@@ -91,18 +91,18 @@ def _conditions(scope: Scope) -> tuple[sa.ColumnElement[bool], ...]:
 
 
 def _meeting(found: Iterable[MemoryRecord], scope: Scope) -> list[MemoryRecord]:
-    return [one for one in found if meets(one.metadata, scope.where)]
+    return [one for one in found if meets_where(one.metadata, scope.where)]
 
 
 def _exact(held: Sequence[MemoryRecord], query: str) -> Found:
-    wanted = set(identifiers(query))
-    shares = ((one.id, len(wanted.intersection(identifiers(one.text)))) for one in held) if wanted else ()
+    wanted = set(find_identifiers(query))
+    shares = ((one.id, len(wanted.intersection(find_identifiers(one.text)))) for one in held) if wanted else ()
     return [(str(memory), count / len(wanted)) for memory, count in shares if count]
 
 
 def _wanted(query: str) -> list[str]:
     """Pieces of text to look for in the store, so short that every form of the query's words holds one."""
-    return [_piece(term) for term in sorted(set(terms(query)), key=len, reverse=True)[:MAX_WORDS]]
+    return [_piece(term) for term in sorted(set(split_terms(query)), key=len, reverse=True)[:MAX_WORDS]]
 
 
 def _piece(term: str) -> str:

@@ -23,12 +23,12 @@ MAX_VALUES = 100
 _LONGEST = 200
 
 
-def tags(metadata: Mapping[str, Any] | None) -> list[str]:
+def metadata_tags(metadata: Mapping[str, Any] | None) -> list[str]:
     """The tags of a memory with this metadata, sorted."""
     return sorted({tag for key, value in (metadata or {}).items() for tag in _of(key, value)})
 
 
-def where(conditions: Mapping[str, Any] | None) -> Where:
+def parse_where(conditions: Mapping[str, Any] | None) -> Where:
     """What `{"asset": "USDC", "venue": ["casino", "bank"]}` asks for: a list is any of its values.
 
     Raises:
@@ -41,9 +41,9 @@ def where(conditions: Mapping[str, Any] | None) -> Where:
     return tuple(_any_of(key, value) for key, value in (conditions or {}).items())
 
 
-def meets(metadata: Mapping[str, Any] | None, wanted: Where) -> bool:
+def meets_where(metadata: Mapping[str, Any] | None, wanted: Where) -> bool:
     """Whether a memory with this metadata meets all conditions."""
-    held = set(tags(metadata)) if wanted else set[str]()
+    held = set(metadata_tags(metadata)) if wanted else set[str]()
     return all(held.intersection(choices) for choices in wanted)
 
 

@@ -36,7 +36,7 @@ STOP_WORDS = frozenset(
 """English words that say nothing about what a text is on."""
 
 
-def terms(text: str) -> list[str]:
+def split_terms(text: str) -> list[str]:
     """The search terms of `text`, in order, repeated as often as they occur; at most MAX_TERMS."""
     found = []
     for match in _TOKEN.finditer(_folded(text)):
