@@ -242,7 +242,7 @@ def in_money(agent: Agent, sandbox: SandboxClient, acknowledged: Acknowledged) -
     told_again = {
         name: agent.effects.execute_once(name, casino.bet, amount=STAKE, side="heads") for name in asked_again
     }
-    happened = sandbox.effects_by_key(AGENT)
+    happened = sandbox.count_effects_by_key(AGENT)
     booked = ledger.balance("casino")
     until(lambda: agent.services.reconcile("casino").status == "matched", 1.0)
     return {
@@ -253,7 +253,7 @@ def in_money(agent: Agent, sandbox: SandboxClient, acknowledged: Acknowledged) -
         "effects that happened twice": sum(count - 1 for count in happened.values()),
         "effects unknown to us, or unknown there": len(succeeded ^ set(happened)),
         "still held, in minor units": ledger.balance("casino", bucket=Bucket.IN_FLIGHT).minor,
-        "books against the casino, in minor units": booked.minor - sandbox.micros(AGENT),
+        "books against the casino, in minor units": booked.minor - sandbox.read_balance(AGENT),
         "balance against its entries": int(ledger.balance_from_ledger(service="casino") != booked.amount),
     }
 

@@ -47,7 +47,7 @@ def test_a_fleet_under_fire_does_nothing_twice_and_loses_nothing(
 def _the_judgement_sees_what_is_wrong(store: Store, group: judge.Group, url: str) -> None:
     """Planted: money in the truth that no intent moved, an effect that happened twice, and books that lie."""
     with SandboxClient(url) as client:
-        truth = client.truth()
+        truth = client.read_truth()
     once = next(row for row in truth["effects"] if row["request_key"] and ":" not in row["request_key"])
     once["count"] += 1
     truth["injected"] = [row for row in truth["injected"] if row["request_key"] != once["request_key"]]

@@ -90,7 +90,7 @@ class Way:
     def fund(self, agent_id: str, service: str, dollars: str, address: str | None = None) -> None:
         """Test money on one account."""
         account = self.account(agent_id, service)
-        self.sandbox.client.fund(account, service, dollars, f"start-{next(_numbers)}", address)
+        self.sandbox.client.fund_account(account, service, dollars, f"start-{next(_numbers)}", address)
 
     def account(self, agent_id: str, service: str) -> str:
         """The agent's id at a service."""
@@ -100,13 +100,13 @@ class Way:
         """What really stands on an account."""
         account = self.account(agent_id, service)
         if service == "wallet":
-            return int(self.sandbox.client.truth(account)["agents"][account]["wallet"]["micros"])
-        return self.sandbox.client.micros(account, service)
+            return int(self.sandbox.client.read_truth(account)["agents"][account]["wallet"]["micros"])
+        return self.sandbox.client.read_balance(account, service)
 
     def effects(self, agent_id: str, operation: str) -> dict[str, int]:
         """How often each reference had its effect."""
         account = self.account(agent_id, operation.partition(".")[0])
-        return self.sandbox.client.effects(account, operation)
+        return self.sandbox.client.count_effects(account, operation)
 
 
 @pytest.fixture(scope="module")
@@ -119,8 +119,8 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxProcess
 @pytest.fixture(params=["gateway", "services"])
 def way(request: pytest.FixtureRequest, sandbox: SandboxProcess, tmp_path: Path) -> Iterator[Way]:
     """Each dialect in turn, with nothing going wrong at first."""
-    sandbox.client.plan()
+    sandbox.client.set_faults()
     way = Way(request.param, sandbox, tmp_path)
     yield way
     way.gateway.close()
-    sandbox.client.plan()
+    sandbox.client.set_faults()

@@ -24,7 +24,7 @@ def doubt(way: Way, agent: str, operation: str, params: dict[str, Any], fault: s
     service, _, name = operation.partition(".")
     adapter = Adapter(way.gateway, agent, service)
     intent = Intent(tag=f"tag-{fault}", operation=name, params=params)
-    way.sandbox.client.plan({"fault": fault, "service": service, "operation": name, "times": 1})
+    way.sandbox.client.set_faults({"fault": fault, "service": service, "operation": name, "times": 1})
     outcome = adapter.execute(intent)
     assert isinstance(outcome, InDoubt), outcome
     later = InDoubt(reason="", called_at=outcome.called_at - LONG_AGO, baseline=outcome.baseline)
@@ -166,7 +166,7 @@ def test_a_fallback_of_trading_says_so_and_proves_nothing(way: Way) -> None:
     order = {"coin": "SOL", "side": "long", "size": Decimal(50)}
     adapter = Adapter(way.gateway, agent, "trading")
     rule = {"fault": "stale_source", "service": "trading"}
-    way.sandbox.client.plan(*({**rule, "operation": name} for name in ("state", "positions", "history")))
+    way.sandbox.client.set_faults(*({**rule, "operation": name} for name in ("state", "positions", "history")))
     assert adapter.read_state().quality == "fallback"
     verdict = adapter.resolve(
         Intent(tag="t", operation="open", params=order),
@@ -185,7 +185,7 @@ def test_the_ledger_is_put_in_order_and_a_gap_is_seen(way: Way) -> None:
     assert balances[-1] == page.balance == way.micros(agent)
     assert [after - row.amount for row, after in zip(page.rows[1:], balances[1:], strict=True)] == balances[:-1]
     assert page.complete_since is not None
-    way.sandbox.client.plan({"fault": "ledger_gap", "service": "casino", "operation": "ledger"})
+    way.sandbox.client.set_faults({"fault": "ledger_gap", "service": "casino", "operation": "ledger"})
     gapped = adapter.ledger()
     assert len(gapped.rows) < len(page.rows)
     assert not gapped.complete(frozenset())
@@ -212,7 +212,7 @@ def test_an_order_rests_fills_by_itself_and_can_be_cancelled(way: Way) -> None:
     resting = {"coin": "BTC", "side": "long", "size": Decimal(50), "leverage": 1}
     low = applied(adapter, "limit", "low", {**resting, "price": Decimal(1_000)})
     applied(adapter, "limit", "high", {**resting, "price": Decimal(1_000_000)})
-    assert way.sandbox.client.run("monitor") == {"monitor": 1}
+    assert way.sandbox.client.run_clock("monitor") == {"monitor": 1}
     assert len(adapter.read_state().body["positions"]) == 1
     assert applied(adapter, "cancel", "x", {"order_id": low["reference"]})["status"] == "cancelled"
     again = adapter.execute(Intent(tag="y", operation="cancel", params={"order_id": low["reference"]}))
@@ -222,13 +222,13 @@ def test_an_order_rests_fills_by_itself_and_can_be_cancelled(way: Way) -> None:
 def test_deposits_are_found_by_polling_and_not_always_right(way: Way) -> None:
     agent = way.agent()
     account, client = way.account(agent, "casino"), way.sandbox.client
-    client.arrive(account, "5")
-    client.run("poll")
-    client.arrive(account, "3")
-    client.run("poll", "empty")
+    client.deposit_on_chain(account, "5")
+    client.run_clock("poll")
+    client.deposit_on_chain(account, "3")
+    client.run_clock("poll", "empty")
     assert way.micros(agent) == 5_000_000 + 5_000_000 + 8_000_000
-    client.arrive(account, "5")
-    client.run("poll")
+    client.deposit_on_chain(account, "5")
+    client.run_clock("poll")
     assert way.micros(agent) == 18_000_000
     rows = way.gateway.read(agent, Service.CASINO, "deposits")["deposits"]
     assert sorted(row["amount"] for row in rows) == [Decimal(5), Decimal(8)]
@@ -252,7 +252,7 @@ def test_a_limit_is_a_rejection_with_a_time_to_wait(way: Way) -> None:
     adapter = Adapter(way.gateway, agent, "casino")
     intent = Intent(tag="t", operation="bet", params={"amount": Decimal(1), "side": "heads"})
     for fault, code, seconds in (("429_short", "rate_limited", 60.0), ("429_business", "ip_rate_limited", 86_400.0)):
-        way.sandbox.client.plan({"fault": fault, "operation": "bet", "times": 1})
+        way.sandbox.client.set_faults({"fault": fault, "operation": "bet", "times": 1})
         outcome = adapter.execute(intent)
         assert isinstance(outcome, Rejected)
         assert (outcome.code, outcome.retry_after) == (code, seconds)
@@ -268,7 +268,7 @@ def test_what_is_above_the_kelly_cap_or_the_balance_is_rejected(way: Way) -> Non
 
 def test_two_bets_with_one_seed_are_told_and_not_booked_as_one(way: Way) -> None:
     agent = way.rich()
-    way.sandbox.client.plan({"fault": "double_effect", "operation": "bet", "times": 1})
+    way.sandbox.client.set_faults({"fault": "double_effect", "operation": "bet", "times": 1})
     adapter = Adapter(way.gateway, agent, "casino")
     intent = Intent(tag="twice", operation="bet", params={"amount": Decimal(1), "side": "heads"})
     adapter.execute(intent)

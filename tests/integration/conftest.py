@@ -97,11 +97,11 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxProcess
 @pytest.fixture
 def gateway(sandbox: SandboxProcess) -> Iterator[Gateway]:
     """A gateway to a sandbox in which nothing goes wrong at first."""
-    sandbox.client.plan()
+    sandbox.client.set_faults()
     gateway = Gateway(sandbox.api, KEY, deadline_s=5)
     yield gateway
     gateway.close()
-    sandbox.client.plan()
+    sandbox.client.set_faults()
 
 
 @pytest.fixture

@@ -44,10 +44,10 @@ def test_what_a_worker_settles_is_read_anew(runtime: Runtime, handlers: Any, san
     agent = Agent(f"{rich}_doubt", runtime)
     agent.effects.execute_once("register", casino.register)
     agent.effects.execute_once("deposit", casino.deposit, amount=Decimal(100))
-    sandbox.client.plan({"fault": "commit_then_drop", "operation": "bet", "agent_id": agent.id})
+    sandbox.client.set_faults({"fault": "commit_then_drop", "operation": "bet", "agent_id": agent.id})
     with pytest.raises(EffectInDoubt):
         agent.effects.execute_once("bet", casino.bet, amount=Decimal(1), side="heads")
-    sandbox.client.plan()
+    sandbox.client.set_faults()
     assert agent.services.read("casino").quality is Quality.LIVE
     with runtime.store.reading() as connection:
         effect_id: UUID = connection.execute(sa.select(effects.c.id).where(effects.c.key == "bet")).scalar_one()

@@ -124,7 +124,7 @@ def test_money_that_moves_between_reads_is_counted_once(
 def test_a_service_that_is_down_is_unknown_with_a_reason_and_not_zero(
     cache: StateCache, sandbox: Any, rich: str
 ) -> None:
-    sandbox.client.plan({"fault": "html_502", "service": "trading", "operation": "state", "agent_id": rich})
+    sandbox.client.set_faults({"fault": "html_502", "service": "trading", "operation": "state", "agent_id": rich})
     portfolio = cache.portfolio_snapshot(rich)
     leg = portfolio.legs[Service.TRADING]
     assert (leg.quality, leg.state, leg.funds) == (Quality.UNKNOWN, None, None)

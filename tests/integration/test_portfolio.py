@@ -46,7 +46,7 @@ def test_every_leg_has_its_status_moment_and_bounds(cache: StateCache, rich: str
 
 
 def test_an_unknown_leg_leaves_a_range_and_no_total(cache: StateCache, sandbox: Any, rich: str) -> None:
-    sandbox.client.plan({"fault": "html_502", "service": "trading", "operation": "state", "agent_id": rich})
+    sandbox.client.set_faults({"fault": "html_502", "service": "trading", "operation": "state", "agent_id": rich})
     portfolio = cache.portfolio_snapshot(rich)
     assert portfolio.total is None
     assert portfolio.bounds == (250 * DOLLAR, None)
@@ -55,7 +55,7 @@ def test_an_unknown_leg_leaves_a_range_and_no_total(cache: StateCache, sandbox: 
 
 def test_a_suspect_zero_is_bounded_by_what_was_there(cache: StateCache, sandbox: Any, rich: str) -> None:
     cache.portfolio_snapshot(rich)
-    sandbox.client.plan({"fault": "silent_zero", "service": "wallet", "operation": "state", "agent_id": rich})
+    sandbox.client.set_faults({"fault": "silent_zero", "service": "wallet", "operation": "state", "agent_id": rich})
     portfolio = cache.portfolio_snapshot(rich, force_refresh=True)
     assert portfolio.total is None
     assert portfolio.bounds == (ALL - 50 * DOLLAR, ALL)
@@ -64,7 +64,7 @@ def test_a_suspect_zero_is_bounded_by_what_was_there(cache: StateCache, sandbox:
 
 def test_a_stale_leg_is_shown_with_its_age_and_is_part_of_no_total(cache: StateCache, sandbox: Any, rich: str) -> None:
     assert cache.portfolio_snapshot(rich).total == ALL
-    sandbox.client.plan({"fault": "html_502", "service": "trading", "operation": "state", "agent_id": rich})
+    sandbox.client.set_faults({"fault": "html_502", "service": "trading", "operation": "state", "agent_id": rich})
     portfolio = cache.portfolio_snapshot(rich, force_refresh=True)
     leg = portfolio.legs[Service.TRADING]
     assert (leg.quality, leg.bounds) == (Quality.STALE, (0, None))

@@ -68,8 +68,8 @@ def test_a_queued_bet_is_made_once_and_its_job_has_the_receipt(
     told = queued.jobs.get(first).result
     assert told["state"] == "succeeded"
     assert told["receipt"] == queued.effects.execute_once("bet:1", casino.bet, amount=Decimal("2.50"), side="heads")
-    assert list(sandbox.client.effects(queued.id, "casino.bet").values()) == [1]
-    assert queued.ledger.balance("casino").minor == sandbox.client.micros(queued.id)
+    assert list(sandbox.client.count_effects(queued.id, "casino.bet").values()) == [1]
+    assert queued.ledger.balance("casino").minor == sandbox.client.read_balance(queued.id)
 
 
 def test_a_bet_that_comes_by_the_broker_has_its_amount_as_text(
@@ -77,20 +77,20 @@ def test_a_bet_that_comes_by_the_broker_has_its_amount_as_text(
 ) -> None:
     payload = {"key": "bet:1", "operation": "casino.bet", "params": {"amount": "2.50", "side": "heads"}}
     assert run(runtime, queued.jobs.submit(KIND, payload), perform) is Outcome.DONE
-    assert list(sandbox.client.effects(queued.id, "casino.bet").values()) == [1]
+    assert list(sandbox.client.count_effects(queued.id, "casino.bet").values()) == [1]
 
 
 def test_a_queued_bet_whose_answer_was_lost_waits_and_is_found(
     queued: Agent, runtime: Runtime, sandbox: Any, perform: Any
 ) -> None:
-    sandbox.client.plan({"fault": "commit_then_drop", "times": 1})
+    sandbox.client.set_faults({"fault": "commit_then_drop", "times": 1})
     job_id = queued.effects.submit("bet:1", casino.bet, amount=Decimal(3), side="heads")
     assert run(runtime, job_id, perform) is Outcome.RETRY
     waiting = queued.jobs.get(job_id)
     assert (waiting.status, waiting.attempts) == ("ready", 0)
     assert run(runtime, job_id, perform) is Outcome.DONE
     assert queued.jobs.get(job_id).result["state"] == "succeeded"
-    assert list(sandbox.client.effects(queued.id, "casino.bet").values()) == [1]
+    assert list(sandbox.client.count_effects(queued.id, "casino.bet").values()) == [1]
 
 
 def test_a_bet_that_is_refused_is_done_and_says_so(queued: Agent, runtime: Runtime, perform: Any) -> None:

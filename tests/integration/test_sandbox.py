@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
-from deploy.local.sandbox.faults import striking
+from deploy.local.sandbox.faults import list_applicable_faults
 
 AUTHORIZED = {"Authorization": "Bearer pf_test_sandbox"}
 ROOT = Path(__file__).parents[2]
@@ -24,10 +24,10 @@ LOOPBACK: dict[str, Any] = {"trust_env": False, "verify": False}
 
 @pytest.fixture
 def http(sandbox: Any) -> Iterator[httpx.Client]:
-    sandbox.client.plan()
+    sandbox.client.set_faults()
     with httpx.Client(base_url=sandbox.api, headers=AUTHORIZED, timeout=10, **LOOPBACK) as client:
         yield client
-    sandbox.client.switch(idempotency_keys=False, rate_limits=False, kelly_cap=True)
+    sandbox.client.set_switches(idempotency_keys=False, rate_limits=False, kelly_cap=True)
 
 
 def bet(http: httpx.Client, agent: str, seed: str, *, amount: float = 1.0, **headers: str) -> httpx.Response:
@@ -62,9 +62,9 @@ def test_casino_escrow_and_faucet_share_one_balance(sandbox: Any, http: httpx.Cl
     escrow = {"agent_id": rich, "counterparty_agent_id": "ag_other", "amount_usd": 10, "description": "work"}
     made = http.post("/escrow/create", json=escrow)
     assert made.status_code == 201
-    assert sandbox.client.micros(rich) == 91_000_000
+    assert sandbox.client.read_balance(rich) == 91_000_000
     http.post("/escrow/release", json={"agent_id": rich, "escrow_id": made.json()["escrow_id"]})
-    assert sandbox.client.micros("ag_other") == 9_900_000
+    assert sandbox.client.read_balance("ag_other") == 9_900_000
 
 
 def test_bet_answers_round_to_cents_and_the_audit_does_not(http: httpx.Client, rich: str) -> None:
@@ -106,10 +106,10 @@ def test_the_ledger_shows_fifty_rows_and_not_quite_the_newest(sandbox: Any, http
 def test_a_bad_bet_is_refused_and_changes_nothing(
     sandbox: Any, http: httpx.Client, rich: str, body: dict[str, Any], refused: tuple[int, str]
 ) -> None:
-    before = sandbox.client.truth(rich)
+    before = sandbox.client.read_truth(rich)
     answer = http.post("/casino/bet", json={"agent_id": rich, **body})
     assert (answer.status_code, answer.json()["error"]) == refused
-    assert sandbox.client.truth(rich) == before
+    assert sandbox.client.read_truth(rich) == before
 
 
 def test_a_body_that_is_no_json_object_is_refused(http: httpx.Client) -> None:
@@ -128,14 +128,14 @@ def test_an_idempotency_key_is_ignored_until_the_switch_is_on(sandbox: Any, http
     same = {"Idempotency-Key": "k1"}
     first, second = (bet(http, rich, "ignored", **same).json() for _ in range(2))
     assert first["bet_id"] != second["bet_id"]
-    sandbox.client.switch(idempotency_keys=True)
+    sandbox.client.set_switches(idempotency_keys=True)
     first, second = (bet(http, rich, "kept", **same).json() for _ in range(2))
     assert first == second
-    assert sandbox.client.effects(rich, "casino.bet") == {"ignored": 2, "kept": 1}
+    assert sandbox.client.count_effects(rich, "casino.bet") == {"ignored": 2, "kept": 1}
 
 
 def test_rate_limits_count_by_path_and_carry_no_header(sandbox: Any, http: httpx.Client, agent: str) -> None:
-    sandbox.client.switch(rate_limits=True)
+    sandbox.client.set_switches(rate_limits=True)
     headers = {"X-Forwarded-For": f"10.0.0.1-{agent}"}
     answers = [http.post("/faucet/claim", json={"agent_id": agent}, headers=headers) for _ in range(13)]
     last = answers[-1]
@@ -172,13 +172,13 @@ def test_each_fault_does_what_it_says(
             bet(http, rich, "one", **{"X-Sandbox-Fault": fault})
     else:
         assert bet(http, rich, "one", **{"X-Sandbox-Fault": fault}).status_code == status
-    assert sandbox.client.effects(rich, "casino.bet").get("one", 0) == applied
+    assert sandbox.client.count_effects(rich, "casino.bet").get("one", 0) == applied
 
 
 def test_what_died_between_its_steps_leaves_half(sandbox: Any, http: httpx.Client, rich: str) -> None:
     with pytest.raises(httpx.RemoteProtocolError):
         bet(http, rich, "half", **{"X-Sandbox-Fault": "crash_between_steps"})
-    assert sandbox.client.micros(rich) == 99_000_000
+    assert sandbox.client.read_balance(rich) == 99_000_000
     assert http.get("/casino/export", params={"agent_id": rich}).json()["rows"] == []
 
 
@@ -191,13 +191,13 @@ def test_two_purchases_at_once_lose_one_debit(sandbox: Any, http: httpx.Client, 
 
     with ThreadPoolExecutor(2) as pool:
         assert list(pool.map(buy, range(2))) == [201, 201]
-    assert sandbox.client.micros(rich, "domains") == 100_000_000 - 19_440_000
+    assert sandbox.client.read_balance(rich, "domains") == 100_000_000 - 19_440_000
 
 
 def test_a_deposit_can_be_credited_twice(sandbox: Any, http: httpx.Client, agent: str) -> None:
     body = {"agent_id": agent, "amount": 3, "reference": "once"}
     http.post("/casino/deposit", json=body, headers={"X-Sandbox-Fault": "duplicate_deposit"})
-    assert sandbox.client.micros(agent) == 6_000_000
+    assert sandbox.client.read_balance(agent) == 6_000_000
 
 
 def test_the_other_side_of_an_escrow_moves_it_unasked(http: httpx.Client, rich: str, agent: str) -> None:
@@ -212,20 +212,20 @@ def test_the_other_side_of_an_escrow_moves_it_unasked(http: httpx.Client, rich: 
 def test_any_fault_is_drawn_from_those_that_can_strike(sandbox: Any, http: httpx.Client, rich: str) -> None:
     struck = []
     for _ in range(2):
-        sandbox.client.plan({"fault": "any", "reads": True, "agent_id": rich}, seed=4)
+        sandbox.client.set_faults({"fault": "any", "reads": True, "agent_id": rich}, seed=4)
         for _ in range(8):
             with suppress(httpx.HTTPError):
                 http.get("/trading/state", params={"agent_id": rich})
-        struck.append(sandbox.client.faults()["injected"])
+        struck.append(sandbox.client.read_faults()["injected"])
     assert struck[0] == struck[1]
     assert sum(struck[0].values()) == 8
-    assert set(struck[0]) <= set(striking("trading", "state", reads=True))
-    assert "double_effect" not in striking("trading", "state", reads=True)
+    assert set(struck[0]) <= set(list_applicable_faults("trading", "state", reads=True))
+    assert "double_effect" not in list_applicable_faults("trading", "state", reads=True)
 
 
 def test_the_truth_tells_of_one_request(sandbox: Any, http: httpx.Client, rich: str) -> None:
     bet(http, rich, "s", **{"Idempotency-Key": f"key-{rich}", "X-Sandbox-Fault": "500_after_effect"})
-    told = sandbox.client.of_key(f"key-{rich}")
+    told = sandbox.client.read_request(f"key-{rich}")
     assert [effect["reference"] for effect in told["effects"]] == ["s"]
     assert told["ledger"][0]["micros"] == -1_000_000
     assert told["injected"] == ["500_after_effect"]
@@ -249,7 +249,7 @@ def test_a_silent_zero_shows_no_money_and_takes_none(sandbox: Any, http: httpx.C
     assert http.get("/casino/state", params={"agent_id": rich}, headers=zero).json()["balance_usd"] == 0
     wallet = http.get("/wallet/state", params={"agent_id": rich}, headers=zero).json()
     assert wallet["addresses"][0]["amount"] == "0"
-    assert sandbox.client.micros(rich) == 100_000_000
+    assert sandbox.client.read_balance(rich) == 100_000_000
 
 
 def test_a_late_commit_happens_although_the_client_has_left(sandbox: Any, http: httpx.Client, rich: str) -> None:
@@ -260,28 +260,28 @@ def test_a_late_commit_happens_although_the_client_has_left(sandbox: Any, http: 
             headers={"X-Sandbox-Fault": "late_commit:300"},
             timeout=0.05,
         )
-    assert sandbox.client.effects(rich, "casino.bet") == {}
+    assert sandbox.client.count_effects(rich, "casino.bet") == {}
     waited = threading.Event()
     for _ in range(100):
-        if sandbox.client.effects(rich, "casino.bet"):
+        if sandbox.client.count_effects(rich, "casino.bet"):
             break
         waited.wait(0.02)
-    assert sandbox.client.effects(rich, "casino.bet") == {"late": 1}
+    assert sandbox.client.count_effects(rich, "casino.bet") == {"late": 1}
 
 
 def test_a_standing_plan_strikes_as_often_as_its_seed_says(sandbox: Any, http: httpx.Client, rich: str) -> None:
     rule = {"fault": "429_short", "probability": 0.3, "service": "casino", "operation": "bet", "agent_id": rich}
     patterns = []
     for _ in range(2):
-        sandbox.client.plan(rule, seed=11)
+        sandbox.client.set_faults(rule, seed=11)
         patterns.append([bet(http, rich, "s", amount=0.01).status_code for _ in range(30)])
     assert patterns[0] == patterns[1]
     assert 0 < patterns[0].count(429) < 30
-    assert sandbox.client.faults()["injected"] == {"429_short": patterns[0].count(429)}
+    assert sandbox.client.read_faults()["injected"] == {"429_short": patterns[0].count(429)}
 
 
 def test_a_rule_strikes_no_more_often_than_it_may(sandbox: Any, http: httpx.Client, rich: str) -> None:
-    sandbox.client.plan({"fault": "500_after_effect", "times": 1})
+    sandbox.client.set_faults({"fault": "500_after_effect", "times": 1})
     assert [bet(http, rich, "s").status_code for _ in range(3)] == [500, 200, 200]
 
 
@@ -293,20 +293,20 @@ def test_a_rule_strikes_no_more_often_than_it_may(sandbox: Any, http: httpx.Clie
     ],
 )  # fmt: skip
 def test_a_wrong_plan_is_refused_and_leaves_the_old_one(sandbox: Any, http: httpx.Client, rule: dict[str, Any]) -> None:
-    sandbox.client.plan({"fault": "slow:1", "times": 1})
+    sandbox.client.set_faults({"fault": "slow:1", "times": 1})
     with pytest.raises(httpx.HTTPStatusError):
-        sandbox.client.plan(rule)
-    assert [item["fault"] for item in sandbox.client.faults()["plan"]] == ["slow:1"]
+        sandbox.client.set_faults(rule)
+    assert [item["fault"] for item in sandbox.client.read_faults()["plan"]] == ["slow:1"]
 
 
 def test_what_was_answered_survives_kill_9(sandbox: Any, http: httpx.Client, rich: str) -> None:
     acknowledged = [bet(http, rich, f"s{number}", amount=0.05).json()["bet_id"] for number in range(20)]
-    sandbox.client.plan({"fault": "429_short", "operation": "bet", "agent_id": rich})
-    sandbox.client.switch(kelly_cap=False)
-    before = sandbox.client.truth(rich)
+    sandbox.client.set_faults({"fault": "429_short", "operation": "bet", "agent_id": rich})
+    sandbox.client.set_switches(kelly_cap=False)
+    before = sandbox.client.read_truth(rich)
     sandbox.kill()
     sandbox.start()
-    assert sandbox.client.truth(rich) == before
+    assert sandbox.client.read_truth(rich) == before
     rows = http.get("/casino/export", params={"agent_id": rich}).json()["rows"]
     assert {row["bet_id"] for row in rows} == set(acknowledged)
     assert bet(http, rich, "after").status_code == 429

@@ -57,34 +57,34 @@ def test_a_bet_returns_what_moved(sandbox: Any, gateway: Gateway, rich: str) -> 
     assert receipt["operation"] == "casino.bet"
     assert receipt["debited"] == 2_500_000
     assert receipt["credited"] == (4_975_000 if receipt["won"] else 0)
-    assert sandbox.client.micros(rich) == 100_000_000 - 2_500_000 + receipt["credited"]
-    assert sandbox.client.effects(rich, "casino.bet") == {"bet:round-981": 1}
+    assert sandbox.client.read_balance(rich) == 100_000_000 - 2_500_000 + receipt["credited"]
+    assert sandbox.client.count_effects(rich, "casino.bet") == {"bet:round-981": 1}
 
 
 def test_dice_payouts_are_exact(sandbox: Any, gateway: Gateway, rich: str) -> None:
-    before = sandbox.client.micros(rich)
+    before = sandbox.client.read_balance(rich)
     for number in range(10):
         params = {"game": "dice", "direction": "under", "threshold": 60 + number, "amount": Decimal("0.37")}
         receipt = casino.bet.call(gateway, rich, f"dice-{number}", **params)
         before += receipt["credited"] - receipt["debited"]
-    assert sandbox.client.micros(rich) == before
+    assert sandbox.client.read_balance(rich) == before
 
 
 @pytest.mark.parametrize("fault", AFTER_EFFECT)
 def test_a_bet_that_happened_is_found_by_its_tag(sandbox: Any, gateway: Gateway, rich: str, fault: str) -> None:
-    sandbox.client.plan({"fault": fault, "times": 1})
+    sandbox.client.set_faults({"fault": fault, "times": 1})
     soon, later = settled(gateway, casino.bet, rich, "tag-1", amount="1.25", side="tails")
     assert isinstance(soon, Applied)
     assert later == soon
-    assert sandbox.client.effects(rich, "casino.bet") == {"tag-1": 1}
-    assert sandbox.client.micros(rich) == 100_000_000 - soon.receipt["debited"] + soon.receipt["credited"]
+    assert sandbox.client.count_effects(rich, "casino.bet") == {"tag-1": 1}
+    assert sandbox.client.read_balance(rich) == 100_000_000 - soon.receipt["debited"] + soon.receipt["credited"]
 
 
 @pytest.mark.parametrize("fault", BEFORE_EFFECT)
 def test_a_bet_that_is_not_there_is_absent_only_after_the_settle_time(
     sandbox: Any, gateway: Gateway, rich: str, fault: str
 ) -> None:
-    sandbox.client.plan({"fault": fault, "times": 1})
+    sandbox.client.set_faults({"fault": fault, "times": 1})
     soon, later = settled(gateway, casino.bet, rich, "tag-1", amount="1.25", side="tails")
     assert isinstance(soon, Unknown)
     assert 30 < soon.settles_in_s <= 35
@@ -94,7 +94,7 @@ def test_a_bet_that_is_not_there_is_absent_only_after_the_settle_time(
 def test_equal_bets_with_their_own_tags_are_two(sandbox: Any, gateway: Gateway, rich: str) -> None:
     for tag in ("one", "two"):
         casino.bet.call(gateway, rich, tag, amount="1", side="heads")
-    assert sandbox.client.effects(rich, "casino.bet") == {"one": 1, "two": 1}
+    assert sandbox.client.count_effects(rich, "casino.bet") == {"one": 1, "two": 1}
 
 
 @pytest.mark.parametrize(
@@ -110,11 +110,11 @@ def test_a_refusal_from_the_list_is_certain(
     with pytest.raises(ServiceRejected) as refused:
         casino.bet.call(gateway, rich, "tag", **params)
     assert (refused.value.code, refused.value.retry_after) == (code, None)
-    assert sandbox.client.micros(rich) == 100_000_000
+    assert sandbox.client.read_balance(rich) == 100_000_000
 
 
 def test_a_rate_limit_tells_how_long_to_wait(sandbox: Any, gateway: Gateway, rich: str) -> None:
-    sandbox.client.plan({"fault": "429_short", "times": 1})
+    sandbox.client.set_faults({"fault": "429_short", "times": 1})
     with pytest.raises(ServiceRejected) as refused:
         casino.bet.call(gateway, rich, "tag", amount="1", side="heads")
     assert (refused.value.code, refused.value.retry_after) == ("rate_limited", 60.0)
@@ -134,7 +134,7 @@ def test_a_wrong_amount_is_refused_before_anything_is_sent(
 ) -> None:
     with pytest.raises(AmountInvalid):
         casino.bet.call(gateway, rich, "tag", **params)
-    assert sandbox.client.effects(rich, "casino.bet") == {}
+    assert sandbox.client.count_effects(rich, "casino.bet") == {}
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ def test_a_tag_that_no_service_would_keep_is_refused(gateway: Gateway, rich: str
 
 @pytest.mark.parametrize("tag", ["x" * 200, "rond-é-漢", 'quote "and" [bracket]'])
 def test_any_other_tag_is_found_again(sandbox: Any, gateway: Gateway, rich: str, tag: str) -> None:
-    sandbox.client.plan({"fault": "commit_then_drop", "times": 1})
+    sandbox.client.set_faults({"fault": "commit_then_drop", "times": 1})
     soon, _ = settled(gateway, casino.bet, rich, tag, amount="1", side="heads")
     assert isinstance(soon, Applied)
 
@@ -175,7 +175,7 @@ def test_an_escrow_goes_its_way_once(sandbox: Any, gateway: Gateway, rich: str, 
     escrow_id = str(made["reference"])
     assert escrow.complete.call(gateway, other, "t", escrow_id=escrow_id)["status"] == "completed"
     assert escrow.release.call(gateway, rich, "t", escrow_id=escrow_id)["net"] == 9_900_000
-    assert sandbox.client.micros(other) == 9_900_000
+    assert sandbox.client.read_balance(other) == 9_900_000
     for operation in (escrow.complete, escrow.release, escrow.dispute):
         with pytest.raises(ServiceRejected) as refused:
             operation.call(gateway, other if operation is escrow.complete else rich, "t2", escrow_id=escrow_id)
@@ -185,7 +185,7 @@ def test_an_escrow_goes_its_way_once(sandbox: Any, gateway: Gateway, rich: str, 
 def test_a_release_of_before_is_not_taken_for_this_one(sandbox: Any, gateway: Gateway, rich: str, other: str) -> None:
     escrow_id = str(escrow.create.call(gateway, rich, "e", counterparty=other, amount="10")["reference"])
     escrow.release.call(gateway, rich, "first", escrow_id=escrow_id)
-    sandbox.client.plan({"fault": "drop_before_commit", "times": 1})
+    sandbox.client.set_faults({"fault": "drop_before_commit", "times": 1})
     soon, _ = settled(gateway, escrow.release, rich, "second", escrow_id=escrow_id)
     assert isinstance(soon, Absent)
 
@@ -194,15 +194,15 @@ def test_a_release_of_before_is_not_taken_for_this_one(sandbox: Any, gateway: Ga
 def test_an_escrow_that_was_made_is_found_by_its_description(
     sandbox: Any, gateway: Gateway, rich: str, other: str, fault: str
 ) -> None:
-    sandbox.client.plan({"fault": fault, "times": 1})
+    sandbox.client.set_faults({"fault": fault, "times": 1})
     soon, _ = settled(gateway, escrow.create, rich, "esc-1", counterparty=other, amount="10")
     assert isinstance(soon, Applied)
-    assert sandbox.client.effects(rich, "escrow.create") == {"escrow [esc-1]": 1}
+    assert sandbox.client.count_effects(rich, "escrow.create") == {"escrow [esc-1]": 1}
 
 
 def test_an_escrow_that_was_not_made_is_absent_later(sandbox: Any, gateway: Gateway, rich: str, other: str) -> None:
     escrow.create.call(gateway, rich, "before", counterparty=other, amount="5")
-    sandbox.client.plan({"fault": "drop_before_commit", "times": 1})
+    sandbox.client.set_faults({"fault": "drop_before_commit", "times": 1})
     soon, later = settled(gateway, escrow.create, rich, "esc-1", counterparty=other, amount="10")
     assert isinstance(soon, Unknown)
     assert isinstance(later, Absent)
@@ -212,29 +212,29 @@ def test_a_release_that_was_cut_off_can_be_verified_and_repeated(
     sandbox: Any, gateway: Gateway, rich: str, other: str
 ) -> None:
     escrow_id = str(escrow.create.call(gateway, rich, "e", counterparty=other, amount="10")["reference"])
-    sandbox.client.plan({"fault": "drop_before_commit", "times": 1})
+    sandbox.client.set_faults({"fault": "drop_before_commit", "times": 1})
     soon, _ = settled(gateway, escrow.release, rich, "r", escrow_id=escrow_id)
     assert isinstance(soon, Absent)
-    sandbox.client.plan({"fault": "commit_then_drop", "times": 1})
+    sandbox.client.set_faults({"fault": "commit_then_drop", "times": 1})
     soon, _ = settled(gateway, escrow.release, rich, "r", escrow_id=escrow_id)
     assert isinstance(soon, Applied)
-    assert sandbox.client.effects(rich, "escrow.release") == {escrow_id: 1}
+    assert sandbox.client.count_effects(rich, "escrow.release") == {escrow_id: 1}
 
 
 def test_the_faucet_pays_once(sandbox: Any, gateway: Gateway, agent: str) -> None:
-    sandbox.client.plan({"fault": "500_after_effect", "times": 1})
+    sandbox.client.set_faults({"fault": "500_after_effect", "times": 1})
     soon, _ = settled(gateway, faucet.claim, agent, "f")
     assert isinstance(soon, Applied)
     assert soon.receipt["credited"] == 1_000_000
     with pytest.raises(ServiceRejected) as refused:
         faucet.claim.call(gateway, agent, "f2")
     assert refused.value.code in faucet.claim.already
-    assert sandbox.client.micros(agent) == 1_000_000
+    assert sandbox.client.read_balance(agent) == 1_000_000
 
 
 def test_a_claim_of_before_is_not_taken_for_this_one(sandbox: Any, gateway: Gateway, agent: str) -> None:
     faucet.claim.call(gateway, agent, "first")
-    sandbox.client.plan({"fault": "drop_before_commit", "times": 1})
+    sandbox.client.set_faults({"fault": "drop_before_commit", "times": 1})
     soon, _ = settled(gateway, faucet.claim, agent, "second")
     assert isinstance(soon, Absent)
 
@@ -245,7 +245,7 @@ def test_a_trade_returns_fee_and_margin(sandbox: Any, gateway: Gateway, rich: st
     assert opened["margin"] == opened["notional"] // 5
     closed = trading.close.call(gateway, rich, "t2", position_id=opened["reference"])
     left = 1_000_000_000 - opened["debited"] - closed["debited"] + closed["credited"]
-    assert sandbox.client.micros(rich, "trading") == left
+    assert sandbox.client.read_balance(rich, "trading") == left
 
 
 @pytest.mark.parametrize("fault", AFTER_EFFECT)
@@ -254,7 +254,7 @@ def test_a_trade_that_happened_is_told_from_an_equal_one_before(
 ) -> None:
     order = {"coin": "ETH", "side": "short", "size": "50"}
     before = trading.open_.call(gateway, rich, "t", **order)
-    sandbox.client.plan({"fault": fault, "times": 1})
+    sandbox.client.set_faults({"fault": fault, "times": 1})
     soon, _ = settled(gateway, trading.open_, rich, "t2", **order)
     assert isinstance(soon, Applied)
     assert soon.receipt["reference"] != before["reference"]
@@ -263,7 +263,7 @@ def test_a_trade_that_happened_is_told_from_an_equal_one_before(
 def test_a_trade_that_did_not_happen_is_absent_later(sandbox: Any, gateway: Gateway, rich: str) -> None:
     order = {"coin": "ETH", "side": "short", "size": "50"}
     trading.open_.call(gateway, rich, "t", **order)
-    sandbox.client.plan({"fault": "drop_before_commit", "times": 1})
+    sandbox.client.set_faults({"fault": "drop_before_commit", "times": 1})
     soon, later = settled(gateway, trading.open_, rich, "t2", **order)
     assert isinstance(soon, Unknown)
     assert isinstance(later, Absent)
@@ -289,7 +289,7 @@ def test_two_trades_that_fit_are_for_a_person(gateway: Gateway, rich: str) -> No
 def test_a_close_that_was_cut_off_is_settled_by_its_position(sandbox: Any, gateway: Gateway, rich: str) -> None:
     opened = trading.open_.call(gateway, rich, "t", coin="SOL", side="long", size="50")
     for fault, expected in (("drop_before_commit", Absent), ("commit_then_drop", Applied)):
-        sandbox.client.plan({"fault": fault, "times": 1})
+        sandbox.client.set_faults({"fault": fault, "times": 1})
         _, later = settled(gateway, trading.close, rich, "c", position_id=opened["reference"])
         assert isinstance(later, expected)
     with pytest.raises(ServiceRejected) as refused:
@@ -299,14 +299,14 @@ def test_a_close_that_was_cut_off_is_settled_by_its_position(sandbox: Any, gatew
 
 def test_a_domain_is_bought_once(sandbox: Any, gateway: Gateway, rich: str, agent: str) -> None:
     name = f"{agent.replace('_', '-')}.dev"
-    sandbox.client.plan({"fault": "commit_then_drop", "times": 1})
+    sandbox.client.set_faults({"fault": "commit_then_drop", "times": 1})
     soon, _ = settled(gateway, domains.register, rich, "d", domain=name)
     assert isinstance(soon, Applied)
     assert soon.receipt["debited"] == 19_440_000
     with pytest.raises(ServiceRejected) as refused:
         domains.register.call(gateway, rich, "d2", domain=name)
     assert refused.value.code in domains.register.already
-    assert sandbox.client.micros(rich, "domains") == 100_000_000 - 19_440_000
+    assert sandbox.client.read_balance(rich, "domains") == 100_000_000 - 19_440_000
 
 
 def test_a_domain_that_somebody_else_has_is_for_a_person(gateway: Gateway, rich: str) -> None:
@@ -326,7 +326,7 @@ def test_a_domain_that_is_still_free_was_not_bought(gateway: Gateway, rich: str)
 def test_a_wallet_sends_and_what_was_cut_off_is_for_a_person(sandbox: Any, gateway: Gateway, rich: str) -> None:
     receipt = wallet.send.call(gateway, rich, "w", chain="base", to="0xabcdef0123", amount="12.5")
     assert receipt["debited"] == 12_500_000
-    sandbox.client.plan({"fault": "commit_then_drop", "times": 1})
+    sandbox.client.set_faults({"fault": "commit_then_drop", "times": 1})
     soon, later = settled(gateway, wallet.send, rich, "w2", chain="base", to="0xabcdef0123", amount="1")
     assert isinstance(soon, Unknown)
     assert later.settles_in_s is None
@@ -340,14 +340,14 @@ def test_a_code_that_lies_about_effects_leaves_doubt(gateway: Gateway, rich: str
 def test_a_deposit_with_one_tag_comes_once(sandbox: Any, gateway: Gateway, agent: str) -> None:
     for _ in range(3):
         casino.deposit.call(gateway, agent, "d1", amount="10")
-    assert sandbox.client.micros(agent) == 10_000_000
+    assert sandbox.client.read_balance(agent) == 10_000_000
     assert casino.deposit.guarantee is Guarantee.KEYED
 
 
 def test_the_truth_counts_effects_by_the_tag_of_every_operation(sandbox: Any, gateway: Gateway, rich: str) -> None:
     trading.open_.call(gateway, rich, "intent-t", coin="BTC", side="long", size="100")
     wallet.send.call(gateway, rich, "intent-w", chain="base", to="0xabcdef0123", amount="1")
-    by_key = sandbox.client.effects_by_key(rich)
+    by_key = sandbox.client.count_effects_by_key(rich)
     assert (by_key["intent-t"], by_key["intent-w"]) == (1, 1)
 
 
@@ -380,7 +380,7 @@ def test_nobody_listens() -> None:
 def test_a_read_that_fails_changes_nothing(
     sandbox: Any, gateway: Gateway, rich: str, fault: str, error: type[Exception]
 ) -> None:
-    sandbox.client.plan({"fault": fault, "operation": "state", "times": 1})
+    sandbox.client.set_faults({"fault": fault, "operation": "state", "times": 1})
     with pytest.raises(error):
         gateway.read(rich, Service.CASINO)
     assert gateway.read(rich, Service.CASINO)["balance_usd"] == Decimal(100)
@@ -388,10 +388,10 @@ def test_a_read_that_fails_changes_nothing(
 
 def test_an_answer_that_comes_too_late_leaves_doubt(sandbox: Any, rich: str) -> None:
     hasty = Gateway(sandbox.api, SecretStr("pf_test_key"), deadline_s=0.2)
-    sandbox.client.plan({"fault": "slow:600", "times": 1})
+    sandbox.client.set_faults({"fault": "slow:600", "times": 1})
     with pytest.raises(ServiceInDoubt, match="ReadTimeout"):
         casino.bet.call(hasty, rich, "slow", amount="1", side="heads")
-    assert sandbox.client.effects(rich, "casino.bet") == {"slow": 1}
+    assert sandbox.client.count_effects(rich, "casino.bet") == {"slow": 1}
     hasty.close()
 
 

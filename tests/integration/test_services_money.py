@@ -52,7 +52,7 @@ def test_the_books_follow_every_operation(
     perform("close", "trading.close", {"position_id": opened["reference"]})
     perform("name", "domains.register", {"domain": f"{rich.replace('_', '-')}.xyz"})
     perform("send", "wallet.send", {"chain": "base", "to": "0xabcdef0123", "amount": Decimal("1.25")})
-    truth = sandbox.client.truth(rich)["agents"][rich]
+    truth = sandbox.client.read_truth(rich)["agents"][rich]
     for account in ("casino", "trading", "domains"):
         assert ledger.balance(account).minor == truth["accounts"][account]["micros"]
     assert ledger.balance("wallet").minor == truth["wallet"]["micros"]
@@ -62,14 +62,14 @@ def test_the_books_follow_every_operation(
 def test_a_bet_that_was_cut_off_is_booked_when_it_is_found(
     sandbox: Any, effects: Effects, ledger: TransactionLedger, rich: str
 ) -> None:
-    sandbox.client.plan({"fault": "commit_then_drop", "times": 1})
+    sandbox.client.set_faults({"fault": "commit_then_drop", "times": 1})
     with pytest.raises(EffectInDoubt):
         effects.perform("bet", "casino.bet", {"amount": Decimal(3), "side": "heads"}, hold=Money.parse("3"))
     assert ledger.balance("casino", bucket=Bucket.IN_FLIGHT) == Money.parse("3")
     resolved = effects.resolve(effects.get("bet").id)
     assert resolved.ended
-    assert ledger.balance("casino").minor == sandbox.client.micros(rich)
-    assert list(sandbox.client.effects(rich, "casino.bet").values()) == [1]
+    assert ledger.balance("casino").minor == sandbox.client.read_balance(rich)
+    assert list(sandbox.client.count_effects(rich, "casino.bet").values()) == [1]
 
 
 def test_a_trade_that_was_cut_off_is_told_from_an_equal_one_before(
@@ -77,11 +77,11 @@ def test_a_trade_that_was_cut_off_is_told_from_an_equal_one_before(
 ) -> None:
     order = {"coin": "SOL", "side": "long", "size": Decimal(50)}
     effects.perform("first", "trading.open", order)
-    sandbox.client.plan({"fault": "500_after_effect", "times": 1})
+    sandbox.client.set_faults({"fault": "500_after_effect", "times": 1})
     with pytest.raises(EffectInDoubt):
         effects.perform("second", "trading.open", order)
     assert effects.resolve(effects.get("second").id).ended
-    assert ledger.balance("trading").minor == sandbox.client.micros(rich, "trading")
+    assert ledger.balance("trading").minor == sandbox.client.read_balance(rich, "trading")
 
 
 def test_a_refusal_that_answers_the_second_copy_of_a_request_is_a_success(
@@ -102,14 +102,14 @@ def test_a_refusal_that_answers_the_second_copy_of_a_request_is_a_success(
     ):
         service, _, name = operation.partition(".")
         rule = {"service": service, "operation": name, "times": 1}
-        sandbox.client.plan({**rule, "fault": "429_short"}, {**rule, "fault": "double_effect"})
+        sandbox.client.set_faults({**rule, "fault": "429_short"}, {**rule, "fault": "double_effect"})
         with pytest.raises(ServiceRejected, match="to wait"):  # what was noted before this attempt serves the next one
             effects.perform(operation, operation, params)
         assert effects.perform(operation, operation, params)["operation"] == operation
         with pytest.raises(EffectFailed):
             effects.perform(f"{operation}:again", operation, params)
     for account in ("casino", "trading", "domains"):
-        assert ledger.balance(account).minor == sandbox.client.micros(rich, account)
+        assert ledger.balance(account).minor == sandbox.client.read_balance(rich, account)
 
 
 def test_a_refused_bet_gives_its_money_back(sandbox: Any, effects: Effects, ledger: TransactionLedger) -> None:
@@ -127,10 +127,10 @@ def test_what_another_agents_open_release_brings_is_no_break(
     ServiceAccounts(store).enrol(other, "casino", other)
     reconciler = Reconciler(store, GatewayReader(gateway))
     made = effects.perform("lock", "escrow.create", {"counterparty": other, "amount": Decimal(7)})
-    sandbox.client.plan({"fault": "commit_then_drop", "times": 1})
+    sandbox.client.set_faults({"fault": "commit_then_drop", "times": 1})
     with pytest.raises(EffectInDoubt):
         effects.perform("pay", "escrow.release", {"escrow_id": made["reference"]})
-    assert sandbox.client.micros(other) == 6_930_000
+    assert sandbox.client.read_balance(other) == 6_930_000
     assert reconciler.reconcile(other, "casino").status == "timing"
     assert effects.resolve(effects.get("pay").id).ended
     assert reconciler.reconcile(other, "casino").status == "matched"

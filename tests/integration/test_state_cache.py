@@ -174,7 +174,7 @@ def test_a_read_that_began_before_an_operation_does_not_come_back(
 def test_many_readers_of_a_missing_entry_make_one_call(
     redis: Redis, sandbox: Any, gateway: Gateway, counting: CountingGateway, rich: str
 ) -> None:
-    sandbox.client.plan({"fault": "slow:100", "operation": "state"})
+    sandbox.client.set_faults({"fault": "slow:100", "operation": "state"})
     caches = [StateCache(GatewaySource(counting), redis) for _ in range(3)]
     with ThreadPoolExecutor(48) as pool:
         found = list(pool.map(lambda number: caches[number % 3].get(rich, "casino"), range(96)))
@@ -185,7 +185,7 @@ def test_many_readers_of_a_missing_entry_make_one_call(
 def test_many_readers_of_a_service_that_is_down_share_the_failure(
     sandbox: Any, counting: CountingGateway, rich: str
 ) -> None:
-    sandbox.client.plan({"fault": "html_502", "operation": "state"})
+    sandbox.client.set_faults({"fault": "html_502", "operation": "state"})
     cache = StateCache(GatewaySource(counting))
     barrier = threading.Barrier(16)
 
@@ -202,7 +202,7 @@ def test_a_service_that_fails_leaves_a_stale_entry_and_later_none(
     cache: StateCache, sandbox: Any, gateway: Gateway, rich: str, now: Now
 ) -> None:
     cache.get(rich, "casino")
-    sandbox.client.plan({"fault": "html_502", "operation": "state"})
+    sandbox.client.set_faults({"fault": "html_502", "operation": "state"})
     now.pass_s(50)
     stale = cache.get(rich, "casino")
     assert stale.quality is Quality.STALE
@@ -219,10 +219,10 @@ def test_a_service_that_fails_leaves_a_stale_entry_and_later_none(
 def test_what_cannot_be_read_is_unknown_and_not_zero(
     cache: StateCache, sandbox: Any, rich: str, fault: str, now: Now
 ) -> None:
-    sandbox.client.plan({"fault": fault, "operation": "state"})
+    sandbox.client.set_faults({"fault": fault, "operation": "state"})
     entry = cache.get(rich, "casino")
     assert (entry.quality, entry.state, entry.as_of) == (Quality.UNKNOWN, None, None)
-    sandbox.client.plan()
+    sandbox.client.set_faults()
     now.pass_s(61)
     assert cache.get(rich, "casino").quality is Quality.LIVE
 
@@ -230,22 +230,22 @@ def test_what_cannot_be_read_is_unknown_and_not_zero(
 def test_a_failure_is_remembered_briefly(
     cache: StateCache, counting: CountingGateway, sandbox: Any, rich: str, now: Now
 ) -> None:
-    sandbox.client.plan({"fault": "html_502", "operation": "state", "agent_id": rich})
+    sandbox.client.set_faults({"fault": "html_502", "operation": "state", "agent_id": rich})
     assert [cache.get(rich, "casino").quality for _ in range(5)] == [Quality.UNKNOWN] * 5
     assert counting.reads == 1
     cache.get(rich, "casino", force_refresh=True)
     assert counting.reads == 2
     now.pass_s(2.1)
-    sandbox.client.plan()
+    sandbox.client.set_faults()
     assert cache.get(rich, "casino").quality is Quality.LIVE
 
 
 def test_a_failure_is_forgotten_by_an_invalidation(
     cache: StateCache, counting: CountingGateway, sandbox: Any, rich: str
 ) -> None:
-    sandbox.client.plan({"fault": "html_502", "operation": "state", "agent_id": rich})
+    sandbox.client.set_faults({"fault": "html_502", "operation": "state", "agent_id": rich})
     cache.get(rich, "casino")
-    sandbox.client.plan()
+    sandbox.client.set_faults()
     cache.invalidate(rich, "casino")
     assert cache.get(rich, "casino").quality is Quality.LIVE
 
@@ -284,7 +284,7 @@ def test_a_portfolio_has_six_legs_and_a_total(cache: StateCache, gateway: Gatewa
 def test_a_portfolio_with_an_unknown_leg_has_no_total(
     cache: StateCache, sandbox: Any, gateway: Gateway, rich: str
 ) -> None:
-    sandbox.client.plan({"fault": "html_502", "service": "trading", "operation": "state"})
+    sandbox.client.set_faults({"fault": "html_502", "service": "trading", "operation": "state"})
     portfolio = cache.portfolio_snapshot(rich)
     assert portfolio.unknown == (Service.TRADING,)
     assert portfolio.total is None
@@ -308,7 +308,7 @@ def test_every_key_in_redis_ends_by_itself_and_names_the_agent(
     cache.portfolio_snapshot(rich)
     now.pass_s(9)
     cache.get(rich, "casino")  # near its end: noted, to be read ahead
-    sandbox.client.plan({"fault": "html_502", "operation": "state", "agent_id": rich})
+    sandbox.client.set_faults({"fault": "html_502", "operation": "state", "agent_id": rich})
     cache.get(rich, "trading", force_refresh=True)
     cache.invalidate(rich, "domains")
     keys = [key.decode() for key in redis.scan_iter("*")]
@@ -484,23 +484,23 @@ def test_a_sudden_zero_is_suspect_until_it_is_explained(
     cache: StateCache, sandbox: Any, gateway: Gateway, rich: str, now: Now
 ) -> None:
     cache.get(rich, "wallet")
-    sandbox.client.plan({"fault": "silent_zero", "operation": "state", "agent_id": rich})
+    sandbox.client.set_faults({"fault": "silent_zero", "operation": "state", "agent_id": rich})
     for _ in range(2):
         now.pass_s(60)
         entry = cache.get(rich, "wallet")
         assert entry.quality is Quality.SUSPECT_ZERO
         assert entry.bounds == (0, 50_000_000)
-    sandbox.client.plan()
+    sandbox.client.set_faults()
     now.pass_s(60)
     assert cache.get(rich, "wallet").quality is Quality.LIVE
-    sandbox.client.plan({"fault": "silent_zero", "operation": "state", "agent_id": rich})
+    sandbox.client.set_faults({"fault": "silent_zero", "operation": "state", "agent_id": rich})
     cache.invalidate(rich, "wallet")  # an operation of ours may have emptied it
     assert cache.get(rich, "wallet").quality is Quality.LIVE
 
 
 def test_a_zero_that_stays_is_believed(cache: StateCache, sandbox: Any, rich: str, now: Now) -> None:
     cache.get(rich, "wallet")
-    sandbox.client.plan({"fault": "silent_zero", "operation": "state", "agent_id": rich})
+    sandbox.client.set_faults({"fault": "silent_zero", "operation": "state", "agent_id": rich})
     found = []
     for _ in range(12):
         now.pass_s(61)

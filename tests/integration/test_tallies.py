@@ -74,10 +74,12 @@ def test_reads_of_the_cache_are_counted_by_what_they_came_to(runtime: Runtime, s
         agent.services.read("casino")
     agent.services.read("casino", force_refresh=True)
     assert agent.services.portfolio().legs
-    sandbox.client.plan({"fault": "html_502", "service": "wallet", "operation": "state", "agent_id": "ag_tallied"})
+    sandbox.client.set_faults(
+        {"fault": "html_502", "service": "wallet", "operation": "state", "agent_id": "ag_tallied"}
+    )
     runtime.cache.invalidate("ag_tallied", "wallet")
     runtime.cache.get("ag_tallied", "wallet")
-    sandbox.client.plan()
+    sandbox.client.set_faults()
     runtime.tallies.flush()
     found = reads(read(runtime.store))
     assert {part: found.pop(("casino", part)) for part in ("miss", "hit", "refresh")} == {

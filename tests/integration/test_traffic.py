@@ -225,13 +225,13 @@ def test_within_a_process_one_request_tries() -> None:
 
 def test_the_gateway_leaves_a_failing_service_alone(redis: Redis, sandbox: Any, gateway: Gateway, rich: str) -> None:
     careful = Gateway(sandbox.api, SecretStr("pf_test_sandbox"), deadline_s=5, traffic=SharedTraffic(redis))
-    sandbox.client.plan({"fault": "html_502", "operation": "state", "agent_id": rich})
+    sandbox.client.set_faults({"fault": "html_502", "operation": "state", "agent_id": rich})
     for _ in range(breaker.FAILURES):
         with pytest.raises(ServiceReadFailed):
             careful.read(rich, Service.CASINO)
     with pytest.raises(ServiceUnreachable, match="left alone"):
         careful.read(rich, Service.CASINO)
-    assert sandbox.client.faults()["injected"]["html_502"] == breaker.FAILURES
+    assert sandbox.client.read_faults()["injected"]["html_502"] == breaker.FAILURES
     careful.close()
 
 

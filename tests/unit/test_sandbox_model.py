@@ -9,16 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploy.local.sandbox.limits import Limits
+from deploy.local.sandbox.limits import RequestLimits
 from deploy.local.sandbox.model.books import MICROS, Books
 from deploy.local.sandbox.model.casino import Casino
 from deploy.local.sandbox.model.chance import Chance
 from deploy.local.sandbox.model.domains import price_of
 from deploy.local.sandbox.model.escrow import Escrows, fee_of
 from deploy.local.sandbox.model.funding import Funding
-from deploy.local.sandbox.model.games import play
+from deploy.local.sandbox.model.games import play_game
 from deploy.local.sandbox.model.refusal import Refusal
-from deploy.local.sandbox.model.trading import COINS, Trading, profit
+from deploy.local.sandbox.model.trading import COINS, Trading, profit_of
 
 START_US = 1_800_000_000 * MICROS
 HOUR_US = 3_600 * MICROS
@@ -42,34 +42,34 @@ def books(tmp_path: Path, now: Now) -> Iterator[Books]:
     books = Books(tmp_path, Chance(7), now)
     funding = Funding(books)
     for agent in ("a", "b"):
-        funding.register(agent)
-        funding.deposit(agent, "casino", 100 * MICROS, "start")
-        funding.deposit(agent, "trading", 100 * MICROS, "start", "trading")
+        funding.register_agent(agent)
+        funding.deposit_money(agent, "casino", 100 * MICROS, "start")
+        funding.deposit_money(agent, "trading", 100 * MICROS, "start", "trading")
     yield books
     books.close()
 
 
 def test_an_escrow_whose_time_is_over_goes_back_less_the_fee(books: Books, now: Now) -> None:
     escrows = Escrows(books)
-    row = escrows.create("a", "b", 10 * MICROS, "work", 2)
-    assert (books.balance("a"), escrows.locked("a")) == (90 * MICROS, 10 * MICROS)
+    row = escrows.create_escrow("a", "b", 10 * MICROS, "work", 2)
+    assert (books.read_balance("a"), escrows.sum_locked("a")) == (90 * MICROS, 10 * MICROS)
     now.us += 2 * HOUR_US - 1
-    assert escrows.sweep() == 0
+    assert escrows.refund_overdue() == 0
     now.us += 1
-    assert escrows.sweep() == 1
-    assert (books.balance("a"), books.balance("b"), escrows.locked("a")) == (99_900_000, 100 * MICROS, 0)
-    assert escrows.sweep() == 0
-    assert escrows.get(row["escrow_id"])["status"] == "refunded"
+    assert escrows.refund_overdue() == 1
+    assert (books.read_balance("a"), books.read_balance("b"), escrows.sum_locked("a")) == (99_900_000, 100 * MICROS, 0)
+    assert escrows.refund_overdue() == 0
+    assert escrows.get_escrow(row["escrow_id"])["status"] == "refunded"
 
 
 def test_a_disputed_escrow_never_moves_again(books: Books, now: Now) -> None:
     escrows = Escrows(books)
-    escrow_id = escrows.create("a", "b", 10 * MICROS, "work", 1)["escrow_id"]
-    escrows.dispute("b", escrow_id)
+    escrow_id = escrows.create_escrow("a", "b", 10 * MICROS, "work", 1)["escrow_id"]
+    escrows.dispute_escrow("b", escrow_id)
     now.us += 1_000 * HOUR_US
-    assert escrows.sweep() == 0
+    assert escrows.refund_overdue() == 0
     with pytest.raises(Refusal, match="409 invalid_status"):
-        escrows.release("a", escrow_id)
+        escrows.release_escrow("a", escrow_id)
 
 
 @pytest.mark.parametrize(
@@ -80,30 +80,30 @@ def test_the_fee_is_one_per_cent_to_the_nearest_micro(amount: int, fee: int) -> 
 
 
 def test_what_is_refused_is_rolled_back(books: Books) -> None:
-    before = books.rows("SELECT * FROM entries")
+    before = books.query_rows("SELECT * FROM entries")
 
     def fail() -> None:
-        with books.transaction():
-            books.post("a", -1, "reservation", "x", "casino")
+        with books.open_transaction():
+            books.post_entry("a", -1, "reservation", "x", "casino")
             raise Refusal(400, "too_late")
 
     with pytest.raises(Refusal):
         fail()
-    assert books.rows("SELECT * FROM entries") == before
-    assert books.balance("a") == 100 * MICROS
+    assert books.query_rows("SELECT * FROM entries") == before
+    assert books.read_balance("a") == 100 * MICROS
 
 
 def test_balances_are_the_sums_of_their_rows(books: Books) -> None:
     casino = Casino(books)
     for number in range(50):
-        casino.bet("a", "dice", "over:40", 37_000 + number * 10_000, f"s{number}")
-    rows = books.rows("SELECT micros, balance_after FROM entries WHERE agent_id = 'a' AND account = 'casino'")
-    assert books.balance("a") == sum(row["micros"] for row in rows) == rows[-1]["balance_after"]
+        casino.place_bet("a", "dice", "over:40", 37_000 + number * 10_000, f"s{number}")
+    rows = books.query_rows("SELECT micros, balance_after FROM entries WHERE agent_id = 'a' AND account = 'casino'")
+    assert books.read_balance("a") == sum(row["micros"] for row in rows) == rows[-1]["balance_after"]
 
 
 @given(st.integers(min_value=2, max_value=98), st.integers(min_value=0, max_value=99), st.booleans())
 def test_dice_pay_what_their_chance_is_worth(threshold: int, draw: int, over: bool) -> None:
-    outcome = play("dice", f"{'over' if over else 'under'}:{threshold}", draw)
+    outcome = play_game("dice", f"{'over' if over else 'under'}:{threshold}", draw)
     winning = 99 - threshold if over else threshold
     assert outcome.won is (draw > threshold if over else draw < threshold)
     assert outcome.multiplier_e4 == 995_000 // winning
@@ -111,8 +111,8 @@ def test_dice_pay_what_their_chance_is_worth(threshold: int, draw: int, over: bo
 
 def test_a_loss_ends_at_the_margin(books: Books) -> None:
     trading = Trading(books)
-    row = trading.open("a", "BTC", "long", 50 * MICROS, 10)
-    assert profit(row, 1) == -row["margin"]
+    row = trading.open_position("a", "BTC", "long", 50 * MICROS, 10)
+    assert profit_of(row, 1) == -row["margin"]
     assert row["margin"] == row["notional"] // 10
     assert trading.margin_used("a") == row["margin"]
 
@@ -122,7 +122,7 @@ def test_prices_move_with_time_and_stay_near_their_base(books: Books, now: Now) 
     seen = set()
     for _ in range(50):
         now.us += 5 * MICROS
-        seen.add(trading.price("ETH"))
+        seen.add(trading.read_price("ETH"))
     assert len(seen) > 40
     assert all(abs(price - COINS["ETH"].base) <= COINS["ETH"].base // 100 for price in seen)
 
@@ -136,19 +136,19 @@ def test_a_name_costs_what_the_registrar_asks_and_two_margins() -> None:
 
 def test_limits_count_per_path_address_and_window() -> None:
     seconds = [1_000.0 * 60]
-    limits = Limits(lambda: seconds[0])
-    refused = [limits.refused("faucet", "claim", "faucet/claim", "10.0.0.1", "a") for _ in range(6)]
+    limits = RequestLimits(lambda: seconds[0])
+    refused = [limits.find_refusal("faucet", "claim", "faucet/claim", "10.0.0.1", "a") for _ in range(6)]
     assert refused[:5] == [None] * 5
     assert refused[5] is not None
-    assert limits.refused("faucet", "claim", "faucet/claim", "10.0.0.2", "a") is None
-    assert limits.refused("faucet", "state", "faucet/state", "10.0.0.1", "a") is None
+    assert limits.find_refusal("faucet", "claim", "faucet/claim", "10.0.0.2", "a") is None
+    assert limits.find_refusal("faucet", "state", "faucet/state", "10.0.0.1", "a") is None
     seconds[0] += 60
-    assert limits.refused("faucet", "claim", "faucet/claim", "10.0.0.1", "a") is None
+    assert limits.find_refusal("faucet", "claim", "faucet/claim", "10.0.0.1", "a") is None
 
 
 def test_an_agents_bets_are_limited_over_all_addresses() -> None:
-    limits = Limits(lambda: 60_000.0)
-    answers = [limits.refused("casino", "bet", "casino/bet", f"10.0.0.{number}", "a") for number in range(61)]
+    limits = RequestLimits(lambda: 60_000.0)
+    answers = [limits.find_refusal("casino", "bet", "casino/bet", f"10.0.0.{number}", "a") for number in range(61)]
     assert answers[:60] == [None] * 60
     assert answers[60] is not None
     assert answers[60]["reset_at"] == "1970-01-01T16:41:00.000Z"

@@ -92,17 +92,17 @@ class Trouble:
     def begin(self, seconds: float) -> None:
         """Let the services fail, in a run of `seconds` that is long enough also as in `early_plan`."""
         plan = early_plan() if seconds >= LONG_ENOUGH_S else steady_plan()
-        self._sandbox.plan(*plan, seed=self._seed)
+        self._sandbox.set_faults(*plan, seed=self._seed)
 
     def settle_down(self) -> None:
         """Go on with `steady_plan`."""
         self._count()
-        self._sandbox.plan(*steady_plan(), seed=self._seed + 1)
+        self._sandbox.set_faults(*steady_plan(), seed=self._seed + 1)
 
     def end(self) -> None:
         """Let the services answer well again."""
         self._count()
-        self._sandbox.plan()
+        self._sandbox.set_faults()
 
     def kill_worker(self, name: str = "worker-money-1") -> None:
         """`kill -9` a worker; its supervisor brings it back."""
@@ -137,7 +137,7 @@ class Trouble:
         self._say(what)
 
     def _count(self) -> None:
-        self.injected.update(self._sandbox.faults()["injected"])
+        self.injected.update(self._sandbox.read_faults()["injected"])
 
 
 def _until_answered(keyed: Callable[[], object]) -> None:

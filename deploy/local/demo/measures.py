@@ -49,7 +49,7 @@ def gather(stage: Stage, runtime: Runtime, course: Course) -> Facts:
     """All facts, now."""
     answers = tuple(_answers(runtime, course.agents))
     with SandboxClient(stage.urls["sandbox"]) as sandbox:
-        truth = sandbox.truth()
+        truth = sandbox.read_truth()
     flower, pages = ask_flower(runtime.settings, stage.urls["flower"])
     leaks, recalls = privacy.leaked(runtime, course.agents, course.seed)
     misplaced, points = privacy.index_leaks(runtime)

@@ -34,14 +34,14 @@ LARGEST_REQUEST = 1_048_576
 
 def main() -> int:
     """Run; 0 after a clean stop, 1 when it cannot start."""
-    options = _options()
+    options = _parse_options()
     try:
         books = Books(options.data, Chance(options.seed))
     except (FolderInUse, OSError) as error:
         sys.stderr.write(f"sandbox: cannot open {options.data}: {error}\n")
         return 1
     try:
-        asyncio.run(_serve(books, options.host, options.port))
+        asyncio.run(_serve_sandbox(books, options.host, options.port))
     except OSError as error:
         sys.stderr.write(f"sandbox: cannot listen on {options.host}:{options.port}: {error}. Choose another --port.\n")
         return 1
@@ -50,7 +50,7 @@ def main() -> int:
     return 0
 
 
-def _options() -> argparse.Namespace:
+def _parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m deploy.local.sandbox", description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder of the books; made when missing")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on; loopback unless you must")
@@ -59,43 +59,43 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-async def _serve(books: Books, host: str, port: int) -> None:
+async def _serve_sandbox(books: Books, host: str, port: int) -> None:
     sockets = bind_sockets(port, host)
     server = HTTPServer(make_app(books), max_body_size=LARGEST_REQUEST)
     server.add_sockets(sockets)
-    _sweep(books)
-    clockwork = _clockwork(books)
+    _sweep_escrows(books)
+    clockwork = make_clock_callbacks(books)
     for callback in clockwork:
         callback.start()
     sys.stdout.write(f"sandbox ready on http://{host}:{sockets[0].getsockname()[1]}\n")
     sys.stdout.flush()
-    await _told_to_stop()
+    await _wait_for_stop_signal()
     for callback in clockwork:
         callback.stop()
     server.stop()
     await server.close_all_connections()
 
 
-def _clockwork(books: Books) -> list[PeriodicCallback]:
+def make_clock_callbacks(books: Books) -> list[PeriodicCallback]:
     """What happens by the clock, without any request."""
     return [
-        PeriodicCallback(lambda: _sweep(books), SWEEP_MS),
-        PeriodicCallback(lambda: _run(books, Deposits(books).poll), POLL_MS),
-        PeriodicCallback(lambda: _run(books, Orders(books).monitor), MONITOR_MS),
+        PeriodicCallback(lambda: _sweep_escrows(books), SWEEP_MS),
+        PeriodicCallback(lambda: _run_in_transaction(books, Deposits(books).poll_addresses), POLL_MS),
+        PeriodicCallback(lambda: _run_in_transaction(books, Orders(books).fill_due_orders), MONITOR_MS),
     ]
 
 
-def _run(books: Books, work: Callable[[], int]) -> None:
-    with books.transaction():
+def _run_in_transaction(books: Books, work: Callable[[], int]) -> None:
+    with books.open_transaction():
         work()
 
 
-def _sweep(books: Books) -> None:
-    with books.transaction():
-        Escrows(books).sweep()
+def _sweep_escrows(books: Books) -> None:
+    with books.open_transaction():
+        Escrows(books).refund_overdue()
 
 
-async def _told_to_stop() -> None:
+async def _wait_for_stop_signal() -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)

@@ -16,20 +16,20 @@ from deploy.local.sandbox.control import (
 )
 from deploy.local.sandbox.faults import FaultPlan
 from deploy.local.sandbox.gateway.handler import GatewayHandler
-from deploy.local.sandbox.gateway.routes import Routes
-from deploy.local.sandbox.limits import Limits
+from deploy.local.sandbox.gateway.routes import GatewayRoutes
+from deploy.local.sandbox.limits import RequestLimits
 from deploy.local.sandbox.model.books import Books
 from deploy.local.sandbox.own.handler import OwnHandler
-from deploy.local.sandbox.own.routes import faces
+from deploy.local.sandbox.own.routes import own_routes
 from deploy.local.sandbox.serving import Parts
 
 
 def make_app(books: Books) -> Application:
     """The application over open books, with the fault plan that was last set."""
     plan = FaultPlan()
-    plan.replace(books.switch("faults", {}))
+    plan.replace_rules(books.read_switch("faults", {}))
     control: dict[str, Any] = {"books": books, "plan": plan}
-    serving = {"parts": Parts(books=books, plan=plan, limits=Limits())}
+    serving = {"parts": Parts(books=books, plan=plan, limits=RequestLimits())}
     return Application(
         [
             ("/healthz", HealthHandler),
@@ -38,8 +38,8 @@ def make_app(books: Books) -> Application:
             ("/__control/chain", ChainHandler, control),
             ("/__control/fund", FundHandler, control),
             ("/__truth", TruthHandler, control),
-            ("/api/v1/([a-z]+)/([a-z-]+)", GatewayHandler, {**serving, "routes": Routes(books)}),
-            ("/own/([a-z]+)(/.*)", OwnHandler, {**serving, "faces": faces(books)}),
+            ("/api/v1/([a-z]+)/([a-z-]+)", GatewayHandler, {**serving, "routes": GatewayRoutes(books)}),
+            ("/own/([a-z]+)(/.*)", OwnHandler, {**serving, "faces": own_routes(books)}),
         ],
         default_handler_class=NotFoundHandler,
         log_function=lambda _handler: None,

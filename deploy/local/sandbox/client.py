@@ -33,73 +33,75 @@ class SandboxClient:
         """Close the connections."""
         self._client.close()
 
-    def plan(self, *rules: dict[str, Any], seed: int = 0) -> None:
+    def set_faults(self, *rules: dict[str, Any], seed: int = 0) -> None:
         """Let faults strike from now on; each rule is `{fault, probability?, service?, operation?, agent_id?, times?}`.
 
         Without rules nothing goes wrong any more.
         """
         self._client.post("/__control/faults", json={"seed": seed, "plan": list(rules)}).raise_for_status()
 
-    def faults(self) -> dict[str, Any]:
+    def read_faults(self) -> dict[str, Any]:
         """The standing plan and how often each fault struck since it was set."""
-        return self._json("/__control/faults")
+        return self._get_json("/__control/faults")
 
-    def switch(self, **values: bool) -> None:
+    def set_switches(self, **values: bool) -> None:
         """Turn `idempotency_keys`, `rate_limits` or `kelly_cap` on or off."""
         self._client.post("/__control/switches", json=values).raise_for_status()
 
-    def run(self, *names: str) -> dict[str, Any]:
+    def run_clock(self, *names: str) -> dict[str, Any]:
         """Run what the clock would: `poll`, `empty`, `sweep`, `monitor`."""
-        return self._posted("/__control/chain", {"run": list(names)})
+        return self._post_json("/__control/chain", {"run": list(names)})
 
-    def arrive(self, agent_id: str, dollars: str) -> None:
+    def deposit_on_chain(self, agent_id: str, dollars: str) -> None:
         """Let money reach the agent's deposit address; a poll finds it."""
-        self._posted("/__control/chain", {"agent_id": agent_id, "deposit": dollars})
+        self._post_json("/__control/chain", {"agent_id": agent_id, "deposit": dollars})
 
-    def fund(self, agent_id: str, service: str, dollars: str, reference: str, address: str | None = None) -> None:
+    def fund_account(
+        self, agent_id: str, service: str, dollars: str, reference: str, address: str | None = None
+    ) -> None:
         """Put test money on an account of either dialect, once for a reference."""
         body = {"agent_id": agent_id, "service": service, "amount": dollars, "reference": reference}
-        self._posted("/__control/fund", body if address is None else {**body, "address": address})
+        self._post_json("/__control/fund", body if address is None else {**body, "address": address})
 
-    def truth(self, agent_id: str | None = None) -> dict[str, Any]:
+    def read_truth(self, agent_id: str | None = None) -> dict[str, Any]:
         """Exact balances, effects counted by reference, and ledger rows, of one agent or of all."""
-        return self._json("/__truth", {} if agent_id is None else {"agent_id": agent_id})
+        return self._get_json("/__truth", {} if agent_id is None else {"agent_id": agent_id})
 
-    def of_key(self, request_key: str) -> dict[str, Any]:
+    def read_request(self, request_key: str) -> dict[str, Any]:
         """What came of one request key: `effects`, `ledger` rows, and the faults that were `injected`."""
-        return self._json("/__truth", {"request_key": request_key})
+        return self._get_json("/__truth", {"request_key": request_key})
 
-    def effects(self, agent_id: str, operation: str) -> dict[str, int]:
+    def count_effects(self, agent_id: str, operation: str) -> dict[str, int]:
         """How often each reference (`client_seed`, description, name, id) had its effect, for a `casino.bet`."""
         service, _, name = operation.partition(".")
-        rows = self.truth(agent_id)["effects"]
+        rows = self.read_truth(agent_id)["effects"]
         ours = (row for row in rows if (row["service"], row["operation"]) == (service, name))
-        return _added((row["reference"], row["count"]) for row in ours)
+        return _sum_counts((row["reference"], row["count"]) for row in ours)
 
-    def effects_by_key(self, agent_id: str) -> dict[str, int]:
+    def count_effects_by_key(self, agent_id: str) -> dict[str, int]:
         """How often each request key (the tag that came as `Idempotency-Key`) had its effect."""
-        rows = self.truth(agent_id)["effects"]
-        return _added((row["request_key"], row["count"]) for row in rows if row["request_key"])
+        rows = self.read_truth(agent_id)["effects"]
+        return _sum_counts((row["request_key"], row["count"]) for row in rows if row["request_key"])
 
-    def micros(self, agent_id: str, account: str = "casino") -> int:
+    def read_balance(self, agent_id: str, account: str = "casino") -> int:
         """Micro-dollars on an account: `casino`, `trading`, `domains`, `wallet:<address>`."""
-        accounts = self.truth(agent_id)["agents"][agent_id]["accounts"]
+        accounts = self.read_truth(agent_id)["agents"][agent_id]["accounts"]
         return int(accounts.get(account, {"micros": 0})["micros"])
 
-    def _posted(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+    def _post_json(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         response = self._client.post(path, json=body)
         response.raise_for_status()
         answer: dict[str, Any] = response.json()
         return answer
 
-    def _json(self, path: str, params: dict[str, str] | None = None) -> dict[str, Any]:
+    def _get_json(self, path: str, params: dict[str, str] | None = None) -> dict[str, Any]:
         response = self._client.get(path, params=params)
         response.raise_for_status()
         body: dict[str, Any] = response.json()
         return body
 
 
-def _added(pairs: Iterable[tuple[str, int]]) -> dict[str, int]:
+def _sum_counts(pairs: Iterable[tuple[str, int]]) -> dict[str, int]:
     sums: dict[str, int] = {}
     for name, count in pairs:
         sums[name] = sums.get(name, 0) + count

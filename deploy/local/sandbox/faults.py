@@ -67,24 +67,24 @@ class Fault:
     before: bool = False
 
     @classmethod
-    def parse(cls, text: str) -> Fault:
+    def parse_text(cls, text: str) -> Fault:
         """Read `slow:250` or `html_502:before`; refuse what is unknown."""
         kind, _, rest = text.partition(":")
-        if kind not in KINDS or (kind in TIMED) != rest.isdecimal() or (rest and not cls._takes(kind, rest)):
+        if kind not in KINDS or (kind in TIMED) != rest.isdecimal() or (rest and not cls._accepts_option(kind, rest)):
             raise Refusal(400, "invalid_fault", f"{text!r} is no fault; known are {', '.join(KINDS)}.")
         return cls(kind, min(int(rest), LONGEST_MS) if rest.isdecimal() else 0, before=rest == "before")
 
     @staticmethod
-    def _takes(kind: str, rest: str) -> bool:
+    def _accepts_option(kind: str, rest: str) -> bool:
         return kind in TIMED or (kind == "html_502" and rest == "before")
 
     @property
-    def prevents(self) -> bool:
+    def is_preventing(self) -> bool:
         """Whether the operation does not happen at all."""
         return self.kind in _PREVENTING or self.before
 
 
-def striking(service: str, name: str, *, reads: bool) -> list[str]:
+def list_applicable_faults(service: str, name: str, *, reads: bool) -> list[str]:
     """The faults that can strike a request."""
     kinds = [*EVERYWHERE]
     if not reads:
@@ -111,25 +111,25 @@ class Rule:
     times: int | None
 
     @classmethod
-    def parse(cls, given: Mapping[str, Any]) -> Rule:
+    def parse_rule(cls, given: Mapping[str, Any]) -> Rule:
         """Read `{fault, probability?, service?, operation?, agent_id?, reads?, times?}`."""
         unknown = set(given) - {"fault", "probability", "service", "operation", "agent_id", "reads", "times"}
         probability, times, text = given.get("probability", 1), given.get("times"), str(given.get("fault"))
         if unknown or not 0 <= float(probability) <= 1 or not (times is None or isinstance(times, int)):
             raise Refusal(400, "invalid_fault", "A rule has fault, probability 0..1, service, operation, times.")
         if text != ANY:
-            Fault.parse(text)
+            Fault.parse_text(text)
         where = (given.get("service"), given.get("operation"), given.get("agent_id"))
         return cls(text, float(probability), *where, bool(given.get("reads")), times)
 
-    def fits(self, service: str, operation: str, agent_id: str, *, reads: bool) -> bool:
+    def is_applicable(self, service: str, operation: str, agent_id: str, *, reads: bool) -> bool:
         """Whether the rule is about this request; without a name it is about operations, or reads when it says so."""
         if self.times == 0 or (self.operation is None and reads != self.reads):
             return False
         wanted = ((self.service, service), (self.operation, operation), (self.agent_id, agent_id))
         return all(rule is None or rule == actual for rule, actual in wanted)
 
-    def shown(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, Any]:
         """The rule as the control route tells it; `times` is what remains."""
         names = ("probability", "service", "operation", "agent_id", "times")
         shown = {"fault": self.text, **{name: getattr(self, name) for name in names}}
@@ -149,33 +149,42 @@ class FaultPlan:
         self._random = random.Random(0)  # noqa: S311  a repeatable plan, not a secret
         self.injected: Counter[str] = Counter()
 
-    def replace(self, given: Mapping[str, Any]) -> None:
+    def replace_rules(self, given: Mapping[str, Any]) -> None:
         """Take a new plan `{seed?, plan: [rule, …]}`, refused as a whole when one rule is wrong."""
-        rules = [Rule.parse(rule) for rule in given.get("plan", [])]
+        rules = [Rule.parse_rule(rule) for rule in given.get("plan", [])]
         self._rules, self._seed = rules, int(given.get("seed", 0))
         self._random.seed(self._seed)
         self.injected.clear()
 
-    def pick(self, header: str | None, service: str, operation: str, agent_id: str, *, reads: bool) -> Fault | None:
+    def pick_fault(
+        self, header: str | None, service: str, operation: str, agent_id: str, *, reads: bool
+    ) -> Fault | None:
         """The fault for one request, counted."""
-        fault = Fault.parse(header) if header else self._drawn(service, operation, agent_id, reads=reads)
+        fault = Fault.parse_text(header) if header else self._draw_from_rules(service, operation, agent_id, reads=reads)
         if fault is not None:
             self.injected[fault.kind] += 1
         return fault
 
-    def _drawn(self, service: str, operation: str, agent_id: str, *, reads: bool) -> Fault | None:
+    def _draw_from_rules(self, service: str, operation: str, agent_id: str, *, reads: bool) -> Fault | None:
         for rule in self._rules:
-            if rule.fits(service, operation, agent_id, reads=reads) and self._random.random() < rule.probability:
+            if (
+                rule.is_applicable(service, operation, agent_id, reads=reads)
+                and self._random.random() < rule.probability
+            ):
                 rule.times = None if rule.times is None else rule.times - 1
-                return Fault.parse(rule.text) if rule.text != ANY else self._any(service, operation, reads=reads)
+                return (
+                    Fault.parse_text(rule.text)
+                    if rule.text != ANY
+                    else self._draw_any_fault(service, operation, reads=reads)
+                )
         return None
 
-    def _any(self, service: str, operation: str, *, reads: bool) -> Fault:
-        kind = self._random.choice(striking(service, operation, reads=reads))
+    def _draw_any_fault(self, service: str, operation: str, *, reads: bool) -> Fault:
+        kind = self._random.choice(list_applicable_faults(service, operation, reads=reads))
         before = kind == "html_502" and self._random.random() < 0.5  # noqa: PLR2004 either way
         return Fault(kind, self._random.randint(1, DRAWN_MS) if kind in TIMED else 0, before=before)
 
-    def shown(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, Any]:
         """The plan and what was injected since it was set."""
-        plan = [rule.shown() for rule in self._rules]
+        plan = [rule.as_json() for rule in self._rules]
         return {"seed": self._seed, "plan": plan, "injected": dict(self.injected)}

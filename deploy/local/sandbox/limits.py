@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from deploy.local.sandbox.gateway.shapes import iso
+from deploy.local.sandbox.gateway.shapes import to_iso
 from deploy.local.sandbox.model.books import MICROS
 
 WINDOW_S = 60
@@ -27,7 +27,7 @@ PER_AGENT_BETS = 60
 Body = dict[str, str]
 
 
-class Limits:
+class RequestLimits:
     """Counters of the present window.
 
     Args:
@@ -39,33 +39,33 @@ class Limits:
         self._window = 0
         self._counts: dict[tuple[str, str], int] = {}
 
-    def refused(self, service: str, name: str, path: str, address: str, agent_id: str) -> Body | None:
+    def find_refusal(self, service: str, name: str, path: str, address: str, agent_id: str) -> Body | None:
         """The body of a 429, or None when the request may pass. Counts the request by its exact path."""
-        self._turn()
+        self._turn_window()
         limit = PER_ADDRESS.get(f"{service}/{name}")
-        if limit is not None and self._over((path, address), limit):
-            return short_429(limit)
-        if (service, name) == ("casino", "bet") and self._over(("agent", agent_id), PER_AGENT_BETS):
+        if limit is not None and self._count_over((path, address), limit):
+            return rate_limit_body(limit)
+        if (service, name) == ("casino", "bet") and self._count_over(("agent", agent_id), PER_AGENT_BETS):
             reset = (self._window + 1) * WINDOW_S * MICROS
-            return {"error": "rate_limit_exceeded", "message": "Too many bets.", "reset_at": iso(reset)}
+            return {"error": "rate_limit_exceeded", "message": "Too many bets.", "reset_at": to_iso(reset)}
         return None
 
-    def _turn(self) -> None:
+    def _turn_window(self) -> None:
         window = int(self._clock()) // WINDOW_S
         if window != self._window:
             self._window = window
             self._counts.clear()
 
-    def _over(self, key: tuple[str, str], limit: int) -> bool:
+    def _count_over(self, key: tuple[str, str], limit: int) -> bool:
         self._counts[key] = self._counts.get(key, 0) + 1
         return self._counts[key] > limit
 
 
-def short_429(limit: int = 60) -> Body:
+def rate_limit_body(limit: int = 60) -> Body:
     """The shape without a time of reset."""
     return {"error": "rate_limited", "message": f"Too many requests. Limit: {limit} per {WINDOW_S}s"}
 
 
-def business_429() -> Body:
+def daily_limit_body() -> Body:
     """A rule of the service that looks like a rate limit: a day, told in prose alone."""
     return {"error": "ip_rate_limited", "message": "One claim per address in ~24h."}

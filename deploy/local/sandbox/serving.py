@@ -12,13 +12,13 @@ from typing import Any, TypeAlias
 from tornado.web import RequestHandler
 
 from deploy.local.sandbox.faults import CUT_OFF, HEADER, Fault, FaultPlan
-from deploy.local.sandbox.gateway.shapes import Body, informed, usd
-from deploy.local.sandbox.limits import Limits, business_429, short_429
+from deploy.local.sandbox.gateway.shapes import Body, add_info, to_usd
+from deploy.local.sandbox.limits import RequestLimits, daily_limit_body, rate_limit_body
 from deploy.local.sandbox.model.books import Books, Crashed
 from deploy.local.sandbox.model.escrow import Escrows
 from deploy.local.sandbox.model.funding import Funding
 from deploy.local.sandbox.model.refusal import Refusal
-from deploy.local.sandbox.spoiling import gapped, stale, zeroed
+from deploy.local.sandbox.spoiling import drop_ledger_rows, drop_venue_data, zero_amounts
 
 PAGE = "<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1></body></html>"
 
@@ -32,11 +32,11 @@ class Parts:
 
     books: Books
     plan: FaultPlan
-    limits: Limits
+    limits: RequestLimits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class ServiceRequest:
     """One request: what it is for, by whom, and how to do it."""
 
     service: str
@@ -56,7 +56,7 @@ class ServiceHandler(RequestHandler):
         self._parts = parts
         self._books = parts.books
 
-    def given_body(self) -> dict[str, Any] | None:
+    def read_body(self) -> dict[str, Any] | None:
         """The JSON object of the request, None when it is none."""
         try:
             body = json.loads(self.request.body or b"{}", parse_float=Decimal)
@@ -64,119 +64,123 @@ class ServiceHandler(RequestHandler):
             body = None
         return body if isinstance(body, dict) else None
 
-    def request_key(self, body: dict[str, Any]) -> str:
+    def read_request_key(self, body: dict[str, Any]) -> str:
         """What the caller named the request, for the truth route."""
         headers = self.request.headers
         key = headers.get("Idempotency-Key") or headers.get("X-Idempotency-Key") or body.get("idempotency_key", "")
         return str(key)[:256]
 
-    def query(self) -> dict[str, str]:
+    def read_query(self) -> dict[str, str]:
         """The parameters of a read."""
         return {key: self.get_query_argument(key) for key in self.request.query_arguments}
 
-    async def serve(self, asked: Asked) -> None:
+    async def serve_request(self, asked: ServiceRequest) -> None:
         """Answer as the services do, or as the fault demands that strikes this request."""
         try:
             header = self.request.headers.get(HEADER)
-            fault = self._parts.plan.pick(header, asked.service, asked.name, asked.agent_id, reads=asked.reads)
+            fault = self._parts.plan.pick_fault(header, asked.service, asked.name, asked.agent_id, reads=asked.reads)
         except Refusal as refusal:
-            self.answer(*refused(refusal), asked.service)
+            self.write_answer(*refusal_answer(refusal), asked.service)
             return
-        limited = self._limited(asked, fault)
+        limited = self._find_limit(asked, fault)
         if fault is not None and not asked.reads:
-            with self._books.transaction():
+            with self._books.open_transaction():
                 self._books.record_fault(fault.kind, asked.service, asked.name, asked.agent_id, asked.key)
         if limited is not None:
-            self.answer(429, dict(limited), asked.service)
+            self.write_answer(429, dict(limited), asked.service)
         elif fault is None:
-            self.answer(*self._performed(asked), asked.service)
+            self.write_answer(*self._perform(asked), asked.service)
         else:
-            await self._with(fault, asked)
+            await self._perform_with_fault(fault, asked)
 
-    def answer(self, status: int, body: Body | str, service: str) -> None:
+    def write_answer(self, status: int, body: Body | str, service: str) -> None:
         """Write an answer; every object carries `_info`."""
         self.set_status(status)
         is_text = isinstance(body, str)
         self.set_header("Content-Type", "text/csv; charset=utf-8" if is_text else "application/json")
-        self.write(body if isinstance(body, str) else json.dumps(informed(body, service)))
+        self.write(body if isinstance(body, str) else json.dumps(add_info(body, service)))
 
-    def _limited(self, asked: Asked, fault: Fault | None) -> dict[str, str] | None:
+    def _find_limit(self, asked: ServiceRequest, fault: Fault | None) -> dict[str, str] | None:
         address = self.request.headers.get("X-Forwarded-For", "unknown").split(",")[0].strip()
-        over = self._parts.limits.refused(asked.service, asked.name, asked.path, address, asked.agent_id)
+        over = self._parts.limits.find_refusal(asked.service, asked.name, asked.path, address, asked.agent_id)
         if fault is not None and fault.kind == "429_short":
-            return short_429()
+            return rate_limit_body()
         if fault is not None and fault.kind == "429_business":
-            return business_429()
-        return over if self._books.switch("rate_limits", default=False) else None
+            return daily_limit_body()
+        return over if self._books.read_switch("rate_limits", default=False) else None
 
-    def _performed(self, asked: Asked, **spoilt: Any) -> Answer:
+    def _perform(self, asked: ServiceRequest, **spoilt: Any) -> Answer:
         try:
-            with self._books.transaction(asked.key, **spoilt):
+            with self._books.open_transaction(asked.key, **spoilt):
                 return asked.act()
         except Refusal as refusal:
-            return refused(refusal)
+            return refusal_answer(refusal)
         except Crashed:
             return 0, {}
 
-    async def _with(self, fault: Fault, asked: Asked) -> None:
-        found = self._books.balances(asked.agent_id) if fault.kind == "lost_update" else None
+    async def _perform_with_fault(self, fault: Fault, asked: ServiceRequest) -> None:
+        found = self._books.read_balances(asked.agent_id) if fault.kind == "lost_update" else None
         if fault.kind in {"late_commit", "lost_update"}:
             await asyncio.sleep(fault.delay_ms / 1_000)
         answer: Answer = (0, {})
-        if not fault.prevents:
-            answer = self._performed(asked, crash=fault.kind == "crash_between_steps", stale=found)
-            self._besides(fault, asked, answer[0])
+        if not fault.is_preventing:
+            answer = self._perform(asked, crash=fault.kind == "crash_between_steps", stale=found)
+            self.add_side_effects(fault, asked, answer[0])
         if fault.kind == "double_effect":
-            answer = self._performed(asked)
+            answer = self._perform(asked)
         if fault.kind == "slow":
             await asyncio.sleep(fault.delay_ms / 1_000)
-        self._spoil(fault, answer, asked)
+        self.spoil_answer(fault, answer, asked)
 
-    def _besides(self, fault: Fault, asked: Asked, status: int) -> None:
+    def add_side_effects(self, fault: Fault, asked: ServiceRequest, status: int) -> None:
         """What happens beside the operation, once it has happened."""
         if status not in {200, 201}:
             return
-        with self._books.transaction():
+        with self._books.open_transaction():
             if fault.kind == "duplicate_deposit":
                 Funding(self._books).credit_again(asked.agent_id)
             elif fault.kind == "counterparty_action":
-                Escrows(self._books).counterparty_moves(asked.agent_id)
+                Escrows(self._books).act_as_counterparty(asked.agent_id)
 
-    def _spoil(self, fault: Fault, answer: Answer, asked: Asked) -> None:
+    def spoil_answer(self, fault: Fault, answer: Answer, asked: ServiceRequest) -> None:
         """Answer as the fault demands; the effect, if any, is committed already."""
         status, body = answer
         if fault.kind in CUT_OFF:
             self.detach().close()
         elif fault.kind == "500_after_effect":
             failed: Body = {"error": "internal_error", "message": "Something failed. Please try again."}
-            self.answer(500, failed, asked.service)
+            self.write_answer(500, failed, asked.service)
         elif fault.kind == "400_after_effect":
             lie: Body = {"error": "trade_failed", "message": "The order could not be placed."}
-            self.answer(400, lie, asked.service)
+            self.write_answer(400, lie, asked.service)
         elif fault.kind == "html_502":
             self.set_status(502)
             self.set_header("Content-Type", "text/html")
             self.write(PAGE)
         elif fault.kind == "truncate_json":
-            self._cut(status, body, asked.service)
+            self._cut_answer(status, body, asked.service)
         else:
-            self.answer(status, _altered(fault.kind, body), asked.service)
+            self.write_answer(status, _alter_body(fault.kind, body), asked.service)
 
-    def _cut(self, status: int, body: Body | str, service: str) -> None:
-        whole = body if isinstance(body, str) else json.dumps(informed(body, service))
+    def _cut_answer(self, status: int, body: Body | str, service: str) -> None:
+        whole = body if isinstance(body, str) else json.dumps(add_info(body, service))
         self.set_status(status)
         self.set_header("Content-Type", "application/json")
         self.write(whole[:-20])
 
 
-def refused(refusal: Refusal) -> Answer:
+def refusal_answer(refusal: Refusal) -> Answer:
     """A refusal as the services answer it."""
-    details = {name: usd(value) if isinstance(value, int) else value for name, value in refusal.details.items()}
+    details = {name: to_usd(value) if isinstance(value, int) else value for name, value in refusal.details.items()}
     return refusal.status, {"error": refusal.code, "message": refusal.message, **details}
 
 
-def _altered(kind: str, body: Body | str) -> Body | str:
+def _alter_body(kind: str, body: Body | str) -> Body | str:
     if isinstance(body, str):
         return body
-    changes: dict[str, Callable[[Body], Body]] = {"silent_zero": zeroed, "stale_source": stale, "ledger_gap": gapped}
+    changes: dict[str, Callable[[Body], Body]] = {
+        "silent_zero": zero_amounts,
+        "stale_source": drop_venue_data,
+        "ledger_gap": drop_ledger_rows,
+    }
     return changes[kind](body) if kind in changes else body

@@ -64,7 +64,7 @@ class Person:
     def _decide(self, effect: Effect) -> bool:
         if (effect.read_at - effect.called_at).total_seconds() < self._quiet_s:
             return False
-        truth = self._client.of_key(effect.remote_key)
+        truth = self._client.read_request(effect.remote_key)
         verdict = Applied(self._receipt(effect, truth)) if truth["effects"] or truth["ledger"] else Absent()
         try:
             self._resolver.decide(effect.id, verdict, reason="the truth says so")

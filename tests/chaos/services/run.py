@@ -99,7 +99,7 @@ def equip(group: Group, store: Store, client: SandboxClient) -> None:
         address = str(wallet.create.call(gateway, agent, "setup:wallet", chain="base")["reference"])
         for service in SERVICES:
             account = group.account(agent, service)
-            client.fund(account, service, DOLLARS, f"start:{agent}", address if service == "wallet" else None)
+            client.fund_account(account, service, DOLLARS, f"start:{agent}", address if service == "wallet" else None)
             TransactionLedger(store, agent).deposit(f"start:{service}", service, Money.parse(DOLLARS))
             ServiceAccounts(store).enrol(agent, service, account)
     gateway.close()
@@ -224,24 +224,24 @@ def run(
     """The whole run; its judgement."""
     began = time.monotonic()
     with SandboxClient(sandbox) as client:
-        client.plan()
+        client.set_faults()
         for group in groups:
             equip(group, store, client)
         say(f"{sum(len(group.agents) for group in groups)} agents in {len(groups)} processes are ready")
-        client.plan(*faults(odds, late=late), seed=seed)
+        client.set_faults(*faults(odds, late=late), seed=seed)
         doubts, person = Doubts(store), Person(store, client, groups, quiet_s=QUIET_S if late else 0.5)
         working = time.monotonic()
         sweep = Sweep(groups, store)
         with beside(doubts.watch, person.watch, sweep.watch, sweep.watch):
             tally = work(groups)
         seconds = time.monotonic() - working
-        injected = Counter(client.faults()["injected"])
+        injected = Counter(client.read_faults()["injected"])
         say(f"the fleet is done after {seconds:.0f} s: {dict(sorted(tally.items()))}")
-        client.plan()
+        client.set_faults()
         settle(sweep, person, doubts)
         sweep.close()
         person.close()
-        found = judge.find(store, client.truth(), groups, doubts.seen)
+        found = judge.find(store, client.read_truth(), groups, doubts.seen)
         found.injected = injected
         judge.reconcile(store, groups, found)
     for line in [*found.doubled, *found.contradicted, *found.unexplained, *found.unknown_keys][:20]:

@@ -76,7 +76,7 @@ class Betting:
         off = held = unlike = 0
         for agent in self._agents:
             booked = agent.ledger.balance("casino")
-            off += abs(booked.minor - sandbox.micros(agent.id))
+            off += abs(booked.minor - sandbox.read_balance(agent.id))
             held += agent.ledger.balance("casino", bucket=Bucket.IN_FLIGHT).minor
             unlike += agent.ledger.balance_from_ledger(service="casino") != booked.amount
         in_doubt = self._count(effects, effects.c.state == EffectState.MANUAL)
@@ -95,7 +95,7 @@ class Betting:
         """How often each tag's bet was made, by the casino's own books."""
         happened: dict[str, int] = {}
         for agent in self._agents:
-            happened |= sandbox.effects(agent.id, "casino.bet")
+            happened |= sandbox.count_effects(agent.id, "casino.bet")
         return happened
 
     def _stuck(self) -> int:

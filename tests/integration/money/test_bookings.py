@@ -64,7 +64,7 @@ def reconciler(store: Store, gateway: Gateway) -> Iterator[Reconciler]:
 
 
 def true_balance(sandbox: Any, player: Player) -> Money:
-    return Money(sandbox.client.micros(player.agent_id))
+    return Money(sandbox.client.read_balance(player.agent_id))
 
 
 @pytest.mark.parametrize("fault", ["commit_then_drop", "500_after_effect", "truncate_json"])
@@ -72,14 +72,14 @@ def test_a_bet_whose_answer_is_lost_is_found_and_booked(
     sandbox: Any, store: Store, players: tuple[Player, Player], reconciler: Reconciler, fault: str
 ) -> None:
     player, gateway = players[0], players[0].gateway
-    sandbox.client.plan({"fault": fault, "times": 1, "service": "casino"})
+    sandbox.client.set_faults({"fault": fault, "times": 1, "service": "casino"})
     with pytest.raises(EffectInDoubt):
         player.do("bet:1", "casino.bet", amount=Decimal("2.50"), side="heads")
     assert reconciler.reconcile(player.agent_id, "casino").status in {"timing", "matched"}
     effect = player.effects.get("bet:1")
     found = EffectResolver(store, OPERATIONS, gateway).resolve(effect.id)
     assert found.state is EffectState.SUCCEEDED
-    assert sandbox.client.effects(player.agent_id, "casino.bet") == {effect.remote_key: 1}
+    assert sandbox.client.count_effects(player.agent_id, "casino.bet") == {effect.remote_key: 1}
     assert player.ledger.balance("casino") == true_balance(sandbox, player)
     assert player.ledger.balance("casino", bucket="in_flight") == Money.zero()
     assert reconciler.reconcile(player.agent_id, "casino").status == "matched"
@@ -89,7 +89,7 @@ def test_a_deposit_whose_answer_is_lost_comes_in_once(
     sandbox: Any, store: Store, gateway: Gateway, players: tuple[Player, Player]
 ) -> None:
     player = players[0]
-    sandbox.client.plan({"fault": "commit_then_drop", "times": 1, "service": "casino"})
+    sandbox.client.set_faults({"fault": "commit_then_drop", "times": 1, "service": "casino"})
     with pytest.raises(EffectInDoubt):
         player.do("d", "casino.deposit", amount=Decimal(7))
     let_time_pass(store, player.agent_id)

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from deploy.local.sandbox.gateway import inputs
-from deploy.local.sandbox.gateway.shapes import Body, cents, iso, usd
+from deploy.local.sandbox.gateway.shapes import Body, to_cents, to_iso, to_usd
 from deploy.local.sandbox.model.books import Books, Row
 from deploy.local.sandbox.model.domains import ACCOUNT, Domains, price_of
 from deploy.local.sandbox.model.funding import Funding
 
 
-class DomainsFace:
+class DomainsHandler:
     """Requests of the domain service in the gateway's words."""
 
     def __init__(self, books: Books) -> None:
@@ -20,56 +20,56 @@ class DomainsFace:
         self._domains = Domains(books)
         self._funding = Funding(books)
 
-    def deposit(self, agent_id: str, body: Mapping[str, Any]) -> Body:
+    def deposit_money(self, agent_id: str, body: Mapping[str, Any]) -> Body:
         """`deposit {amount, reference?}`: test money; a reference is honoured as a key."""
-        reference, amount = str(body.get("reference", "")), inputs.micros(body, "amount")
-        balance = self._funding.deposit(agent_id, "domains", amount, reference, ACCOUNT)
-        return {"agent_id": agent_id, "balance_usd": usd(balance), "reference": reference}
+        reference, amount = str(body.get("reference", "")), inputs.read_micros(body, "amount")
+        balance = self._funding.deposit_money(agent_id, "domains", amount, reference, ACCOUNT)
+        return {"agent_id": agent_id, "balance_usd": to_usd(balance), "reference": reference}
 
-    def register(self, agent_id: str, body: Mapping[str, Any]) -> Body:
+    def register_domain(self, agent_id: str, body: Mapping[str, Any]) -> Body:
         """`register {domain}`."""
-        row = self._domains.register(agent_id, inputs.text(body, "domain", "invalid_domain"))
-        return {"agent_id": agent_id, **domain_body(row)}
+        row = self._domains.register_domain(agent_id, inputs.read_text(body, "domain", "invalid_domain"))
+        return {"agent_id": agent_id, **domain_json(row)}
 
-    def renew(self, agent_id: str, body: Mapping[str, Any]) -> Body:
+    def renew_domain(self, agent_id: str, body: Mapping[str, Any]) -> Body:
         """`renew {domain}`: another year."""
-        row = self._domains.renew(agent_id, inputs.text(body, "domain", "invalid_domain"))
-        return {"agent_id": agent_id, **domain_body(row), "price_paid": usd(price_of(row["domain"]))}
+        row = self._domains.renew_domain(agent_id, inputs.read_text(body, "domain", "invalid_domain"))
+        return {"agent_id": agent_id, **domain_json(row), "price_paid": to_usd(price_of(row["domain"]))}
 
-    def search(self, _agent_id: str, query: Mapping[str, str]) -> Body:
+    def search_domain(self, _agent_id: str, query: Mapping[str, str]) -> Body:
         """`search?domain`: whether it is free, and its price."""
         domain = query.get("domain", "")
-        free, price = self._domains.search(domain)
-        return {"domain": domain, "available": free, "price_usd": usd(price)}
+        free, price = self._domains.search_domain(domain)
+        return {"domain": domain, "available": free, "price_usd": to_usd(price)}
 
-    def list(self, agent_id: str, _query: Mapping[str, str]) -> Body:
+    def list_domains(self, agent_id: str, _query: Mapping[str, str]) -> Body:
         """`list`: all names of the agent."""
-        rows = self._domains.owned(agent_id)
-        return {"domains": [domain_body(row) for row in rows], "count": len(rows)}
+        rows = self._domains.list_owned(agent_id)
+        return {"domains": [domain_json(row) for row in rows], "count": len(rows)}
 
-    def state(self, agent_id: str, query: Mapping[str, str]) -> Body:
+    def read_state(self, agent_id: str, query: Mapping[str, str]) -> Body:
         """`state`: account, rounded to cents, and all names."""
-        spent, deposited = self._domains.totals(agent_id)
-        owned = self.list(agent_id, query)
+        spent, deposited = self._domains.sum_account(agent_id)
+        owned = self.list_domains(agent_id, query)
         return {
             "agent_id": agent_id,
-            "balance_usd": cents(self._books.balance(agent_id, ACCOUNT)),
-            "total_spent": cents(spent),
-            "total_deposited": cents(deposited),
+            "balance_usd": to_cents(self._books.read_balance(agent_id, ACCOUNT)),
+            "total_spent": to_cents(spent),
+            "total_deposited": to_cents(deposited),
             "total_domains": owned["count"],
             "domains": owned["domains"],
         }
 
 
-def domain_body(row: Row) -> Body:
+def domain_json(row: Row) -> Body:
     """A name as the service lists it."""
     return {
         "domain_id": row["domain_id"],
         "domain": row["domain"],
         "status": "active",
-        "registered_at": iso(row["created_at"]),
-        "expires_at": iso(row["expires_at"]),
+        "registered_at": to_iso(row["created_at"]),
+        "expires_at": to_iso(row["expires_at"]),
         "auto_renew": False,
-        "price_paid": usd(row["price"]),
-        "renewal_price": usd(price_of(row["domain"])),
+        "price_paid": to_usd(row["price"]),
+        "renewal_price": to_usd(price_of(row["domain"])),
     }

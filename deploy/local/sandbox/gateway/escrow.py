@@ -6,87 +6,87 @@ from collections.abc import Mapping
 from typing import Any
 
 from deploy.local.sandbox.gateway import inputs
-from deploy.local.sandbox.gateway.shapes import Body, cents, iso, usd
+from deploy.local.sandbox.gateway.shapes import Body, to_cents, to_iso, to_usd
 from deploy.local.sandbox.model.books import Books, Row
 from deploy.local.sandbox.model.escrow import LISTED, Escrows
 
 
-class EscrowFace:
+class EscrowHandler:
     """Requests of the escrow service in the gateway's words."""
 
     def __init__(self, books: Books) -> None:
         self._books = books
         self._escrows = Escrows(books)
 
-    def create(self, agent_id: str, body: Mapping[str, Any]) -> Body:
+    def create_escrow(self, agent_id: str, body: Mapping[str, Any]) -> Body:
         """`create {counterparty_agent_id, amount_usd, description, timeout_hours?}`."""
-        row = self._escrows.create(
+        row = self._escrows.create_escrow(
             agent_id,
-            inputs.text(body, "counterparty_agent_id", "invalid_counterparty"),
-            inputs.micros(body, "amount_usd"),
-            inputs.text(body, "description", "invalid_description"),
-            inputs.whole(body, "timeout_hours", 24, "invalid_timeout"),
+            inputs.read_text(body, "counterparty_agent_id", "invalid_counterparty"),
+            inputs.read_micros(body, "amount_usd"),
+            inputs.read_text(body, "description", "invalid_description"),
+            inputs.read_integer(body, "timeout_hours", 24, "invalid_timeout"),
         )
-        return _escrow(row)
+        return _escrow_json(row)
 
-    def complete(self, agent_id: str, body: Mapping[str, Any]) -> Body:
+    def complete_escrow(self, agent_id: str, body: Mapping[str, Any]) -> Body:
         """`complete {escrow_id}`, by the counterparty."""
-        return _escrow(self._escrows.complete(agent_id, inputs.text(body, "escrow_id")))
+        return _escrow_json(self._escrows.complete_escrow(agent_id, inputs.read_text(body, "escrow_id")))
 
-    def release(self, agent_id: str, body: Mapping[str, Any]) -> Body:
+    def release_escrow(self, agent_id: str, body: Mapping[str, Any]) -> Body:
         """`release {escrow_id}`, by the creator."""
-        return _escrow(self._escrows.release(agent_id, inputs.text(body, "escrow_id")))
+        return _escrow_json(self._escrows.release_escrow(agent_id, inputs.read_text(body, "escrow_id")))
 
-    def dispute(self, agent_id: str, body: Mapping[str, Any]) -> Body:
+    def dispute_escrow(self, agent_id: str, body: Mapping[str, Any]) -> Body:
         """`dispute {escrow_id}`, by either side."""
-        return _escrow(self._escrows.dispute(agent_id, inputs.text(body, "escrow_id")))
+        return _escrow_json(self._escrows.dispute_escrow(agent_id, inputs.read_text(body, "escrow_id")))
 
-    def get(self, _agent_id: str, query: Mapping[str, str]) -> Body:
+    def get_escrow(self, _agent_id: str, query: Mapping[str, str]) -> Body:
         """`get?escrow_id`: public."""
-        return _escrow(self._escrows.get(query.get("escrow_id", "")))
+        return _escrow_json(self._escrows.get_escrow(query.get("escrow_id", "")))
 
-    def stats(self, _agent_id: str, _query: Mapping[str, str]) -> Body:
+    def read_stats(self, _agent_id: str, _query: Mapping[str, str]) -> Body:
         """`stats`: sums over all escrows."""
-        return escrow_stats(self._escrows)
+        return stats_json(self._escrows)
 
-    def state(self, agent_id: str, _query: Mapping[str, str]) -> Body:
+    def read_state(self, agent_id: str, _query: Mapping[str, str]) -> Body:
         """`state`: what the agent has locked, and the newest 200 escrows on either side."""
-        rows = self._escrows.of_agent(agent_id)
+        rows = self._escrows.list_of_agent(agent_id)
         return {
             "agent_id": agent_id,
-            "balance_usd": usd(self._books.balance(agent_id)),
-            "locked_usd": usd(self._escrows.locked(agent_id)),
-            "escrows": [_escrow(row) for row in rows],
+            "balance_usd": to_usd(self._books.read_balance(agent_id)),
+            "locked_usd": to_usd(self._escrows.sum_locked(agent_id)),
+            "escrows": [_escrow_json(row) for row in rows],
             "truncated": len(rows) == LISTED,
         }
 
 
-def _escrow(row: Row) -> Body:
+def _escrow_json(row: Row) -> Body:
     return {
         "escrow_id": row["escrow_id"],
         "status": row["status"],
         "creator_agent_id": row["creator"],
         "counterparty_agent_id": row["counterparty"],
-        "amount_usd": usd(row["amount"]),
-        "commission_usd": usd(row["fee"]),
-        "net_to_counterparty": usd(row["amount"] - row["fee"]),
+        "amount_usd": to_usd(row["amount"]),
+        "commission_usd": to_usd(row["fee"]),
+        "net_to_counterparty": to_usd(row["amount"] - row["fee"]),
         "description": row["description"],
-        "created_at": iso(row["created_at"]),
-        "changed_at": iso(row["changed_at"]),
-        "auto_release_at": iso(row["due_at"]),
+        "created_at": to_iso(row["created_at"]),
+        "changed_at": to_iso(row["changed_at"]),
+        "auto_release_at": to_iso(row["due_at"]),
     }
 
 
-def escrow_stats(escrows: Escrows) -> Body:
+def stats_json(escrows: Escrows) -> Body:
     """Counts and volumes of all escrows, rounded to cents."""
-    row = escrows.stats()
+    row = escrows.sum_escrows()
     if row is None:
         return {}
     return {
         "total_created": row["created"],
         "total_released": row["released"],
         "total_disputed": row["disputed"],
-        "total_volume_usd": cents(row["volume"]),
-        "total_commission_usd": cents(row["fees"]),
+        "total_volume_usd": to_cents(row["volume"]),
+        "total_commission_usd": to_cents(row["fees"]),
         "commission_rate": "1%",
     }

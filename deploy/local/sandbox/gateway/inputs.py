@@ -14,29 +14,29 @@ MOST = Decimal(10) ** 12
 LONGEST_SEED = 5_000
 
 
-def micros(body: Mapping[str, Any], name: str) -> int:
+def read_micros(body: Mapping[str, Any], name: str) -> int:
     """A JSON number of dollars as micro-dollars; text is refused, finer than a micro-dollar is refused."""
     value = body.get(name)
     if isinstance(value, bool) or not isinstance(value, int | Decimal):
         raise Refusal(400, "invalid_amount", f"{name} is a number.")
-    return _exact(Decimal(value), name)
+    return _to_micros(Decimal(value), name)
 
 
-def micros_text(body: Mapping[str, Any], name: str) -> int:
+def read_micros_text(body: Mapping[str, Any], name: str) -> int:
     """A decimal in text, as the wallet takes it, as micro-dollars."""
     value = body.get(name)
     if not isinstance(value, str) or not value.replace(".", "", 1).isdecimal():
         raise Refusal(400, "invalid_request", f"{name} is text such as 12.50.")
-    return _exact(Decimal(value), name)
+    return _to_micros(Decimal(value), name)
 
 
-def _exact(value: Decimal, name: str) -> int:
+def _to_micros(value: Decimal, name: str) -> int:
     if abs(value) > MOST or value != value.quantize(Decimal("0.000001")):
         raise Refusal(400, "invalid_amount", f"{name} has at most six decimals.")
     return int(value * MICROS)
 
 
-def text(body: Mapping[str, Any], name: str, code: str = "invalid_request") -> str:
+def read_text(body: Mapping[str, Any], name: str, code: str = "invalid_request") -> str:
     """A text that must be there."""
     value = body.get(name)
     if not isinstance(value, str) or not value:
@@ -44,7 +44,7 @@ def text(body: Mapping[str, Any], name: str, code: str = "invalid_request") -> s
     return value
 
 
-def whole(body: Mapping[str, Any], name: str, default: int, code: str = "invalid_request") -> int:
+def read_integer(body: Mapping[str, Any], name: str, default: int, code: str = "invalid_request") -> int:
     """A whole number, or its default."""
     value = body.get(name, default)
     if isinstance(value, bool) or not isinstance(value, int):
@@ -52,7 +52,7 @@ def whole(body: Mapping[str, Any], name: str, default: int, code: str = "invalid
     return value
 
 
-def seed(body: Mapping[str, Any]) -> str | None:
+def read_client_seed(body: Mapping[str, Any]) -> str | None:
     """The caller's `client_seed`, if any."""
     value = body.get("client_seed")
     if value is None:
@@ -62,7 +62,7 @@ def seed(body: Mapping[str, Any]) -> str | None:
     return value
 
 
-def count(query: Mapping[str, str], name: str, default: int, most: int) -> int:
+def read_count(query: Mapping[str, str], name: str, default: int, most: int) -> int:
     """A number of rows in a query, capped."""
     value = query.get(name, str(default))
     if not value.isdecimal():
@@ -70,7 +70,7 @@ def count(query: Mapping[str, str], name: str, default: int, most: int) -> int:
     return min(int(value), most)
 
 
-def since_us(query: Mapping[str, str]) -> int:
+def read_since_us(query: Mapping[str, str]) -> int:
     """The query's `since` (ISO 8601 or epoch seconds) in microseconds, 0 when absent."""
     value = query.get("since", "0")
     try:

@@ -10,22 +10,22 @@ from deploy.local.sandbox.model.books import MICROS
 Body = dict[str, Any]
 
 
-def usd(micros: int) -> float:
+def to_usd(micros: int) -> float:
     """An amount as the unrounded JSON number that the services send."""
     return micros / MICROS
 
 
-def cents(micros: int) -> float:
+def to_cents(micros: int) -> float:
     """An amount rounded to cents: 0.199 becomes 0.2."""
     return round(micros / MICROS, 2)
 
 
-def iso(microseconds: int) -> str:
+def to_iso(microseconds: int) -> str:
     """A time such as 2026-01-31T12:00:00.250Z."""
     when = datetime.fromtimestamp(microseconds / MICROS, UTC)
     return when.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def informed(body: Body, service: str) -> Body:
+def add_info(body: Body, service: str) -> Body:
     """The body with the `_info` object that every answer carries."""
     return {**body, "_info": {"service": service, "note": "sandbox"}}

@@ -22,76 +22,76 @@ class Casino:
         self._books = books
         self._referrals = Referrals(books)
 
-    def bet(self, agent_id: str, game: str, choice: str, amount: int, client_seed: str | None) -> Row:
+    def place_bet(self, agent_id: str, game: str, choice: str, amount: int, client_seed: str | None) -> Row:
         """Stake `amount` on `choice`; the stored bet."""
-        self._check(agent_id, amount)
+        self._check_bet(agent_id, amount)
         nonce = self._books.next_nonce(agent_id)
-        seed = client_seed if client_seed is not None else self._books.chance.token("seed", agent_id, nonce)
-        outcome = games.play(game, choice, self._books.chance.below(1 << 64, "draw", agent_id, seed, nonce))
-        bet_id = self._books.chance.token("bet", agent_id, nonce)
+        seed = client_seed if client_seed is not None else self._books.chance.make_token("seed", agent_id, nonce)
+        outcome = games.play_game(game, choice, self._books.chance.draw_below(1 << 64, "draw", agent_id, seed, nonce))
+        bet_id = self._books.chance.make_token("bet", agent_id, nonce)
         payout = amount * outcome.multiplier_e4 // 10_000 if outcome.won else 0
-        self._settle(agent_id, bet_id, amount, payout)
-        self._referrals.credit(agent_id, amount - payout, bet_id)
-        self._books.insert(
+        self._settle_bet(agent_id, bet_id, amount, payout)
+        self._referrals.credit_referrer(agent_id, amount - payout, bet_id)
+        self._books.insert_row(
             "bets", bet_id=bet_id, agent_id=agent_id, game=game, choice=choice, amount=amount,
             multiplier_e4=outcome.multiplier_e4, payout=payout, won=int(outcome.won), result=outcome.result,
             client_seed=seed, nonce=nonce, created_at=self._books.clock(),
         )  # fmt: skip
         self._books.record_effect("casino", "bet", agent_id, seed)
-        return self.audit(agent_id, bet_id)
+        return self.get_bet(agent_id, bet_id)
 
-    def _check(self, agent_id: str, amount: int) -> None:
+    def _check_bet(self, agent_id: str, amount: int) -> None:
         self._books.require_agent(agent_id)
-        balance = self._books.balance(agent_id)
+        balance = self._books.read_balance(agent_id)
         if amount < MINIMUM:
             raise Refusal(400, "minimum_bet", "The smallest bet is 0.01.")
         if amount > balance:
             raise Refusal(400, "insufficient_balance", "The balance is too low.", balance=balance)
         cap = balance // KELLY_SHARE
-        if amount > cap and self._books.switch("kelly_cap", default=True):
+        if amount > cap and self._books.read_switch("kelly_cap", default=True):
             raise Refusal(400, "kelly_limit_exceeded", "The bet is above the Kelly limit.", max_bet=cap)
 
-    def _settle(self, agent_id: str, bet_id: str, amount: int, payout: int) -> None:
-        self._books.post(agent_id, -amount, "reservation", bet_id, "casino")
-        self._books.step()
+    def _settle_bet(self, agent_id: str, bet_id: str, amount: int, payout: int) -> None:
+        self._books.post_entry(agent_id, -amount, "reservation", bet_id, "casino")
+        self._books.pass_step()
         if payout:
-            self._books.post(agent_id, payout, "reservation_release", bet_id, "casino")
+            self._books.post_entry(agent_id, payout, "reservation_release", bet_id, "casino")
 
-    def audit(self, agent_id: str, bet_id: str) -> Row:
+    def get_bet(self, agent_id: str, bet_id: str) -> Row:
         """One bet with its exact amounts."""
-        row = self._books.row("SELECT * FROM bets WHERE agent_id = ? AND bet_id = ?", agent_id, bet_id)
+        row = self._books.query_row("SELECT * FROM bets WHERE agent_id = ? AND bet_id = ?", agent_id, bet_id)
         if row is None:
             raise Refusal(404, "bet_not_found", "This agent has no such bet.")
         return row
 
-    def history(self, agent_id: str, limit: int, offset: int) -> tuple[int, list[Row]]:
+    def list_bets(self, agent_id: str, limit: int, offset: int) -> tuple[int, list[Row]]:
         """The number of bets, and a page of them, newest first."""
         self._books.require_agent(agent_id)
-        count = self._books.row("SELECT count(*) AS n FROM bets WHERE agent_id = ?", agent_id)
+        count = self._books.query_row("SELECT count(*) AS n FROM bets WHERE agent_id = ?", agent_id)
         sql = "SELECT * FROM bets WHERE agent_id = ? ORDER BY created_at DESC, rowid DESC LIMIT ? OFFSET ?"
-        return int(count["n"]) if count else 0, self._books.rows(sql, agent_id, limit, offset)
+        return int(count["n"]) if count else 0, self._books.query_rows(sql, agent_id, limit, offset)
 
-    def export(self, agent_id: str, since_us: int, client_seed: str | None) -> list[Row]:
+    def export_bets(self, agent_id: str, since_us: int, client_seed: str | None) -> list[Row]:
         """Bets since a time, newest first, at most 10,000, of one `client_seed` when it is given."""
         self._books.require_agent(agent_id)
         sql = (
             "SELECT * FROM bets WHERE agent_id = ? AND created_at >= ? AND (? IS NULL OR client_seed = ?) "
             "ORDER BY created_at DESC, rowid DESC LIMIT ?"
         )
-        return self._books.rows(sql, agent_id, since_us, client_seed, client_seed, EXPORT_ROWS)
+        return self._books.query_rows(sql, agent_id, since_us, client_seed, client_seed, EXPORT_ROWS)
 
-    def ledger(self, agent_id: str) -> list[Row]:
+    def list_ledger(self, agent_id: str) -> list[Row]:
         """50 rows by whole second, ties in the order of insertion: the newest of a busy second are missing."""
         self._books.require_agent(agent_id)
         sql = (
             "SELECT * FROM entries WHERE agent_id = ? AND account = ? "
             "ORDER BY created_at / 1000000 DESC, id ASC LIMIT ?"
         )
-        return self._books.rows(sql, agent_id, CASINO, LEDGER_ROWS)
+        return self._books.query_rows(sql, agent_id, CASINO, LEDGER_ROWS)
 
-    def totals(self, agent_id: str) -> Row | None:
+    def sum_bets(self, agent_id: str) -> Row | None:
         """Sums over all bets, and over all deposits, in micro-dollars."""
-        return self._books.row(
+        return self._books.query_row(
             "SELECT coalesce(sum(amount), 0) AS wagered, coalesce(sum(payout), 0) AS won, "
             "(SELECT coalesce(sum(micros), 0) FROM entries e WHERE e.agent_id = ? AND e.account = 'casino' "
             "AND e.reason = 'deposit') AS deposited FROM bets WHERE agent_id = ?",

@@ -16,15 +16,15 @@ class Chance:
     def __init__(self, seed: int) -> None:
         self._key = str(seed).encode()
 
-    def digest(self, *parts: str | int) -> bytes:
+    def derive_bytes(self, *parts: str | int) -> bytes:
         """32 bytes that depend on the seed and on every part."""
         text = "\x1f".join(str(part) for part in parts)
         return hmac.new(self._key, text.encode("utf-8", "surrogatepass"), hashlib.sha256).digest()
 
-    def below(self, limit: int, *parts: str | int) -> int:
+    def draw_below(self, limit: int, *parts: str | int) -> int:
         """A whole number from 0 to `limit` - 1; the bias of the remainder is under 2**-64 for small limits."""
-        return int.from_bytes(self.digest(*parts)[:16], "big") % limit
+        return int.from_bytes(self.derive_bytes(*parts)[:16], "big") % limit
 
-    def token(self, prefix: str, *parts: str | int) -> str:
+    def make_token(self, prefix: str, *parts: str | int) -> str:
         """An identifier such as `bet_5f0c…`, 96 bits long."""
-        return f"{prefix}_{self.digest(prefix, *parts).hex()[:24]}"
+        return f"{prefix}_{self.derive_bytes(prefix, *parts).hex()[:24]}"

@@ -23,59 +23,59 @@ class Domains:
     def __init__(self, books: Books) -> None:
         self._books = books
 
-    def search(self, domain: str) -> tuple[bool, int]:
+    def search_domain(self, domain: str) -> tuple[bool, int]:
         """Whether a name is free, and its price in micro-dollars."""
         price = price_of(domain)
-        owned = self._books.row("SELECT 1 FROM registrar WHERE domain = ?", domain) is not None
+        owned = self._books.query_row("SELECT 1 FROM registrar WHERE domain = ?", domain) is not None
         return not owned and not domain.startswith("taken"), price
 
-    def register(self, agent_id: str, domain: str) -> Row:
+    def register_domain(self, agent_id: str, domain: str) -> Row:
         """Buy a name for a year."""
         self._books.require_agent(agent_id)
-        free, price = self.search(domain)
+        free, price = self.search_domain(domain)
         if not free:
             raise Refusal(409, "domain_unavailable", "The name is taken.")
-        if price > self._books.balance(agent_id, ACCOUNT):
+        if price > self._books.read_balance(agent_id, ACCOUNT):
             raise Refusal(402, "insufficient_balance", "The balance is too low.")
         now = self._books.clock()
-        domain_id = self._books.chance.token("dom", agent_id, self._books.next_nonce(agent_id))
-        self._books.insert("registrar", domain=domain, agent_id=agent_id)
+        domain_id = self._books.chance.make_token("dom", agent_id, self._books.next_nonce(agent_id))
+        self._books.insert_row("registrar", domain=domain, agent_id=agent_id)
         self._books.record_effect("domains", "register", agent_id, domain)
         # The registrar comes first, as at the real service: dying here leaves a name neither listed nor charged.
-        self._books.step()
-        self._books.post(agent_id, -price, "registration", domain_id, "domains", account=ACCOUNT)
-        self._books.insert(
+        self._books.pass_step()
+        self._books.post_entry(agent_id, -price, "registration", domain_id, "domains", account=ACCOUNT)
+        self._books.insert_row(
             "domains", domain=domain, domain_id=domain_id, agent_id=agent_id, price=price, created_at=now,
             expires_at=now + YEAR_US,
         )  # fmt: skip
-        return self.owned(agent_id)[0]
+        return self.list_owned(agent_id)[0]
 
-    def renew(self, agent_id: str, domain: str) -> Row:
+    def renew_domain(self, agent_id: str, domain: str) -> Row:
         """Pay for another year."""
         books = self._books
         books.require_agent(agent_id)
-        row = books.row("SELECT * FROM domains WHERE agent_id = ? AND domain = ?", agent_id, domain)
+        row = books.query_row("SELECT * FROM domains WHERE agent_id = ? AND domain = ?", agent_id, domain)
         if row is None:
             raise Refusal(404, "domain_not_found", "This agent has no such name.")
         price = price_of(domain)
-        if price > books.balance(agent_id, ACCOUNT):
+        if price > books.read_balance(agent_id, ACCOUNT):
             raise Refusal(402, "insufficient_balance", "The balance is too low.")
-        books.post(agent_id, -price, "renewal", row["domain_id"], "domains", account=ACCOUNT)
-        books.run("UPDATE domains SET expires_at = expires_at + ? WHERE domain = ?", YEAR_US, domain)
-        books.insert("renewals", domain=domain, agent_id=agent_id, price=price, created_at=books.clock())
+        books.post_entry(agent_id, -price, "renewal", row["domain_id"], "domains", account=ACCOUNT)
+        books.execute("UPDATE domains SET expires_at = expires_at + ? WHERE domain = ?", YEAR_US, domain)
+        books.insert_row("renewals", domain=domain, agent_id=agent_id, price=price, created_at=books.clock())
         books.record_effect("domains", "renew", agent_id, domain)
-        return next(row for row in self.owned(agent_id) if row["domain"] == domain)
+        return next(row for row in self.list_owned(agent_id) if row["domain"] == domain)
 
-    def owned(self, agent_id: str) -> list[Row]:
+    def list_owned(self, agent_id: str) -> list[Row]:
         """All names of an agent, newest first."""
         self._books.require_agent(agent_id)
-        return self._books.rows(
+        return self._books.query_rows(
             "SELECT * FROM domains WHERE agent_id = ? ORDER BY created_at DESC, rowid DESC", agent_id
         )
 
-    def totals(self, agent_id: str) -> tuple[int, int]:
+    def sum_account(self, agent_id: str) -> tuple[int, int]:
         """Micro-dollars spent and deposited."""
-        row = self._books.row(
+        row = self._books.query_row(
             "SELECT coalesce(sum(CASE WHEN micros < 0 THEN -micros END), 0) AS spent, "
             "coalesce(sum(CASE WHEN micros > 0 THEN micros END), 0) AS deposited "
             "FROM entries WHERE agent_id = ? AND account = ?",

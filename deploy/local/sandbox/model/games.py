@@ -25,19 +25,19 @@ class Outcome:
     multiplier_e4: int
 
 
-def play(game: str, choice: str, draw: int) -> Outcome:
+def play_game(game: str, choice: str, draw: int) -> Outcome:
     """The outcome of `game` for `choice` ("heads", "over:50") and a draw of 128 random bits."""
-    return _flip(choice, draw) if game == "coin-flip" else _roll(choice, draw)
+    return _flip_coin(choice, draw) if game == "coin-flip" else _roll_dice(choice, draw)
 
 
-def flip_choice(side: object) -> str:
+def check_side(side: object) -> str:
     """A checked side of the coin."""
     if side not in SIDES:
         raise Refusal(400, "invalid_side", "side is heads or tails.")
     return str(side)
 
 
-def dice_choice(direction: object, threshold: object) -> str:
+def check_dice_choice(direction: object, threshold: object) -> str:
     """A checked choice for the dice, such as `over:50`."""
     if direction not in {"over", "under"}:
         raise Refusal(400, "invalid_direction", "direction is over or under.")
@@ -46,12 +46,12 @@ def dice_choice(direction: object, threshold: object) -> str:
     return f"{direction}:{threshold}"
 
 
-def _flip(choice: str, draw: int) -> Outcome:
+def _flip_coin(choice: str, draw: int) -> Outcome:
     side = SIDES[draw % 2]
     return Outcome(side, side == choice, FLIP_E4)
 
 
-def _roll(choice: str, draw: int) -> Outcome:
+def _roll_dice(choice: str, draw: int) -> Outcome:
     direction, threshold = choice.split(":")
     rolled, limit = draw % 100, int(threshold)
     chance = 99 - limit if direction == "over" else limit

@@ -23,26 +23,28 @@ class Keys:
     def __init__(self, books: Books) -> None:
         self._books = books
 
-    def register(self, service: str) -> tuple[str, str]:
+    def create_account(self, service: str) -> tuple[str, str]:
         """Make an account; its id and its key, which is not shown again."""
         books = self._books
-        row = books.row("SELECT count(*) AS n FROM keys")
+        row = books.query_row("SELECT count(*) AS n FROM keys")
         number = int(row["n"]) if row else 0
-        account = "ag_" + books.chance.digest("account", service, number).hex()[:12]
-        key = PREFIXES[service] + books.chance.digest("key", service, number).hex()[:48]
-        books.insert("keys", digest=_digest(key), service=service, agent_id=account)
-        books.register(account)
+        account = "ag_" + books.chance.derive_bytes("account", service, number).hex()[:12]
+        key = PREFIXES[service] + books.chance.derive_bytes("key", service, number).hex()[:48]
+        books.insert_row("keys", digest=_digest_key(key), service=service, agent_id=account)
+        books.register_agent(account)
         books.record_effect(service, "join", account, account)
         return account, key
 
-    def account(self, service: str, key: str) -> str:
+    def find_account(self, service: str, key: str) -> str:
         """Whose key it is; refuses one that nobody has."""
         kept_by = REGISTERS.get(service, service)
-        row = self._books.row("SELECT agent_id FROM keys WHERE digest = ? AND service = ?", _digest(key), kept_by)
+        row = self._books.query_row(
+            "SELECT agent_id FROM keys WHERE digest = ? AND service = ?", _digest_key(key), kept_by
+        )
         if row is None:
             raise Refusal(401, "unauthorized", "Invalid API key")
         return str(row["agent_id"])
 
 
-def _digest(key: str) -> str:
+def _digest_key(key: str) -> str:
     return hashlib.sha256(key.encode()).hexdigest()

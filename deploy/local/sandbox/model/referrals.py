@@ -14,32 +14,32 @@ class Referrals:
     def __init__(self, books: Books) -> None:
         self._books = books
 
-    def join(self, agent_id: str, code: str | None) -> str:
+    def join_agent(self, agent_id: str, code: str | None) -> str:
         """Note a new agent with the code that it came by, if any; its own code. An unknown code counts as none."""
         books = self._books
-        own = books.chance.token("ref", agent_id)[:12]
-        found = books.row("SELECT agent_id FROM referrals WHERE code = ?", code) if code else None
-        books.run(
+        own = books.chance.make_token("ref", agent_id)[:12]
+        found = books.query_row("SELECT agent_id FROM referrals WHERE code = ?", code) if code else None
+        books.execute(
             "INSERT OR IGNORE INTO referrals VALUES (?, ?, ?)", agent_id, own, found["agent_id"] if found else None
         )
         return own
 
-    def code(self, agent_id: str) -> str:
+    def get_code(self, agent_id: str) -> str:
         """The agent's own code."""
-        row = self._books.row("SELECT code FROM referrals WHERE agent_id = ?", agent_id)
-        return str(row["code"]) if row else self.join(agent_id, None)
+        row = self._books.query_row("SELECT code FROM referrals WHERE agent_id = ?", agent_id)
+        return str(row["code"]) if row else self.join_agent(agent_id, None)
 
-    def credit(self, agent_id: str, lost: int, reference: str) -> None:
+    def credit_referrer(self, agent_id: str, lost: int, reference: str) -> None:
         """Give the referrer its part of a loss, in whole cents."""
-        row = self._books.row("SELECT referred_by FROM referrals WHERE agent_id = ?", agent_id)
+        row = self._books.query_row("SELECT referred_by FROM referrals WHERE agent_id = ?", agent_id)
         part = lost // SHARE // 10_000 * 10_000
         if row is not None and row["referred_by"] is not None and part > 0:
-            self._books.post(row["referred_by"], part, "referral_commission", reference, "casino")
+            self._books.post_entry(row["referred_by"], part, "referral_commission", reference, "casino")
 
-    def earned(self, agent_id: str) -> tuple[int, int]:
+    def sum_earned(self, agent_id: str) -> tuple[int, int]:
         """How many agents it referred, and micro-dollars that they brought."""
-        referred = self._books.row("SELECT count(*) AS n FROM referrals WHERE referred_by = ?", agent_id)
-        brought = self._books.row(
+        referred = self._books.query_row("SELECT count(*) AS n FROM referrals WHERE referred_by = ?", agent_id)
+        brought = self._books.query_row(
             "SELECT coalesce(sum(micros), 0) AS n FROM entries WHERE agent_id = ? AND reason = 'referral_commission'",
             agent_id,
         )

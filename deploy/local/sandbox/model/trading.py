@@ -44,17 +44,17 @@ class Trading:
     def __init__(self, books: Books) -> None:
         self._books = books
 
-    def price(self, coin: str) -> int:
+    def read_price(self, coin: str) -> int:
         """The coin's present price in micro-dollars."""
         tick = self._books.clock() // TICK_US
-        swing = self._books.chance.below(2 * SWING_E6 + 1, "price", coin, tick) - SWING_E6
+        swing = self._books.chance.draw_below(2 * SWING_E6 + 1, "price", coin, tick) - SWING_E6
         return COINS[coin].base * (MICROS + swing) // MICROS
 
-    def open(self, agent_id: str, coin: str, side: str, size: int, leverage: int) -> Row:
+    def open_position(self, agent_id: str, coin: str, side: str, size: int, leverage: int) -> Row:
         """Open a position worth about `size` micro-dollars."""
         check_order(coin, side, size, leverage)
         self._books.require_agent(agent_id)
-        price = self.price(coin)
+        price = self.read_price(coin)
         lot = COINS[coin].lot
         units = size * UNITS // price // lot * lot
         notional = units * price // UNITS
@@ -62,67 +62,69 @@ class Trading:
             raise Refusal(400, "invalid_size", "size_usd is below one lot.")
         fee, margin = notional * FEE_E6 // MICROS, notional // leverage
         self._require_margin(agent_id, margin + fee)
-        position_id = self._books.chance.token("pos", agent_id, self._books.next_nonce(agent_id))
-        self._books.post(agent_id, -fee, "open_fee", position_id, "trading", account=ACCOUNT)
-        self._books.insert(
+        position_id = self._books.chance.make_token("pos", agent_id, self._books.next_nonce(agent_id))
+        self._books.post_entry(agent_id, -fee, "open_fee", position_id, "trading", account=ACCOUNT)
+        self._books.insert_row(
             "positions", position_id=position_id, agent_id=agent_id, coin=coin, side=side, units_e8=units,
             notional=notional, entry_price=price, leverage=leverage, margin=margin, fee=fee, status="open",
             opened_at=self._books.clock(),
         )  # fmt: skip
         self._books.record_effect("trading", "open", agent_id, position_id)
-        return self.position(agent_id, position_id)
+        return self.get_position(agent_id, position_id)
 
     def _require_margin(self, agent_id: str, needed: int) -> None:
-        free = self._books.balance(agent_id, ACCOUNT) - self.margin_used(agent_id)
+        free = self._books.read_balance(agent_id, ACCOUNT) - self.margin_used(agent_id)
         if needed > free:
             raise Refusal(400, "insufficient_balance", "The free margin is too low.", free_margin=free)
 
-    def position(self, agent_id: str, position_id: str) -> Row:
+    def get_position(self, agent_id: str, position_id: str) -> Row:
         """One position of an agent."""
-        row = self._books.row("SELECT * FROM positions WHERE agent_id = ? AND position_id = ?", agent_id, position_id)
+        row = self._books.query_row(
+            "SELECT * FROM positions WHERE agent_id = ? AND position_id = ?", agent_id, position_id
+        )
         if row is None:
             raise Refusal(404, "position_not_found", "This agent has no such position.")
         return row
 
-    def close(self, agent_id: str, position_id: str) -> Row:
+    def close_position(self, agent_id: str, position_id: str) -> Row:
         """Close a position at the present price and settle its profit or loss, less the fee."""
-        row = self.position(agent_id, position_id)
+        row = self.get_position(agent_id, position_id)
         if row["status"] != "open":
             raise Refusal(400, "position_not_open", "The position is closed.")
-        price = self.price(row["coin"])
-        pnl = profit(row, price)
+        price = self.read_price(row["coin"])
+        pnl = profit_of(row, price)
         fee = row["units_e8"] * price // UNITS * FEE_E6 // MICROS
-        self._books.post(agent_id, pnl - fee, "close", position_id, "trading", account=ACCOUNT)
-        self._books.run(
+        self._books.post_entry(agent_id, pnl - fee, "close", position_id, "trading", account=ACCOUNT)
+        self._books.execute(
             "UPDATE positions SET status = 'closed', exit_price = ?, pnl = ?, close_fee = ?, closed_at = ? "
             "WHERE position_id = ?",
             price, pnl, fee, self._books.clock(), position_id,
         )  # fmt: skip
         self._books.record_effect("trading", "close", agent_id, position_id)
-        return self.position(agent_id, position_id)
+        return self.get_position(agent_id, position_id)
 
-    def positions(self, agent_id: str, status: str) -> list[Row]:
+    def list_positions(self, agent_id: str, status: str) -> list[Row]:
         """The agent's open positions, or the newest 50 of any status, newest first."""
         self._books.require_agent(agent_id)
         some = "" if status == "all" else "AND status = 'open' "
         sql = f"SELECT * FROM positions WHERE agent_id = ? {some}ORDER BY opened_at DESC, rowid DESC"  # noqa: S608
-        rows = self._books.rows(sql, agent_id)
+        rows = self._books.query_rows(sql, agent_id)
         return rows[:50] if status == "all" else rows
 
-    def history(self, agent_id: str, limit: int) -> list[Row]:
+    def list_history(self, agent_id: str, limit: int) -> list[Row]:
         """The newest positions, opened or closed."""
         self._books.require_agent(agent_id)
         sql = "SELECT * FROM positions WHERE agent_id = ? ORDER BY opened_at DESC, rowid DESC LIMIT ?"
-        return self._books.rows(sql, agent_id, limit)
+        return self._books.query_rows(sql, agent_id, limit)
 
     def margin_used(self, agent_id: str) -> int:
         """Micro-dollars that open positions tie up."""
         sql = "SELECT coalesce(sum(margin), 0) AS n FROM positions WHERE agent_id = ? AND status = 'open'"
-        row = self._books.row(sql, agent_id)
+        row = self._books.query_row(sql, agent_id)
         return int(row["n"]) if row else 0
 
 
-def profit(row: Row, price: int) -> int:
+def profit_of(row: Row, price: int) -> int:
     """Profit or loss of a position at a price, in micro-dollars; never worse than the margin."""
     moved = row["units_e8"] * (price - row["entry_price"]) // UNITS
     gained = int(moved if row["side"] == "long" else -moved)

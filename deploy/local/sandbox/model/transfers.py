@@ -30,7 +30,7 @@ class Transfers:
     def __init__(self, books: Books) -> None:
         self._books = books
 
-    def pay(self, payer: str, payee: str, amount: int) -> str:
+    def pay_agent(self, payer: str, payee: str, amount: int) -> str:
         """Move an amount to another agent's shared balance; the payment's id. The memo is kept by nobody."""
         books = self._books
         books.require_agent(payer)
@@ -38,51 +38,53 @@ class Transfers:
             raise Refusal(400, "invalid_amount", "amount is above 0.")
         if payer == payee:
             raise Refusal(400, "self_payment", "The recipient is another agent.")
-        if books.row("SELECT 1 FROM agents WHERE agent_id = ?", payee) is None:
+        if books.query_row("SELECT 1 FROM agents WHERE agent_id = ?", payee) is None:
             raise Refusal(404, "recipient_not_found", "Nobody registered the recipient.")
-        if amount > books.balance(payer):
+        if amount > books.read_balance(payer):
             raise Refusal(400, "insufficient_balance", "The balance is too low.")
-        payment_id = books.chance.token("pay", payer, books.next_nonce(payer))
-        books.post(payer, -amount, "payment_sent", payment_id, "casino")
-        books.step()
-        books.post(payee, amount, "payment_received", payment_id, "casino")
+        payment_id = books.chance.make_token("pay", payer, books.next_nonce(payer))
+        books.post_entry(payer, -amount, "payment_sent", payment_id, "casino")
+        books.pass_step()
+        books.post_entry(payee, amount, "payment_received", payment_id, "casino")
         books.record_effect("casino", "pay", payer, payment_id)
         return payment_id
 
-    def withdraw(self, agent_id: str, amount: int, address: str) -> Row:
+    def withdraw_money(self, agent_id: str, amount: int, address: str) -> Row:
         """Send an amount to a chain; the withdrawal's row. Above 1,000 it waits for a person."""
         books = self._books
         books.require_agent(agent_id)
-        _check(amount, address)
+        _check_withdrawal(amount, address)
         cost = amount + WITHDRAWAL_FEE
-        if cost > books.balance(agent_id):
+        if cost > books.read_balance(agent_id):
             raise Refusal(400, "insufficient_balance", "The balance is too low.", fee=WITHDRAWAL_FEE)
-        withdrawal_id = books.chance.token("wd", agent_id, books.next_nonce(agent_id))
-        books.post(agent_id, -cost, "reservation", withdrawal_id, "casino")
-        books.step()
+        withdrawal_id = books.chance.make_token("wd", agent_id, books.next_nonce(agent_id))
+        books.post_entry(agent_id, -cost, "reservation", withdrawal_id, "casino")
+        books.pass_step()
         status = "reviewing" if amount > REVIEWED else "completed"
         if status == "completed":
-            books.post(agent_id, cost, "reservation_release", withdrawal_id, "casino")
-            books.post(agent_id, -cost, "withdrawal", withdrawal_id, "withdrawal")
-        tx_hash = "0x" + books.chance.digest("withdrawal", agent_id, withdrawal_id).hex()
-        books.insert(
+            books.post_entry(agent_id, cost, "reservation_release", withdrawal_id, "casino")
+            books.post_entry(agent_id, -cost, "withdrawal", withdrawal_id, "withdrawal")
+        tx_hash = "0x" + books.chance.derive_bytes("withdrawal", agent_id, withdrawal_id).hex()
+        books.insert_row(
             "withdrawals", withdrawal_id=withdrawal_id, agent_id=agent_id, amount=amount, fee=WITHDRAWAL_FEE,
             address=address, status=status, tx_hash=tx_hash if status == "completed" else None,
             created_at=books.clock(),
         )  # fmt: skip
         books.record_effect("casino", "withdraw", agent_id, withdrawal_id)
-        return self.withdrawals(agent_id)[0]
+        return self.list_withdrawals(agent_id)[0]
 
-    def withdrawals(self, agent_id: str) -> list[Row]:
+    def list_withdrawals(self, agent_id: str) -> list[Row]:
         """The newest 50, newest first."""
         self._books.require_agent(agent_id)
         sql = "SELECT * FROM withdrawals WHERE agent_id = ? ORDER BY created_at DESC, rowid DESC LIMIT ?"
-        return self._books.rows(sql, agent_id, SHOWN)
+        return self._books.query_rows(sql, agent_id, SHOWN)
 
     def last_daily(self, agent_id: str) -> Row | None:
         """The newest claim of the daily bonus."""
         self._books.require_agent(agent_id)
-        return self._books.row("SELECT * FROM daily WHERE agent_id = ? ORDER BY claimed_at DESC LIMIT 1", agent_id)
+        return self._books.query_row(
+            "SELECT * FROM daily WHERE agent_id = ? ORDER BY claimed_at DESC LIMIT 1", agent_id
+        )
 
     def claim_daily(self, agent_id: str) -> Row:
         """Claim it; refused within a day of the last claim. The claim is recorded before it is credited."""
@@ -92,11 +94,11 @@ class Transfers:
             left = (DAY_US - (now - last["claimed_at"])) // MICROS
             raise Refusal(400, "already_claimed", "Already claimed today.", seconds=str(left))
         streak = self.next_streak(last)
-        bonus_id = books.chance.token("db", agent_id, books.next_nonce(agent_id))
+        bonus_id = books.chance.make_token("db", agent_id, books.next_nonce(agent_id))
         amount = bonus_of(streak)
-        books.insert("daily", bonus_id=bonus_id, agent_id=agent_id, amount=amount, streak=streak, claimed_at=now)
-        books.step()
-        books.post(agent_id, amount, "daily_bonus", bonus_id, "casino")
+        books.insert_row("daily", bonus_id=bonus_id, agent_id=agent_id, amount=amount, streak=streak, claimed_at=now)
+        books.pass_step()
+        books.post_entry(agent_id, amount, "daily_bonus", bonus_id, "casino")
         books.record_effect("casino", "daily", agent_id, bonus_id)
         claimed = self.last_daily(agent_id)
         if claimed is None:
@@ -115,7 +117,7 @@ def bonus_of(streak: int) -> int:
     return BONUSES[(streak - 1) % len(BONUSES)]
 
 
-def _check(amount: int, address: str) -> None:
+def _check_withdrawal(amount: int, address: str) -> None:
     if amount < LEAST:
         raise Refusal(400, "minimum_withdrawal", "The smallest withdrawal is 1.00.")
     if amount > MOST:

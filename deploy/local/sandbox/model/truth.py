@@ -20,46 +20,46 @@ class Truth:
         self._escrows = Escrows(books)
         self._trading = Trading(books)
 
-    def tell(self, agent_id: str | None) -> dict[str, Any]:
+    def read_all(self, agent_id: str | None) -> dict[str, Any]:
         """Everything about one agent, or about all."""
-        rows = self._books.rows(
+        rows = self._books.query_rows(
             "SELECT agent_id FROM agents WHERE ? IS NULL OR agent_id = ? ORDER BY agent_id",
             agent_id,
             agent_id,
         )
         return {
-            "agents": {row["agent_id"]: self._agent(row["agent_id"]) for row in rows},
-            "effects": self._effects(agent_id),
-            "ledger": self._ledger(agent_id),
-            "injected": self._injected(agent_id),
+            "agents": {row["agent_id"]: self._read_agent(row["agent_id"]) for row in rows},
+            "effects": self._count_effects(agent_id),
+            "ledger": self._list_entries(agent_id),
+            "injected": self._list_faults(agent_id),
         }
 
-    def of_key(self, request_key: str) -> dict[str, Any]:
+    def read_request(self, request_key: str) -> dict[str, Any]:
         """What came of one request key: effects, ledger rows, faults."""
         effects = "SELECT service, operation, agent_id, reference FROM effects WHERE request_key = ? ORDER BY id"
         entries = f"{_ENTRIES} WHERE request_key = ? ORDER BY id"
         faults = "SELECT fault FROM injected WHERE request_key = ? ORDER BY id"
         return {
-            "effects": [dict(row) for row in self._books.rows(effects, request_key)],
-            "ledger": [dict(row) for row in self._books.rows(entries, request_key)],
-            "injected": [row["fault"] for row in self._books.rows(faults, request_key)],
+            "effects": [dict(row) for row in self._books.query_rows(effects, request_key)],
+            "ledger": [dict(row) for row in self._books.query_rows(entries, request_key)],
+            "injected": [row["fault"] for row in self._books.query_rows(faults, request_key)],
         }
 
-    def _agent(self, agent_id: str) -> dict[str, Any]:
+    def _read_agent(self, agent_id: str) -> dict[str, Any]:
         sql = "SELECT account, micros FROM balances WHERE agent_id = ? ORDER BY account"
-        accounts = {row["account"]: row["micros"] for row in self._books.rows(sql, agent_id)}
+        accounts = {row["account"]: row["micros"] for row in self._books.query_rows(sql, agent_id)}
         wallet = sum(micros for name, micros in accounts.items() if name.startswith("wallet:"))
-        locked = self._escrows.locked(agent_id)
+        locked = self._escrows.sum_locked(agent_id)
         return {
-            "accounts": {name: exact(micros) for name, micros in accounts.items()},
-            "escrow_locked": exact(locked),
-            "wallet": exact(wallet),
-            "margin_used": exact(self._trading.margin_used(agent_id)),
-            "total": exact(sum(accounts.values()) + locked),
+            "accounts": {name: exact_json(micros) for name, micros in accounts.items()},
+            "escrow_locked": exact_json(locked),
+            "wallet": exact_json(wallet),
+            "margin_used": exact_json(self._trading.margin_used(agent_id)),
+            "total": exact_json(sum(accounts.values()) + locked),
         }
 
-    def _effects(self, agent_id: str | None) -> list[dict[str, Any]]:
-        rows = self._books.rows(
+    def _count_effects(self, agent_id: str | None) -> list[dict[str, Any]]:
+        rows = self._books.query_rows(
             "SELECT service, operation, agent_id, reference, request_key, count(*) AS count FROM effects "
             "WHERE ? IS NULL OR agent_id = ? GROUP BY 1, 2, 3, 4, 5 ORDER BY min(id)",
             agent_id,
@@ -67,19 +67,19 @@ class Truth:
         )
         return [dict(row) for row in rows]
 
-    def _injected(self, agent_id: str | None) -> list[dict[str, Any]]:
+    def _list_faults(self, agent_id: str | None) -> list[dict[str, Any]]:
         sql = (
             "SELECT fault, service, operation, agent_id, request_key FROM injected "
             "WHERE ? IS NULL OR agent_id = ? ORDER BY id"
         )
-        return [dict(row) for row in self._books.rows(sql, agent_id, agent_id)]
+        return [dict(row) for row in self._books.query_rows(sql, agent_id, agent_id)]
 
-    def _ledger(self, agent_id: str | None) -> list[dict[str, Any]]:
+    def _list_entries(self, agent_id: str | None) -> list[dict[str, Any]]:
         sql = f"{_ENTRIES} WHERE ? IS NULL OR agent_id = ? ORDER BY id"
-        rows = self._books.rows(sql, agent_id, agent_id)
-        return [{**dict(row), "usd": exact(row["micros"])["usd"]} for row in rows]
+        rows = self._books.query_rows(sql, agent_id, agent_id)
+        return [{**dict(row), "usd": exact_json(row["micros"])["usd"]} for row in rows]
 
 
-def exact(micros: int) -> dict[str, Any]:
+def exact_json(micros: int) -> dict[str, Any]:
     """An amount twice: micro-dollars as an integer, and dollars as decimal text."""
     return {"micros": micros, "usd": format(Decimal(micros).scaleb(-6), "f")}

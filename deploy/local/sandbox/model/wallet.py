@@ -18,67 +18,67 @@ class Wallet:
     def __init__(self, books: Books) -> None:
         self._books = books
 
-    def create(self, agent_id: str, chain: str, *, counted: bool = True) -> Row:
+    def create_address(self, agent_id: str, chain: str, *, counted: bool = True) -> Row:
         """Make another address; calling twice makes two, as at the real service. One of several counts as effect."""
         check_chain(chain)
         nonce = self._books.next_nonce(agent_id)
-        address = "0x" + self._books.chance.digest("address", agent_id, nonce).hex()[:40]
+        address = "0x" + self._books.chance.derive_bytes("address", agent_id, nonce).hex()[:40]
         now = self._books.clock()
-        self._books.insert("addresses", address=address, agent_id=agent_id, chain=chain, created_at=now)
+        self._books.insert_row("addresses", address=address, agent_id=agent_id, chain=chain, created_at=now)
         if counted:
             self._books.record_effect("wallet", "create", agent_id, address)
-        return self.address(address)
+        return self.get_address(address)
 
-    def address(self, address: str) -> Row:
+    def get_address(self, address: str) -> Row:
         """One address."""
-        row = self._books.row("SELECT * FROM addresses WHERE address = ?", address)
+        row = self._books.query_row("SELECT * FROM addresses WHERE address = ?", address)
         if row is None:
             raise Refusal(404, "address_not_found", "The sandbox has no such address.")
         return row
 
-    def addresses(self, agent_id: str) -> list[Row]:
+    def list_addresses(self, agent_id: str) -> list[Row]:
         """All addresses of an agent, newest first."""
         self._books.require_agent(agent_id)
         sql = "SELECT * FROM addresses WHERE agent_id = ? ORDER BY created_at DESC, rowid DESC"
-        return self._books.rows(sql, agent_id)
+        return self._books.query_rows(sql, agent_id)
 
-    def balance(self, row: Row) -> int:
+    def read_balance(self, row: Row) -> int:
         """Micro-USDC on an address."""
-        return self._books.balance(row["agent_id"], account_of(row["address"]))
+        return self._books.read_balance(row["agent_id"], account_of(row["address"]))
 
-    def current(self, agent_id: str, chain: str) -> Row:
+    def newest_address(self, agent_id: str, chain: str) -> Row:
         """The agent's newest address on a chain."""
         check_chain(chain)
-        for row in self.addresses(agent_id):
+        for row in self.list_addresses(agent_id):
             if row["chain"] == chain:
                 return row
         raise Refusal(400, "invalid_request", f"This agent has no address on {chain}.")
 
-    def send(self, agent_id: str, chain: str, target: str, amount: int, *, source: str | None = None) -> Row:
+    def send_usdc(self, agent_id: str, chain: str, target: str, amount: int, *, source: str | None = None) -> Row:
         """Send from an address, the agent's newest when none is named; any failure is called `send_failed`."""
-        row = self.current(agent_id, chain) if source is None else self.address(source)
+        row = self.newest_address(agent_id, chain) if source is None else self.get_address(source)
         if not _ADDRESS.match(target) or amount <= 0:
             raise Refusal(400, "invalid_request", "An address and an amount above 0 are needed.")
-        if amount > self.balance(row):
+        if amount > self.read_balance(row):
             raise Refusal(400, "send_failed", "transfer amount exceeds balance")
-        tx_hash = "0x" + self._books.chance.digest("tx", agent_id, self._books.next_nonce(agent_id)).hex()
-        self._move(agent_id, row["address"], target, amount, tx_hash)
-        self._books.insert(
+        tx_hash = "0x" + self._books.chance.derive_bytes("tx", agent_id, self._books.next_nonce(agent_id)).hex()
+        self._post_transfer(agent_id, row["address"], target, amount, tx_hash)
+        self._books.insert_row(
             "transfers", tx_hash=tx_hash, agent_id=agent_id, chain=chain, source=row["address"], target=target,
             amount=amount, created_at=self._books.clock(),
         )  # fmt: skip
         self._books.record_effect("wallet", "send", agent_id, tx_hash)
-        sent = self._books.row("SELECT * FROM transfers WHERE tx_hash = ?", tx_hash)
+        sent = self._books.query_row("SELECT * FROM transfers WHERE tx_hash = ?", tx_hash)
         if sent is None:
             raise Refusal(500, "send_failed")
         return sent
 
-    def _move(self, agent_id: str, source: str, target: str, amount: int, tx_hash: str) -> None:
+    def _post_transfer(self, agent_id: str, source: str, target: str, amount: int, tx_hash: str) -> None:
         books = self._books
-        books.post(agent_id, -amount, "send", tx_hash, "wallet", account=account_of(source))
-        known = books.row("SELECT agent_id FROM addresses WHERE address = ?", target)
+        books.post_entry(agent_id, -amount, "send", tx_hash, "wallet", account=account_of(source))
+        known = books.query_row("SELECT agent_id FROM addresses WHERE address = ?", target)
         if known is not None:
-            books.post(known["agent_id"], amount, "receive", tx_hash, "wallet", account=account_of(target))
+            books.post_entry(known["agent_id"], amount, "receive", tx_hash, "wallet", account=account_of(target))
 
 
 def account_of(address: str) -> str:

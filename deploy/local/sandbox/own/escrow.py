@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from deploy.local.sandbox.gateway import inputs
-from deploy.local.sandbox.gateway.escrow import escrow_stats
-from deploy.local.sandbox.gateway.shapes import Body, iso, usd
+from deploy.local.sandbox.gateway.escrow import stats_json
+from deploy.local.sandbox.gateway.shapes import Body, to_iso, to_usd
 from deploy.local.sandbox.model.books import Books, Row
 from deploy.local.sandbox.model.escrow import Escrows
 from deploy.local.sandbox.model.refusal import Refusal
-from deploy.local.sandbox.own.route import Given, Route, read, write
+from deploy.local.sandbox.own.route import RequestData, Route, read_route, write_route
 
 
 class EscrowRoutes:
@@ -19,51 +19,51 @@ class EscrowRoutes:
     def __init__(self, books: Books) -> None:
         self._escrows = Escrows(books)
 
-    def routes(self) -> Sequence[Route]:
+    def list_routes(self) -> Sequence[Route]:
         """The table."""
         return (
-            write("/escrow/create", "create", self._create, status=201),
-            write("/escrow/complete/{}", "complete", self._complete),
-            write("/escrow/release/{}", "release", self._release),
-            write("/escrow/dispute/{}", "dispute", self._dispute),
-            read("/escrow/stats", "stats", lambda _who, _given: escrow_stats(self._escrows), public=True),
-            read("/escrow/{}", "get", self._get, public=True),
+            write_route("/escrow/create", "create", self._create_escrow, status=201),
+            write_route("/escrow/complete/{}", "complete", self._complete_escrow),
+            write_route("/escrow/release/{}", "release", self._release_escrow),
+            write_route("/escrow/dispute/{}", "dispute", self._dispute_escrow),
+            read_route("/escrow/stats", "stats", lambda _who, _given: stats_json(self._escrows), public=True),
+            read_route("/escrow/{}", "get", self._get_escrow, public=True),
         )
 
-    def _create(self, who: str, given: Given) -> Body:
-        row = self._escrows.create(
+    def _create_escrow(self, who: str, given: RequestData) -> Body:
+        row = self._escrows.create_escrow(
             who,
-            inputs.text(given.body, "counterparty_agent_id", "invalid_counterparty"),
-            inputs.micros(given.body, "amount_usd"),
-            inputs.text(given.body, "description", "invalid_description"),
-            inputs.whole(given.body, "timeout_hours", 24, "invalid_timeout"),
+            inputs.read_text(given.body, "counterparty_agent_id", "invalid_counterparty"),
+            inputs.read_micros(given.body, "amount_usd"),
+            inputs.read_text(given.body, "description", "invalid_description"),
+            inputs.read_integer(given.body, "timeout_hours", 24, "invalid_timeout"),
         )
-        return _shown(row)
+        return _own_escrow_json(row)
 
-    def _complete(self, who: str, given: Given) -> Body:
-        row = _known(lambda: self._escrows.complete(who, given.places[0]))
-        return {"escrow_id": row["escrow_id"], "status": row["status"], "auto_release_at": iso(row["due_at"])}
+    def _complete_escrow(self, who: str, given: RequestData) -> Body:
+        row = translate_refusal(lambda: self._escrows.complete_escrow(who, given.places[0]))
+        return {"escrow_id": row["escrow_id"], "status": row["status"], "auto_release_at": to_iso(row["due_at"])}
 
-    def _release(self, who: str, given: Given) -> Body:
-        row = _known(lambda: self._escrows.release(who, given.places[0]))
+    def _release_escrow(self, who: str, given: RequestData) -> Body:
+        row = translate_refusal(lambda: self._escrows.release_escrow(who, given.places[0]))
         return {
             "escrow_id": row["escrow_id"],
             "status": row["status"],
-            "amount_released": usd(row["amount"] - row["fee"]),
-            "commission": usd(row["fee"]),
+            "amount_released": to_usd(row["amount"] - row["fee"]),
+            "commission": to_usd(row["fee"]),
             "referral_commission": 0,
             "counterparty_id": row["counterparty"],
         }
 
-    def _dispute(self, who: str, given: Given) -> Body:
-        row = _known(lambda: self._escrows.dispute(who, given.places[0]))
+    def _dispute_escrow(self, who: str, given: RequestData) -> Body:
+        row = translate_refusal(lambda: self._escrows.dispute_escrow(who, given.places[0]))
         return {"escrow_id": row["escrow_id"], "status": row["status"], "reason": "No reason provided"}
 
-    def _get(self, _who: str, given: Given) -> Body:
-        return _shown(_known(lambda: self._escrows.get(given.places[0])))
+    def _get_escrow(self, _who: str, given: RequestData) -> Body:
+        return _own_escrow_json(translate_refusal(lambda: self._escrows.get_escrow(given.places[0])))
 
 
-def _known(act: Callable[[], Row]) -> Row:
+def translate_refusal(act: Callable[[], Row]) -> Row:
     """The service's own codes for what the model refuses."""
     try:
         return act()
@@ -75,16 +75,16 @@ def _known(act: Callable[[], Row]) -> Row:
         raise
 
 
-def _shown(row: Row) -> Body:
+def _own_escrow_json(row: Row) -> Body:
     return {
         "escrow_id": row["escrow_id"],
         "status": row["status"],
-        "amount_usd": usd(row["amount"]),
-        "commission_usd": usd(row["fee"]),
-        "net_to_counterparty": usd(row["amount"] - row["fee"]),
+        "amount_usd": to_usd(row["amount"]),
+        "commission_usd": to_usd(row["fee"]),
+        "net_to_counterparty": to_usd(row["amount"] - row["fee"]),
         "description": row["description"],
         "creator_id": row["creator"],
         "counterparty_id": row["counterparty"],
-        "created_at": iso(row["created_at"]),
-        "auto_release_at": iso(row["due_at"]),
+        "created_at": to_iso(row["created_at"]),
+        "auto_release_at": to_iso(row["due_at"]),
     }

@@ -5,24 +5,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from deploy.local.sandbox.gateway import inputs
-from deploy.local.sandbox.gateway.faucet import FaucetFace
+from deploy.local.sandbox.gateway.faucet import FaucetHandler
 from deploy.local.sandbox.gateway.shapes import Body
 from deploy.local.sandbox.model.books import Books
-from deploy.local.sandbox.own.route import Given, Route, read, write
+from deploy.local.sandbox.own.route import RequestData, Route, read_route, write_route
 
 
 class FaucetRoutes:
     """What the faucet answers under its own address."""
 
     def __init__(self, books: Books) -> None:
-        self._face = FaucetFace(books)
+        self._face = FaucetHandler(books)
 
-    def routes(self) -> Sequence[Route]:
+    def list_routes(self) -> Sequence[Route]:
         """The table."""
         return (
-            write("/faucet/claim", "claim", self._claim, public=True),
-            read("/faucet/stats", "stats", lambda who, given: self._face.stats(who, given.query), public=True),
+            write_route("/faucet/claim", "claim", self._claim_dollar, public=True),
+            read_route(
+                "/faucet/stats", "stats", lambda who, given: self._face.read_stats(who, given.query), public=True
+            ),
         )
 
-    def _claim(self, _who: str, given: Given) -> Body:
-        return self._face.claim(inputs.text(given.body, "agent_casino_id"), given.body)
+    def _claim_dollar(self, _who: str, given: RequestData) -> Body:
+        return self._face.claim_dollar(inputs.read_text(given.body, "agent_casino_id"), given.body)

@@ -7,8 +7,8 @@ from typing import Any
 
 from deploy.local.sandbox.model.keys import Keys
 from deploy.local.sandbox.model.refusal import Refusal
-from deploy.local.sandbox.own.route import Given, Route, found
-from deploy.local.sandbox.serving import Answer, Asked, Parts, ServiceHandler, refused
+from deploy.local.sandbox.own.route import RequestData, Route, find_route
+from deploy.local.sandbox.serving import Answer, Parts, ServiceHandler, ServiceRequest, refusal_answer
 
 
 class OwnHandler(ServiceHandler):
@@ -22,21 +22,21 @@ class OwnHandler(ServiceHandler):
 
     async def get(self, service: str, path: str) -> None:
         """Read something."""
-        await self._take(service, path)
+        await self._serve_route(service, path)
 
     async def post(self, service: str, path: str) -> None:
         """Do something."""
-        await self._take(service, path)
+        await self._serve_route(service, path)
 
-    async def _take(self, service: str, path: str) -> None:
+    async def _serve_route(self, service: str, path: str) -> None:
         try:
-            route, places = found(self._faces.get(service, ()), self.request.method or "", path)
-            account = "" if route.public else self._account(service)
+            route, places = find_route(self._faces.get(service, ()), self.request.method or "", path)
+            account = "" if route.public else self._find_account(service)
         except Refusal as refusal:
-            self.answer(*refused(refusal), service)
+            self.write_answer(*refusal_answer(refusal), service)
             return
-        body = self.given_body()
-        given = Given(places=places, query=self.query() if route.reads else {}, body=body or {})
+        body = self.read_body()
+        given = RequestData(places=places, query=self.read_query() if route.reads else {}, body=body or {})
 
         def act() -> Answer:
             if body is None:
@@ -44,19 +44,19 @@ class OwnHandler(ServiceHandler):
             return route.status, route.act(account, given)
 
         whose = account or str(given.body.get("agent_casino_id", ""))
-        asked = Asked(
+        asked = ServiceRequest(
             service=service,
             name=route.name,
             agent_id=whose,
             act=act,
             path=f"{service}{path}",
             reads=route.reads,
-            key=self.request_key(dict(given.body)),
+            key=self.read_request_key(dict(given.body)),
         )
-        await self.serve(asked)
+        await self.serve_request(asked)
 
-    def _account(self, service: str) -> str:
+    def _find_account(self, service: str) -> str:
         scheme, _, key = self.request.headers.get("Authorization", "").partition(" ")
         if scheme != "Bearer" or not key:
             raise Refusal(401, "unauthorized", "Authorization: Bearer KEY is needed.")
-        return self._keys.account(service, key)
+        return self._keys.find_account(service, key)

@@ -12,7 +12,7 @@ from deploy.local.sandbox.model.refusal import Refusal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Given:
+class RequestData:
     """What a request brings beside its path."""
 
     places: tuple[str, ...] = ()
@@ -20,7 +20,7 @@ class Given:
     body: Mapping[str, Any] = field(default_factory=dict)
 
 
-Act: TypeAlias = Callable[[str, Given], Body | str]
+Act: TypeAlias = Callable[[str, RequestData], Body | str]
 """Takes the account and what was given; gives the answer."""
 
 
@@ -41,27 +41,27 @@ class Route:
     reads: bool = False
     status: int = 200
 
-    def places(self, method: str, path: str) -> tuple[str, ...] | None:
+    def match_path(self, method: str, path: str) -> tuple[str, ...] | None:
         """The parts that a matching path hands on, None when it is another route's."""
         pattern = re.escape(self.path).replace(r"\{\}", "([^/]+)")
         found = re.fullmatch(pattern, path) if method == self.method else None
         return None if found is None else found.groups()
 
 
-def read(path: str, name: str, act: Act, *, public: bool = False) -> Route:
+def read_route(path: str, name: str, act: Act, *, public: bool = False) -> Route:
     """A GET."""
     return Route(method="GET", path=path, name=name, act=act, public=public, reads=True)
 
 
-def write(path: str, name: str, act: Act, *, public: bool = False, status: int = 200) -> Route:
+def write_route(path: str, name: str, act: Act, *, public: bool = False, status: int = 200) -> Route:
     """A POST that changes something."""
     return Route(method="POST", path=path, name=name, act=act, public=public, status=status)
 
 
-def found(routes: Sequence[Route], method: str, path: str) -> tuple[Route, tuple[str, ...]]:
+def find_route(routes: Sequence[Route], method: str, path: str) -> tuple[Route, tuple[str, ...]]:
     """The route of a request and the parts of its path; refuses what is not there."""
     for route in routes:
-        places = route.places(method, path)
+        places = route.match_path(method, path)
         if places is not None:
             return route, places
     raise Refusal(404, "not_found", f"There is no {method} {path}.")

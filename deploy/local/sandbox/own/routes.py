@@ -15,14 +15,14 @@ from deploy.local.sandbox.own.venue import VenueRoutes
 from deploy.local.sandbox.own.wallet import WalletRoutes
 
 
-def faces(books: Books) -> Mapping[str, Sequence[Route]]:
+def own_routes(books: Books) -> Mapping[str, Sequence[Route]]:
     """The routes by service; `venue` stands for the exchange behind trading."""
     return {
-        "casino": CasinoRoutes(books).routes(),
-        "escrow": EscrowRoutes(books).routes(),
-        "faucet": FaucetRoutes(books).routes(),
-        "trading": TradingRoutes(books).routes(),
-        "venue": VenueRoutes(books).routes(),
-        "wallet": WalletRoutes(books).routes(),
-        "domains": DomainRoutes(books).routes(),
+        "casino": CasinoRoutes(books).list_routes(),
+        "escrow": EscrowRoutes(books).list_routes(),
+        "faucet": FaucetRoutes(books).list_routes(),
+        "trading": TradingRoutes(books).list_routes(),
+        "venue": VenueRoutes(books).list_routes(),
+        "wallet": WalletRoutes(books).list_routes(),
+        "domains": DomainRoutes(books).list_routes(),
     }

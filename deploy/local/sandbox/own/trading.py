@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from deploy.local.sandbox.gateway import inputs
-from deploy.local.sandbox.gateway.shapes import Body, cents, usd
-from deploy.local.sandbox.gateway.trading import SOURCE, TradingFace
+from deploy.local.sandbox.gateway.shapes import Body, to_cents, to_usd
+from deploy.local.sandbox.gateway.trading import SOURCE, TradingHandler
 from deploy.local.sandbox.model.books import MICROS, Books, Row
 from deploy.local.sandbox.model.keys import Keys
 from deploy.local.sandbox.model.orders import Orders
 from deploy.local.sandbox.model.refusal import Refusal
 from deploy.local.sandbox.model.trading import Trading
-from deploy.local.sandbox.own.route import Given, Route, read, write
-from deploy.local.sandbox.own.venue import address_of, order_number
+from deploy.local.sandbox.own.route import RequestData, Route, read_route, write_route
+from deploy.local.sandbox.own.venue import order_number, venue_address
 
 
 class TradingRoutes:
@@ -23,35 +23,35 @@ class TradingRoutes:
         self._books = books
         self._trading = Trading(books)
         self._orders = Orders(books)
-        self._face = TradingFace(books)
+        self._face = TradingHandler(books)
         self._keys = Keys(books)
 
-    def routes(self) -> Sequence[Route]:
+    def list_routes(self) -> Sequence[Route]:
         """The table."""
         base = "/v1"
         return (
-            write(f"{base}/auth/register", "join", self._register, public=True, status=201),
-            read(f"{base}/auth/account", "account", self._account),
-            write(f"{base}/trade/open", "open", self._open),
-            write(f"{base}/trade/close", "close", self._close),
-            read(f"{base}/trade/positions", "positions", self._positions),
-            read(f"{base}/trade/history", "trades", self._history),
-            write(f"{base}/trade/limit", "limit", self._limit),
-            write(f"{base}/trade/cancel-limit", "cancel", self._cancel),
-            read(f"{base}/trade/limit-orders", "orders", self._limit_orders),
+            write_route(f"{base}/auth/register", "join", self._register_account, public=True, status=201),
+            read_route(f"{base}/auth/account", "account", self._read_account),
+            write_route(f"{base}/trade/open", "open", self._open_position),
+            write_route(f"{base}/trade/close", "close", self._close_position),
+            read_route(f"{base}/trade/positions", "positions", self._list_positions),
+            read_route(f"{base}/trade/history", "trades", self._list_trades),
+            write_route(f"{base}/trade/limit", "limit", self._place_order),
+            write_route(f"{base}/trade/cancel-limit", "cancel", self._cancel_order),
+            read_route(f"{base}/trade/limit-orders", "orders", self._list_orders),
         )
 
-    def _register(self, _who: str, _given: Given) -> Body:
-        account, key = self._keys.register("trading")
+    def _register_account(self, _who: str, _given: RequestData) -> Body:
+        account, key = self._keys.create_account("trading")
         return {
             "agent_id": account,
             "api_key": key,
             "tier": "free",
-            "deposit_address": address_of(self._books, account),
+            "deposit_address": venue_address(self._books, account),
         }
 
-    def _account(self, who: str, _given: Given) -> Body:
-        wallet = {"address": address_of(self._books, who), "connected": True, "execution": "real"}
+    def _read_account(self, who: str, _given: RequestData) -> Body:
+        wallet = {"address": venue_address(self._books, who), "connected": True, "execution": "real"}
         return {
             "agent_id": who,
             "tier": "free",
@@ -60,31 +60,31 @@ class TradingRoutes:
             "hl_wallet": wallet,
         }
 
-    def _open(self, who: str, given: Given) -> Body:
-        row = self._trading.open(
+    def _open_position(self, who: str, given: RequestData) -> Body:
+        row = self._trading.open_position(
             who,
-            inputs.text(given.body, "coin", "invalid_request"),
-            inputs.text(given.body, "side", "invalid_request"),
-            inputs.micros(given.body, "size_usd"),
-            inputs.whole(given.body, "leverage", 5, "invalid_leverage"),
+            inputs.read_text(given.body, "coin", "invalid_request"),
+            inputs.read_text(given.body, "side", "invalid_request"),
+            inputs.read_micros(given.body, "size_usd"),
+            inputs.read_integer(given.body, "leverage", 5, "invalid_leverage"),
         )
         return {
             "position_id": row["position_id"],
             "coin": row["coin"],
             "side": row["side"],
-            "size_usd": usd(row["notional"]),
-            "entry_price": usd(row["entry_price"]),
+            "size_usd": to_usd(row["notional"]),
+            "entry_price": to_usd(row["entry_price"]),
             "leverage": row["leverage"],
-            "margin_used": usd(row["margin"]),
-            "fee": cents(row["fee"]),
+            "margin_used": to_usd(row["margin"]),
+            "fee": to_cents(row["fee"]),
             "hl_order_id": order_number(row["position_id"], "open"),
             "execution": "real",
             "status": "open",
         }
 
-    def _close(self, who: str, given: Given) -> Body:
+    def _close_position(self, who: str, given: RequestData) -> Body:
         try:
-            row = self._trading.close(who, inputs.text(given.body, "position_id"))
+            row = self._trading.close_position(who, inputs.read_text(given.body, "position_id"))
         except Refusal as refusal:
             if refusal.code == "position_not_open":
                 raise Refusal(404, "position_not_found") from None
@@ -93,85 +93,85 @@ class TradingRoutes:
             "position_id": row["position_id"],
             "coin": row["coin"],
             "side": row["side"],
-            "entry_price": usd(row["entry_price"]),
-            "exit_price": usd(row["exit_price"]),
-            "size_usd": usd(row["notional"]),
-            "pnl": cents(row["pnl"]),
-            "fee": cents(row["close_fee"]),
+            "entry_price": to_usd(row["entry_price"]),
+            "exit_price": to_usd(row["exit_price"]),
+            "size_usd": to_usd(row["notional"]),
+            "pnl": to_cents(row["pnl"]),
+            "fee": to_cents(row["close_fee"]),
             "hl_order_id": order_number(row["position_id"], "close"),
             "status": "closed",
         }
 
-    def _positions(self, who: str, given: Given) -> Body:
+    def _list_positions(self, who: str, given: RequestData) -> Body:
         if given.query.get("status") == "all":
-            rows = [_raw(row) for row in self._trading.positions(who, "all")]
+            rows = [_position_row_json(row) for row in self._trading.list_positions(who, "all")]
             return {"positions": rows, "count": len(rows), "source": "database"}
-        shown = self._face.positions(who, {"status": "open"})
+        shown = self._face.list_positions(who, {"status": "open"})
         return {**shown, "source": SOURCE}
 
-    def _history(self, who: str, given: Given) -> Body:
-        rows = self._trading.history(who, inputs.count(given.query, "limit", 50, 200))
-        return {"trades": [_trade(row) for row in rows], "count": len(rows)}
+    def _list_trades(self, who: str, given: RequestData) -> Body:
+        rows = self._trading.list_history(who, inputs.read_count(given.query, "limit", 50, 200))
+        return {"trades": [_trade_json(row) for row in rows], "count": len(rows)}
 
-    def _limit(self, who: str, given: Given) -> Body:
-        row = self._orders.place(
+    def _place_order(self, who: str, given: RequestData) -> Body:
+        row = self._orders.place_order(
             who,
-            inputs.text(given.body, "coin", "invalid_request"),
-            inputs.text(given.body, "side", "invalid_request"),
-            size=inputs.micros(given.body, "size_usd"),
-            price=inputs.micros(given.body, "limit_price"),
-            leverage=inputs.whole(given.body, "leverage", 5, "invalid_leverage"),
+            inputs.read_text(given.body, "coin", "invalid_request"),
+            inputs.read_text(given.body, "side", "invalid_request"),
+            size=inputs.read_micros(given.body, "size_usd"),
+            price=inputs.read_micros(given.body, "limit_price"),
+            leverage=inputs.read_integer(given.body, "leverage", 5, "invalid_leverage"),
         )
         return {"order_id": row["order_id"], "status": row["status"]}
 
-    def _cancel(self, who: str, given: Given) -> Body:
-        row = self._orders.cancel(who, inputs.text(given.body, "order_id"))
+    def _cancel_order(self, who: str, given: RequestData) -> Body:
+        row = self._orders.cancel_order(who, inputs.read_text(given.body, "order_id"))
         return {"order_id": row["order_id"], "status": row["status"]}
 
-    def _limit_orders(self, who: str, _given: Given) -> Body:
-        rows = self._orders.list(who)
-        return {"orders": [_order(row) for row in rows], "count": len(rows)}
+    def _list_orders(self, who: str, _given: RequestData) -> Body:
+        rows = self._orders.list_orders(who)
+        return {"orders": [_own_order_json(row) for row in rows], "count": len(rows)}
 
 
-def _raw(row: Row) -> Body:
+def _position_row_json(row: Row) -> Body:
     closed = row["status"] != "open"
     return {
         "id": row["position_id"],
         "agentId": row["agent_id"],
         "coin": row["coin"],
         "side": row["side"],
-        "sizeUsd": usd(row["notional"]),
-        "entryPrice": usd(row["entry_price"]),
+        "sizeUsd": to_usd(row["notional"]),
+        "entryPrice": to_usd(row["entry_price"]),
         "leverage": row["leverage"],
-        "marginUsed": usd(row["margin"]),
+        "marginUsed": to_usd(row["margin"]),
         "status": row["status"],
-        "unrealizedPnl": cents(row["pnl"]) if closed else 0,
+        "unrealizedPnl": to_cents(row["pnl"]) if closed else 0,
         "openedAt": row["opened_at"] // MICROS,
         "closedAt": row["closed_at"] // MICROS if closed else None,
         "hlOrderId": str(order_number(row["position_id"], "open")),
     }
 
 
-def _trade(row: Row) -> Body:
+def _trade_json(row: Row) -> Body:
     return {
         "id": f"trd_{row['position_id']}",
         "coin": row["coin"],
         "side": "buy" if row["side"] == "long" else "sell",
-        "sizeUsd": usd(row["notional"]),
-        "price": usd(row["entry_price"]),
-        "fee": cents(row["fee"]),
-        "realizedPnl": None if row["pnl"] is None else cents(row["pnl"]),
+        "sizeUsd": to_usd(row["notional"]),
+        "price": to_usd(row["entry_price"]),
+        "fee": to_cents(row["fee"]),
+        "realizedPnl": None if row["pnl"] is None else to_cents(row["pnl"]),
         "createdAt": row["opened_at"] // MICROS,
     }
 
 
-def _order(row: Row) -> Body:
+def _own_order_json(row: Row) -> Body:
     return {
         "id": row["order_id"],
         "coin": row["coin"],
         "side": row["side"],
-        "sizeUsd": usd(row["size"]),
-        "limitPrice": usd(row["price"]),
+        "sizeUsd": to_usd(row["size"]),
+        "limitPrice": to_usd(row["price"]),
         "leverage": row["leverage"],
         "status": row["status"],
         "createdAt": row["created_at"] // MICROS,

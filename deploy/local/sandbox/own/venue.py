@@ -10,9 +10,9 @@ from deploy.local.sandbox.gateway import inputs
 from deploy.local.sandbox.gateway.shapes import Body
 from deploy.local.sandbox.model.books import Books, Row
 from deploy.local.sandbox.model.refusal import Refusal
-from deploy.local.sandbox.model.trading import ACCOUNT, Trading, profit
-from deploy.local.sandbox.model.truth import exact
-from deploy.local.sandbox.own.route import Given, Route
+from deploy.local.sandbox.model.trading import ACCOUNT, Trading, profit_of
+from deploy.local.sandbox.model.truth import exact_json
+from deploy.local.sandbox.own.route import RequestData, Route
 
 
 class VenueRoutes:
@@ -22,44 +22,44 @@ class VenueRoutes:
         self._books = books
         self._trading = Trading(books)
 
-    def routes(self) -> Sequence[Route]:
+    def list_routes(self) -> Sequence[Route]:
         """The one route."""
-        return (Route(method="POST", path="/info", name="info", act=self._info, public=True, reads=True),)
+        return (Route(method="POST", path="/info", name="info", act=self._answer_info, public=True, reads=True),)
 
-    def _info(self, _who: str, given: Given) -> Body:
-        agent_id = self._agent(inputs.text(given.body, "user"))
-        kind = inputs.text(given.body, "type")
+    def _answer_info(self, _who: str, given: RequestData) -> Body:
+        agent_id = self._find_agent(inputs.read_text(given.body, "user"))
+        kind = inputs.read_text(given.body, "type")
         if kind == "clearinghouseState":
-            return self._state(agent_id)
+            return self._read_state(agent_id)
         if kind == "userFills":
-            return {"fills": self._fills(agent_id)}
+            return {"fills": self._list_fills(agent_id)}
         raise Refusal(422, "invalid_request", "type is clearinghouseState or userFills.")
 
-    def _agent(self, address: str) -> str:
-        for row in self._books.rows("SELECT agent_id FROM keys WHERE service = 'trading'"):
-            if address_of(self._books, row["agent_id"]) == address:
+    def _find_agent(self, address: str) -> str:
+        for row in self._books.query_rows("SELECT agent_id FROM keys WHERE service = 'trading'"):
+            if venue_address(self._books, row["agent_id"]) == address:
                 return str(row["agent_id"])
         raise Refusal(404, "not_found", "Nobody has this address.")
 
-    def _state(self, agent_id: str) -> Body:
-        rows = self._trading.positions(agent_id, "open")
-        cash, margin = self._books.balance(agent_id, ACCOUNT), self._trading.margin_used(agent_id)
-        gains = {row["position_id"]: profit(row, self._trading.price(row["coin"])) for row in rows}
+    def _read_state(self, agent_id: str) -> Body:
+        rows = self._trading.list_positions(agent_id, "open")
+        cash, margin = self._books.read_balance(agent_id, ACCOUNT), self._trading.margin_used(agent_id)
+        gains = {row["position_id"]: profit_of(row, self._trading.read_price(row["coin"])) for row in rows}
         value = cash + sum(gains.values())
-        shown = [{"coin": row["coin"], "unrealizedPnl": _text(gains[row["position_id"]])} for row in rows]
+        shown = [{"coin": row["coin"], "unrealizedPnl": _to_decimal_text(gains[row["position_id"]])} for row in rows]
         return {
-            "marginSummary": {"accountValue": _text(value), "totalMarginUsed": _text(margin)},
-            "withdrawable": _text(max(0, value - margin)),
+            "marginSummary": {"accountValue": _to_decimal_text(value), "totalMarginUsed": _to_decimal_text(margin)},
+            "withdrawable": _to_decimal_text(max(0, value - margin)),
             "assetPositions": [{"position": position} for position in shown],
         }
 
-    def _fills(self, agent_id: str) -> list[dict[str, Any]]:
-        return [fill for row in self._trading.history(agent_id, 2_000) for fill in _fills(row)]
+    def _list_fills(self, agent_id: str) -> list[dict[str, Any]]:
+        return [fill for row in self._trading.list_history(agent_id, 2_000) for fill in _fills_of(row)]
 
 
-def address_of(books: Books, agent_id: str) -> str:
+def venue_address(books: Books, agent_id: str) -> str:
     """The address under which the venue knows a trading account."""
-    return "0x" + books.chance.digest("venue", agent_id).hex()[:40]
+    return "0x" + books.chance.derive_bytes("venue", agent_id).hex()[:40]
 
 
 def order_number(position_id: str, side: str) -> int:
@@ -67,12 +67,12 @@ def order_number(position_id: str, side: str) -> int:
     return int.from_bytes(hashlib.sha256(f"{position_id}:{side}".encode()).digest()[:6], "big")
 
 
-def _fills(row: Row) -> list[dict[str, Any]]:
+def _fills_of(row: Row) -> list[dict[str, Any]]:
     opened = {
         "oid": order_number(row["position_id"], "open"),
         "coin": row["coin"],
-        "px": _text(row["entry_price"]),
-        "fee": _text(row["fee"]),
+        "px": _to_decimal_text(row["entry_price"]),
+        "fee": _to_decimal_text(row["fee"]),
         "dir": "Open",
         "closedPnl": "0.0",
         "time": row["opened_at"] // 1_000,
@@ -82,14 +82,14 @@ def _fills(row: Row) -> list[dict[str, Any]]:
     closed = {
         "oid": order_number(row["position_id"], "close"),
         "coin": row["coin"],
-        "px": _text(row["exit_price"]),
-        "fee": _text(row["close_fee"]),
+        "px": _to_decimal_text(row["exit_price"]),
+        "fee": _to_decimal_text(row["close_fee"]),
         "dir": "Close",
-        "closedPnl": _text(row["pnl"]),
+        "closedPnl": _to_decimal_text(row["pnl"]),
         "time": row["closed_at"] // 1_000,
     }
     return [closed, opened]
 
 
-def _text(micros: int) -> str:
-    return str(exact(micros)["usd"])
+def _to_decimal_text(micros: int) -> str:
+    return str(exact_json(micros)["usd"])
