@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from agentstate.agent import Agent
+from agentstate.agent import Fleet
 from agentstate.errors import EffectFailed, EffectInDoubt, EffectInProgress, Fenced, ServiceRejected
 from agentstate.jobs import Claim, Postponed
 from agentstate.jobs.kinds import BULK
@@ -28,7 +28,7 @@ def perform(runtime: Runtime, claim: Claim) -> dict[str, Any]:
 
     It is done when the outcome is certain, or when a human has to find it out.
     """
-    agent, wanted = Agent(claim.job.agent_id or "", runtime), claim.payload
+    agent, wanted = Fleet(runtime).agent(claim.job.agent_id or ""), claim.payload
     try:
         receipt = agent.effects.perform(wanted.key, wanted.operation, wanted.params)
     except EffectFailed as error:

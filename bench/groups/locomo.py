@@ -20,7 +20,7 @@ from pathlib import Path
 from statistics import fmean
 from uuid import UUID
 
-from agentstate.agent import Agent
+from agentstate.agent import Fleet
 from agentstate.memory import MemoryCounts, count_memories, read_transcript
 from agentstate.memory.ingest import locomo
 from agentstate.memory.ingest.ingest import Ingest
@@ -122,7 +122,7 @@ def _asked(runtime: Runtime, kind: str, samples: Sequence[dict[str, object]]) ->
 
 
 def _recalled(runtime: Runtime, question: Question) -> list[str]:
-    hits = Agent(question.conversation, runtime).memory.recall(question.text, limit=10)
+    hits = Fleet(runtime).agent(question.conversation).memory.recall(question.text, limit=10)
     return [hit.source or "" for hit in hits]
 
 

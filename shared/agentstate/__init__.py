@@ -1,7 +1,7 @@
 """Durable memory and money state for AI agents: remember, account, and act once.
 
-`Agent` is the front door, `AsyncAgent` the same for asyncio, and `Settings` what can be configured; every error has
-the root `AgentStateError`. The names are loaded when they are used, so that importing one part does not pay for all.
+`Agent` is the front door, `AsyncAgent` the same for asyncio, `connect` opens a fleet of agents by `Settings`; every
+error has the root `AgentStateError`. The names are loaded on first use, so that importing one part does not cost all.
 """
 
 from __future__ import annotations
@@ -10,21 +10,21 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from agentstate.agent import Agent
+    from agentstate.agent import Agent, Fleet, connect
     from agentstate.async_agent import AsyncAgent
     from agentstate.errors import AgentStateError
     from agentstate.money.amounts import Money
-    from agentstate.runtime import Runtime
     from agentstate.settings import Settings
 
-__all__ = ["Agent", "AgentStateError", "AsyncAgent", "Money", "Runtime", "Settings"]
+__all__ = ["Agent", "AgentStateError", "AsyncAgent", "Fleet", "Money", "Settings", "connect"]
 
 _HOMES = {
     "Agent": "agentstate.agent",
     "AgentStateError": "agentstate.errors",
     "AsyncAgent": "agentstate.async_agent",
     "Money": "agentstate.money.amounts",
-    "Runtime": "agentstate.runtime",
+    "Fleet": "agentstate.agent",
+    "connect": "agentstate.agent",
     "Settings": "agentstate.settings",
 }
 

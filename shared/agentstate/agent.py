@@ -1,25 +1,30 @@
-"""The front door: one agent's whole state, opened from settings.
+"""The front door: `Fleet`, all agents of one deployment, and `Agent`, one agent's whole state.
 
-Each part is a thin view of the library with the agent's id filled in. Connections are opened at the first use, once per
-process, and shared by all agents of the process.
+Each part of an agent is a class of the library bound to the agent's id. Connections are opened on first use, once per
+process and again after a fork, by the `Runtime` of the fleet; all agents of a fleet share them.
 """
 
 from __future__ import annotations
 
+import os
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
 from uuid import UUID
 
+from agentstate.errors import ConfigurationError
 from agentstate.ids import checked_name
 from agentstate.runtime import Runtime
+from agentstate.settings import Settings
 
 if TYPE_CHECKING:
     from agentstate.agent_context import AgentContext
-    from agentstate.jobs import Job
+    from agentstate.jobs.agent_jobs import AgentJobs
+    from agentstate.jobs.jobs import Jobs
     from agentstate.memory.conversation import ConversationHistory
     from agentstate.memory.episodes.store import EpisodicStore
     from agentstate.memory.facts.counts import Watermark
@@ -31,49 +36,202 @@ if TYPE_CHECKING:
     from agentstate.money.effects.engine import Effects
     from agentstate.money.guards import Guards
     from agentstate.money.ledger.ledger import TransactionLedger
-    from agentstate.money.reconciliation.portfolio_snapshots import Snapshot
-    from agentstate.money.reconciliation.reconciler import Finding
-    from agentstate.services.adapter import Adapter
-    from agentstate.services.cache.entry import CacheEntry
-    from agentstate.services.cache.portfolio import Portfolio
+    from agentstate.money.reconciliation.breaks import Breaks
+    from agentstate.money.reconciliation.enrolment import ServiceAccounts
+    from agentstate.money.reconciliation.portfolio_snapshots import SnapshotTaker
+    from agentstate.services.agent_services import AgentServices
     from agentstate.services.operations.base import Operation
-    from agentstate.state.agent_state import AgentState
+    from agentstate.state.agent_store import AgentStateStore
     from agentstate.state.profile import AgentProfile
     from agentstate.state.updates import StateSync
-    from agentstate.state.versions import StateVersion
     from agentstate.store import Transaction
 
-_shared_lock = threading.Lock()
-_shared: Runtime | None = None
+
+class Fleet:
+    """All agents of one deployment, and what belongs to all of them: jobs, breaks, snapshots, accounts.
+
+    A context manager; `close()` ends its connections, and using it again opens new ones. Safe to share between threads
+    and to use after a fork. Pickling it hands on its settings: the copy opens its own connections.
+
+    Example:
+        with agentstate.connect(database_url="sqlite:///agents.db") as fleet:
+            fleet.agent("ag_7").ledger.balance("casino")
+            fleet.breaks.find(status="open")
+    """
+
+    def __init__(self, runtime: Runtime) -> None:
+        self.runtime = runtime
+        """The connections and engines underneath, for workers and commands of this package."""
+
+    @property
+    def settings(self) -> Settings:
+        """The settings that it was opened with."""
+        return self.runtime.settings
+
+    def agent(self, agent_id: str) -> Agent:
+        """Return one agent; nothing is read or opened before its first verb.
+
+        Raises:
+            InvalidInput: `agent_id` is not 1 to 128 of the characters `A-Z a-z 0-9 . _ @ : + -`.
+        """
+        return Agent(agent_id, self)
+
+    @property
+    def jobs(self) -> Jobs:
+        """The jobs of all agents: list, show, requeue, discard."""
+        return self.runtime.jobs
+
+    @property
+    def breaks(self) -> Breaks:
+        """The differences that reconciliation found, of all agents."""
+        from agentstate.money.reconciliation.breaks import Breaks
+
+        return Breaks(self.runtime.store)
+
+    @property
+    def snapshots(self) -> SnapshotTaker:
+        """Portfolio snapshots: the newest and the history of an agent."""
+        return self.runtime.snapshots
+
+    @property
+    def accounts(self) -> ServiceAccounts:
+        """The accounts that agents have at the services: enrol and list."""
+        return self.runtime.fleet
+
+    def close(self) -> None:
+        """Close the connections; the next verb opens new ones."""
+        self.runtime.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_unpickle_fleet, (None if self is _default else self.settings,))
+
+    def __repr__(self) -> str:
+        return "Fleet()"
 
 
-def shared_runtime() -> Runtime:
-    """The runtime that all agents of this process share unless they are given one."""
-    global _shared  # noqa: PLW0603 one per process is what it is
-    with _shared_lock:
-        if _shared is None:
-            _shared = Runtime.load()
-        return _shared
+def connect(
+    settings: Settings | None = None,
+    *,
+    env_file: Path | str | None = None,
+    database_url: str | None = None,
+    redis_url: str | None = None,
+    broker_url: str | None = None,
+    qdrant_url: str | None = None,
+    services_url: str | None = None,
+) -> Fleet:
+    """Return a fleet by the `AGENTSTATE_*` environment, with what is given here in place of it. Opens nothing yet.
+
+    Args:
+        settings: complete settings; then nothing else may be given.
+        env_file: a settings file; the environment wins over it.
+        database_url: `postgresql+psycopg://...` or `sqlite:///file`.
+        redis_url: recent episodes, cached states and live updates, such as `redis://localhost:6379/0`.
+        broker_url: Celery's broker.
+        qdrant_url: the index of memories.
+        services_url: the gateway of the financial services.
+
+    Raises:
+        ConfigurationError: a setting is missing, unknown or wrong; it is named.
+
+    Example:
+        fleet = agentstate.connect(database_url="sqlite:///agents.db")
+    """
+    urls = {
+        "database_url": database_url,
+        "redis_url": redis_url,
+        "broker_url": broker_url,
+        "qdrant_url": qdrant_url,
+        "services_url": services_url,
+    }
+    given = {name: url for name, url in urls.items() if url is not None}
+    if settings is None:
+        return Fleet(Runtime(Settings.load(env_file=None if env_file is None else Path(env_file), **given)))
+    if given or env_file is not None:
+        names = ", ".join(sorted({*given, *(["env_file"] if env_file is not None else [])}))
+        raise ConfigurationError(f"connect() was given settings and {names}: give complete settings or single ones.")
+    return Fleet(Runtime(settings))
+
+
+_default_lock = threading.Lock()
+_default: Fleet | None = None
+
+
+def default_fleet() -> Fleet:
+    """Return the fleet that agents of this process share unless they are given one; made on first use."""
+    global _default  # noqa: PLW0603 one per process is its meaning
+    with _default_lock:
+        if _default is None:
+            _default = connect()
+        return _default
+
+
+def _reset_lock_after_fork() -> None:
+    global _default_lock  # noqa: PLW0603 a lock that another thread of the parent held stays locked in the child
+    _default_lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_reset_lock_after_fork)
+
+_unpickled: list[Fleet] = []
+
+
+def _unpickle_fleet(settings: Settings | None) -> Fleet:
+    """Return one fleet per settings and process, so that many pickled agents share their connections."""
+    if settings is None:
+        return default_fleet()
+    with _default_lock:
+        for fleet in _unpickled:
+            if fleet.settings == settings:
+                return fleet
+        _unpickled.append(Fleet(Runtime(settings)))
+        return _unpickled[-1]
 
 
 class Agent:
-    """One agent.
+    """One agent: its memory, episodes, conversations, books, effects, guards, services, state and jobs.
+
+    Cheap to make, safe to share between threads, usable after a fork, and can be pickled.
+
+    Args:
+        agent_id: 1 to 128 of the characters `A-Z a-z 0-9 . _ @ : + -`.
+        fleet: whose connections it uses; left out, the default fleet of this process.
 
     Raises:
         InvalidInput: the id cannot name an agent.
         ConfigurationError: a setting is missing, unknown or wrong.
+
+    Example:
+        agent = Agent("ag_7")
+        agent.memory.remember("Fees are low on Sundays.", kind="lesson")
     """
 
-    def __init__(self, agent_id: str, runtime: Runtime | None = None) -> None:
+    def __init__(self, agent_id: str, fleet: Fleet | None = None) -> None:
         self.id = checked_name(agent_id)
-        self.runtime = runtime or shared_runtime()
+        self.fleet = fleet or default_fleet()
 
     def __repr__(self) -> str:
         return f"Agent({self.id!r})"
 
     def transaction(self) -> AbstractContextManager[Transaction]:
-        """A write transaction: what is given it as `tx=` becomes durable together or not at all."""
-        return self.runtime.store.transaction()
+        """Open a write transaction: what the verbs of this fleet write in the block commits together or not at all.
+
+        Reads inside the block see what is committed. Effects cannot be executed in it, as their intent has to be
+        committed before the call; submitting one can.
+
+        Example:
+            with agent.transaction():
+                agent.memory.remember("Paid the rent.")
+                agent.ledger.deposit("rent:5", "wallet", Money("700"))
+        """
+        return self.fleet.runtime.store.ambient_transaction()
 
     @property
     def memory(self) -> AgentMemory:
@@ -83,13 +241,14 @@ class Agent:
     @property
     def episodes(self) -> EpisodicStore:
         """What happened lately."""
-        return self.runtime.episodes_of(self.id)
+        return self.fleet.runtime.episodes_of(self.id)
 
     def conversation(self, session: str) -> ConversationHistory:
         """One of its conversations."""
         from agentstate.memory.conversation import ConversationHistory
 
-        return ConversationHistory(self.runtime.store, self.runtime.jobs, self.runtime.settings, self.id, session)
+        runtime = self.fleet.runtime
+        return ConversationHistory(runtime.store, runtime.jobs, runtime.settings, self.id, session)
 
     def context(self, max_tokens: int = 180_000, *, model: str | None = None) -> AgentContext:
         """Its working memory: slots under a budget of tokens, for a model by name.
@@ -106,14 +265,14 @@ class Agent:
         """Tokens of a final prompt as the provider of `model` counts them; one request to it."""
         from agentstate.providers.tokens.prompt_counters import count_prompt
 
-        return count_prompt(self.runtime.settings, model, messages, system=system)
+        return count_prompt(self.fleet.runtime.settings, model, messages, system=system)
 
     @property
     def ledger(self) -> TransactionLedger:
         """Its books."""
         from agentstate.money.ledger.ledger import TransactionLedger
 
-        return TransactionLedger(self.runtime.store, self.id)
+        return TransactionLedger(self.fleet.runtime.store, self.id)
 
     @property
     def effects(self) -> AgentEffects:
@@ -125,17 +284,21 @@ class Agent:
         """What it may do at most, in all processes."""
         from agentstate.money.guards import Guards
 
-        return Guards(self.runtime.store, self.id)
+        return Guards(self.fleet.runtime.store, self.id)
 
     @property
     def services(self) -> AgentServices:
         """Its state at the financial services."""
-        return AgentServices(self)
+        from agentstate.services.agent_services import AgentServices
+
+        return AgentServices(self.fleet.runtime, self.id)
 
     @property
     def state(self) -> AgentStateStore:
         """Its state between sessions, in versions."""
-        return AgentStateStore(self)
+        from agentstate.state.agent_store import AgentStateStore
+
+        return AgentStateStore(self.fleet.runtime.store, self.id)
 
     @property
     def profile(self) -> AgentProfile:
@@ -143,8 +306,10 @@ class Agent:
         from agentstate.state.profile import AgentProfile
         from agentstate.state.profile_cache import ProfileCache
 
-        copy = ProfileCache(self.runtime.redis, self.id)
-        return AgentProfile(self.runtime.store, copy, self.id, max_bytes=self.runtime.settings.max_payload_bytes)
+        copy = ProfileCache(self.fleet.runtime.redis, self.id)
+        return AgentProfile(
+            self.fleet.runtime.store, copy, self.id, max_bytes=self.fleet.runtime.settings.max_payload_bytes
+        )
 
     @property
     def updates(self) -> StateSync:
@@ -153,13 +318,15 @@ class Agent:
         from agentstate.state.updates import StateSync
 
         return StateSync(
-            self.runtime.store, lambda agent_id: UpdateStream(self.runtime.waiting_redis, agent_id), self.id
+            self.fleet.runtime.store, lambda agent_id: UpdateStream(self.fleet.runtime.waiting_redis, agent_id), self.id
         )
 
     @property
     def jobs(self) -> AgentJobs:
         """Its work in the background."""
-        return AgentJobs(self)
+        from agentstate.jobs.agent_jobs import AgentJobs
+
+        return AgentJobs(self.fleet.runtime.jobs, self.id)
 
 
 class AgentMemory:
@@ -174,35 +341,35 @@ class AgentMemory:
         `options` are those of `SemanticMemory.remember`: metadata, source, at, subject, importance, valid_from,
         valid_to, namespace.
         """
-        return self._agent.runtime.memory.remember(self._agent.id, content, kind=kind, tx=tx, **options)
+        return self._agent.fleet.runtime.memory.remember(self._agent.id, content, kind=kind, tx=tx, **options)
 
     def recall(self, query: str, limit: int = 5, **options: Any) -> Recall:
         """The memories that answer `query`, best first; none when nothing does."""
-        return self._agent.runtime.memory.recall(self._agent.id, query, limit, **options)
+        return self._agent.fleet.runtime.memory.recall(self._agent.id, query, limit, **options)
 
     def wait_searchable(self, receipts: Sequence[Receipt], *, timeout_s: float = 30.0) -> None:
         """Return once all are in the index; raises WaitTimeout."""
-        self._agent.runtime.memory.wait_searchable(receipts, timeout_s=timeout_s)
+        self._agent.fleet.runtime.memory.wait_searchable(receipts, timeout_s=timeout_s)
 
     def believed(self, subject: str, *, as_of: datetime | None = None, **options: Any) -> MemoryRecord | None:
         """The statement about `subject` that was held for true at `at`, now when left out."""
-        return self._agent.runtime.memory.believed(self._agent.id, subject, as_of=as_of, **options)
+        return self._agent.fleet.runtime.memory.believed(self._agent.id, subject, as_of=as_of, **options)
 
     def statements(self, subject: str, **options: Any) -> list[MemoryRecord]:
         """All statements about `subject`, by the time since which they hold."""
-        return self._agent.runtime.memory.statements(self._agent.id, subject, **options)
+        return self._agent.fleet.runtime.memory.statements(self._agent.id, subject, **options)
 
     def export(self, **options: Any) -> Iterator[MemoryRecord]:
         """All memories, in the order in which they were accepted."""
-        return self._agent.runtime.memory.export(self._agent.id, **options)
+        return self._agent.fleet.runtime.memory.export(self._agent.id, **options)
 
     def watermark(self) -> Watermark:
         """How far the memories are searchable."""
-        return self._agent.runtime.memory.watermark(self._agent.id)
+        return self._agent.fleet.runtime.memory.watermark(self._agent.id)
 
     def forget(self, memory_id: UUID, *, namespace: str | None = None) -> ForgetReceipt:
         """Remove one memory from every store; the receipt tells what was found there afterwards."""
-        return self._agent.runtime.memory.forget(self._agent.id, memory_id, namespace=namespace)
+        return self._agent.fleet.runtime.memory.forget(self._agent.id, memory_id, namespace=namespace)
 
     def forget_all(self, *, conversations: bool = False) -> ForgetReceipt:
         """Remove all memories and episodes from every store, and with `conversations` every turn and summary too.
@@ -210,7 +377,7 @@ class AgentMemory:
         Books and effects are never forgotten, and states and the profile stay; `receipt.kept` tells how many rows of
         each there are.
         """
-        return self._agent.runtime.memory.forget_agent(self._agent.id, conversations=conversations)
+        return self._agent.fleet.runtime.memory.forget_agent(self._agent.id, conversations=conversations)
 
 
 class AgentEffects:
@@ -222,7 +389,7 @@ class AgentEffects:
     @property
     def engine(self) -> Effects:
         """The effects with all their options."""
-        return self._agent.runtime.effects_of(self._agent.id)
+        return self._agent.fleet.runtime.effects_of(self._agent.id)
 
     def execute_once(self, key: str, operation: Operation, /, *, hold: Money | None = None, **params: Any) -> Any:
         """Do `operation` at most once for `key`, ever; return its receipt, the stored one when it was done before.
@@ -243,13 +410,15 @@ class AgentEffects:
 
     def perform(self, key: str, operation: str, params: Mapping[str, Any], *, hold: Money | None = None) -> Any:
         """`execute_once` of an operation by its name, such as `casino.bet`."""
-        cache = self._agent.runtime.cache  # before anything is written: without a key there is no way to the services
+        cache = (
+            self._agent.fleet.runtime.cache
+        )  # before anything is written: without a key there is no way to the services
         try:
             return self.engine.perform(key, operation, params, hold=hold)
         finally:  # also a call that failed or is in doubt may have changed something
             named = [params.get("counterparty"), params.get("to") if operation == "casino.pay" else None]
             others = [str(name) for name in named if name]
-            if found := self._agent.runtime.operations.get(operation):
+            if found := self._agent.fleet.runtime.operations.get(operation):
                 cache.invalidate(self._agent.id, found.service, others=others)
 
     def submit(self, key: str, operation: Operation, /, *, tx: Transaction | None = None, **params: Any) -> UUID:
@@ -262,134 +431,6 @@ class AgentEffects:
         """
         operation.check("to be submitted", **params)
         payload = {"key": key, "operation": operation.name, "params": params}
-        return self._agent.runtime.jobs.submit(
+        return self._agent.fleet.runtime.jobs.submit(
             "effects.perform", payload, agent_id=self._agent.id, dedupe_key=key, tx=tx
         )
-
-
-class AgentServices:
-    """One agent at the financial services."""
-
-    def __init__(self, agent: Agent) -> None:
-        self._agent = agent
-
-    def enrol(self, service: str, account: str | None = None, *, tx: Transaction | None = None) -> bool:
-        """Note the agent's account at a service, so that it is reconciled and in snapshots; False when known."""
-        return self._agent.runtime.fleet.enrol(self._agent.id, service, account or self._agent.id, tx=tx)
-
-    def at(self, service: str) -> Adapter:
-        """One service: its operations, its state, its ledger, its limits; raises InvalidInput when there is none."""
-        from agentstate.services.adapter import Adapter
-
-        return Adapter(self._agent.runtime.gateway, self._agent.id, service)
-
-    @property
-    def casino(self) -> Adapter:
-        """The casino, as in `agent.services.casino.bet`."""
-        return self.at("casino")
-
-    @property
-    def trading(self) -> Adapter:
-        """Trading."""
-        return self.at("trading")
-
-    @property
-    def wallet(self) -> Adapter:
-        """The wallet."""
-        return self.at("wallet")
-
-    @property
-    def domains(self) -> Adapter:
-        """Domains."""
-        return self.at("domains")
-
-    @property
-    def faucet(self) -> Adapter:
-        """The faucet."""
-        return self.at("faucet")
-
-    @property
-    def escrow(self) -> Adapter:
-        """Escrow."""
-        return self.at("escrow")
-
-    def read(self, service: str, *, force_refresh: bool = False, stale_for_s: float = 0.0) -> CacheEntry:
-        """The agent's state at a service, with its age and quality; see `StateCache.get` for the options."""
-        return self._agent.runtime.cache.get(self._agent.id, service, force_refresh, stale_for_s=stale_for_s)
-
-    def portfolio(self, *, force_refresh: bool = False) -> Portfolio:
-        """All six states side by side; one that cannot be read is unknown, never 0.
-
-        Money in flight, as our books know it, stands on a line of its own.
-        """
-        from agentstate.money.amounts import DEFAULT_CURRENCY
-        from agentstate.money.reconciliation.books_snapshot import in_flight
-
-        runtime, agent_id = self._agent.runtime, self._agent.id
-        held = partial(in_flight, runtime.store, agent_id, DEFAULT_CURRENCY)
-        return runtime.cache.portfolio_snapshot(agent_id, force_refresh, in_flight=held)
-
-    def reconcile(self, service: str) -> Finding:
-        """Compare the agent's books with a service now."""
-        return self._agent.runtime.reconciler.reconcile(self._agent.id, service)
-
-    def snapshot(self) -> Snapshot | None:
-        """The agent's newest portfolio snapshot, None when there is none."""
-        return self._agent.runtime.snapshots.latest(self._agent.id)
-
-
-class AgentStateStore:
-    """The state of one agent; see `agentstate.state.agent_db.AgentDB`."""
-
-    def __init__(self, agent: Agent) -> None:
-        from agentstate.state.agent_db import AgentDB
-
-        self._id = agent.id
-        self._db = AgentDB(agent.runtime.store)
-
-    def load(self, *, at: datetime | None = None, version: int | None = None) -> AgentState | None:
-        """The newest state, the one that was saved by `at`, or the one of a version; None when there is none."""
-        return self._db.load_state(self._id, at=at, version=version)
-
-    def save(
-        self, state: AgentState | Mapping[str, Any], *, version: int | None = None, tx: Transaction | None = None
-    ) -> AgentState:
-        """Save a state; raises Conflict when another version than the one it was made from is the newest."""
-        return self._db.save_state(self._id, state, version=version, tx=tx)
-
-    def update(self, change: Callable[[AgentState], AgentState], *, tx: Transaction | None = None) -> AgentState:
-        """Save what `change` makes of the newest state, an empty one when there is none."""
-        return self._db.update_state(self._id, change, tx=tx)
-
-    def history(self, *, limit: int = 20, before: int | None = None) -> list[StateVersion]:
-        """The versions as they were written, newest first."""
-        return self._db.history(self._id, limit=limit, before=before)
-
-
-class AgentJobs:
-    """The jobs of one agent; see `agentstate.jobs.Jobs`."""
-
-    def __init__(self, agent: Agent) -> None:
-        self._agent = agent
-
-    def submit(self, kind: str, payload: Mapping[str, Any] | None = None, **options: Any) -> UUID:
-        """Submit a job of the agent; see `Jobs.submit` for the options."""
-        return self._agent.runtime.jobs.submit(kind, dict(payload or {}), agent_id=self._agent.id, **options)
-
-    def get(self, job_id: UUID | str) -> Job:
-        """One job of the agent; raises NotFound, also for another agent's."""
-        from agentstate.errors import NotFound
-
-        job = self._agent.runtime.jobs.get(job_id)
-        if job.agent_id != self._agent.id:
-            raise NotFound(f"{self._agent.id} has no job {job_id}.")
-        return job
-
-    def wait(self, job_id: UUID | str, *, timeout_s: float = 30.0) -> Job:
-        """Return the job once it has ended well; raises JobDead or WaitTimeout."""
-        self.get(job_id)
-        return self._agent.runtime.jobs.wait(job_id, timeout_s=timeout_s)
-
-    def list(self, *, status: str | None = None, kind: str | None = None, limit: int = 50) -> list[Job]:
-        """The newest jobs of the agent that match."""
-        return self._agent.runtime.jobs.list(status=status, kind=kind, agent_id=self._agent.id, limit=limit)

@@ -24,7 +24,7 @@ class AgentContext(ContextBudget):
 
     def __init__(self, agent: Agent, max_tokens: int = DEFAULT_MAX_TOKENS, *, model: str | None = None) -> None:
         super().__init__(
-            model, max_tokens, counter=counter_for(model, agent.runtime.settings.token_counter), clock=utc_now
+            model, max_tokens, counter=counter_for(model, agent.fleet.runtime.settings.token_counter), clock=utc_now
         )
         self._agent = agent
 
@@ -48,7 +48,7 @@ class AgentContext(ContextBudget):
         not_ended = [state for state in EffectState if state not in ENDED_STATES]
         engine = self._agent.effects.engine
         listed = [effect for state in not_ended for effect in engine.list(state=state, limit=_MOST_EFFECTS)]
-        breaks = Breaks(self._agent.runtime.store).find(agent_id=self._agent.id)
+        breaks = Breaks(self._agent.fleet.runtime.store).find(agent_id=self._agent.id)
         entries = renderers.effect_entries(listed, breaks)
         return self.set("effects", entries, priority, **options)
 

@@ -20,7 +20,7 @@ from agentstate.state.subscription import Subscription
 from agentstate.state.update_group import UpdateGroup
 
 if TYPE_CHECKING:
-    from agentstate.runtime import Runtime
+    from agentstate.agent import Fleet
 
 T = TypeVar("T")
 
@@ -36,16 +36,16 @@ class AsyncAgent:
 
     Its parts are those of `Agent`, by the same names and with the same arguments and errors; what is not a verb, such
     as a value, is handed on as it is, and what is iterated over is read by `async for`. Close it, or use it in `async
-    with`, to end its threads; the connections belong to the runtime and stay open for others.
+    with`, to end its threads; the connections belong to the fleet and stay open for others.
 
     Args:
         agent_id: as for `Agent`.
-        runtime: as for `Agent`.
+        fleet: as for `Agent`.
         threads: how many verbs of this agent run at a time; further ones wait their turn.
     """
 
-    def __init__(self, agent_id: str, runtime: Runtime | None = None, *, threads: int = THREADS) -> None:
-        self.sync = Agent(agent_id, runtime)
+    def __init__(self, agent_id: str, fleet: Fleet | None = None, *, threads: int = THREADS) -> None:
+        self.sync = Agent(agent_id, fleet)
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix=f"agentstate-{self.id}")
 
     @property

@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 import pytest
 import sqlalchemy as sa
 
-from agentstate.agent import Agent
+from agentstate.agent import Agent, Fleet
 from agentstate.money.effects.table import ENDED_STATES, EffectState, find
 from agentstate.money.ledger.postings import Bucket
 from agentstate.runtime import Runtime
@@ -94,7 +94,7 @@ class Writing:
 @pytest.fixture
 def writing(ground: Ground, tmp_path: Path) -> Iterator[Writing]:
     with closing(Runtime(ground.settings())) as runtime:
-        agent = Agent(AGENT, runtime)
+        agent = Fleet(runtime).agent(AGENT)
         agent.effects.execute_once("register", casino.register)
         agent.services.enrol("casino")
         agent.effects.execute_once("start", casino.deposit, amount=Decimal(500))
@@ -163,7 +163,7 @@ def settle(runtime: Runtime, writing: Writing) -> Acknowledged:
 
 def measure(ground: Ground, runtime: Runtime, acknowledged: Acknowledged) -> dict[str, int]:
     """Everything that must not be, counted: 0 each when the promises are kept."""
-    agent = Agent(AGENT, runtime)
+    agent = Fleet(runtime).agent(AGENT)
     with SandboxClient(ground.folder.record()["urls"]["sandbox"]) as sandbox:
         return {
             **in_memories(runtime, acknowledged["memory"]),
@@ -235,7 +235,7 @@ def in_jobs(runtime: Runtime, acknowledged: dict[str, str]) -> dict[str, int]:
 
 def in_money(agent: Agent, sandbox: SandboxClient, acknowledged: Acknowledged) -> dict[str, int]:
     ledger, bets = agent.ledger, acknowledged["bet"]
-    with agent.runtime.store.reading() as connection:
+    with agent.fleet.runtime.store.reading() as connection:
         known = {effect.key: effect for effect in find(connection, agent_id=AGENT, limit=100_000)}
     succeeded = {effect.remote_key for effect in known.values() if effect.state is EffectState.SUCCEEDED}
     asked_again = list(bets)[:: max(1, len(bets) // 10)]

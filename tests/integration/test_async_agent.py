@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
-from agentstate import Agent, AsyncAgent, Money, Runtime, Settings
+from agentstate import Agent, AsyncAgent, Fleet, Money, Settings
 from agentstate.async_agent import PARTS
 from agentstate.errors import Conflict, InvalidInput
+from agentstate.runtime import Runtime
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ def test_every_part_and_verb_is_there_by_its_name() -> None:
 
 def test_verbs_are_awaited(runtime: Runtime) -> None:
     async def live() -> tuple[str, Decimal, int]:
-        async with AsyncAgent("ag_async", runtime) as agent:
+        async with AsyncAgent("ag_async", Fleet(runtime)) as agent:
             await agent.ledger.deposit("gift", "wallet", Money.parse("2.50"))
             receipt = await agent.memory.remember("Flat stakes beat doubling up.", kind="lesson")
             found = await agent.memory.recall("flat stakes")
@@ -47,7 +48,7 @@ def test_verbs_are_awaited(runtime: Runtime) -> None:
 
 def test_what_it_sees_is_put_together_by_awaiting(runtime: Runtime) -> None:
     async def live() -> str:
-        async with AsyncAgent("ag_async", runtime) as agent:
+        async with AsyncAgent("ag_async", Fleet(runtime)) as agent:
             await agent.episodes.record("bet", {"amount": Decimal("2.50")})
             assert await agent.profile.set_field("mood", "calm") == 1
             assert dict(await agent.profile.snapshot()) == {"mood": "calm"}
@@ -67,7 +68,7 @@ def test_what_it_sees_is_put_together_by_awaiting(runtime: Runtime) -> None:
 
 def test_what_is_iterated_over_is_read_by_async_for(runtime: Runtime) -> None:
     async def live() -> tuple[list[Any], list[str]]:
-        async with AsyncAgent("ag_async", runtime) as agent:
+        async with AsyncAgent("ag_async", Fleet(runtime)) as agent:
             await agent.updates.publish_update("mood", "calm")
             await agent.updates.publish_update("mood", "keen")
             seen: list[Any] = []
@@ -99,7 +100,7 @@ def test_the_event_loop_goes_on_while_a_verb_waits(runtime: Runtime) -> None:
         return "done"
 
     async def live() -> str:
-        async with AsyncAgent("ag_async", runtime) as agent:
+        async with AsyncAgent("ag_async", Fleet(runtime)) as agent:
             task = asyncio.create_task(agent.run(slow))
             await asyncio.to_thread(entered.wait, 30)
             # Only a free event loop gets here while the verb still waits.
@@ -117,7 +118,7 @@ def test_several_verbs_in_one_transaction(runtime: Runtime) -> None:
             raise Conflict("given up half-way")
 
     async def live() -> Money:
-        async with AsyncAgent("ag_async", runtime) as agent:
+        async with AsyncAgent("ag_async", Fleet(runtime)) as agent:
             with pytest.raises(Conflict, match="given up"):
                 await agent.run(both)
             assert not await agent.memory.recall("gift")
@@ -128,14 +129,14 @@ def test_several_verbs_in_one_transaction(runtime: Runtime) -> None:
 
 def test_errors_are_those_of_the_agent(runtime: Runtime) -> None:
     async def live() -> None:
-        async with AsyncAgent("ag_async", runtime) as agent:
+        async with AsyncAgent("ag_async", Fleet(runtime)) as agent:
             with pytest.raises(InvalidInput):
                 await agent.memory.remember("")
             with pytest.raises(AttributeError, match="has no part 'memroy'; it has effects, episodes"):
                 _ = agent.memroy
 
     with pytest.raises(InvalidInput):
-        AsyncAgent("no spaces, please", runtime)
+        AsyncAgent("no spaces, please", Fleet(runtime))
     asyncio.run(live())
 
 
@@ -150,7 +151,7 @@ def test_close_waits_for_a_verb_whose_caller_has_gone(runtime: Runtime) -> None:
         finished.append("yes")
 
     async def live() -> None:
-        agent = AsyncAgent("ag_async", runtime)
+        agent = AsyncAgent("ag_async", Fleet(runtime))
         task = asyncio.create_task(agent.run(slow))
         await asyncio.to_thread(entered.wait, 30)
         task.cancel()

@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 from pydantic import SecretStr
 
-from agentstate import Agent
+from agentstate.agent import Fleet
 from agentstate.errors import EffectInDoubt
 from agentstate.jobs import JobRunner, Outcome
 from agentstate.jobs.kinds import KINDS
@@ -41,7 +41,7 @@ def handlers(settings_env: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> A
 
 
 def test_what_a_worker_settles_is_read_anew(runtime: Runtime, handlers: Any, sandbox: Any, rich: str) -> None:
-    agent = Agent(f"{rich}_doubt", runtime)
+    agent = Fleet(runtime).agent(f"{rich}_doubt")
     agent.effects.execute_once("register", casino.register)
     agent.effects.execute_once("deposit", casino.deposit, amount=Decimal(100))
     sandbox.client.set_faults({"fault": "commit_then_drop", "operation": "bet", "agent_id": agent.id})

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 import sqlalchemy as sa
 
-from agentstate.agent import Agent
+from agentstate.agent import Fleet
 from agentstate.runtime import Runtime
 from agentstate.settings import Settings
 from agentstate.store.tables import memories
@@ -25,7 +25,7 @@ def runtime(settings: Settings) -> Iterator[Runtime]:
 
 
 def test_a_job_that_is_due_is_open_and_one_for_tomorrow_is_not(runtime: Runtime) -> None:
-    agent = Agent("ag_1", runtime)
+    agent = Fleet(runtime).agent("ag_1")
     with runtime.store.transaction() as tx:
         now = tx.now()
     runtime.jobs.submit("summarization.draw_lessons", agent_id=agent.id, due_in=86_400.0)
@@ -40,7 +40,7 @@ def test_a_long_memory_has_several_points_of_its_agent(runtime: Runtime) -> None
     def leaks() -> list[str]:
         return [leak for leak in index_leaks(runtime)[0] if "ag_long's in the index" in leak]
 
-    stored = Agent("ag_long", runtime).memory.remember(LONG)
+    stored = Fleet(runtime).agent("ag_long").memory.remember(LONG)
     runtime.embedding.run_until_idle()
     assert leaks() == []
     with runtime.store.transaction() as tx:

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from agentstate import Runtime, Settings
+from agentstate import Settings
 from agentstate.jobs import JobStatus
+from agentstate.runtime import Runtime
 from tests.integration.conftest import KEY, SandboxProcess
 
 pytestmark = pytest.mark.long

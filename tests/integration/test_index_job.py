@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from agentstate.agent import Agent
+from agentstate.agent import Fleet
 from agentstate.memory.facts.forget import ERASE_KIND
 from agentstate.runtime import Runtime
 from agentstate.settings import Settings
@@ -28,7 +28,7 @@ def runtime(settings: Settings) -> Iterator[Runtime]:
     opened = Runtime(settings)
     for name in opened.index.collections.list_generations():
         opened.index.collections.drop_collection(name)  # other tests' memories, whose rows are elsewhere
-    agent = Agent("ag_1", opened)
+    agent = Fleet(opened).agent("ag_1")
     for number in range(FACTS):
         agent.memory.remember(f"fact {number}")
     opened.embedding.run_until_idle()
@@ -60,14 +60,14 @@ def test_an_emptied_index_is_noticed_and_filled_again(runtime: Runtime, handler:
     assert [result["missing"] for result in results[1:]] == [FACTS]
     runtime.embedding.run_until_idle()
     assert runtime.index.count_points("ag_1") == FACTS
-    assert Agent("ag_1", runtime).memory.watermark().waiting == 0
+    assert Fleet(runtime).agent("ag_1").memory.watermark().waiting == 0
 
 
 def test_the_job_of_a_forgetting_removes_what_a_redis_that_was_away_has(runtime: Runtime) -> None:
-    agent, away = Agent("ag_1", runtime), "redis://127.0.0.1:1/0"
+    agent, away = Fleet(runtime).agent("ag_1"), "redis://127.0.0.1:1/0"
     agent.episodes.record("bet", {"n": 1})
     with closing(Runtime(runtime.settings.model_copy(update={"redis_url": away}))) as cut_off:
-        assert not Agent("ag_1", cut_off).memory.forget_all().complete
+        assert not Fleet(cut_off).agent("ag_1").memory.forget_all().complete
     later = agent.episodes.record("bet", {"n": 2})
     [job] = runtime.jobs.list(kind=ERASE_KIND)
     with runtime.store.transaction() as tx:
@@ -116,4 +116,4 @@ def test_what_was_given_up_is_listed_and_revived(runtime: Runtime, agentstate: C
     assert agentstate("index", "revive", "--agent", "nobody", "--json").json == {"revived": 0}
     assert "1 memories wait again" in agentstate("index", "revive").out
     runtime.embedding.run_until_idle()
-    assert Agent("ag_1", runtime).memory.watermark().dead == 0
+    assert Fleet(runtime).agent("ag_1").memory.watermark().dead == 0

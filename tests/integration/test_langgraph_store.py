@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
-from agentstate import Agent, Runtime, Settings
+from agentstate import Settings
+from agentstate.agent import Fleet
 from agentstate.errors import InvalidInput, TooLarge
+from agentstate.runtime import Runtime
 
 pytest.importorskip("langgraph.store.base")
 
@@ -39,7 +41,7 @@ def runtime(settings: Settings) -> Iterator[Runtime]:
 
 @pytest.fixture
 def store(runtime: Runtime) -> AgentStore:
-    return AgentStore(Agent("ag_graph", runtime))
+    return AgentStore(Fleet(runtime).agent("ag_graph"))
 
 
 def plain(item: Item | None) -> Any:
@@ -133,7 +135,7 @@ def test_queries_find_items_in_and_below_a_namespace(store: AgentStore, runtime:
 
 
 def test_only_the_named_fields_are_searched(runtime: Runtime) -> None:
-    store = AgentStore(Agent("ag_fields", runtime), fields=["title", "notes[*].text"])
+    store = AgentStore(Fleet(runtime).agent("ag_fields"), fields=["title", "notes[*].text"])
     store.put(("n",), "k", {"title": "Gold", "notes": [{"text": "rises"}, {"text": "falls"}], "body": "silver"})
     store.put(("n",), "other", {"body": "silver"}, index=["body"])
     assert [item.key for item in store.search(("n",), query="gold rises falls")] == ["k"]
@@ -152,7 +154,7 @@ def test_deleted_items_leave_nothing(store: AgentStore, runtime: Runtime) -> Non
 
 def test_agents_are_apart(store: AgentStore, runtime: Runtime) -> None:
     store.put(("a",), "k", {"text": "gold"})
-    other = AgentStore(Agent("ag_other", runtime))
+    other = AgentStore(Fleet(runtime).agent("ag_other"))
     assert other.get(("a",), "k") is None
     assert other.search((), query="gold") == other.search(()) == []
     assert other.list_namespaces() == []

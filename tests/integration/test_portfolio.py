@@ -10,7 +10,7 @@ import pytest
 from pydantic import SecretStr
 from redis import Redis
 
-from agentstate import Agent
+from agentstate.agent import Fleet
 from agentstate.money.amounts import Money
 from agentstate.runtime import Runtime
 from agentstate.services.cache.async_cache import AsyncStateCache
@@ -123,7 +123,7 @@ def test_what_was_seen_of_nothing_is_nothing() -> None:
 def test_the_books_tell_an_agents_portfolio_what_is_in_flight(settings: Settings, sandbox: Any, rich: str) -> None:
     own = settings.model_copy(update={"services_url": sandbox.api, "services_api_key": SecretStr("pf_test_sandbox")})
     runtime = Runtime(own)
-    agent = Agent(rich, runtime)
+    agent = Fleet(runtime).agent(rich)
     agent.ledger.append({"type": "deposit", "amount_usdc": "100", "service": "casino"})
     assert agent.services.portfolio().total == ALL
     agent.ledger.reserve("bet", "casino", Money.parse("2.50", "USDC"))

@@ -11,7 +11,7 @@ from uuid import UUID
 import pytest
 import sqlalchemy as sa
 
-from agentstate.agent import Agent
+from agentstate.agent import Agent, Fleet
 from agentstate.errors import InvalidInput, KeyReused
 from agentstate.jobs import JobRunner, Outcome
 from agentstate.jobs.kinds import KINDS
@@ -38,7 +38,7 @@ def runtime(settings: Settings, sandbox: Any, gateway: Any) -> Iterator[Runtime]
 @pytest.fixture
 def queued(runtime: Runtime, rich: str) -> Agent:
     """An agent whose books know its 100 dollars at the casino."""
-    agent = Agent(rich, runtime)
+    agent = Fleet(runtime).agent(rich)
     agent.ledger.deposit("start", "casino", Money.parse(100))
     return agent
 

@@ -14,7 +14,7 @@ import pytest
 import redis
 from pydantic import SecretStr
 
-from agentstate import Agent
+from agentstate.agent import Fleet
 from agentstate.errors import ConfigurationError
 from agentstate.memory.episodes.archiving import EpisodeArchiver
 from agentstate.runtime import Runtime
@@ -38,7 +38,7 @@ def runtime(settings: Settings, sandbox: Any) -> Iterator[Runtime]:
 
 def live(runtime: Runtime, agent_id: str) -> None:
     """Use every part of an agent that leaves something on Redis."""
-    agent = Agent(agent_id, runtime)
+    agent = Fleet(runtime).agent(agent_id)
     agent.effects.execute_once("register", casino.register)
     agent.effects.execute_once("deposit", casino.deposit, amount=Decimal(100))
     agent.effects.execute_once("bet", casino.bet, amount=Decimal(1), side="heads")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from agentstate import Agent
+from agentstate.agent import Fleet
 from agentstate.errors import StoreUnavailable
 from agentstate.runtime import Runtime
 from agentstate.services.operations import casino
@@ -54,7 +54,7 @@ def runtime(settings: Settings, sandbox: Any, provider: ProviderServer) -> Itera
 def test_a_providers_calls_texts_and_tokens_are_counted_failures_too(
     runtime: Runtime, provider: ProviderServer
 ) -> None:
-    memory = Agent("ag_1", runtime).memory
+    memory = Fleet(runtime).agent("ag_1").memory
     memory.remember("Flat stakes beat martingale")
     memory.remember("Gas is cheap on Sundays")
     assert runtime.embedding.run_until_idle().searchable == 2
@@ -68,7 +68,7 @@ def test_a_providers_calls_texts_and_tokens_are_counted_failures_too(
 
 
 def test_reads_of_the_cache_are_counted_by_what_they_came_to(runtime: Runtime, sandbox: Any) -> None:
-    agent = Agent("ag_tallied", runtime)
+    agent = Fleet(runtime).agent("ag_tallied")
     agent.effects.execute_once("register", casino.register)
     for _ in range(3):
         agent.services.read("casino")

@@ -214,9 +214,9 @@ def test_a_submitted_job_is_run_and_its_result_is_read(fleet: Fleet) -> None:
 
 
 def test_what_is_remembered_is_embedded_and_a_long_conversation_summarized(fleet: Fleet) -> None:
-    from agentstate.agent import Agent
+    from agentstate.agent import Fleet
 
-    agent = Agent("ag_memory", fleet.runtime)
+    agent = Fleet(fleet.runtime).agent("ag_memory")
     # The second would be taken for one of Celery's own types, and be lost, if it went through a message.
     notes = [{"n": 1}, {"__type__": "x", "__value__": 1}]
     receipts = [agent.memory.remember(f"The vault opens at {n}", metadata=note) for n, note in enumerate(notes)]
@@ -483,9 +483,9 @@ def test_a_message_carries_the_jobs_id_and_nothing_of_the_agents(settings: Setti
 
 
 def test_every_key_of_ours_expires_and_there_is_no_result(fleet: Fleet) -> None:
-    from agentstate.agent import Agent
+    from agentstate.agent import Fleet
 
-    agent = Agent("ag_keys", fleet.runtime)
+    agent = Fleet(fleet.runtime).agent("ag_keys")
     agent.episodes.record("bet", {"game": "coin-flip"})
     agent.services.read("casino")
     agent.memory.remember("Keys come and go")

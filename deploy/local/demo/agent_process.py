@@ -16,7 +16,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from agentstate.agent import Agent, shared_runtime
+from agentstate.agent import Agent, default_fleet
 from agentstate.jobs.broker import make_app
 from agentstate.jobs.waker import lane_queue
 from deploy.local.demo.fleet import FleetAgent, Part
@@ -40,12 +40,12 @@ class AgentProcess:
 
     def run(self) -> int:
         """Run all agents to the end; 1 when one failed or has something unsettled."""
-        runtime = shared_runtime()
+        runtime = default_fleet().runtime
         peers = self._options.peers.split(",")
         part = Part(seed=self._options.seed, peers=peers, book=self._book)
         threads = []
         for name in self._options.agents.split(","):
-            actor = FleetAgent(Agent(name, runtime), part)
+            actor = FleetAgent(default_fleet().agent(name), part)
             threads.append(threading.Thread(target=self._guarded(lambda a=actor: self._live(a)), name=name))  # type: ignore[misc]
         for thread in threads:
             thread.start()
@@ -92,7 +92,7 @@ class AgentProcess:
 
         A message is only acknowledged by its row: a broker that loses it loses a request, not a fact.
         """
-        app = make_app(agent.runtime.settings)
+        app = make_app(agent.fleet.runtime.settings)
         key = f"broker:{agent.id}"
         words = {"key": key, "kind": "cache.refresh", "payload": {"service": "trading"}, "agent_id": agent.id}
         app.send_task(SUBMIT_TASK, kwargs=words, queue=lane_queue("housekeeping", 0), ignore_result=True)

@@ -108,7 +108,7 @@ class AgentStore(BaseStore):
         return sorted(below, key=lambda item: item.updated_at, reverse=True)
 
     def _records(self) -> Iterator[MemoryRecord]:
-        return self._agent.runtime.memory.holding(self._agent.id, (ITEM, HIDDEN))
+        return self._agent.fleet.runtime.memory.holding(self._agent.id, (ITEM, HIDDEN))
 
     def _namespaces(self, op: ListNamespacesOp) -> list[Namespace]:
         known = {_fields(record)["namespace"] for record in self._records()}
@@ -127,7 +127,7 @@ class AgentStore(BaseStore):
             with self._agent.transaction() as tx:
                 now = tx.now()
                 items = [self._memory(op, text, now, old) for (op, text), old in zip(texts, before, strict=True)]
-                self._agent.runtime.memory.remember_many(items, tx=tx)
+                self._agent.fleet.runtime.memory.remember_many(items, tx=tx)
         for op in ops:
             if op.value is None:
                 self._delete(_subject(op.namespace, op.key))

@@ -10,6 +10,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import datetime
 from typing import Any
 
@@ -17,7 +18,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
-from agentstate.errors import StoreUnavailable
+from agentstate.errors import InvalidInput, StoreUnavailable
 from agentstate.store.alone import commit_one
 from agentstate.store.engine import READ_ONLY_OPTION, open_engine
 from agentstate.store.tables.base import db_time
@@ -34,6 +35,7 @@ class Transaction:
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
+        self.is_open = True
         self._followers: list[Callable[[], None]] = []
 
     @property
@@ -58,6 +60,10 @@ class Transaction:
                 _log.warning("a follow-up of a committed transaction failed; the sweep will catch up", exc_info=True)
 
 
+_ambient: ContextVar[tuple[Store, Transaction] | None] = ContextVar("agentstate_transaction", default=None)
+"""The transaction that verbs without a `tx` of their own join; see `Store.ambient_transaction`."""
+
+
 class Store:
     """The durable store, on Postgres or SQLite. Opened per process; safe to share between threads."""
 
@@ -79,18 +85,52 @@ class Store:
     def transaction(self, tx: Transaction | None = None) -> Iterator[Transaction]:
         """A write transaction: commits at the end of the block, rolls back when it raises.
 
-        Given `tx`, joins it and leaves the commit to its owner.
+        Given `tx`, or inside `ambient_transaction`, joins that one and leaves the commit to its owner.
 
         Raises:
             StoreUnavailable: no connection, or it broke before the commit was acknowledged.
         """
-        if tx is not None:
-            yield tx
+        joined = tx or self.current_transaction()
+        if joined is not None:
+            yield joined
             return
         with self._translated(), self._own_engine().begin() as connection:
             opened = Transaction(connection)
-            yield opened
+            try:
+                yield opened
+            finally:
+                opened.is_open = False
         opened._committed()  # noqa: SLF001 the store is the transaction's owner
+
+    @contextmanager
+    def ambient_transaction(self) -> Iterator[Transaction]:
+        """A write transaction that every `transaction()` opened inside the block, in this thread or task, joins.
+
+        Reads inside the block see what is committed, not what the block has written so far.
+
+        Raises:
+            StoreUnavailable: as `transaction`.
+        """
+        with self.transaction() as tx:
+            token = _ambient.set((self, tx))
+            try:
+                yield tx
+            finally:
+                _ambient.reset(token)
+
+    def current_transaction(self) -> Transaction | None:
+        """The open ambient transaction of this thread or task; None outside of one."""
+        ambient = _ambient.get()
+        # A task that was started inside the block inherits the variable and may outlive the transaction.
+        return ambient[1] if ambient is not None and ambient[0] is self and ambient[1].is_open else None
+
+    def refuse_ambient(self, verb: str) -> None:
+        """Raise InvalidInput inside an ambient transaction: `verb` has to commit before it acts."""
+        if self.current_transaction() is not None:
+            raise InvalidInput(
+                f"{verb} was called inside agent.transaction(): it has to commit its intent before it acts. Call it "
+                "outside the block. Nothing was done."
+            )
 
     def commit_one(self, statement: str, values: Mapping[str, Any]) -> tuple[Any, ...] | None:
         """Run one Postgres statement as a transaction of its own, and return its first row.
@@ -106,6 +146,8 @@ class Store:
         Raises:
             StoreUnavailable: no connection, or it broke before the commit was acknowledged.
         """
+        if self.current_transaction() is not None:
+            return None
         with self._translated():
             return commit_one(self._own_engine(), statement, values)
 

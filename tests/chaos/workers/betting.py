@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from agentstate import Agent
+from agentstate.agent import Fleet
 from agentstate.money.effects.table import ENDED_STATES, EffectState
 from agentstate.money.ledger.postings import Bucket
 from agentstate.runtime import Runtime
@@ -30,7 +30,7 @@ class Betting:
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
-        self._agents = [Agent(f"ag_chaos_{number}", runtime) for number in range(AGENTS)]
+        self._agents = [Fleet(runtime).agent(f"ag_chaos_{number}") for number in range(AGENTS)]
         self.queued = 0
 
     def begin(self) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from agentstate.agent import Agent, AgentMemory
+from agentstate.agent import Agent, AgentMemory, Fleet
 from agentstate.errors import AgentStateError
 from agentstate.memory.embedding.embed_texts import text_sha
 from agentstate.memory.embedding.queue import EmbeddingBacklog
@@ -51,7 +51,7 @@ class OneWorld:
 
 def agent(world: World, name: str) -> Agent:
     runtime: Any = OneWorld(world)
-    return Agent(name, runtime)
+    return Fleet(runtime).agent(name)
 
 
 def first_of_a(world: World) -> Any:
@@ -77,12 +77,12 @@ SHARED_PATHS: dict[str, Callable[[AgentMemory], object]] = {
     "believed": lambda memory: memory.believed("vault", namespaces=["desk"]),
     "export": lambda memory: list(memory.export(namespaces=["desk"])),
     "remember": lambda memory: memory.remember("a word", namespace="desk"),
-    "get": lambda memory: memory._agent.runtime.memory.get("b", first_id(memory), namespaces=["desk"]),
+    "get": lambda memory: memory._agent.fleet.runtime.memory.get("b", first_id(memory), namespaces=["desk"]),
 }
 
 
 def first_id(memory: AgentMemory) -> Any:
-    return next(memory._agent.runtime.memory.export("a")).id
+    return next(memory._agent.fleet.runtime.memory.export("a")).id
 
 
 def refused(call: Callable[[], object]) -> str:

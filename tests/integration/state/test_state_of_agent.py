@@ -10,7 +10,7 @@ from types import ModuleType
 
 import pytest
 
-from agentstate.agent import Agent
+from agentstate.agent import Fleet
 from agentstate.errors import Conflict
 from agentstate.jobs import JobRunner, JobStatus
 from agentstate.jobs.kinds import KINDS
@@ -40,7 +40,7 @@ def task(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 
 def test_an_agents_state_in_a_few_lines(runtime: Runtime) -> None:
-    agent = Agent("ag_front", runtime)
+    agent = Fleet(runtime).agent("ag_front")
     assert agent.state.load() is None
     first = agent.state.save(AgentState(agent_id=agent.id, portfolio={"usdc": Decimal("2.50")}))
     second = agent.state.update(lambda state: replace(state, session_count=state.session_count + 1))
@@ -66,7 +66,7 @@ def test_the_job_migrates_all_states_slice_by_slice(runtime: Runtime, task: Modu
         results.append(runtime.jobs.get(job.id).result)
     assert results == [{"migrated": count, "refused": {}} for count in (2, 2, 1)]
     for agent_id in agents:
-        newest = Agent(agent_id, runtime).state.history()[0]
+        newest = Fleet(runtime).agent(agent_id).state.history()[0]
         assert (newest.schema_version, newest.cause) == (CURRENT_SCHEMA, "migration")
 
 

@@ -13,7 +13,7 @@ from decimal import Decimal
 import pytest
 import redis
 
-from agentstate import Agent
+from agentstate.agent import Fleet
 from agentstate.errors import Fenced, InvalidInput, UpdatesLost
 from agentstate.runtime import REDIS_CONNECTIONS, Runtime
 from agentstate.settings import Settings
@@ -357,7 +357,7 @@ def test_bad_input_is_named_and_publishes_nothing(sync: StateSync) -> None:
 
 def test_many_who_listen_take_no_connection_from_the_others(settings: Settings) -> None:
     runtime = Runtime(settings)
-    agent = Agent("ag_crowd", runtime)
+    agent = Fleet(runtime).agent("ag_crowd")
     subscriptions = [agent.updates.subscribe(lambda _update: None) for _ in range(REDIS_CONNECTIONS + 4)]
     agent.profile.set_field("mood", "calm")
     assert agent.profile.get_field("mood") == "calm"
