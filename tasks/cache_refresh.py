@@ -24,4 +24,4 @@ def refresh(runtime: Runtime, claim: Claim) -> dict[str, Any]:
 def refresh_ahead(runtime: Runtime) -> None:
     """Read what is in use before its readers have to wait for it; without a key there is nothing to read."""
     if runtime.gateway_if_any is not None:
-        until_done(runtime, BULK[AHEAD].deadline_s / 2, runtime.cache.refresh_wanted)
+        until_done(runtime, BULK[AHEAD].deadline_s / 2, runtime.cache.refresh_due)

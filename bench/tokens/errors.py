@@ -75,6 +75,6 @@ def _error(estimator: Estimator, kind: Counted) -> Error:
     pairs = [pair for pair in zip(kind.texts, kind.true, strict=True) if len(pair[0]) >= _JUDGED_FROM]
     return Error(
         [estimator.count(text) / true for text, true in pairs],
-        statistics.median(estimator.middle(text) / true for text, true in pairs),
+        statistics.median(estimator.mean_count(text) / true for text, true in pairs),
         statistics.median(len(text) / 4 / true for text, true in pairs),
     )

@@ -22,8 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import nnls
 
-from agentstate.providers.tokens.classes import CLASSES, pair_counts
-from agentstate.providers.tokens.estimator import FITTED, features, labels, spread
+from agentstate.providers.tokens.classes import CLASSES, count_pairs
+from agentstate.providers.tokens.estimator import FITTED, count_features, expand_weights, weight_labels
 from agentstate.providers.tokens.families import Family
 from bench.tokens import recorded
 from bench.tokens.errors import AT_RANDOM, error_table
@@ -67,9 +67,9 @@ def _count(family: Family, text: str) -> int:
 
 def fit(texts: Sequence[str], true: Array) -> dict[str, float]:
     """Weights by name."""
-    seen = np.array([features(text) for text in texts])
+    seen = np.array([count_features(text) for text in texts])
     found, _ = nnls(seen / true[:, None], np.ones(len(true)))
-    weights = zip(labels(), (round(float(weight), 4) for weight in found), strict=True)
+    weights = zip(weight_labels(), (round(float(weight), 4) for weight in found), strict=True)
     raised = ((label, max(weight, _LEAST_WEIGHT.get(label, 0.0))) for label, weight in weights)
     return {label: weight for label, weight in raised if weight > 0}
 
@@ -108,10 +108,10 @@ def main() -> None:
 def _family(family: Family, fitted_on: list[Sample], held_out: list[Sample]) -> dict[str, Any]:
     texts = [sample.text for sample in fitted_on]
     weights = fit(texts, true_counts(family, texts))
-    table = spread(weights)
+    table = expand_weights(weights)
     # Kinds that no one writes set weights where nothing else does, and have no say in how much all is raised.
     held_out = [sample for sample in held_out if sample.kind not in AT_RANDOM]
-    middles = np.array([pair_counts(sample.text) @ table for sample in held_out])
+    middles = np.array([count_pairs(sample.text) @ table for sample in held_out])
     true = true_counts(family, [sample.text for sample in held_out])
     slack = slack_for(middles, true, [len(sample.text) for sample in held_out])
     print(f"{family}: {len(weights)} weights, median {np.median(middles / true):.3f}, slack {slack}", flush=True)

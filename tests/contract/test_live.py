@@ -25,7 +25,7 @@ class ReadOnly(FreeTraffic):
     def __init__(self) -> None:
         self.passed: list[str] = []
 
-    def enter(self, service: Service, path: str, caller: str) -> None:
+    def admit_request(self, service: Service, path: str, caller: str) -> None:
         if not path.startswith("GET ") and not path.endswith("/info"):
             raise AssertionError(f"{path} is no read")
         self.passed.append(path)

@@ -35,9 +35,9 @@ class Watched(GatewaySource):
         self.reads = 0
         self.after: Any = None
 
-    def read(self, agent_id: str, service: Service) -> Reading:
+    def read_state(self, agent_id: str, service: Service) -> Reading:
         self.reads += 1
-        reading = super().read(agent_id, service)
+        reading = super().read_state(agent_id, service)
         if self.after is not None:
             self.after(service)
         return reading

@@ -16,7 +16,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 
 from agentstate.cli.root import cli
-from agentstate.doctor import System, examine
+from agentstate.doctor import System, run_checks
 from agentstate.errors import ConfigurationError
 from agentstate.ids import new_hex
 from agentstate.memory.episodes.archive import EpisodeArchive
@@ -242,7 +242,7 @@ def test_the_command_and_the_doctor(postgres_url: str, app_url: str, sqlite_url:
         (sqlite_url, "whoever can write the file"),
     ):
         with System(lambda url=url: Settings.load(database_url=url)) as system:
-            found = {item.check: item.finding for item in examine(system, only=["database", "schema", "rights"])}
+            found = {item.check: item.finding for item in run_checks(system, only=["database", "schema", "rights"])}
         assert told in found["rights"].found
         assert found["rights"].verdict == "ok"
 

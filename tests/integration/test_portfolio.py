@@ -14,7 +14,7 @@ from agentstate.agent import Fleet
 from agentstate.money.amounts import Money
 from agentstate.runtime import Runtime
 from agentstate.services.cache.async_cache import AsyncStateCache
-from agentstate.services.cache.entry import Bounds, CacheEntry, Key
+from agentstate.services.cache.entry import Bounds, CacheEntry, CacheKey
 from agentstate.services.cache.portfolio import Portfolio
 from agentstate.services.cache.quality import Quality
 from agentstate.services.cache.source import GatewaySource
@@ -39,7 +39,7 @@ def test_every_leg_has_its_status_moment_and_bounds(cache: StateCache, rich: str
     for leg in portfolio.legs.values():
         assert leg.quality is Quality.LIVE
         assert leg.as_of is not None
-        assert leg.bounds.exact
+        assert leg.bounds.is_exact
     assert portfolio.bounds == (ALL, ALL)
     assert portfolio.as_of is not None
     assert portfolio.as_of[0] <= portfolio.as_of[1]
@@ -114,7 +114,7 @@ def test_without_end_of_moves_there_is_no_total(cache: StateCache, rich: str) ->
 
 
 def test_what_was_seen_of_nothing_is_nothing() -> None:
-    legs = {service: CacheEntry(Key("ag", service, "t"), Quality.UNKNOWN) for service in Service}
+    legs = {service: CacheEntry(CacheKey("ag", service, "t"), Quality.UNKNOWN) for service in Service}
     portfolio = Portfolio("ag", legs)
     assert (portfolio.total, portfolio.known, portfolio.as_of) == (None, 0, None)
     assert portfolio.bounds == (0, None)

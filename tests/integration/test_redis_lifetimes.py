@@ -51,7 +51,7 @@ def live(runtime: Runtime, agent_id: str) -> None:
     agent.profile.snapshot()
     agent.updates.publish_update("mood", "calm")
     agent.memory.remember("Flat stakes beat doubling up.", kind="lesson")
-    runtime.traffic.limiter.limited("POST /api/v1/casino/bet", 1.0)
+    runtime.traffic.limiter.record_limit("POST /api/v1/casino/bet", 1.0)
     EpisodeArchiver(runtime.recent_episodes, runtime.episode_archive, runtime.jobs, runtime.settings).run()
     agent.episodes.record("bet", {"n": 99})
 

@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
-from agentstate.services.http.transport import CONNECTIONS, Lost, NotSent, Reply, Transport, _exchanged
+from agentstate.services.http.transport import CONNECTIONS, AnswerLost, NotSent, Reply, Transport, _exchanged
 from deploy.local.stack.loopback import Handler, Loopback
 
 MANY = 4 * CONNECTIONS
@@ -57,10 +57,10 @@ def transport(slow: Slow, monkeypatch: pytest.MonkeyPatch) -> Iterator[Transport
 
 async def ask(transport: Transport, url: str) -> str:
     try:
-        reply: Reply = await transport.exchange(transport.build("GET", url))
+        reply: Reply = await transport.send_request(transport.build_request("GET", url))
     except NotSent:
         return "not sent"
-    except Lost:
+    except AnswerLost:
         return "lost"
     return str(reply.status)
 
@@ -72,11 +72,11 @@ async def crowd(transport: Transport, url: str, count: int) -> list[str]:
 def test_a_crowd_that_gives_up_leaves_the_pool_whole(slow: Slow, transport: Transport) -> None:
     transport.deadline_s = HASTY_S
     for _ in range(3):
-        came = transport.run(crowd(transport, slow.url, MANY))
+        came = transport.run_work(crowd(transport, slow.url, MANY))
         assert set(came) <= {"not sent", "lost"}
     transport.deadline_s = PATIENT_S
     slow.open.set()
-    assert transport.run(crowd(transport, slow.url, CONNECTIONS)) == ["200"] * CONNECTIONS
+    assert transport.run_work(crowd(transport, slow.url, CONNECTIONS)) == ["200"] * CONNECTIONS
 
 
 def test_callers_that_are_cancelled_leave_the_pool_whole(slow: Slow, transport: Transport) -> None:
@@ -88,14 +88,14 @@ def test_callers_that_are_cancelled_leave_the_pool_whole(slow: Slow, transport: 
         await asyncio.gather(*tasks, return_exceptions=True)
 
     for _ in range(3):
-        transport.run(cancelled())
+        transport.run_work(cancelled())
     slow.open.set()
-    assert transport.run(crowd(transport, slow.url, CONNECTIONS)) == ["200"] * CONNECTIONS
+    assert transport.run_work(crowd(transport, slow.url, CONNECTIONS)) == ["200"] * CONNECTIONS
 
 
 def test_nobody_there_is_not_sent(transport: Transport) -> None:
     with pytest.raises(NotSent, match="ConnectError"):
-        transport.run(transport.exchange(httpx.Request("GET", "http://127.0.0.1:9/")))
+        transport.run_work(transport.send_request(httpx.Request("GET", "http://127.0.0.1:9/")))
     began = time.monotonic()
     transport.close()
     assert time.monotonic() - began < 5
@@ -116,7 +116,7 @@ def test_a_cancellation_that_is_swallowed_holds_up_no_caller(
 
     monkeypatch.setattr("agentstate.services.http.transport._exchanged", deaf)
     with ThreadPoolExecutor(1) as caller:
-        asked = caller.submit(transport.run, transport.exchange(transport.build("GET", slow.url)))
+        asked = caller.submit(transport.run_work, transport.send_request(transport.build_request("GET", slow.url)))
         try:
             with pytest.raises(NotSent):
                 asked.result(timeout=30)
@@ -147,8 +147,8 @@ def test_what_was_told_as_not_sent_is_not_sent_later(
 
     slow.open.set()
     monkeypatch.setattr("agentstate.services.http.transport._exchanged", late)
-    assert transport.run(ask(transport, slow.url)) == "not sent"
-    transport.run(all_ended())
+    assert transport.run_work(ask(transport, slow.url)) == "not sent"
+    transport.run_work(all_ended())
     assert slow.asked == 0
 
 
@@ -162,9 +162,9 @@ def test_a_loop_that_stands_still_holds_up_no_caller(
         go_on.wait(60)
 
     with ThreadPoolExecutor(1) as caller:
-        asked = caller.submit(transport.run, standing())
+        asked = caller.submit(transport.run_work, standing())
         try:
-            with pytest.raises(Lost, match="Timeout"):
+            with pytest.raises(AnswerLost, match="Timeout"):
                 asked.result(timeout=30)
         finally:
             go_on.set()
@@ -180,18 +180,18 @@ def test_work_of_many_exchanges_ends_within_a_time_of_its_own(
         while True:
             await ask(transport, slow.url)
 
-    with pytest.raises(Lost, match="Timeout"):
-        transport.run(chatty())
+    with pytest.raises(AnswerLost, match="Timeout"):
+        transport.run_work(chatty())
 
 
 def test_who_is_under_way_when_the_pool_is_closed_goes_on_at_once(slow: Slow, transport: Transport) -> None:
     with ThreadPoolExecutor(2) as callers:
-        asked = [callers.submit(transport.run, ask(transport, slow.url)) for _ in range(2)]
+        asked = [callers.submit(transport.run_work, ask(transport, slow.url)) for _ in range(2)]
         for _ in asked:
             assert slow.arrived.acquire(timeout=30)
         transport.close()
         for one in asked:
-            with pytest.raises(Lost, match="Closed"):
+            with pytest.raises(AnswerLost, match="Closed"):
                 one.result(timeout=30)
 
 
@@ -214,10 +214,10 @@ def test_turns_come_back_from_exchanges_that_are_left_behind(
     transport.deadline_s = HASTY_S
     with monkeypatch.context() as patch:
         patch.setattr("agentstate.services.http.transport._exchanged", deaf)
-        assert transport.run(crowd(transport, slow.url, CONNECTIONS)) == ["not sent"] * CONNECTIONS
+        assert transport.run_work(crowd(transport, slow.url, CONNECTIONS)) == ["not sent"] * CONNECTIONS
     transport.deadline_s = PATIENT_S
     slow.open.set()
     try:
-        assert transport.run(crowd(transport, slow.url, CONNECTIONS)) == ["200"] * CONNECTIONS
+        assert transport.run_work(crowd(transport, slow.url, CONNECTIONS)) == ["200"] * CONNECTIONS
     finally:
-        transport.run(all_let_go())
+        transport.run_work(all_let_go())

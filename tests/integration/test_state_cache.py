@@ -23,10 +23,10 @@ from redis import Redis
 
 from agentstate.clock import utc_now
 from agentstate.errors import InvalidInput, ServiceRejected
-from agentstate.services.cache.backend import LocalShelf
-from agentstate.services.cache.entry import Key, Stored, micros
+from agentstate.services.cache.backend import LocalBackend
+from agentstate.services.cache.entry import CacheKey, StoredEntry, to_micros
 from agentstate.services.cache.quality import Quality
-from agentstate.services.cache.redis_backend import RedisShelf
+from agentstate.services.cache.redis_backend import RedisBackend
 from agentstate.services.cache.source import GatewaySource
 from agentstate.services.cache.state_cache import StateCache
 from agentstate.services.http.gateway import Gateway
@@ -344,82 +344,82 @@ def test_an_invalidation_that_redis_missed_is_made_up_for(
     assert counting.reads == 2
 
 
-def stored(number: int, age_s: float = 0.0) -> Stored:
-    as_of = micros(utc_now()) - int(age_s * 1_000_000)
-    return Stored(as_of=as_of, fresh_until=as_of + 10_000_000, content=msgspec.Raw(b'{"balance_usd":%d}' % number))
+def stored(number: int, age_s: float = 0.0) -> StoredEntry:
+    as_of = to_micros(utc_now()) - int(age_s * 1_000_000)
+    return StoredEntry(as_of=as_of, fresh_until=as_of + 10_000_000, content=msgspec.Raw(b'{"balance_usd":%d}' % number))
 
 
-KEY = Key("ag", Service.CASINO, "t")
+KEY = CacheKey("ag", Service.CASINO, "t")
 
 
 @pytest.fixture(params=["redis", "process"])
-def shelf(request: pytest.FixtureRequest) -> RedisShelf | LocalShelf:
-    return RedisShelf(request.getfixturevalue("redis")) if request.param == "redis" else LocalShelf()
+def shelf(request: pytest.FixtureRequest) -> RedisBackend | LocalBackend:
+    return RedisBackend(request.getfixturevalue("redis")) if request.param == "redis" else LocalBackend()
 
 
-def test_an_entry_comes_back_as_it_was(shelf: RedisShelf | LocalShelf) -> None:
+def test_an_entry_comes_back_as_it_was(shelf: RedisBackend | LocalBackend) -> None:
     full = replace(stored(1), quality=Quality.SUSPECT_ZERO, reason="why", before=7, since=5)
-    token = shelf.claim(KEY, 10).token
+    token = shelf.claim_load(KEY, 10).token
     assert token is not None
-    assert shelf.keep(KEY, token, full, 10)
-    found = [shelf.load(KEY), *shelf.load_many([KEY, KEY._replace(service=Service.WALLET)])]
-    assert [entry and entry.packed() for entry in found] == [full.packed(), full.packed(), None]
+    assert shelf.store_claimed(KEY, token, full, 10)
+    found = [shelf.load_entry(KEY), *shelf.load_entries([KEY, KEY._replace(service=Service.WALLET)])]
+    assert [entry and entry.to_bytes() for entry in found] == [full.to_bytes(), full.to_bytes(), None]
 
 
-def test_who_was_overtaken_by_a_mutation_keeps_nothing(shelf: RedisShelf | LocalShelf) -> None:
-    token = shelf.claim(KEY, 10).token
+def test_who_was_overtaken_by_a_mutation_keeps_nothing(shelf: RedisBackend | LocalBackend) -> None:
+    token = shelf.claim_load(KEY, 10).token
     assert token is not None
-    shelf.forget([KEY])
-    assert not shelf.keep(KEY, token, stored(1), 10)
-    assert shelf.load(KEY) is None
-    later = shelf.claim(KEY, 10).token
+    shelf.drop_entries([KEY])
+    assert not shelf.store_claimed(KEY, token, stored(1), 10)
+    assert shelf.load_entry(KEY) is None
+    later = shelf.claim_load(KEY, 10).token
     assert later is not None
-    assert shelf.keep(KEY, later, stored(2), 10)
+    assert shelf.store_claimed(KEY, later, stored(2), 10)
 
 
 def test_who_was_overtaken_by_another_reader_keeps_nothing(redis: Redis) -> None:
-    shelf = RedisShelf(redis)
-    slow = shelf.claim(KEY, 0.001).token
+    shelf = RedisBackend(redis)
+    slow = shelf.claim_load(KEY, 0.001).token
     assert slow is not None
     fast = None
     while fast is None:
-        fast = shelf.claim(KEY, 10).token
-    assert shelf.keep(KEY, fast, stored(2), 10)
-    assert not shelf.keep(KEY, slow, stored(1), 10)
-    found = shelf.load(KEY)
+        fast = shelf.claim_load(KEY, 10).token
+    assert shelf.store_claimed(KEY, fast, stored(2), 10)
+    assert not shelf.store_claimed(KEY, slow, stored(1), 10)
+    found = shelf.load_entry(KEY)
     assert found is not None
     assert found.state == {"balance_usd": 2}
 
 
 def test_who_asked_before_redis_lost_everything_keeps_nothing(redis: Redis) -> None:
-    shelf = RedisShelf(redis)
-    token = shelf.claim(KEY, 10).token
+    shelf = RedisBackend(redis)
+    token = shelf.claim_load(KEY, 10).token
     assert token is not None
     redis.flushdb()
-    assert not shelf.keep(KEY, token, stored(1), 10)
+    assert not shelf.store_claimed(KEY, token, stored(1), 10)
 
 
 def test_the_right_to_ask_is_one_readers_and_given_back_by_it_alone(redis: Redis) -> None:
-    shelf = RedisShelf(redis)
-    token = shelf.claim(KEY, 10).token
+    shelf = RedisBackend(redis)
+    token = shelf.claim_load(KEY, 10).token
     assert token is not None
-    assert shelf.claim(KEY, 10).token is None
-    shelf.fail(KEY, "another", None, 1)
-    assert shelf.claim(KEY, 10).token is None
-    shelf.hold(KEY, token, 60)
+    assert shelf.claim_load(KEY, 10).token is None
+    shelf.release_claim(KEY, "another", None, 1)
+    assert shelf.claim_load(KEY, 10).token is None
+    shelf.renew_claim(KEY, token, 60)
     assert redis.pttl("as:{ag}:state:t:casino:asking") > 50_000
-    shelf.fail(KEY, token, None, 1)
-    assert shelf.claim(KEY, 10).token is not None
+    shelf.release_claim(KEY, token, None, 1)
+    assert shelf.claim_load(KEY, 10).token is not None
 
 
 def test_entries_of_one_process_are_bounded() -> None:
-    shelf = LocalShelf(size=3)
+    shelf = LocalBackend(size=3)
     for number in range(5):
         key = KEY._replace(agent_id=f"ag{number}")
-        token = shelf.claim(key, 10).token
+        token = shelf.claim_load(key, 10).token
         assert token is not None
-        shelf.keep(key, token, stored(number), 10)
-    assert [number for number in range(5) if shelf.load(KEY._replace(agent_id=f"ag{number}"))] == [2, 3, 4]
+        shelf.store_claimed(key, token, stored(number), 10)
+    assert [number for number in range(5) if shelf.load_entry(KEY._replace(agent_id=f"ag{number}"))] == [2, 3, 4]
 
 
 def test_times_to_live_differ_a_little(counting: CountingGateway, rich: str, now: Now) -> None:
@@ -526,17 +526,17 @@ def test_what_is_in_use_is_read_ahead_by_a_worker(redis: Redis, counting: Counti
     worker = StateCache(GatewaySource(counting), redis, draw=lambda: 0.0, clock=now)
     readers.get(rich, "casino")
     readers.get(rich, "trading")
-    assert worker.refresh_wanted() == 0
+    assert worker.refresh_due() == 0
     now.pass_s(8)
     for _ in range(3):
         readers.get(rich, "casino")
     assert woken == [1]
-    assert worker.refresh_wanted() == 1
+    assert worker.refresh_due() == 1
     assert counting.reads == 3
     now.pass_s(5)
     assert readers.get(rich, "casino").age_s == pytest.approx(5, abs=1)
     assert counting.reads == 3
-    assert worker.refresh_wanted() == 0
+    assert worker.refresh_due() == 0
 
 
 def test_the_other_side_of_a_payment_is_read_anew_too(cache: StateCache, gateway: Gateway, rich: str) -> None:

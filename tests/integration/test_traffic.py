@@ -16,7 +16,7 @@ from agentstate.errors import InvalidInput, ServiceReadFailed, ServiceRejected, 
 from agentstate.services.http import breaker
 from agentstate.services.http.breaker import CircuitBreaker, LocalBreakers
 from agentstate.services.http.gateway import Gateway
-from agentstate.services.http.limiter import LOCAL_SHARE, LocalWindows, RateLimiter, told_limit
+from agentstate.services.http.limiter import LOCAL_SHARE, LocalWindows, RateLimiter, parse_stated_limit
 from agentstate.services.http.traffic import FreeTraffic, SharedTraffic
 from agentstate.services.operations import casino
 from agentstate.services.operations.names import Service
@@ -80,7 +80,7 @@ def test_who_does_not_wait_is_told_when_to_come_again(redis: Redis) -> None:
 def test_a_refusal_halts_the_path_for_all_and_teaches_the_limit(redis: Redis) -> None:
     mine, others = limiter(redis), limiter(redis)
     assert passed(mine, 41) == 41
-    mine.limited(BET, 0.05)
+    mine.record_limit(BET, 0.05)
     assert others.try_acquire(BET) > 0
     assert _limit(redis, mine) == 36  # nine tenths of the 40 that went through
 
@@ -88,17 +88,17 @@ def test_a_refusal_halts_the_path_for_all_and_teaches_the_limit(redis: Redis) ->
 def test_a_limit_that_the_service_tells_is_believed_unless_it_cannot_be(redis: Redis) -> None:
     mine = limiter(redis)
     passed(mine, 61)
-    mine.limited(BET, 60, told=60)
+    mine.record_limit(BET, 60, stated_limit=60)
     assert _limit(redis, mine) == 60
     redis.flushdb()
     passed(mine, 200)
-    mine.limited(BET, 60, told=60)
+    mine.record_limit(BET, 60, stated_limit=60)
     assert _limit(redis, mine) == 179
 
 
 def test_a_learned_limit_never_raises_a_configured_one(redis: Redis) -> None:
     mine = limiter(redis, 10)
-    mine.limited(BET, 0.001, told=500)
+    mine.record_limit(BET, 0.001, stated_limit=500)
     time.sleep(0.01)
     assert passed(mine, 30) == 10
 
@@ -108,9 +108,9 @@ def test_every_key_ends_by_itself_and_their_number_is_bounded(redis: Redis) -> N
     for number in range(20):
         mine.try_acquire(f"POST /escrow/release/{number}")
     passed(mine, 5)
-    mine.limited(BET, 5)
-    mine.halted(BET, 5, caller="ag_1")
-    CircuitBreaker(redis, egress="office").failed(Service.CASINO)
+    mine.record_limit(BET, 5)
+    mine.halt_path(BET, 5, caller="ag_1")
+    CircuitBreaker(redis, egress="office").record_failure(Service.CASINO)
     keys = [key.decode() for key in redis.scan_iter("*")]
     assert all(key.startswith("as:{/egress/office}:") and redis.pttl(key) > 0 for key in keys)
     passed(limiter(redis), 1_200, "GET /state")
@@ -125,13 +125,13 @@ def test_without_redis_a_process_keeps_to_its_share(nowhere: Redis) -> None:
 def test_the_count_of_one_process_is_exact_and_bounded() -> None:
     now = [0.0]
     windows = LocalWindows(60.0, now=lambda: now[0])
-    assert [windows.admit("p", 2) for _ in range(3)] == [0.0, 0.0, 60.0]
+    assert [windows.try_acquire("p", 2) for _ in range(3)] == [0.0, 0.0, 60.0]
     now[0] = 60.0
-    assert windows.admit("p", 2) == 0.0
-    windows.halt("p", 5)
-    assert windows.admit("p", 2) == 5.0
+    assert windows.try_acquire("p", 2) == 0.0
+    windows.halt_path("p", 5)
+    assert windows.try_acquire("p", 2) == 5.0
     for number in range(1_000):
-        windows.admit(str(number), 1)
+        windows.try_acquire(str(number), 1)
     assert len(windows._windows) == 256
 
 
@@ -140,7 +140,7 @@ def test_the_count_of_one_process_is_exact_and_bounded() -> None:
     [("Too many requests. Limit: 60 per 60s", 60), ("Limit: none", None), ("", None), ("Limit: 0 per 60s", None)],
 )
 def test_a_told_limit_is_read_from_the_message(message: str, limit: int | None) -> None:
-    assert told_limit({"message": message}) == limit
+    assert parse_stated_limit({"message": message}) == limit
 
 
 def test_an_egress_that_would_spoil_a_key_is_refused() -> None:
@@ -163,7 +163,7 @@ class TestBothKindsOf429:
     )
     def test_it(self, redis: Redis, body: bytes, me: float, others: float) -> None:
         traffic = SharedTraffic(redis, wait_s=0)
-        traffic.answered(Service.CASINO, BET, "ag_1", 429, body)
+        traffic.record_answer(Service.CASINO, BET, "ag_1", 429, body)
         assert traffic.limiter.try_acquire(BET, "ag_1") == pytest.approx(me, abs=2)
         assert traffic.limiter.try_acquire(BET, "ag_2") == pytest.approx(others, abs=2)
 
@@ -171,29 +171,29 @@ class TestBothKindsOf429:
 def test_a_service_that_fails_again_and_again_is_left_alone_by_all(redis: Redis) -> None:
     mine, other = CircuitBreaker(redis, failures=3), CircuitBreaker(redis, failures=3)
     for _ in range(3):
-        mine.check(Service.CASINO)
-        mine.failed(Service.CASINO)
+        mine.ensure_closed(Service.CASINO)
+        mine.record_failure(Service.CASINO)
     with pytest.raises(ServiceUnreachable, match="Nothing was sent"):
-        other.check(Service.CASINO)
-    other.check(Service.TRADING)
+        other.ensure_closed(Service.CASINO)
+    other.ensure_closed(Service.TRADING)
 
 
 def test_one_request_tries_and_its_answer_opens_the_way_for_all(redis: Redis) -> None:
     mine, other = CircuitBreaker(redis, failures=1), CircuitBreaker(redis, failures=1)
-    mine.failed(Service.CASINO)
+    mine.record_failure(Service.CASINO)
     redis.delete(mine._keys(Service.CASINO)[2])  # the pause is over
-    other.check(Service.CASINO)
+    other.ensure_closed(Service.CASINO)
     with pytest.raises(ServiceUnreachable):
-        mine.check(Service.CASINO)
-    other.answered(Service.CASINO)
-    mine.check(Service.CASINO)
-    mine.check(Service.CASINO)
+        mine.ensure_closed(Service.CASINO)
+    other.record_success(Service.CASINO)
+    mine.ensure_closed(Service.CASINO)
+    mine.ensure_closed(Service.CASINO)
 
 
 def test_pauses_grow_up_to_a_bound(redis: Redis) -> None:
     mine, pauses = CircuitBreaker(redis, failures=1), []
     for _ in range(5):
-        mine.failed(Service.CASINO)
+        mine.record_failure(Service.CASINO)
         key = mine._keys(Service.CASINO)[2]
         pauses.append(redis.pttl(key) / 1_000)
         redis.delete(key)
@@ -202,25 +202,25 @@ def test_pauses_grow_up_to_a_bound(redis: Redis) -> None:
 
 def test_without_redis_the_breaker_works_within_the_process(nowhere: Redis) -> None:
     mine = CircuitBreaker(nowhere, failures=2)
-    mine.failed(Service.CASINO)
-    mine.check(Service.CASINO)
-    mine.failed(Service.CASINO)
+    mine.record_failure(Service.CASINO)
+    mine.ensure_closed(Service.CASINO)
+    mine.record_failure(Service.CASINO)
     with pytest.raises(ServiceUnreachable):
-        mine.check(Service.CASINO)
-    mine.answered(Service.CASINO)
-    mine.check(Service.CASINO)
+        mine.ensure_closed(Service.CASINO)
+    mine.record_success(Service.CASINO)
+    mine.ensure_closed(Service.CASINO)
 
 
 def test_within_a_process_one_request_tries() -> None:
     now = [0.0]
     circuits = LocalBreakers(1, now=lambda: now[0])
-    circuits.failed(Service.CASINO)
-    assert circuits.wait(Service.CASINO) == breaker.PAUSE_S
+    circuits.record_failure(Service.CASINO)
+    assert circuits.seconds_open(Service.CASINO) == breaker.PAUSE_S
     now[0] = breaker.PAUSE_S
-    assert circuits.wait(Service.CASINO) == 0.0
-    assert circuits.wait(Service.CASINO) == breaker.TRIAL_S
-    circuits.failed(Service.CASINO)
-    assert circuits.wait(Service.CASINO) == 2 * breaker.PAUSE_S
+    assert circuits.seconds_open(Service.CASINO) == 0.0
+    assert circuits.seconds_open(Service.CASINO) == breaker.TRIAL_S
+    circuits.record_failure(Service.CASINO)
+    assert circuits.seconds_open(Service.CASINO) == 2 * breaker.PAUSE_S
 
 
 def test_the_gateway_leaves_a_failing_service_alone(redis: Redis, sandbox: Any, gateway: Gateway, rich: str) -> None:
@@ -253,7 +253,7 @@ class Crowded(FreeTraffic):
     def __init__(self) -> None:
         self.waiting, self.open = threading.Semaphore(0), threading.Event()
 
-    def enter(self, service: Service, path: str, caller: str) -> None:
+    def admit_request(self, service: Service, path: str, caller: str) -> None:
         if service is Service.CASINO:
             self.waiting.release()
             self.open.wait(30)

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentstate.providers.summaries.evidence import unsupported_figures
-from agentstate.providers.summaries.figures import find_figures, shifted
+from agentstate.providers.summaries.evidence import find_unsupported_figures
+from agentstate.providers.summaries.figures import find_figures, shift_decimal
 
 
 def numbers(text: str) -> list[tuple[str, str | None]]:
@@ -80,9 +80,9 @@ def test_dates(text: str, expected: tuple[Any, ...]) -> None:
 )  # fmt: skip
 def test_identifiers(text: str) -> None:
     assert identifiers(f"see {text}, please.") == [text]
-    assert unsupported_figures(text, f"see {text}.") == []
-    assert unsupported_figures(text, "see nothing here") == [text]
-    assert unsupported_figures(text, f"see {text}7") == [text], "a longer identifier is another one"
+    assert find_unsupported_figures(text, f"see {text}.") == []
+    assert find_unsupported_figures(text, "see nothing here") == [text]
+    assert find_unsupported_figures(text, f"see {text}7") == [text], "a longer identifier is another one"
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_identifiers(text: str) -> None:
     ],
 )
 def test_supported(summary: str, source: str) -> None:
-    assert unsupported_figures(summary, source) == []
+    assert find_unsupported_figures(summary, source) == []
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_supported(summary: str, source: str) -> None:
     ],
 )
 def test_unsupported(summary: str, source: str, flagged: list[str]) -> None:
-    assert unsupported_figures(summary, source) == flagged
+    assert find_unsupported_figures(summary, source) == flagged
 
 
 AMOUNTS = st.decimals(min_value=0, max_value=10**9, places=2, allow_nan=False)
@@ -141,19 +141,19 @@ WORDS = st.text(string.ascii_lowercase + " ", max_size=20)
 @given(AMOUNTS, WORDS, WORDS)
 def test_an_amount_is_the_same_in_every_notation(amount: Decimal, before: str, after: str) -> None:
     source = f"{before} - {amount:,.2f} USDC - {after}"
-    for notation in (f"{amount:f} USDC", f"{amount:,f}", f"USDC {amount:f}", f"{shifted(amount, -3):f}k USDC"):
-        assert unsupported_figures(notation, source) == []
+    for notation in (f"{amount:f} USDC", f"{amount:,f}", f"USDC {amount:f}", f"{shift_decimal(amount, -3):f}k USDC"):
+        assert find_unsupported_figures(notation, source) == []
 
 
 @given(AMOUNTS, AMOUNTS)
 def test_another_amount_is_never_supported(said: Decimal, known: Decimal) -> None:
-    flagged = unsupported_figures(f"it was {said:f} USDC", f"it was {known:f} USDC")
+    flagged = find_unsupported_figures(f"it was {said:f} USDC", f"it was {known:f} USDC")
     assert flagged == ([] if said == known else [f"{said:f} USDC"])
 
 
 @given(st.text(max_size=300))
 def test_a_text_supports_itself(text: str) -> None:
-    assert unsupported_figures(text, text) == []
+    assert find_unsupported_figures(text, text) == []
 
 
 @given(st.text(max_size=200), st.text(max_size=50))

@@ -16,7 +16,7 @@ from agentstate.errors import ConfigurationError, InvalidInput
 from agentstate.providers.embedding.bert import BATCH_TOKENS, BertEncoder
 from agentstate.providers.embedding.minilm import MAX_PIECES, SPACE, MiniLmEmbedder, find_model, verify_model
 from agentstate.providers.embedding.safetensors import read_tensors
-from agentstate.providers.embedding.wordpiece import WordPiece, words
+from agentstate.providers.embedding.wordpiece import WordPiece, split_words
 
 FILES = find_model()
 pytestmark = pytest.mark.skipif(FILES is None, reason="the MiniLM model files are not installed")
@@ -84,7 +84,7 @@ def plain_vector(tensors: dict[str, Any], ids: list[int]) -> Any:
 
 def test_vectors_agree_with_a_plain_implementation(embedder: MiniLmEmbedder) -> None:
     assert FILES is not None
-    tensors, tokenizer = read_tensors(FILES.weights), WordPiece.load(FILES.vocabulary)
+    tensors, tokenizer = read_tensors(FILES.weights), WordPiece.load_vocabulary(FILES.vocabulary)
     texts = [*GOLDEN, "no", "hello world, " * 12]
     for text, found in zip(texts, embedder.embed_documents(texts), strict=True):
         expected = plain_vector(tensors, tokenizer.encode(text, MAX_PIECES))
@@ -197,7 +197,7 @@ def test_a_broken_weights_file_is_named(tmp_path: Path, content: bytes) -> None:
     ],
 )
 def test_words(text: str, expected: list[str]) -> None:
-    assert list(words(text)) == expected
+    assert list(split_words(text)) == expected
 
 
 def test_pieces() -> None:

@@ -13,11 +13,11 @@ from pydantic import SecretStr
 from agentstate.errors import ConfigurationError, ProviderRefused
 from agentstate.providers import choose as choose_module
 from agentstate.providers.choose import choose_embedder, choose_summarizer
-from agentstate.providers.clients import without_password
+from agentstate.providers.clients import strip_credentials
 from agentstate.providers.embedding.embedder import VectorSpace
 from agentstate.providers.embedding.lexical import LexicalEmbedder
 from agentstate.providers.embedding.minilm import find_model
-from agentstate.providers.tokens import estimate_tokens, fit_tokens, pack
+from agentstate.providers.tokens import estimate_tokens, fit_tokens, pack_texts
 from agentstate.settings import Settings
 
 NEEDS_MODEL = pytest.mark.skipif(find_model() is None, reason="the MiniLM model files are not installed")
@@ -113,7 +113,7 @@ def test_spaces_have_safe_and_distinct_collections(p: str, m: str, width: int, o
 
 
 def test_urls_are_shown_without_their_password() -> None:
-    assert without_password("https://a:b@h.example/v1?key=c") == "https://h.example/v1"
+    assert strip_credentials("https://a:b@h.example/v1?key=c") == "https://h.example/v1"
 
 
 @given(st.text(max_size=300), st.integers(1, 50))
@@ -125,7 +125,7 @@ def test_a_fitted_text_is_a_head_that_fits(text: str, limit: int) -> None:
 
 @given(st.lists(st.text(max_size=40), max_size=40), st.integers(1, 8), st.integers(1, 60))
 def test_packing_keeps_every_text_once_and_the_limits(texts: list[str], inputs: int, tokens: int) -> None:
-    runs = list(pack(texts, max_inputs=inputs, max_tokens=tokens))
+    runs = list(pack_texts(texts, max_inputs=inputs, max_tokens=tokens))
     assert [index for run in runs for index in run] == list(range(len(texts)))
     for run in runs:
         assert len(run) <= inputs

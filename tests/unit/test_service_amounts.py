@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentstate.errors import AmountInvalid, ServiceAnswerInvalid
-from agentstate.services.cache.reading import Funds, funds_of
-from agentstate.services.http.json_wire import decode, encode
+from agentstate.services.cache.reading import Funds, parse_funds
+from agentstate.services.http.json_wire import decode_json, encode_json
 from agentstate.services.operations.amounts import MOST, from_micros, nearest_micros, to_micros
 from agentstate.services.operations.answer import Answer
 from agentstate.services.operations.names import TTL_S, Service, spoiled_by
@@ -48,8 +48,8 @@ def test_noise_is_taken_off() -> None:
 
 
 def test_json_keeps_every_digit_in_both_directions() -> None:
-    assert encode({"amount": Decimal("2.50")}) == b'{"amount":2.50}'
-    assert decode(b'{"a": 100.099, "b": 1.10, "c": 7, "_info": {}}') == {
+    assert encode_json({"amount": Decimal("2.50")}) == b'{"amount":2.50}'
+    assert decode_json(b'{"a": 100.099, "b": 1.10, "c": 7, "_info": {}}') == {
         "a": Decimal("100.099"),
         "b": Decimal("1.10"),
         "c": 7,
@@ -61,7 +61,7 @@ def test_json_keeps_every_digit_in_both_directions() -> None:
 )
 def test_what_is_no_json_object_cannot_be_read(content: bytes) -> None:
     with pytest.raises(ServiceAnswerInvalid):
-        decode(content)
+        decode_json(content)
 
 
 @pytest.mark.parametrize(
@@ -81,14 +81,14 @@ def test_a_member_of_another_kind_is_an_error_that_names_it(method: str, value: 
 
 def test_a_portfolio_counts_the_shared_balance_once() -> None:
     escrow = {"balance_usd": Decimal(70), "locked_usd": Decimal(30)}
-    assert funds_of(Service.ESCROW, escrow) == Funds(30_000_000, 30_000_000)
-    assert funds_of(Service.FAUCET, {"can_claim": True}) == Funds(None, 0)
+    assert parse_funds(Service.ESCROW, escrow) == Funds(30_000_000, 30_000_000)
+    assert parse_funds(Service.FAUCET, {"can_claim": True}) == Funds(None, 0)
 
 
 def test_a_state_that_lacks_its_money_is_no_state() -> None:
     for service in Service:
         with pytest.raises(ServiceAnswerInvalid):
-            funds_of(service, {})
+            parse_funds(service, {})
 
 
 def test_casino_escrow_and_faucet_spoil_each_other() -> None:

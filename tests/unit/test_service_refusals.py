@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from agentstate.services.http.refusals import refusal
+from agentstate.services.http.refusals import parse_refusal
 from agentstate.services.operations.booked import OPERATIONS
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -22,7 +22,7 @@ def answer(**body: object) -> bytes:
 
 @pytest.mark.parametrize("status", [400, 402, 409])
 def test_a_listed_code_proves_it(status: int) -> None:
-    refused = refusal(status, answer(error="insufficient_balance"), CODES, lambda: NOON)
+    refused = parse_refusal(status, answer(error="insufficient_balance"), CODES, lambda: NOON)
     assert refused is not None
     assert refused.code == "insufficient_balance"
 
@@ -36,7 +36,7 @@ def test_a_listed_code_proves_it(status: int) -> None:
     ],
 )  # fmt: skip
 def test_anything_else_proves_nothing(status: int, content: bytes) -> None:
-    assert refusal(status, content, CODES, lambda: NOON) is None
+    assert parse_refusal(status, content, CODES, lambda: NOON) is None
 
 
 @pytest.mark.parametrize("code", sorted(LIARS))
@@ -54,6 +54,6 @@ def test_a_code_that_lies_is_on_no_list(code: str) -> None:
     ],
 )  # fmt: skip
 def test_a_rate_limit_tells_how_long(content: bytes, seconds: float) -> None:
-    refused = refusal(429, content, CODES, lambda: NOON)
+    refused = parse_refusal(429, content, CODES, lambda: NOON)
     assert refused is not None
     assert refused.retry_after == seconds

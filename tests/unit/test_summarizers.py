@@ -20,7 +20,7 @@ from agentstate.errors import (
 )
 from agentstate.providers.summaries.anthropic_summarizer import AnthropicChat
 from agentstate.providers.summaries.digest import DigestSummarizer
-from agentstate.providers.summaries.evidence import Evidence, unsupported_figures
+from agentstate.providers.summaries.evidence import Evidence, find_unsupported_figures
 from agentstate.providers.summaries.facts import find_facts
 from agentstate.providers.summaries.gate import GatedSummarizer
 from agentstate.providers.summaries.model_summarizer import ChatModel, ModelSummarizer
@@ -114,7 +114,7 @@ def test_a_model_that_keeps_inventing_gives_way_to_the_digest(
     assert INVENTED not in summary.text
     assert INVENTED in summary.note
     assert (summary.input_tokens, summary.output_tokens) == (200, 40), "what was paid is counted"
-    assert unsupported_figures(summary.text, Source(REQUEST).evidence) == []
+    assert find_unsupported_figures(summary.text, Source(REQUEST).evidence_text) == []
 
 
 @BOTH
@@ -282,5 +282,5 @@ def test_no_digest_has_a_figure_that_its_source_lacks(texts: list[str], previous
     turns = tuple(SourceTurn(number, "user", "Ann", text, NOON) for number, text in enumerate(texts, start=1))
     request = SummaryRequest(turns, previous, max_tokens=budget)
     text = DigestSummarizer().summarize(request).text
-    assert Evidence(Source(request).evidence).unsupported(text) == []
+    assert Evidence(Source(request).evidence_text).find_unsupported(text) == []
     assert estimate_tokens(text) <= budget

@@ -17,14 +17,20 @@ from agentstate.providers.tokens import (
     Family,
     counter_for,
     estimate_tokens,
-    expected_tokens,
-    expected_within,
     family_of,
+    mean_budget,
+    mean_tokens,
 )
 from agentstate.providers.tokens import exact as exact_module
-from agentstate.providers.tokens.classes import CLASSES, pair_counts, place
-from agentstate.providers.tokens.estimator import features, fitted, labels, spread, weights
-from agentstate.providers.tokens.remembered import Remembered
+from agentstate.providers.tokens.classes import CLASSES, count_pairs, pair_index
+from agentstate.providers.tokens.estimator import (
+    count_features,
+    expand_weights,
+    family_weights,
+    load_fitted,
+    weight_labels,
+)
+from agentstate.providers.tokens.remembered import CachedByText
 from bench.tokens import recorded
 
 AT_RANDOM = {"symbols", "other scripts", "runs of one sign"}
@@ -77,40 +83,42 @@ def test_the_estimate_is_seldom_below_the_recorded_counts(family: Family) -> Non
 @given(st.text(max_size=80), st.text(max_size=80), st.sampled_from(list(Family)))
 def test_a_text_costs_no_more_than_its_lines(first: str, second: str, family: Family) -> None:
     estimator = Estimator(family)
-    whole = estimator.middle(f"{first}\n{second}")
-    assert whole == pytest.approx(estimator.middle(f"{first}\n") + estimator.middle(second))
+    whole = estimator.mean_count(f"{first}\n{second}")
+    assert whole == pytest.approx(estimator.mean_count(f"{first}\n") + estimator.mean_count(second))
     assert estimator.count(f"{first}\n{second}") <= estimator.count(f"{first}\n") + estimator.count(second)
     assert estimator.count(first) <= estimator.count(first + second)
 
 
 @given(st.text(max_size=120))
 def test_the_weights_by_pair_are_those_by_name(text: str) -> None:
-    named = fitted()["claude"]["weights"]
-    by_name = sum(count * named.get(label, 0.0) for label, count in zip(labels(), features(text), strict=True))
-    assert Estimator().middle(text) == pytest.approx(by_name)
+    named = load_fitted()["claude"]["weights"]
+    by_name = sum(
+        count * named.get(label, 0.0) for label, count in zip(weight_labels(), count_features(text), strict=True)
+    )
+    assert Estimator().mean_count(text) == pytest.approx(by_name)
     assert Estimator().count(text) >= bool(text)
 
 
 @given(st.lists(st.text(max_size=40), max_size=8), st.integers(1, 300))
 def test_parts_that_are_expected_within_a_limit_are_estimated_within_it(parts: list[str], limit: int) -> None:
-    kept, left = "", expected_within(limit - 1)
+    kept, left = "", mean_budget(limit - 1)
     for part in parts:
-        if (cost := expected_tokens(f"{part}\n")) <= left:
+        if (cost := mean_tokens(f"{part}\n")) <= left:
             kept, left = f"{kept}{part}\n", left - cost
     assert estimate_tokens(kept) <= limit
 
 
 @given(st.text(max_size=60).map(lambda text: text * 60), st.sampled_from(list(Family)))
 def test_short_and_long_texts_are_estimated_alike(text: str, family: Family) -> None:
-    table = weights(family)
-    by_numpy = sum(count * weight for count, weight in zip(pair_counts(text[:2_000]), table, strict=True))
-    assert Estimator(family).middle(text[:2_000]) == pytest.approx(by_numpy, abs=1e-5)
+    table = family_weights(family)
+    by_numpy = sum(count * weight for count, weight in zip(count_pairs(text[:2_000]), table, strict=True))
+    assert Estimator(family).mean_count(text[:2_000]) == pytest.approx(by_numpy, abs=1e-5)
 
 
 def test_every_class_costs_something() -> None:
     for family in Family:
-        table = spread(fitted()[family]["weights"])
-        free = [name for name in CLASSES if table[place("digit", name)] + table[place(name, name)] <= 0]
+        table = expand_weights(load_fitted()[family]["weights"])
+        free = [name for name in CLASSES if table[pair_index("digit", name)] + table[pair_index(name, name)] <= 0]
         assert free in ([], ["space"])
 
 
@@ -121,7 +129,7 @@ def test_any_text_can_be_counted(text: str) -> None:
 
 def test_what_was_found_out_is_remembered_within_a_limit() -> None:
     asked: list[str] = []
-    known = Remembered(lambda text: asked.append(text) or len(text), max_chars=10)  # type: ignore[func-returns-value]
+    known = CachedByText(lambda text: asked.append(text) or len(text), max_chars=10)  # type: ignore[func-returns-value]
     for text in ("aaaa", "bbbb", "aaaa", "cccc", "bbbb", "x" * 11, "x" * 11):
         assert known(text) == len(text)
     assert asked == ["aaaa", "bbbb", "cccc", "bbbb", "x" * 11, "x" * 11]

@@ -13,8 +13,8 @@ from sqlalchemy.engine import Connection
 from agentstate.memory.facts.counts import count_conversations, count_memories
 from agentstate.money.amounts import Money
 from agentstate.money.reconciliation.breaks import Breaks
-from agentstate.providers.summaries.evidence import unsupported_figures
-from agentstate.providers.summaries.summarizer import SourceTurn, turn_lines
+from agentstate.providers.summaries.evidence import find_unsupported_figures
+from agentstate.providers.summaries.summarizer import SourceTurn, format_turn
 from agentstate.runtime import Runtime
 from agentstate.services.cache.quality import Quality
 from agentstate.store.tables import effects, jobs, memories, portfolio_snapshots, recon_cursors, summaries, turns
@@ -214,7 +214,7 @@ def _invented(connection: Connection) -> Iterator[str]:
     for made in connection.execute(sa.select(summaries).order_by(summaries.c.conversation_id, summaries.c.number)):
         source = _source(connection, made, before.get(made.conversation_id))
         before[made.conversation_id] = made
-        for figure in unsupported_figures(made.text, source):
+        for figure in find_unsupported_figures(made.text, source):
             yield f"summary {made.number} of {made.agent_id} says {figure}, its source does not"
     for row in connection.execute(sa.select(portfolio_snapshots)):
         unknown = any(leg["amount"] is None for leg in row.legs.values())
@@ -233,7 +233,7 @@ def _source(connection: Connection, made: Any, before: Any) -> str:
         for row in connection.execute(said.order_by(turns.c.number))
     )
     facts = "\n".join(str(fact["text"]) for fact in before.facts or ()) if before else ""
-    return "\n".join([before.text if before else "", facts, *map(turn_lines, read)])
+    return "\n".join([before.text if before else "", facts, *map(format_turn, read)])
 
 
 def _unknown_as_number(runtime: Runtime) -> list[str]:

@@ -40,11 +40,11 @@ def list_breaks(
     """List the newest open breaks."""
     found = _of(invocation).find(agent_id=agent_id, service=service, only_open=not everything, limit=limit)
     if invocation.as_json:
-        output.document({"breaks": [_document(item) for item in found]})
+        output.print_document({"breaks": [_document(item) for item in found]})
     elif found:
-        output.table(("id", "agent", "service", "kind", "amount", "state", "opened", "told"), map(_row, found))
+        output.print_table(("id", "agent", "service", "kind", "amount", "state", "opened", "told"), map(_row, found))
     else:
-        output.line("no breaks match")
+        output.print_line("no breaks match")
 
 
 @breaks.command()
@@ -54,9 +54,9 @@ def show(invocation: Invocation, *, break_id: UUID) -> None:
     """Show everything about one break, with its evidence."""
     found = _document(_of(invocation).get(break_id))
     if invocation.as_json:
-        output.document(found)
+        output.print_document(found)
     else:
-        output.facts(found.items())
+        output.print_facts(found.items())
 
 
 @breaks.command()
@@ -87,9 +87,9 @@ def _of(invocation: Invocation) -> Breaks:
 
 def _tell(invocation: Invocation, changed: Break) -> None:
     if invocation.as_json:
-        output.document(_document(changed))
+        output.print_document(_document(changed))
     else:
-        output.line(f"{changed.id} {changed.state}: {changed.resolution}")
+        output.print_line(f"{changed.id} {changed.state}: {changed.resolution}")
 
 
 def _document(found: Break) -> dict[str, Any]:
@@ -99,5 +99,5 @@ def _document(found: Break) -> dict[str, Any]:
 
 
 def _row(found: Break) -> tuple[Any, ...]:
-    told = output.shortened(found.resolution or "", 60)
+    told = output.shorten_text(found.resolution or "", 60)
     return found.id, found.agent_id, found.service, found.kind, found.amount, found.state, found.opened_at, told

@@ -22,7 +22,7 @@ _MOST = 50
 @click.command(cls=Verb)
 @click.argument("shell", type=click.Choice(SHELLS))
 @click.pass_context
-def completion(context: click.Context, shell: str) -> None:
+def completion_command(context: click.Context, shell: str) -> None:
     """Print the completion script for a shell.
 
     \b
@@ -39,12 +39,12 @@ def completion(context: click.Context, shell: str) -> None:
         "prog_name": PROGRAM,
     }
     if context.ensure_object(Invocation).as_json:
-        output.document({"shell": shell, "script": script})
+        output.print_document({"shell": shell, "script": script})
     else:
         click.echo(script)
 
 
-def job_ids(*statuses: str) -> click.ParamType[str]:
+def job_id_type(*statuses: str) -> click.ParamType[str]:
     """A job's id; completed with the newest jobs of these statuses, all when none is named."""
     return _JobId(statuses)
 

@@ -13,7 +13,7 @@ from agentstate.cli.invocation import Invocation, pass_invocation
 from agentstate.cli.verb import Verb
 
 if TYPE_CHECKING:
-    from agentstate.doctor import Examined
+    from agentstate.doctor import CheckResult
 
 
 def _complete_check(_context: click.Context, _option: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -31,7 +31,7 @@ def _complete_check(_context: click.Context, _option: click.Parameter, incomplet
 )
 @pass_invocation
 @click.pass_context
-def doctor(
+def doctor_command(
     context: click.Context,
     invocation: Invocation,
     *,
@@ -48,39 +48,39 @@ def doctor(
     if show_settings:
         _show_settings(invocation)
         return
-    from agentstate.doctor import examine, is_well
+    from agentstate.doctor import is_well, run_checks
 
-    with invocation.system(timeout) as system:
-        examined = examine(system, only=only, skip=skip)
+    with invocation.open_system(timeout) as system:
+        examined = run_checks(system, only=only, skip=skip)
     _show(examined, invocation)
     context.exit(0 if is_well(examined) else 1)
 
 
-def _show(examined: list[Examined], invocation: Invocation) -> None:
+def _show(examined: list[CheckResult], invocation: Invocation) -> None:
     from agentstate.doctor import Verdict, is_well
 
     counts = {str(verdict): sum(item.finding.verdict is verdict for item in examined) for verdict in Verdict}
     if invocation.as_json:
         checks = [item.as_dict() for item in examined]
-        output.document({"ok": is_well(examined), "counts": counts, "checks": checks})
+        output.print_document({"ok": is_well(examined), "counts": counts, "checks": checks})
         return
-    output.table(
+    output.print_table(
         ("check", "verdict", "found"), [(it.check, str(it.finding.verdict), it.finding.found) for it in examined]
     )
     for item in examined:
         if item.finding.remedy:
-            output.line(f"{item.check}: {item.finding.remedy}")
-    output.line(", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count))
+            output.print_line(f"{item.check}: {item.finding.remedy}")
+    output.print_line(", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count))
 
 
 def _show_settings(invocation: Invocation) -> None:
-    from agentstate.doctor.settings_table import settings_table
+    from agentstate.doctor.settings_table import list_settings
 
-    rows = settings_table(invocation.env_file)
+    rows = list_settings(invocation.env_file)
     if invocation.as_json:
-        output.document({"settings": [asdict(row) for row in rows]})
+        output.print_document({"settings": [asdict(row) for row in rows]})
     else:
-        output.table(
+        output.print_table(
             ("setting", "value", "default", "source", "description"),
             [(row.name, row.value, row.default, row.source, row.description) for row in rows],
         )

@@ -40,11 +40,13 @@ def list_effects(invocation: Invocation, *, agent_id: str | None, state: str | N
     with invocation.runtime.store.reading() as connection:
         found = effect_rows.find(connection, agent_id=agent_id, state=state, limit=limit)
     if invocation.as_json:
-        output.document({"effects": [_document(effect) for effect in found]})
+        output.print_document({"effects": [_document(effect) for effect in found]})
     elif found:
-        output.table(("id", "agent", "operation", "key", "state", "called", "note"), [_row(effect) for effect in found])
+        output.print_table(
+            ("id", "agent", "operation", "key", "state", "called", "note"), [_row(effect) for effect in found]
+        )
     else:
-        output.line("no effects match")
+        output.print_line("no effects match")
 
 
 @effects.command()
@@ -59,11 +61,11 @@ def show(invocation: Invocation, *, effect_id: str) -> None:
         found = effect_rows.get(connection, identifier)
         evidence = effect_rows.evidence_of(connection, identifier)
     if invocation.as_json:
-        output.document({**_document(found), "evidence": evidence})
+        output.print_document({**_document(found), "evidence": evidence})
         return
-    output.facts(_document(found).items())
+    output.print_facts(_document(found).items())
     for item in evidence:
-        output.line(f"evidence, {output.cell(item['recorded_at'])}, {item['kind']}: {item['detail']}")
+        output.print_line(f"evidence, {output.format_cell(item['recorded_at'])}, {item['kind']}: {item['detail']}")
 
 
 @effects.command()
@@ -86,9 +88,9 @@ def resolve(invocation: Invocation, *, effect_id: str, applied: str | None, abse
     else:
         effect = resolver.decide(identifier, verdict, reason=reason or "")
     if invocation.as_json:
-        output.document(_document(effect))
+        output.print_document(_document(effect))
     else:
-        output.line(f"{effect.id} {effect.state}" + (f": {effect.note}" if effect.note else ""))
+        output.print_line(f"{effect.id} {effect.state}" + (f": {effect.note}" if effect.note else ""))
 
 
 def _verdict(applied: str | None, reason: str | None, *, absent: bool) -> Applied | Absent | None:
@@ -127,5 +129,5 @@ def _document(effect: Effect) -> dict[str, Any]:
 
 
 def _row(effect: Effect) -> tuple[Any, ...]:
-    note = output.shortened(effect.note or "", 80)
+    note = output.shorten_text(effect.note or "", 80)
     return effect.id, effect.agent_id, effect.operation, effect.key, str(effect.state), effect.called_at, note

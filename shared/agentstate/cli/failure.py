@@ -25,34 +25,34 @@ def exit_code(run: Callable[[], object], *, as_json: bool, debug: bool) -> int:
         error.show()
         return USAGE
     except click.ClickException as error:
-        return _wrong_words(error, as_json=as_json)
+        return _report_usage(error, as_json=as_json)
     except (click.Abort, KeyboardInterrupt):
-        _tell("Interrupted", "interrupted; what was acknowledged is kept", as_json=as_json)
+        _print_error("Interrupted", "interrupted; what was acknowledged is kept", as_json=as_json)
         return INTERRUPTED
     except AgentStateError as error:
-        return _failed(error, error.message, as_json=as_json, debug=debug)
+        return _report_failure(error, error.message, as_json=as_json, debug=debug)
     except Exception as error:  # noqa: BLE001 the user gets a line and a way to more, not a page of our insides
         message = f"unexpected {type(error).__name__}: {_first_line(error)}. `agentstate doctor` looks for the cause"
         hint = "" if debug else "; --debug shows where it happened"
-        return _failed(error, message + hint, as_json=as_json, debug=debug)
+        return _report_failure(error, message + hint, as_json=as_json, debug=debug)
 
 
-def _wrong_words(error: click.ClickException, *, as_json: bool) -> int:
+def _report_usage(error: click.ClickException, *, as_json: bool) -> int:
     if as_json:
-        _tell("Usage", error.format_message(), as_json=True)
+        _print_error("Usage", error.format_message(), as_json=True)
     else:
         error.show()
     return error.exit_code
 
 
-def _failed(error: Exception, message: str, *, as_json: bool, debug: bool) -> int:
+def _report_failure(error: Exception, message: str, *, as_json: bool, debug: bool) -> int:
     if debug:
         click.echo("".join(traceback.format_exception(error)), err=True, nl=False)
-    _tell(type(error).__name__, message, as_json=as_json)
+    _print_error(type(error).__name__, message, as_json=as_json)
     return FAILED
 
 
-def _tell(kind: str, message: str, *, as_json: bool) -> None:
+def _print_error(kind: str, message: str, *, as_json: bool) -> None:
     document = json.dumps({"error": {"type": kind, "message": message}}, ensure_ascii=False)
     click.echo(document if as_json else f"error: {' '.join(message.split())}", err=True)
 

@@ -46,7 +46,7 @@ def forget(
     else:
         receipt = memories.forget_agent(agent, conversations=conversations)
     if invocation.as_json:
-        output.document(_document(receipt))
+        output.print_document(_document(receipt))
     else:
         _show(receipt)
 
@@ -72,9 +72,9 @@ def _document(receipt: ForgetReceipt) -> dict[str, Any]:
 
 def _show(receipt: ForgetReceipt) -> None:
     rows = [(store.store, store.removed, "unknown" if store.left is None else store.left) for store in receipt.stores]
-    output.table(("store", "removed", "left"), rows)
+    output.print_table(("store", "removed", "left"), rows)
     for store in receipt.stores:
         if store.note:
-            output.note(f"{store.store}: {store.note}")
+            output.print_note(f"{store.store}: {store.note}")
     if receipt.kept:
-        output.line("kept: " + ", ".join(f"{count:,} rows of {name}" for name, count in receipt.kept.items()))
+        output.print_line("kept: " + ", ".join(f"{count:,} rows of {name}" for name, count in receipt.kept.items()))

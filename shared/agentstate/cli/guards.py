@@ -35,14 +35,14 @@ def list_rules(invocation: Invocation, *, agent: str) -> None:
     found = _of(invocation, agent).rules()
     if invocation.as_json:
         rules, frozen = [_rule(rule) for rule in found.rules], [_freeze(freeze) for freeze in found.freezes]
-        output.document({"agent": agent, "rules": rules, "freezes": frozen})
+        output.print_document({"agent": agent, "rules": rules, "freezes": frozen})
         return
     for freeze in found.freezes:
-        output.line(freeze.describe())
+        output.print_line(freeze.describe())
     if found.rules:
-        output.table(("id", "limit", "set by", "set at"), [_row(rule) for rule in found.rules])
+        output.print_table(("id", "limit", "set by", "set at"), [_row(rule) for rule in found.rules])
     if not found.rules and not found.freezes:
-        output.line(f"{agent} has no limits")
+        output.print_line(f"{agent} has no limits")
 
 
 @guards.command("set")
@@ -68,10 +68,10 @@ def set_rules(invocation: Invocation, /, *, agent: str, who: str | None, **limit
         raise click.UsageError("Name a limit: --per-operation, --total, --loss, --in-flight, --rate, --unexplained.")
     rules = _of(invocation, agent).limit(**limits, who=who or getpass.getuser())
     if invocation.as_json:
-        output.document({"agent": agent, "rules": [_rule(rule) for rule in rules]})
+        output.print_document({"agent": agent, "rules": [_rule(rule) for rule in rules]})
     else:
         for rule in rules:
-            output.line(f"{rule.id} {rule.describe()}")
+            output.print_line(f"{rule.id} {rule.describe()}")
 
 
 @guards.command()
@@ -115,9 +115,9 @@ def _of(invocation: Invocation, agent: str) -> Guards:
 
 def _tell(invocation: Invocation, agent: str, done: str, what: str, *, changed: bool) -> None:
     if invocation.as_json:
-        output.document({"agent": agent, done: what, "changed": changed})
+        output.print_document({"agent": agent, done: what, "changed": changed})
     else:
-        output.line(f"{done} {what}" + ("" if changed else " (it was already)"))
+        output.print_line(f"{done} {what}" + ("" if changed else " (it was already)"))
 
 
 def _rule(rule: Rule) -> dict[str, Any]:

@@ -33,11 +33,11 @@ def history(
     stated = memory.statements(agent, subject, known_as_of=as_of, namespaces=namespace)
     held = memory.believed(agent, subject, as_of=as_of, namespaces=namespace)
     if invocation.as_json:
-        output.document({"subject": subject, "statements": [_document(one, held) for one in stated]})
+        output.print_document({"subject": subject, "statements": [_document(one, held) for one in stated]})
     elif stated:
-        output.table(("holds", "from", "to", "statement"), [_row(one, held) for one in stated])
+        output.print_table(("holds", "from", "to", "statement"), [_row(one, held) for one in stated])
     else:
-        output.line(f"{agent} stated nothing about {subject}")
+        output.print_line(f"{agent} stated nothing about {subject}")
 
 
 def _document(one: MemoryRecord, held: MemoryRecord | None) -> dict[str, Any]:
@@ -47,7 +47,7 @@ def _document(one: MemoryRecord, held: MemoryRecord | None) -> dict[str, Any]:
 
 def _row(one: MemoryRecord, held: MemoryRecord | None) -> tuple[object, ...]:
     since, until = one.valid_from or one.created_at, one.valid_to or one.superseded_at
-    return _is(one, held), since, until, output.shortened(one.content, output.width_left(50))
+    return _is(one, held), since, until, output.shorten_text(one.content, output.width_left(50))
 
 
 def _is(one: MemoryRecord, held: MemoryRecord | None) -> bool:

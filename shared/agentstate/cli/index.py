@@ -11,7 +11,7 @@ import click
 
 from agentstate.cli import output
 from agentstate.cli.invocation import Invocation, pass_invocation
-from agentstate.cli.progress import bar
+from agentstate.cli.progress import show_progress
 from agentstate.cli.verb import Verbs
 
 if TYPE_CHECKING:
@@ -42,9 +42,9 @@ def list_collections(invocation: Invocation) -> None:
             for name in place.list_collections()
         ]
     if invocation.as_json:
-        output.document({"space": place.name, "collections": found})
+        output.print_document({"space": place.name, "collections": found})
     else:
-        output.table(("collection", "points", "serves"), [tuple(each.values()) for each in found])
+        output.print_table(("collection", "points", "serves"), [tuple(each.values()) for each in found])
 
 
 @index.command()
@@ -64,7 +64,7 @@ def verify(context: click.Context, invocation: Invocation, *, no_repair: bool, r
     from agentstate.memory.index.verify import IndexVerifier
 
     runtime = invocation.runtime
-    with bar("compared", shown=not invocation.as_json) as advance:
+    with show_progress("compared", shown=not invocation.as_json) as advance:
         found = IndexVerifier(runtime.store, runtime.index).compare_all(
             repair=not no_repair,
             remove_unknown=remove_unknown,
@@ -114,7 +114,9 @@ def switch_model(invocation: Invocation, *, embedder: str | None, model: str | N
     _build(invocation, MemoryIndex(lambda: runtime.qdrant, target.space), target, settings)
     if not invocation.as_json:
         wanted = " ".join(f"AGENTSTATE_{name.upper()}={value}" for name, value in changes.items())
-        output.note(f"now give all processes {wanted} and restart them; the old collection stays until it is dropped.")
+        output.print_note(
+            f"now give all processes {wanted} and restart them; the old collection stays until it is dropped."
+        )
 
 
 @index.command()
@@ -130,9 +132,9 @@ def dead(invocation: Invocation, *, agent_id: str | None, limit: int) -> None:
 
     found = EmbeddingBacklog(invocation.runtime.store).list_dead(agent_id=agent_id, limit=limit)
     if invocation.as_json:
-        output.document({"dead": [asdict(each) for each in found]})
+        output.print_document({"dead": [asdict(each) for each in found]})
     else:
-        output.table(("memory", "agent", "attempts", "cause"), [tuple(asdict(each).values()) for each in found])
+        output.print_table(("memory", "agent", "attempts", "cause"), [tuple(asdict(each).values()) for each in found])
 
 
 @index.command()
@@ -148,9 +150,9 @@ def revive(invocation: Invocation, *, agent_id: str | None) -> None:
     ProviderCircuit(runtime.store, runtime.index.space).record_success()
     runtime.jobs.wake_bulk("embedding.embed_pending")
     if invocation.as_json:
-        output.document({"revived": revived})
+        output.print_document({"revived": revived})
     else:
-        output.line(f"{revived:,} memories wait again")
+        output.print_line(f"{revived:,} memories wait again")
 
 
 @index.command()
@@ -165,9 +167,9 @@ def drop(invocation: Invocation, *, collection: str) -> None:
         raise click.UsageError(f"there is no collection {collection}; `agentstate index list` shows them.")
     place.drop_collection(collection)
     if invocation.as_json:
-        output.document({"dropped": collection})
+        output.print_document({"dropped": collection})
     else:
-        output.line(f"{collection} dropped")
+        output.print_line(f"{collection} dropped")
 
 
 def _build(
@@ -181,19 +183,19 @@ def _build(
     from agentstate.memory.index.rebuild import IndexBuilder
 
     began = time.monotonic()
-    with bar("memories", shown=not invocation.as_json) as advance:
+    with show_progress("memories", shown=not invocation.as_json) as advance:
         builder = IndexBuilder(invocation.runtime.store, target, embedder, settings)
         build, found = builder.run(_rated(advance), remove_unknown=remove_unknown)
     if found.missing + found.stale:
         invocation.runtime.jobs.wake_bulk("embedding.embed_pending")
     seconds = time.monotonic() - began
     if invocation.as_json:
-        output.document({"build": asdict(build), "compared": asdict(found), "seconds": round(seconds, 3)})
+        output.print_document({"build": asdict(build), "compared": asdict(found), "seconds": round(seconds, 3)})
         return
     before = f", {build.earlier:,} of them by a run that was cut short," if build.resumed else ""
-    output.line(f"{build.collection} serves: {build.written:,} memories{before} in {seconds:.1f} s")
+    output.print_line(f"{build.collection} serves: {build.written:,} memories{before} in {seconds:.1f} s")
     if build.left_out:
-        output.note(f"warning: {build.left_out:,} were left out, the provider will not take them")
+        output.print_note(f"warning: {build.left_out:,} were left out, the provider will not take them")
     _tell_verified(invocation, found, repaired=True)
 
 
@@ -211,9 +213,9 @@ def _rated(advance: Callable[[int, int | None, str], None]) -> Callable[[BuildPr
 
 def _tell_verified(invocation: Invocation, found: Comparison, *, repaired: bool, removed: bool = False) -> None:
     if invocation.as_json:
-        output.document(_document(found, repaired=repaired, removed=removed))
+        output.print_document(_document(found, repaired=repaired, removed=removed))
         return
-    output.line(f"{found.rows:,} memories and {found.points:,} points compared")
+    output.print_line(f"{found.rows:,} memories and {found.points:,} points compared")
     what = {
         "missing from the index": found.missing,
         "in another version": found.stale,
@@ -221,18 +223,18 @@ def _tell_verified(invocation: Invocation, found: Comparison, *, repaired: bool,
     }
     for name, count in what.items():
         if count:
-            output.line(f"{count:,} {name}" + (", repaired or waiting for the workers" if repaired else ""))
+            output.print_line(f"{count:,} {name}" + (", repaired or waiting for the workers" if repaired else ""))
     if found.unknown:
-        output.line(
+        output.print_line(
             f"{found.unknown:,} points of memories that this durable store does not have" + ", removed" * removed
         )
     if found.unknown and not removed:
-        output.note(
+        output.print_note(
             "warning: those points were left alone. If another durable store uses this Qdrant, give each its own; "
             "if not, as after restoring a backup, `agentstate index verify --remove-unknown` removes them"
         )
     if found.elsewhere:
-        output.note(
+        output.print_note(
             f"warning: {found.elsewhere:,} memories are searchable in another vector space alone; "
             "`agentstate index rebuild` brings them here"
         )

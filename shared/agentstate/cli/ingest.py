@@ -11,7 +11,7 @@ import click
 
 from agentstate.cli import output
 from agentstate.cli.invocation import Invocation, pass_invocation
-from agentstate.cli.progress import bar, is_possible
+from agentstate.cli.progress import can_draw, show_progress
 from agentstate.cli.verb import Verb
 
 if TYPE_CHECKING:
@@ -91,8 +91,8 @@ def _take(invocation: Invocation, taken: _Taken, file: str, form: Form, agent_id
     def turns() -> Iterator[Parsed]:
         return read_transcript(Path(file), settings, form=form, agent_id=agent_id)
 
-    total = sum(1 for _ in turns()) if not invocation.as_json and is_possible() else None
-    with bar(Path(file).name, shown=not invocation.as_json) as advance:
+    total = sum(1 for _ in turns()) if not invocation.as_json and can_draw() else None
+    with show_progress(Path(file).name, shown=not invocation.as_json) as advance:
         advance(0, total, "")
         taken.reports[file] = Ingest(runtime.store, runtime.jobs, runtime.memory, settings).store_turns(
             _noting_agents(turns(), taken.agents), lambda report: advance(report.read, total, _said(report))
@@ -110,7 +110,7 @@ def _noting_agents(turns: Iterable[Parsed], agents: set[str]) -> Iterator[Parsed
 def _settled(invocation: Invocation, taken: _Taken, timeout: float) -> Settling:
     from agentstate.memory.facts.settling import wait_until_settled
 
-    with bar("searchable", shown=not invocation.as_json) as advance:
+    with show_progress("searchable", shown=not invocation.as_json) as advance:
         return wait_until_settled(
             invocation.runtime.store,
             taken.agents,
@@ -121,27 +121,27 @@ def _settled(invocation: Invocation, taken: _Taken, timeout: float) -> Settling:
 
 def _tell(invocation: Invocation, taken: _Taken, settled: Settling | None) -> None:
     if invocation.as_json:
-        output.document(_document(taken, settled))
+        output.print_document(_document(taken, settled))
         return
     for file, report in taken.reports.items():
-        output.line(f"{file}: {_said(report)}")
+        output.print_line(f"{file}: {_said(report)}")
     _tell_refused(taken.refused)
     if settled is not None:
-        output.line(str(settled))
+        output.print_line(str(settled))
 
 
 def _tell_refused(refused: list[tuple[str, Problem]]) -> None:
     if refused:
-        output.note(f"warning: {output.counted(len(refused), 'turn')} refused; nothing of that was stored:")
+        output.print_note(f"warning: {output.count_noun(len(refused), 'turn')} refused; nothing of that was stored:")
     for file, problem in refused[:MOST_SHOWN]:
         where = f" ({problem.where})" if problem.where else ""
-        output.note(f"{file}:{problem.line}{where}: {problem.reason}")
+        output.print_note(f"{file}:{problem.line}{where}: {problem.reason}")
     if len(refused) > MOST_SHOWN:
-        output.note(f"... and {len(refused) - MOST_SHOWN:,} more; --json lists all")
+        output.print_note(f"... and {len(refused) - MOST_SHOWN:,} more; --json lists all")
 
 
 def _said(report: IngestReport) -> str:
-    stored = output.counted(report.stored, "turn")
+    stored = output.count_noun(report.stored, "turn")
     return f"{stored} stored, {report.already:,} there already, {len(report.refused):,} refused"
 
 

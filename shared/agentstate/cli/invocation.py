@@ -35,7 +35,7 @@ class Invocation:
 
         return Runtime(self.settings)
 
-    def system(self, workers_timeout_s: float) -> System:
+    def open_system(self, workers_timeout_s: float) -> System:
         """What checks examine; the caller closes it."""
         from agentstate.doctor import System
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from agentstate.cli import output
-from agentstate.cli.completion import KindOfJob, job_ids
+from agentstate.cli.completion import KindOfJob, job_id_type
 from agentstate.cli.invocation import Invocation, pass_invocation
 from agentstate.cli.kinds import kinds
 from agentstate.cli.verb import Verbs
@@ -63,19 +63,19 @@ def dead(invocation: Invocation, *, kind: str | None, agent_id: str | None, limi
 
 
 @jobs.command()
-@click.argument("job_id", metavar="ID", type=job_ids())
+@click.argument("job_id", metavar="ID", type=job_id_type())
 @pass_invocation
 def show(invocation: Invocation, *, job_id: str) -> None:
     """Show everything about one job."""
     job = invocation.runtime.jobs.get(job_id).as_dict()
     if invocation.as_json:
-        output.document(job)
+        output.print_document(job)
     else:
-        output.facts(job.items())
+        output.print_facts(job.items())
 
 
 @jobs.command()
-@click.argument("job_id", metavar="[ID]...", nargs=-1, type=job_ids("dead", "discarded"))
+@click.argument("job_id", metavar="[ID]...", nargs=-1, type=job_id_type("dead", "discarded"))
 @_everything
 @_of_kind
 @pass_invocation
@@ -101,7 +101,7 @@ def requeue(
 
 
 @jobs.command()
-@click.argument("job_id", metavar="[ID]...", nargs=-1, type=job_ids("dead", "ready"))
+@click.argument("job_id", metavar="[ID]...", nargs=-1, type=job_id_type("dead", "ready"))
 @_everything
 @_of_kind
 @click.option("--reason", default="discarded by hand", show_default=True, help="Kept with the job.")
@@ -149,31 +149,33 @@ def _each(invocation: Invocation, done: str, job_ids: Sequence[str], act: Callab
 
 def _tell_each(invocation: Invocation, done: str, handled: list[str], refused: list[dict[str, str]]) -> None:
     if invocation.as_json:
-        output.document({done: handled, "count": len(handled), "refused": refused})
+        output.print_document({done: handled, "count": len(handled), "refused": refused})
         return
     for job_id in handled:
-        output.line(f"{done} {job_id}")
+        output.print_line(f"{done} {job_id}")
     for item in refused:
-        output.note(f"error: {item['message']}")
+        output.print_note(f"error: {item['message']}")
 
 
 def _tell_count(invocation: Invocation, done: str, count: int) -> None:
     if invocation.as_json:
-        output.document({"count": count})
+        output.print_document({"count": count})
     else:
-        output.line(f"{done} {output.counted(count, 'dead job')}")
+        output.print_line(f"{done} {output.count_noun(count, 'dead job')}")
 
 
 def _show_jobs(invocation: Invocation, found: list[Job]) -> None:
     if invocation.as_json:
-        output.document({"jobs": [job.as_dict() for job in found]})
+        output.print_document({"jobs": [job.as_dict() for job in found]})
     elif found:
-        output.table(("id", "kind", "status", "agent", "attempts", "created", "error"), [_row(job) for job in found])
+        output.print_table(
+            ("id", "kind", "status", "agent", "attempts", "created", "error"), [_row(job) for job in found]
+        )
     else:
-        output.line("no jobs match")
+        output.print_line("no jobs match")
 
 
 def _row(job: Job) -> tuple[Any, ...]:
     attempts = f"{job.attempts}/{job.max_attempts}"
-    error = output.shortened(job.error or "", 120)
+    error = output.shorten_text(job.error or "", 120)
     return job.id, job.kind, str(job.status), job.agent_id, attempts, job.created_at, error

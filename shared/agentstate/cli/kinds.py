@@ -23,13 +23,13 @@ def kinds(invocation: Invocation, *, markdown: bool) -> None:
     which claims rows of its own and is submitted by nobody.
     """
     if invocation.as_json:
-        output.document(kinds_document())
+        output.print_document(kinds_document())
         return
     rows = [_row(kind) for kind in kinds_document()["kinds"]]
     if markdown:
         click.echo(as_markdown(rows))
     else:
-        output.table(_HEADERS, rows)
+        output.print_table(_HEADERS, rows)
 
 
 def kinds_document() -> dict[str, Any]:

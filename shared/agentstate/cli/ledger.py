@@ -58,12 +58,12 @@ def balance(
     keys = [key for key in _accounts_of(invocation, agent) if _matches(key, wanted)]
     found = [(key, books.balance(key.service, key.currency, bucket=key.bucket, at=at)) for key in keys]
     if invocation.as_json:
-        output.document({"agent": agent, "at": at, "balances": [_balance(key, money) for key, money in found]})
+        output.print_document({"agent": agent, "at": at, "balances": [_balance(key, money) for key, money in found]})
     elif found:
         rows = [(key.service, key.bucket, money.format()) for key, money in found]
-        output.table(("service", "bucket", "balance"), rows)
+        output.print_table(("service", "bucket", "balance"), rows)
     else:
-        output.line(f"{agent} has no such account")
+        output.print_line(f"{agent} has no such account")
 
 
 @ledger.command()
@@ -91,7 +91,9 @@ def statement(
     place = None if after is None else Cursor.parse(after)
     page = books.statement(service, bucket=bucket, currency=currency, after=place, limit=limit)
     if invocation.as_json:
-        output.document({"agent": agent, "entries": [_line_document(line) for line in page.lines], "next": page.next})
+        output.print_document(
+            {"agent": agent, "entries": [_line_document(line) for line in page.lines], "next": page.next}
+        )
     else:
         _show_statement(agent, page)
 
@@ -110,7 +112,7 @@ def attest(context: click.Context, invocation: Invocation, *, whole: bool) -> No
 
     attestation = Attestor(invocation.runtime.store).run(whole=whole)
     if invocation.as_json:
-        output.document(_attestation_document(attestation))
+        output.print_document(_attestation_document(attestation))
     else:
         _show_attestation(attestation)
     context.exit(0 if attestation.sound else 1)
@@ -137,9 +139,9 @@ def export_command(invocation: Invocation, *, agent: str, form: str, target: Pat
     with target.open("w", encoding="utf-8", newline="") as file:
         file.writelines(pieces)
     if invocation.as_json:
-        output.document({"agent": agent, "file": target, "transactions": count[0]})
+        output.print_document({"agent": agent, "file": target, "transactions": count[0]})
     else:
-        output.line(f"{target}: {output.counted(count[0], 'transaction')}")
+        output.print_line(f"{target}: {output.count_noun(count[0], 'transaction')}")
 
 
 @ledger.command("import")
@@ -160,9 +162,11 @@ def import_command(invocation: Invocation, *, file: Path, form: str | None) -> N
         raise click.UsageError(f"the name of {file.name} does not tell its form; give --format json or --format csv.")
     report = import_ledger(invocation.runtime.store, partial(read_form, file, chosen))
     if invocation.as_json:
-        output.document({"file": file, **asdict(report)})
+        output.print_document({"file": file, **asdict(report)})
     else:
-        output.line(f"{file}: {output.counted(report.posted, 'transaction')} posted, {report.already:,} there already")
+        output.print_line(
+            f"{file}: {output.count_noun(report.posted, 'transaction')} posted, {report.already:,} there already"
+        )
 
 
 def _ledger_of(invocation: Invocation, agent: str) -> TransactionLedger:
@@ -194,12 +198,12 @@ def _line_document(line: StatementLine) -> dict[str, Any]:
 
 def _show_statement(agent: str, page: StatementPage) -> None:
     if not page.lines:
-        output.line(f"{agent} has no such entries")
+        output.print_line(f"{agent} has no such entries")
         return
     headers = ("account", "no.", "recorded", "kind", "amount", "balance", "key")
-    output.table(headers, [_statement_row(line) for line in page.lines])
+    output.print_table(headers, [_statement_row(line) for line in page.lines])
     if page.next is not None:
-        output.note(f"more: --after {page.next}")
+        output.print_note(f"more: --after {page.next}")
 
 
 def _statement_row(line: StatementLine) -> tuple[Any, ...]:
@@ -213,15 +217,15 @@ def _attestation_document(attestation: Attestation) -> dict[str, Any]:
 
 
 def _show_attestation(attestation: Attestation) -> None:
-    seen = f"{output.counted(attestation.accounts, 'account')}, {attestation.entries:,} entries recomputed"
-    output.line(f"attestation {attestation.number}: {seen}")
-    output.line(f"root {attestation.root.hex()}")
+    seen = f"{output.count_noun(attestation.accounts, 'account')}, {attestation.entries:,} entries recomputed"
+    output.print_line(f"attestation {attestation.number}: {seen}")
+    output.print_line(f"root {attestation.root.hex()}")
     if attestation.sound:
         return
-    output.note(f"error: the ledger is damaged in {output.counted(len(attestation.damages), 'place')}")
+    output.print_note(f"error: the ledger is damaged in {output.count_noun(len(attestation.damages), 'place')}")
     for damage in attestation.damages:
         where = f"{damage.agent_id} {damage.service}/{damage.bucket} {damage.currency}"
-        output.note(f"{where}, entry {'-' if damage.seq is None else damage.seq}: {damage.reason}")
+        output.print_note(f"{where}, entry {'-' if damage.seq is None else damage.seq}: {damage.reason}")
 
 
 def _counting(transactions: Iterable[PortableTransaction], count: list[int]) -> Iterable[PortableTransaction]:

@@ -97,7 +97,7 @@ def recall(
         agent, query, limit, kind=kind, where=where, namespaces=namespace, **within
     )
     if invocation.as_json:
-        output.document(_recall_document(found, explain=explain))
+        output.print_document(_recall_document(found, explain=explain))
     else:
         _show_recall(found, explain=explain)
 
@@ -111,9 +111,9 @@ def _pairs(given: tuple[str, ...]) -> dict[str, str]:
 
 def _tell_receipt(invocation: Invocation, receipt: Receipt, state: str) -> None:
     if invocation.as_json:
-        output.document({"id": receipt.id, "seq": receipt.seq, "state": state, "created": receipt.created})
+        output.print_document({"id": receipt.id, "seq": receipt.seq, "state": state, "created": receipt.created})
     else:
-        output.line(f"{receipt.id} {state}" + ("" if receipt.created else " (known already)"))
+        output.print_line(f"{receipt.id} {state}" + ("" if receipt.created else " (known already)"))
 
 
 def _recall_document(found: Recall, *, explain: bool) -> dict[str, Any]:
@@ -138,23 +138,23 @@ def _retriever_scores(hit: Hit) -> dict[str, Any]:
 
 def _show_recall(found: Recall, *, explain: bool) -> None:
     if found.degraded:
-        output.note(f"warning: {found.degraded}")
+        output.print_note(f"warning: {found.degraded}")
     if not found:
-        output.line("nothing found")
+        output.print_line("nothing found")
         return
     taken = 42
     width = output.width_left(taken)
     rows = [row for hit in found for row in _rows(hit, width)]
-    output.table(("score", "kind", "at", "memory"), rows)
+    output.print_table(("score", "kind", "at", "memory"), rows)
     if explain:
-        output.table(("memory", "state", "found by"), [(hit.id, hit.state, hit.explain()) for hit in found])
-        output.line(f"searched: {', '.join(found.retrievers) or 'none'}")
+        output.print_table(("memory", "state", "found by"), [(hit.id, hit.state, hit.explain()) for hit in found])
+        output.print_line(f"searched: {', '.join(found.retrievers) or 'none'}")
 
 
 def _rows(hit: Hit, width: int) -> Iterator[tuple[object, ...]]:
-    yield from (("", "before", turn.at, output.shortened(_said(turn), width)) for turn in hit.before)
-    yield f"{hit.score:.3f}", hit.kind, hit.at, output.shortened(_said(hit), width)
-    yield from (("", "after", turn.at, output.shortened(_said(turn), width)) for turn in hit.after)
+    yield from (("", "before", turn.at, output.shorten_text(_said(turn), width)) for turn in hit.before)
+    yield f"{hit.score:.3f}", hit.kind, hit.at, output.shorten_text(_said(hit), width)
+    yield from (("", "after", turn.at, output.shorten_text(_said(turn), width)) for turn in hit.after)
 
 
 def _said(said: Hit | MemoryRecord) -> str:

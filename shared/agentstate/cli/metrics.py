@@ -27,13 +27,13 @@ def metrics(invocation: Invocation, *, port: int | None, host: str) -> None:
 
     if port is not None and invocation.as_json:
         raise click.UsageError("--json prints the metrics once; it does not go with --port.")
-    with invocation.system(0.0) as system:
+    with invocation.open_system(0.0) as system:
         found = library.registry(lambda: system.store)
         if port is None:
             _print(invocation, found)
         else:
             with library.serve(found, port, host) as chosen:
-                output.line(f"metrics are served on http://{host}:{chosen}/metrics")
+                output.print_line(f"metrics are served on http://{host}:{chosen}/metrics")
                 _wait()
 
 
@@ -44,7 +44,9 @@ def _print(invocation: Invocation, found: Any) -> None:
         click.echo(exposition(found), nl=False)
         return
     samples = [sample for family in found.collect() for sample in family.samples]
-    output.document({"samples": [{"name": each.name, "labels": each.labels, "value": each.value} for each in samples]})
+    output.print_document(
+        {"samples": [{"name": each.name, "labels": each.labels, "value": each.value} for each in samples]}
+    )
 
 
 def _wait() -> None:

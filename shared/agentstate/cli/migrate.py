@@ -44,11 +44,11 @@ def migrate(
     bound = _bind(invocation, app_role, app_url_file)
     after = before if check else newest
     if invocation.as_json:
-        output.document({"from": before, "to": after, "newest": newest, "up_to_date": after == newest})
+        output.print_document({"from": before, "to": after, "newest": newest, "up_to_date": after == newest})
     else:
         _tell(before, newest, check=check)
         if bound:
-            output.line(f"{bound} may work with the tables, and neither change nor remove what is in the ledger")
+            output.print_line(f"{bound} may work with the tables, and neither change nor remove what is in the ledger")
     context.exit(0 if after == newest else 1)
 
 
@@ -76,8 +76,10 @@ def _revision(invocation: Invocation) -> str | None:
 
 def _tell(before: str | None, newest: str, *, check: bool) -> None:
     if before == newest:
-        output.line(f"the schema is at revision {newest}, the newest; there is nothing to do")
+        output.print_line(f"the schema is at revision {newest}, the newest; there is nothing to do")
     elif check:
-        output.line(f"the schema is at revision {before or 'none'}, the newest is {newest}; run `agentstate migrate`")
+        output.print_line(
+            f"the schema is at revision {before or 'none'}, the newest is {newest}; run `agentstate migrate`"
+        )
     else:
-        output.line(f"migrated the schema from revision {before or 'none'} to {newest}")
+        output.print_line(f"migrated the schema from revision {before or 'none'} to {newest}")

@@ -24,36 +24,36 @@ _STYLES = {
 }  # fmt: skip
 
 
-def document(value: Any) -> None:
+def print_document(value: Any) -> None:
     """Print one JSON document."""
-    click.echo(json.dumps(value, ensure_ascii=False, indent=2, default=_plain))
+    click.echo(json.dumps(value, ensure_ascii=False, indent=2, default=_json_value))
 
 
-def table(headers: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+def print_table(headers: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Print rows under headers; the last column takes what width is left."""
-    cells = [[cell(value) for value in row] for row in rows]
-    if is_drawn():
-        _draw(headers, cells)
+    cells = [[format_cell(value) for value in row] for row in rows]
+    if is_terminal():
+        _draw_table(headers, cells)
     else:
-        _columns([list(headers), *cells])
+        _print_columns([list(headers), *cells])
 
 
-def facts(pairs: Iterable[tuple[str, Any]]) -> None:
+def print_facts(pairs: Iterable[tuple[str, Any]]) -> None:
     """Print `name: value` lines, the values under each other."""
-    _columns([[f"{name}:", cell(value)] for name, value in pairs])
+    _print_columns([[f"{name}:", format_cell(value)] for name, value in pairs])
 
 
-def line(text: str) -> None:
+def print_line(text: str) -> None:
     """Print one line."""
-    click.echo(visible(text))
+    click.echo(escape_controls(text))
 
 
-def note(text: str) -> None:
+def print_note(text: str) -> None:
     """Print a remark on standard error, where it does not mix with an answer."""
-    click.echo(visible(text), err=True)
+    click.echo(escape_controls(text), err=True)
 
 
-def cell(value: Any) -> str:
+def format_cell(value: Any) -> str:
     """A value as people read it, on one line."""
     if value is None:
         return "-"
@@ -61,26 +61,26 @@ def cell(value: Any) -> str:
         return f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%SZ}"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return visible(f"{value:,}" if isinstance(value, int) else str(value))
+    return escape_controls(f"{value:,}" if isinstance(value, int) else str(value))
 
 
-def visible(text: str) -> str:
+def escape_controls(text: str) -> str:
     """`text` on one line, with every control character shown instead of sent."""
-    return "".join(_shown(letter) for letter in " ".join(text.split()))
+    return "".join(_escape_letter(letter) for letter in " ".join(text.split()))
 
 
-def shortened(text: str, width: int) -> str:
+def shorten_text(text: str, width: int) -> str:
     """`text` on one line of at most `width` characters."""
-    one_line = visible(text)
+    one_line = escape_controls(text)
     return one_line if len(one_line) <= width else f"{one_line[: max(width - 3, 0)]}..."
 
 
-def counted(count: int, noun: str) -> str:
+def count_noun(count: int, noun: str) -> str:
     """`1 turn`, `2 turns`."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
-def ago(seconds: float | None) -> str:
+def format_duration(seconds: float | None) -> str:
     """A length of time as people say it."""
     if seconds is None:
         return "-"
@@ -90,17 +90,17 @@ def ago(seconds: float | None) -> str:
     return f"{seconds:.1f} s"
 
 
-def is_drawn() -> bool:
+def is_terminal() -> bool:
     """Whether standard output is a terminal that takes drawings."""
     return sys.stdout.isatty() and os.environ.get("TERM", "") != "dumb"
 
 
 def width_left(taken: int) -> int:
     """Characters that a line has left; unbounded where nobody looks at it."""
-    return max(shutil.get_terminal_size().columns - taken, _NARROWEST) if is_drawn() else 1_000_000
+    return max(shutil.get_terminal_size().columns - taken, _NARROWEST) if is_terminal() else 1_000_000
 
 
-def _draw(headers: Sequence[str], cells: list[list[str]]) -> None:
+def _draw_table(headers: Sequence[str], cells: list[list[str]]) -> None:
     from rich import box
     from rich.console import Console
     from rich.table import Column, Table
@@ -115,15 +115,15 @@ def _draw(headers: Sequence[str], cells: list[list[str]]) -> None:
     Console().print(drawn)
 
 
-def _columns(rows: list[list[str]]) -> None:
+def _print_columns(rows: list[list[str]]) -> None:
     widths = [max(len(row[position]) for row in rows) for position in range(len(rows[0]))] if rows else []
     for row in rows:
         click.echo("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
 
 
-def _shown(letter: str) -> str:
+def _escape_letter(letter: str) -> str:
     return letter if unicodedata.category(letter) not in {"Cc", "Cs"} else letter.encode("unicode_escape").decode()
 
 
-def _plain(value: Any) -> Any:
+def _json_value(value: Any) -> Any:
     return value.isoformat() if isinstance(value, datetime) else str(value)

@@ -13,9 +13,9 @@ Advance: TypeAlias = Callable[[int, int | None, str], None]
 
 
 @contextmanager
-def bar(title: str, *, shown: bool) -> Iterator[Advance]:
+def show_progress(title: str, *, shown: bool) -> Iterator[Advance]:
     """A progress bar while the block runs."""
-    if not shown or not is_possible():
+    if not shown or not can_draw():
         yield lambda _done, _total, _remark: None
         return
     from rich.console import Console
@@ -27,6 +27,6 @@ def bar(title: str, *, shown: bool) -> Iterator[Advance]:
         yield lambda done, total, remark: drawn.update(task, completed=done, total=total, remark=remark)
 
 
-def is_possible() -> bool:
+def can_draw() -> bool:
     """Whether somebody looks at standard error, on a terminal that can draw."""
     return sys.stderr.isatty() and os.environ.get("TERM", "") != "dumb"

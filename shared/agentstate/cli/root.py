@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 
 from agentstate.cli.breaks import breaks
-from agentstate.cli.completion import completion
-from agentstate.cli.doctor import doctor
+from agentstate.cli.completion import completion_command
+from agentstate.cli.doctor import doctor_command
 from agentstate.cli.effects import effects
 from agentstate.cli.forget import forget
 from agentstate.cli.guards import guards
@@ -21,7 +21,7 @@ from agentstate.cli.ledger import ledger
 from agentstate.cli.memories import recall, remember
 from agentstate.cli.metrics import metrics
 from agentstate.cli.migrate import migrate
-from agentstate.cli.status import status
+from agentstate.cli.status import status_command
 from agentstate.cli.verb import Root
 from agentstate.distribution import version
 
@@ -45,8 +45,8 @@ def cli(context: click.Context, env_file: Path | None) -> None:
 
 
 for verb in (
-    status,
-    doctor,
+    status_command,
+    doctor_command,
     metrics,
     migrate,
     remember,
@@ -60,6 +60,6 @@ for verb in (
     breaks,
     guards,
     jobs,
-    completion,
+    completion_command,
 ):
     cli.add_command(verb)

@@ -17,18 +17,18 @@ from agentstate.cli.verb import Verb
 )
 @pass_invocation
 @click.pass_context
-def status(context: click.Context, invocation: Invocation, *, timeout: float) -> None:
+def status_command(context: click.Context, invocation: Invocation, *, timeout: float) -> None:
     """Show what is up, what waits, and who works.
 
     Works when parts are down and says which; what cannot be found out is shown as "-", in JSON as null, and never as
     zero. Exit code 1 when a part is down or the schema is not the newest.
     """
-    from agentstate.doctor.overview import overview
+    from agentstate.doctor.overview import collect_overview
 
-    with invocation.system(timeout) as system:
-        found = overview(system)
+    with invocation.open_system(timeout) as system:
+        found = collect_overview(system)
     if invocation.as_json:
-        output.document(found)
+        output.print_document(found)
     else:
         _show(found)
     context.exit(0 if found["ok"] else 1)
@@ -36,11 +36,11 @@ def status(context: click.Context, invocation: Invocation, *, timeout: float) ->
 
 def _show(found: dict[str, Any]) -> None:
     parts = found["parts"].items()
-    output.table(("part", "state", "found"), [(name, _state(part), _told(part)) for name, part in parts])
+    output.print_table(("part", "state", "found"), [(name, _state(part), _told(part)) for name, part in parts])
     click.echo()
     _show_queues(found["queues"])
     click.echo()
-    output.facts(
+    output.print_facts(
         (
             ("memories", _memories(found["memories"])),
             ("conversations", _conversations(found["conversations"])),
@@ -65,34 +65,35 @@ def _told(part: dict[str, Any]) -> str:
 
 def _show_queues(queues: dict[str, Any] | None) -> None:
     if queues is None:
-        output.line("queues: unknown while the database cannot be read")
+        output.print_line("queues: unknown while the database cannot be read")
         return
     columns = ("ready", "running", "done", "dead", "discarded")
     rows = [
-        (name, *(row[column] for column in columns), output.ago(row["oldest_due_s"])) for name, row in queues.items()
+        (name, *(row[column] for column in columns), output.format_duration(row["oldest_due_s"]))
+        for name, row in queues.items()
     ]
-    output.table(("queue", *columns, "oldest due"), rows)
+    output.print_table(("queue", *columns, "oldest due"), rows)
 
 
 def _memories(counts: dict[str, int] | None) -> str | None:
     if counts is None:
         return None
     told = f"{counts['stored']:,} stored, {counts['searchable']:,} searchable, {counts['pending']:,} pending"
-    return f"{told}, {counts['dead']:,} dead, of {output.counted(counts['agents'], 'agent')}"
+    return f"{told}, {counts['dead']:,} dead, of {output.count_noun(counts['agents'], 'agent')}"
 
 
 def _conversations(counts: dict[str, int] | None) -> str | None:
     if counts is None:
         return None
-    told = f"{counts['conversations']:,} with {output.counted(counts['turns'], 'turn')}"
+    told = f"{counts['conversations']:,} with {output.count_noun(counts['turns'], 'turn')}"
     return f"{told}, {counts['summarized']:,} of them summarized"
 
 
 def _index(index: dict[str, Any] | None) -> str | None:
     if index is None:
         return None
-    collections = output.counted(len(index["collections"]), "collection")
-    return f"{output.counted(index['points'], 'point')} in {collections} ({index['engine']})"
+    collections = output.count_noun(len(index["collections"]), "collection")
+    return f"{output.count_noun(index['points'], 'point')} in {collections} ({index['engine']})"
 
 
 def _workers(workers: list[dict[str, Any]] | None) -> str | None:
@@ -104,4 +105,7 @@ def _workers(workers: list[dict[str, Any]] | None) -> str | None:
 def _schedules(schedules: dict[str, Any] | None) -> str | None:
     if schedules is None:
         return None
-    return "; ".join(f"{kind} {output.ago(slot['age_s'])} ago" for kind, slot in schedules.items()) or "none fired yet"
+    return (
+        "; ".join(f"{kind} {output.format_duration(slot['age_s'])} ago" for kind, slot in schedules.items())
+        or "none fired yet"
+    )

@@ -4,7 +4,7 @@
 """
 
 from agentstate.doctor.finding import Finding, Verdict
-from agentstate.doctor.registry import CHECKS, Check, Examined, examine, is_well
+from agentstate.doctor.registry import CHECKS, Check, CheckResult, is_well, run_checks
 from agentstate.doctor.system import System
 
-__all__ = ["CHECKS", "Check", "Examined", "Finding", "System", "Verdict", "examine", "is_well"]
+__all__ = ["CHECKS", "Check", "CheckResult", "Finding", "System", "Verdict", "is_well", "run_checks"]

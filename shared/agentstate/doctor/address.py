@@ -8,7 +8,7 @@ MASK = "********"
 _SECRET_WORDS = ("password", "passwd", "secret", "token", "key")
 
 
-def masked(url: str) -> str:
+def mask_url(url: str) -> str:
     """`url` with the password in it, and any query value that is named like a secret, replaced by stars."""
     try:
         parts = urlsplit(url)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import sqlalchemy as sa
 
-from agentstate.doctor.finding import Finding, ok, warn
+from agentstate.doctor.finding import Finding, ok_finding, warn_finding
 from agentstate.doctor.system import System
 from agentstate.store.tables.base import db_time
 
@@ -17,31 +17,31 @@ MOST_S = 1.0
 _REMEDY = "Let both machines follow a time server (NTP); times in logs and reports do not agree until then."
 
 
-def database_clock(system: System) -> Finding:
+def check_database_clock(system: System) -> Finding:
     """This machine's clock against the database's."""
 
     def read() -> datetime:
-        with system.reading() as connection:
+        with system.connect_store() as connection:
             moment: datetime = connection.execute(sa.select(db_time())).scalar_one()
             return moment
 
     read()  # the first answer pays for the connection
-    return _compared(system, read)
+    return _compare_clocks(system, read)
 
 
-def redis_clock(system: System) -> Finding:
+def check_redis_clock(system: System) -> Finding:
     """This machine's clock against that of Redis."""
-    with system.redis(system.settings.redis_url) as client:
+    with system.connect_redis(system.settings.redis_url) as client:
 
         def read() -> datetime:
             seconds, microseconds = client.time()
             return datetime.fromtimestamp(int(seconds) + int(microseconds) / 1e6, UTC)
 
         read()
-        return _compared(system, read)
+        return _compare_clocks(system, read)
 
 
-def _compared(system: System, read: Callable[[], datetime]) -> Finding:
+def _compare_clocks(system: System, read: Callable[[], datetime]) -> Finding:
     before = system.clock()
     there = read()
     after = system.clock()
@@ -49,5 +49,5 @@ def _compared(system: System, read: Callable[[], datetime]) -> Finding:
     behind, ahead = (before - there).total_seconds(), (there - after).total_seconds()
     difference = max(behind, ahead, 0.0)
     if difference > MOST_S:
-        return warn(f"{difference:.1f} s {'behind' if behind > 0 else 'ahead of'} this machine", _REMEDY)
-    return ok(f"within {max(difference, 0.1):.1f} s of this machine")
+        return warn_finding(f"{difference:.1f} s {'behind' if behind > 0 else 'ahead of'} this machine", _REMEDY)
+    return ok_finding(f"within {max(difference, 0.1):.1f} s of this machine")

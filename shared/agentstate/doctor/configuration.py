@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from packaging.requirements import Requirement
 
 from agentstate.distribution import requirements
-from agentstate.doctor.finding import Finding, fail, ok, warn
+from agentstate.doctor.finding import Finding, fail_finding, ok_finding, warn_finding
 from agentstate.doctor.system import System
 from agentstate.errors import AgentStateError
 from agentstate.settings import settings_file
@@ -25,15 +25,15 @@ NO_DISK = 100 * 1024**2
 """Free bytes below which databases begin to refuse writes soon."""
 
 
-def python(_: System) -> Finding:
+def check_python(_: System) -> Finding:
     """The interpreter's version."""
     found = ".".join(str(part) for part in sys.version_info[:3])
     if sys.version_info < OLDEST_PYTHON:
-        return fail(f"Python {found}", "Use Python 3.11 or newer.")
-    return ok(f"Python {found}")
+        return fail_finding(f"Python {found}", "Use Python 3.11 or newer.")
+    return ok_finding(f"Python {found}")
 
 
-def packages(_: System) -> Finding:
+def check_packages(_: System) -> Finding:
     """Every dependency's version against the range that this version was tested with."""
     return compare_packages(requirements())
 
@@ -41,25 +41,25 @@ def packages(_: System) -> Finding:
 def compare_packages(wanted: list[str]) -> Finding:
     """Installed versions against requirements; those of extras count only when they are installed."""
     if not wanted:
-        return warn("nothing declares which versions are needed", "Install agentstate as a package.")
-    relevant = [requirement for requirement in map(Requirement, wanted) if _applies(requirement)]
-    wrong = [text for requirement in relevant if (text := _mismatch(requirement)) is not None]
+        return warn_finding("nothing declares which versions are needed", "Install agentstate as a package.")
+    relevant = [requirement for requirement in map(Requirement, wanted) if _is_relevant(requirement)]
+    wrong = [text for requirement in relevant if (text := _describe_mismatch(requirement)) is not None]
     if wrong:
         remedy = "Install the tested versions: `pip install -r requirements.lock`, or reinstall agentstate."
-        return fail("; ".join(wrong), remedy)
-    return ok(f"{len(relevant)} packages within their ranges")
+        return fail_finding("; ".join(wrong), remedy)
+    return ok_finding(f"{len(relevant)} packages within their ranges")
 
 
-def _applies(requirement: Requirement) -> bool:
+def _is_relevant(requirement: Requirement) -> bool:
     marker = requirement.marker
     if marker is None or marker.evaluate({"extra": ""}):
         return True
     optional = any(marker.evaluate({"extra": extra}) for extra in EXTRAS)
-    return optional and _installed(requirement.name) is not None
+    return optional and _find_version(requirement.name) is not None
 
 
-def _mismatch(requirement: Requirement) -> str | None:
-    installed = _installed(requirement.name)
+def _describe_mismatch(requirement: Requirement) -> str | None:
+    installed = _find_version(requirement.name)
     if installed is None:
         return f"{requirement.name} is not installed (needed: {requirement.specifier or 'any version'})"
     if not requirement.specifier.contains(installed, prereleases=True):
@@ -67,35 +67,37 @@ def _mismatch(requirement: Requirement) -> str | None:
     return None
 
 
-def _installed(name: str) -> str | None:
+def _find_version(name: str) -> str | None:
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
         return None
 
 
-def settings(system: System) -> Finding:
+def check_settings(system: System) -> Finding:
     """Whether all settings can be read."""
     try:
         loaded = system.settings
     except AgentStateError as error:
-        return fail(error.message, "Correct it; `agentstate doctor --settings` shows every setting and its source.")
-    return ok(f"{len(loaded.model_fields_set)} set, the others at their defaults")
+        return fail_finding(
+            error.message, "Correct it; `agentstate doctor --settings` shows every setting and its source."
+        )
+    return ok_finding(f"{len(loaded.model_fields_set)} set, the others at their defaults")
 
 
-def disk(system: System) -> Finding:
+def check_disk(system: System) -> Finding:
     """Free space where this machine keeps data."""
-    return free_space(data_folder(system))
+    return check_free_space(data_folder(system))
 
 
-def free_space(folder: Path, *, little: int = LITTLE_DISK, none: int = NO_DISK) -> Finding:
+def check_free_space(folder: Path, *, little: int = LITTLE_DISK, none: int = NO_DISK) -> Finding:
     """Free bytes in `folder` against two bounds."""
     free = shutil.disk_usage(folder).free
     found = f"{free / 1024**3:,.1f} GB free in {folder.resolve()}"
     remedy = "Free space on this disk: databases refuse writes when it is full."
     if free < none:
-        return fail(found, remedy)
-    return warn(found, remedy) if free < little else ok(found)
+        return fail_finding(found, remedy)
+    return warn_finding(found, remedy) if free < little else ok_finding(found)
 
 
 def data_folder(system: System) -> Path:

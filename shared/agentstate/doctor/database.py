@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from agentstate.doctor.finding import Finding, fail, ok, warn
+from agentstate.doctor.finding import Finding, fail_finding, ok_finding, warn_finding
 from agentstate.doctor.system import System
 from agentstate.errors import AgentStateError
 from agentstate.store.grants import owner_if_us
@@ -20,116 +20,120 @@ _UP = "Start the database, and check AGENTSTATE_DATABASE_URL. `make up` starts o
 _SQLITE_FULL = 2
 
 
-def database(system: System) -> Finding:
+def check_database(system: System) -> Finding:
     """Whether the store answers, in a version that we know, and takes writes."""
     try:
-        with system.reading() as connection:
+        with system.connect_store() as connection:
             name = connection.dialect.name
-            return _postgres(connection) if name == "postgresql" else _sqlite(connection)
+            return _check_postgres(connection) if name == "postgresql" else _check_sqlite(connection)
     except AgentStateError as error:
-        return fail(error.message, _UP)
+        return fail_finding(error.message, _UP)
 
 
-def _postgres(connection: Connection) -> Finding:
-    version = _show(connection, "server_version")
-    if int(_show(connection, "server_version_num")) < OLDEST_POSTGRES * 10_000:
-        return fail(f"PostgreSQL {version}", f"Use PostgreSQL {OLDEST_POSTGRES} or newer.")
+def _check_postgres(connection: Connection) -> Finding:
+    version = _read_setting(connection, "server_version")
+    if int(_read_setting(connection, "server_version_num")) < OLDEST_POSTGRES * 10_000:
+        return fail_finding(f"PostgreSQL {version}", f"Use PostgreSQL {OLDEST_POSTGRES} or newer.")
     if connection.execute(sa.text("SELECT pg_is_in_recovery()")).scalar_one():
-        return fail(f"PostgreSQL {version}, a standby that takes no writes", "Name the primary server in the URL.")
-    return ok(f"PostgreSQL {version}")
+        return fail_finding(
+            f"PostgreSQL {version}, a standby that takes no writes", "Name the primary server in the URL."
+        )
+    return ok_finding(f"PostgreSQL {version}")
 
 
-def _sqlite(connection: Connection) -> Finding:
+def _check_sqlite(connection: Connection) -> Finding:
     version = str(connection.execute(sa.text("SELECT sqlite_version()")).scalar_one())
     connection.execute(sa.text("SELECT count(*) FROM sqlite_master"))
     if tuple(int(part) for part in version.split(".")[:2]) < OLDEST_SQLITE:
-        return fail(f"SQLite {version}", "Use a Python with SQLite 3.35 or newer.")
-    return ok(f"SQLite {version}, for one machine")
+        return fail_finding(f"SQLite {version}", "Use a Python with SQLite 3.35 or newer.")
+    return ok_finding(f"SQLite {version}, for one machine")
 
 
-def encoding(system: System) -> Finding:
+def check_encoding(system: System) -> Finding:
     """Whether text of any language can be stored as it is."""
-    with system.reading() as connection:
+    with system.connect_store() as connection:
         postgres = connection.dialect.name == "postgresql"
-        found = _show(connection, "server_encoding") if postgres else _pragma(connection, "encoding")
+        found = _read_setting(connection, "server_encoding") if postgres else _read_pragma(connection, "encoding")
     if found in {"UTF8", "UTF-8"}:
-        return ok(found)
+        return ok_finding(found)
     remedy = "Make the database anew in UTF-8: CREATE DATABASE agentstate ENCODING 'UTF8' TEMPLATE template0."
-    return fail(f"{found}: text may not come back as it was stored", remedy)
+    return fail_finding(f"{found}: text may not come back as it was stored", remedy)
 
 
-def durability(system: System) -> Finding:
+def check_durability(system: System) -> Finding:
     """Whether "committed" means "on disk"."""
-    with system.reading() as connection:
+    with system.connect_store() as connection:
         if connection.dialect.name == "postgresql":
             return _postgres_durability(connection)
         return _sqlite_durability(connection)
 
 
 def _postgres_durability(connection: Connection) -> Finding:
-    read = {name: _show(connection, name) for name in ("fsync", "synchronous_commit", "full_page_writes")}
+    read = {name: _read_setting(connection, name) for name in ("fsync", "synchronous_commit", "full_page_writes")}
     found = ", ".join(f"{name}={value}" for name, value in read.items())
     if "off" in (read["fsync"], read["synchronous_commit"]):
-        return fail(found, "Set fsync=on and synchronous_commit=on: else a power cut takes back acknowledged commits.")
+        return fail_finding(
+            found, "Set fsync=on and synchronous_commit=on: else a power cut takes back acknowledged commits."
+        )
     if read["full_page_writes"] == "off":
-        return warn(found, "Set full_page_writes=on, unless the file system never writes half a page.")
-    return ok(found)
+        return warn_finding(found, "Set full_page_writes=on, unless the file system never writes half a page.")
+    return ok_finding(found)
 
 
 def _sqlite_durability(connection: Connection) -> Finding:
-    journal, level = _pragma(connection, "journal_mode"), int(_pragma(connection, "synchronous"))
+    journal, level = _read_pragma(connection, "journal_mode"), int(_read_pragma(connection, "synchronous"))
     found = f"journal_mode={journal}, synchronous={level}"
     if level < _SQLITE_FULL:
-        return fail(found, "Open the file through agentstate, which sets synchronous=FULL.")
+        return fail_finding(found, "Open the file through agentstate, which sets synchronous=FULL.")
     if journal != "wal":
-        return warn(found, "Put the file on a local disk: without the write-ahead log readers block writers.")
-    return ok(found)
+        return warn_finding(found, "Put the file on a local disk: without the write-ahead log readers block writers.")
+    return ok_finding(found)
 
 
-def schema(system: System) -> Finding:
+def check_schema(system: System) -> Finding:
     """Whether the schema is at this version's revision."""
     found, wanted = current_revision(system.store), newest_revision()
     if found == wanted:
-        return ok(f"revision {found}")
+        return ok_finding(f"revision {found}")
     told = f"revision {found or 'none'}, this version needs {wanted}"
     if found is not None and not is_known(found):
-        return fail(told, "A newer version made it: update agentstate here, or name the right database.")
-    return fail(told, "Run `agentstate migrate`.")
+        return fail_finding(told, "A newer version made it: update agentstate here, or name the right database.")
+    return fail_finding(told, "Run `agentstate migrate`.")
 
 
-def rights(system: System) -> Finding:
+def check_rights(system: System) -> Finding:
     """Whether the database binds the application itself to the ledger's rules; a note either way."""
-    with system.reading() as connection:
+    with system.connect_store() as connection:
         if connection.dialect.name != "postgresql":
-            return ok("whoever can write the file can write all of it; triggers keep our code to the rules")
+            return ok_finding("whoever can write the file can write all of it; triggers keep our code to the rules")
         owner = owner_if_us(connection)
     if owner is None:
-        return ok("a role of its own, that cannot change or remove entries of the ledger")
-    return ok(
+        return ok_finding("a role of its own, that cannot change or remove entries of the ledger")
+    return ok_finding(
         f"{owner} owns the tables, so triggers alone keep the ledger append-only; "
         "`agentstate migrate --app-role NAME` makes ready a role that cannot take them off"
     )
 
 
-def ledger_months(system: System) -> Finding:
+def check_ledger_months(system: System) -> Finding:
     """Whether the ledger's next month is made, and every entry in the table of its month."""
-    with system.reading() as connection:
+    with system.connect_store() as connection:
         found = months(connection)
     if found is None:
-        return ok("one table")
+        return ok_finding("one table")
     if not found.next_is_made:
-        return warn("next month's table is not made", "Start beat and workers, which make months ahead.")
+        return warn_finding("next month's table is not made", "Start beat and workers, which make months ahead.")
     if found.others:
-        return warn(
+        return warn_finding(
             f"{found.others:,} entries lie in no month of their own",
             "Nothing is lost. Keep beat and workers running, so that months are made before they begin.",
         )
-    return ok(f"{len(found.parts) - 1} months made")
+    return ok_finding(f"{len(found.parts) - 1} months made")
 
 
-def _show(connection: Connection, name: str) -> str:
+def _read_setting(connection: Connection, name: str) -> str:
     return str(connection.execute(sa.text("SELECT current_setting(:name)"), {"name": name}).scalar_one())
 
 
-def _pragma(connection: Connection, name: str) -> str:
+def _read_pragma(connection: Connection, name: str) -> str:
     return str(connection.exec_driver_sql(f"PRAGMA {name}").scalar_one())

@@ -29,16 +29,16 @@ class Finding:
     """What to do; empty when all is well."""
 
 
-def ok(found: str) -> Finding:
+def ok_finding(found: str) -> Finding:
     """All is well."""
     return Finding(Verdict.OK, found)
 
 
-def warn(found: str, remedy: str) -> Finding:
+def warn_finding(found: str, remedy: str) -> Finding:
     """It works, but should be looked at."""
     return Finding(Verdict.WARN, found, remedy)
 
 
-def fail(found: str, remedy: str) -> Finding:
+def fail_finding(found: str, remedy: str) -> Finding:
     """It must be put right."""
     return Finding(Verdict.FAIL, found, remedy)

@@ -4,30 +4,30 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from agentstate.doctor.finding import Finding, ok, warn
+from agentstate.doctor.finding import Finding, ok_finding, warn_finding
 from agentstate.doctor.system import System
 from agentstate.store.tables import memories as table
 from agentstate.store.tables import provider_circuits
 from agentstate.store.tables.base import db_time
 
 
-def memories(system: System) -> Finding:
+def check_memories(system: System) -> Finding:
     """Whether memories become searchable: none was given up, and no embedding provider rests."""
     circuit = provider_circuits.c
-    with system.reading() as connection:
+    with system.connect_store() as connection:
         dead = connection.execute(sa.select(sa.func.count()).where(table.c.state == "dead")).scalar_one()
         resting = connection.execute(
             sa.select(circuit.space, circuit.open_until, circuit.error).where(circuit.open_until > db_time())
         ).first()
     if resting is not None:
         space, until, error = resting
-        return warn(
+        return warn_finding(
             f"the embedding provider of {space} is left alone until {until:%H:%M:%S} UTC: {error}",
             "New memories are found by their words meanwhile. Correct the key, quota or address if that is the cause.",
         )
     if dead:
-        return warn(
+        return warn_finding(
             f"{dead:,} memories were given up and are not in the index",
             "`agentstate index dead` tells why, `agentstate index revive` tries again. They are found by their words.",
         )
-    return ok("none was given up, and the embedding provider may be called")
+    return ok_finding("none was given up, and the embedding provider may be called")

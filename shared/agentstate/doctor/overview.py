@@ -14,7 +14,7 @@ from sqlalchemy.engine import Connection
 
 from agentstate.doctor import database, fleet, qdrant, redis_server
 from agentstate.doctor.finding import Finding, Verdict
-from agentstate.doctor.registry import outcome
+from agentstate.doctor.registry import run_check
 from agentstate.doctor.system import System
 from agentstate.errors import AgentStateError
 from agentstate.jobs.job import JobStatus
@@ -30,14 +30,14 @@ _MEMORIES = ("stored", "searchable", "pending", "dead")
 _CONVERSATIONS = ("conversations", "turns", "summarized", "summaries")
 
 
-def overview(system: System) -> Document:
+def collect_overview(system: System) -> Document:
     """Everything that `agentstate status` shows; raises ConfigurationError when the settings cannot be read."""
     settings = system.settings
     parts = {
-        "database": _part(system, database.database),
-        "redis": _part(system, lambda it: redis_server.version(it, settings.redis_url)),
-        "broker": _part(system, lambda it: redis_server.version(it, settings.broker_url)),
-        "qdrant": _part(system, qdrant.qdrant),
+        "database": _part(system, database.check_database),
+        "redis": _part(system, lambda it: redis_server.check_version(it, settings.redis_url)),
+        "broker": _part(system, lambda it: redis_server.check_version(it, settings.broker_url)),
+        "qdrant": _part(system, qdrant.check_qdrant),
     }
     stored = _stored(system) if parts["database"]["up"] else None
     parts["database"]["problem"] = parts["database"]["problem"] or (stored or {}).pop("problem", None)
@@ -57,17 +57,17 @@ def overview(system: System) -> Document:
 
 
 def _part(system: System, examine: Callable[[System], Finding]) -> Document:
-    finding = outcome(examine, system)
+    finding = run_check(examine, system)
     up = finding.verdict is not Verdict.FAIL
     return {"up": up, "found": finding.found, "problem": None if up else finding.found}
 
 
 def _stored(system: System) -> Document:
     """What the durable store tells, or the problem that keeps it from telling."""
-    schema = outcome(database.schema, system)
+    schema = run_check(database.check_schema, system)
     if schema.verdict is Verdict.FAIL:
         return {"problem": f"{schema.found}. {schema.remedy}"}
-    with system.reading() as connection:
+    with system.connect_store() as connection:
         return {
             "queues": _queues(connection),
             "memories": _summed([asdict(counts) for counts in count_memories(connection)], _MEMORIES),
@@ -111,7 +111,7 @@ def _schedules(connection: Connection) -> Document:
 
 def _index(system: System) -> Document | None:
     try:
-        engine = qdrant.engine_of(system.qdrant("/"))
+        engine = qdrant.engine_of(system.query_qdrant("/"))
         collections = qdrant.points_by_collection(system)
     except AgentStateError:
         return None

@@ -7,7 +7,7 @@ from typing import Any
 
 from packaging.version import Version
 
-from agentstate.doctor.finding import Finding, fail, ok, warn
+from agentstate.doctor.finding import Finding, fail_finding, ok_finding, warn_finding
 from agentstate.doctor.system import System
 from agentstate.errors import AgentStateError
 
@@ -19,19 +19,21 @@ ENGINE_CEILING = 100_000
 _UP = "Start Qdrant, and check AGENTSTATE_QDRANT_URL and AGENTSTATE_QDRANT_API_KEY. `make up` starts the engine."
 
 
-def qdrant(system: System) -> Finding:
+def check_qdrant(system: System) -> Finding:
     """Whether Qdrant answers, takes our key, and can hold what we have."""
     try:
-        about, points = system.qdrant("/"), points_by_collection(system)
+        about, points = system.query_qdrant("/"), points_by_collection(system)
     except AgentStateError as error:
-        return fail(error.message, f"{_UP} Memories are kept and will be indexed later.")
-    return judged(about, sum(points.values()))
+        return fail_finding(error.message, f"{_UP} Memories are kept and will be indexed later.")
+    return assess_qdrant(about, sum(points.values()))
 
 
 def points_by_collection(system: System) -> dict[str, int]:
     """How many points each collection has; raises IndexUnavailable."""
-    names = [item["name"] for item in system.qdrant("/collections")["result"]["collections"]]
-    return {name: int(system.qdrant(f"/collections/{name}")["result"]["points_count"] or 0) for name in sorted(names)}
+    names = [item["name"] for item in system.query_qdrant("/collections")["result"]["collections"]]
+    return {
+        name: int(system.query_qdrant(f"/collections/{name}")["result"]["points_count"] or 0) for name in sorted(names)
+    }
 
 
 def engine_of(about: dict[str, Any]) -> str | None:
@@ -39,11 +41,11 @@ def engine_of(about: dict[str, Any]) -> str | None:
     return about.get("engine")
 
 
-def judged(about: dict[str, Any], points: int) -> Finding:
+def assess_qdrant(about: dict[str, Any], points: int) -> Finding:
     """The finding about what answered and how many points it holds."""
     version, engine = str(about.get("version", "0")), engine_of(about)
     if Version(version) < OLDEST:
-        return fail(f"Qdrant {version}", "Use Qdrant 1.20 or newer: keyword search needs it.")
+        return fail_finding(f"Qdrant {version}", "Use Qdrant 1.20 or newer: keyword search needs it.")
     if engine is not None:
         return _judged_engine(engine, points)
     return _judged_server(version, points)
@@ -53,15 +55,15 @@ def _judged_engine(engine: str, points: int) -> Finding:
     found = f"one-machine engine ({engine}), {points:,} of about {ENGINE_CEILING:,} points"
     if points > ENGINE_CEILING:
         remedy = "Move to a Qdrant server: set AGENTSTATE_QDRANT_URL; workers fill its index from the durable store."
-        return warn(found, remedy)
-    return ok(found)
+        return warn_finding(found, remedy)
+    return ok_finding(found)
 
 
 def _judged_server(version: str, points: int) -> Finding:
     found, server, client = f"Qdrant {version}, {points:,} points", Version(version), _client_version()
     if server.major != client.major or abs(server.minor - client.minor) > 1:
-        return warn(found, f"qdrant-client here is {client}; keep both within one minor version.")
-    return ok(found)
+        return warn_finding(found, f"qdrant-client here is {client}; keep both within one minor version.")
+    return ok_finding(found)
 
 
 def _client_version() -> Version:

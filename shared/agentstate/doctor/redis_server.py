@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from agentstate.doctor.finding import Finding, fail, ok, warn
+from agentstate.doctor.finding import Finding, fail_finding, ok_finding, warn_finding
 from agentstate.doctor.system import System
 from agentstate.errors import AgentStateError
 
@@ -12,16 +12,16 @@ OLDEST = (7, 0)
 """Oldest Redis whose commands are enough; every Valkey is newer."""
 
 
-def version(system: System, url: str) -> Finding:
+def check_version(system: System, url: str) -> Finding:
     """Whether the server answers, in a version that has what we use."""
     try:
-        info = system.redis_info(url)
+        info = system.read_redis_info(url)
     except AgentStateError as error:
-        return fail(error.message, "Start Redis, and check its URL. `make up` starts one on this machine.")
+        return fail_finding(error.message, "Start Redis, and check its URL. `make up` starts one on this machine.")
     name, number = _name_and_version(info)
     if name == "Redis" and tuple(int(part) for part in number.split(".")[:2]) < OLDEST:
-        return fail(f"{name} {number}", "Use Redis 7.0 or newer, or any Valkey.")
-    return ok(f"{name} {number}")
+        return fail_finding(f"{name} {number}", "Use Redis 7.0 or newer, or any Valkey.")
+    return ok_finding(f"{name} {number}")
 
 
 def _name_and_version(info: dict[str, Any]) -> tuple[str, str]:
@@ -30,26 +30,28 @@ def _name_and_version(info: dict[str, Any]) -> tuple[str, str]:
     return "Redis", str(info.get("redis_version", "0.0"))
 
 
-def eviction(system: System, url: str) -> Finding:
+def check_eviction(system: System, url: str) -> Finding:
     """Whether the server may throw away queued messages or profiles when memory runs short."""
-    info = system.redis_info(url)
+    info = system.read_redis_info(url)
     policy = str(info.get("maxmemory_policy", "unknown"))
     limit = int(info.get("maxmemory", 0))
     found = f"maxmemory-policy {policy}, " + (f"maxmemory {limit / 1024**2:,.0f} MB" if limit else "no memory limit")
     if policy == "noeviction" or policy.startswith("volatile-"):
-        return ok(found)
+        return ok_finding(found)
     if policy.startswith("allkeys-"):
         remedy = "Set maxmemory-policy to noeviction or volatile-ttl: allkeys policies throw away queued wake-ups."
-        return fail(found, remedy)
-    return warn(found, "Make sure that maxmemory-policy is noeviction or volatile-ttl.")
+        return fail_finding(found, remedy)
+    return warn_finding(found, "Make sure that maxmemory-policy is noeviction or volatile-ttl.")
 
 
-def persistence(system: System, url: str) -> Finding:
+def check_persistence(system: System, url: str) -> Finding:
     """Whether the append-only file is on and can be written."""
-    info = system.redis_info(url)
+    info = system.read_redis_info(url)
     if not int(info.get("aof_enabled", 0)):
         remedy = "Set appendonly yes: without it a restart forgets episodes and live state (durable facts are kept)."
-        return warn("append-only file off", remedy)
+        return warn_finding("append-only file off", remedy)
     if info.get("aof_last_write_status", "ok") != "ok":
-        return fail("append-only file on, but its last write failed", "Look for a full or broken disk of Redis.")
-    return ok("append-only file on")
+        return fail_finding(
+            "append-only file on, but its last write failed", "Look for a full or broken disk of Redis."
+        )
+    return ok_finding("append-only file on")

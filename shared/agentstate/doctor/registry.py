@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any, TypeAlias
 
 from agentstate.doctor import clocks, configuration, database, fleet, memories, providers, qdrant, redis_server
-from agentstate.doctor.finding import Finding, Verdict, fail
+from agentstate.doctor.finding import Finding, Verdict, fail_finding
 from agentstate.doctor.system import System
 from agentstate.errors import AgentStateError, InvalidInput
 
@@ -24,12 +24,12 @@ class Check:
     """One check: its name, what it does, and the check that must not have failed before."""
 
     name: str
-    examine: Examine
+    run: Examine
     needs: str | None = "settings"
 
 
 @dataclass(frozen=True)
-class Examined:
+class CheckResult:
     """A check and what it found."""
 
     check: str
@@ -47,51 +47,51 @@ def _of_redis(examine: Callable[[System, str], Finding], setting: str) -> Examin
 def _redis_checks(name: str, setting: str) -> list[Check]:
     of = partial(_of_redis, setting=setting)
     return [
-        Check(name, of(redis_server.version)),
-        Check(f"{name}-eviction", of(redis_server.eviction), needs=name),
-        Check(f"{name}-persistence", of(redis_server.persistence), needs=name),
+        Check(name, of(redis_server.check_version)),
+        Check(f"{name}-eviction", of(redis_server.check_eviction), needs=name),
+        Check(f"{name}-persistence", of(redis_server.check_persistence), needs=name),
     ]
 
 
 CHECKS: tuple[Check, ...] = (
-    Check("python", configuration.python, needs=None),
-    Check("packages", configuration.packages, needs=None),
-    Check("settings", configuration.settings, needs=None),
-    Check("disk", configuration.disk, needs=None),
-    Check("database", database.database),
-    Check("encoding", database.encoding, needs="database"),
-    Check("durability", database.durability, needs="database"),
-    Check("schema", database.schema, needs="database"),
-    Check("rights", database.rights, needs="schema"),
-    Check("ledger-months", database.ledger_months, needs="schema"),
-    Check("memories", memories.memories, needs="schema"),
-    Check("database-clock", clocks.database_clock, needs="database"),
+    Check("python", configuration.check_python, needs=None),
+    Check("packages", configuration.check_packages, needs=None),
+    Check("settings", configuration.check_settings, needs=None),
+    Check("disk", configuration.check_disk, needs=None),
+    Check("database", database.check_database),
+    Check("encoding", database.check_encoding, needs="database"),
+    Check("durability", database.check_durability, needs="database"),
+    Check("schema", database.check_schema, needs="database"),
+    Check("rights", database.check_rights, needs="schema"),
+    Check("ledger-months", database.check_ledger_months, needs="schema"),
+    Check("memories", memories.check_memories, needs="schema"),
+    Check("database-clock", clocks.check_database_clock, needs="database"),
     *_redis_checks("redis", "redis_url"),
-    Check("redis-clock", clocks.redis_clock, needs="redis"),
+    Check("redis-clock", clocks.check_redis_clock, needs="redis"),
     *_redis_checks("broker", "broker_url"),
-    Check("qdrant", qdrant.qdrant),
-    Check("embedder", providers.embedder),
-    Check("summarizer", providers.summarizer),
-    Check("workers", fleet.workers, needs="broker"),
+    Check("qdrant", qdrant.check_qdrant),
+    Check("embedder", providers.check_embedder),
+    Check("summarizer", providers.check_summarizer),
+    Check("workers", fleet.check_workers, needs="broker"),
 )
 """Every check; what one needs comes before it."""
 
 NAMES = tuple(check.name for check in CHECKS)
 
 
-def examine(system: System, *, only: Iterable[str] = (), skip: Iterable[str] = ()) -> list[Examined]:
+def run_checks(system: System, *, only: Iterable[str] = (), skip: Iterable[str] = ()) -> list[CheckResult]:
     """Make all checks, or `only` some, without those to `skip`.
 
     Raises:
         InvalidInput: there is no check of that name.
     """
     outcomes: dict[str, Finding] = {}
-    for check in selected(tuple(only), tuple(skip)):
-        outcomes[check.name] = _skipped(check, outcomes) or outcome(check.examine, system)
-    return [Examined(name, finding) for name, finding in outcomes.items()]
+    for check in select_checks(tuple(only), tuple(skip)):
+        outcomes[check.name] = _skipped(check, outcomes) or run_check(check.run, system)
+    return [CheckResult(name, finding) for name, finding in outcomes.items()]
 
 
-def selected(only: Sequence[str], skip: Sequence[str]) -> list[Check]:
+def select_checks(only: Sequence[str], skip: Sequence[str]) -> list[Check]:
     """The checks of a selection; raises InvalidInput for a name that does not exist."""
     unknown = sorted({*only, *skip} - set(NAMES))
     if unknown:
@@ -99,19 +99,21 @@ def selected(only: Sequence[str], skip: Sequence[str]) -> list[Check]:
     return [check for check in CHECKS if (not only or check.name in only) and check.name not in skip]
 
 
-def is_well(examined: Iterable[Examined]) -> bool:
+def is_well(examined: Iterable[CheckResult]) -> bool:
     """Whether no check failed."""
     return all(item.finding.verdict is not Verdict.FAIL for item in examined)
 
 
-def outcome(examine: Examine, system: System) -> Finding:
+def run_check(examine: Examine, system: System) -> Finding:
     """What `examine` finds; an error of its own is a finding too."""
     try:
         return examine(system)
     except AgentStateError as error:
-        return fail(error.message, "Put this right, then ask again.")
+        return fail_finding(error.message, "Put this right, then ask again.")
     except Exception as error:  # noqa: BLE001 what breaks a check is what the user has to know
-        return fail(f"could not be looked at: {type(error).__name__}: {error}", "Look at the logs of that part.")
+        return fail_finding(
+            f"could not be looked at: {type(error).__name__}: {error}", "Look at the logs of that part."
+        )
 
 
 def _skipped(check: Check, before: dict[str, Finding]) -> Finding | None:

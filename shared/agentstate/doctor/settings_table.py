@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_settings import DotEnvSettingsSource, EnvSettingsSource
 
-from agentstate.doctor.address import MASK, masked
+from agentstate.doctor.address import MASK, mask_url
 from agentstate.settings import PREFIX, Settings, settings_file
 
 
@@ -31,7 +31,7 @@ class SettingRow:
     description: str
 
 
-def settings_table(env_file: Path | None = None) -> list[SettingRow]:
+def list_settings(env_file: Path | None = None) -> list[SettingRow]:
     """All settings in the order of their declaration.
 
     Raises:
@@ -42,17 +42,17 @@ def settings_table(env_file: Path | None = None) -> list[SettingRow]:
         "environment": EnvSettingsSource(Settings).env_vars,
         str(file): DotEnvSettingsSource(Settings, env_file=file).env_vars if file else {},
     }
-    return [_row(name, field, given) for name, field in Settings.model_fields.items()]
+    return [_setting_row(name, field, given) for name, field in Settings.model_fields.items()]
 
 
-def _row(name: str, field: FieldInfo, given: dict[str, Any]) -> SettingRow:
+def _setting_row(name: str, field: FieldInfo, given: dict[str, Any]) -> SettingRow:
     variable = PREFIX + name.upper()
     default = None if field.is_required() or field.default is None else str(field.default)
     secret = SecretStr in _types(field)
     for source, values in given.items():
         value = values.get(variable.lower())
         if value is not None:
-            return SettingRow(variable, MASK if secret else masked(value), default, source, field.description or "")
+            return SettingRow(variable, MASK if secret else mask_url(value), default, source, field.description or "")
     source = "not set" if field.is_required() else "default"
     return SettingRow(variable, default, default, source, field.description or "")
 

@@ -19,7 +19,7 @@ from redis.exceptions import RedisError
 from sqlalchemy.engine import Connection
 
 from agentstate.clock import Clock, utc_now
-from agentstate.doctor.address import masked
+from agentstate.doctor.address import mask_url
 from agentstate.errors import ConfigurationError, IndexUnavailable, RedisUnavailable
 from agentstate.settings import Settings
 from agentstate.store import Store
@@ -73,46 +73,46 @@ class System:
     @cached_property
     def store(self) -> Store:
         """The durable store, at whatever revision it is; raises ConfigurationError for a URL that leads nowhere."""
-        return Store.open(_tolerant(self.settings.database_url), pool_size=1)
+        return Store.open(_readable_url(self.settings.database_url), pool_size=1)
 
     @contextmanager
-    def reading(self) -> Iterator[Connection]:
+    def connect_store(self) -> Iterator[Connection]:
         """A connection to the durable store; raises StoreUnavailable."""
         with self.store.reading() as connection:
             yield connection
 
     @contextmanager
-    def redis(self, url: str) -> Iterator[Redis]:
+    def connect_redis(self, url: str) -> Iterator[Redis]:
         """A client of one Redis server; raises RedisUnavailable."""
         client = Redis.from_url(url, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S, retry=None)
         with closing(client):
             try:
                 yield client
             except RedisError as error:
-                raise RedisUnavailable(f"Redis at {masked(url)} does not answer: {error}") from error
+                raise RedisUnavailable(f"Redis at {mask_url(url)} does not answer: {error}") from error
 
-    def redis_info(self, url: str) -> dict[str, Any]:
+    def read_redis_info(self, url: str) -> dict[str, Any]:
         """What `INFO` tells, asked once; raises RedisUnavailable."""
         if url not in self._redis_info:
-            with self.redis(url) as client:
+            with self.connect_redis(url) as client:
                 self._redis_info[url] = dict(client.info())
         return self._redis_info[url]
 
     @cached_property
-    def _http(self) -> Client:
+    def _http_client(self) -> Client:
         import httpx
 
         key = self.settings.qdrant_api_key
         headers = {"api-key": key.get_secret_value()} if key else {}
         return httpx.Client(base_url=self.settings.qdrant_url, headers=headers, timeout=TIMEOUT_S)
 
-    def qdrant(self, path: str) -> dict[str, Any]:
+    def query_qdrant(self, path: str) -> dict[str, Any]:
         """The JSON that Qdrant answers to `GET path`; raises IndexUnavailable, with the reason."""
         import httpx
 
-        where = masked(self.settings.qdrant_url)
+        where = mask_url(self.settings.qdrant_url)
         try:
-            answer = self._http.get(path)
+            answer = self._http_client.get(path)
             answer.raise_for_status()
             document: dict[str, Any] = answer.json()
         except httpx.HTTPStatusError as error:
@@ -131,7 +131,7 @@ class System:
                 opened.close()
 
 
-def _tolerant(database_url: str) -> str:
+def _readable_url(database_url: str) -> str:
     """The same database, opened so that a wrong encoding can be told and a missing SQLite file is not made."""
     try:
         url = sa.make_url(database_url)

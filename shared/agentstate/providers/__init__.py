@@ -7,9 +7,9 @@ are loaded at the first use, never at import.
 from agentstate.providers.choose import choose_embedder, choose_summarizer
 from agentstate.providers.embedding.embedder import Embedder, ProviderStatus, VectorSpace
 from agentstate.providers.summaries.digest import DigestSummarizer
-from agentstate.providers.summaries.evidence import unsupported_figures
+from agentstate.providers.summaries.evidence import find_unsupported_figures
 from agentstate.providers.summaries.summarizer import Fact, SourceTurn, Summarizer, Summary, SummaryRequest
-from agentstate.providers.tokens import estimate_tokens, pack
+from agentstate.providers.tokens import estimate_tokens, pack_texts
 
 __all__ = [
     "DigestSummarizer",
@@ -24,6 +24,6 @@ __all__ = [
     "choose_embedder",
     "choose_summarizer",
     "estimate_tokens",
-    "pack",
-    "unsupported_figures",
+    "find_unsupported_figures",
+    "pack_texts",
 ]

@@ -7,7 +7,7 @@ never replaced by another.
 from __future__ import annotations
 
 from agentstate.errors import ConfigurationError
-from agentstate.providers.counting import CountOf, uncounted
+from agentstate.providers.counting import UsageCounter, ignore_usage
 from agentstate.providers.embedding.embedder import Embedder
 from agentstate.providers.embedding.lexical import LexicalEmbedder
 from agentstate.providers.embedding.minilm import MiniLmEmbedder, find_model
@@ -21,7 +21,7 @@ from agentstate.providers.summaries.openai_summarizer import OpenAIChat
 from agentstate.settings import Settings
 
 
-def choose_embedder(settings: Settings, *, count: CountOf = uncounted) -> Embedder:
+def choose_embedder(settings: Settings, *, count: UsageCounter = ignore_usage) -> Embedder:
     """The embedder for these settings, whose calls of a provider are counted; loads no model, opens no connection.
 
     Raises:
@@ -51,7 +51,7 @@ def choose_summarizer(settings: Settings) -> GatedSummarizer | DigestSummarizer:
     return _auto_summarizer(settings)
 
 
-def _auto_embedder(settings: Settings, count: CountOf) -> Embedder:
+def _auto_embedder(settings: Settings, count: UsageCounter) -> Embedder:
     passed_over = ""
     if _has_openai(settings):
         try:
@@ -81,7 +81,7 @@ def _has_openai(settings: Settings) -> bool:
     return settings.openai_api_key is not None or settings.openai_base_url is not None
 
 
-def _openai_embedder(settings: Settings, count: CountOf) -> OpenAIEmbedder:
+def _openai_embedder(settings: Settings, count: UsageCounter) -> OpenAIEmbedder:
     _require_openai(settings, "EMBEDDER")
     return OpenAIEmbedder(
         model=settings.embedding_model,

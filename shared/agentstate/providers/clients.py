@@ -36,7 +36,7 @@ class Closable(Protocol):
 ClientT = TypeVar("ClientT", bound=Closable)
 
 
-class PerProcess(Generic[ClientT]):
+class PerProcessClient(Generic[ClientT]):
     """Holds the client of this process and makes a new one in a child."""
 
     def __init__(self, make: Callable[[], ClientT]) -> None:
@@ -72,7 +72,7 @@ class PerProcess(Generic[ClientT]):
         self._pid = os.getpid()
 
 
-def without_password(url: str) -> str:
+def strip_credentials(url: str) -> str:
     """The URL without user and password, to be shown."""
     parts = urlsplit(url)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl()

@@ -14,13 +14,13 @@ TOKENS: Final = "tokens"
 """As the provider itself told them; nothing where it does not."""
 
 
-class CountOf(Protocol):
+class UsageCounter(Protocol):
     """Counts; must not wait."""
 
     def __call__(self, asked: str, part: str, number: int = 1) -> None:
         """Add `number` of a `part` for `asked`, provider and model as `openai:text-embedding-3-small`."""
 
 
-def uncounted(asked: str, part: str, number: int = 1) -> None:
+def ignore_usage(asked: str, part: str, number: int = 1) -> None:
     """Count nothing."""
     del asked, part, number

@@ -17,9 +17,9 @@ from agentstate.ids import checked_name
 from agentstate.money.amounts import DEFAULT_CURRENCY
 from agentstate.money.effects.verdicts import Applied, Guarantee, Verdict
 from agentstate.money.ledger.shared_balances import root_of
-from agentstate.services.cache.quality import told_quality
-from agentstate.services.cache.reading import funds_of, read_state
-from agentstate.services.http.declared_limits import Limits, limits_of
+from agentstate.services.cache.quality import assess_quality
+from agentstate.services.cache.reading import parse_funds, read_state
+from agentstate.services.http.declared_limits import ServiceLimits, declared_limits
 from agentstate.services.http.gateway import Gateway
 from agentstate.services.http.json_wire import Body
 from agentstate.services.operations.amounts import from_micros
@@ -147,13 +147,13 @@ class Adapter:
         """
         as_of = self._gateway.now()
         body = read_state(self._gateway, self.agent_id, self.service)
-        funds = funds_of(self.service, body)
+        funds = parse_funds(self.service, body)
         cash = {} if funds.cash is None else {DEFAULT_CURRENCY: from_micros(funds.cash)}
         return State(
             service=self.service,
             balances=cash,
             worth=from_micros(funds.worth),
-            quality=told_quality(self.service, body)[0].value,
+            quality=assess_quality(self.service, body)[0].value,
             as_of=as_of,
             body=body,
         )
@@ -198,9 +198,9 @@ class Adapter:
             raise InvalidInput(f"{self.service} shows no ledger; compare its balance and its history.")
         return read_ledger(self._gateway, self.agent_id)
 
-    def limits(self) -> Limits:
+    def limits(self) -> ServiceLimits:
         """The requests a minute and the amounts that the service is known to allow."""
-        return limits_of(self.service)
+        return declared_limits(self.service)
 
     def _named(self, name: str) -> Operation:
         operations = self.operations()

@@ -10,8 +10,8 @@ from agentstate.clock import Clock, utc_now
 from agentstate.errors import ServiceAnswerInvalid
 from agentstate.money.amounts import DEFAULT_CURRENCY
 from agentstate.money.reconciliation.observations import Observation
-from agentstate.services.cache.quality import Quality, told_quality
-from agentstate.services.cache.reading import Funds, funds_of, read_state
+from agentstate.services.cache.quality import Quality, assess_quality
+from agentstate.services.cache.reading import Funds, parse_funds, read_state
 from agentstate.services.cache.state_cache import StateCache
 from agentstate.services.http.gateway import Gateway
 from agentstate.services.operations.amounts import from_micros
@@ -40,7 +40,7 @@ class GatewayReader:
         """
         as_of, named = self._clock(), service_named(service)
         state = read_state(self._gateway, agent_id, named)
-        funds, (quality, _) = funds_of(named, state), told_quality(named, state)
+        funds, (quality, _) = parse_funds(named, state), assess_quality(named, state)
         if funds.cash is None:
             raise ServiceAnswerInvalid(f"{service} has no balance of its own. Nothing was compared.")
         return replace(_observed(service, funds, as_of), quality=quality.value)

@@ -66,5 +66,5 @@ def without_source(store: Store, history: ConversationHistory) -> Iterator[tuple
             turns = rows.between(connection, history.id, summary.covers_from, summary.covers_to)
             request = SummaryRequest(tuple(turn.as_source() for turn in turns), before.text if before else None)
             facts = "\n".join(fact["text"] for fact in (before.facts if before else ()))
-            yield summary, Evidence(f"{Source(request).evidence}\n{facts}").unsupported(summary.text)
+            yield summary, Evidence(f"{Source(request).evidence_text}\n{facts}").find_unsupported(summary.text)
             before = summary

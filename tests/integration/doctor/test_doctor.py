@@ -15,9 +15,9 @@ import redis
 import sqlalchemy as sa
 
 from agentstate.clock import utc_now
-from agentstate.doctor import Finding, System, Verdict, examine, is_well
+from agentstate.doctor import Finding, System, Verdict, is_well, run_checks
 from agentstate.doctor import database as database_checks
-from agentstate.doctor.configuration import free_space
+from agentstate.doctor.configuration import check_free_space
 from agentstate.doctor.registry import NAMES
 from agentstate.memory.embedding.provider_circuit import ProviderCircuit
 from agentstate.runtime import Runtime
@@ -31,7 +31,7 @@ from tests.stubs.redis_server import redis_server
 
 def examined(settings: Settings, *only: str, **options: Any) -> dict[str, Finding]:
     with System(lambda: settings, workers_timeout_s=0.3, **options) as system:
-        return {item.check: item.finding for item in examine(system, only=only)}
+        return {item.check: item.finding for item in run_checks(system, only=only)}
 
 
 def having(settings: Settings, **changes: Any) -> Settings:
@@ -84,7 +84,7 @@ def test_settings_that_cannot_be_read_skip_what_needs_them(tmp_path: Path) -> No
     file = tmp_path / "env"
     file.write_text("AGENTSTATE_DATABASE_URL=mysql://x\n")
     with System(lambda: Settings.load(env_file=file)) as system:
-        found = {item.check: item.finding for item in examine(system)}
+        found = {item.check: item.finding for item in run_checks(system)}
     assert found["settings"].verdict is Verdict.FAIL
     assert "AGENTSTATE_DATABASE_URL" in found["settings"].found
     assert found["python"].verdict is Verdict.OK
@@ -243,16 +243,16 @@ def test_a_summarizer_without_its_key_is_named(settings: Settings) -> None:
 
 
 def test_a_full_disk_is_named(tmp_path: Path) -> None:
-    assert free_space(tmp_path).verdict is Verdict.OK
-    assert free_space(tmp_path, little=2**60).verdict is Verdict.WARN
-    assert free_space(tmp_path, little=2**60, none=2**60).verdict is Verdict.FAIL
+    assert check_free_space(tmp_path).verdict is Verdict.OK
+    assert check_free_space(tmp_path, little=2**60).verdict is Verdict.WARN
+    assert check_free_space(tmp_path, little=2**60, none=2**60).verdict is Verdict.FAIL
 
 
 def test_only_a_failed_check_makes_it_unwell(settings: Settings) -> None:
     with System(lambda: settings) as system:
-        assert is_well(examine(system, only=["database", "redis"]))
+        assert is_well(run_checks(system, only=["database", "redis"]))
     with System(lambda: having(settings, redis_url="redis://127.0.0.1:1/0")) as system:
-        assert not is_well(examine(system, only=["database", "redis"]))
+        assert not is_well(run_checks(system, only=["database", "redis"]))
 
 
 def test_memories_that_were_given_up_and_a_provider_that_rests_are_told(settings: Settings) -> None:

@@ -68,7 +68,7 @@ def test_a_batch_whose_answer_was_lost_is_found_and_not_paid_twice(
     world: World, embedder: OpenAIEmbedder, provider: ProviderServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     remember(world, 3)
-    submit = OpenAIBatches.submit
+    submit = OpenAIBatches.submit_batch
 
     def submit_and_die(*arguments: Any) -> None:
         submit(*arguments)

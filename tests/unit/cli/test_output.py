@@ -18,18 +18,18 @@ ROOT = Path(__file__).parents[3]
 
 
 def test_control_characters_are_shown_instead_of_sent() -> None:
-    assert output.visible("a\x1b[31mred\x07\x9bX") == "a\\x1b[31mred\\x07\\x9bX"
-    assert output.visible(" two\n lines\t ") == "two lines"
-    assert output.visible("café 😀 \ud800") == "café 😀 \\ud800"
+    assert output.escape_controls("a\x1b[31mred\x07\x9bX") == "a\\x1b[31mred\\x07\\x9bX"
+    assert output.escape_controls(" two\n lines\t ") == "two lines"
+    assert output.escape_controls("café 😀 \ud800") == "café 😀 \\ud800"
 
 
 def test_counts_agree_with_their_noun() -> None:
-    assert [output.counted(count, "turn") for count in (0, 1, 2_000)] == ["0 turns", "1 turn", "2,000 turns"]
+    assert [output.count_noun(count, "turn") for count in (0, 1, 2_000)] == ["0 turns", "1 turn", "2,000 turns"]
 
 
 def test_long_text_is_cut_to_its_width() -> None:
-    assert output.shortened("abcdefghij", 10) == "abcdefghij"
-    assert output.shortened("abcdefghijk", 10) == "abcdefg..."
+    assert output.shorten_text("abcdefghij", 10) == "abcdefghij"
+    assert output.shorten_text("abcdefghijk", 10) == "abcdefg..."
 
 
 @pytest.mark.parametrize(
@@ -37,22 +37,22 @@ def test_long_text_is_cut_to_its_width() -> None:
     [(None, "-"), (0.25, "0.2 s"), (59.94, "59.9 s"), (90, "1.5 min"), (7_200, "2.0 h"), (86_400, "1.0 d")],
 )
 def test_lengths_of_time_are_said_as_people_do(seconds: float | None, said: str) -> None:
-    assert output.ago(seconds) == said
+    assert output.format_duration(seconds) == said
 
 
 def test_unknown_is_a_dash_and_never_a_zero() -> None:
-    assert output.cell(None) == "-"
-    assert output.cell(0) == "0"
-    assert output.cell(1234567) == "1,234,567"
+    assert output.format_cell(None) == "-"
+    assert output.format_cell(0) == "0"
+    assert output.format_cell(1234567) == "1,234,567"
 
 
 def test_a_document_keeps_decimals_exact(capsys: pytest.CaptureFixture[str]) -> None:
-    output.document({"amount": Decimal("2.50")})
+    output.print_document({"amount": Decimal("2.50")})
     assert json.loads(capsys.readouterr().out) == {"amount": "2.50"}
 
 
 def test_a_table_is_plain_columns_outside_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    output.table(("name", "count"), [("a", 1), ("long name", 22)])
+    output.print_table(("name", "count"), [("a", 1), ("long name", 22)])
     assert capsys.readouterr().out == "name       count\na          1\nlong name  22\n"
 
 
@@ -64,7 +64,7 @@ def test_a_table_is_plain_columns_outside_a_terminal(capsys: pytest.CaptureFixtu
 def test_a_terminal_gets_a_drawing_in_the_colours_it_wants(
     variables: dict[str, str], *, coloured: bool, drawn: bool
 ) -> None:
-    program = "from agentstate.cli import output; output.table(('part', 'state'), [('redis', 'up')])"
+    program = "from agentstate.cli import output; output.print_table(('part', 'state'), [('redis', 'up')])"
     shown = on_a_terminal([sys.executable, "-c", program], {"PYTHONPATH": str(ROOT / "shared"), **variables})
     assert "redis" in shown
     assert ("\x1b[32m" in shown) is coloured
@@ -73,7 +73,7 @@ def test_a_terminal_gets_a_drawing_in_the_colours_it_wants(
 
 def test_what_is_to_be_copied_is_never_cut() -> None:
     name, text = "01a20315-0b22-724d-b9aa-000000000001", "long " * 40
-    program = f"from agentstate.cli import output; output.table(('id', 'text'), [({name!r}, {text!r})])"
+    program = f"from agentstate.cli import output; output.print_table(('id', 'text'), [({name!r}, {text!r})])"
     environment = {"PYTHONPATH": str(ROOT / "shared"), "TERM": "xterm", "COLUMNS": "60"}
     assert name in on_a_terminal([sys.executable, "-c", program], environment)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from agentstate.distribution import requirements, version
-from agentstate.doctor import System, Verdict, examine, fleet, qdrant
+from agentstate.doctor import System, Verdict, fleet, qdrant, run_checks
 from agentstate.doctor.configuration import compare_packages, data_folder
 from agentstate.doctor.registry import CHECKS
 from agentstate.errors import InvalidInput
@@ -65,9 +65,9 @@ def test_the_version_is_known() -> None:
 
 
 def test_no_worker_is_a_failure_and_a_queue_without_one_a_warning() -> None:
-    assert fleet.judged({}).verdict is Verdict.FAIL
-    assert fleet.judged({"io@host": list(QUEUES)}).verdict is Verdict.OK
-    partly = fleet.judged({"io@host": list(QUEUES[1:])})
+    assert fleet.assess_workers({}).verdict is Verdict.FAIL
+    assert fleet.assess_workers({"io@host": list(QUEUES)}).verdict is Verdict.OK
+    partly = fleet.assess_workers({"io@host": list(QUEUES[1:])})
     assert partly.verdict is Verdict.WARN
     assert QUEUES[0] in partly.found
 
@@ -83,7 +83,7 @@ def test_no_worker_is_a_failure_and_a_queue_without_one_a_warning() -> None:
     ],
 )
 def test_qdrant_is_judged_by_version_and_ceiling(about: dict[str, str], points: int, verdict: Verdict) -> None:
-    assert qdrant.judged(about, points).verdict is verdict
+    assert qdrant.assess_qdrant(about, points).verdict is verdict
 
 
 def test_a_check_needs_only_what_comes_before_it() -> None:
@@ -96,4 +96,4 @@ def test_a_check_needs_only_what_comes_before_it() -> None:
 
 def test_a_check_that_does_not_exist_is_refused() -> None:
     with pytest.raises(InvalidInput, match="there is no check odd"):
-        examine(System(), only=["odd"])
+        run_checks(System(), only=["odd"])

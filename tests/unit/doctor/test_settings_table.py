@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from agentstate.doctor.address import MASK, masked
-from agentstate.doctor.settings_table import SettingRow, settings_table
+from agentstate.doctor.address import MASK, mask_url
+from agentstate.doctor.settings_table import SettingRow, list_settings
 from agentstate.settings import PREFIX, Settings
 
 SECRET = "pf_test_do_not_show"  # pragma: allowlist secret
@@ -16,7 +16,7 @@ SECRET = "pf_test_do_not_show"  # pragma: allowlist secret
 def rows(text: str, folder: Path) -> dict[str, SettingRow]:
     file = folder / "env"
     file.write_text(text)
-    return {row.name: row for row in settings_table(file)}
+    return {row.name: row for row in list_settings(file)}
 
 
 def test_every_setting_is_there_with_a_description(tmp_path: Path) -> None:
@@ -69,4 +69,4 @@ def test_no_secret_is_shown(tmp_path: Path) -> None:
     ],
 )
 def test_addresses_lose_their_passwords(url: str, shown: str) -> None:
-    assert masked(url) == shown
+    assert mask_url(url) == shown

@@ -14,7 +14,7 @@ from agentstate.memory.episodes.episode import micros, moment
 from agentstate.money import Money, register_currency
 from agentstate.money.amounts import MAX_MINOR
 from agentstate.money.guards import max_bet_guard
-from agentstate.services.http.json_wire import decode
+from agentstate.services.http.json_wire import decode_json
 
 minors = st.integers(-MAX_MINOR, MAX_MINOR)
 
@@ -122,6 +122,6 @@ def test_no_float_is_money_and_none_comes_in_over_the_wire() -> None:
             max_bet_guard(inexact)  # type: ignore[arg-type]
         with pytest.raises(AmountInvalid):
             max_bet_guard("1")(lambda amount: amount)(inexact)
-    body = decode(b'{"balance_usd": 0.1, "at": 1764000000.123456789}')
+    body = decode_json(b'{"balance_usd": 0.1, "at": 1764000000.123456789}')
     assert {type(value) for value in body.values()} == {Decimal}
     assert micros(moment(1_764_000_000_123_456)) == 1_764_000_000_123_456

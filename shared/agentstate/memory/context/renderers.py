@@ -84,7 +84,7 @@ def _usdc(micro: int) -> str:
 
 
 def _within(bounds: Bounds) -> str:
-    if bounds.exact:
+    if bounds.is_exact:
         return _usdc(bounds.low)
     return f"at least {_usdc(bounds.low)}" + ("" if bounds.high is None else f", at most {_usdc(bounds.high)}")
 

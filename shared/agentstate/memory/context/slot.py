@@ -12,7 +12,7 @@ from agentstate.errors import InvalidInput
 from agentstate.ids import checked_name
 from agentstate.memory.context.cutting import Keep
 from agentstate.memory.context.framing import harmless
-from agentstate.providers.tokens.remembered import Remembered
+from agentstate.providers.tokens.remembered import CachedByText
 
 Renderer: TypeAlias = Callable[[Any], str | Sequence[str]]
 """Turns a content into a text, or into entries of which each stays whole."""
@@ -77,7 +77,7 @@ def _checked(name: str, text: object) -> str:
         raise InvalidInput(f"slot {name} has half a surrogate pair at character {error.start}; remove it.") from None
 
 
-_safe = Remembered(harmless)
+_safe = CachedByText(harmless)
 
 
 def _check_room(slot: Slot) -> None:

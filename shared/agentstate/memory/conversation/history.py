@@ -22,7 +22,7 @@ from agentstate.memory.conversation.marks import harmless
 from agentstate.memory.conversation.messages import PREFACE_TOKENS, Form, Messages, render
 from agentstate.memory.conversation.turns import Conversation, NewTurn, StoredSummary, Turn
 from agentstate.memory.conversation.window import made_within, newest_within
-from agentstate.providers.summaries.summarizer import turn_lines
+from agentstate.providers.summaries.summarizer import format_turn
 from agentstate.providers.tokens import estimate_tokens
 from agentstate.settings import Settings
 from agentstate.store.store import Store, Transaction
@@ -156,7 +156,7 @@ class ConversationHistory:
         head = [f"[summary of turns 1 to {summary.covers_to}] {harmless(summary.text)}"] if summary else []
 
         def made(kept: Sequence[Turn]) -> Transcript:
-            return Transcript(head, [turn_lines(turn.as_source()) for turn in kept])
+            return Transcript(head, [format_turn(turn.as_source()) for turn in kept])
 
         return made_within(turns, made, lambda transcript: transcript.tokens, max_tokens)
 

@@ -33,15 +33,15 @@ Say = Callable[[str], None]
 class BatchProvider(Protocol):
     """Who takes texts now and gives their vectors later; see `OpenAIBatches`."""
 
-    def submit(self, our_id: str, texts: dict[str, str]) -> BatchState:
+    def submit_batch(self, our_id: str, texts: dict[str, str]) -> BatchState:
         """Hand in texts by key, once for `our_id`."""
         ...
 
-    def look(self, batch_id: str) -> BatchState:
+    def fetch_batch(self, batch_id: str) -> BatchState:
         """Where a batch stands."""
         ...
 
-    def results(self, batch: BatchState) -> Iterator[tuple[str, bytes]]:
+    def fetch_vectors(self, batch: BatchState) -> Iterator[tuple[str, bytes]]:
         """(key, vector) of what was embedded."""
         ...
 
@@ -77,9 +77,9 @@ class Backfill:
         came = 0
         while open_batches := self._open():
             for batch_id, provider_id in open_batches:
-                state = self._provider.look(provider_id) if provider_id else self._hand_in(batch_id)
+                state = self._provider.fetch_batch(provider_id) if provider_id else self._hand_in(batch_id)
                 say(f"batch {state.id} is {state.status}")
-                if state.ended:
+                if state.is_ended:
                     came += self._apply(batch_id, state)
             if self._open():
                 self._pause(POLL_S)
@@ -136,7 +136,7 @@ class Backfill:
     def _hand_in(self, batch: UUID) -> BatchState:
         wanted = {key for key, _ in self._items(batch)}
         texts = {key.hex(): text for key, text in self._texts(batch) if key in wanted}
-        state = self._provider.submit(str(batch), texts)
+        state = self._provider.submit_batch(str(batch), texts)
         with self._store.transaction() as tx:
             mine = embedding_batches.update().where(embedding_batches.c.id == batch)
             tx.connection.execute(mine.values(provider_id=state.id))
@@ -149,7 +149,7 @@ class Backfill:
                 f"the provider ended batch {state.id} as {state.status}: {state.error or 'no reason given'}. What was "
                 "kept before stays; run it again, or with AGENTSTATE_EMBEDDING_BACKFILL=direct."
             )
-        vectors = {bytes.fromhex(key): vector for key, vector in self._provider.results(state)}
+        vectors = {bytes.fromhex(key): vector for key, vector in self._provider.fetch_vectors(state)}
         owners = self._items(batch)
         for at in range(0, len(owners), PAGE):
             part = owners[at : at + PAGE]

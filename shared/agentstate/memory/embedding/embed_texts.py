@@ -17,7 +17,7 @@ from agentstate.errors import InvalidInput, ProviderError, ProviderRateLimited, 
 from agentstate.memory.embedding.queue import EmbeddingBacklog, Made, PendingMemory
 from agentstate.memory.search.chunks import CHUNK_TOKENS, point_id, split_chunks
 from agentstate.providers.embedding.embedder import Embedder
-from agentstate.providers.tokens import pack
+from agentstate.providers.tokens import pack_texts
 
 if TYPE_CHECKING:
     import numpy as np
@@ -125,7 +125,7 @@ class MemoryEmbedder:
     ) -> None:
         keys = list(missing)
         limit = self._embedder.max_tokens_per_call
-        for run in pack(list(missing.values()), max_inputs=self._max_inputs, max_tokens=limit):
+        for run in pack_texts(list(missing.values()), max_inputs=self._max_inputs, max_tokens=limit):
             vectors: dict[bytes, bytes] = {}
             part = {key: missing[key] for key in keys[run.start : run.stop]}
             stop = self._embed_some(part, attempts, vectors, made)

@@ -1,7 +1,7 @@
 """What an embedder is: text in, one vector per text out, all in one named vector space.
 
 Vectors of different spaces must never meet in one collection, so the space is a value with a collection
-name of its own, and every answer passes through `checked_vectors` before anybody stores it.
+name of its own, and every answer passes through `validate_vectors` before anybody stores it.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ class Embedder(Protocol):
         ...
 
 
-def checked_texts(texts: Sequence[str]) -> Sequence[str]:
+def validate_texts(texts: Sequence[str]) -> Sequence[str]:
     """The texts, once none of them is blank.
 
     Raises:
@@ -122,7 +122,7 @@ def checked_texts(texts: Sequence[str]) -> Sequence[str]:
     return texts
 
 
-def checked_vectors(vectors: Floats | Sequence[Sequence[float]], *, count: int, width: int, provider: str) -> Floats:
+def validate_vectors(vectors: Floats | Sequence[Sequence[float]], *, count: int, width: int, provider: str) -> Floats:
     """The answer of a provider as float32 `[count, width]`.
 
     Raises:

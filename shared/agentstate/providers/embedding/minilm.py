@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from agentstate.errors import ConfigurationError
-from agentstate.providers.embedding.embedder import ProviderStatus, VectorSpace, checked_texts, checked_vectors
+from agentstate.providers.embedding.embedder import ProviderStatus, VectorSpace, validate_texts, validate_vectors
 
 if TYPE_CHECKING:
     from agentstate.providers.embedding.bert import BertEncoder, Floats
@@ -116,8 +116,8 @@ class MiniLmEmbedder:
     def embed_documents(self, texts: Sequence[str]) -> Floats:
         """See `Embedder.embed_documents`."""
         tokenizer, encoder = self._loaded()
-        ids = [tokenizer.encode(text, MAX_PIECES) for text in checked_texts(texts)]
-        return checked_vectors(encoder.encode(ids), count=len(texts), width=SPACE.dimensions, provider="minilm")
+        ids = [tokenizer.encode(text, MAX_PIECES) for text in validate_texts(texts)]
+        return validate_vectors(encoder.encode(ids), count=len(texts), width=SPACE.dimensions, provider="minilm")
 
     def embed_query(self, text: str) -> Floats:
         """See `Embedder.embed_query`."""
@@ -146,7 +146,7 @@ def _load(files: ModelFiles) -> tuple[WordPiece, BertEncoder]:
     from agentstate.providers.embedding.safetensors import read_tensors
     from agentstate.providers.embedding.wordpiece import WordPiece
 
-    return WordPiece.load(files.vocabulary), BertEncoder(read_tensors(files.weights))
+    return WordPiece.load_vocabulary(files.vocabulary), BertEncoder(read_tensors(files.weights))
 
 
 def _not_found(folder: Path | None) -> str:

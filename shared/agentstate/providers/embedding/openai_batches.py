@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from agentstate.errors import ProviderAnswerInvalid
 from agentstate.providers.clients import openai_sdk
-from agentstate.providers.embedding.embedder import checked_vectors
+from agentstate.providers.embedding.embedder import validate_vectors
 from agentstate.providers.faults import provider_faults
 from agentstate.providers.tokens import fit_tokens
 
@@ -36,7 +36,7 @@ class BatchState:
     error: str | None = None
 
     @property
-    def ended(self) -> bool:
+    def is_ended(self) -> bool:
         """Whether nothing more will come of it."""
         return self.status in _ENDED
 
@@ -47,17 +47,17 @@ class OpenAIBatches:
     def __init__(self, embedder: OpenAIEmbedder) -> None:
         self._embedder = embedder
 
-    def submit(self, our_id: str, texts: Mapping[str, str]) -> BatchState:
+    def submit_batch(self, our_id: str, texts: Mapping[str, str]) -> BatchState:
         """Hand in texts by key, `MOST_TEXTS` at most; handed in before under `our_id`, that batch is returned."""
         with self._faults():
             return self._find(our_id) or self._submit(our_id, texts)
 
-    def look(self, batch_id: str) -> BatchState:
+    def fetch_batch(self, batch_id: str) -> BatchState:
         """Where a batch stands."""
         with self._faults():
             return _state(self._client.batches.retrieve(batch_id))
 
-    def results(self, batch: BatchState) -> Iterator[tuple[str, bytes]]:
+    def fetch_vectors(self, batch: BatchState) -> Iterator[tuple[str, bytes]]:
         """(key, vector as float32 bytes) of each text that was embedded well; the others are left out."""
         if batch.output_file is None:
             return
@@ -69,7 +69,7 @@ class OpenAIBatches:
             if vector is not None:
                 try:
                     width = self._embedder.space.dimensions
-                    array = checked_vectors([vector], count=1, width=width, provider="openai")
+                    array = validate_vectors([vector], count=1, width=width, provider="openai")
                 except ProviderAnswerInvalid:
                     continue
                 yield str(answer["custom_id"]), array[0].astype("<f4").tobytes()

@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any, Final
 from pydantic import SecretStr
 
 from agentstate.errors import ProviderAnswerInvalid, ProviderError
-from agentstate.providers.clients import OPENAI_URL, PerProcess, openai_client, openai_sdk, without_password
-from agentstate.providers.counting import CALLS, FAILURES, TEXTS, TOKENS, CountOf, uncounted
-from agentstate.providers.embedding.embedder import ProviderStatus, VectorSpace, checked_texts, checked_vectors
+from agentstate.providers.clients import OPENAI_URL, PerProcessClient, openai_client, openai_sdk, strip_credentials
+from agentstate.providers.counting import CALLS, FAILURES, TEXTS, TOKENS, UsageCounter, ignore_usage
+from agentstate.providers.embedding.embedder import ProviderStatus, VectorSpace, validate_texts, validate_vectors
 from agentstate.providers.faults import provider_faults
-from agentstate.providers.tokens import fit_tokens, pack
+from agentstate.providers.tokens import fit_tokens, pack_texts
 
 if TYPE_CHECKING:
     import openai
@@ -68,7 +68,7 @@ class OpenAIEmbedder:
         max_inputs: int = 512,
         timeout_s: float = 30.0,
         note: str = "",
-        count: CountOf = uncounted,
+        count: UsageCounter = ignore_usage,
     ) -> None:
         openai_sdk()  # refuse at start, not at the first memory
         self.max_inputs = max_inputs
@@ -80,23 +80,23 @@ class OpenAIEmbedder:
         self._own = (base_url or OPENAI_URL).rstrip("/") == OPENAI_URL
         self._provider = "openai" if self._own else "openai-compatible"
         self._count = partial(count, f"{self._provider}:{model}")
-        self._clients = PerProcess(lambda: openai_client(base_url, api_key, timeout_s))
+        self._clients = PerProcessClient(lambda: openai_client(base_url, api_key, timeout_s))
         self._width: int | None = dimensions or (KNOWN_WIDTHS.get(model) if self._own else None)
         self._probing = threading.Lock()
 
     @property
     def space(self) -> VectorSpace:
         """See `Embedder.space`; asks the server once when the model's width is unknown, and may raise."""
-        return VectorSpace(self._provider, self._model, self._known_width())
+        return VectorSpace(self._provider, self._model, self._get_width())
 
     def embed_documents(self, texts: Sequence[str]) -> Floats:
         """See `Embedder.embed_documents`; of a text longer than the provider takes, the head is embedded."""
         from agentstate.providers.embedding.blas import np
 
-        width = self._known_width()
-        fitting = [fit_tokens(text, self.max_tokens_per_text) for text in checked_texts(texts)]
-        runs = pack(fitting, max_inputs=self.max_inputs, max_tokens=self.max_tokens_per_call)
-        answers = [self._vectors([fitting[index] for index in run], width) for run in runs]
+        width = self._get_width()
+        fitting = [fit_tokens(text, self.max_tokens_per_text) for text in validate_texts(texts)]
+        runs = pack_texts(fitting, max_inputs=self.max_inputs, max_tokens=self.max_tokens_per_call)
+        answers = [self._embed_texts([fitting[index] for index in run], width) for run in runs]
         return np.concatenate([np.empty((0, width), np.float32), *answers])
 
     def embed_query(self, text: str) -> Floats:
@@ -106,7 +106,7 @@ class OpenAIEmbedder:
 
     def describe(self) -> ProviderStatus:
         """See `Embedder.describe`."""
-        place = "OpenAI" if self._own else without_password(str(self._base_url))
+        place = "OpenAI" if self._own else strip_credentials(str(self._base_url))
         text = f"openai: {self._model} at {place}"
         return ProviderStatus("openai", f"{text} ({self._note})" if self._note else text)
 
@@ -130,11 +130,11 @@ class OpenAIEmbedder:
         width = {} if self._asked_dimensions is None else {"dimensions": self._asked_dimensions}
         return {"model": self._model, **width}
 
-    def _known_width(self) -> int:
+    def _get_width(self) -> int:
         with self._probing:
             if self._width is None:
-                with self._counted(1):
-                    vectors = self._call(["width"])
+                with self._count_usage(1):
+                    vectors = self._request_vectors(["width"])
                     if len(vectors) != 1 or not vectors[0]:
                         raise ProviderAnswerInvalid(
                             f"{self._provider} answered no vector to the question how wide {self._model} is."
@@ -142,12 +142,14 @@ class OpenAIEmbedder:
                 self._width = len(vectors[0])
             return self._width
 
-    def _vectors(self, texts: list[str], width: int) -> Floats:
-        with self._counted(len(texts)):
-            return checked_vectors(self._call(texts), count=len(texts), width=width, provider=self._provider)
+    def _embed_texts(self, texts: list[str], width: int) -> Floats:
+        with self._count_usage(len(texts)):
+            return validate_vectors(
+                self._request_vectors(texts), count=len(texts), width=width, provider=self._provider
+            )
 
     @contextmanager
-    def _counted(self, texts: int) -> Iterator[None]:
+    def _count_usage(self, texts: int) -> Iterator[None]:
         self._count(CALLS)
         try:
             yield
@@ -156,14 +158,14 @@ class OpenAIEmbedder:
             raise
         self._count(TEXTS, texts)
 
-    def _call(self, texts: list[str]) -> list[list[float]]:
+    def _request_vectors(self, texts: list[str]) -> list[list[float]]:
         options = self.request_options if self._own else {**self.request_options, "encoding_format": "float"}
         with provider_faults(openai_sdk(), self._provider, self._key):
             # The answer as it came: the SDK would look at every single number, which takes longer than all the rest.
             raw = self.client.embeddings.with_raw_response.create(input=texts, **options)
             answer = json.loads(raw.content)
         self._count_tokens(answer)
-        return _in_order(answer, self._provider)
+        return _ordered_vectors(answer, self._provider)
 
     def _count_tokens(self, answer: object) -> None:
         """What was charged, also for an answer that is of no use."""
@@ -173,14 +175,14 @@ class OpenAIEmbedder:
             self._count(TOKENS, tokens)
 
 
-def _in_order(answer: object, provider: str) -> list[list[float]]:
+def _ordered_vectors(answer: object, provider: str) -> list[list[float]]:
     data = answer.get("data") if isinstance(answer, dict) else None
     if not isinstance(data, list) or not all(_is_vector(item) for item in data):
         raise ProviderAnswerInvalid(f"{provider} answered no list of embeddings; nothing was stored.")
     numbers = [item["index"] for item in data]
     if sorted(numbers) != list(range(len(data))):
         raise ProviderAnswerInvalid(f"{provider} numbered its {len(data)} vectors wrongly; nothing was stored.")
-    return [_numbers(item["embedding"], provider) for item in sorted(data, key=lambda item: item["index"])]
+    return [_vector_numbers(item["embedding"], provider) for item in sorted(data, key=lambda item: item["index"])]
 
 
 def _is_vector(item: object) -> bool:
@@ -189,7 +191,7 @@ def _is_vector(item: object) -> bool:
     )
 
 
-def _numbers(embedding: list[float] | str, provider: str) -> list[float]:
+def _vector_numbers(embedding: list[float] | str, provider: str) -> list[float]:
     """The numbers of a vector, which OpenAI itself sends as base64."""
     if isinstance(embedding, list):
         return embedding

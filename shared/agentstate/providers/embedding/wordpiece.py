@@ -39,7 +39,7 @@ class WordPiece:
         self._cache: dict[str, tuple[int, ...]] = {}
 
     @classmethod
-    def load(cls, path: Path) -> WordPiece:
+    def load_vocabulary(cls, path: Path) -> WordPiece:
         """Read a `vocab.txt`: one piece a line, the line number is its id."""
         try:
             return cls(path.read_text("utf-8").splitlines())
@@ -50,24 +50,24 @@ class WordPiece:
         """Piece ids of `text` between the start and end marks, `limit` ids at most; the rest is cut off."""
         room = limit - 2
         ids: list[int] = [self.start]
-        for word in words(text):
-            ids.extend(self._pieces(word))
+        for word in split_words(text):
+            ids.extend(self._word_pieces(word))
             if len(ids) > room:
                 del ids[room + 1 :]
                 break
         ids.append(self.end)
         return ids
 
-    def _pieces(self, word: str) -> tuple[int, ...]:
+    def _word_pieces(self, word: str) -> tuple[int, ...]:
         pieces = self._cache.get(word)
         if pieces is None:
-            pieces = self._cut(word)
+            pieces = self._cut_word(word)
             if len(self._cache) >= _CACHED_WORDS:
                 self._cache.clear()
             self._cache[word] = pieces
         return pieces
 
-    def _cut(self, word: str) -> tuple[int, ...]:
+    def _cut_word(self, word: str) -> tuple[int, ...]:
         if len(word) > MAX_WORD_CHARS:
             return (self.unknown,)
         pieces: list[int] = []
@@ -88,7 +88,7 @@ class WordPiece:
         return start
 
 
-def words(text: str) -> Iterator[str]:
+def split_words(text: str) -> Iterator[str]:
     """Lower-case words and single punctuation marks of `text`, in order."""
     if _PLAIN.fullmatch(text):
         for match in _ASCII_WORD.finditer(text.lower()):

@@ -7,7 +7,7 @@ from typing import Final
 from pydantic import SecretStr
 
 from agentstate.errors import ProviderAnswerInvalid
-from agentstate.providers.clients import PerProcess, anthropic_client, anthropic_sdk, without_password
+from agentstate.providers.clients import PerProcessClient, anthropic_client, anthropic_sdk, strip_credentials
 from agentstate.providers.embedding.embedder import ProviderStatus
 from agentstate.providers.faults import provider_faults
 from agentstate.providers.models import ANTHROPIC_SUMMARY_MODEL
@@ -41,7 +41,7 @@ class AnthropicChat:
         self.model = model
         self._key = api_key
         self._base_url = base_url
-        self._clients = PerProcess(lambda: anthropic_client(base_url, api_key, timeout_s))
+        self._clients = PerProcessClient(lambda: anthropic_client(base_url, api_key, timeout_s))
 
     def ask(self, system: str, user: str, max_tokens: int) -> Reply:
         """See `ChatModel.ask`."""
@@ -58,7 +58,7 @@ class AnthropicChat:
 
     def describe(self) -> ProviderStatus:
         """See `Summarizer.describe`."""
-        place = f" at {without_password(self._base_url)}" if self._base_url else ""
+        place = f" at {strip_credentials(self._base_url)}" if self._base_url else ""
         return ProviderStatus(NAME, f"anthropic: {self.model}{place}; figures checked against the source")
 
     def close(self) -> None:

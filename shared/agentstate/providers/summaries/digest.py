@@ -16,7 +16,7 @@ from agentstate.providers.embedding.embedder import ProviderStatus
 from agentstate.providers.summaries.evidence import Evidence
 from agentstate.providers.summaries.facts import MAX_SENTENCE_CHARS, find_facts
 from agentstate.providers.summaries.figures import find_figures
-from agentstate.providers.summaries.sentences import by_weight, content_words, sentences
+from agentstate.providers.summaries.sentences import content_words, rank_by_weight, split_sentences
 from agentstate.providers.summaries.summarizer import (
     Fact,
     FactKind,
@@ -24,9 +24,9 @@ from agentstate.providers.summaries.summarizer import (
     SourceTurn,
     Summary,
     SummaryRequest,
-    speaker_of,
+    speaker_label,
 )
-from agentstate.providers.tokens import expected_tokens, expected_within
+from agentstate.providers.tokens import mean_budget, mean_tokens
 
 NAME: Final = "digest"
 _EARLIER: Final = "Earlier:"
@@ -76,10 +76,10 @@ class _Page:
     def __init__(self, request: SummaryRequest, facts: Sequence[Fact]) -> None:
         self._request = request
         self._facts = facts
-        self._evidence = Evidence(Source(request).evidence)
+        self._evidence = Evidence(Source(request).evidence_text)
         self._written = {fact.text for fact in facts if fact.kind in _BINDING}
         self._lines: list[str] = []
-        self._left = expected_within(request.max_tokens - 1)
+        self._left = mean_budget(request.max_tokens - 1)
 
     def write(self) -> str:
         budget = self._left
@@ -119,12 +119,12 @@ class _Page:
         said = [
             (turn, sentence)
             for turn in self._request.turns
-            for sentence in sentences(turn.text)
+            for sentence in split_sentences(turn.text)
             if _tells(sentence) and sentence not in self._written
         ][-_MAX_CANDIDATES:]
-        for index in by_weight([sentence for _, sentence in said]):
+        for index in rank_by_weight([sentence for _, sentence in said]):
             turn, sentence = said[index]
-            yield f"{speaker_of(turn)}, turn {turn.number}: {sentence}"
+            yield f"{speaker_label(turn)}, turn {turn.number}: {sentence}"
 
     def _carried(self) -> Iterator[str]:
         """What an earlier summary said, weightiest first; its facts come with the request already."""
@@ -132,12 +132,12 @@ class _Page:
         parts = [part for line in lines if not _OWN_LINE.match(line) for part in _parts(line)]
         new = [part for part in parts if _tells(part) and not any(text in part for text in self._written)]
         candidates = new[-_MAX_CANDIDATES:]
-        for index in by_weight(candidates):
+        for index in rank_by_weight(candidates):
             yield candidates[index]
 
     def _add(self, lines: list[str], floor: float = 0) -> bool:
-        cost = sum(expected_tokens(f"{line}\n") for line in lines)
-        if self._left - cost < floor or self._evidence.unsupported(lines[-1]):
+        cost = sum(mean_tokens(f"{line}\n") for line in lines)
+        if self._left - cost < floor or self._evidence.find_unsupported(lines[-1]):
             return False
         self._lines.extend(lines)
         self._left -= cost
@@ -146,7 +146,7 @@ class _Page:
 
 def _span(turns: Sequence[SourceTurn]) -> str:
     first, last = turns[0], turns[-1]
-    speakers = ", ".join(dict.fromkeys(speaker_of(turn) for turn in turns))
+    speakers = ", ".join(dict.fromkeys(speaker_label(turn) for turn in turns))
     days = sorted({f"{turn.at.astimezone(UTC):%Y-%m-%d}" for turn in (first, last)})
     return f"Turn {first.number} to turn {last.number}, {' to '.join(days)}, between {speakers}."
 
@@ -171,4 +171,4 @@ def _tells(sentence: str) -> bool:
 
 def _parts(line: str) -> list[str]:
     """A line of an earlier digest stays whole, with its speaker; prose is cut into sentences."""
-    return [line] if re.match(r"[^:]{1,90}, turn \d+: ", line) else sentences(line)
+    return [line] if re.match(r"[^:]{1,90}, turn \d+: ", line) else split_sentences(line)

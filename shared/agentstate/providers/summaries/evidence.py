@@ -27,12 +27,12 @@ class Evidence:
             self._take(figure)
         self._years = {date[0] for date in self._dates if date[0] is not None}
 
-    def unsupported(self, summary: str) -> list[str]:
+    def find_unsupported(self, summary: str) -> list[str]:
         """Figures of `summary`, verbatim and once each, that the source lacks."""
-        missing = (figure.text for figure in find_figures(summary) if not self.supports(figure))
+        missing = (figure.text for figure in find_figures(summary) if not self.supports_figure(figure))
         return list(dict.fromkeys(missing))
 
-    def supports(self, figure: Figure) -> bool:
+    def supports_figure(self, figure: Figure) -> bool:
         """Whether the source holds this figure."""
         if figure.kind == "identifier":
             return self._holds_word(figure.text.lower())
@@ -110,6 +110,6 @@ def _readings(figure: Figure) -> Iterator[CalendarDate]:
         yield (year, day, month)
 
 
-def unsupported_figures(summary: str, source: str) -> list[str]:
+def find_unsupported_figures(summary: str, source: str) -> list[str]:
     """Figures of `summary`, verbatim and once each, that `source` lacks; empty when all are supported."""
-    return Evidence(source).unsupported(summary)
+    return Evidence(source).find_unsupported(summary)

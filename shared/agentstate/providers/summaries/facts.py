@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from agentstate.providers.summaries.figures import Figure, find_figures
-from agentstate.providers.summaries.sentences import content_words, sentences
-from agentstate.providers.summaries.summarizer import MAX_FACTS, Fact, FactKind, SourceTurn, speaker_of
+from agentstate.providers.summaries.sentences import content_words, split_sentences
+from agentstate.providers.summaries.summarizer import MAX_FACTS, Fact, FactKind, SourceTurn, speaker_label
 
 MAX_SENTENCE_CHARS: Final = 300
 _MAX_IDENTIFIER_CHARS: Final = 200
@@ -42,16 +42,16 @@ def find_facts(turns: Iterable[SourceTurn], previous: Iterable[Fact] = ()) -> tu
     for fact in [*previous, *(fact for turn in turns for fact in _facts_of(turn))]:
         key = (fact.kind, fact.text.casefold(), fact.speaker)
         known = merged.get(key)
-        merged[key] = fact if known is None else _merge(known, fact)
-    return _bounded(list(merged.values()))
+        merged[key] = fact if known is None else _merge_mentions(known, fact)
+    return _keep_most_binding(list(merged.values()))
 
 
-def _merge(known: Fact, fact: Fact) -> Fact:
+def _merge_mentions(known: Fact, fact: Fact) -> Fact:
     turns = sorted({*known.turns, *fact.turns})
     return Fact(known.kind, known.text, tuple(turns[:1] + turns[1:][-_MAX_MENTIONS:]), known.speaker)
 
 
-def _bounded(facts: list[Fact]) -> tuple[Fact, ...]:
+def _keep_most_binding(facts: list[Fact]) -> tuple[Fact, ...]:
     """The most binding kinds first and the newest of a kind first, when there are too many."""
     if len(facts) <= MAX_FACTS:
         return tuple(facts)
@@ -60,14 +60,14 @@ def _bounded(facts: list[Fact]) -> tuple[Fact, ...]:
 
 
 def _facts_of(turn: SourceTurn) -> Iterator[Fact]:
-    speaker = speaker_of(turn)
+    speaker = speaker_label(turn)
     yield Fact("party", speaker, (turn.number,))
     for figure in find_figures(turn.text):
         kind = _kind_of(figure)
         if kind is not None:
             yield Fact(kind, figure.text, (turn.number,))
-    for sentence in sentences(turn.text):
-        if len(sentence) <= MAX_SENTENCE_CHARS and (binding := _binding(sentence)):
+    for sentence in split_sentences(turn.text):
+        if len(sentence) <= MAX_SENTENCE_CHARS and (binding := _binding_kind(sentence)):
             yield Fact(binding, sentence, (turn.number,), speaker)
 
 
@@ -79,7 +79,7 @@ def _kind_of(figure: Figure) -> FactKind | None:
     return "date" if figure.kind == "date" else None
 
 
-def _binding(sentence: str) -> FactKind | None:
+def _binding_kind(sentence: str) -> FactKind | None:
     if len(content_words(sentence)) < _MIN_BINDING_WORDS and not find_figures(sentence):
         return None
     if _PROMISE.search(sentence):

@@ -135,7 +135,7 @@ def _time(match: re.Match[str], hour: str, minute: str, half: str | None) -> Fig
 
 def _number(match: re.Match[str]) -> Figure:
     number = Decimal(match["digits"].replace(",", ""))
-    number = shifted(number, _SCALES.get((match["scale"] or "").lower(), 0))
+    number = shift_decimal(number, _SCALES.get((match["scale"] or "").lower(), 0))
     if (match["sign"] or match["sign2"] or "+") != "+":
         number = number.copy_negate()
     unit = match["before"] or match["after"] or match["ticker"]
@@ -153,7 +153,7 @@ def _number_word(match: re.Match[str]) -> Figure:
     return Figure("number", match.group(), match.start(), number=word_number(match.group()))
 
 
-def shifted(number: Decimal, places: int) -> Decimal:
+def shift_decimal(number: Decimal, places: int) -> Decimal:
     """`number` times ten to the power of `places`, exactly, however many digits it has."""
     sign, digits, exponent = number.as_tuple()
     return Decimal((sign, digits, int(exponent) + places))

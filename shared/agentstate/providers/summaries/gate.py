@@ -43,10 +43,10 @@ class GatedSummarizer:
         try:
             return self._tried(request, usage)
         except ProviderError as error:
-            usage.add(error.input_tokens, error.output_tokens, error.calls)
+            usage.add_calls(error.input_tokens, error.output_tokens, error.calls)
             if isinstance(error, ContentRefused | ProviderAnswerInvalid):
                 return self._fall_back(request, usage, error.message)
-            usage.put_on(error)
+            usage.attach_to(error)
             raise
 
     def describe(self) -> ProviderStatus:
@@ -59,12 +59,12 @@ class GatedSummarizer:
         self._fallback.close()
 
     def _tried(self, request: SummaryRequest, usage: Usage) -> Summary:
-        evidence = Evidence(Source(request).evidence)
+        evidence = Evidence(Source(request).evidence_text)
         rejected: tuple[str, ...] = request.rejected
         for _ in range(TRIES):
             summary = self._inner.summarize(replace(request, rejected=rejected))
-            usage.add(summary.input_tokens, summary.output_tokens, summary.calls)
-            invented = evidence.unsupported(summary.text)
+            usage.add_calls(summary.input_tokens, summary.output_tokens, summary.calls)
+            invented = evidence.find_unsupported(summary.text)
             if not invented:
                 return self._accepted(request, summary, usage)
             rejected = tuple(dict.fromkeys([*rejected, *invented]))

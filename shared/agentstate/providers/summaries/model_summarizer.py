@@ -75,7 +75,7 @@ class ModelSummarizer:
         try:
             text = self._whole_text(request, usage)
         except ProviderError as error:
-            usage.put_on(error)
+            usage.attach_to(error)
             raise
         return Summary(
             text,
@@ -100,7 +100,7 @@ class ModelSummarizer:
         room = request.max_tokens * _HEADROOM
         for max_tokens in (room, room * _LARGER):
             reply = self._chat.ask(system, user, max_tokens)
-            usage.add(reply.input_tokens, reply.output_tokens)
+            usage.add_calls(reply.input_tokens, reply.output_tokens)
             if reply.stop == "refused":
                 raise ContentRefused(f"{self.name} declined to summarize these turns.")
             if reply.stop == "done" and reply.text.strip():

@@ -7,7 +7,7 @@ from typing import Any, Final
 from pydantic import SecretStr
 
 from agentstate.errors import ProviderAnswerInvalid
-from agentstate.providers.clients import OPENAI_URL, PerProcess, openai_client, openai_sdk, without_password
+from agentstate.providers.clients import OPENAI_URL, PerProcessClient, openai_client, openai_sdk, strip_credentials
 from agentstate.providers.embedding.embedder import ProviderStatus
 from agentstate.providers.faults import provider_faults
 from agentstate.providers.models import OPENAI_SUMMARY_MODEL
@@ -36,7 +36,7 @@ class OpenAIChat:
         self._key = api_key
         self._base_url = base_url
         self._own = (base_url or OPENAI_URL).rstrip("/") == OPENAI_URL
-        self._clients = PerProcess(lambda: openai_client(base_url, api_key, timeout_s))
+        self._clients = PerProcessClient(lambda: openai_client(base_url, api_key, timeout_s))
 
     def ask(self, system: str, user: str, max_tokens: int) -> Reply:
         """See `ChatModel.ask`."""
@@ -51,7 +51,7 @@ class OpenAIChat:
 
     def describe(self) -> ProviderStatus:
         """See `Summarizer.describe`."""
-        place = f" at {without_password(str(self._base_url))}" if not self._own else ""
+        place = f" at {strip_credentials(str(self._base_url))}" if not self._own else ""
         return ProviderStatus(NAME, f"openai: {self.model}{place}; figures checked against the source")
 
     def close(self) -> None:

@@ -28,7 +28,7 @@ _STOP: Final = frozenset(
 )
 
 
-def sentences(text: str) -> list[str]:
+def split_sentences(text: str) -> list[str]:
     """The sentences of `text`, verbatim, without surrounding white space; line breaks end a sentence."""
     return [stripped for part in _END.split(text) if (stripped := part.strip())]
 
@@ -38,7 +38,7 @@ def content_words(text: str) -> list[str]:
     return [word for word in _WORD.findall(text.lower()) if word not in _STOP]
 
 
-def by_weight(candidates: Sequence[str]) -> Iterator[int]:
+def rank_by_weight(candidates: Sequence[str]) -> Iterator[int]:
     """Indices of the candidates in the order in which SumBasic takes them; empty ones are left out."""
     bags = [content_words(candidate) for candidate in candidates]
     counts = Counter(word for bag in bags for word in bag)

@@ -81,13 +81,13 @@ class Usage:
     output_tokens: int = 0
     calls: int = 0
 
-    def add(self, input_tokens: int | None, output_tokens: int | None, calls: int = 1) -> None:
+    def add_calls(self, input_tokens: int | None, output_tokens: int | None, calls: int = 1) -> None:
         """Count calls; a provider that does not say what it charges counts as 0."""
         self.input_tokens += input_tokens or 0
         self.output_tokens += output_tokens or 0
         self.calls += calls
 
-    def put_on(self, error: ProviderError) -> None:
+    def attach_to(self, error: ProviderError) -> None:
         """Let an error tell what was charged before it."""
         error.calls, error.input_tokens, error.output_tokens = self.calls, self.input_tokens, self.output_tokens
 
@@ -135,25 +135,25 @@ class Source:
     text: str = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "text", "\n".join(turn_lines(turn) for turn in self.request.turns))
+        object.__setattr__(self, "text", "\n".join(format_turn(turn) for turn in self.request.turns))
 
     @property
-    def evidence(self) -> str:
+    def evidence_text(self) -> str:
         """Everything whose figures a summary may repeat."""
         facts = "\n".join(fact.text for fact in self.request.previous_facts)
         return f"{self.request.previous or ''}\n{facts}\n{self.text}"
 
 
-def turn_lines(turn: SourceTurn) -> str:
+def format_turn(turn: SourceTurn) -> str:
     """The turn as `[turn 7, 2026-11-20 10:30] Ann (user): text`, further lines indented.
 
     No turn can pose as another: line breaks in the speaker are removed and those of the text are indented.
     """
     at = turn.at.astimezone(UTC)
     text = "\n    ".join(turn.text.splitlines())
-    return f"[turn {turn.number}, {at:%Y-%m-%d %H:%M}] {speaker_of(turn)} ({turn.role}): {text}"
+    return f"[turn {turn.number}, {at:%Y-%m-%d %H:%M}] {speaker_label(turn)} ({turn.role}): {text}"
 
 
-def speaker_of(turn: SourceTurn) -> str:
+def speaker_label(turn: SourceTurn) -> str:
     """The speaker on one line, or the role when unnamed."""
     return " ".join(turn.speaker.split())[:_MAX_SPEAKER_CHARS] or turn.role

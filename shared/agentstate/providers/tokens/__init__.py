@@ -4,28 +4,28 @@ Estimated by default, without any vocabulary; exact where a vocabulary is on thi
 """
 
 from agentstate.providers.tokens.counting import (
-    RememberedCounts,
+    CachedCounter,
     counter_for,
     estimate_tokens,
-    expected_tokens,
-    expected_within,
+    mean_budget,
+    mean_tokens,
 )
 from agentstate.providers.tokens.estimator import Estimator
 from agentstate.providers.tokens.exact import ExactCounter, TokenCounter
 from agentstate.providers.tokens.families import Family, family_of
-from agentstate.providers.tokens.packing import fit_tokens, pack
+from agentstate.providers.tokens.packing import fit_tokens, pack_texts
 
 __all__ = [
+    "CachedCounter",
     "Estimator",
     "ExactCounter",
     "Family",
-    "RememberedCounts",
     "TokenCounter",
     "counter_for",
     "estimate_tokens",
-    "expected_tokens",
-    "expected_within",
     "family_of",
     "fit_tokens",
-    "pack",
+    "mean_budget",
+    "mean_tokens",
+    "pack_texts",
 ]

@@ -55,27 +55,27 @@ WIDTH: Final = 256
 _BLOCK: Final = 2_048
 
 
-def number_of(name: str) -> int:
+def class_number(name: str) -> int:
     """The number of a class."""
     return CLASSES.index(name)
 
 
-def place(before: str, after: str) -> int:
+def pair_index(before: str, after: str) -> int:
     """Where `Pairs` counts that class `after` follows class `before`."""
-    return number_of(before) + WIDTH * number_of(after)
+    return class_number(before) + WIDTH * class_number(after)
 
 
 PAIRS: Final = WIDTH * len(CLASSES)
 """Length of `Pairs`."""
 
 
-def few_pairs(text: str) -> Counter[tuple[int, int]]:
+def count_short_pairs(text: str) -> Counter[tuple[int, int]]:
     """(class, class before it) with their number, of a short text; needs no numpy."""
-    classes = text.encode("ascii").translate(_ascii_classes()) if text.isascii() else bytes(map(class_of, text))
+    classes = text.encode("ascii").translate(_ascii_classes()) if text.isascii() else bytes(map(character_class, text))
     return Counter(zip(classes, b"\x00" + classes, strict=False))
 
 
-def pair_counts(text: str) -> Pairs:
+def count_pairs(text: str) -> Pairs:
     """How often each class follows each other one in `text`, as though a line began with it."""
     import numpy as np
 
@@ -90,13 +90,13 @@ def pair_counts(text: str) -> Pairs:
 
 
 @cache
-def class_of(character: str) -> int:
+def character_class(character: str) -> int:
     """The class of one character."""
     for name, characters in _SINGLE.items():
         if character in characters:
-            return number_of(name)
+            return class_number(name)
     code = ord(character)
-    return number_of(next((name for first, last, name in reversed(_RANGES) if first <= code <= last), "other"))
+    return class_number(next((name for first, last, name in reversed(_RANGES) if first <= code <= last), "other"))
 
 
 def _classes(block: str) -> bytes:
@@ -111,16 +111,16 @@ def _classes(block: str) -> bytes:
 
 @cache
 def _ascii_classes() -> bytes:
-    return bytes(class_of(chr(code)) for code in range(WIDTH))
+    return bytes(character_class(chr(code)) for code in range(WIDTH))
 
 
 @cache
 def _table() -> NDArray[np.uint8]:
     import numpy as np
 
-    table: NDArray[Any] = np.full(_CODE_POINTS, number_of("other"), np.uint8)
+    table: NDArray[Any] = np.full(_CODE_POINTS, class_number("other"), np.uint8)
     for first, last, name in _RANGES:
-        table[first : last + 1] = number_of(name)
+        table[first : last + 1] = class_number(name)
     for name, characters in _SINGLE.items():
-        table[[ord(character) for character in characters]] = number_of(name)
+        table[[ord(character) for character in characters]] = class_number(name)
     return table

@@ -9,19 +9,19 @@ from agentstate.errors import ConfigurationError
 from agentstate.providers.tokens.estimator import Estimator
 from agentstate.providers.tokens.exact import ExactCounter, TokenCounter
 from agentstate.providers.tokens.families import Family, family_of
-from agentstate.providers.tokens.remembered import Remembered
+from agentstate.providers.tokens.remembered import CachedByText
 
 How: TypeAlias = Literal["estimate", "exact", "auto"]
 
 
-class RememberedCounts:
+class CachedCounter:
     """A counter that counts each text once while it is remembered. Safe to share between threads."""
 
     def __init__(self, counter: TokenCounter) -> None:
         self.family = counter.family
         self.exact = counter.exact
         self.name = counter.name
-        self._count = Remembered(counter.count)
+        self._count = CachedByText(counter.count)
 
     def count(self, text: str) -> int:
         """See `TokenCounter.count`."""
@@ -54,14 +54,14 @@ def estimate_tokens(text: str) -> int:
     return _estimator().count(text)
 
 
-def expected_tokens(text: str) -> float:
-    """The same, as often too low as too high: for parts that are added up; see `expected_within`."""
-    return _estimator().middle(text)
+def mean_tokens(text: str) -> float:
+    """The same, as often too low as too high: for parts that are added up; see `mean_budget`."""
+    return _estimator().mean_count(text)
 
 
-def expected_within(limit: float) -> float:
+def mean_budget(limit: float) -> float:
     """What parts may expect in sum, so that `estimate_tokens` of all of them is `limit` at most."""
-    return _estimator().middle_within(limit)
+    return _estimator().mean_budget(limit)
 
 
 @cache
@@ -71,9 +71,9 @@ def _estimator() -> Estimator:
 
 @cache
 def _remembered_estimator(family: Family) -> TokenCounter:
-    return RememberedCounts(Estimator(family))
+    return CachedCounter(Estimator(family))
 
 
 @cache
 def _remembered_exact(family: Family) -> TokenCounter:
-    return RememberedCounts(ExactCounter(family))
+    return CachedCounter(ExactCounter(family))

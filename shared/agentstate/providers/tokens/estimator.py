@@ -19,10 +19,10 @@ from agentstate.providers.tokens.classes import (
     PAIRS,
     WIDTH,
     Pairs,
-    few_pairs,
-    number_of,
-    pair_counts,
-    place,
+    class_number,
+    count_pairs,
+    count_short_pairs,
+    pair_index,
 )
 from agentstate.providers.tokens.families import Family
 
@@ -38,8 +38,8 @@ class Estimator:
 
     def __init__(self, family: Family = Family.CLAUDE) -> None:
         self.family = family
-        self._weights = weights(family)
-        raised = fitted()[family]
+        self._weights = family_weights(family)
+        raised = load_fitted()[family]
         self._margin, self._slack = float(raised["margin"]), float(raised["slack"])
 
     @property
@@ -51,26 +51,28 @@ class Estimator:
         """Estimated tokens of `text`, in nearly all cases at least the true number; 0 for the empty text."""
         if not text:
             return 0
-        middle = self.middle(text)
+        middle = self.mean_count(text)
         return math.ceil(self._margin * middle + self._slack * math.sqrt(middle))
 
-    def middle_within(self, count: float) -> float:
+    def mean_budget(self, count: float) -> float:
         """The largest unraised estimate whose raised one is not above `count`."""
         root = math.sqrt(self._slack**2 + 4 * self._margin * count)
         return float(((root - self._slack) / (2 * self._margin)) ** 2)
 
-    def middle(self, text: str) -> float:
+    def mean_count(self, text: str) -> float:
         """The estimate before it is raised: as often too low as too high."""
         if len(text) <= _SHORT:
             table = self._weights
-            middle = sum(count * table[before + WIDTH * after] for (after, before), count in few_pairs(text).items())
+            middle = sum(
+                count * table[before + WIDTH * after] for (after, before), count in count_short_pairs(text).items()
+            )
         else:
-            middle = float(pair_counts(text) @ _as_array(self.family))
+            middle = float(count_pairs(text) @ _as_array(self.family))
         return round(middle, 6)
 
 
 @cache
-def fitted() -> dict[str, dict[str, Any]]:
+def load_fitted() -> dict[str, dict[str, Any]]:
     """What was fitted for each family: `weights`, `margin` and `slack`."""
     document: dict[str, Any] = json.loads(files(__package__).joinpath(FITTED).read_text("utf-8"))
     families: dict[str, dict[str, Any]] = document["families"]
@@ -78,43 +80,43 @@ def fitted() -> dict[str, dict[str, Any]]:
 
 
 @cache
-def weights(family: Family) -> list[float]:
+def family_weights(family: Family) -> list[float]:
     """Tokens for each pair of classes, at the places of `Pairs`."""
-    return spread(fitted()[family]["weights"])
+    return expand_weights(load_fitted()[family]["weights"])
 
 
 @cache
 def _as_array(family: Family) -> Pairs:
     import numpy as np
 
-    return np.array(weights(family))
+    return np.array(family_weights(family))
 
 
-def labels() -> list[str]:
+def weight_labels() -> list[str]:
     """The weights by name: of a class, of a class where another one stood before it, and of pairs within ASCII."""
     pairs = [f"{before}>{after}" for before in ASCII for after in ASCII]
     return [*CLASSES, *(f"*>{name}" for name in CLASSES), *pairs]
 
 
-def spread(named: dict[str, float]) -> list[float]:
+def expand_weights(named: dict[str, float]) -> list[float]:
     """Named weights as one weight for each pair."""
     table = [0.0] * PAIRS
     for label, weight in named.items():
         before, _, after = label.rpartition(">")
         if before in CLASSES:
-            table[place(before, after)] += weight
+            table[pair_index(before, after)] += weight
         else:
             for name in CLASSES:
-                table[place(name, after)] += weight if not before or name != after else 0.0
+                table[pair_index(name, after)] += weight if not before or name != after else 0.0
     return table
 
 
-def features(text: str) -> Pairs:
-    """How often each of `labels()` counts in `text`."""
+def count_features(text: str) -> Pairs:
+    """How often each of `weight_labels()` counts in `text`."""
     import numpy as np
 
-    pairs = pair_counts(text).reshape(len(CLASSES), -1)[:, : len(CLASSES)].T
+    pairs = count_pairs(text).reshape(len(CLASSES), -1)[:, : len(CLASSES)].T
     changed = pairs.copy()
     np.fill_diagonal(changed, 0)
-    ascii_numbers = [number_of(name) for name in ASCII]
+    ascii_numbers = [class_number(name) for name in ASCII]
     return np.concatenate((pairs.sum(0), changed.sum(0), pairs[np.ix_(ascii_numbers, ascii_numbers)].ravel()))

@@ -32,7 +32,7 @@ def _at_edge(text: str, end: int) -> str:
     return text[: edges[-1] if edges else end].rstrip()
 
 
-def pack(texts: Sequence[str], *, max_inputs: int, max_tokens: int) -> Iterator[range]:
+def pack_texts(texts: Sequence[str], *, max_inputs: int, max_tokens: int) -> Iterator[range]:
     """Cut `texts` into consecutive runs that one provider call takes; a text over `max_tokens` goes alone."""
     begin, total = 0, 0
     for index, text in enumerate(texts):

@@ -13,7 +13,7 @@ MAX_CHARS: Final = 4_000_000
 """Texts that are remembered, in characters: about 4 MB of plain English."""
 
 
-class Remembered(Generic[T]):
+class CachedByText(Generic[T]):
     """A function of one text that is called once for each text while that is remembered. Safe between threads."""
 
     def __init__(self, function: Callable[[str], T], *, max_chars: int = MAX_CHARS) -> None:

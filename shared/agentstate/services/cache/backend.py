@@ -12,13 +12,13 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Protocol
 
-from agentstate.services.cache.entry import Failure, Key, Stored
+from agentstate.services.cache.entry import CacheKey, LoadFailure, StoredEntry
 
 LOCAL_ENTRIES = 1_024
 
 
 @dataclass(frozen=True, slots=True)
-class Claimed:
+class ClaimResult:
     """What a shelf says to one who would ask the service.
 
     Attributes:
@@ -28,58 +28,58 @@ class Claimed:
     """
 
     token: str | None
-    stored: Stored | None
-    failure: Failure | None
+    stored: StoredEntry | None
+    failure: LoadFailure | None
 
 
-class Shelf(Protocol):
+class CacheBackend(Protocol):
     """Keeps entries. Raises RedisUnavailable when it cannot be reached."""
 
-    def load(self, key: Key) -> Stored | None:
+    def load_entry(self, key: CacheKey) -> StoredEntry | None:
         """The entry, or None."""
 
-    def load_many(self, keys: list[Key]) -> list[Stored | None]:
+    def load_entries(self, keys: list[CacheKey]) -> list[StoredEntry | None]:
         """The entries of one agent."""
 
-    def claim(self, key: Key, hold_s: float) -> Claimed:
+    def claim_load(self, key: CacheKey, hold_s: float) -> ClaimResult:
         """Look, and take the right to ask the service for `hold_s` seconds when nobody has it."""
 
-    def hold(self, key: Key, token: str, hold_s: float) -> None:
+    def renew_claim(self, key: CacheKey, token: str, hold_s: float) -> None:
         """Keep the right for `hold_s` seconds more, if it is still ours."""
 
-    def keep(self, key: Key, token: str, stored: Stored, keep_s: float) -> bool:
+    def store_claimed(self, key: CacheKey, token: str, stored: StoredEntry, keep_s: float) -> bool:
         """Keep an entry for `keep_s` seconds and give the right back; False when the token is not the present one."""
 
-    def fail(self, key: Key, token: str, failure: Failure | None, keep_s: float) -> None:
+    def release_claim(self, key: CacheKey, token: str, failure: LoadFailure | None, keep_s: float) -> None:
         """Give the right back, and remember the failure if there is one."""
 
-    def forget(self, keys: list[Key]) -> None:
+    def drop_entries(self, keys: list[CacheKey]) -> None:
         """Drop entries of one agent, and let no reader that has begun put one back."""
 
-    def put(self, key: Key, stored: Stored, keep_s: float, spoiled: list[Key]) -> None:
+    def replace_entry(self, key: CacheKey, stored: StoredEntry, keep_s: float, spoiled: list[CacheKey]) -> None:
         """Drop `spoiled` and keep an entry, in one step."""
 
-    def moved(self, agent_id: str) -> str:
+    def invalidation_epoch(self, agent_id: str) -> str:
         """A mark that changes with every invalidation of the agent's entries."""
 
 
 @dataclass(slots=True)
 class _Slot:
-    stored: Stored | None = None
+    stored: StoredEntry | None = None
     token: str = ""
-    failure: Failure | None = None
+    failure: LoadFailure | None = None
 
 
-class LocalShelf:
+class LocalBackend:
     """Entries in this process, at most 1,024, the longest unused leaving first."""
 
     def __init__(self, size: int = LOCAL_ENTRIES) -> None:
         self._size = size
         self._lock = threading.Lock()
-        self._slots: OrderedDict[Key, _Slot] = OrderedDict()
+        self._slots: OrderedDict[CacheKey, _Slot] = OrderedDict()
         self._moves = 0
 
-    def load(self, key: Key) -> Stored | None:
+    def load_entry(self, key: CacheKey) -> StoredEntry | None:
         """The entry, or None."""
         with self._lock:
             slot = self._slots.get(key)
@@ -88,22 +88,22 @@ class LocalShelf:
             self._slots.move_to_end(key)
             return slot.stored
 
-    def load_many(self, keys: list[Key]) -> list[Stored | None]:
+    def load_entries(self, keys: list[CacheKey]) -> list[StoredEntry | None]:
         """The entries."""
-        return [self.load(key) for key in keys]
+        return [self.load_entry(key) for key in keys]
 
-    def claim(self, key: Key, hold_s: float) -> Claimed:
+    def claim_load(self, key: CacheKey, hold_s: float) -> ClaimResult:
         """Always granted: within one process the flights keep the order."""
         del hold_s
         with self._lock:
             slot = self._slot(key)
             slot.token = _token()
-            return Claimed(slot.token, slot.stored, slot.failure)
+            return ClaimResult(slot.token, slot.stored, slot.failure)
 
-    def hold(self, key: Key, token: str, hold_s: float) -> None:
+    def renew_claim(self, key: CacheKey, token: str, hold_s: float) -> None:
         """Nothing ends by time here."""
 
-    def keep(self, key: Key, token: str, stored: Stored, keep_s: float) -> bool:
+    def store_claimed(self, key: CacheKey, token: str, stored: StoredEntry, keep_s: float) -> bool:
         """Keep an entry; readers judge its age, so nothing leaves by time."""
         del keep_s
         with self._lock:
@@ -113,7 +113,7 @@ class LocalShelf:
             slot.stored, slot.failure = stored, None
             return True
 
-    def fail(self, key: Key, token: str, failure: Failure | None, keep_s: float) -> None:
+    def release_claim(self, key: CacheKey, token: str, failure: LoadFailure | None, keep_s: float) -> None:
         """Remember the failure."""
         del keep_s
         with self._lock:
@@ -121,29 +121,29 @@ class LocalShelf:
             if slot is not None and slot.token == token and failure is not None:
                 slot.failure = failure
 
-    def forget(self, keys: list[Key]) -> None:
+    def drop_entries(self, keys: list[CacheKey]) -> None:
         """Drop entries."""
         with self._lock:
             self._drop(keys)
 
-    def put(self, key: Key, stored: Stored, keep_s: float, spoiled: list[Key]) -> None:
+    def replace_entry(self, key: CacheKey, stored: StoredEntry, keep_s: float, spoiled: list[CacheKey]) -> None:
         """Drop `spoiled` and keep an entry."""
         del keep_s
         with self._lock:
             self._drop(spoiled)
             self._slot(key).stored = stored
 
-    def moved(self, agent_id: str) -> str:
+    def invalidation_epoch(self, agent_id: str) -> str:
         """One mark for all agents."""
         del agent_id
         return f"local-{self._moves}"
 
-    def _drop(self, keys: list[Key]) -> None:
+    def _drop(self, keys: list[CacheKey]) -> None:
         self._moves += 1
         for key in keys:
             self._slots.pop(key, None)
 
-    def _slot(self, key: Key) -> _Slot:
+    def _slot(self, key: CacheKey) -> _Slot:
         slot = self._slots.setdefault(key, _Slot())
         self._slots.move_to_end(key)
         if len(self._slots) > self._size:

@@ -13,9 +13,9 @@ from typing import TypeVar
 from redis import Redis
 
 from agentstate.errors import InvalidInput
-from agentstate.services.cache.backend import LocalShelf, Shelf
-from agentstate.services.cache.entry import Key, Stored
-from agentstate.services.cache.redis_backend import RedisShelf
+from agentstate.services.cache.backend import CacheBackend, LocalBackend
+from agentstate.services.cache.entry import CacheKey, StoredEntry
+from agentstate.services.cache.redis_backend import RedisBackend
 from agentstate.store.fallback import Fallback
 
 T = TypeVar("T")
@@ -35,10 +35,10 @@ class Shelves:
             raise InvalidInput(
                 f"a synchronous Redis client is needed, not {type(redis).__name__}; see AsyncStateCache."
             )
-        self._local = LocalShelf()
-        self._redis = None if redis is None else RedisShelf(redis)
+        self._local = LocalBackend()
+        self._redis = None if redis is None else RedisBackend(redis)
         self._fallback = Fallback(present=redis is not None)
-        self._owed: set[Key] = set()
+        self._owed: set[CacheKey] = set()
         self._owed_lock = threading.Lock()
 
     @property
@@ -46,40 +46,42 @@ class Shelves:
         """Whether only this process's shelf is in use now."""
         return self._fallback.away
 
-    def use(self, action: Callable[[Shelf], T]) -> T:
+    def use(self, action: Callable[[CacheBackend], T]) -> T:
         """Do something on the shelf in use."""
         redis = self._redis
         if redis is None:
             return action(self._local)
         return self._fallback.use(lambda: self._on_redis(redis, action), lambda: action(self._local))
 
-    def load(self, key: Key) -> Stored | None:
+    def load(self, key: CacheKey) -> StoredEntry | None:
         """The entry, or None."""
-        return self.use(lambda shelf: shelf.load(key))
+        return self.use(lambda shelf: shelf.load_entry(key))
 
-    def forget(self, keys: list[Key]) -> None:
+    def forget(self, keys: list[CacheKey]) -> None:
         """Drop entries of one agent everywhere, on Redis later if it is away."""
-        self._local.forget(keys)
+        self._local.drop_entries(keys)
         redis = self._redis
         if redis is not None:
-            self._fallback.use(lambda: self._on_redis(redis, lambda shelf: shelf.forget(keys)), lambda: self._owe(keys))
+            self._fallback.use(
+                lambda: self._on_redis(redis, lambda shelf: shelf.drop_entries(keys)), lambda: self._owe(keys)
+            )
 
-    def _on_redis(self, redis: RedisShelf, action: Callable[[Shelf], T]) -> T:
+    def _on_redis(self, redis: RedisBackend, action: Callable[[CacheBackend], T]) -> T:
         if self._owed:
             self._pay(redis)
         return action(redis)
 
-    def _pay(self, redis: RedisShelf) -> None:
+    def _pay(self, redis: RedisBackend) -> None:
         """Make up for what Redis missed; whoever would use it meanwhile waits."""
         with self._owed_lock:
-            by_agent: dict[str, list[Key]] = {}
+            by_agent: dict[str, list[CacheKey]] = {}
             for key in self._owed:
                 by_agent.setdefault(key.agent_id, []).append(key)
             for keys in by_agent.values():
-                redis.forget(keys)
+                redis.drop_entries(keys)
             self._owed.clear()
 
-    def _owe(self, keys: Iterable[Key]) -> None:
+    def _owe(self, keys: Iterable[CacheKey]) -> None:
         """Note drops for Redis; beyond 10,000 an entry is left to its time to live."""
         with self._owed_lock:
             self._owed.update(itertools.islice(keys, max(MOST_OWED - len(self._owed), 0)))

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import msgspec
 
 from agentstate.services.cache.quality import Quality
-from agentstate.services.cache.reading import Funds, funds_of
-from agentstate.services.http.json_wire import Body, decode
+from agentstate.services.cache.reading import Funds, parse_funds
+from agentstate.services.http.json_wire import Body, decode_json
 from agentstate.services.operations.names import Service
 
 _OF_ANOTHER_TIME_OR_SOURCE = frozenset({Quality.STALE, Quality.FALLBACK})
@@ -18,7 +18,7 @@ _MICROSECOND = timedelta(microseconds=1)
 _SECOND = 1_000_000
 
 
-class Key(NamedTuple):
+class CacheKey(NamedTuple):
     """Which entry: whose, where, and by which account of ours it was read."""
 
     agent_id: str
@@ -26,7 +26,7 @@ class Key(NamedTuple):
     tenant: str
 
 
-class Stored(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
+class StoredEntry(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
     """What a shelf keeps; times are microseconds since 1970.
 
     Attributes:
@@ -50,23 +50,23 @@ class Stored(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
     @property
     def state(self) -> Body:
         """The state; every call gives a copy of its own."""
-        return decode(self.content)
+        return decode_json(self.content)
 
-    def packed(self) -> bytes:
+    def to_bytes(self) -> bytes:
         """As bytes, the state as it is."""
         return _ENCODER.encode(self)
 
     @classmethod
-    def unpacked(cls, packed: bytes) -> Stored:
+    def from_bytes(cls, packed: bytes) -> StoredEntry:
         """The inverse of `packed`."""
         return _STORED.decode(packed)
 
 
 _ENCODER = msgspec.json.Encoder()
-_STORED = msgspec.json.Decoder(Stored)
+_STORED = msgspec.json.Decoder(StoredEntry)
 
 
-class Failure(msgspec.Struct, frozen=True, kw_only=True):
+class LoadFailure(msgspec.Struct, frozen=True, kw_only=True):
     """Why a service could not be read a moment ago, remembered briefly so that not everybody asks again.
 
     Attributes:
@@ -79,14 +79,14 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
     code: str | None = None
 
-    def holds(self, now: datetime) -> bool:
+    def is_remembered(self, now: datetime) -> bool:
         """Whether it is still remembered."""
-        return micros(now) < self.until
+        return to_micros(now) < self.until
 
 
-def failure_until(until: datetime, reason: str, code: str | None) -> Failure:
+def failure_until(until: datetime, reason: str, code: str | None) -> LoadFailure:
     """A failure that is remembered until a time."""
-    return Failure(until=micros(until), reason=reason, code=code)
+    return LoadFailure(until=to_micros(until), reason=reason, code=code)
 
 
 class Bounds(NamedTuple):
@@ -96,7 +96,7 @@ class Bounds(NamedTuple):
     high: int | None
 
     @property
-    def exact(self) -> bool:
+    def is_exact(self) -> bool:
         """Whether both are the same."""
         return self.low == self.high
 
@@ -117,9 +117,9 @@ class CacheEntry:
 
     def __init__(
         self,
-        key: Key,
+        key: CacheKey,
         quality: Quality,
-        stored: Stored | None = None,
+        stored: StoredEntry | None = None,
         *,
         now_us: int = 0,
         reason: str | None = None,
@@ -144,19 +144,19 @@ class CacheEntry:
     @property
     def as_of(self) -> datetime | None:
         """The moment before the service was asked, UTC; None when it never answered."""
-        return None if self._as_of is None else moment(self._as_of)
+        return None if self._as_of is None else from_micros(self._as_of)
 
     @property
     def state(self) -> Body | None:
         """The service's state, amounts as Decimal; None when the quality is unknown."""
         if self._state is None and self._content is not None:
-            self._state = decode(self._content)
+            self._state = decode_json(self._content)
         return self._state
 
     @property
     def funds(self) -> Funds | None:
         """The money in the state; None when it is unknown, which is not 0."""
-        return None if self.state is None else funds_of(self.service, self.state)
+        return None if self.state is None else parse_funds(self.service, self.state)
 
     @property
     def bounds(self) -> Bounds:
@@ -176,11 +176,11 @@ class CacheEntry:
         return Bounds(funds.worth, funds.worth)
 
 
-def micros(when: datetime) -> int:
+def to_micros(when: datetime) -> int:
     """Microseconds since 1970."""
     return (when - _EPOCH) // _MICROSECOND
 
 
-def moment(us: int) -> datetime:
+def from_micros(us: int) -> datetime:
     """The inverse of `micros`."""
     return _EPOCH + timedelta(microseconds=us)

@@ -41,7 +41,7 @@ class Portfolio:
     @property
     def doubtful(self) -> tuple[Service, ...]:
         """The services whose worth is known within bounds alone; unknown and stale ones included."""
-        return tuple(service for service, leg in self.legs.items() if not leg.bounds.exact)
+        return tuple(service for service, leg in self.legs.items() if not leg.bounds.is_exact)
 
     @property
     def known(self) -> int:
@@ -63,7 +63,7 @@ class Portfolio:
     def total(self) -> int | None:
         """What the agent has at all services; None, not less, while that is known within bounds alone."""
         bounds = self.bounds
-        return bounds.low if bounds.exact else None
+        return bounds.low if bounds.is_exact else None
 
     @property
     def as_of(self) -> tuple[datetime, datetime] | None:

@@ -11,7 +11,7 @@ from agentstate.services.operations.names import Service
 FIRST_HAND = "hyperliquid"
 """The trading service names the source of its positions; any other than the venue is second-hand."""
 
-UNREAD = "unread"
+UNREAD_MEMBER = "unread"
 """The member of a state that names the parts which could not be read, where there are any."""
 
 
@@ -37,9 +37,9 @@ class Quality(StrEnum):
     """Nothing is known that is young enough. There is no state; `as_of` tells of when the last one was."""
 
 
-def told_quality(service: Service, state: Mapping[str, Any]) -> tuple[Quality, str | None]:
+def assess_quality(service: Service, state: Mapping[str, Any]) -> tuple[Quality, str | None]:
     """Live, fallback or partial, and why it is not live."""
-    unread = state.get(UNREAD)
+    unread = state.get(UNREAD_MEMBER)
     if unread:
         return Quality.PARTIAL, f"could not be read: {', '.join(map(str, unread))[:200]}"
     source = state.get("source") if service is Service.TRADING else None

@@ -35,27 +35,27 @@ def read_state(gateway: Gateway, agent_id: str, service: Service) -> Body:
     Raises:
         ServiceError: as `Gateway.read`; ServiceAnswerInvalid when the state is another agent's or lacks a member.
     """
-    return checked_state(agent_id, service, gateway.read(agent_id, service))
+    return validate_state(agent_id, service, gateway.read(agent_id, service))
 
 
-def checked_state(agent_id: str, service: Service, body: Body) -> Body:
+def validate_state(agent_id: str, service: Service, body: Body) -> Body:
     """`body` when it is the agent's state and its money can be read; raises ServiceAnswerInvalid else."""
     told = Answer(body).text("agent_id")
     if told != agent_id:
         raise ServiceAnswerInvalid(f"{service} answered with the state of agent {told[:40]!r}. Nothing was stored.")
-    funds_of(service, body)
+    parse_funds(service, body)
     return body
 
 
-def funds_of(service: Service, body: Mapping[str, Any]) -> Funds:
+def parse_funds(service: Service, body: Mapping[str, Any]) -> Funds:
     """The money in a state; raises ServiceAnswerInvalid when a member is missing or no amount."""
     return _FUNDS[service](Answer(body))
 
 
-def parts_of(service: Service, body: Mapping[str, Any]) -> dict[str, int]:
+def parse_parts(service: Service, body: Mapping[str, Any]) -> dict[str, int]:
     """The money in a state by the place where it lies, in micro-USDC: by address in the wallet, else in one part."""
     if service is not Service.WALLET:
-        return {service.value: funds_of(service, body).worth}
+        return {service.value: parse_funds(service, body).worth}
     addresses = Answer(body).items("addresses")
     return {f"{each.get('chain')}:{each.get('address')}": each.micros("amount") for each in addresses}
 
@@ -92,7 +92,7 @@ def _wallet(state: Answer) -> Funds:
     return Funds(total, total)
 
 
-def add_reading(service: Service, read: Callable[[Answer], Funds]) -> None:
+def register_funds_parser(service: Service, read: Callable[[Answer], Funds]) -> None:
     """Say how the money is read from a service's state."""
     _FUNDS[service] = read
 

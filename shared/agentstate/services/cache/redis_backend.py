@@ -13,14 +13,14 @@ import msgspec
 from redis import Redis, RedisError
 
 from agentstate.errors import RedisUnavailable
-from agentstate.services.cache.backend import Claimed
-from agentstate.services.cache.entry import Failure, Key, Stored
+from agentstate.services.cache.backend import ClaimResult
+from agentstate.services.cache.entry import CacheKey, LoadFailure, StoredEntry
 from agentstate.store.bare import command
 
 TOKEN_KEPT_MS = 3_600_000
 """A token is needed by a reader in flight, which ends within seconds; an hour is ample. Without it nothing is kept."""
 
-_FAILURES = msgspec.json.Decoder(Failure)
+_FAILURES = msgspec.json.Decoder(LoadFailure)
 
 # KEYS: entry, token, asking, failed.
 _CLAIM = """
@@ -53,7 +53,7 @@ if ARGV[3] then redis.call('SET', KEYS[2], ARGV[3], 'PX', ARGV[4]) end
 """
 
 
-class RedisShelf:
+class RedisBackend:
     """Entries in Redis.
 
     Args:
@@ -64,56 +64,56 @@ class RedisShelf:
         self._client = client
         self._scripts = {text: client.register_script(text) for text in (_CLAIM, _HOLD, _KEEP, _FAIL, _DROP)}
 
-    def load(self, key: Key) -> Stored | None:
+    def load_entry(self, key: CacheKey) -> StoredEntry | None:
         """The entry, or None."""
         try:
             return _stored(command(self._client, "GET", _name(key)))
         except RedisError as error:
             raise _away(error) from error
 
-    def load_many(self, keys: list[Key]) -> list[Stored | None]:
+    def load_entries(self, keys: list[CacheKey]) -> list[StoredEntry | None]:
         """The entries of one agent, which lie in one slot."""
         try:
             return [_stored(found) for found in self._client.mget([_name(key) for key in keys])]
         except RedisError as error:
             raise _away(error) from error
 
-    def claim(self, key: Key, hold_s: float) -> Claimed:
+    def claim_load(self, key: CacheKey, hold_s: float) -> ClaimResult:
         """Look, and take the right to ask when nobody has it."""
         token = secrets.token_hex(16)
         granted, found, failed = self._run(_CLAIM, _keys(key), token, _millis(hold_s), TOKEN_KEPT_MS)
         failure = None if failed is None else _FAILURES.decode(failed)
-        return Claimed(token if granted else None, _stored(found), failure)
+        return ClaimResult(token if granted else None, _stored(found), failure)
 
-    def hold(self, key: Key, token: str, hold_s: float) -> None:
+    def renew_claim(self, key: CacheKey, token: str, hold_s: float) -> None:
         """Keep the right for longer."""
         self._run(_HOLD, _keys(key), token, _millis(hold_s))
 
-    def keep(self, key: Key, token: str, stored: Stored, keep_s: float) -> bool:
+    def store_claimed(self, key: CacheKey, token: str, stored: StoredEntry, keep_s: float) -> bool:
         """Keep an entry and give the right back."""
-        return bool(self._run(_KEEP, _keys(key), token, stored.packed(), _millis(keep_s)))
+        return bool(self._run(_KEEP, _keys(key), token, stored.to_bytes(), _millis(keep_s)))
 
-    def fail(self, key: Key, token: str, failure: Failure | None, keep_s: float) -> None:
+    def release_claim(self, key: CacheKey, token: str, failure: LoadFailure | None, keep_s: float) -> None:
         """Give the right back, and remember the failure."""
         content = b"" if failure is None else msgspec.json.encode(failure)
         self._run(_FAIL, _keys(key), token, content, _millis(keep_s))
 
-    def forget(self, keys: list[Key]) -> None:
+    def drop_entries(self, keys: list[CacheKey]) -> None:
         """Drop entries of one agent."""
         self._drop(keys)
 
-    def put(self, key: Key, stored: Stored, keep_s: float, spoiled: list[Key]) -> None:
+    def replace_entry(self, key: CacheKey, stored: StoredEntry, keep_s: float, spoiled: list[CacheKey]) -> None:
         """Drop `spoiled` and keep an entry, in one step."""
-        self._drop([key, *(other for other in spoiled if other != key)], stored.packed(), _millis(keep_s))
+        self._drop([key, *(other for other in spoiled if other != key)], stored.to_bytes(), _millis(keep_s))
 
-    def moved(self, agent_id: str) -> str:
+    def invalidation_epoch(self, agent_id: str) -> str:
         """A mark that changes with every invalidation."""
         try:
             return str(self._client.get(_moved(agent_id)))
         except RedisError as error:
             raise _away(error) from error
 
-    def _drop(self, keys: list[Key], *entry: Any) -> None:
+    def _drop(self, keys: list[CacheKey], *entry: Any) -> None:
         names = [name for key in keys for name in _keys(key)]
         self._run(_DROP, [_moved(keys[0].agent_id), *names], secrets.token_hex(16), TOKEN_KEPT_MS, *entry)
 
@@ -124,11 +124,11 @@ class RedisShelf:
             raise _away(error) from error
 
 
-def _name(key: Key) -> str:
+def _name(key: CacheKey) -> str:
     return f"as:{{{key.agent_id}}}:state:{key.tenant}:{key.service.value}"
 
 
-def _keys(key: Key) -> list[str]:
+def _keys(key: CacheKey) -> list[str]:
     name = _name(key)
     return [name, f"{name}:token", f"{name}:asking", f"{name}:failed"]
 
@@ -137,8 +137,8 @@ def _moved(agent_id: str) -> str:
     return f"as:{{{agent_id}}}:state:moved"
 
 
-def _stored(packed: bytes | str | None) -> Stored | None:
-    return None if packed is None else Stored.unpacked(packed.encode() if isinstance(packed, str) else packed)
+def _stored(packed: bytes | str | None) -> StoredEntry | None:
+    return None if packed is None else StoredEntry.from_bytes(packed.encode() if isinstance(packed, str) else packed)
 
 
 def _millis(seconds: float) -> int:

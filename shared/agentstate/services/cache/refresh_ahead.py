@@ -9,7 +9,7 @@ from typing import Any, cast
 from redis import Redis
 
 from agentstate.errors import InvalidInput
-from agentstate.services.cache.entry import Key
+from agentstate.services.cache.entry import CacheKey
 from agentstate.services.operations.names import service_named
 from agentstate.store.fallback import Fallback
 
@@ -39,9 +39,9 @@ class RefreshAhead:
         self._note = redis.register_script(_NOTE)
         self._fallback = Fallback()
         self._lock = threading.Lock()
-        self._noted: OrderedDict[Key, int] = OrderedDict()
+        self._noted: OrderedDict[CacheKey, int] = OrderedDict()
 
-    def note(self, key: Key, until: int) -> bool:
+    def note_in_use(self, key: CacheKey, until: int) -> bool:
         """Note that an entry is in use and fresh until then (microseconds); False when this process did so before."""
         with self._lock:
             if self._noted.get(key) == until:
@@ -55,7 +55,7 @@ class RefreshAhead:
         self._fallback.use(lambda: self._note([NAME], arguments), lambda: None)
         return True
 
-    def take(self, limit: int) -> list[Key]:
+    def take_due(self, limit: int) -> list[CacheKey]:
         """Take the first entries away, at most `limit`; none while Redis is away."""
         found: list[tuple[Any, float]] = self._fallback.use(lambda: self._popped(limit), list)
         return [key for member, _ in found if (key := _key(member)) is not None]
@@ -64,10 +64,10 @@ class RefreshAhead:
         return cast("list[tuple[Any, float]]", self._redis.zpopmin(NAME, limit))
 
 
-def _key(member: bytes | str) -> Key | None:
+def _key(member: bytes | str) -> CacheKey | None:
     text = member.decode() if isinstance(member, bytes) else member
     try:
         agent_id, service, tenant = text.split(" ")
-        return Key(agent_id, service_named(service), tenant)
+        return CacheKey(agent_id, service_named(service), tenant)
     except (ValueError, InvalidInput):
         return None

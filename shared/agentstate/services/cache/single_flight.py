@@ -13,9 +13,9 @@ from typing import TypeAlias
 
 from agentstate.clock import Clock
 from agentstate.errors import ServiceError, ServiceRejected
-from agentstate.services.cache.backend import Claimed
+from agentstate.services.cache.backend import ClaimResult
 from agentstate.services.cache.backends import Shelves
-from agentstate.services.cache.entry import Failure, Key, Stored, failure_until
+from agentstate.services.cache.entry import CacheKey, LoadFailure, StoredEntry, failure_until
 from agentstate.services.cache.flights import Flight, Flights
 from agentstate.services.cache.lock_renewal import Holds
 from agentstate.services.cache.source import Reading, StateSource
@@ -29,10 +29,10 @@ HOLD_S = 3.0
 
 FIRST_LOOK_S, SLOWEST_LOOK_S = 0.01, 0.1
 
-Fits: TypeAlias = Callable[[Stored], bool]
+Fits: TypeAlias = Callable[[StoredEntry], bool]
 """Whether an entry is young enough for who asks."""
 
-Make: TypeAlias = Callable[[Key, datetime, Reading, Stored | None], Stored]
+Make: TypeAlias = Callable[[CacheKey, datetime, Reading, StoredEntry | None], StoredEntry]
 """Makes an entry of a reading, its moment, and the entry before; raises ServiceAnswerInvalid."""
 
 
@@ -53,7 +53,7 @@ class Asker:
         source: StateSource,
         shelves: Shelves,
         make: Make,
-        keep_s: Callable[[Key], float],
+        keep_s: Callable[[CacheKey], float],
         clock: Clock,
         *,
         hold_s: float = HOLD_S,
@@ -67,7 +67,7 @@ class Asker:
         self._hold_s = hold_s
         self._holds = Holds(hold_s / 3)
 
-    def bring(self, key: Key, fits: Fits, *, again: bool = False) -> Stored | Failure:
+    def bring(self, key: CacheKey, fits: Fits, *, again: bool = False) -> StoredEntry | LoadFailure:
         """An entry that fits, asked for or brought by another; else why there is none.
 
         Args:
@@ -81,15 +81,17 @@ class Asker:
             if flight is None:
                 return self._failure("another thread has been asking for too long")
             brought = flight.brought_since(began)
-            if isinstance(brought, Failure) or (isinstance(brought, Stored) and fits(brought)):
+            if isinstance(brought, LoadFailure) or (isinstance(brought, StoredEntry) and fits(brought)):
                 return brought
             return self._among_processes(key, fits, flight, began + patience_s, again=again)
 
-    def _among_processes(self, key: Key, fits: Fits, flight: Flight, until: float, *, again: bool) -> Stored | Failure:
+    def _among_processes(
+        self, key: CacheKey, fits: Fits, flight: Flight, until: float, *, again: bool
+    ) -> StoredEntry | LoadFailure:
         """Take the right that all processes share and ask; while another has it, look for what it brings."""
         pause = FIRST_LOOK_S
         while True:
-            claimed = self._shelves.use(lambda shelf: shelf.claim(key, self._hold_s))
+            claimed = self._shelves.use(lambda shelf: shelf.claim_load(key, self._hold_s))
             found = self._found(key, claimed, fits, again=again)
             if found is not None:
                 flight.bring(found)
@@ -101,24 +103,26 @@ class Asker:
             time.sleep(pause)
             pause = min(pause * 1.5, SLOWEST_LOOK_S)
 
-    def _found(self, key: Key, claimed: Claimed, fits: Fits, *, again: bool) -> Stored | Failure | None:
+    def _found(
+        self, key: CacheKey, claimed: ClaimResult, fits: Fits, *, again: bool
+    ) -> StoredEntry | LoadFailure | None:
         """What makes asking needless: somebody has brought what fits, or has just failed."""
-        found: Stored | Failure | None = None
+        found: StoredEntry | LoadFailure | None = None
         if claimed.stored is not None and fits(claimed.stored):
             found = claimed.stored
-        elif claimed.failure is not None and not again and claimed.failure.holds(self._clock()):
+        elif claimed.failure is not None and not again and claimed.failure.is_remembered(self._clock()):
             found = claimed.failure
         if found is not None and claimed.token is not None:
             self._give_back(key, claimed.token, None)
         return found
 
-    def _ask(self, key: Key, flight: Flight, token: str, before: Stored | None) -> Stored | Failure:
+    def _ask(self, key: CacheKey, flight: Flight, token: str, before: StoredEntry | None) -> StoredEntry | LoadFailure:
         as_of, failure, kept = self._clock(), None, False
         try:
             with self._holds.prolonged((key, token), lambda: self._prolong(key, token)):
-                reading = self._source.read(key.agent_id, key.service)
+                reading = self._source.read_state(key.agent_id, key.service)
             stored = self._make(key, as_of, reading, before)
-            kept = self._shelves.use(lambda shelf: shelf.keep(key, token, stored, self._keep_s(key)))
+            kept = self._shelves.use(lambda shelf: shelf.store_claimed(key, token, stored, self._keep_s(key)))
         except ServiceError as error:
             failure = self._remembered(error)
             flight.bring(failure)
@@ -130,18 +134,18 @@ class Asker:
             flight.bring(stored)
         return stored
 
-    def _prolong(self, key: Key, token: str) -> None:
-        self._shelves.use(lambda shelf: shelf.hold(key, token, self._hold_s))
+    def _prolong(self, key: CacheKey, token: str) -> None:
+        self._shelves.use(lambda shelf: shelf.renew_claim(key, token, self._hold_s))
 
-    def _give_back(self, key: Key, token: str, failure: Failure | None) -> None:
-        self._shelves.use(lambda shelf: shelf.fail(key, token, failure, LONGEST_FAILURE_S))
+    def _give_back(self, key: CacheKey, token: str, failure: LoadFailure | None) -> None:
+        self._shelves.use(lambda shelf: shelf.release_claim(key, token, failure, LONGEST_FAILURE_S))
 
-    def _remembered(self, error: ServiceError) -> Failure:
+    def _remembered(self, error: ServiceError) -> LoadFailure:
         lasts, code = FAILURE_S, None
         if isinstance(error, ServiceRejected):
             code = None if error.retry_after is not None else error.code
             lasts = min(max(error.retry_after or 0.0, FAILURE_S), LONGEST_FAILURE_S)
         return failure_until(self._clock() + timedelta(seconds=lasts), error.message, code)
 
-    def _failure(self, reason: str) -> Failure:
+    def _failure(self, reason: str) -> LoadFailure:
         return failure_until(self._clock(), reason, None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from agentstate.services.cache.quality import Quality, told_quality
+from agentstate.services.cache.quality import Quality, assess_quality
 from agentstate.services.cache.reading import read_state
 from agentstate.services.http.gateway import Gateway
 from agentstate.services.http.json_wire import Body
@@ -31,7 +31,7 @@ class StateSource(Protocol):
     def tenant(self, agent_id: str, service: Service) -> str:
         """A mark of the account that would be read; readers of another account never share an entry. No secret."""
 
-    def read(self, agent_id: str, service: Service) -> Reading:
+    def read_state(self, agent_id: str, service: Service) -> Reading:
         """Ask the service; raises ServiceError."""
 
 
@@ -50,7 +50,7 @@ class GatewaySource:
         """The mark of the account and the key in use."""
         return self._gateway.mark(agent_id, service)
 
-    def read(self, agent_id: str, service: Service) -> Reading:
+    def read_state(self, agent_id: str, service: Service) -> Reading:
         """The state, checked; it tells itself whether it is in full and first-hand."""
         state = read_state(self._gateway, agent_id, service)
-        return Reading(state, *told_quality(service, state))
+        return Reading(state, *assess_quality(service, state))

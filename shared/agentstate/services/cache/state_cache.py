@@ -19,15 +19,15 @@ from agentstate.clock import Clock, utc_now
 from agentstate.errors import AgentStateError, InvalidInput, ServiceAnswerInvalid, ServiceError, ServiceRejected
 from agentstate.ids import checked_name
 from agentstate.services.cache.backends import Shelves
-from agentstate.services.cache.entry import CacheEntry, Key, Stored, micros
+from agentstate.services.cache.entry import CacheEntry, CacheKey, StoredEntry, to_micros
 from agentstate.services.cache.portfolio import Portfolio
 from agentstate.services.cache.quality import Quality
-from agentstate.services.cache.reading import checked_state
+from agentstate.services.cache.reading import validate_state
 from agentstate.services.cache.refresh_ahead import RefreshAhead
 from agentstate.services.cache.single_flight import HOLD_S, Asker, Fits
 from agentstate.services.cache.source import Reading, StateSource
 from agentstate.services.cache.zero_check import judged
-from agentstate.services.http.json_wire import Body, encode
+from agentstate.services.http.json_wire import Body, encode_json
 from agentstate.services.operations.names import TTL_S, Service, service_named, spoiled_by
 
 STALE_TIMES_TTL = 10.0
@@ -87,7 +87,7 @@ class StateCache:
         self._ahead = None if redis is None else RefreshAhead(redis)
         self._asker = Asker(source, self._shelves, self._stored, self._keep_s, clock, hold_s=hold_s)
         self._behind: ThreadPoolExecutor | None = None
-        self._behind_keys: set[Key] = set()
+        self._behind_keys: set[CacheKey] = set()
         self._behind_lock = threading.Lock()
 
     def get(
@@ -115,7 +115,7 @@ class StateCache:
             InvalidInput: a malformed agent id, or no such service.
             ServiceRejected: the service knows no such agent, or does not accept our key.
         """
-        key, began = self._key(agent_id, service), micros(self._clock())
+        key, began = self._key(agent_id, service), to_micros(self._clock())
         if force_refresh:
             return self._counted(self._bring(key, lambda stored: stored.as_of >= began, again=True), REFRESH)
         stored = self._shelves.load(key)
@@ -171,12 +171,12 @@ class StateCache:
             ServiceAnswerInvalid: it is another agent's, or lacks a member; the cache is left as it was.
         """
         key, now = self._key(agent_id, service), self._clock()
-        checked_state(agent_id, key.service, state)
+        validate_state(agent_id, key.service, state)
         stored = self._stored(key, as_of or now, Reading(state), None)
         spoiled = [self._key(agent_id, each) for each in spoiled_by(key.service)]
         if self._shelves.away:
             self._shelves.forget(spoiled)
-        self._shelves.use(lambda shelf: shelf.put(key, stored, self._keep_s(key), spoiled))
+        self._shelves.use(lambda shelf: shelf.replace_entry(key, stored, self._keep_s(key), spoiled))
         return self._entry(key, stored)
 
     def portfolio_snapshot(
@@ -202,25 +202,25 @@ class StateCache:
         """
         checked_name(agent_id)
         for _ in range(MOST_TRIES):
-            mark, flying = self._shelves.use(lambda shelf: shelf.moved(agent_id)), in_flight()
+            mark, flying = self._shelves.use(lambda shelf: shelf.invalidation_epoch(agent_id)), in_flight()
             legs = self._legs(agent_id, force_refresh=force_refresh)
-            if self._shelves.use(lambda shelf: shelf.moved(agent_id)) == mark:
+            if self._shelves.use(lambda shelf: shelf.invalidation_epoch(agent_id)) == mark:
                 return Portfolio(agent_id, legs, _most(flying, in_flight()))
         return Portfolio(agent_id, legs, in_flight(), moving=True)
 
-    def leg(self, agent_id: str, service: Service, *, force_refresh: bool = False) -> CacheEntry:
+    def get_or_unknown(self, agent_id: str, service: Service, *, force_refresh: bool = False) -> CacheEntry:
         """As `get`; what the service refuses is an unknown entry with the reason."""
         try:
             return self.get(agent_id, service, force_refresh)
         except ServiceError as error:
             return CacheEntry(self._key(agent_id, service), Quality.UNKNOWN, reason=error.message)
 
-    def refresh_wanted(self, limit: int = 64) -> int:
+    def refresh_due(self, limit: int = 64) -> int:
         """Read anew, ahead of need, what is in use and soon out of date; return how many entries were looked at."""
         if self._ahead is None:
             return 0
         # What another account's reader noted is left to a worker with that account's key.
-        keys = [key for key in self._ahead.take(limit) if key == self._key(key.agent_id, key.service)]
+        keys = [key for key in self._ahead.take_due(limit) if key == self._key(key.agent_id, key.service)]
         with ThreadPoolExecutor(REFRESHERS, thread_name_prefix="ahead") as pool:
             return sum(pool.map(self._renewed, keys))
 
@@ -231,15 +231,15 @@ class StateCache:
         if behind is not None:
             behind.shutdown(cancel_futures=True)
 
-    def _key(self, agent_id: str, service: str) -> Key:
+    def _key(self, agent_id: str, service: str) -> CacheKey:
         named = service_named(service)
-        return Key(checked_name(agent_id), named, self._source.tenant(agent_id, named))
+        return CacheKey(checked_name(agent_id), named, self._source.tenant(agent_id, named))
 
     def _legs(self, agent_id: str, *, force_refresh: bool) -> dict[Service, CacheEntry]:
         """What is live at once; the rest side by side."""
         keys = [self._key(agent_id, service) for service in Service]
-        found = [None] * len(keys) if force_refresh else self._shelves.use(lambda shelf: shelf.load_many(keys))
-        now = micros(self._clock())
+        found = [None] * len(keys) if force_refresh else self._shelves.use(lambda shelf: shelf.load_entries(keys))
+        now = to_micros(self._clock())
         legs = {
             key.service: self._counted(self._live(key, stored, now), HIT)
             for key, stored in zip(keys, found, strict=True)
@@ -248,17 +248,24 @@ class StateCache:
         missing = [service for service in Service if service not in legs]
         if missing:
             with ThreadPoolExecutor(len(missing), thread_name_prefix="portfolio") as pool:
-                asked = pool.map(lambda service: self.leg(agent_id, service, force_refresh=force_refresh), missing)
+                asked = pool.map(
+                    lambda service: self.get_or_unknown(agent_id, service, force_refresh=force_refresh), missing
+                )
                 legs.update(zip(missing, asked, strict=True))
         return {service: legs[service] for service in Service}
 
-    def _is_fresh(self, stored: Stored) -> bool:
-        return stored.fresh_until > micros(self._clock())
+    def _is_fresh(self, stored: StoredEntry) -> bool:
+        return stored.fresh_until > to_micros(self._clock())
 
-    def _live(self, key: Key, stored: Stored, now: int) -> CacheEntry:
+    def _live(self, key: CacheKey, stored: StoredEntry, now: int) -> CacheEntry:
         """A live entry; when it is read near its end, it is in use and is to be read ahead."""
         near = stored.fresh_until - now < (stored.fresh_until - stored.as_of) * AHEAD
-        if near and self._ahead is not None and self._ahead.note(key, stored.fresh_until) and self._wake is not None:
+        if (
+            near
+            and self._ahead is not None
+            and self._ahead.note_in_use(key, stored.fresh_until)
+            and self._wake is not None
+        ):
             self._wake()
         return CacheEntry(key, stored.quality, stored, now_us=now, reason=stored.reason)
 
@@ -268,19 +275,19 @@ class StateCache:
             self._count(entry.service, entry.quality if worse else outcome)
         return entry
 
-    def _renewed(self, key: Key) -> bool:
+    def _renewed(self, key: CacheKey) -> bool:
         ahead = int(self._ttl_s[key.service] * AHEAD * SECOND)
-        self._quietly(key, lambda stored: stored.fresh_until > micros(self._clock()) + ahead)
+        self._quietly(key, lambda stored: stored.fresh_until > to_micros(self._clock()) + ahead)
         return True
 
-    def _quietly(self, key: Key, fits: Fits) -> None:
+    def _quietly(self, key: CacheKey, fits: Fits) -> None:
         """Read for somebody who comes later; what goes wrong is remembered on the shelf, and told to that one."""
         try:
             self._bring(key, fits)
         except AgentStateError:
             return
 
-    def _read_behind(self, key: Key) -> None:
+    def _read_behind(self, key: CacheKey) -> None:
         """Read an entry anew behind the reader's back, once at a time."""
         with self._behind_lock:
             if key in self._behind_keys:
@@ -290,31 +297,31 @@ class StateCache:
                 self._behind = ThreadPoolExecutor(REFRESHERS, thread_name_prefix="behind")
             self._behind.submit(self._behind_done, key)
 
-    def _behind_done(self, key: Key) -> None:
+    def _behind_done(self, key: CacheKey) -> None:
         try:
             self._quietly(key, self._is_fresh)
         finally:
             with self._behind_lock:
                 self._behind_keys.discard(key)
 
-    def _bring(self, key: Key, fits: Fits, *, again: bool = False) -> CacheEntry:
+    def _bring(self, key: CacheKey, fits: Fits, *, again: bool = False) -> CacheEntry:
         """Ask the service, or wait for whoever is asking it."""
         brought = self._asker.bring(key, fits, again=again)
-        if isinstance(brought, Stored):
+        if isinstance(brought, StoredEntry):
             return self._entry(key, brought)
         if brought.code is not None:
             raise ServiceRejected(brought.reason, code=brought.code)
         return self._aged(key, self._shelves.load(key), brought.reason)
 
-    def _stored(self, key: Key, as_of: datetime, reading: Reading, before: Stored | None) -> Stored:
+    def _stored(self, key: CacheKey, as_of: datetime, reading: Reading, before: StoredEntry | None) -> StoredEntry:
         """What is kept of a reading; a sudden zero in it is marked."""
         lives_s = self._ttl_s[key.service] * (1 - JITTER * self._draw())
         try:
-            content = encode(reading.state)
+            content = encode_json(reading.state)
         except (TypeError, ValueError, InvalidInput) as error:
             raise ServiceAnswerInvalid(f"{key.service}: {str(error)[:200]}. Nothing was stored.") from error
-        begin = micros(as_of)
-        fresh = Stored(
+        begin = to_micros(as_of)
+        fresh = StoredEntry(
             as_of=begin,
             fresh_until=begin + int(lives_s * SECOND),
             content=msgspec.Raw(content),
@@ -323,16 +330,16 @@ class StateCache:
         )
         return judged(key.service, fresh, before)
 
-    def _entry(self, key: Key, stored: Stored) -> CacheEntry:
-        return CacheEntry(key, stored.quality, stored, now_us=micros(self._clock()), reason=stored.reason)
+    def _entry(self, key: CacheKey, stored: StoredEntry) -> CacheEntry:
+        return CacheEntry(key, stored.quality, stored, now_us=to_micros(self._clock()), reason=stored.reason)
 
-    def _aged(self, key: Key, stored: Stored | None, reason: str) -> CacheEntry:
+    def _aged(self, key: CacheKey, stored: StoredEntry | None, reason: str) -> CacheEntry:
         """The last reading as stale, or as unknown when it is too old or there is none."""
-        now = micros(self._clock())
+        now = to_micros(self._clock())
         in_limit = stored is not None and now - stored.as_of <= self._keep_s(key) * SECOND
         return CacheEntry(key, Quality.STALE if in_limit else Quality.UNKNOWN, stored, now_us=now, reason=reason)
 
-    def _keep_s(self, key: Key) -> float:
+    def _keep_s(self, key: CacheKey) -> float:
         return self._ttl_s[key.service] * self._stale_times_ttl
 
 

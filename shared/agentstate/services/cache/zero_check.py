@@ -9,19 +9,19 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from agentstate.errors import ServiceAnswerInvalid
-from agentstate.services.cache.entry import Stored, moment
+from agentstate.services.cache.entry import StoredEntry, from_micros
 from agentstate.services.cache.quality import Quality
-from agentstate.services.cache.reading import parts_of
+from agentstate.services.cache.reading import parse_parts
 from agentstate.services.operations.names import Service
 
 BELIEVED_AFTER_US = 600_000_000
 
 
-def judged(service: Service, fresh: Stored, before: Stored | None) -> Stored:
+def judged(service: Service, fresh: StoredEntry, before: StoredEntry | None) -> StoredEntry:
     """`fresh`, marked when it shows zero where `before` showed money."""
     if before is None or fresh.quality is not Quality.LIVE:
         return fresh
-    now, was = parts_of(service, fresh.state), _parts(service, before)
+    now, was = parse_parts(service, fresh.state), _parts(service, before)
     shown = sum(now.values())
     if before.quality is Quality.SUSPECT_ZERO and before.before is not None and before.since is not None:
         if shown >= before.before or fresh.as_of - before.since >= BELIEVED_AFTER_US or 0 not in now.values():
@@ -31,14 +31,16 @@ def judged(service: Service, fresh: Stored, before: Stored | None) -> Stored:
     return _suspect(fresh, shown + lost, None) if lost else fresh
 
 
-def _suspect(fresh: Stored, before: int, first: Stored | None) -> Stored:
+def _suspect(fresh: StoredEntry, before: int, first: StoredEntry | None) -> StoredEntry:
     since = fresh.as_of if first is None or first.since is None else first.since
-    reason = f"shown as 0 since {moment(since).isoformat(timespec='seconds')}, and no operation of ours explains it"
+    reason = (
+        f"shown as 0 since {from_micros(since).isoformat(timespec='seconds')}, and no operation of ours explains it"
+    )
     return replace(fresh, quality=Quality.SUSPECT_ZERO, reason=reason, before=before, since=since)
 
 
-def _parts(service: Service, stored: Stored) -> dict[str, int]:
+def _parts(service: Service, stored: StoredEntry) -> dict[str, int]:
     try:
-        return parts_of(service, stored.state)
+        return parse_parts(service, stored.state)
     except ServiceAnswerInvalid:  # kept by another version
         return {}

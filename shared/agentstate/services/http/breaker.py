@@ -63,7 +63,7 @@ class CircuitBreaker:
             self._may = redis.register_script(_MAY)
             self._failed = redis.register_script(_FAILED)
 
-    def check(self, service: Service) -> None:
+    def ensure_closed(self, service: Service) -> None:
         """Return when something may be sent to `service`.
 
         Raises:
@@ -71,22 +71,22 @@ class CircuitBreaker:
         """
         wait = self._fallback.use(
             lambda: int(self._may(self._keys(service), [self._failures, _millis(TRIAL_S)])) / 1_000,
-            lambda: self._local.wait(service),
+            lambda: self._local.seconds_open(service),
         )
         if wait > 0:
             raise ServiceUnreachable(
                 f"{service} failed again and again; it is left alone for {wait:.1f} s more. Nothing was sent."
             )
 
-    def failed(self, service: Service) -> None:
+    def record_failure(self, service: Service) -> None:
         """The service gave no answer, or one of 500 and more."""
         times = [_millis(seconds) for seconds in (PAUSE_S, LONGEST_PAUSE_S, FORGOTTEN_AFTER_S)]
-        self._local.failed(service)
+        self._local.record_failure(service)
         self._fallback.use(lambda: self._failed(self._keys(service), [self._failures, *times]), lambda: None)
 
-    def answered(self, service: Service) -> None:
+    def record_success(self, service: Service) -> None:
         """The service answered."""
-        self._local.answered(service)
+        self._local.record_success(service)
         self._fallback.use(lambda: self._forget(service), lambda: None)
 
     def _forget(self, service: Service) -> None:
@@ -113,7 +113,7 @@ class LocalBreakers:
         self._lock = threading.Lock()
         self._circuits = {service: _Circuit() for service in Service}
 
-    def wait(self, service: Service) -> float:
+    def seconds_open(self, service: Service) -> float:
         """Seconds for which the service is left alone; 0.0 lets a request pass."""
         with self._lock:
             circuit, now = self._circuits[service], self._now()
@@ -123,7 +123,7 @@ class LocalBreakers:
                 circuit.until = now + TRIAL_S  # this one tries; the others wait for what it finds
             return 0.0
 
-    def failed(self, service: Service) -> None:
+    def record_failure(self, service: Service) -> None:
         """Count a failure."""
         with self._lock:
             circuit = self._circuits[service]
@@ -132,7 +132,7 @@ class LocalBreakers:
                 circuit.until = self._now() + min(PAUSE_S * 2.0 ** min(circuit.pauses, 20), LONGEST_PAUSE_S)
                 circuit.pauses += 1
 
-    def answered(self, service: Service) -> None:
+    def record_success(self, service: Service) -> None:
         """Begin anew."""
         with self._lock:
             self._circuits[service] = _Circuit()

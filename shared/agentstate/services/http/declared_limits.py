@@ -14,7 +14,7 @@ WINDOW_S = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class ServiceLimits:
     """What a service allows.
 
     Attributes:
@@ -33,26 +33,26 @@ class Limits:
     share: Mapping[str, Decimal] = field(default_factory=dict)
 
 
-_KNOWN: Final[Mapping[str, Limits]] = MappingProxyType(
+_KNOWN: Final[Mapping[str, ServiceLimits]] = MappingProxyType(
     {
-        "casino": Limits(
+        "casino": ServiceLimits(
             per_address={"bet": 60, "bets": 60, "export": 60, "register": 10, "join": 10, "withdraw": 5},
             per_agent={"bet": 60},
             least={"bet": Decimal("0.01"), "withdraw": Decimal(1)},
             most={"withdraw": Decimal(100_000)},
             share={"bet": Decimal("0.125")},
         ),
-        "escrow": Limits(
+        "escrow": ServiceLimits(
             per_address={"create": 20, "complete": 30, "release": 30, "dispute": 10}, least={"create": Decimal("0.10")}
         ),
-        "faucet": Limits(per_address={"claim": 5}),
-        "trading": Limits(per_address={"open": 30, "close": 30, "join": 10}),
-        "wallet": Limits(per_address={"swap": 30, "send": 20, "join": 10}),
-        "domains": Limits(),
+        "faucet": ServiceLimits(per_address={"claim": 5}),
+        "trading": ServiceLimits(per_address={"open": 30, "close": 30, "join": 10}),
+        "wallet": ServiceLimits(per_address={"swap": 30, "send": 20, "join": 10}),
+        "domains": ServiceLimits(),
     }
 )
 
 
-def limits_of(service: Service) -> Limits:
+def declared_limits(service: Service) -> ServiceLimits:
     """The limits of a service; none for one that is not known here."""
-    return _KNOWN.get(service.value, Limits())
+    return _KNOWN.get(service.value, ServiceLimits())

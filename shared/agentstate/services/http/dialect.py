@@ -17,8 +17,8 @@ from pydantic import SecretStr
 
 from agentstate.errors import ConfigurationError, ServiceAnswerInvalid
 from agentstate.redaction import remember
-from agentstate.services.http.exchange import Call, Exchange, in_doubt
-from agentstate.services.http.json_wire import Body, decode, encode
+from agentstate.services.http.exchange import Exchange, ServiceRequest, doubt_error
+from agentstate.services.http.json_wire import Body, decode_json, encode_json
 from agentstate.services.operations.names import Service
 
 LONGEST_KEY = 64
@@ -109,18 +109,18 @@ class UnifiedGateway:
     ) -> Body:
         """`GET /{service}/{view}`."""
         call = self._call("GET", agent_id, service, view, params={"agent_id": agent_id, **query})
-        return decode(await exchange.get(call))
+        return decode_json(await exchange.get(call))
 
     async def act(self, exchange: Exchange, asked: Instruction) -> Body:
         """`POST /{service}/{operation}`; the tag also goes as `Idempotency-Key`: no service is known to honour it."""
         headers = {"Idempotency-Key": header_key(asked.tag), "Content-Type": "application/json"}
-        content = encode({"agent_id": asked.agent_id, **asked.body})
+        content = encode_json({"agent_id": asked.agent_id, **asked.body})
         call = self._call("POST", asked.agent_id, asked.service, asked.operation, headers=headers, content=content)
         answer = await exchange.post(call, asked.what, asked.refusals)
         try:
-            return decode(answer)
+            return decode_json(answer)
         except ServiceAnswerInvalid as error:
-            raise in_doubt(asked.what, error.message) from error
+            raise doubt_error(asked.what, error.message) from error
 
     def _call(
         self,
@@ -131,11 +131,13 @@ class UnifiedGateway:
         *,
         headers: Mapping[str, str] | None = None,
         **parts: Any,
-    ) -> Call:
+    ) -> ServiceRequest:
         key = self._key.get_secret_value()
         sent = {"Authorization": f"Bearer {key}", **(headers or {})}
         url = f"{self._base}/{service.value}/{name}"
-        return Call(service=service, caller=agent_id, method=method, url=url, headers=sent, secrets=(key,), **parts)
+        return ServiceRequest(
+            service=service, caller=agent_id, method=method, url=url, headers=sent, secrets=(key,), **parts
+        )
 
 
 def header_key(tag: str) -> str:

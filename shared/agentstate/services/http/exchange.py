@@ -17,16 +17,16 @@ import httpx
 from agentstate.clock import Clock
 from agentstate.errors import ServiceError, ServiceInDoubt, ServiceReadFailed, ServiceUnreachable
 from agentstate.redaction import STAND_IN
-from agentstate.services.http.refusals import code_of, refusal
+from agentstate.services.http.refusals import error_code, parse_refusal
 from agentstate.services.http.traffic import Traffic
-from agentstate.services.http.transport import Lost, NotSent, Reply, Transport
+from agentstate.services.http.transport import AnswerLost, NotSent, Reply, Transport
 from agentstate.services.operations.names import Service
 
 SERVER_FAULT = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
+class ServiceRequest:
     """One request to be sent."""
 
     service: Service
@@ -60,7 +60,7 @@ class Exchange:
         self._clock = clock
         self._traffic = traffic
 
-    async def get(self, call: Call) -> bytes:
+    async def get(self, call: ServiceRequest) -> bytes:
         """The answer to a read.
 
         Raises:
@@ -70,16 +70,16 @@ class Exchange:
         """
         try:
             reply = await self._sent(call)
-        except Lost as lost:
-            raise unread(call.service, lost) from lost
+        except AnswerLost as lost:
+            raise read_error(call.service, lost) from lost
         if httpx.codes.is_success(reply.status):
             return reply.content
         refused = None
         if reply.status < SERVER_FAULT:
-            refused = refusal(reply.status, reply.content, frozenset({code_of(reply.content)}), self._clock)
+            refused = parse_refusal(reply.status, reply.content, frozenset({error_code(reply.content)}), self._clock)
         raise refused or ServiceReadFailed(f"{call.service} answered {reply.status} to a read. Nothing was changed.")
 
-    async def post(self, call: Call, what: str, refusals: frozenset[str] = frozenset()) -> bytes:
+    async def post(self, call: ServiceRequest, what: str, refusals: frozenset[str] = frozenset()) -> bytes:
         """The answer to an operation, sent once.
 
         Args:
@@ -94,57 +94,57 @@ class Exchange:
         """
         try:
             reply = await self._sent(call)
-        except Lost as lost:
-            raise in_doubt(what, str(lost)) from lost
+        except AnswerLost as lost:
+            raise doubt_error(what, str(lost)) from lost
         if httpx.codes.is_success(reply.status):
             return reply.content
-        refused = refusal(reply.status, reply.content, refusals, self._clock)
-        raise refused or in_doubt(what, f"{reply.status} {code_of(reply.content)}".strip())
+        refused = parse_refusal(reply.status, reply.content, refusals, self._clock)
+        raise refused or doubt_error(what, f"{reply.status} {error_code(reply.content)}".strip())
 
-    async def _sent(self, call: Call) -> Reply:
+    async def _sent(self, call: ServiceRequest) -> Reply:
         """Send once, when the traffic allows it, and tell the traffic what came of it."""
         await self._passed(call)
         try:
-            reply = await self._transport.exchange(self._request(call))
+            reply = await self._transport.send_request(self._request(call))
         except NotSent as error:
             await self._told(call, None)
             host = urlsplit(call.url).netloc
             raise ServiceUnreachable(
                 f"{call.service} at {host} cannot be reached ({error}); nothing was sent. Try again later."
             ) from error
-        except Lost:
+        except AnswerLost:
             await self._told(call, None)
             raise
         await self._told(call, reply)
         return Reply(status=reply.status, content=_without(reply.content, call.secrets))
 
-    async def _passed(self, call: Call) -> None:
+    async def _passed(self, call: ServiceRequest) -> None:
         if self._traffic is not None:
             # In a thread: the traffic asks Redis, and may wait for a turn.
-            await asyncio.to_thread(self._traffic.enter, call.service, call.path, call.caller)
+            await asyncio.to_thread(self._traffic.admit_request, call.service, call.path, call.caller)
 
-    async def _told(self, call: Call, reply: Reply | None) -> None:
+    async def _told(self, call: ServiceRequest, reply: Reply | None) -> None:
         if self._traffic is None:
             return
         if reply is None:
-            await asyncio.to_thread(self._traffic.failed, call.service)
+            await asyncio.to_thread(self._traffic.record_failure, call.service)
         else:
             answered = (call.service, call.path, call.caller, reply.status, reply.content)
-            await asyncio.to_thread(self._traffic.answered, *answered)
+            await asyncio.to_thread(self._traffic.record_answer, *answered)
 
-    def _request(self, call: Call) -> httpx.Request:
+    def _request(self, call: ServiceRequest) -> httpx.Request:
         parts: dict[str, Any] = {"headers": dict(call.headers), "content": call.content}
         if call.params:
             parts["params"] = dict(call.params)
-        return self._transport.build(call.method, call.url, **parts)
+        return self._transport.build_request(call.method, call.url, **parts)
 
 
-def in_doubt(what: str, why: str) -> ServiceError:
+def doubt_error(what: str, why: str) -> ServiceError:
     """The error of an operation that nobody can tell about."""
     return ServiceInDoubt(f"{what} may have been applied ({why}); it must be verified, not repeated.")
 
 
-def unread(service: Service, lost: Lost) -> ServiceError:
+def read_error(service: Service, lost: AnswerLost) -> ServiceError:
     """The error of a read that got no answer."""
     return ServiceReadFailed(f"{service} did not answer a read ({lost}). Nothing was changed.")
 

@@ -15,10 +15,10 @@ from agentstate.clock import Clock, utc_now
 from agentstate.errors import ConfigurationError, ServiceRejected
 from agentstate.ids import checked_name
 from agentstate.services.http.dialect import Dialect, Instruction, UnifiedGateway
-from agentstate.services.http.exchange import Exchange, in_doubt, unread
+from agentstate.services.http.exchange import Exchange, doubt_error, read_error
 from agentstate.services.http.json_wire import Body
 from agentstate.services.http.traffic import Traffic
-from agentstate.services.http.transport import DEADLINE_S, Lost, Transport
+from agentstate.services.http.transport import DEADLINE_S, AnswerLost, Transport
 from agentstate.services.operations.names import Service
 from agentstate.settings import Settings
 
@@ -99,9 +99,9 @@ class Gateway:
         """
         work = self.dialect.read(self._exchange, checked_name(agent_id), service, view, query)
         try:
-            return self._transport.run(work)
-        except Lost as lost:
-            raise unread(service, lost) from lost
+            return self._transport.run_work(work)
+        except AnswerLost as lost:
+            raise read_error(service, lost) from lost
 
     def act(self, asked: Instruction) -> Body:
         """Do something, once.
@@ -116,9 +116,9 @@ class Gateway:
             text = f"{asked.what} has no route in the dialect `{self.dialect.name}`. Nothing was sent."
             raise ServiceRejected(text, code="not_offered")
         try:
-            return self._transport.run(self.dialect.act(self._exchange, asked))
-        except Lost as lost:
-            raise in_doubt(asked.what, str(lost)) from lost
+            return self._transport.run_work(self.dialect.act(self._exchange, asked))
+        except AnswerLost as lost:
+            raise doubt_error(asked.what, str(lost)) from lost
 
     def close(self) -> None:
         """Give up the connections; the next call opens new ones."""

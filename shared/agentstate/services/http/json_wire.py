@@ -16,12 +16,12 @@ _DECODER = msgspec.json.Decoder(float_hook=Decimal)
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
 
 
-def encode(body: Mapping[str, Any]) -> bytes:
+def encode_json(body: Mapping[str, Any]) -> bytes:
     """A request's JSON."""
     return _ENCODER.encode(body)
 
 
-def decode(content: bytes | msgspec.Raw) -> Body:
+def decode_json(content: bytes | msgspec.Raw) -> Body:
     """An answer's JSON object without the `_info` that the services add.
 
     Raises:

@@ -128,26 +128,30 @@ class RateLimiter:
         mark = secrets.token_hex(8)
         return self._fallback.use(
             lambda: int(self._admit(self._keys(path, caller), [self._micros(), limit, mark, _MOST_LOGGED])) / _MICROS,
-            lambda: max(self._local.wait(path + caller), self._local.admit(path, -(-limit // LOCAL_SHARE))),
+            lambda: max(
+                self._local.seconds_halted(path + caller), self._local.try_acquire(path, -(-limit // LOCAL_SHARE))
+            ),
         )
 
-    def limited(self, path: str, halt_s: float, *, told: int | None = None) -> None:
+    def record_limit(self, path: str, halt_s: float, *, stated_limit: int | None = None) -> None:
         """The service answered a request on `path` with a 429 of its address limit.
 
         Args:
             path: the exact path.
             halt_s: seconds until the service takes requests again; all processes wait for it.
-            told: the limit that the answer names, if any.
+            stated_limit: the limit that the answer names, if any.
         """
         halt = min(halt_s, LONGEST_HALT_S)
-        args = [_millis(halt), told or 0, _millis(LEARNED_FOR_S)]
-        self._fallback.use(lambda: self._learn(self._keys(path), args), lambda: self._local.halt(path, halt))
+        args = [_millis(halt), stated_limit or 0, _millis(LEARNED_FOR_S)]
+        self._fallback.use(lambda: self._learn(self._keys(path), args), lambda: self._local.halt_path(path, halt))
 
-    def halted(self, path: str, halt_s: float, *, caller: str = "") -> None:
+    def halt_path(self, path: str, halt_s: float, *, caller: str = "") -> None:
         """The service refuses `path` by a rule such as once a day: to `caller` when named, else to all of us."""
         halt = min(halt_s, LONGEST_HALT_S)
         key = self._keys(path, caller)[3 if caller else 2]
-        self._fallback.use(lambda: self._halt([key], [_millis(halt)]), lambda: self._local.halt(path + caller, halt))
+        self._fallback.use(
+            lambda: self._halt([key], [_millis(halt)]), lambda: self._local.halt_path(path + caller, halt)
+        )
 
     def _micros(self) -> int:
         return int(self._window_s * _MICROS)
@@ -177,7 +181,7 @@ class LocalWindows:
         self._lock = threading.Lock()
         self._windows: OrderedDict[str, _Window] = OrderedDict()
 
-    def admit(self, path: str, limit: int) -> float:
+    def try_acquire(self, path: str, limit: int) -> float:
         """0.0 when a request may be sent, which then counts; else seconds until it may. A limit of 0 is none."""
         with self._lock:
             window, now = self._window(path), self._now()
@@ -191,13 +195,13 @@ class LocalWindows:
                 window.sent.append(now)
             return 0.0
 
-    def wait(self, path: str) -> float:
+    def seconds_halted(self, path: str) -> float:
         """Seconds for which nothing is sent on `path`; counts nothing."""
         with self._lock:
             window = self._windows.get(path)
             return max(window.halted_until - self._now(), 0.0) if window else 0.0
 
-    def halt(self, path: str, halt_s: float) -> None:
+    def halt_path(self, path: str, halt_s: float) -> None:
         """Send nothing on `path` for a while."""
         with self._lock:
             window = self._window(path)
@@ -219,7 +223,7 @@ def _millis(seconds: float) -> int:
     return max(int(seconds * 1_000), 1)
 
 
-def told_limit(body: Mapping[str, Any]) -> int | None:
+def parse_stated_limit(body: Mapping[str, Any]) -> int | None:
     """The limit that a 429's message names, such as 60 in "Limit: 60 per 60s"; None when it names none."""
     words = str(body.get("message", "")).replace(".", " ").split()
     for word, following in itertools.pairwise(words):

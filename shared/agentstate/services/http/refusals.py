@@ -10,11 +10,11 @@ from datetime import datetime
 
 from agentstate.clock import Clock
 from agentstate.errors import ServiceAnswerInvalid, ServiceRejected
-from agentstate.services.http.json_wire import decode
+from agentstate.services.http.json_wire import decode_json
 from agentstate.services.operations.answer import Answer
 from agentstate.state import codec
 
-EVERYWHERE = frozenset({"not_found", "agent_not_found", "unauthorized", "invalid_request"})
+COMMON_CODES = frozenset({"not_found", "agent_not_found", "unauthorized", "invalid_request"})
 """Codes that every operation may be refused with before any effect."""
 
 SHORT_WAIT_S = 60.0
@@ -27,37 +27,37 @@ UNAUTHORIZED, TOO_MANY = 401, 429
 _REFUSING = frozenset({400, 401, 402, 403, 404, 409, 422, 429})
 
 
-def code_of(content: bytes) -> str:
+def error_code(content: bytes) -> str:
     """The `error` of an answer in lower case, "" when it has none or is no JSON."""
     try:
-        code = decode(content).get("error", "")
+        code = decode_json(content).get("error", "")
     except ServiceAnswerInvalid:
         return ""
     return codec.legible(code, 80).lower() if isinstance(code, str) else ""
 
 
-def refusal(status: int, content: bytes, codes: frozenset[str], clock: Clock) -> ServiceRejected | None:
+def parse_refusal(status: int, content: bytes, codes: frozenset[str], clock: Clock) -> ServiceRejected | None:
     """The refusal that an error answer proves, or None when it proves nothing."""
-    code = code_of(content)
+    code = error_code(content)
     if status == TOO_MANY:
         return _limited(code, content, clock)
     if status == UNAUTHORIZED:
         return ServiceRejected("the service does not accept our key. Nothing was done.", code="unauthorized")
-    if status in _REFUSING and code in EVERYWHERE | codes:
+    if status in _REFUSING and code in COMMON_CODES | codes:
         return ServiceRejected(f"the service refused with {status} {code}. Nothing was done.", code=code)
     return None
 
 
 def _limited(code: str, content: bytes, clock: Clock) -> ServiceRejected:
-    wait = LONG_WAIT_S if code == "ip_rate_limited" else until_reset(content, clock)
+    wait = LONG_WAIT_S if code == "ip_rate_limited" else seconds_until_reset(content, clock)
     text = f"the service asks to wait {wait:.0f} s ({code or 'rate limit'}). Nothing was done."
     return ServiceRejected(text, code=code or "rate_limited", retry_after=wait)
 
 
-def until_reset(content: bytes, clock: Clock) -> float:
+def seconds_until_reset(content: bytes, clock: Clock) -> float:
     """Seconds until the time that a 429 names, a minute when it names none, a day at most."""
     try:
-        reset: datetime = Answer(decode(content)).time("reset_at")
+        reset: datetime = Answer(decode_json(content)).time("reset_at")
     except ServiceAnswerInvalid:
         return SHORT_WAIT_S
     return min(max((reset - clock()).total_seconds(), 0.0), LONG_WAIT_S)

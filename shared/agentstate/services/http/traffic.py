@@ -14,9 +14,9 @@ from redis import Redis
 from agentstate.clock import Clock, utc_now
 from agentstate.errors import ServiceAnswerInvalid
 from agentstate.services.http.breaker import CircuitBreaker
-from agentstate.services.http.json_wire import Body, decode
-from agentstate.services.http.limiter import RateLimiter, told_limit
-from agentstate.services.http.refusals import LONG_WAIT_S, TOO_MANY, until_reset
+from agentstate.services.http.json_wire import Body, decode_json
+from agentstate.services.http.limiter import RateLimiter, parse_stated_limit
+from agentstate.services.http.refusals import LONG_WAIT_S, TOO_MANY, seconds_until_reset
 from agentstate.services.operations.names import Service
 
 SERVER_FAULT = 500
@@ -33,7 +33,7 @@ _DAILY_ADDRESS_LIMIT: Final = "ip_rate_limited"
 class Traffic(Protocol):
     """Who lets requests pass."""
 
-    def enter(self, service: Service, path: str, caller: str) -> None:
+    def admit_request(self, service: Service, path: str, caller: str) -> None:
         """Before a request is sent.
 
         Args:
@@ -46,23 +46,23 @@ class Traffic(Protocol):
             for a while. In both cases nothing was sent.
         """
 
-    def answered(self, service: Service, path: str, caller: str, status: int, content: bytes) -> None:
+    def record_answer(self, service: Service, path: str, caller: str, status: int, content: bytes) -> None:
         """After an answer, whatever it says."""
 
-    def failed(self, service: Service) -> None:
+    def record_failure(self, service: Service) -> None:
         """After a request that got no answer."""
 
 
 class FreeTraffic:
     """Lets everything pass."""
 
-    def enter(self, service: Service, path: str, caller: str) -> None:
+    def admit_request(self, service: Service, path: str, caller: str) -> None:
         """Pass."""
 
-    def answered(self, service: Service, path: str, caller: str, status: int, content: bytes) -> None:
+    def record_answer(self, service: Service, path: str, caller: str, status: int, content: bytes) -> None:
         """Take no note."""
 
-    def failed(self, service: Service) -> None:
+    def record_failure(self, service: Service) -> None:
         """Take no note."""
 
 
@@ -91,37 +91,37 @@ class SharedTraffic:
         self._wait_s = wait_s
         self._clock = clock
 
-    def enter(self, service: Service, path: str, caller: str) -> None:
+    def admit_request(self, service: Service, path: str, caller: str) -> None:
         """Before a request is sent; see `Traffic.enter`."""
-        self.breaker.check(service)
+        self.breaker.ensure_closed(service)
         self.limiter.acquire(path, caller=caller, wait_s=self._wait_s)
 
-    def answered(self, service: Service, path: str, caller: str, status: int, content: bytes) -> None:
+    def record_answer(self, service: Service, path: str, caller: str, status: int, content: bytes) -> None:
         """Note whether the service is well, and learn from both kinds of 429."""
         if status >= SERVER_FAULT:
-            self.breaker.failed(service)
+            self.breaker.record_failure(service)
             return
-        self.breaker.answered(service)
+        self.breaker.record_success(service)
         if status == TOO_MANY:
             self._too_many(path, caller, content)
 
-    def failed(self, service: Service) -> None:
+    def record_failure(self, service: Service) -> None:
         """Note that there was no answer."""
-        self.breaker.failed(service)
+        self.breaker.record_failure(service)
 
     def _too_many(self, path: str, caller: str, content: bytes) -> None:
         body = _object(content)
         code = str(body.get("error", _ADDRESS_LIMIT)).lower()
         if code == _ADDRESS_LIMIT:
-            self.limiter.limited(path, SHORT_HALT_S, told=told_limit(body))
+            self.limiter.record_limit(path, SHORT_HALT_S, stated_limit=parse_stated_limit(body))
         elif code == _DAILY_ADDRESS_LIMIT:
-            self.limiter.halted(path, LONG_WAIT_S)
+            self.limiter.halt_path(path, LONG_WAIT_S)
         else:
-            self.limiter.halted(path, until_reset(content, self._clock), caller=caller)
+            self.limiter.halt_path(path, seconds_until_reset(content, self._clock), caller=caller)
 
 
 def _object(content: bytes) -> Body:
     try:
-        return decode(content)
+        return decode_json(content)
     except ServiceAnswerInvalid:
         return {}

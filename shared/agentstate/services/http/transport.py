@@ -58,7 +58,7 @@ class NotSent(Exception):
         super().__init__(type(cause).__name__)
 
 
-class Lost(Exception):
+class AnswerLost(Exception):
     """The exchange ended after its first byte was sent and before a whole answer was there."""
 
     def __init__(self, cause: str) -> None:
@@ -84,7 +84,7 @@ class Transport:
         """Longest time of work of several exchanges, in seconds."""
         return WORK_DEADLINES * self.deadline_s
 
-    def run(self, work: Coroutine[Any, Any, T]) -> T:
+    def run_work(self, work: Coroutine[Any, Any, T]) -> T:
         """Run `work` on the loop and wait for it; an interrupt cancels it.
 
         Raises:
@@ -95,13 +95,13 @@ class Transport:
             # The loop keeps the time; the second limit is for a loop that stands still, or is no more.
             return future.result(self.work_s + 2 * _GRACE_S)
         except TimeoutError as error:
-            raise Lost("Timeout") from error
+            raise AnswerLost("Timeout") from error
         except CancelledError as error:
-            raise Lost("Closed") from error
+            raise AnswerLost("Closed") from error
         finally:
             future.cancel()
 
-    async def exchange(self, request: httpx.Request) -> Reply:
+    async def send_request(self, request: httpx.Request) -> Reply:
         """Send once and read the whole answer; to be awaited within `run`.
 
         Raises:
@@ -125,11 +125,11 @@ class Transport:
         except (httpx.HTTPError, httpx.InvalidURL, OSError, TimeoutError) as error:
             if not sent:
                 raise NotSent(error) from error
-            raise Lost("ReadTimeout" if isinstance(error, TimeoutError) else type(error).__name__) from error
+            raise AnswerLost("ReadTimeout" if isinstance(error, TimeoutError) else type(error).__name__) from error
         finally:
             given_up = True
 
-    def build(self, method: str, url: str, **parts: Any) -> httpx.Request:
+    def build_request(self, method: str, url: str, **parts: Any) -> httpx.Request:
         """A request with this transport's time limits."""
         return self._running().client.build_request(method, url, **parts)
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from agentstate.errors import ConfigurationError
-from agentstate.services.cache.reading import Funds, add_reading
+from agentstate.services.cache.reading import Funds, register_funds_parser
 from agentstate.services.operations.answer import Answer
 from agentstate.services.operations.base import Operation
 from agentstate.services.operations.booked import add_operation
@@ -44,7 +44,7 @@ def add(
         ConfigurationError: the name of the service or of an operation is taken.
     """
     service = add_service(name, ttl_s=ttl_s, balance_of=balance_of)
-    add_reading(service, funds)
+    register_funds_parser(service, funds)
     for operation in operations:
         add_operation(operation)
     add_routes(name, views or {}, routes or {})

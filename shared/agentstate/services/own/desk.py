@@ -8,8 +8,8 @@ from typing import Any
 
 from agentstate.errors import ServiceAnswerInvalid
 from agentstate.services.http.dialect import Instruction, header_key
-from agentstate.services.http.exchange import Call, Exchange, in_doubt
-from agentstate.services.http.json_wire import Body, decode, encode
+from agentstate.services.http.exchange import Exchange, ServiceRequest, doubt_error
+from agentstate.services.http.json_wire import Body, decode_json, encode_json
 from agentstate.services.operations.names import Service
 from agentstate.services.own.registry import Registry
 from agentstate.services.own.services_file import ServicesFile
@@ -75,7 +75,7 @@ class Desk:
 
     async def get(self, path: str, **query: str) -> Body:
         """A read's JSON."""
-        return decode(await self._got(path, query))
+        return decode_json(await self._got(path, query))
 
     async def text(self, path: str, **query: str) -> str:
         """A read's text."""
@@ -97,26 +97,26 @@ class Desk:
         key = "" if keyless else self.file.key(self.agent_id, self.service)
         headers = {**self._auth(key), **_JSON, "Idempotency-Key": header_key(asked.tag)}
         secrets = tuple(part for part in (key, secret) if part)
-        call = self._call("POST", self.service, path, headers=headers, content=encode(body), secrets=secrets)
+        call = self._call("POST", self.service, path, headers=headers, content=encode_json(body), secrets=secrets)
         answer = await self._exchange.post(call, asked.what, asked.refusals)
         self.acted = True
         try:
-            return decode(answer)
+            return decode_json(answer)
         except ServiceAnswerInvalid as error:
-            raise in_doubt(asked.what, error.message) from error
+            raise doubt_error(asked.what, error.message) from error
 
     async def ask(self, place: str, path: str, body: Mapping[str, Any]) -> bytes:
         """A read that is a POST, of a public place such as the venue."""
-        return await self._exchange.get(self._call("POST", place, path, headers=_JSON, content=encode(body)))
+        return await self._exchange.get(self._call("POST", place, path, headers=_JSON, content=encode_json(body)))
 
     async def _got(self, path: str, query: Mapping[str, str]) -> bytes:
         key = self.file.key(self.agent_id, self.service)
         call = self._call("GET", self.service, path, headers=self._auth(key), params=query, secrets=(key,))
         return await self._exchange.get(call)
 
-    def _call(self, method: str, place: str, path: str, **parts: Any) -> Call:
+    def _call(self, method: str, place: str, path: str, **parts: Any) -> ServiceRequest:
         url = f"{self.file.url(place)}/{path}"
-        return Call(service=self.service, caller=self.agent_id, method=method, url=url, **parts)
+        return ServiceRequest(service=self.service, caller=self.agent_id, method=method, url=url, **parts)
 
     def _auth(self, key: str) -> dict[str, str]:
         header = self.file.auth_header(self.service)

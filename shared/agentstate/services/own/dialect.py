@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 from agentstate.errors import ConfigurationError, CredentialMissing, ServiceAnswerInvalid, ServiceError, ServiceInDoubt
 from agentstate.services.http.dialect import Instruction, marked
-from agentstate.services.http.exchange import Exchange, in_doubt
+from agentstate.services.http.exchange import Exchange, doubt_error
 from agentstate.services.http.json_wire import Body
 from agentstate.services.operations.names import Service
 from agentstate.services.own import casino, domains, escrow, faucet, trading, wallet
@@ -86,11 +86,11 @@ class OwnRoutes:
             return await _acts[asked.service.value, asked.operation](desk, asked.body)
         except ServiceError as error:
             if desk.acted and not isinstance(error, ServiceInDoubt):
-                raise in_doubt(asked.what, error.message) from error
+                raise doubt_error(asked.what, error.message) from error
             raise
         except ConfigurationError as error:
             if desk.acted:
-                raise in_doubt(asked.what, error.message) from error
+                raise doubt_error(asked.what, error.message) from error
             raise CredentialMissing(f"{error.message} Nothing was sent.") from error
 
 

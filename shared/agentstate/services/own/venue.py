@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from agentstate.services.http.json_wire import decode
+from agentstate.services.http.json_wire import decode_json
 from agentstate.services.operations.answer import Answer
 from agentstate.services.own.desk import Desk
 
@@ -35,7 +35,7 @@ class Fill:
 
 async def money(desk: Desk, address: str) -> Money:
     """The account's value, the margin in use, and what open positions have gained."""
-    told = Answer(decode(await desk.ask("venue", "info", {"type": "clearinghouseState", "user": address})))
+    told = Answer(decode_json(await desk.ask("venue", "info", {"type": "clearinghouseState", "user": address})))
     summary = told.inner("marginSummary")
     gains = [entry.inner("position").number("unrealizedPnl") for entry in told.items("assetPositions")]
     return Money(
@@ -57,7 +57,7 @@ async def fills(desk: Desk, address: str) -> list[Fill]:
 
 def _rows(told: bytes) -> list[Answer]:
     """The venue answers with a bare list."""
-    return Answer(decode(b'{"fills":' + told + b"}" if told.lstrip()[:1] == b"[" else told)).items("fills")
+    return Answer(decode_json(b'{"fills":' + told + b"}" if told.lstrip()[:1] == b"[" else told)).items("fills")
 
 
 def _fill(order: str, parts: Sequence[Answer]) -> Fill:

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from agentstate.errors import CredentialMissing, ServiceError, ServiceInDoubt
-from agentstate.services.cache.quality import UNREAD
+from agentstate.services.cache.quality import UNREAD_MEMBER
 from agentstate.services.http.json_wire import Body
 from agentstate.services.operations.answer import Answer
 from agentstate.services.own.desk import Desk
@@ -33,7 +33,7 @@ async def state(desk: Desk, _query: Mapping[str, str]) -> Body:
     total = sum((Answer(row).number("amount") for row in rows), Decimal(0))
     state: Body = {"agent_id": desk.agent_id, "total_usdc": str(total), "addresses": rows}
     unread = [chain for chain, each in zip(addresses, found, strict=True) if isinstance(each, BaseException)]
-    return state | {UNREAD: unread} if unread else state
+    return state | {UNREAD_MEMBER: unread} if unread else state
 
 
 async def balance(desk: Desk, query: Mapping[str, str]) -> Body:

@@ -118,9 +118,9 @@ def test_a_text_is_counted_once_and_for_the_model_it_is_for() -> None:
             counted.append(text)
             return super().count(text)
 
-    from agentstate.providers.tokens import RememberedCounts
+    from agentstate.providers.tokens import CachedCounter
 
-    counter = RememberedCounts(Counting())
+    counter = CachedCounter(Counting())
     for _ in range(3):
         ContextBudget(counter=counter).set("news", LINES).set("task", "Sell.").build()
     assert counted.count(LINES) == 1

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from agentstate.memory.context.renderers import newest_reading, portfolio_entries
-from agentstate.services.cache.entry import Bounds, CacheEntry, Key, Stored, micros
+from agentstate.services.cache.entry import Bounds, CacheEntry, CacheKey, StoredEntry, to_micros
 from agentstate.services.cache.portfolio import Portfolio
 from agentstate.services.cache.quality import Quality
 from agentstate.services.operations.names import Service
@@ -53,8 +53,8 @@ def test_what_is_known_within_bounds_is_told_so() -> None:
 
 def test_a_stale_reading_tells_what_was_there_and_leaves_no_total() -> None:
     state = msgspec.Raw(b'{"balance_usd": 5}')
-    before = Stored(as_of=micros(NOON), fresh_until=0, content=state)
-    casino = CacheEntry(Key("a", Service.CASINO, "t"), Quality.STALE, before, now_us=micros(NOON) + 130_000_000)
+    before = StoredEntry(as_of=to_micros(NOON), fresh_until=0, content=state)
+    casino = CacheEntry(CacheKey("a", Service.CASINO, "t"), Quality.STALE, before, now_us=to_micros(NOON) + 130_000_000)
     stale = portfolio(leg(97_500_000, 97_500_000, 4), casino)
     assert portfolio_entries(stale, 300) == [
         "wallet: 97.500000 USDC, read 4 s ago (live)",
