@@ -14,7 +14,7 @@ from typing import Self
 import psycopg
 
 from agentstate.settings import ENV_FILE_VARIABLE, PREFIX, Settings
-from agentstate.store.migrate import upgrade
+from agentstate.store.migrate import upgrade_schema
 from bench.tokens.kinds import SHARED_DATA
 from deploy.local.stack.stack import Stack
 
@@ -62,13 +62,13 @@ class Ground:
         server = self.stack.env["AGENTSTATE_DATABASE_URL"].rsplit("/", 1)[0]
         with psycopg.connect(f"{server}/postgres".replace("+psycopg", ""), autocommit=True) as connection:
             connection.execute(f"CREATE DATABASE {name}".encode())
-        upgrade(f"{server}/{name}")
+        upgrade_schema(f"{server}/{name}")
         return f"{server}/{name}"
 
     def sqlite(self) -> str:
         """The URL of a fresh, migrated SQLite database."""
         url = f"sqlite:///{self.folder / f'bench_{next(self._numbers)}.db'}"
-        upgrade(url)
+        upgrade_schema(url)
         return url
 
     def settings(self, **changes: object) -> Settings:

@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from agentstate.ids import derived_id
+from agentstate.ids import derive_id
 from agentstate.money.amounts import Money
 from agentstate.money.ledger.accounts import lock_accounts, open_accounts
 from agentstate.money.ledger.chain import entry_hash
@@ -76,7 +76,7 @@ def _write(
     available, external = (_Chain(locked[key]) for key in keys)
     parts = [moments[begin : begin + lines] for begin in range(0, len(moments), lines)]
     numbered = enumerate(parts, available.seq)
-    named = [(derived_id("history", agent_id, service, str(number)), part) for number, part in numbered]
+    named = [(derive_id("history", agent_id, service, str(number)), part) for number, part in numbered]
     _add(tx, ledger_transactions, (_transaction(agent_id, txn, part[-1]) for txn, part in named))
     _add(tx, entries, _entries(named, available, external, amount.minor))
     for chain in (available, external):

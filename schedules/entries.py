@@ -23,23 +23,23 @@ def beat_schedule(settings: Settings) -> dict[str, dict[str, Any]]:
     only what begins by the clock alone, or waits elsewhere, has an entry of its own.
     """
     return {
-        "sweep": _entry("housekeeping.sweep", settings.sweep_every_s),
-        "refresh-ahead": _entry("cache.refresh_ahead", REFRESH_AHEAD_EVERY_S),
-        "archive-episodes": _entry("summarization.archive_episodes", ARCHIVE_EPISODES_EVERY_S),
-        "snapshots": _fire("snapshots.take", settings.snapshot_every_s),
-        "expire": _fire("housekeeping.expire", EXPIRE_EVERY_S),
-        "migrate-states": _fire("state.migrate_stored", MIGRATE_STATES_EVERY_S),
-        "verify-index": _fire("embedding.verify_index", VERIFY_INDEX_EVERY_S),
-        "attest": _fire("housekeeping.attest", ATTEST_EVERY_S),
-        "months": _fire("housekeeping.months", MONTHS_EVERY_S),
+        "sweep": _make_entry("housekeeping.sweep", settings.sweep_every_s),
+        "refresh-ahead": _make_entry("cache.refresh_ahead", REFRESH_AHEAD_EVERY_S),
+        "archive-episodes": _make_entry("summarization.archive_episodes", ARCHIVE_EPISODES_EVERY_S),
+        "snapshots": _slot_entry("snapshots.take", settings.snapshot_every_s),
+        "expire": _slot_entry("housekeeping.expire", EXPIRE_EVERY_S),
+        "migrate-states": _slot_entry("state.migrate_stored", MIGRATE_STATES_EVERY_S),
+        "verify-index": _slot_entry("embedding.verify_index", VERIFY_INDEX_EVERY_S),
+        "attest": _slot_entry("housekeeping.attest", ATTEST_EVERY_S),
+        "months": _slot_entry("housekeeping.months", MONTHS_EVERY_S),
     }
 
 
-def _fire(kind: str, period_s: int) -> dict[str, Any]:
+def _slot_entry(kind: str, period_s: int) -> dict[str, Any]:
     # Fired twice a period: the slot makes the surplus harmless, and a lost message costs half a period.
-    return _entry("housekeeping.fire", min(period_s, max(period_s / 2, 5)), kind, period_s)
+    return _make_entry("housekeeping.fire", min(period_s, max(period_s / 2, 5)), kind, period_s)
 
 
-def _entry(kind: str, every_s: float, *arguments: Any) -> dict[str, Any]:
+def _make_entry(kind: str, every_s: float, *arguments: Any) -> dict[str, Any]:
     # A message that no worker took before the next one is sent is of no use any more.
-    return {"task": BULK[kind].task, "schedule": every_s, "args": arguments, "options": {"expires": every_s}}
+    return {"task": BULK[kind].task_name, "schedule": every_s, "args": arguments, "options": {"expires": every_s}}

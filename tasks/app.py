@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agentstate.jobs.broker import make_app, take_json_plainly
+from agentstate.jobs.broker import make_app, register_plain_json
 from agentstate.runtime import Runtime
 from agentstate.settings import Settings
 
@@ -19,7 +19,7 @@ MODULES = (
 )
 """Every module with tasks; the application imports them when a worker starts."""
 
-take_json_plainly()
+register_plain_json()
 settings = Settings.load()
 app = make_app(settings)
 app.conf.include = list(MODULES)

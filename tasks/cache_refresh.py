@@ -8,13 +8,13 @@ from agentstate.jobs import Claim
 from agentstate.jobs.kinds import BULK
 from agentstate.runtime import Runtime
 from tasks.shell import bulk_task, job_task
-from tasks.slices import until_done
+from tasks.slices import repeat_until_done
 
 AHEAD = "cache.refresh_ahead"
 
 
 @job_task("cache.refresh")
-def refresh(runtime: Runtime, claim: Claim) -> dict[str, Any]:
+def refresh_account(runtime: Runtime, claim: Claim) -> dict[str, Any]:
     """Ask the service and keep the answer; a service that does not answer leaves the state unknown, not zero."""
     entry = runtime.cache.refresh(claim.job.agent_id or "", claim.payload.service)
     return {"quality": entry.quality.value, "as_of": entry.as_of, "reason": entry.reason}
@@ -24,4 +24,4 @@ def refresh(runtime: Runtime, claim: Claim) -> dict[str, Any]:
 def refresh_ahead(runtime: Runtime) -> None:
     """Read what is in use before its readers have to wait for it; without a key there is nothing to read."""
     if runtime.gateway_if_any is not None:
-        until_done(runtime, BULK[AHEAD].deadline_s / 2, runtime.cache.refresh_due)
+        repeat_until_done(runtime, BULK[AHEAD].deadline_s / 2, runtime.cache.refresh_due)

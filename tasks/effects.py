@@ -8,14 +8,14 @@ from uuid import UUID
 
 from agentstate.agent import Fleet
 from agentstate.errors import EffectFailed, EffectInDoubt, EffectInProgress, Fenced, ServiceRejected
-from agentstate.jobs import Claim, Postponed
+from agentstate.jobs import Claim, Postpone
 from agentstate.jobs.kinds import BULK
 from agentstate.money.effects.lookup import EffectSweeper
 from agentstate.money.effects.table import Effect, EffectState
 from agentstate.runtime import Runtime
 from agentstate.services.operations.names import Service
 from tasks.shell import bulk_task, job_task
-from tasks.slices import until_done
+from tasks.slices import repeat_until_done
 
 SWEEP = "effects.sweep"
 ASK_AGAIN_S = 5.0
@@ -36,11 +36,11 @@ def perform(runtime: Runtime, claim: Claim) -> dict[str, Any]:
     except EffectInDoubt as error:
         if agent.effects.engine.get(wanted.key).state is EffectState.MANUAL:
             return {"state": str(EffectState.MANUAL), "message": error.message}
-        raise Postponed(ASK_AGAIN_S, error.message) from error
+        raise Postpone(ASK_AGAIN_S, error.message) from error
     except (EffectInProgress, Fenced) as error:
-        raise Postponed(ASK_AGAIN_S, error.message) from error
+        raise Postpone(ASK_AGAIN_S, error.message) from error
     except ServiceRejected as error:
-        raise Postponed(error.retry_after or ASK_AGAIN_S, error.message) from error
+        raise Postpone(error.retry_after or ASK_AGAIN_S, error.message) from error
     return {"state": str(EffectState.SUCCEEDED), "receipt": receipt}
 
 
@@ -56,7 +56,7 @@ def resolve(runtime: Runtime, claim: Claim) -> dict[str, Any]:
 def sweep(runtime: Runtime) -> None:
     """Look for the effects that are due."""
     sweeper = EffectSweeper(runtime.store, runtime.effect_resolver)
-    until_done(runtime, BULK[SWEEP].deadline_s, lambda: _spoil(runtime, sweeper.run_once(limit=10)))
+    repeat_until_done(runtime, BULK[SWEEP].deadline_s, lambda: _spoil(runtime, sweeper.run_once(limit=10)))
 
 
 def _spoil(runtime: Runtime, found: Sequence[Effect]) -> int:

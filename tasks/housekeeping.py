@@ -7,9 +7,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from agentstate.jobs import Claim, Sweep, rows
+from agentstate.jobs import Claim, JobSweeper, table
 from agentstate.jobs.kinds import KINDS
-from agentstate.jobs.slots import fire_slot
+from agentstate.jobs.slots import submit_for_slot
 from agentstate.memory.embedding.queue import EmbeddingBacklog
 from agentstate.money.audit.attest import Attestor
 from agentstate.money.effects import retention as effect_retention
@@ -19,7 +19,7 @@ from agentstate.money.reconciliation import cursors as recon_rows
 from agentstate.runtime import Runtime
 from agentstate.state import update_log
 from agentstate.store import Transaction
-from agentstate.store.months import make_months
+from agentstate.store.partitions import create_partitions
 from tasks.shell import bulk_task, job_task
 
 _log = logging.getLogger(__name__)
@@ -31,25 +31,27 @@ _AGENTS = 100
 
 
 @bulk_task("housekeeping.sweep")
-def sweep(runtime: Runtime) -> None:
+def sweep_jobs(runtime: Runtime) -> None:
     """Send lost wake-ups, free expired leases, and wake bulk work that waits."""
-    Sweep(runtime.store, runtime.waker).run()
-    for kind in waiting_bulk(runtime):
+    JobSweeper(runtime.store, runtime.wake_ups).sweep_once()
+    for kind in find_waiting_bulk(runtime):
         runtime.jobs.wake_bulk(kind)
 
 
 @bulk_task("housekeeping.fire")
-def fire(runtime: Runtime, kind: str, period_s: int) -> None:
+def submit_scheduled(runtime: Runtime, kind: str, period_s: int) -> None:
     """Submit the job of a schedule for the present slot."""
-    fire_slot(runtime.store, runtime.jobs, kind, period_s)
+    submit_for_slot(runtime.store, runtime.jobs, kind, period_s)
 
 
 @job_task("housekeeping.expire")
-def expire(runtime: Runtime, claim: Claim) -> dict[str, int]:
+def delete_expired(runtime: Runtime, claim: Claim) -> dict[str, int]:
     """Remove what is past its time, and thin the effects that ended long ago, in batches."""
     settings = runtime.settings
     return {
-        "removed": _in_batches(runtime, partial(rows.expire, kept_s=settings.jobs_kept_s, limit=_EXPIRE_BATCH)),
+        "removed": _in_batches(
+            runtime, partial(table.delete_expired, kept_s=settings.jobs_kept_s, limit=_EXPIRE_BATCH)
+        ),
         "updates": _in_batches(
             runtime,
             partial(update_log.remove_old, kept=settings.updates_kept, ttl_s=settings.updates_ttl_s, agents=_AGENTS),
@@ -73,13 +75,13 @@ def _in_batches(runtime: Runtime, remove: Callable[[Transaction], int]) -> int:
 
 
 @job_task("housekeeping.months")
-def make_ledger_months(runtime: Runtime, _claim: Claim) -> dict[str, int]:
+def create_ledger_partitions(runtime: Runtime, _claim: Claim) -> dict[str, int]:
     """Make the ledger's tables of the months to come."""
-    return {"made": make_months(runtime.store)}
+    return {"made": create_partitions(runtime.store)}
 
 
 @job_task(ATTEST)
-def attest(runtime: Runtime, _claim: Claim) -> dict[str, Any]:
+def attest_ledger(runtime: Runtime, _claim: Claim) -> dict[str, Any]:
     """Attest the ledger; damage opens a break for each place and is told in the log."""
     attestation = Attestor(runtime.store, stopping=runtime.stopping, within_s=KINDS[ATTEST].deadline_s).run()
     for damage in attestation.damages:
@@ -92,11 +94,11 @@ def attest(runtime: Runtime, _claim: Claim) -> dict[str, Any]:
     }
 
 
-def waiting_bulk(runtime: Runtime) -> list[str]:
+def find_waiting_bulk(runtime: Runtime) -> list[str]:
     """The kinds of bulk work that have rows waiting."""
     waiting = {"embedding.embed_pending": EmbeddingBacklog(runtime.store).has_due()}
     waiting["summarization.archive_episodes"] = bool(runtime.episode_archive.returning(1))
-    with runtime.store.reading() as connection:
+    with runtime.store.read_connection() as connection:
         waiting["effects.sweep"] = bool(effect_rows.due(connection, 1))
         waiting["reconciliation.reconcile_due"] = recon_rows.any_due(connection)
     return [kind for kind, has_due in waiting.items() if has_due]

@@ -8,13 +8,13 @@ from agentstate.jobs import Claim
 from agentstate.jobs.kinds import BULK
 from agentstate.runtime import Runtime
 from tasks.shell import bulk_task, job_task
-from tasks.slices import until_done
+from tasks.slices import repeat_until_done
 
 DUE = "reconciliation.reconcile_due"
 
 
 @job_task("reconciliation.reconcile")
-def reconcile(runtime: Runtime, claim: Claim) -> dict[str, Any]:
+def reconcile_account(runtime: Runtime, claim: Claim) -> dict[str, Any]:
     """Compare one agent's books with one service now."""
     finding = runtime.reconciler.reconcile(claim.job.agent_id or "", claim.payload.service)
     return {
@@ -27,4 +27,4 @@ def reconcile(runtime: Runtime, claim: Claim) -> dict[str, Any]:
 @bulk_task(DUE)
 def reconcile_due(runtime: Runtime) -> None:
     """Compare the accounts that are due."""
-    until_done(runtime, BULK[DUE].deadline_s, lambda: len(runtime.reconciler.run_due(limit=5)))
+    repeat_until_done(runtime, BULK[DUE].deadline_s, lambda: len(runtime.reconciler.run_due(limit=5)))

@@ -25,9 +25,9 @@ def job_task(kind: str) -> Callable[[JobHandler], JobHandler]:
 
     def bind(handler: JobHandler) -> JobHandler:
         def run(job_id: str) -> None:
-            JobRunner(runtime.store, leases=runtime.leases).run(UUID(job_id), spec, partial(handler, runtime))
+            JobRunner(runtime.store, leases=runtime.leases).run_job(UUID(job_id), spec, partial(handler, runtime))
 
-        _declare(kind, spec.task, handler, run)
+        _register_task(kind, spec.task_name, handler, run)
         return handler
 
     return bind
@@ -42,16 +42,16 @@ def bulk_task(kind: str, **options: Any) -> Callable[[BulkHandler], BulkHandler]
 
     def bind(handler: BulkHandler) -> BulkHandler:
         def run(*arguments: Any, **keywords: Any) -> None:
-            runtime.waker.bulk_begun(kind)
+            runtime.wake_ups.clear_bulk_wake_up(kind)
             handler(runtime, *arguments, **keywords)
 
-        _declare(kind, spec.task, handler, run, options)
+        _register_task(kind, spec.task_name, handler, run, options)
         return handler
 
     return bind
 
 
-def _declare(
+def _register_task(
     kind: str,
     task: str,
     handler: Callable[..., Any],

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from agentstate.runtime import Runtime
 
 
-def until_done(runtime: Runtime, deadline_s: float, take_slice: Callable[[], int]) -> None:
+def repeat_until_done(runtime: Runtime, deadline_s: float, take_slice: Callable[[], int]) -> None:
     """Call `take_slice` until it gives 0; what is left then is the next wake-up's."""
     until = time.monotonic() + deadline_s
     while not runtime.stopping.is_set() and time.monotonic() < until:

@@ -13,7 +13,7 @@ KIND = "snapshots.take"
 
 
 @job_task(KIND)
-def take(runtime: Runtime, claim: Claim) -> dict[str, Any]:
+def take_snapshots(runtime: Runtime, claim: Claim) -> dict[str, Any]:
     """Snapshot a slice and submit the next in the transaction that ends this one, so that no slice is left out."""
     slot, after = claim.payload.slot, claim.payload.after
     taken = runtime.snapshots.take(slot, after=after, limit=SLICE)

@@ -31,14 +31,14 @@ class Submission(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 # Here the message is all there is until the row is written, so it is tried until the store answers.
 @bulk_task("jobs.submit", autoretry_for=(Unavailable,), max_retries=None, retry_backoff=1, retry_backoff_max=60)
-def submit(runtime: Runtime, *arguments: Any, **submission: Any) -> None:
+def accept_submission(runtime: Runtime, *arguments: Any, **submission: Any) -> None:
     """Write the row of one submission."""
     try:
-        _submit(runtime, _checked(arguments, submission))
+        _submit_job(runtime, _parse_submission(arguments, submission))
     except Unavailable:
         raise
     except Exception as error:  # noqa: BLE001 the message ends here: whatever is wrong with it is kept for its sender
-        runtime.jobs.refuse(_shown(submission), f"{type(error).__name__}: {error}")
+        runtime.jobs.keep_refused(_legible_fields(submission), f"{type(error).__name__}: {error}")
 
 
 @job_task("jobs.refused")
@@ -46,10 +46,10 @@ def submit_again(runtime: Runtime, claim: Claim) -> None:
     """Try a refused submission again."""
     refused = claim.payload
     payload = codec.loads(refused.payload)
-    _submit(runtime, Submission(key=refused.key, kind=refused.kind, payload=payload, agent_id=refused.agent_id))
+    _submit_job(runtime, Submission(key=refused.key, kind=refused.kind, payload=payload, agent_id=refused.agent_id))
 
 
-def _checked(arguments: tuple[Any, ...], submission: dict[str, Any]) -> Submission:
+def _parse_submission(arguments: tuple[Any, ...], submission: dict[str, Any]) -> Submission:
     if arguments:
         raise InvalidInput("a submission names its parts: key, kind, payload and agent_id. Nothing was stored.")
     try:
@@ -58,24 +58,24 @@ def _checked(arguments: tuple[Any, ...], submission: dict[str, Any]) -> Submissi
         raise InvalidInput(f"the submission is refused: {error}. Nothing was stored.") from None
 
 
-def _submit(runtime: Runtime, submission: Submission) -> None:
+def _submit_job(runtime: Runtime, submission: Submission) -> None:
     if not spec_of(submission.kind).by_agents:
         raise InvalidInput(f"{submission.kind} is the system's own; agents cannot submit it.")
     runtime.jobs.submit(submission.kind, submission.payload, agent_id=submission.agent_id, dedupe_key=submission.key)
 
 
-def _shown(submission: dict[str, Any]) -> dict[str, str | None]:
+def _legible_fields(submission: dict[str, Any]) -> dict[str, str | None]:
     """What is kept of a submission that may hold anything."""
     agent_id = submission.get("agent_id")
     return {
         "kind": codec.legible(str(submission.get("kind")), 80),
         "key": codec.legible(str(submission.get("key")), 200),
         "agent_id": None if agent_id is None else codec.legible(str(agent_id), 200),
-        "payload": codec.legible(_text(submission.get("payload")), _SHOWN),
+        "payload": codec.legible(_dump_or_repr(submission.get("payload")), _SHOWN),
     }
 
 
-def _text(payload: Any) -> str:
+def _dump_or_repr(payload: Any) -> str:
     try:
         return codec.dumps(payload)
     except AgentStateError:

@@ -23,7 +23,7 @@ import pytest
 import redis
 
 from agentstate.settings import ENV_FILE_VARIABLE, PREFIX, Settings
-from agentstate.store.migrate import upgrade
+from agentstate.store.migrate import upgrade_schema
 from deploy.local.stack.folder import Folder
 from deploy.local.stack.stack import Stack
 from deploy.local.stack.supervisor import end_leftovers
@@ -155,14 +155,14 @@ def databases(stack: Stack) -> Iterator[Databases]:
 @pytest.fixture(scope="session")
 def _postgres_template(databases: Databases) -> str:
     databases.execute("CREATE DATABASE migrated")
-    upgrade(_server(databases.stack, "migrated"))
+    upgrade_schema(_server(databases.stack, "migrated"))
     return "migrated"
 
 
 @pytest.fixture(scope="session")
 def _sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("template") / "migrated.db"
-    upgrade(f"sqlite:///{path}")
+    upgrade_schema(f"sqlite:///{path}")
     return path
 
 

@@ -9,7 +9,7 @@ from celery import signals
 
 from agentstate.errors import ConfigurationError
 from tasks.app import app, runtime, settings
-from workers.eviction import refuse_eviction
+from workers.eviction import require_no_eviction
 from workers.heartbeat import Heartbeat
 from workers.logs import set_up_logging
 
@@ -25,7 +25,7 @@ def _set_up_logging(**_: Any) -> None:
 @signals.worker_ready.connect(weak=False)
 def _ready(**_: Any) -> None:
     try:
-        refuse_eviction(settings)
+        require_no_eviction(settings)
     except ConfigurationError as error:
         # Nothing but SystemExit passes through a signal.
         _log.critical("%s", error)

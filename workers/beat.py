@@ -13,7 +13,7 @@ from celery.beat import PersistentScheduler
 from workers.heartbeat import Heartbeat
 
 
-class WatchedScheduler(PersistentScheduler):
+class HeartbeatScheduler(PersistentScheduler):
     """Celery's own scheduler, watched."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:

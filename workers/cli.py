@@ -14,7 +14,7 @@ import click
 
 from agentstate.errors import AgentStateError, ConfigurationError
 from workers import commands
-from workers.heartbeat import FILE_VARIABLE, STALE_AFTER_S, age_s, answers
+from workers.heartbeat import FILE_VARIABLE, STALE_AFTER_S, heartbeat_age_s, probe_url
 
 if TYPE_CHECKING:
     from agentstate.settings import Settings
@@ -32,11 +32,11 @@ def cli() -> None:
 @click.option("--name", default="worker", show_default=True, help="Name of this worker, unique per machine.")
 def worker(queues: str, pool: str, concurrency: int, name: str) -> None:
     """Run a worker for some queues until it is asked to stop; it finishes what it has begun."""
-    settings = _serving_settings()
+    settings = _load_serving_settings()
     # Several workers share the cores: BLAS threads of each would wait for one another. Read when NumPy is imported.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    _become(
-        commands.worker(
+    _run_celery(
+        commands.worker_command(
             queues.split(","),
             pool=pool,
             concurrency=concurrency,
@@ -53,19 +53,19 @@ def worker(queues: str, pool: str, concurrency: int, name: str) -> None:
 )
 def beat(schedule_file: Path) -> None:
     """Run beat, which fires the schedules. One is enough; two do no harm."""
-    settings = _serving_settings()
-    _become(commands.beat(schedule_file=schedule_file, log_level=settings.log_level))
+    settings = _load_serving_settings()
+    _run_celery(commands.beat_command(schedule_file=schedule_file, log_level=settings.log_level))
 
 
 @cli.command()
 @click.option("--address", default="127.0.0.1", show_default=True, help="Address to listen on.")
 def flower(address: str) -> None:
     """Run Flower, read-only and behind a password."""
-    settings = _settings()
+    settings = _load_settings()
     if settings.flower_basic_auth is None:
         raise ConfigurationError("AGENTSTATE_FLOWER_BASIC_AUTH is not set; give it as user:password.")
     os.environ["FLOWER_BASIC_AUTH"] = settings.flower_basic_auth.get_secret_value()
-    _become(commands.flower(port=settings.flower_port, address=address))
+    _run_celery(commands.flower_command(port=settings.flower_port, address=address))
 
 
 @cli.command()
@@ -81,9 +81,9 @@ def flower(address: str) -> None:
 def health(path: Path | None, stale_after: float, url: str | None) -> None:
     """Exit with 0 when the process that touches the file, or that answers at the address, is well, with 1 if not."""
     if url is not None:
-        well, found = answers(url)
+        well, found = probe_url(url)
     elif path is not None:
-        age = age_s(path)
+        age = heartbeat_age_s(path)
         well = age is not None and age < stale_after
         found = "no heartbeat" if age is None else f"last heartbeat {age:.0f} s ago"
     else:
@@ -101,22 +101,22 @@ def main() -> None:
         sys.exit(1)
 
 
-def _settings() -> Settings:
+def _load_settings() -> Settings:
     from agentstate.settings import Settings
 
     return Settings.load()
 
 
-def _serving_settings() -> Settings:
+def _load_serving_settings() -> Settings:
     """The settings, once the broker is known to keep what is queued; one that does not answer yet is asked later."""
-    from workers.eviction import refuse_eviction
+    from workers.eviction import require_no_eviction
 
-    settings = _settings()
-    refuse_eviction(settings)
+    settings = _load_settings()
+    require_no_eviction(settings)
     return settings
 
 
-def _become(command: list[str]) -> NoReturn:
+def _run_celery(command: list[str]) -> NoReturn:
     # Celery runs in this very process, so that signals reach it, nothing stands between it and its supervisor, and
     # what was imported for the settings is not imported a second time. Its own path comes first, as under `-m celery`.
     from celery import __main__ as celery

@@ -16,13 +16,13 @@ REFUSED = "allkeys-"
 ANSWER_WITHIN_S = 2.0
 
 
-def refuse_eviction(settings: Settings) -> None:
+def require_no_eviction(settings: Settings) -> None:
     """Return when the broker keeps its queues, or does not answer yet, or does not tell.
 
     Raises:
         ConfigurationError: its policy could evict queues.
     """
-    policy = _policy(settings.broker_url)
+    policy = _read_policy(settings.broker_url)
     if policy is not None and policy.startswith(REFUSED):
         raise ConfigurationError(
             f"the broker has maxmemory-policy {policy}, by which it would throw away queued messages when memory runs "
@@ -30,7 +30,7 @@ def refuse_eviction(settings: Settings) -> None:
         )
 
 
-def _policy(url: str) -> str | None:
+def _read_policy(url: str) -> str | None:
     waits = {"socket_timeout": ANSWER_WITHIN_S, "socket_connect_timeout": ANSWER_WITHIN_S}
     try:
         with redis.Redis.from_url(url, retry=None, **waits) as client:

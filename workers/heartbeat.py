@@ -51,7 +51,7 @@ class Heartbeat:
             path.touch()
 
 
-def age_s(path: Path) -> float | None:
+def heartbeat_age_s(path: Path) -> float | None:
     """Seconds since the last touch; None when there is no file."""
     try:
         return time.time() - path.stat().st_mtime
@@ -59,7 +59,7 @@ def age_s(path: Path) -> float | None:
         return None
 
 
-def answers(url: str) -> tuple[bool, str]:
+def probe_url(url: str) -> tuple[bool, str]:
     """Whether `url` answers within three seconds that all is well, and in words what it said."""
     from http.client import HTTPException
     from urllib.request import ProxyHandler, build_opener

@@ -11,7 +11,7 @@ import sys
 
 import structlog
 
-from agentstate.redaction import redact
+from agentstate.redaction import redact_secrets
 
 _TALKERS = (
     "alembic",
@@ -31,19 +31,19 @@ class _Redacting(structlog.stdlib.ProcessorFormatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The line."""
-        return redact(super().format(record))
+        return redact_secrets(super().format(record))
 
 
 def set_up_logging(level: str, *, as_json: bool = False) -> None:
     """Log at `level` and above, as plain lines or as JSON; libraries that talk much are held to warnings."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_formatter(as_json=as_json))
+    handler.setFormatter(_make_formatter(as_json=as_json))
     logging.basicConfig(level=level, handlers=[handler], force=True)
     for talker in _TALKERS:
         logging.getLogger(talker).setLevel(logging.WARNING)
 
 
-def _formatter(*, as_json: bool) -> logging.Formatter:
+def _make_formatter(*, as_json: bool) -> logging.Formatter:
     renderer: structlog.typing.Processor = (
         structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer(colors=False, pad_event_to=0)
     )

@@ -15,7 +15,7 @@ from agentstate.services.cache.state_cache import StateCache
 from agentstate.services.http.gateway import Gateway
 from agentstate.services.operations.names import Service
 from agentstate.store import Store
-from agentstate.store.tallies import Tallies
+from agentstate.store.counters import Counters
 from bench.crowd import answers, crowd, go
 from bench.ground import Ground
 from bench.timing import compare
@@ -72,11 +72,11 @@ def _after_a_kill(ground: Ground, redis_url: str, upstream: Upstream) -> Iterato
 
 def _warm(ground: Ground, redis_url: str, upstream: Upstream) -> Iterator[Row]:
     agent, store = next(_agents), Store.open(ground.postgres())
-    tallies = Tallies(lambda: store)
+    counters = Counters(lambda: store)
     gateway = Gateway(upstream.url, SecretStr("pf_test_bench"))
     with Redis.from_url(redis_url) as bare, Redis.from_url(redis_url) as ours:
         # With its reads counted, as an agent's own cache is.
-        count, ttl_s = partial(tallies.add, "state_reads"), dict.fromkeys(Service, 86_400.0)
+        count, ttl_s = partial(counters.add_count, "state_reads"), dict.fromkeys(Service, 86_400.0)
         cache = StateCache(GatewaySource(gateway), ours, ttl_s=ttl_s, count=count)
         cache.get(agent, "casino")
         (name,) = bare.keys(f"as:{{{agent}}}:state:*:casino")
@@ -84,7 +84,7 @@ def _warm(ground: Ground, redis_url: str, upstream: Upstream) -> Iterator[Row]:
             lambda: cache.get(agent, "casino").state, lambda: bare.get(name), rounds=ground.size(30, 3), calls=200
         )
     gateway.close()
-    tallies.close()
+    counters.close()
     store.close()
     reference = f"bare GET of the same {len(STATE):,} bytes: {found.reference_s * 1e6:.0f} us"
     yield at_most("cache: warm read with its state, p50", round(found.ratio, 2), MOST_RATIO, "x", reference)

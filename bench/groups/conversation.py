@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import psycopg
 
 from agentstate.jobs import Jobs
-from agentstate.jobs.broker import BrokerWaker
+from agentstate.jobs.broker import BrokerWakeUpSender
 from agentstate.memory.conversation import ConversationHistory
 from agentstate.memory.conversation.summarization import ConversationSummarizer
 from agentstate.memory.conversation.turns import NewTurn
@@ -33,7 +33,7 @@ def rows(ground: Ground) -> Iterator[Row]:
     """The time of `messages()`, and bytes on the disk per byte of text."""
     settings = ground.settings(summary_after_tokens=10_000_000)
     store = Store.open(settings.database_url)
-    jobs = Jobs(store, BrokerWaker(settings), settings)
+    jobs = Jobs(store, BrokerWakeUpSender(settings), settings)
     long_size = ground.size(LONG, 2_000)
     short, long = (ConversationHistory(store, jobs, settings, "ag_7", name) for name in ("short", "long"))
     _fill(short, SHORT, 60)
@@ -49,7 +49,7 @@ def rows(ground: Ground) -> Iterator[Row]:
 
 def _storage(settings: Settings) -> Row:
     store = Store.open(settings.database_url)
-    history = ConversationHistory(store, Jobs(store, BrokerWaker(settings), settings), settings, "ag_7", "s1")
+    history = ConversationHistory(store, Jobs(store, BrokerWakeUpSender(settings), settings), settings, "ag_7", "s1")
     before = _bytes_on_disk(settings.database_url)
     _fill(history, STORED, TURN_BYTES)
     ConversationSummarizer(store, DigestSummarizer(), settings).run(history.id)

@@ -120,7 +120,7 @@ def _drain(runtime: Runtime) -> None:
 
 
 def _not_searchable(runtime: Runtime) -> int:
-    with runtime.store.reading() as connection:
+    with runtime.store.read_connection() as connection:
         query = sa.select(sa.func.count()).select_from(memories).where(memories.c.state != "searchable")
         return int(connection.execute(query).scalar_one())
 

@@ -80,7 +80,7 @@ def _measure(runtime: Runtime) -> tuple[list[float], list[float]]:
 
 def _waiting(runtime: Runtime, agent_id: str | None = None) -> int:
     query = sa.select(sa.func.count()).select_from(memories).where(memories.c.state != "searchable")
-    with runtime.store.reading() as connection:
+    with runtime.store.read_connection() as connection:
         return int(
             connection.execute(query if agent_id is None else query.where(memories.c.agent_id == agent_id)).scalar_one()
         )

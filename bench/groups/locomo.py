@@ -96,7 +96,7 @@ def _taken_in(runtime: Runtime, path: Path, samples: Sequence[dict[str, object]]
 
 
 def _counts(runtime: Runtime) -> list[MemoryCounts]:
-    with runtime.store.reading() as connection:
+    with runtime.store.read_connection() as connection:
         return count_memories(connection)
 
 

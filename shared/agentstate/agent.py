@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 from uuid import UUID
 
 from agentstate.errors import ConfigurationError
-from agentstate.ids import checked_name
+from agentstate.ids import validate_name
 from agentstate.runtime import Runtime
 from agentstate.settings import Settings
 
@@ -214,7 +214,7 @@ class Agent:
     """
 
     def __init__(self, agent_id: str, fleet: Fleet | None = None) -> None:
-        self.id = checked_name(agent_id)
+        self.id = validate_name(agent_id)
         self.fleet = fleet or default_fleet()
 
     def __repr__(self) -> str:

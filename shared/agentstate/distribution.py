@@ -13,23 +13,23 @@ UNKNOWN = "unknown"
 _PROJECT_FILE = Path(__file__).parents[2] / "pyproject.toml"
 
 
-def version() -> str:
+def package_version() -> str:
     """This version, `unknown` when the package carries no metadata."""
     try:
         return metadata.version(NAME)
     except metadata.PackageNotFoundError:
-        return str(_project().get("version", UNKNOWN))
+        return str(_project_metadata().get("version", UNKNOWN))
 
 
-def requirements() -> list[str]:
+def package_requirements() -> list[str]:
     """Every requirement in the form of PEP 508, those of extras with a marker; empty when nothing declares them."""
     try:
         return metadata.requires(NAME) or []
     except metadata.PackageNotFoundError:
-        return _declared(_project())
+        return _declared_requirements(_project_metadata())
 
 
-def _declared(project: dict[str, Any]) -> list[str]:
+def _declared_requirements(project: dict[str, Any]) -> list[str]:
     found = list(project.get("dependencies", []))
     for extra, wanted in project.get("optional-dependencies", {}).items():
         found += [_with_extra(requirement, extra) for requirement in wanted]
@@ -43,7 +43,7 @@ def _with_extra(requirement: str, extra: str) -> str:
 
 
 @cache
-def _project() -> dict[str, Any]:
+def _project_metadata() -> dict[str, Any]:
     if not _PROJECT_FILE.is_file():
         return {}
     project: dict[str, Any] = tomllib.loads(_PROJECT_FILE.read_text("utf-8")).get("project", {})

@@ -45,7 +45,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from agentstate.redaction import redact
+from agentstate.redaction import redact_secrets
 
 
 class AgentStateError(Exception):
@@ -56,7 +56,7 @@ class AgentStateError(Exception):
     """
 
     def __init__(self, message: str | None = None) -> None:
-        super().__init__(redact(message) if message is not None else self._default_message())
+        super().__init__(redact_secrets(message) if message is not None else self._default_message())
 
     @classmethod
     def _default_message(cls) -> str:

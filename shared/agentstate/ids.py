@@ -23,7 +23,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@:+-]*\Z")
 _NAMESPACE = uuid.UUID("6f9f6f0e-94f5-5f2d-8a0e-6c1f0b1d7a55")
 
 
-def checked_name(value: object, what: str = "agent id") -> str:
+def validate_name(value: object, what: str = "agent id") -> str:
     """Return `value` when it may name an agent, a session or an account; raise InvalidInput else.
 
     Allowed are 1 to 128 characters of `A-Z a-z 0-9 . _ @ : + -`, beginning with a letter or a digit: such a name is
@@ -31,28 +31,28 @@ def checked_name(value: object, what: str = "agent id") -> str:
     """
     if not isinstance(value, str) or len(value) > MAX_NAME or not _NAME.match(value):
         raise InvalidInput(
-            f"{what} {_shown(value)} is refused: use 1 to {MAX_NAME} of the characters A-Z a-z 0-9 . _ @ : + -, "
+            f"{what} {_shorten_repr(value)} is refused: use 1 to {MAX_NAME} of the characters A-Z a-z 0-9 . _ @ : + -, "
             "beginning with a letter or a digit. Nothing was stored."
         )
     return value
 
 
-def _shown(value: object) -> str:
+def _shorten_repr(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."  # noqa: PLR2004
 
 
 def new_id() -> uuid.UUID:
     """A new UUID version 7: 48 bits of Unix milliseconds, then random bits."""
-    return uuid.UUID(int=_new_value())
+    return uuid.UUID(int=_new_uuid7())
 
 
 def new_hex() -> str:
     """The 32 hexadecimal digits of a new UUID version 7, where the digits are all that is needed."""
-    return f"{_new_value():032x}"
+    return f"{_new_uuid7():032x}"
 
 
-def _new_value() -> int:
+def _new_uuid7() -> int:
     milliseconds = time.time_ns() // 1_000_000
     value = (milliseconds << 80) | _random_bits()
     value = (value & ~(0xF << 76)) | (0x7 << 76)
@@ -75,6 +75,6 @@ _drawn: deque[int] = deque()
 os.register_at_fork(after_in_child=_drawn.clear)
 
 
-def derived_id(*parts: str) -> uuid.UUID:
+def derive_id(*parts: str) -> uuid.UUID:
     """The UUID version 5 of `parts`: the same parts give the same id, in every process and for ever."""
     return uuid.uuid5(_NAMESPACE, "\x1f".join(f"{len(part)}:{part}" for part in parts))

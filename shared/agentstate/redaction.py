@@ -17,7 +17,7 @@ _lock = threading.Lock()
 _known: frozenset[str] = frozenset()
 
 
-def remember(value: str) -> None:
+def register_secret(value: str) -> None:
     """Keep `value` out of every text from now on."""
     global _known  # noqa: PLW0603 what is secret is secret in the whole process
     if len(value) >= SHORTEST and value not in _known:
@@ -25,7 +25,7 @@ def remember(value: str) -> None:
             _known = _known | {value}
 
 
-def redact(text: str) -> str:
+def redact_secrets(text: str) -> str:
     """`text` with every known secret replaced."""
     for value in _known:
         if value in text:

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from qdrant_client import QdrantClient
     from redis import Redis
 
-    from agentstate.jobs.broker import BrokerWaker
+    from agentstate.jobs.broker import BrokerWakeUpSender
     from agentstate.jobs.jobs import Jobs
-    from agentstate.jobs.leases import LeaseKeeper
+    from agentstate.jobs.leases import LeaseRenewer
     from agentstate.memory.embedding.worker import EmbeddingPipeline
     from agentstate.memory.episodes.archive import EpisodeArchive
     from agentstate.memory.episodes.recent import RecentEpisodes
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from agentstate.services.cache.state_cache import StateCache
     from agentstate.services.http.gateway import Gateway
     from agentstate.services.http.traffic import SharedTraffic
+    from agentstate.store.counters import Counters
     from agentstate.store.store import Store
-    from agentstate.store.tallies import Tallies
 
 T = TypeVar("T")
 
@@ -85,11 +85,11 @@ class Runtime:
         return self.once("store", self._open_store)
 
     @property
-    def tallies(self) -> Tallies:
+    def counters(self) -> Counters:
         """What this process counts for the metrics."""
-        from agentstate.store.tallies import Tallies
+        from agentstate.store.counters import Counters
 
-        return self.once("tallies", lambda: Tallies(lambda: self.store))
+        return self.once("counters", lambda: Counters(lambda: self.store))
 
     @property
     def redis(self) -> Redis:
@@ -102,25 +102,25 @@ class Runtime:
         return self.once("waiting_redis", self._open_waiting_redis)
 
     @property
-    def waker(self) -> BrokerWaker:
+    def wake_ups(self) -> BrokerWakeUpSender:
         """Who sends wake-ups."""
-        from agentstate.jobs.broker import BrokerWaker
+        from agentstate.jobs.broker import BrokerWakeUpSender
 
-        return self.once("waker", lambda: BrokerWaker(self.settings))
+        return self.once("waker", lambda: BrokerWakeUpSender(self.settings))
 
     @property
     def jobs(self) -> Jobs:
         """The table of jobs."""
         from agentstate.jobs.jobs import Jobs
 
-        return self.once("jobs", lambda: Jobs(self.store, self.waker, self.settings))
+        return self.once("jobs", lambda: Jobs(self.store, self.wake_ups, self.settings))
 
     @property
-    def leases(self) -> LeaseKeeper:
+    def leases(self) -> LeaseRenewer:
         """Who lengthens the leases of the jobs that this process runs."""
-        from agentstate.jobs.leases import LeaseKeeper
+        from agentstate.jobs.leases import LeaseRenewer
 
-        return self.once("leases", lambda: LeaseKeeper(self.store))
+        return self.once("leases", lambda: LeaseRenewer(self.store))
 
     @property
     def embedder(self) -> Embedder:
@@ -131,7 +131,7 @@ class Runtime:
         """The embedder that other settings name, its calls counted; raises ConfigurationError."""
         from agentstate.providers.choose import choose_embedder
 
-        return choose_embedder(settings, count=partial(self.tallies.add, "embedding"))
+        return choose_embedder(settings, count=partial(self.counters.add_count, "embedding"))
 
     @property
     def summarizer(self) -> Summarizer:
@@ -227,7 +227,7 @@ class Runtime:
                 GatewaySource(self.gateway),
                 self.redis,
                 wake=self._wake_ahead,
-                count=partial(self.tallies.add, "state_reads"),
+                count=partial(self.counters.add_count, "state_reads"),
             ),
         )
 
@@ -288,9 +288,9 @@ class Runtime:
     def close(self) -> None:
         """Close what was opened; the runtime can be used again afterwards."""
         with self._own_lock():
-            tallies = self._made.pop("tallies", None)
-        if tallies is not None:
-            tallies.close()  # while there is a store to write to; its thread may need the lock for that
+            counters = self._made.pop("counters", None)
+        if counters is not None:
+            counters.close()  # while there is a store to write to; its thread may need the lock for that
         with self._own_lock():
             # What was made later may use what was made before.
             for made in reversed(self._made.values()):
@@ -300,7 +300,7 @@ class Runtime:
             self._made.clear()
 
     def _wake_ahead(self) -> None:
-        self.waker.wake_bulk("cache.refresh_ahead")
+        self.wake_ups.send_bulk_wake_up("cache.refresh_ahead")
 
     def _open_gateway(self) -> Gateway:
         from agentstate.services.http.gateway import Gateway

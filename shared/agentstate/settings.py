@@ -206,11 +206,11 @@ class Settings(BaseSettings):
             ConfigurationError: a setting is unknown, missing or out of its range; names each one and the reason.
         """
         try:
-            env_file, secrets_dir = env_file or settings_file(), _secrets_dir()
+            env_file, secrets_dir = env_file or find_settings_file(), _secrets_dir()
             _refuse_unknown(cls, {*os.environ, *_names_in(env_file), *_names_of_secrets(secrets_dir)})
             return cls(_env_file=env_file, _secrets_dir=secrets_dir, **overrides)  # type: ignore[call-arg]
         except ValidationError as error:
-            raise ConfigurationError(_explain(error)) from None
+            raise ConfigurationError(_explain_errors(error)) from None
         except OSError as error:
             raise ConfigurationError(
                 f"{error.filename} holds settings and cannot be read by this process: {error.strerror}. "
@@ -218,7 +218,7 @@ class Settings(BaseSettings):
             ) from None
 
 
-def settings_file() -> Path | None:
+def find_settings_file() -> Path | None:
     """The settings file that is read when none is named; None when there is none. Raises ConfigurationError."""
     named = os.environ.get(ENV_FILE_VARIABLE)
     if named is None:
@@ -261,11 +261,13 @@ def _names_of_secrets(secrets_dir: Path | None) -> set[str]:
     return {path.name for path in ours}
 
 
-def _explain(error: ValidationError) -> str:
+def _explain_errors(error: ValidationError) -> str:
     reasons = []
     for item in error.errors():
         name = PREFIX + str(item["loc"][0]).upper() if item["loc"] else "settings"
-        reasons.append(f"{name} is not set" if item["type"] == "missing" else f"{name}{_given(item)}: {_reason(item)}")
+        reasons.append(
+            f"{name} is not set" if item["type"] == "missing" else f"{name}{_given_value(item)}: {_plain_reason(item)}"
+        )
     hint = (
         " `make up` starts everything on this machine and writes the settings file."
         if "not set" in " ".join(reasons)
@@ -278,11 +280,11 @@ _SHOWN = ("int_", "float_", "bool_", "greater_", "less_", "literal_", "enum")
 """Kinds of errors of values that are no text, which a secret never is."""
 
 
-def _given(error: Mapping[str, Any]) -> str:
+def _given_value(error: Mapping[str, Any]) -> str:
     return f"={error['input']}" if error["type"].startswith(_SHOWN) else ""
 
 
-def _reason(error: Mapping[str, Any]) -> str:
+def _plain_reason(error: Mapping[str, Any]) -> str:
     """The words of pydantic, without what is its own affair."""
     text = error["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
     return text if text == error["msg"] or error["type"] == "value_error" else f"it should be {text}"

@@ -188,7 +188,7 @@ def let_leases_end(runtime: Runtime) -> None:
 
 def is_quiet(runtime: Runtime) -> bool:
     """Whether nothing is under way any more."""
-    with runtime.store.reading() as connection:
+    with runtime.store.read_connection() as connection:
         waiting = sa.select(sa.func.count()).where(memories.c.state != "searchable")
         at_work = sa.select(sa.func.count()).where(jobs.c.status.in_(["ready", "running"]), jobs.c.agent_id == AGENT)
         is_open = sa.select(sa.func.count()).where(effects.c.state.not_in(ENDED_STATES))
@@ -198,7 +198,7 @@ def is_quiet(runtime: Runtime) -> bool:
 def in_memories(runtime: Runtime, acknowledged: dict[str, str]) -> dict[str, int]:
     from qdrant_client.http import models
 
-    with runtime.store.reading() as connection:
+    with runtime.store.read_connection() as connection:
         stored = {str(found) for (found,) in connection.execute(sa.select(memories.c.id))}
     mine = models.Filter(must=[models.FieldCondition(key="agent_id", match=models.MatchValue(value=AGENT))])
     points, _ = runtime.qdrant.scroll(runtime.index.space, scroll_filter=mine, limit=100_000, with_payload=False)
@@ -235,7 +235,7 @@ def in_jobs(runtime: Runtime, acknowledged: dict[str, str]) -> dict[str, int]:
 
 def in_money(agent: Agent, sandbox: SandboxClient, acknowledged: Acknowledged) -> dict[str, int]:
     ledger, bets = agent.ledger, acknowledged["bet"]
-    with agent.fleet.runtime.store.reading() as connection:
+    with agent.fleet.runtime.store.read_connection() as connection:
         known = {effect.key: effect for effect in find(connection, agent_id=AGENT, limit=100_000)}
     succeeded = {effect.remote_key for effect in known.values() if effect.state is EffectState.SUCCEEDED}
     asked_again = list(bets)[:: max(1, len(bets) // 10)]

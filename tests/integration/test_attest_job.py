@@ -28,7 +28,7 @@ def runtime(settings: Settings) -> Iterator[Runtime]:
 
 @pytest.fixture(scope="module")
 def handler() -> Any:
-    return task_module("housekeeping").attest
+    return task_module("housekeeping").attest_ledger
 
 
 def attested(runtime: Runtime, handler: Any) -> dict[str, Any]:

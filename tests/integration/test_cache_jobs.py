@@ -49,10 +49,10 @@ def test_what_a_worker_settles_is_read_anew(runtime: Runtime, handlers: Any, san
         agent.effects.execute_once("bet", casino.bet, amount=Decimal(1), side="heads")
     sandbox.client.set_faults()
     assert agent.services.read("casino").quality is Quality.LIVE
-    with runtime.store.reading() as connection:
+    with runtime.store.read_connection() as connection:
         effect_id: UUID = connection.execute(sa.select(effects.c.id).where(effects.c.key == "bet")).scalar_one()
     job_id = runtime.jobs.submit("effects.resolve", {"effect_id": str(effect_id)}, agent_id=agent.id)
-    outcome = JobRunner(runtime.store).run(
+    outcome = JobRunner(runtime.store).run_job(
         job_id, KINDS["effects.resolve"], lambda claim: handlers.resolve(runtime, claim)
     )
     assert outcome is Outcome.DONE

@@ -16,9 +16,9 @@ from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, NoPermissionError
 from redis.retry import Retry
 
-from agentstate.jobs.broker import BrokerWaker, make_app
+from agentstate.jobs.broker import BrokerWakeUpSender, make_app
 from agentstate.jobs.kinds import BULK
-from agentstate.jobs.waker import WakeUp
+from agentstate.jobs.wake_ups import WakeUp
 from agentstate.settings import Settings
 from deploy.local.servers.redis_server import find_redis
 from deploy.local.stack.ports import LOOPBACK, choose
@@ -163,12 +163,12 @@ def test_a_transaction_is_no_way_round(agents: redis.Redis) -> None:
 
 def test_workers_can_do_all_that_ours_does(server: Server, workers: redis.Redis) -> None:
     settings = Settings.load(database_url="sqlite:///unused.db", broker_url=server.url("agentstate_broker_url"))
-    waker = BrokerWaker(settings)
-    waker.wake([WakeUp("agentstate.cache.refresh", "cache", 1, uuid.uuid4())])
+    waker = BrokerWakeUpSender(settings)
+    waker.send_wake_ups([WakeUp("agentstate.cache.refresh", "cache", 1, uuid.uuid4())])
     kind = next(iter(BULK))
-    waker.wake_bulk(kind)
-    waker.bulk_begun(kind)
-    assert waker.depth("cache", 1) == 1
+    waker.send_bulk_wake_up(kind)
+    waker.clear_bulk_wake_up(kind)
+    assert waker.count_waiting("cache", 1) == 1
     assert workers.llen(f"{BULK[kind].queue}.0") == 1
     assert workers.config_get("maxmemory-policy") == {"maxmemory-policy": "volatile-ttl"}
     assert workers.info("persistence")["aof_enabled"] == 1

@@ -13,7 +13,7 @@ import yaml
 
 from agentstate.jobs import Jobs
 from agentstate.jobs.kinds import KINDS
-from agentstate.jobs.waker import NoWaker
+from agentstate.jobs.wake_ups import NullWakeUpSender
 from agentstate.settings import Settings
 from agentstate.store import Store
 
@@ -61,7 +61,7 @@ def test_a_job_counts_from_when_it_is_due_until_it_has_ended(
         return int(row[0])
 
     store = Store.open(settings.database_url)
-    jobs = Jobs(store, NoWaker(), settings)
+    jobs = Jobs(store, NullWakeUpSender(), settings)
     job_id = jobs.submit("cache.refresh", {"service": "casino"}, agent_id="ag_1")
     jobs.submit("cache.refresh", {"service": "wallet"}, agent_id="ag_1", due_in=600)
     assert count("cache") == 1

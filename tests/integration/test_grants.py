@@ -26,9 +26,9 @@ from agentstate.money import Attestor, Guards, Money, TransactionLedger
 from agentstate.runtime import Runtime
 from agentstate.settings import PREFIX, Settings
 from agentstate.store import Store
-from agentstate.store.grants import APPEND_ONLY, grant
-from agentstate.store.migrate import current_revision, newest_revision, upgrade
-from agentstate.store.months import make_months
+from agentstate.store.grants import APPEND_ONLY, grant_rights
+from agentstate.store.migrate import current_revision, newest_revision, upgrade_schema
+from agentstate.store.partitions import create_partitions
 from agentstate.store.tables import episodes, metadata
 from agentstate.store.tables.jobs import jobs
 
@@ -49,7 +49,7 @@ def app_url(postgres_url: str) -> Iterator[str]:
 @pytest.fixture
 def app(postgres_url: str, app_url: str) -> Iterator[Store]:
     with closing(Store.open(postgres_url)) as owner:
-        grant(owner, ROLE)
+        grant_rights(owner, ROLE)
     opened = Store.open(app_url)
     yield opened
     opened.close()
@@ -95,7 +95,7 @@ def test_every_table_that_a_trigger_keeps_append_only_is_kept_so_by_grants_too(a
         "SELECT DISTINCT tgrelid::regclass::text FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid WHERE "
         "tgfoid = 'agentstate_append_only'::regproc AND NOT relispartition"
     )
-    with app.reading() as connection:
+    with app.read_connection() as connection:
         assert set(connection.execute(query).scalars()) == set(APPEND_ONLY)
 
 
@@ -114,7 +114,7 @@ def test_nor_can_it_go_around_by_a_month_or_a_function(app: Store) -> None:
 
 
 def archived(store: Store) -> list[str]:
-    with store.reading() as connection:
+    with store.read_connection() as connection:
         return list(connection.execute(sa.select(episodes.c.agent_id).order_by(episodes.c.agent_id)).scalars())
 
 
@@ -157,16 +157,16 @@ def test_months_are_made_by_the_role(app: Store, postgres_url: str) -> None:
         tx.connection.exec_driver_sql(
             "DO $$ BEGIN EXECUTE 'DROP TABLE entries_' || to_char(now() + interval '1 month', 'YYYY_MM'); END $$"
         )
-    assert make_months(app) == 1
+    assert create_partitions(app) == 1
     TransactionLedger(app, "ag_1").deposit("d", "casino", Money.parse(1))
-    assert make_months(app) == 0
+    assert create_partitions(app) == 0
 
 
 def test_rights_last_through_migrations(app: Store, postgres_url: str) -> None:
     with closing(Store.open(postgres_url)) as owner, owner.transaction() as tx:
         tx.connection.exec_driver_sql("CREATE TABLE later (x int)")
     refused(app, "INSERT INTO later VALUES (1)", "permission denied")
-    upgrade(postgres_url)
+    upgrade_schema(postgres_url)
     with app.transaction() as tx:
         tx.connection.exec_driver_sql("INSERT INTO later VALUES (1)")
     assert current_revision(app) == newest_revision()
@@ -216,7 +216,7 @@ def test_an_address_that_names_no_lesser_role_is_refused(
     (tmp_path / "file").write_text("sqlite:///x.db")
     assert "is not one of Postgres with a role" in migrated(postgres_url, tmp_path / "file").output
     with closing(Store.open(postgres_url)) as store:
-        grant(store, ROLE)
+        grant_rights(store, ROLE)
     other = file_of("agentstate_other", "pf_test_other")
     told = migrated(app_url, other)
     assert told.exit_code == 1
@@ -251,5 +251,5 @@ def test_a_member_of_the_owner_is_no_role_of_its_own(postgres_url: str, app_url:
     with psycopg.connect(postgres_url.replace("+psycopg", ""), autocommit=True) as admin:
         admin.execute(f"GRANT {make_url(postgres_url).username} TO {ROLE}".encode())
     with closing(Store.open(postgres_url)) as owner, pytest.raises(ConfigurationError, match="member of it"):
-        grant(owner, ROLE)
+        grant_rights(owner, ROLE)
     assert app_url

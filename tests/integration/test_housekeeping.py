@@ -13,7 +13,7 @@ from agentstate.clock import utc_now
 from agentstate.money import Guards
 from agentstate.runtime import Runtime
 from agentstate.settings import Settings
-from agentstate.store.months import months
+from agentstate.store.partitions import describe_partitions
 from agentstate.store.tables.guards import freezes, guard_uses
 from tests.stubs.job_handlers import run_job, task_module
 
@@ -41,9 +41,9 @@ def test_next_months_table_is_made_again_when_it_is_missing(runtime: Runtime, ta
             drop = "'DROP TABLE entries_' || to_char(now() + interval '1 month', 'YYYY_MM')"
             tx.connection.exec_driver_sql(f"DO $$ BEGIN EXECUTE {drop}; END $$")
         expected = 1
-    assert done(runtime, "housekeeping.months", tasks.make_ledger_months) == {"made": expected}
-    with runtime.store.reading() as connection:
-        found = months(connection)
+    assert done(runtime, "housekeeping.months", tasks.create_ledger_partitions) == {"made": expected}
+    with runtime.store.read_connection() as connection:
+        found = describe_partitions(connection)
     assert found is None or found.next_is_made
 
 
@@ -64,8 +64,8 @@ def test_uses_and_freezes_stay_as_long_as_any_window_can_reach(runtime: Runtime,
             tx.connection.execute(sa.update(freezes).where(lifted).values(lifted_at=then, frozen_at=then))
             old = utc_now() - timedelta(days=900)
             tx.connection.execute(sa.update(freezes).where(freezes.c.lifted_at.is_(None)).values(frozen_at=old))
-    removed = done(runtime, "housekeeping.expire", tasks.expire)
+    removed = done(runtime, "housekeeping.expire", tasks.delete_expired)
     assert (removed["guard_uses"], removed["freezes"], removed["effects"]) == (1, 1, 0)
-    with runtime.store.reading() as connection:
+    with runtime.store.read_connection() as connection:
         assert list(connection.execute(sa.select(guard_uses.c.service)).scalars()) == ["young"]
         assert sorted(connection.execute(sa.select(freezes.c.service)).scalars()) == ["in-force", "young"]

@@ -84,7 +84,7 @@ def run(env: dict[str, str], *words: str) -> tuple[int, str, str]:
 
 
 def count(runtime: Runtime, table: sa.Table, *conditions: sa.ColumnElement[bool]) -> int:
-    with runtime.store.reading() as connection:
+    with runtime.store.read_connection() as connection:
         query = sa.select(sa.func.count()).select_from(table).where(*conditions)
         return int(connection.execute(query).scalar_one())
 
@@ -186,7 +186,7 @@ def test_command_and_worker_are_killed_half_way_and_every_turn_is_there_once(sys
 
     system.stack.wait_running("worker-io", other_than=before, timeout=PATIENCE_S)
     until(system.settled, 0.3)
-    with system.runtime.store.reading() as connection:
+    with system.runtime.store.read_connection() as connection:
         ids = {found for (found,) in connection.execute(sa.select(memories.c.id))}
         last = sa.func.max(turns.c.number) == sa.func.count()
         numbered = connection.execute(sa.select(last).group_by(turns.c.conversation_id)).scalars().all()

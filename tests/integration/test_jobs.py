@@ -23,11 +23,12 @@ from agentstate.errors import (
     TooLarge,
     WaitTimeout,
 )
-from agentstate.jobs import Claim, JobRunner, Jobs, JobStatus, Outcome, Postponed, Sweep, rows
+from agentstate.jobs import Claim, JobRunner, Jobs, JobStatus, JobSweeper, Outcome, Postpone
+from agentstate.jobs import table as job_table
 from agentstate.jobs.kinds import KINDS
-from agentstate.jobs.leases import LEASE_S, RENEW_EVERY_S, LeaseKeeper
-from agentstate.jobs.slots import fire_slot
-from agentstate.jobs.waker import WakeUp
+from agentstate.jobs.leases import LEASE_S, RENEW_EVERY_S, LeaseRenewer
+from agentstate.jobs.slots import submit_for_slot
+from agentstate.jobs.wake_ups import WakeUp
 from agentstate.settings import Settings
 from agentstate.store import Store
 from agentstate.store.tables import jobs as table
@@ -45,13 +46,13 @@ class Recorder:
         self.bulk: list[str] = []
         self.waiting = 0
 
-    def wake(self, wake_ups: Iterable[WakeUp]) -> None:
+    def send_wake_ups(self, wake_ups: Iterable[WakeUp]) -> None:
         self.sent.extend(wake_ups)
 
-    def wake_bulk(self, kind: str) -> None:
+    def send_bulk_wake_up(self, kind: str) -> None:
         self.bulk.append(kind)
 
-    def depth(self, queue: str, lane: int) -> int:
+    def count_waiting(self, queue: str, lane: int) -> int:
         return self.waiting
 
 
@@ -109,7 +110,7 @@ def test_a_job_of_a_transaction_that_rolls_back_never_was(jobs: Jobs, store: Sto
 
 def test_the_same_dedupe_key_gives_the_same_job_even_when_it_is_done(jobs: Jobs, runner: JobRunner) -> None:
     first = submit(jobs, dedupe_key="k")
-    assert runner.run(first, REFRESH, lambda _: {"ok": True}) is Outcome.DONE
+    assert runner.run_job(first, REFRESH, lambda _: {"ok": True}) is Outcome.DONE
     assert submit(jobs, dedupe_key="k") == first
     assert jobs.get(first).status is JobStatus.DONE
 
@@ -129,16 +130,16 @@ def test_a_dedupe_key_with_another_payload_is_refused(jobs: Jobs) -> None:
 def test_a_job_is_given_back_while_another_waits_under_its_coalesce_key(jobs: Jobs, store: Store) -> None:
     first = submit(jobs, coalesce_key="c")
     with store.transaction() as tx:
-        held = rows.claim(tx, first, owner="w", lease_s=-1.0)
+        held = job_table.claim_job(tx, first, owner="w", lease_s=-1.0)
     second = submit(jobs, coalesce_key="c")
     assert held is not None
     assert second != first
     with store.transaction() as tx:
-        assert [job.id for job in rows.free_expired(tx)] == [first]
+        assert [job.id for job in job_table.release_expired(tx)] == [first]
     with store.transaction() as tx:
-        again = rows.claim(tx, first, owner="w", lease_s=60.0)
+        again = job_table.claim_job(tx, first, owner="w", lease_s=60.0)
         assert again is not None
-        assert rows.postpone(tx, again, delay_s=0.0, error=None, count_attempt=True)
+        assert job_table.postpone_job(tx, again, delay_s=0.0, error=None, count_attempt=True)
     assert {jobs.get(job).status for job in (first, second)} == {"ready"}
     assert submit(jobs, coalesce_key="c") == second
 
@@ -147,7 +148,7 @@ def test_a_coalesce_key_holds_only_while_the_job_waits(jobs: Jobs, store: Store)
     first = submit(jobs, coalesce_key="c")
     assert submit(jobs, coalesce_key="c") == first
     with store.transaction() as tx:
-        assert rows.claim(tx, first, owner="w", lease_s=30) is not None
+        assert job_table.claim_job(tx, first, owner="w", lease_s=30) is not None
     assert submit(jobs, coalesce_key="c") != first
 
 
@@ -177,21 +178,21 @@ def test_a_payload_over_the_limit_is_refused_with_both_sizes(jobs: Jobs) -> None
 
 def test_a_second_delivery_finds_nothing_to_claim(jobs: Jobs, runner: JobRunner) -> None:
     job_id, calls = submit(jobs), []
-    assert runner.run(job_id, REFRESH, calls.append) is Outcome.DONE
-    assert runner.run(job_id, REFRESH, calls.append) is Outcome.NOTHING
+    assert runner.run_job(job_id, REFRESH, calls.append) is Outcome.DONE
+    assert runner.run_job(job_id, REFRESH, calls.append) is Outcome.NOTHING
     assert len(calls) == 1
 
 
 @pytest.mark.parametrize("result", [None, {}, 0, "", [], False, {"balance": "2.50"}, 20 * 10**18 + 1, 10**400])
 def test_any_result_is_kept_as_it_is(jobs: Jobs, runner: JobRunner, result: Any) -> None:
     job_id = submit(jobs)
-    runner.run(job_id, REFRESH, lambda _: result)
+    runner.run_job(job_id, REFRESH, lambda _: result)
     assert jobs.wait(job_id).result == result
 
 
 def test_a_result_that_cannot_be_stored_does_not_undo_the_success(jobs: Jobs, runner: JobRunner) -> None:
     job_id = submit(jobs)
-    assert runner.run(job_id, REFRESH, lambda _: {"price": 0.1}) is Outcome.DONE
+    assert runner.run_job(job_id, REFRESH, lambda _: {"price": 0.1}) is Outcome.DONE
     assert jobs.get(job_id).result == {"repr": "{'price': 0.1}"}
 
 
@@ -203,9 +204,9 @@ def test_a_failure_is_tried_again_and_ends_by_the_kinds_last_action(
 
     job_id = submit(jobs)
     for _ in range(REFRESH.retry.max_attempts - 1):
-        assert runner.run(job_id, REFRESH, fail) is Outcome.RETRY
+        assert runner.run_job(job_id, REFRESH, fail) is Outcome.RETRY
         make_due(store, job_id)
-    assert runner.run(job_id, REFRESH, fail) is Outcome.ENDED
+    assert runner.run_job(job_id, REFRESH, fail) is Outcome.ENDED
     job = jobs.get(job_id)
     assert (job.status, job.attempts, job.error) == (JobStatus.DISCARDED, 3, "OSError: no route")
 
@@ -215,11 +216,11 @@ def test_a_hopeless_failure_is_dead_at_once_and_can_be_requeued(jobs: Jobs, runn
         raise ProviderRefused("no quota")
 
     job_id = jobs.submit(SUMMARIZE.kind, {"conversation_id": "c"}, agent_id="ag_7")
-    assert runner.run(job_id, SUMMARIZE, refuse) is Outcome.ENDED
+    assert runner.run_job(job_id, SUMMARIZE, refuse) is Outcome.ENDED
     with pytest.raises(JobDead, match="no quota"):
         jobs.wait(job_id)
     assert jobs.requeue(job_id).status is JobStatus.READY
-    assert runner.run(job_id, SUMMARIZE, lambda _: None) is Outcome.DONE
+    assert runner.run_job(job_id, SUMMARIZE, lambda _: None) is Outcome.DONE
     with pytest.raises(InvalidInput, match="only dead or discarded"):
         jobs.requeue(job_id)
 
@@ -229,19 +230,19 @@ def test_a_rate_limit_waits_as_long_as_it_asks(jobs: Jobs, runner: JobRunner, st
         raise ProviderRateLimited("slow down", retry_after=90.0)
 
     job_id = submit(jobs)
-    assert runner.run(job_id, REFRESH, limited) is Outcome.RETRY
+    assert runner.run_job(job_id, REFRESH, limited) is Outcome.RETRY
     with store.transaction() as tx:
         assert (jobs.get(job_id).due_at - tx.now()).total_seconds() > 80
 
 
 def test_postponing_does_not_count_as_an_attempt(jobs: Jobs, runner: JobRunner) -> None:
     def not_yet(_: Claim) -> None:
-        raise Postponed(60.0, "settling")
+        raise Postpone(60.0, "settling")
 
     job_id = submit(jobs)
-    assert runner.run(job_id, REFRESH, not_yet) is Outcome.RETRY
+    assert runner.run_job(job_id, REFRESH, not_yet) is Outcome.RETRY
     assert (jobs.get(job_id).attempts, jobs.get(job_id).error) == (0, "settling")
-    assert runner.run(job_id, REFRESH, lambda _: None) is Outcome.NOTHING
+    assert runner.run_job(job_id, REFRESH, lambda _: None) is Outcome.NOTHING
 
 
 def test_a_lost_workers_job_is_given_back_and_its_late_result_fenced(
@@ -251,11 +252,11 @@ def test_a_lost_workers_job_is_given_back_and_its_late_result_fenced(
 
     def stall(_: Claim) -> str:
         expire_lease(store, job_id)
-        assert Sweep(store, waker).run().freed == 1
-        assert JobRunner(store, owner="other").run(job_id, REFRESH, lambda _: "second") is Outcome.DONE
+        assert JobSweeper(store, waker).sweep_once().released == 1
+        assert JobRunner(store, owner="other").run_job(job_id, REFRESH, lambda _: "second") is Outcome.DONE
         return "first"
 
-    assert runner.run(job_id, REFRESH, stall) is Outcome.FENCED
+    assert runner.run_job(job_id, REFRESH, stall) is Outcome.FENCED
     assert jobs.get(job_id).result == "second"
 
 
@@ -266,12 +267,12 @@ def test_a_handler_can_finish_in_its_own_transaction_and_is_rolled_back_when_fen
 
     def late(claim: Claim) -> None:
         expire_lease(store, job_id)
-        Sweep(store, waker).run()
+        JobSweeper(store, waker).sweep_once()
         with store.transaction() as tx:
             submit(jobs, dedupe_key="follow-up", tx=tx)
             claim.finish(tx, "late")
 
-    assert runner.run(job_id, REFRESH, late) is Outcome.FENCED
+    assert runner.run_job(job_id, REFRESH, late) is Outcome.FENCED
     assert [job.id for job in jobs.list()] == [job_id]
 
 
@@ -279,9 +280,9 @@ def test_a_job_that_kills_its_workers_ends_after_its_budget(jobs: Jobs, store: S
     job_id = submit(jobs)
     for _ in range(REFRESH.retry.max_attempts):
         with store.transaction() as tx:
-            assert rows.claim(tx, job_id, owner="doomed", lease_s=30) is not None
+            assert job_table.claim_job(tx, job_id, owner="doomed", lease_s=30) is not None
         expire_lease(store, job_id)
-        report = Sweep(store, waker).run()
+        report = JobSweeper(store, waker).sweep_once()
     assert report.ended == 1
     assert jobs.get(job_id).error == "the worker was lost, or ran past its lease: doomed"
 
@@ -289,8 +290,8 @@ def test_a_job_that_kills_its_workers_ends_after_its_budget(jobs: Jobs, store: S
 def test_the_sweep_sends_a_lost_wake_up_again(jobs: Jobs, store: Store, waker: Recorder) -> None:
     job_id = submit(jobs)
     waker.sent.clear()
-    assert Sweep(store, waker).run().woken == 0
-    assert Sweep(store, waker, unwoken_for_s=-1).run().woken == 1
+    assert JobSweeper(store, waker).sweep_once().woken == 0
+    assert JobSweeper(store, waker, unwoken_for_s=-1).sweep_once().woken == 1
     assert [item.job_id for item in waker.sent] == [job_id]
 
 
@@ -298,16 +299,16 @@ def test_the_sweep_does_not_take_a_long_queue_for_a_lost_one(jobs: Jobs, store: 
     for _ in range(3):
         submit(jobs)
     waker.waiting = 2
-    assert Sweep(store, waker, unwoken_for_s=-1).run().woken == 1
+    assert JobSweeper(store, waker, unwoken_for_s=-1).sweep_once().woken == 1
 
 
 def test_a_delayed_job_is_woken_when_it_is_due(jobs: Jobs, store: Store, waker: Recorder, runner: JobRunner) -> None:
     job_id = submit(jobs, due_in=60)
     assert waker.sent == []
-    assert runner.run(job_id, REFRESH, lambda _: None) is Outcome.NOTHING
-    assert Sweep(store, waker).run().woken == 0
+    assert runner.run_job(job_id, REFRESH, lambda _: None) is Outcome.NOTHING
+    assert JobSweeper(store, waker).sweep_once().woken == 0
     make_due(store, job_id)
-    assert Sweep(store, waker).run().woken == 1
+    assert JobSweeper(store, waker).sweep_once().woken == 1
 
 
 def test_twenty_workers_run_a_job_once(jobs: Jobs, store: Store) -> None:
@@ -316,7 +317,7 @@ def test_twenty_workers_run_a_job_once(jobs: Jobs, store: Store) -> None:
 
     def work() -> None:
         barrier.wait()
-        outcomes.append(JobRunner(store).run(job_id, REFRESH, lambda claim: calls.append(claim.job.fence)))
+        outcomes.append(JobRunner(store).run_job(job_id, REFRESH, lambda claim: calls.append(claim.job.fence)))
 
     threads = [threading.Thread(target=work) for _ in range(20)]
     for thread in threads:
@@ -345,8 +346,8 @@ def test_twenty_submitters_with_one_key_make_one_job(jobs: Jobs) -> None:
 
 
 def test_a_slot_gives_one_job_however_often_it_is_fired(jobs: Jobs, store: Store) -> None:
-    first = fire_slot(store, jobs, "snapshots.take", 86_400)
-    assert fire_slot(store, jobs, "snapshots.take", 86_400) == first
+    first = submit_for_slot(store, jobs, "snapshots.take", 86_400)
+    assert submit_for_slot(store, jobs, "snapshots.take", 86_400) == first
     assert jobs.get(first).payload["slot"].endswith("T00:00:00+00:00")
 
 
@@ -366,20 +367,20 @@ def test_discarding_keeps_the_reason(jobs: Jobs) -> None:
 
 def test_expire_removes_what_ended_well_and_keeps_the_dead(jobs: Jobs, store: Store, runner: JobRunner) -> None:
     done, dead = submit(jobs), jobs.submit(SUMMARIZE.kind, {"conversation_id": "c"}, agent_id="ag_7")
-    runner.run(done, REFRESH, lambda _: None)
+    runner.run_job(done, REFRESH, lambda _: None)
 
     def refuse(_: Claim) -> None:
         raise ProviderRefused("no")
 
-    runner.run(dead, SUMMARIZE, refuse)
+    runner.run_job(dead, SUMMARIZE, refuse)
     with store.transaction() as tx:
-        assert rows.expire(tx, kept_s=-5, limit=10) == 1
+        assert job_table.delete_expired(tx, kept_s=-5, limit=10) == 1
     assert [job.id for job in jobs.list()] == [dead]
 
 
 def test_a_lease_is_short_and_is_lengthened_while_the_worker_lives(jobs: Jobs, store: Store, waker: Recorder) -> None:
     """However long a job may take, a lost worker's job is taken up again after the short lease."""
-    keeper = LeaseKeeper(store, lease_s=30.0, every_s=0.02)
+    keeper = LeaseRenewer(store, lease_s=30.0, every_s=0.02)
     job_id = submit(jobs)
     lengthened = threading.Event()
 
@@ -393,18 +394,18 @@ def test_a_lease_is_short_and_is_lengthened_while_the_worker_lives(jobs: Jobs, s
                 lengthened.set()
 
     with closing(keeper):
-        assert JobRunner(store, leases=keeper).run(job_id, SUMMARIZE, work) is Outcome.DONE
+        assert JobRunner(store, leases=keeper).run_job(job_id, SUMMARIZE, work) is Outcome.DONE
 
 
 def test_a_lease_is_not_lengthened_past_the_deadline_nor_for_another_worker(jobs: Jobs, store: Store) -> None:
-    keeper, late = LeaseKeeper(store, lease_s=30.0, every_s=0.01), submit(jobs)
+    keeper, late = LeaseRenewer(store, lease_s=30.0, every_s=0.01), submit(jobs)
     with store.transaction() as tx:
-        job = rows.claim(tx, late, owner="w", lease_s=5.0)
+        job = job_table.claim_job(tx, late, owner="w", lease_s=5.0)
     assert job is not None
-    with closing(keeper), keeper.keeping(job, for_s=-1.0):
+    with closing(keeper), keeper.hold_lease(job, for_s=-1.0):
         threading.Event().wait(0.1)
     with store.transaction() as tx:
-        rows.renew(tx, [dataclasses.replace(job, fence=job.fence + 1)], lease_s=30.0)
+        job_table.renew_leases(tx, [dataclasses.replace(job, fence=job.fence + 1)], lease_s=30.0)
     assert jobs.get(late).lease_until == job.lease_until
 
 

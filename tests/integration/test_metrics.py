@@ -18,9 +18,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from agentstate.errors import EffectInDoubt
 from agentstate.jobs import Jobs
-from agentstate.jobs.waker import NoWaker
+from agentstate.jobs.wake_ups import NullWakeUpSender
 from agentstate.memory.conversation import ConversationHistory
-from agentstate.metrics import MEASURES, exposition, registry
+from agentstate.metrics import MEASURES, make_registry, render_metrics
 from agentstate.metrics.measures import STORE_UP
 from agentstate.money import Breaks, Effects, Money, TransactionLedger
 from agentstate.money.reconciliation.breaks import Sighting
@@ -36,7 +36,7 @@ Samples = dict[tuple[str, tuple[str, ...]], float]
 
 
 def read(store: Store) -> Samples:
-    text = exposition(registry(lambda: store))
+    text = render_metrics(make_registry(lambda: store))
     families = text_string_to_metric_families(text)
     labels = {measure.name: measure.labels for measure in (STORE_UP, *MEASURES)}
     samples = [each for family in families for each in family.samples]
@@ -49,7 +49,7 @@ def lost() -> None:
 
 def live(store: Store, settings: Settings) -> None:
     """Leave something open of every kind."""
-    jobs = Jobs(store, NoWaker(), settings)
+    jobs = Jobs(store, NullWakeUpSender(), settings)
     for number, status in enumerate(("ready", "done", "dead")):
         jobs.submit("summarization.draw_lessons", agent_id=f"ag_{number}")
         ended = {} if status == "ready" else {"finished_at": db_time(2.0)}
@@ -104,16 +104,16 @@ def test_every_metric_has_its_labels_and_an_empty_store_no_false_one(store: Stor
     found = read(store)
     assert {name for name, labels in found if labels} == set()
     assert set(found.values()) == {0.0, 1.0}
-    families = {family.name for family in text_string_to_metric_families(exposition(registry(lambda: store)))}
+    families = {family.name for family in text_string_to_metric_families(render_metrics(make_registry(lambda: store)))}
     assert families == {measure.name.removesuffix("_total") for measure in (STORE_UP, *MEASURES)}
-    with store.reading() as connection:
+    with store.read_connection() as connection:
         for measure in MEASURES:
             assert all(len(labels) == len(measure.labels) for labels, _ in measure.read(connection))
 
 
 def test_what_grows_for_ever_is_read_by_an_index(sqlite_url: str) -> None:
     store, asked = Store.open(sqlite_url), list[tuple[str, Any]]()
-    with store.reading() as connection:
+    with store.read_connection() as connection:
         note = lambda _connection, _cursor, statement, given, *_: asked.append((statement, given))  # noqa: E731
         sa.event.listen(connection.engine, "before_cursor_execute", note)
         for measure in MEASURES:

@@ -19,16 +19,16 @@ from sqlalchemy.exc import DatabaseError
 
 from agentstate.errors import SchemaOutdated
 from agentstate.jobs import Jobs
-from agentstate.jobs.waker import NoWaker
+from agentstate.jobs.wake_ups import NullWakeUpSender
 from agentstate.money import Money, TransactionLedger
 from agentstate.runtime import Runtime
 from agentstate.settings import Settings
 from agentstate.store import Store
-from agentstate.store.migrate import _config, current_revision, newest_revision, require_newest, upgrade
+from agentstate.store.migrate import _alembic_config, current_revision, newest_revision, require_newest, upgrade_schema
 from agentstate.store.tables import metadata
 
 ROOT = Path(__file__).parents[2]
-REVISIONS = [script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()][::-1]
+REVISIONS = [script.revision for script in ScriptDirectory.from_config(_alembic_config()).walk_revisions()][::-1]
 REWRITING = (
     "UPDATE entries SET amount = 1",
     "DELETE FROM entries",
@@ -74,7 +74,7 @@ def migrated(request: pytest.FixtureRequest, database: str) -> Iterator[Store]:
 
 
 def upgrade_to(store: Store, revision: str) -> None:
-    config = _config()
+    config = _alembic_config()
     with store.transaction() as tx:
         config.attributes["connection"] = tx.connection
         command.upgrade(config, revision)
@@ -103,7 +103,7 @@ def test_indexes_and_checks_are_the_declared_ones_to_the_letter(migrated: Store,
 
 def described(store: Store) -> dict[str, Any]:
     """What the database itself says of each table, in words that do not depend on the order of statements."""
-    with store.reading() as connection:
+    with store.read_connection() as connection:
         inspector = sa.inspect(connection)
         return {
             name: {
@@ -171,7 +171,7 @@ def test_two_migrators_at_once_make_one_schema(empty_url: str, empty: Store) -> 
     assert [migrator.returncode for migrator in migrators] == [0, 0, 0], told
     assert {out.strip() for out, _ in told} == {newest_revision()}
     require_newest(empty)
-    with empty.reading() as connection:
+    with empty.read_connection() as connection:
         assert connection.execute(sa.text("SELECT count(*) FROM alembic_version")).scalar_one() == 1
 
 
@@ -185,7 +185,7 @@ def test_an_old_schema_is_refused_with_the_remedy(empty_url: str, empty: Store, 
     with pytest.raises(SchemaOutdated, match=re.escape(told)):
         _ = Runtime(Settings.load(database_url=empty_url)).jobs
     assert current_revision(empty) == revision
-    upgrade(empty_url)
+    upgrade_schema(empty_url)
     require_newest(empty)
 
 
@@ -193,10 +193,10 @@ def test_facts_of_an_old_schema_are_kept_and_history_stays_append_only(empty_url
     upgrade_to(empty, "0003_money")
     ledger = TransactionLedger(empty, "ag_old")
     ledger.deposit("start", "casino", Money.parse("2.50"))
-    jobs = Jobs(empty, NoWaker(), Settings.load(database_url=empty_url))
+    jobs = Jobs(empty, NullWakeUpSender(), Settings.load(database_url=empty_url))
     job_id = jobs.submit("cache.refresh", {"service": "casino"}, agent_id="ag_old")
-    upgrade(empty_url)
-    upgrade(empty_url)
+    upgrade_schema(empty_url)
+    upgrade_schema(empty_url)
     assert ledger.balance("casino") == Money.parse("2.50")
     assert jobs.get(job_id).agent_id == "ag_old"
     for statement in REWRITING + (TRUNCATING if empty.dialect == "postgresql" else ()):

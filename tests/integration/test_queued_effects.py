@@ -55,7 +55,7 @@ def perform(monkeypatch: pytest.MonkeyPatch, settings_env: dict[str, str]) -> An
 def run(runtime: Runtime, job_id: UUID, perform: Any) -> Outcome:
     with runtime.store.transaction() as tx:
         tx.connection.execute(sa.update(table).where(table.c.id == job_id).values(due_at=db_time(-1)))
-    return JobRunner(runtime.store).run(job_id, KINDS[KIND], partial(perform, runtime))
+    return JobRunner(runtime.store).run_job(job_id, KINDS[KIND], partial(perform, runtime))
 
 
 def test_a_queued_bet_is_made_once_and_its_job_has_the_receipt(

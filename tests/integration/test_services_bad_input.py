@@ -28,7 +28,7 @@ from agentstate.money.effects.engine import Effects
 from agentstate.money.ledger.ledger import TransactionLedger
 from agentstate.money.ledger.postings import Bucket
 from agentstate.money.reconciliation.reconciler import Reconciler
-from agentstate.redaction import STAND_IN, redact, remember
+from agentstate.redaction import STAND_IN, redact_secrets, register_secret
 from agentstate.services.adapter import Adapter, InDoubt, Intent, Rejected
 from agentstate.services.cache.quality import Quality
 from agentstate.services.cache.source import GatewaySource
@@ -244,14 +244,14 @@ def test_a_key_appears_in_no_text_even_when_the_service_repeats_it(
         own.read("ag", Service.CASINO)
     texts = f"{failed.value!r} {failed.value} {invalid.value} {caplog.text} {vars(own)}"
     assert SECRET not in texts
-    assert redact(f"a line with {SECRET} in it") == f"a line with {STAND_IN} in it"
+    assert redact_secrets(f"a line with {SECRET} in it") == f"a line with {STAND_IN} in it"
     with pytest.raises(ConfigurationError) as told:
         raise ConfigurationError(f"something about {SECRET}")
     assert SECRET not in str(told.value)
 
 
 def test_a_key_that_a_library_logs_is_taken_out_of_the_line(capsys: pytest.CaptureFixture[str]) -> None:
-    remember(SECRET)
+    register_secret(SECRET)
     root = logging.getLogger()
     before, level = root.handlers[:], root.level
     for as_json in (True, False):
@@ -264,8 +264,8 @@ def test_a_key_that_a_library_logs_is_taken_out_of_the_line(capsys: pytest.Captu
 
 
 def test_short_values_are_not_taken_for_secrets() -> None:
-    remember("the")
-    assert redact("the casino") == "the casino"
+    register_secret("the")
+    assert redact_secrets("the casino") == "the casino"
 
 
 def test_anothers_account_is_refused(server: CannedServer, own: Gateway) -> None:

@@ -24,7 +24,7 @@ def store(postgres_url: str) -> Iterator[Store]:
 
 def backend(store: Store) -> int:
     """The server's process behind the one pooled connection."""
-    with store.reading() as connection:
+    with store.read_connection() as connection:
         return int(connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one())
 
 
@@ -37,7 +37,7 @@ def end_backend(url: str, pid: int) -> None:
 
 def test_what_it_wrote_is_durable_when_it_returns(store: Store) -> None:
     assert store.commit_one(ADD, {"code": "GBP", "scale": 2}) == (2,)
-    with store.reading() as connection:
+    with store.read_connection() as connection:
         assert connection.exec_driver_sql("SELECT scale FROM currencies WHERE code = 'GBP'").scalar_one() == 2
     with store.transaction() as tx:
         assert tx.connection.in_transaction()
@@ -53,14 +53,14 @@ def test_reading_leaves_prepared_what_the_driver_has_prepared(store: Store) -> N
     for number in range(8):
         store.commit_one(ADD, {"code": f"C{number}", "scale": 2})
     assert backend(store)
-    with store.reading() as connection:
+    with store.read_connection() as connection:
         prepared = connection.exec_driver_sql("SELECT statement FROM pg_prepared_statements").scalars().all()
     assert [text for text in prepared if text.startswith("INSERT INTO currencies")]
 
 
 def test_an_effect_is_found_by_its_key_before_the_server_knows_how_many_there_are(store: Store) -> None:
     query = "EXPLAIN (GENERIC_PLAN) SELECT FROM effects WHERE agent_id = $1 AND key = $2"
-    with store.reading() as connection:
+    with store.read_connection() as connection:
         [plan] = [row for row in connection.exec_driver_sql(query).scalars() if "using" in row]
     assert "uq_effects_agent_id_key" in plan
 

@@ -54,7 +54,7 @@ def test_an_interrupt_within_the_ping_of_a_pooled_connection(
     postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = Store.open(postgres_url)
-    with store.reading() as connection:
+    with store.read_connection() as connection:
         connection.execute(sa.text("SELECT 1"))
 
     def interrupted(_connection: object) -> bool:
@@ -65,13 +65,13 @@ def test_an_interrupt_within_the_ping_of_a_pooled_connection(
 
     monkeypatch.setattr(store.engine.dialect, "do_ping", interrupted)
     monkeypatch.setattr(liveness, "IDLE_S", 0.0)
-    with pytest.raises(KeyboardInterrupt), store.reading():
+    with pytest.raises(KeyboardInterrupt), store.read_connection():
         pass
     store.close()
 
 
 def test_a_plain_error_of_the_driver_stays_what_it_is(postgres_url: str) -> None:
     store = Store.open(postgres_url)
-    with pytest.raises(sa.exc.ProgrammingError, match="no_such_table"), store.reading() as connection:
+    with pytest.raises(sa.exc.ProgrammingError, match="no_such_table"), store.read_connection() as connection:
         connection.execute(sa.text("SELECT * FROM no_such_table"))
     store.close()

@@ -28,9 +28,9 @@ from agentstate.errors import InvalidInput
 from agentstate.jobs import Job, JobStatus
 from agentstate.jobs.broker import make_app
 from agentstate.jobs.kinds import BULK
-from agentstate.jobs.slots import slot_of
+from agentstate.jobs.slots import slot_start
 from agentstate.jobs.spec import QUEUES
-from agentstate.jobs.waker import lane_of, lane_queue, lane_queues
+from agentstate.jobs.wake_ups import lane_of, lane_queue, lane_queues
 from agentstate.runtime import Runtime
 from agentstate.settings import Settings
 from agentstate.store.tables import jobs as table
@@ -51,7 +51,7 @@ PATIENCE_S = 60.0
 """Ample: how long a loaded machine may take for what takes a second on a quiet one."""
 SLOT_S = 5
 CASINO = {"service": "casino"}
-SUBMIT = BULK["jobs.submit"].task
+SUBMIT = BULK["jobs.submit"].task_name
 DOOR = lane_queue("housekeeping", 0)
 """The queue that submissions by the broker are sent to."""
 
@@ -69,7 +69,7 @@ class Firings:
         self._thread.start()
 
     def _note(self, event: dict[str, Any]) -> None:
-        if event["name"] == BULK["housekeeping.fire"].task and "snapshots.take" in event["args"]:
+        if event["name"] == BULK["housekeeping.fire"].task_name and "snapshots.take" in event["args"]:
             self.by_beat[event["pid"]].append(event["timestamp"])
             if all(len(times) >= 2 for times in self.by_beat.values()):
                 self.both_twice.set()
@@ -460,7 +460,7 @@ def test_two_beats_make_one_job_a_slot(fleet: Fleet) -> None:
     slots = [job.payload["slot"] for job in fleet.runtime.jobs.list(kind="snapshots.take", limit=500)]
     assert len(slots) == len(set(slots))
     times = [moment for moments in fleet.firings.by_beat.values() for moment in moments]
-    spanned = {slot_of(datetime.fromtimestamp(moment, UTC), SLOT_S) for moment in times}
+    spanned = {slot_start(datetime.fromtimestamp(moment, UTC), SLOT_S) for moment in times}
     assert len(spanned) < len(times), "no slot was fired twice"
 
 

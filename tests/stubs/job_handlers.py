@@ -24,7 +24,7 @@ def task_module(name: str) -> Any:
 
 def run_job(runtime: Runtime, job: UUID, handler: Any) -> dict[str, Any]:
     """The result of a job that succeeds."""
-    JobRunner(runtime.store).run(job, KINDS[runtime.jobs.get(job).kind], partial(handler, runtime))
+    JobRunner(runtime.store).run_job(job, KINDS[runtime.jobs.get(job).kind], partial(handler, runtime))
     ended = runtime.jobs.get(job)
     assert ended.status == "done", ended.error
     return dict(ended.result)

@@ -10,7 +10,7 @@ from agentstate.jobs.broker import VISIBILITY_TIMEOUT_S, celery_settings
 from agentstate.jobs.kinds import BULK, KINDS
 from agentstate.jobs.leases import LEASE_MARGIN_S
 from agentstate.jobs.spec import QUEUES
-from agentstate.jobs.waker import lane_queues
+from agentstate.jobs.wake_ups import lane_queues
 from agentstate.settings import Settings
 from tests.stubs.job_handlers import task_module
 
@@ -28,7 +28,7 @@ def test_every_kind_has_its_task_and_every_task_its_kind(application: object) ->
         importlib.import_module(module)
     assert set(DECLARED) == {*KINDS, *BULK}
     ours = {name for name in app.tasks if name.startswith("agentstate.")}
-    assert ours == {spec.task for spec in [*KINDS.values(), *BULK.values()]}
+    assert ours == {spec.task_name for spec in [*KINDS.values(), *BULK.values()]}
 
 
 def test_every_queue_is_used_and_every_kind_goes_to_a_queue_that_exists() -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from agentstate.agent import Agent, default_fleet
 from agentstate.jobs.broker import make_app
-from agentstate.jobs.waker import lane_queue
+from agentstate.jobs.wake_ups import lane_queue
 from deploy.local.demo.fleet import FleetAgent, Part
 from deploy.local.demo.receipts import ReceiptBook
 

@@ -57,7 +57,7 @@ def gather(stage: Stage, runtime: Runtime, course: Course) -> Facts:
         privacy.secrets_of(stage.folder), privacy.places(runtime, stage.folder, pages)
     )
     receipts = list(read_receipts(stage.folder.path / "told"))
-    with runtime.store.reading() as connection:
+    with runtime.store.read_connection() as connection:
         conversations = count_conversations(connection)
         return Facts(
             tasks=tuple(_tasks(connection)),
@@ -94,7 +94,7 @@ def gather(stage: Stage, runtime: Runtime, course: Course) -> Facts:
 
 def counts(runtime: Runtime) -> dict[str, int]:
     """A few numbers that grow, for the display while it runs."""
-    with runtime.store.reading() as connection:
+    with runtime.store.read_connection() as connection:
 
         def number(statement: str) -> int:
             return int(connection.execute(sa.text(statement)).scalar_one())

@@ -39,7 +39,7 @@ def leaked(runtime: Runtime, agents: Sequence[str], seed: int) -> tuple[list[str
 
 def index_leaks(runtime: Runtime) -> tuple[list[str], int]:
     """Points of the index that carry another agent than their memory's row; and how many points were looked at."""
-    with runtime.store.reading() as connection:
+    with runtime.store.read_connection() as connection:
         rows = connection.execute(sa.select(memories.c.id, memories.c.agent_id, memories.c.points)).all()
     # A long memory has several.
     owners = {point_id(row.id, number): row.agent_id for row in rows for number in range(max(row.points, 1))}
@@ -66,7 +66,7 @@ def places(runtime: Runtime, folder: Folder, flower_texts: Mapping[str, str]) ->
     """Everything in which no secret may be, by name: logs, tables, Redis, Flower, and the command lines."""
     for path in sorted(folder.logs.glob("*.log")):
         yield f"log of {path.stem}", path.read_text("utf-8", errors="replace")
-    with runtime.store.reading() as connection:
+    with runtime.store.read_connection() as connection:
         for table in metadata.sorted_tables:
             rows = connection.execute(sa.select(table))
             yield f"table {table.name}", "\n".join(str(tuple(row)) for row in rows)

@@ -25,7 +25,7 @@ _ENDED = ("succeeded", "failed")
 
 def open_things(runtime: Runtime, since: datetime) -> list[str]:
     """What is not finished, and why, one line each; accounts must have been compared after `since`."""
-    with runtime.store.reading() as connection:
+    with runtime.store.read_connection() as connection:
         return [*_jobs(connection), *_memories(connection), *_effects(connection), *_accounts(connection, since)]
 
 

@@ -37,7 +37,7 @@ def list_effects(invocation: Invocation, *, agent_id: str | None, state: str | N
     """List the newest effects."""
     from agentstate.money.effects import table as effect_rows
 
-    with invocation.runtime.store.reading() as connection:
+    with invocation.runtime.store.read_connection() as connection:
         found = effect_rows.find(connection, agent_id=agent_id, state=state, limit=limit)
     if invocation.as_json:
         output.print_document({"effects": [_document(effect) for effect in found]})
@@ -57,7 +57,7 @@ def show(invocation: Invocation, *, effect_id: str) -> None:
     from agentstate.money.effects import table as effect_rows
 
     identifier = _identifier(effect_id)
-    with invocation.runtime.store.reading() as connection:
+    with invocation.runtime.store.read_connection() as connection:
         found = effect_rows.get(connection, identifier)
         evidence = effect_rows.evidence_of(connection, identifier)
     if invocation.as_json:

@@ -97,7 +97,7 @@ def requeue(
     if everything:
         _tell_count(invocation, "requeued", table.requeue_dead(kind))
     else:
-        context.exit(_each(invocation, "requeued", job_id, table.requeue))
+        context.exit(_handle_each(invocation, "requeued", job_id, table.requeue))
 
 
 @jobs.command()
@@ -125,7 +125,7 @@ def discard(
     if everything:
         _tell_count(invocation, "discarded", table.discard_dead(reason, kind))
     else:
-        context.exit(_each(invocation, "discarded", job_id, lambda one: table.discard(one, reason)))
+        context.exit(_handle_each(invocation, "discarded", job_id, lambda one: table.discard(one, reason)))
 
 
 def _require_either(job_ids: Sequence[str], kind: str | None, *, everything: bool) -> None:
@@ -135,7 +135,7 @@ def _require_either(job_ids: Sequence[str], kind: str | None, *, everything: boo
         raise click.UsageError("--kind goes with --all.")
 
 
-def _each(invocation: Invocation, done: str, job_ids: Sequence[str], act: Callable[[str], Job]) -> int:
+def _handle_each(invocation: Invocation, done: str, job_ids: Sequence[str], act: Callable[[str], Job]) -> int:
     """Handle each job by itself; return the exit code."""
     handled, refused = [], []
     for job_id in job_ids:
@@ -175,7 +175,7 @@ def _show_jobs(invocation: Invocation, found: list[Job]) -> None:
         output.print_line("no jobs match")
 
 
-def _row(job: Job) -> tuple[Any, ...]:
+def _job_cells(job: Job) -> tuple[Any, ...]:
     attempts = f"{job.attempts}/{job.max_attempts}"
     error = output.shorten_text(job.error or "", 120)
     return job.id, job.kind, str(job.status), job.agent_id, attempts, job.created_at, error

@@ -25,7 +25,7 @@ def kinds(invocation: Invocation, *, markdown: bool) -> None:
     if invocation.as_json:
         output.print_document(kinds_document())
         return
-    rows = [_row(kind) for kind in kinds_document()["kinds"]]
+    rows = [_kind_cells(kind) for kind in kinds_document()["kinds"]]
     if markdown:
         click.echo(as_markdown(rows))
     else:
@@ -51,7 +51,7 @@ def _job_kind(spec: Any) -> dict[str, Any]:
     _, schemas = msgspec.json.schema_components([spec.payload])
     return {
         "kind": spec.kind,
-        "task": spec.task,
+        "task": spec.task_name,
         "queue": spec.queue,
         "has_row": True,
         "by_agents": spec.by_agents,
@@ -66,18 +66,18 @@ def _job_kind(spec: Any) -> dict[str, Any]:
 
 def _bulk_kind(spec: Any) -> dict[str, Any]:
     nothing = {"by_agents": False, "per_agent": False, "max_attempts": None, "last_action": None, "payload": None}
-    described = {"kind": spec.kind, "task": spec.task, "queue": spec.queue, "has_row": False}
+    described = {"kind": spec.kind, "task": spec.task_name, "queue": spec.queue, "has_row": False}
     return {**described, **nothing, "deadline_s": spec.deadline_s, "summary": spec.summary}
 
 
-def _row(kind: dict[str, Any]) -> tuple[str, ...]:
+def _kind_cells(kind: dict[str, Any]) -> tuple[str, ...]:
     submitted = ("an agent" if kind["per_agent"] else "anyone") if kind["by_agents"] else "the system"
     attempts = "-" if kind["max_attempts"] is None else str(kind["max_attempts"])
     deadline = f"{kind['deadline_s']:g} s"
-    return kind["kind"], kind["queue"], _payload(kind["payload"]), deadline, attempts, submitted, kind["summary"]
+    return kind["kind"], kind["queue"], _payload_fields(kind["payload"]), deadline, attempts, submitted, kind["summary"]
 
 
-def _payload(schema: dict[str, Any] | None) -> str:
+def _payload_fields(schema: dict[str, Any] | None) -> str:
     if schema is None:
         return "-"
     required = set(schema.get("required", ()))

@@ -178,7 +178,7 @@ def _ledger_of(invocation: Invocation, agent: str) -> TransactionLedger:
 def _accounts_of(invocation: Invocation, agent: str) -> list[AccountKey]:
     from agentstate.money.reconciliation.books_snapshot import balances_of
 
-    with invocation.runtime.store.reading() as connection:
+    with invocation.runtime.store.read_connection() as connection:
         return sorted(balances_of(connection, [agent])[agent])
 
 

@@ -30,18 +30,18 @@ def metrics(invocation: Invocation, *, port: int | None, host: str) -> None:
     with invocation.open_system(0.0) as system:
         found = library.registry(lambda: system.store)
         if port is None:
-            _print(invocation, found)
+            _print_metrics(invocation, found)
         else:
             with library.serve(found, port, host) as chosen:
                 output.print_line(f"metrics are served on http://{host}:{chosen}/metrics")
                 _wait()
 
 
-def _print(invocation: Invocation, found: Any) -> None:
-    from agentstate.metrics import exposition
+def _print_metrics(invocation: Invocation, found: Any) -> None:
+    from agentstate.metrics import render_metrics
 
     if not invocation.as_json:
-        click.echo(exposition(found), nl=False)
+        click.echo(render_metrics(found), nl=False)
         return
     samples = [sample for family in found.collect() for sample in family.samples]
     output.print_document(
@@ -49,7 +49,7 @@ def _print(invocation: Invocation, found: Any) -> None:
     )
 
 
-def _wait() -> None:
+def _wait_for_sigterm() -> None:
     """Return at SIGTERM; Ctrl-C ends the run as everywhere."""
     ended = threading.Event()
     before = signal.signal(signal.SIGTERM, lambda *_: ended.set())

@@ -34,36 +34,36 @@ def migrate(
     --app-url-file needs no role to be there: it is named, with its password, by the AGENTSTATE_DATABASE_URL that the
     application will use.
     """
-    from agentstate.store.migrate import newest_revision, upgrade
+    from agentstate.store.migrate import newest_revision, upgrade_schema
 
     if sum(map(bool, (check, app_role, app_url_file))) > 1:
         raise click.UsageError("--check changes nothing, --app-role and --app-url-file do; give one of the three.")
-    before, newest = _revision(invocation), newest_revision()
+    before, newest = _current_revision(invocation), newest_revision()
     if not check and before != newest:
-        upgrade(invocation.settings.database_url)
-    bound = _bind(invocation, app_role, app_url_file)
+        upgrade_schema(invocation.settings.database_url)
+    bound = _grant_role(invocation, app_role, app_url_file)
     after = before if check else newest
     if invocation.as_json:
         output.print_document({"from": before, "to": after, "newest": newest, "up_to_date": after == newest})
     else:
-        _tell(before, newest, check=check)
+        _print_result(before, newest, check=check)
         if bound:
             output.print_line(f"{bound} may work with the tables, and neither change nor remove what is in the ledger")
     context.exit(0 if after == newest else 1)
 
 
-def _bind(invocation: Invocation, app_role: str | None, app_url_file: Path | None) -> str | None:
+def _grant_role(invocation: Invocation, app_role: str | None, app_url_file: Path | None) -> str | None:
     """Give the application's role its rights; its name, None when none was named."""
-    from agentstate.store.migrate import grant, grant_to_user_of
+    from agentstate.store.migrate import grant_role, grant_role_of_url
 
     if app_url_file:
-        return grant_to_user_of(invocation.settings.database_url, app_url_file.read_text("utf-8").strip())
+        return grant_role_of_url(invocation.settings.database_url, app_url_file.read_text("utf-8").strip())
     if app_role:
-        grant(invocation.settings.database_url, app_role)
+        grant_role(invocation.settings.database_url, app_role)
     return app_role
 
 
-def _revision(invocation: Invocation) -> str | None:
+def _current_revision(invocation: Invocation) -> str | None:
     from agentstate.store import Store
     from agentstate.store.migrate import current_revision
 
@@ -74,7 +74,7 @@ def _revision(invocation: Invocation) -> str | None:
         store.close()
 
 
-def _tell(before: str | None, newest: str, *, check: bool) -> None:
+def _print_result(before: str | None, newest: str, *, check: bool) -> None:
     if before == newest:
         output.print_line(f"the schema is at revision {newest}, the newest; there is nothing to do")
     elif check:

@@ -23,7 +23,7 @@ from agentstate.cli.metrics import metrics
 from agentstate.cli.migrate import migrate
 from agentstate.cli.status import status_command
 from agentstate.cli.verb import Root
-from agentstate.distribution import version
+from agentstate.distribution import package_version
 
 
 @click.group(cls=Root, context_settings={"help_option_names": ["-h", "--help"]})
@@ -33,7 +33,7 @@ from agentstate.distribution import version
     help="Settings file to read instead of AGENTSTATE_ENV_FILE or .agentstate/env; the environment still wins.",
 )
 @click.option("--debug", is_flag=True, expose_value=False, help="Show where in the program an error happened.")
-@click.version_option(version(), message="%(prog)s %(version)s")
+@click.version_option(package_version(), message="%(prog)s %(version)s")
 @click.pass_context
 def cli(context: click.Context, env_file: Path | None) -> None:
     """Durable memory and money state for AI agents.

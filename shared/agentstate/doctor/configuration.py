@@ -14,7 +14,7 @@ from agentstate.distribution import requirements
 from agentstate.doctor.finding import Finding, fail_finding, ok_finding, warn_finding
 from agentstate.doctor.system import System
 from agentstate.errors import AgentStateError
-from agentstate.settings import settings_file
+from agentstate.settings import find_settings_file
 
 OLDEST_PYTHON = (3, 11)
 EXTRAS = ("anthropic", "embedded", "openai", "workers")
@@ -35,7 +35,7 @@ def check_python(_: System) -> Finding:
 
 def check_packages(_: System) -> Finding:
     """Every dependency's version against the range that this version was tested with."""
-    return compare_packages(requirements())
+    return compare_packages(package_requirements())
 
 
 def compare_packages(wanted: list[str]) -> Finding:
@@ -103,7 +103,7 @@ def check_free_space(folder: Path, *, little: int = LITTLE_DISK, none: int = NO_
 def data_folder(system: System) -> Path:
     """The folder of the SQLite file, else of the settings file (a stack's data folder), else the present one."""
     try:
-        file, url = system.env_file or settings_file(), sa.make_url(system.settings.database_url)
+        file, url = system.env_file or find_settings_file(), sa.make_url(system.settings.database_url)
     except (AgentStateError, sa.exc.ArgumentError):
         return Path()
     if url.get_backend_name() == "sqlite" and url.database and Path(url.database).parent.is_dir():

@@ -8,9 +8,9 @@ from sqlalchemy.engine import Connection
 from agentstate.doctor.finding import Finding, fail_finding, ok_finding, warn_finding
 from agentstate.doctor.system import System
 from agentstate.errors import AgentStateError
-from agentstate.store.grants import owner_if_us
-from agentstate.store.migrate import current_revision, is_known, newest_revision
-from agentstate.store.months import months
+from agentstate.store.grants import unbound_role
+from agentstate.store.migrate import current_revision, is_known_revision, newest_revision
+from agentstate.store.partitions import describe_partitions
 
 OLDEST_POSTGRES = 14
 OLDEST_SQLITE = (3, 35)
@@ -106,7 +106,7 @@ def check_rights(system: System) -> Finding:
     with system.connect_store() as connection:
         if connection.dialect.name != "postgresql":
             return ok_finding("whoever can write the file can write all of it; triggers keep our code to the rules")
-        owner = owner_if_us(connection)
+        owner = unbound_role(connection)
     if owner is None:
         return ok_finding("a role of its own, that cannot change or remove entries of the ledger")
     return ok_finding(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from agentstate.doctor.finding import Finding, fail_finding, ok_finding, warn_finding
 from agentstate.doctor.system import System
-from agentstate.jobs.broker import serving_workers
+from agentstate.jobs.broker import list_serving_workers
 from agentstate.jobs.spec import QUEUES
 
 _START = "Start workers: `make up` on one machine, else `python -m workers worker --queues ...`."
@@ -19,7 +19,7 @@ def workers_by_name(system: System) -> dict[str, list[str]]:
     """The queues of every worker that answers; raises RedisUnavailable when the broker is away."""
     with system.connect_redis(system.settings.broker_url) as client:
         client.ping()
-    return serving_workers(system.settings, timeout_s=system.workers_timeout_s)
+    return list_serving_workers(system.settings, timeout_s=system.workers_timeout_s)
 
 
 def assess_workers(found: dict[str, list[str]]) -> Finding:

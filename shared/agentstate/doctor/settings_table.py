@@ -37,7 +37,7 @@ def list_settings(env_file: Path | None = None) -> list[SettingRow]:
     Raises:
         ConfigurationError: the named settings file is not there.
     """
-    file = env_file or settings_file()
+    file = env_file or find_settings_file()
     given = {
         "environment": EnvSettingsSource(Settings).env_vars,
         str(file): DotEnvSettingsSource(Settings, env_file=file).env_vars if file else {},

@@ -78,7 +78,7 @@ class System:
     @contextmanager
     def connect_store(self) -> Iterator[Connection]:
         """A connection to the durable store; raises StoreUnavailable."""
-        with self.store.reading() as connection:
+        with self.store.read_connection() as connection:
             yield connection
 
     @contextmanager

@@ -5,7 +5,7 @@
 
 from agentstate.jobs.job import Job, JobStatus
 from agentstate.jobs.jobs import Jobs
-from agentstate.jobs.runner import Claim, JobRunner, Outcome, Postponed
-from agentstate.jobs.sweep import Sweep
+from agentstate.jobs.runner import Claim, JobRunner, Outcome, Postpone
+from agentstate.jobs.sweep import JobSweeper
 
-__all__ = ["Claim", "Job", "JobRunner", "JobStatus", "Jobs", "Outcome", "Postponed", "Sweep"]
+__all__ = ["Claim", "Job", "JobRunner", "JobStatus", "JobSweeper", "Jobs", "Outcome", "Postpone"]

@@ -24,7 +24,7 @@ from redis.retry import Retry
 
 from agentstate.jobs.kinds import BULK, KINDS
 from agentstate.jobs.spec import QUEUES, BulkSpec, JobSpec
-from agentstate.jobs.waker import WakeUp, lane_queue, lane_queues
+from agentstate.jobs.wake_ups import WakeUp, lane_queue, lane_queues
 from agentstate.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -95,7 +95,7 @@ def make_app(settings: Settings) -> Celery:
     return app
 
 
-def _sending_app(settings: Settings) -> Celery:
+def _make_sending_app(settings: Settings) -> Celery:
     """An application that only sends: it need not wait as long as one that listens."""
     app = make_app(settings)
     waits = {"socket_timeout": ANSWER_WITHIN_S, "socket_connect_timeout": ANSWER_WITHIN_S}
@@ -103,7 +103,7 @@ def _sending_app(settings: Settings) -> Celery:
     return app
 
 
-def take_json_plainly() -> None:
+def register_plain_json() -> None:
     """Make this process read messages as the JSON that they are.
 
     Kombu builds Python objects from `{"__type__": ...}` and drops a message, with a line in a log, when it cannot: so
@@ -112,7 +112,7 @@ def take_json_plainly() -> None:
     register("json", json.dumps, partial(json.loads, object_hook=None), "application/json", "utf-8")
 
 
-def serving_workers(settings: Settings, *, timeout_s: float) -> dict[str, list[str]]:
+def list_serving_workers(settings: Settings, *, timeout_s: float) -> dict[str, list[str]]:
     """The workers that answer within `timeout_s` seconds, by name, with the queues that each serves.
 
     All are asked at once and the whole time is waited for. A worker of one process does not answer while it is busy.
@@ -131,10 +131,10 @@ def _queues_of(lanes: Iterable[Mapping[str, Any]]) -> list[str]:
 
 def _routes() -> dict[str, dict[str, str]]:
     specs: list[JobSpec | BulkSpec] = [*KINDS.values(), *BULK.values()]
-    return {spec.task: {"queue": lane_queue(spec.queue, 0)} for spec in specs}
+    return {spec.task_name: {"queue": lane_queue(spec.queue, 0)} for spec in specs}
 
 
-class BrokerWaker:
+class BrokerWakeUpSender:
     """Wakes workers by Celery messages that carry a job's id and nothing else."""
 
     def __init__(self, settings: Settings) -> None:
@@ -145,37 +145,37 @@ class BrokerWaker:
         self._pid = 0
         self._silent_until = 0.0
 
-    def wake(self, wake_ups: Iterable[WakeUp]) -> None:
+    def send_wake_ups(self, wake_ups: Iterable[WakeUp]) -> None:
         """Send a message for each job; a failure is logged, and the sweep sends them later."""
-        self._try(lambda: self._send_all(wake_ups))
+        self._run_quietly(lambda: self._send_all(wake_ups))
 
-    def wake_bulk(self, kind: str) -> None:
+    def send_bulk_wake_up(self, kind: str) -> None:
         """Send one message for bulk work, unless one waits already."""
-        self._try(lambda: self._send_bulk(kind))
+        self._run_quietly(lambda: self._send_bulk(kind))
 
-    def depth(self, queue: str, lane: int) -> int:
+    def count_waiting(self, queue: str, lane: int) -> int:
         """Messages that wait in a lane."""
-        return int(self._client().llen(lane_queue(queue, lane)))
+        return int(self._redis_client().llen(lane_queue(queue, lane)))
 
-    def bulk_begun(self, kind: str) -> None:
+    def clear_bulk_wake_up(self, kind: str) -> None:
         """Let the next wake-up for `kind` through: its rows may come too late for the run that begins now."""
-        self._try(lambda: self._client().delete(_bulk_key(kind)))
+        self._run_quietly(lambda: self._redis_client().delete(_bulk_key(kind)))
 
     def _send_all(self, wake_ups: Iterable[WakeUp]) -> None:
         for item in wake_ups:
-            self._send(item.task, item.lane_queue, [str(item.job_id)])
+            self._send_task(item.task, item.lane_queue, [str(item.job_id)])
 
     def _send_bulk(self, kind: str) -> None:
-        if self._client().set(_bulk_key(kind), 1, nx=True, px=BULK_WAKE_TTL_MS):
+        if self._redis_client().set(_bulk_key(kind), 1, nx=True, px=BULK_WAKE_TTL_MS):
             spec = BULK[kind]
-            self._send(spec.task, lane_queue(spec.queue, 0), [])
+            self._send_task(spec.task_name, lane_queue(spec.queue, 0), [])
 
-    def _send(self, task: str, queue: str, arguments: list[str]) -> None:
-        self._celery().send_task(
+    def _send_task(self, task: str, queue: str, arguments: list[str]) -> None:
+        self._celery_app().send_task(
             task, args=arguments, queue=queue, retry=True, retry_policy={"max_retries": 1, "interval_start": 0}
         )
 
-    def _try(self, action: Callable[[], object]) -> None:
+    def _run_quietly(self, action: Callable[[], object]) -> None:
         if time.monotonic() < self._silent_until:
             return
         try:
@@ -184,14 +184,14 @@ class BrokerWaker:
             self._silent_until = time.monotonic() + SILENCE_AFTER_FAILURE_S
             _log.warning("the broker does not take wake-ups (%s); the sweep will send them", type(error).__name__)
 
-    def _celery(self) -> Celery:
+    def _celery_app(self) -> Celery:
         self._renew_after_fork()
         with self._lock:
             if self._app is None:
-                self._app = _sending_app(self._settings)
+                self._app = _make_sending_app(self._settings)
             return self._app
 
-    def _client(self) -> redis.Redis:
+    def _redis_client(self) -> redis.Redis:
         self._renew_after_fork()
         with self._lock:
             if self._redis is None:

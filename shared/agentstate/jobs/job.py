@@ -66,7 +66,7 @@ class Job:
         return cls(**{**fields, "status": JobStatus(fields["status"])})
 
     @property
-    def ended(self) -> bool:
+    def is_ended(self) -> bool:
         """Whether nothing more will happen to it by itself."""
         return self.status in ENDED
 

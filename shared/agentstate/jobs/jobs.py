@@ -8,12 +8,12 @@ from typing import Any
 from uuid import UUID
 
 from agentstate.errors import InvalidInput, JobDead, KeyReused, NotFound, TooLarge, WaitTimeout
-from agentstate.ids import checked_name, new_id
-from agentstate.jobs import rows
+from agentstate.ids import new_id, validate_name
+from agentstate.jobs import table
 from agentstate.jobs.job import Job, JobStatus
-from agentstate.jobs.kinds import KINDS, checked_payload, spec_of
+from agentstate.jobs.kinds import KINDS, parse_payload, spec_of
 from agentstate.jobs.spec import JobSpec
-from agentstate.jobs.waker import Waker, WakeUp, lane_of
+from agentstate.jobs.wake_ups import WakeUp, WakeUpSender, lane_of
 from agentstate.settings import Settings
 from agentstate.state import codec
 from agentstate.store.store import Store, Transaction
@@ -29,7 +29,7 @@ _SLOWEST_POLL_S = 0.5
 class Jobs:
     """The table of jobs, for those who submit and look after them."""
 
-    def __init__(self, store: Store, waker: Waker, settings: Settings) -> None:
+    def __init__(self, store: Store, waker: WakeUpSender, settings: Settings) -> None:
         self._store = store
         self._waker = waker
         self._settings = settings
@@ -61,21 +61,21 @@ class Jobs:
             KeyReused: the dedupe key was used with another payload.
         """
         spec = spec_of(kind)
-        values = self._row(spec, payload or {}, agent_id, dedupe_key, coalesce_key)
+        values = self._new_row(spec, payload or {}, agent_id, dedupe_key, coalesce_key)
         with self._store.transaction(tx) as open_tx:
-            return self._insert(open_tx, spec, values, due_in)
+            return self._insert_or_find(open_tx, spec, values, due_in)
 
     def wake_bulk(self, kind: str, tx: Transaction | None = None) -> None:
         """Wake bulk work: after `tx` commits when given, else now."""
         if tx is None:
-            self._waker.wake_bulk(kind)
+            self._waker.send_bulk_wake_up(kind)
         else:
-            tx.after_commit(lambda: self._waker.wake_bulk(kind))
+            tx.after_commit(lambda: self._waker.send_bulk_wake_up(kind))
 
     def get(self, job_id: UUID | str) -> Job:
         """One job; raises NotFound."""
-        with self._store.reading() as connection:
-            found = rows.get(connection, _as_id(job_id))
+        with self._store.read_connection() as connection:
+            found = table.load_job(connection, _as_id(job_id))
         if found is None:
             raise NotFound(
                 f"there is no job {job_id}; finished jobs are kept for {self._settings.jobs_kept_s} seconds."
@@ -89,7 +89,7 @@ class Jobs:
             JobDead: it ended badly; the text tells why. WaitTimeout: it has not ended after `timeout_s` seconds.
         """
         deadline, pause = time.monotonic() + timeout_s, _FIRST_POLL_S
-        while not (job := self.get(job_id)).ended:
+        while not (job := self.get(job_id)).is_ended:
             if time.monotonic() >= deadline:
                 raise WaitTimeout(f"job {job_id} is {job.status} after {timeout_s:g} seconds; it goes on.")
             time.sleep(pause)
@@ -103,13 +103,13 @@ class Jobs:
     ) -> list[Job]:
         """The newest jobs that match, at most `limit`."""
         wanted = None if status is None else _as_status(status)
-        with self._store.reading() as connection:
-            return rows.find(connection, status=wanted, kind=kind, agent_id=agent_id, limit=limit)
+        with self._store.read_connection() as connection:
+            return table.find_jobs(connection, status=wanted, kind=kind, agent_id=agent_id, limit=limit)
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Jobs by queue and status."""
-        with self._store.reading() as connection:
-            found = rows.counts(connection)
+        with self._store.read_connection() as connection:
+            found = table.count_jobs(connection)
         by_queue: dict[str, dict[str, int]] = {}
         for queue, status, count in found:
             by_queue.setdefault(queue, {})[status] = count
@@ -119,40 +119,40 @@ class Jobs:
         """Make a dead or discarded job ready again with a fresh budget of attempts."""
         job = self.get(job_id)
         with self._store.transaction() as tx:
-            if not rows.revive(tx, job.id):
+            if not table.requeue_job(tx, job.id):
                 raise InvalidInput(f"job {job.id} is {job.status}; only dead or discarded jobs can be requeued.")
-            self._wake_after(tx, KINDS[job.kind].task, [job])
+            self._wake_after(tx, KINDS[job.kind].task_name, [job])
         return self.get(job.id)
 
     def discard(self, job_id: UUID | str, reason: str) -> Job:
         """Give up a dead or waiting job for good, with a reason that is kept."""
         job = self.get(job_id)
         with self._store.transaction() as tx:
-            if not rows.end_ready(tx, job.id, JobStatus.DISCARDED, error=reason):
+            if not table.end_unclaimed(tx, job.id, JobStatus.DISCARDED, error=reason):
                 raise InvalidInput(f"job {job.id} is {job.status}; only dead or waiting jobs can be discarded.")
         return self.get(job.id)
 
     def requeue_dead(self, kind: str | None = None) -> int:
         """Make all dead jobs, or those of one kind, ready again; the sweep wakes workers for them. Tells how many."""
         with self._store.transaction() as tx:
-            return rows.revive_dead(tx, kind)
+            return table.requeue_dead(tx, kind)
 
     def discard_dead(self, reason: str, kind: str | None = None) -> int:
         """Give up all dead jobs, or those of one kind, with a reason kept beside their cause. Tells how many."""
         with self._store.transaction() as tx:
-            return rows.discard_dead(tx, kind, reason=reason)
+            return table.discard_dead(tx, kind, reason=reason)
 
-    def refuse(self, submission: dict[str, str | None], reason: str) -> UUID:
+    def keep_refused(self, submission: dict[str, str | None], reason: str) -> UUID:
         """Keep a submission that cannot become a job as a dead one, so that nobody has to look for it in a log."""
         spec = spec_of("jobs.refused")
-        values = self._row(spec, submission, None, None, None)
+        values = self._new_row(spec, submission, None, None, None)
         with self._store.transaction() as tx:
-            rows.insert(tx, values, due_in=0.0)
-            rows.end_ready(tx, values["id"], JobStatus.DEAD, error=codec.legible(reason, _MAX_REASON))
+            table.insert_job(tx, values, due_in=0.0)
+            table.end_unclaimed(tx, values["id"], JobStatus.DEAD, error=codec.legible(reason, _MAX_REASON))
         job_id: UUID = values["id"]
         return job_id
 
-    def _row(
+    def _new_row(
         self,
         spec: JobSpec,
         payload: dict[str, Any],
@@ -160,7 +160,7 @@ class Jobs:
         dedupe_key: str | None,
         coalesce_key: str | None,
     ) -> dict[str, Any]:
-        checked_payload(spec, payload)
+        parse_payload(spec, payload)
         self._check_size(spec, payload)
         return {
             "id": new_id(),
@@ -181,14 +181,14 @@ class Jobs:
                 f"the payload of {spec.kind} has {size} bytes, allowed are {limit}; store the data and send its id."
             )
 
-    def _insert(self, tx: Transaction, spec: JobSpec, values: dict[str, Any], due_in: float) -> UUID:
+    def _insert_or_find(self, tx: Transaction, spec: JobSpec, values: dict[str, Any], due_in: float) -> UUID:
         job_id: UUID = values["id"]
         for _ in range(_SUBMIT_TRIES):
-            if rows.insert(tx, values, due_in=due_in):
+            if table.insert_job(tx, values, due_in=due_in):
                 if due_in <= 0:
-                    self._wake(tx, [WakeUp(spec.task, spec.queue, values["lane"], job_id)])
+                    self._wake(tx, [WakeUp(spec.task_name, spec.queue, values["lane"], job_id)])
                 return job_id
-            existing = rows.twin(tx, values)
+            existing = table.find_duplicate(tx, values)
             if existing is not None:
                 return _same_request(existing, values)
         raise WaitTimeout(f"the coalesce key {values['coalesce_key']!r} changes hands too fast; submit again.")
@@ -197,12 +197,12 @@ class Jobs:
         self._wake(tx, [WakeUp(task, job.queue, job.lane, job.id) for job in found])
 
     def _wake(self, tx: Transaction, wake_ups: Sequence[WakeUp]) -> None:
-        tx.after_commit(lambda: self._waker.wake(wake_ups))
+        tx.after_commit(lambda: self._waker.send_wake_ups(wake_ups))
 
 
 def _agent_for(spec: JobSpec, agent_id: str | None) -> str | None:
     if agent_id is not None:
-        return checked_name(agent_id)
+        return validate_name(agent_id)
     if spec.per_agent:
         raise InvalidInput(f"a job of kind {spec.kind} belongs to an agent; give its agent_id. Nothing was stored.")
     return None

@@ -10,7 +10,7 @@ from agentstate.errors import InvalidInput
 from agentstate.jobs.spec import BulkSpec, JobSpec, LastAction, Payload, RetryPolicy
 
 
-class Nothing(Payload, frozen=True):
+class EmptyPayload(Payload, frozen=True):
     """A job that needs no further word."""
 
 
@@ -107,7 +107,7 @@ _SPECS = (
     JobSpec(
         kind="summarization.draw_lessons",
         queue="summarization",
-        payload=Nothing,
+        payload=EmptyPayload,
         summary="Draw lessons from an agent's archived episodes into its semantic memory.",
         deadline_s=120.0,
         by_agents=False,
@@ -158,7 +158,7 @@ _SPECS = (
     JobSpec(
         kind="housekeeping.expire",
         queue="housekeeping",
-        payload=Nothing,
+        payload=EmptyPayload,
         summary="Remove jobs, live updates, uses of guards and lifted freezes past their time; thin old effects.",
         per_agent=False,
         by_agents=False,
@@ -175,7 +175,7 @@ _SPECS = (
     JobSpec(
         kind="housekeeping.attest",
         queue="housekeeping",
-        payload=Nothing,
+        payload=EmptyPayload,
         summary="Recompute the ledger's chains since the last time and fold them into one root.",
         deadline_s=120.0,
         per_agent=False,
@@ -184,7 +184,7 @@ _SPECS = (
     JobSpec(
         kind="housekeeping.months",
         queue="housekeeping",
-        payload=Nothing,
+        payload=EmptyPayload,
         summary="Make the ledger's tables of the months to come.",
         per_agent=False,
         by_agents=False,
@@ -256,7 +256,7 @@ def spec_of(kind: str) -> JobSpec:
     return spec
 
 
-def checked_payload(spec: JobSpec, payload: dict[str, Any]) -> Payload:
+def parse_payload(spec: JobSpec, payload: dict[str, Any]) -> Payload:
     """`payload` as the kind's own type; raises InvalidInput naming the field that is wrong."""
     try:
         return msgspec.convert(payload, spec.payload)

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from agentstate.errors import AgentStateError
-from agentstate.jobs import rows
+from agentstate.jobs import table
 from agentstate.jobs.job import Job
 from agentstate.store.store import Store
 
@@ -27,7 +27,7 @@ LEASE_MARGIN_S = 15.0
 """How much longer than its deadline a job is held before another worker may take it."""
 
 
-class LeaseKeeper:
+class LeaseRenewer:
     """Lengthens the leases of the jobs that this process runs.
 
     Its thread begins with the first job and ends when there was none for a while, so a process that is idle, or that
@@ -51,13 +51,13 @@ class LeaseKeeper:
             thread.join()
 
     @contextmanager
-    def keeping(self, job: Job, *, for_s: float) -> Iterator[None]:
+    def hold_lease(self, job: Job, *, for_s: float) -> Iterator[None]:
         """Lengthen the lease of `job` within the block, for `for_s` seconds at most."""
         mark = id(job)
         with self._guard:
             self._held[mark] = (job, time.monotonic() + for_s)
             if self._thread is None or not self._thread.is_alive():
-                self._thread = threading.Thread(target=self._keep, name="leases", daemon=True)
+                self._thread = threading.Thread(target=self._renew_periodically, name="leases", daemon=True)
                 self._thread.start()
         try:
             yield
@@ -65,20 +65,20 @@ class LeaseKeeper:
             with self._guard:
                 self._held.pop(mark, None)
 
-    def _keep(self) -> None:
+    def _renew_periodically(self) -> None:
         while not self._closed.wait(self._every_s):
             with self._guard:
                 if not self._held:
                     self._thread = None
                     return
                 held = [job for job, until in self._held.values() if until > time.monotonic()]
-            self._renew(held)
+            self._renew_held(held)
 
-    def _renew(self, held: list[Job]) -> None:
+    def _renew_held(self, held: list[Job]) -> None:
         if not held:
             return
         try:
             with self._store.transaction() as tx:
-                rows.renew(tx, held, lease_s=self.lease_s)
+                table.renew_leases(tx, held, lease_s=self.lease_s)
         except AgentStateError as error:
             _log.warning("the leases of %d jobs could not be renewed now: %s", len(held), error)

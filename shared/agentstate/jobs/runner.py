@@ -24,10 +24,10 @@ from agentstate.errors import (
     ProviderRateLimited,
     ProviderRefused,
 )
-from agentstate.jobs import rows
+from agentstate.jobs import table
 from agentstate.jobs.job import Job, JobStatus
-from agentstate.jobs.kinds import checked_payload, spec_of
-from agentstate.jobs.leases import LEASE_MARGIN_S, LeaseKeeper
+from agentstate.jobs.kinds import parse_payload, spec_of
+from agentstate.jobs.leases import LEASE_MARGIN_S, LeaseRenewer
 from agentstate.jobs.spec import JobSpec, LastAction
 from agentstate.state import codec
 from agentstate.store.store import Store, Transaction
@@ -38,7 +38,7 @@ _HOPELESS = (InvalidInput, NotFound, ProviderRefused, ConfigurationError, Confli
 _MAX_ERROR = 2_000
 
 
-class Postponed(AgentStateError):
+class Postpone(AgentStateError):
     """There is nothing to do yet; the job is tried again later, without counting the attempt.
 
     Args:
@@ -77,7 +77,7 @@ class Claim:
         Raises:
             Fenced: the lease ran out and somebody else has the job; the transaction must roll back.
         """
-        if not rows.end(tx, self.job, JobStatus.DONE, result=_storable(result)):
+        if not table.end_job(tx, self.job, JobStatus.DONE, result=_storable(result)):
             raise Fenced(f"job {self.job.id} was taken over by another worker; this result is not applied.")
         self.finished = True
 
@@ -93,41 +93,41 @@ class JobRunner:
         self,
         store: Store,
         *,
-        leases: LeaseKeeper | None = None,
+        leases: LeaseRenewer | None = None,
         owner: str | None = None,
         draw: random.Random | None = None,
     ) -> None:
         self._store = store
-        self._leases = leases or LeaseKeeper(store)
+        self._leases = leases or LeaseRenewer(store)
         self._owner = owner or f"{socket.gethostname()}:{os.getpid()}"
         self._draw = draw or random.Random()  # noqa: S311 jitter is no secret
 
-    def run(self, job_id: UUID, spec: JobSpec, handler: Handler) -> Outcome:
+    def run_job(self, job_id: UUID, spec: JobSpec, handler: Handler) -> Outcome:
         """Take the job if it is ready and due, let `handler` do it, and write down how it ended."""
         job = self._claim(job_id)
         if job is None:
             return Outcome.NOTHING
         about = bound_contextvars(job=str(job.id), kind=job.kind, agent=job.agent_id, attempt=job.attempts)
-        with about, self._leases.keeping(job, for_s=spec.deadline_s + LEASE_MARGIN_S - self._leases.lease_s):
-            return self._handle(job, spec, handler)
+        with about, self._leases.hold_lease(job, for_s=spec.deadline_s + LEASE_MARGIN_S - self._leases.lease_s):
+            return self._run_handler(job, spec, handler)
 
-    def _handle(self, job: Job, spec: JobSpec, handler: Handler) -> Outcome:
+    def _run_handler(self, job: Job, spec: JobSpec, handler: Handler) -> Outcome:
         try:
-            claim = Claim(job, checked_payload(spec_of(job.kind), job.payload))
+            claim = Claim(job, parse_payload(spec_of(job.kind), job.payload))
             result = handler(claim)
             return self._done(claim, result)
         except Fenced:
             _log.warning("fenced: the late result is not applied")
             return Outcome.FENCED
-        except Postponed as error:
+        except Postpone as error:
             return self._postponed(job, error)
         except Exception as error:  # noqa: BLE001 whatever a handler raises decides about the job, not about the worker
-            return self._failed(job, spec, error)
+            return self._record_failure(job, spec, error)
 
     def _claim(self, job_id: UUID) -> Job | None:
         owner = f"{self._owner}:{threading.get_ident()}"
         with self._store.transaction() as tx:
-            return rows.claim(tx, job_id, owner=owner[:128], lease_s=self._leases.lease_s)
+            return table.claim_job(tx, job_id, owner=owner[:128], lease_s=self._leases.lease_s)
 
     def _done(self, claim: Claim, result: Any) -> Outcome:
         if not claim.finished:
@@ -135,31 +135,31 @@ class JobRunner:
                 claim.finish(tx, result)
         return Outcome.DONE
 
-    def _postponed(self, job: Job, error: Postponed) -> Outcome:
+    def _postponed(self, job: Job, error: Postpone) -> Outcome:
         with self._store.transaction() as tx:
-            held = rows.postpone(tx, job, delay_s=error.delay_s, error=error.message, count_attempt=False)
+            held = table.postpone_job(tx, job, delay_s=error.delay_s, error=error.message, count_attempt=False)
         return Outcome.RETRY if held else Outcome.FENCED
 
-    def _failed(self, job: Job, spec: JobSpec, error: Exception) -> Outcome:
+    def _record_failure(self, job: Job, spec: JobSpec, error: Exception) -> Outcome:
         reason = _reason(error)
         _log.warning("failed: %s", reason)
         with self._store.transaction() as tx:
             if isinstance(error, _HOPELESS):
-                held, outcome = rows.end(tx, job, JobStatus.DEAD, error=reason), Outcome.ENDED
+                held, outcome = table.end_job(tx, job, JobStatus.DEAD, error=reason), Outcome.ENDED
             elif job.attempts >= job.max_attempts:
-                held, outcome = rows.end(tx, job, last_status(spec), error=reason), Outcome.ENDED
+                held, outcome = table.end_job(tx, job, final_status(spec), error=reason), Outcome.ENDED
             else:
                 held, outcome = self._retry(tx, job, spec, error, reason), Outcome.RETRY
         return outcome if held else Outcome.FENCED
 
     def _retry(self, tx: Transaction, job: Job, spec: JobSpec, error: Exception, reason: str) -> bool:
-        delay = spec.retry.delay(job.attempts, self._draw)
+        delay = spec.retry.draw_delay(job.attempts, self._draw)
         if isinstance(error, ProviderRateLimited) and error.retry_after is not None:
             delay = max(delay, error.retry_after)
-        return rows.postpone(tx, job, delay_s=delay, error=reason, count_attempt=True)
+        return table.postpone_job(tx, job, delay_s=delay, error=reason, count_attempt=True)
 
 
-def last_status(spec: JobSpec) -> JobStatus:
+def final_status(spec: JobSpec) -> JobStatus:
     """The status of a job of this kind that has used up its attempts."""
     return JobStatus.DISCARDED if spec.last_action is LastAction.DISCARD else JobStatus.DEAD
 

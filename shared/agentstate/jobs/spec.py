@@ -32,7 +32,7 @@ class RetryPolicy:
     cap_s: float = 120.0
     """Longest wait, in seconds."""
 
-    def delay(self, attempt: int, draw: random.Random) -> float:
+    def draw_delay(self, attempt: int, draw: random.Random) -> float:
         """Seconds to wait after failed attempt number `attempt` (from 1): full jitter under a doubling bound.
 
         Full jitter spreads a crowd of retries best (M. Brooker, "Exponential Backoff And Jitter", 2015).
@@ -67,7 +67,7 @@ class JobSpec:
     """Whether agents may submit it; the others are the system's own."""
 
     @property
-    def task(self) -> str:
+    def task_name(self) -> str:
         """Name of the Celery task that runs it."""
         return f"agentstate.{self.kind}"
 
@@ -82,6 +82,6 @@ class BulkSpec:
     deadline_s: float = 60.0
 
     @property
-    def task(self) -> str:
+    def task_name(self) -> str:
         """Name of the Celery task that runs it."""
         return f"agentstate.{self.kind}"

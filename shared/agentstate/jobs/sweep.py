@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from agentstate.jobs import rows
+from agentstate.jobs import table
 from agentstate.jobs.job import Job
 from agentstate.jobs.kinds import KINDS
-from agentstate.jobs.runner import last_status
-from agentstate.jobs.waker import Waker, WakeUp
+from agentstate.jobs.runner import final_status
+from agentstate.jobs.wake_ups import WakeUp, WakeUpSender
 from agentstate.store.store import Store, Transaction
 
 UNWOKEN_FOR_S = 10.0
@@ -21,7 +21,7 @@ BATCH = 500
 class SweepReport:
     """What one sweep did."""
 
-    freed: int
+    released: int
     """Jobs whose worker was lost, given back."""
     ended: int
     """Of these, jobs that had used up their attempts."""
@@ -29,36 +29,38 @@ class SweepReport:
     """Wake-ups sent."""
 
 
-class Sweep:
+class JobSweeper:
     """Frees expired leases and sends lost or delayed wake-ups."""
 
-    def __init__(self, store: Store, waker: Waker, *, unwoken_for_s: float = UNWOKEN_FOR_S) -> None:
+    def __init__(self, store: Store, waker: WakeUpSender, *, unwoken_for_s: float = UNWOKEN_FOR_S) -> None:
         self._store = store
         self._waker = waker
         self._unwoken_for_s = unwoken_for_s
 
-    def run(self) -> SweepReport:
+    def sweep_once(self) -> SweepReport:
         """Sweep once; safe to run anywhere, at any time, by many at once."""
         with self._store.transaction() as tx:
-            freed = rows.free_expired(tx)
+            freed = table.release_expired(tx)
             ended = [job for job in freed if self._end_if_spent(tx, job)]
         with self._store.transaction() as tx:
-            lost = self._lost(tx)
-            wake_ups = [WakeUp(KINDS[job.kind].task, job.queue, job.lane, job.id) for job in lost]
-            rows.mark_woken(tx, [job.id for job in lost])
-            tx.after_commit(lambda: self._waker.wake(wake_ups))
+            lost = self._find_lost(tx)
+            wake_ups = [WakeUp(KINDS[job.kind].task_name, job.queue, job.lane, job.id) for job in lost]
+            table.mark_woken(tx, [job.id for job in lost])
+            tx.after_commit(lambda: self._waker.send_wake_ups(wake_ups))
         return SweepReport(len(freed), len(ended), len(lost))
 
     def _end_if_spent(self, tx: Transaction, job: Job) -> bool:
         if job.attempts < job.max_attempts:
             return False
-        return rows.end_ready(tx, job.id, last_status(KINDS[job.kind]), error=job.error)
+        return table.end_unclaimed(tx, job.id, final_status(KINDS[job.kind]), error=job.error)
 
-    def _lost(self, tx: Transaction) -> list[Job]:
+    def _find_lost(self, tx: Transaction) -> list[Job]:
         """Overdue jobs beyond those that messages still wait for: a long queue is not a lost one."""
-        overdue = [job for job in rows.overdue(tx, unwoken_for_s=self._unwoken_for_s, limit=BATCH) if job.kind in KINDS]
-        ready = rows.ready_by_lane(tx) if overdue else {}
-        missing = {lane: count - self._waker.depth(*lane) for lane, count in ready.items()}
+        overdue = [
+            job for job in table.lock_overdue(tx, unwoken_for_s=self._unwoken_for_s, limit=BATCH) if job.kind in KINDS
+        ]
+        ready = table.count_due_by_lane(tx) if overdue else {}
+        missing = {lane: count - self._waker.count_waiting(*lane) for lane, count in ready.items()}
         lost = []
         for job in overdue:
             lane = (job.queue, job.lane)

@@ -4,7 +4,7 @@ What the store knows is true for the whole fleet, whatever died or was started a
 written each time is counted by each process, which adds it to the store every half minute (`store.tallies`).
 """
 
-from agentstate.metrics.exposition import exposition, registry, serve
+from agentstate.metrics.exposition import make_registry, render_metrics, serve_metrics
 from agentstate.metrics.measures import MEASURES, Measure
 
-__all__ = ["MEASURES", "Measure", "exposition", "registry", "serve"]
+__all__ = ["MEASURES", "Measure", "make_registry", "render_metrics", "serve_metrics"]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 LOOPBACK = "127.0.0.1"
 
 
-def registry(store: Callable[[], Store]) -> CollectorRegistry:
+def make_registry(store: Callable[[], Store]) -> CollectorRegistry:
     """A registry whose collection asks the durable store.
 
     Args:
@@ -38,7 +38,7 @@ def registry(store: Callable[[], Store]) -> CollectorRegistry:
     return made
 
 
-def exposition(found: CollectorRegistry) -> str:
+def render_metrics(found: CollectorRegistry) -> str:
     """All metrics in Prometheus' text format."""
     from prometheus_client import generate_latest
 
@@ -46,7 +46,7 @@ def exposition(found: CollectorRegistry) -> str:
 
 
 @contextmanager
-def serve(found: CollectorRegistry, port: int, host: str = LOOPBACK) -> Iterator[int]:
+def serve_metrics(found: CollectorRegistry, port: int, host: str = LOOPBACK) -> Iterator[int]:
     """Serve the metrics over HTTP until the block ends; gives the port, which is chosen when `port` is 0.
 
     Raises:
@@ -78,19 +78,19 @@ class _StoreCollector:
 
     def describe(self) -> Iterable[Metric]:
         """The metrics without their values, so that none is asked for at registration."""
-        return [_family(measure, []) for measure in (STORE_UP, *MEASURES)]
+        return [_make_family(measure, []) for measure in (STORE_UP, *MEASURES)]
 
     def collect(self) -> Iterable[Metric]:
         """The metrics as they are now."""
         try:
-            with self._store().reading() as connection:
-                read = [_family(measure, list(measure.read(connection))) for measure in MEASURES]
+            with self._store().read_connection() as connection:
+                read = [_make_family(measure, list(measure.read(connection))) for measure in MEASURES]
         except AgentStateError:
-            return [_family(STORE_UP, [((), 0.0)])]
-        return [_family(STORE_UP, [((), 1.0)]), *read]
+            return [_make_family(STORE_UP, [((), 0.0)])]
+        return [_make_family(STORE_UP, [((), 1.0)]), *read]
 
 
-def _family(measure: Measure, samples: Iterable[Sample]) -> Metric:
+def _make_family(measure: Measure, samples: Iterable[Sample]) -> Metric:
     from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
     kind = CounterMetricFamily if measure.kind == "counter" else GaugeMetricFamily

@@ -17,12 +17,12 @@ from agentstate.jobs.job import JobStatus
 from agentstate.providers.counting import CALLS, FAILURES, TEXTS, TOKENS
 from agentstate.store.tables import (
     conversations,
+    counters,
     episode_returns,
     jobs,
     memories,
     provider_circuits,
     summary_calls,
-    tallies,
 )
 from agentstate.store.tables.base import db_time
 from agentstate.store.tables.money import breaks, effects
@@ -47,7 +47,7 @@ class Measure:
     read: Read
 
 
-def _counts(count: sa.ColumnElement[Any], *labels: sa.ColumnElement[str], where: Iterable[Any] = ()) -> Read:
+def _group_counts(count: sa.ColumnElement[Any], *labels: sa.ColumnElement[str], where: Iterable[Any] = ()) -> Read:
     """A number for each combination of `labels`."""
 
     def read(connection: Connection) -> Iterator[Sample]:
@@ -58,7 +58,7 @@ def _counts(count: sa.ColumnElement[Any], *labels: sa.ColumnElement[str], where:
     return read
 
 
-def _oldest(moment: sa.Column[Any], *labels: sa.ColumnElement[str], where: Iterable[Any]) -> Read:
+def _oldest_age(moment: sa.Column[Any], *labels: sa.ColumnElement[str], where: Iterable[Any]) -> Read:
     """How long ago, in seconds, the earliest `moment` of each combination of `labels` was; none without rows."""
 
     def read(connection: Connection) -> Iterator[Sample]:
@@ -71,7 +71,7 @@ def _oldest(moment: sa.Column[Any], *labels: sa.ColumnElement[str], where: Itera
     return read
 
 
-def _durations(connection: Connection) -> Iterator[Sample]:
+def _read_durations(connection: Connection) -> Iterator[Sample]:
     query = (
         sa.select(jobs.c.kind, jobs.c.created_at, jobs.c.finished_at)
         .where(jobs.c.status == JobStatus.DONE, jobs.c.finished_at >= db_time(-LATELY_S))
@@ -87,7 +87,7 @@ def _durations(connection: Connection) -> Iterator[Sample]:
             yield (kind, f"{quantile:g}"), seconds[round(quantile * (len(seconds) - 1))]
 
 
-def _tokens(connection: Connection) -> Iterator[Sample]:
+def _read_tokens(connection: Connection) -> Iterator[Sample]:
     call = summary_calls.c
     query = sa.select(call.asked, sa.func.sum(call.input_tokens), sa.func.sum(call.output_tokens)).group_by(call.asked)
     for asked, read, written in connection.execute(query):
@@ -95,37 +95,37 @@ def _tokens(connection: Connection) -> Iterator[Sample]:
         yield (asked, "output"), float(written)
 
 
-def _tallied(what: str, *labels: sa.ColumnElement[str], part: str | None = None) -> Read:
+def _sum_counters(what: str, *labels: sa.ColumnElement[str], part: str | None = None) -> Read:
     """The sum of a tally for each combination of `labels`."""
-    where = [tallies.c.what == what, *([] if part is None else [tallies.c.part == part])]
-    return _counts(sa.func.sum(tallies.c.number), *labels, where=where)
+    where = [counters.c.what == what, *([] if part is None else [counters.c.part == part])]
+    return _group_counts(sa.func.sum(counters.c.number), *labels, where=where)
 
 
-def _written(*values: str) -> list[sa.ColumnElement[str]]:
+def _literals(*values: str) -> list[sa.ColumnElement[str]]:
     return [sa.literal_column(f"'{value}'") for value in values]
 
 
 _number: Final = sa.func.count()
 # Written out, not bound: only so do databases see that a partial index has all of these rows.
-_is_open: Final = jobs.c.status.in_(_written("ready", "running"))
-_in_doubt: Final = effects.c.state.not_in(_written("succeeded", "failed"))
-_waits: Final = memories.c.state.in_(_written("stored", "embedded"))
+_is_open: Final = jobs.c.status.in_(_literals("ready", "running"))
+_in_doubt: Final = effects.c.state.not_in(_literals("succeeded", "failed"))
+_waits: Final = memories.c.state.in_(_literals("stored", "embedded"))
 
 MEASURES: Final[tuple[Measure, ...]] = (
     Measure(
         "agentstate_jobs_open", "gauge", ("kind", "status"),
         "Jobs that wait (ready) or run.",
-        _counts(_number, jobs.c.kind, jobs.c.status, where=[_is_open]),
+        _group_counts(_number, jobs.c.kind, jobs.c.status, where=[_is_open]),
     ),
     Measure(
         "agentstate_jobs_dead", "gauge", ("kind",),
         "Jobs that were given up and wait for somebody to look.",
-        _counts(_number, jobs.c.kind, where=[jobs.c.status == JobStatus.DEAD]),
+        _group_counts(_number, jobs.c.kind, where=[jobs.c.status == JobStatus.DEAD]),
     ),
     Measure(
         "agentstate_jobs_ended_last_hour", "gauge", ("kind", "status"),
         "Jobs that ended within the last hour, by how: done, dead or discarded.",
-        _counts(
+        _group_counts(
             _number, jobs.c.kind, jobs.c.status,
             where=[jobs.c.status.in_(("done", "dead", "discarded")), jobs.c.finished_at >= db_time(-LATELY_S)],
         ),
@@ -133,27 +133,27 @@ MEASURES: Final[tuple[Measure, ...]] = (
     Measure(
         "agentstate_job_seconds_last_hour", "gauge", ("kind", "quantile"),
         f"From submission to the end, of the newest {_MOST_ENDED:,} jobs that were done within the last hour.",
-        _durations,
+        _read_durations,
     ),
     Measure(
         "agentstate_oldest_due_job_seconds", "gauge", ("queue",),
         "How long the oldest job that is due has waited.",
-        _oldest(jobs.c.due_at, jobs.c.queue, where=[jobs.c.status == JobStatus.READY, jobs.c.due_at <= db_time()]),
+        _oldest_age(jobs.c.due_at, jobs.c.queue, where=[jobs.c.status == JobStatus.READY, jobs.c.due_at <= db_time()]),
     ),
     Measure(
         "agentstate_effects_open", "gauge", ("service", "state"),
         "Effects whose outcome is not known: intent, ready, in_doubt, or manual, which a person has to find out.",
-        _counts(_number, effects.c.service, effects.c.state, where=[_in_doubt]),
+        _group_counts(_number, effects.c.service, effects.c.state, where=[_in_doubt]),
     ),
     Measure(
         "agentstate_oldest_open_effect_seconds", "gauge", ("state",),
         "How long the oldest of them has been open.",
-        _oldest(effects.c.created_at, effects.c.state, where=[_in_doubt]),
+        _oldest_age(effects.c.created_at, effects.c.state, where=[_in_doubt]),
     ),
     Measure(
         "agentstate_effects_ended_last_hour", "gauge", ("service", "operation", "state"),
         "Effects that ended within the last hour: succeeded or failed.",
-        _counts(
+        _group_counts(
             _number, effects.c.service, effects.c.operation, effects.c.state,
             where=[effects.c.resolved_at >= db_time(-LATELY_S), effects.c.expired_at.is_(None)],
         ),
@@ -161,57 +161,57 @@ MEASURES: Final[tuple[Measure, ...]] = (
     Measure(
         "agentstate_breaks_open", "gauge", ("service", "kind"),
         "Differences between the books and a service that nobody has explained.",
-        _counts(_number, breaks.c.service, breaks.c.kind, where=[breaks.c.resolved_at.is_(None)]),
+        _group_counts(_number, breaks.c.service, breaks.c.kind, where=[breaks.c.resolved_at.is_(None)]),
     ),
     Measure(
         "agentstate_oldest_open_break_seconds", "gauge", (),
         "How long the oldest of them has been open.",
-        _oldest(breaks.c.opened_at, where=[breaks.c.resolved_at.is_(None)]),
+        _oldest_age(breaks.c.opened_at, where=[breaks.c.resolved_at.is_(None)]),
     ),
     Measure(
         "agentstate_memories_waiting", "gauge", ("state",),
         "Memories that are not searchable yet: stored waits for an embedding, embedded for the index.",
-        _counts(_number, memories.c.state, where=[_waits]),
+        _group_counts(_number, memories.c.state, where=[_waits]),
     ),
     Measure(
         "agentstate_oldest_waiting_memory_seconds", "gauge", (),
         "How long the oldest of them has waited.",
-        _oldest(memories.c.created_at, where=[_waits]),
+        _oldest_age(memories.c.created_at, where=[_waits]),
     ),
     Measure(
         "agentstate_memories_dead", "gauge", (),
         "Memories that were given up and are found by their words alone.",
-        _counts(_number, where=[memories.c.state == "dead"]),
+        _group_counts(_number, where=[memories.c.state == "dead"]),
     ),
     Measure(
         "agentstate_embedders_resting", "gauge", (),
         "Embedding providers that are left alone, since they kept failing.",
-        _counts(_number, where=[provider_circuits.c.open_until > db_time()]),
+        _group_counts(_number, where=[provider_circuits.c.open_until > db_time()]),
     ),
     Measure(
         "agentstate_turns_unsummarized", "gauge", (),
         "Turns of conversations that no summary covers; the newest of each never are.",
-        _counts(sa.func.sum(conversations.c.turns - conversations.c.summarized_to)),
+        _group_counts(sa.func.sum(conversations.c.turns - conversations.c.summarized_to)),
     ),
     Measure(
         "agentstate_episodes_returning", "gauge", (),
         "Episodes that were recorded while Redis was away, until it has them.",
-        _counts(sa.func.count(episode_returns.c.id)),
+        _group_counts(sa.func.count(episode_returns.c.id)),
     ),
     Measure(
         "agentstate_summary_calls_total", "counter", ("asked",),
         "Answers of providers that were paid for to summarize conversations.",
-        _counts(sa.func.sum(summary_calls.c.calls), summary_calls.c.asked),
+        _group_counts(sa.func.sum(summary_calls.c.calls), summary_calls.c.asked),
     ),
     Measure(
         "agentstate_summary_tokens_total", "counter", ("asked", "direction"),
         "Tokens that providers charged for them.",
-        _tokens,
+        _read_tokens,
     ),
     Measure(
         "agentstate_summary_cost_nano_usd_total", "counter", ("asked",),
         "What they cost in billionths of a US dollar; models without a listed price have no value.",
-        _counts(
+        _group_counts(
             sa.func.sum(summary_calls.c.cost_nano_usd), summary_calls.c.asked,
             where=[summary_calls.c.cost_nano_usd.is_not(None)],
         ),
@@ -219,28 +219,28 @@ MEASURES: Final[tuple[Measure, ...]] = (
     Measure(
         "agentstate_embedding_calls_total", "counter", ("asked",),
         "Requests to a provider for embeddings, of memories and of questions; a batch that takes a day is none.",
-        _tallied("embedding", tallies.c.subject, part=CALLS),
+        _sum_counters("embedding", counters.c.subject, part=CALLS),
     ),
     Measure(
         "agentstate_embedding_failures_total", "counter", ("asked",),
         "Of these the ones that brought no answer that could be used.",
-        _tallied("embedding", tallies.c.subject, part=FAILURES),
+        _sum_counters("embedding", counters.c.subject, part=FAILURES),
     ),
     Measure(
         "agentstate_embedding_texts_total", "counter", ("asked",),
         "Texts that came back as vectors.",
-        _tallied("embedding", tallies.c.subject, part=TEXTS),
+        _sum_counters("embedding", counters.c.subject, part=TEXTS),
     ),
     Measure(
         "agentstate_embedding_tokens_total", "counter", ("asked",),
         "Tokens that the provider charged for, as it told them; none where it does not tell.",
-        _tallied("embedding", tallies.c.subject, part=TOKENS),
+        _sum_counters("embedding", counters.c.subject, part=TOKENS),
     ),
     Measure(
         "agentstate_state_reads_total", "counter", ("service", "outcome"),
         "Reads of states by agents: hit came from the cache, miss and refresh were asked for, stale is older, "
         "unknown has no state.",
-        _tallied("state_reads", tallies.c.subject, tallies.c.part),
+        _sum_counters("state_reads", counters.c.subject, counters.c.part),
     ),
 )  # fmt: skip
 """All metrics, in the order of the reference."""

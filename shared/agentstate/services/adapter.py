@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import Any, TypeAlias
 
 from agentstate.errors import InvalidInput, ServiceInDoubt, ServiceRejected, ServiceUnreachable
-from agentstate.ids import checked_name
+from agentstate.ids import validate_name
 from agentstate.money.amounts import DEFAULT_CURRENCY
 from agentstate.money.effects.verdicts import Applied, Guarantee, Verdict
 from agentstate.money.ledger.shared_balances import root_of
@@ -111,7 +111,7 @@ class Adapter:
     """
 
     def __init__(self, gateway: Gateway, agent_id: str, service: str) -> None:
-        self.agent_id = checked_name(agent_id)
+        self.agent_id = validate_name(agent_id)
         self.service = service_named(service)
         self._gateway = gateway
 

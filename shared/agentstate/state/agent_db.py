@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import Any
 
 from agentstate.errors import Conflict, InvalidInput, NotFound, SchemaOutdated, TooLarge
-from agentstate.ids import checked_name
+from agentstate.ids import validate_name
 from agentstate.money.amounts import Money
 from agentstate.money.ledger.ledger import TransactionLedger
 from agentstate.money.ledger.postings import Posted
@@ -63,7 +63,7 @@ class AgentDB:
                 secret. TooLarge: it is over the limit of bytes.
             SchemaOutdated: the blob, or what is stored, is of a newer schema than this version knows.
         """
-        mine = _as_state(checked_name(agent_id), state)
+        mine = _as_state(validate_name(agent_id), state)
         seen = mine.version if version is None else version
         blob = self._storable(mine)
         with self._store.transaction(tx) as opened:
@@ -84,7 +84,7 @@ class AgentDB:
         Raises:
             SchemaOutdated: it was written in a newer schema. InvalidInput: a time without zone.
         """
-        checked_name(agent_id)
+        validate_name(agent_id)
         if at is not None and at.tzinfo is None:
             raise InvalidInput(f"the time {at.isoformat()} has no time zone; give an aware datetime.")
         found = self._find(agent_id, tx, at=at, version=version)
@@ -100,7 +100,7 @@ class AgentDB:
         Raises:
             Conflict: two first saves met; nothing was changed, call again. And as `save_state`.
         """
-        checked_name(agent_id)
+        validate_name(agent_id)
         with self._store.transaction(tx) as opened:
             versions.head(opened, agent_id)
             now = self.load_state(agent_id, tx=opened) or AgentState(agent_id=agent_id)
@@ -114,10 +114,10 @@ class AgentDB:
             limit: 1 to `MAX_HISTORY`.
             before: only versions below this number; for the next page, the last one's of this page.
         """
-        checked_name(agent_id)
+        validate_name(agent_id)
         if not 1 <= limit <= MAX_HISTORY:
             raise InvalidInput(f"limit={limit} is refused: ask for 1 to {MAX_HISTORY} versions.")
-        with self._store.reading() as connection:
+        with self._store.read_connection() as connection:
             return versions.newest_first(connection, agent_id, limit=limit, before=before)
 
     def append_transaction(
@@ -164,7 +164,7 @@ class AgentDB:
     ) -> StateVersion | None:
         if tx is not None:
             return versions.find(tx.connection, agent_id, at=at, version=version)
-        with self._store.reading() as connection:
+        with self._store.read_connection() as connection:
             return versions.find(connection, agent_id, at=at, version=version)
 
     def _storable(self, state: AgentState) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Any
 
 from agentstate.errors import InvalidInput
-from agentstate.ids import checked_name
+from agentstate.ids import validate_name
 from agentstate.state import codec
 from agentstate.state.schema import VERSION_FIELD, Blob, Schema
 
@@ -84,7 +84,7 @@ class AgentState:
     version: int = field(default=0, compare=False, kw_only=True)
 
     def __post_init__(self) -> None:
-        checked_name(self.agent_id)
+        validate_name(self.agent_id)
         if SCHEMA.version_of({VERSION_FIELD: self.schema_version}) != CURRENT_SCHEMA:
             raise InvalidInput(
                 f"{VERSION_FIELD} {self.schema_version} is not {CURRENT_SCHEMA}; bring the blob up to it by "

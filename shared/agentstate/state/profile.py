@@ -15,7 +15,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from agentstate.errors import Conflict, InvalidInput, TooLarge
-from agentstate.ids import checked_name
+from agentstate.ids import validate_name
 from agentstate.state import codec
 from agentstate.state.profile_cache import ProfileCache, Stored
 from agentstate.state.secrecy import refuse_secrets
@@ -54,7 +54,7 @@ class AgentProfile:
     """The profile of one agent. Safe to share between threads and processes."""
 
     def __init__(self, store: Store, cache: ProfileCache, agent_id: str, *, max_bytes: int = 65_536) -> None:
-        self.agent_id = checked_name(agent_id)
+        self.agent_id = validate_name(agent_id)
         self._store, self._cache, self._max_bytes = store, cache, max_bytes
 
     def set_field(
@@ -105,7 +105,7 @@ class AgentProfile:
 
     def entry(self, field: str) -> ProfileField | None:
         """A field with its version and expiry; None when it is not there."""
-        stored = self._fields(checked_name(field, "field")).get(field)
+        stored = self._fields(validate_name(field, "field")).get(field)
         return None if stored is None else _shown(stored)
 
     def snapshot(self) -> ProfileSnapshot:
@@ -124,7 +124,7 @@ class AgentProfile:
         Raises:
             InvalidInput: `by` or what the field holds is no whole number. Nothing was changed.
         """
-        checked_name(field, "field")
+        validate_name(field, "field")
         _whole(by, "the increment")
         with self._writing(tx) as opened:
             row = self._locked(opened, field)
@@ -139,7 +139,7 @@ class AgentProfile:
 
     def delete_field(self, field: str, *, version: int | None = None, tx: Transaction | None = None) -> bool:
         """Remove a field; whether it was there. Raises Conflict when `version` is given and is not the field's."""
-        checked_name(field, "field")
+        validate_name(field, "field")
         with self._writing(tx) as opened:
             row = self._locked(opened, field)
             _require(field, row, version)
@@ -163,7 +163,7 @@ class AgentProfile:
             table.c.value.is_not(None),
             sa.or_(table.c.expires_at.is_(None), table.c.expires_at > db_time()),
         )
-        with self._store.reading() as connection:
+        with self._store.read_connection() as connection:
             rows = connection.execute(sa.select(table).where(*alive)).all()
         return {row.field: Stored(row.value, row.version, _milliseconds(row.expires_at)) for row in rows}
 
@@ -207,7 +207,7 @@ class AgentProfile:
             )
 
     def _checked(self, field: str, value: Any) -> str:
-        where = f"the profile's field {checked_name(field, 'field')}"
+        where = f"the profile's field {validate_name(field, 'field')}"
         refuse_secrets({field: value}, where)
         body = codec.dumps(value)
         if (size := len(body.encode())) > self._max_bytes:

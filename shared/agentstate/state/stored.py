@@ -31,7 +31,7 @@ def migrate_slice(store: Store, *, after: str = "", limit: int = 100) -> Migrate
 
     `next_after` is None when these were the last.
     """
-    with store.reading() as connection:
+    with store.read_connection() as connection:
         agents = versions.behind(connection, CURRENT_SCHEMA, after=after, limit=limit)
     migrated, refused = 0, {}
     for agent_id in agents:

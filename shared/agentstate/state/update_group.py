@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from agentstate.errors import Fenced, InvalidInput
-from agentstate.ids import checked_name
+from agentstate.ids import validate_name
 from agentstate.state import update_log
 from agentstate.store.store import Store, Transaction
 from agentstate.store.tables.base import db_time
@@ -43,7 +43,7 @@ class UpdateGroup:
     """The readers of one name. Each update is handed to the group at least once, and once unless a member dies."""
 
     def __init__(self, sync: StateSync, store: Store, name: str) -> None:
-        self.name = checked_name(name, "group")
+        self.name = validate_name(name, "group")
         self._sync, self._store = sync, store
         self._mine = (groups.c.agent_id == sync.agent_id, groups.c.name == name)
 
@@ -90,7 +90,7 @@ class UpdateGroup:
 
     def seq(self) -> int:
         """The number up to which the group has dealt with everything."""
-        with self._store.reading() as connection:
+        with self._store.read_connection() as connection:
             return connection.execute(sa.select(groups.c.seq).where(*self._mine)).scalar_one_or_none() or 0
 
     def skip_to(self, seq: int) -> None:

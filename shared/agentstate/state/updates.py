@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from agentstate.errors import RedisUnavailable
-from agentstate.ids import checked_name
+from agentstate.ids import validate_name
 from agentstate.state import update_log
 from agentstate.state.secrecy import refuse_secrets
 from agentstate.state.update_log import Update
@@ -36,7 +36,7 @@ class StateSync:
     """The updates of one agent. Safe to share between threads and processes."""
 
     def __init__(self, store: Store, stream_of: Callable[[str], UpdateStream], agent_id: str) -> None:
-        self.agent_id = checked_name(agent_id)
+        self.agent_id = validate_name(agent_id)
         self._store = store
         self._stream = stream_of(agent_id)
 
@@ -51,7 +51,7 @@ class StateSync:
         Raises:
             InvalidInput: the name or value is refused, or looks like a secret; nothing was published.
         """
-        checked_name(field, "field")
+        validate_name(field, "field")
         refuse_secrets({field: value}, "an update")
         with self._store.transaction(tx) as opened:
             update = update_log.append(opened, self.agent_id, field, value)
@@ -61,7 +61,7 @@ class StateSync:
     def relay(self) -> None:
         """Bring the stream up to the store; raises RedisUnavailable."""
         top = self._stream.put([])
-        with self._store.reading() as connection:
+        with self._store.read_connection() as connection:
             now = update_log.head(connection, self.agent_id)
             start = top if top >= 0 else max(now.seq - KEPT, now.removed_through)
             if start < now.removed_through or start >= now.seq:
@@ -71,7 +71,7 @@ class StateSync:
 
     def last(self) -> int:
         """The number of the newest update, 0 when there is none: the place to begin from now on."""
-        with self._store.reading() as connection:
+        with self._store.read_connection() as connection:
             return update_log.head(connection, self.agent_id).seq
 
     def since(self, seq: int, limit: int = BATCH) -> list[Update]:
@@ -80,7 +80,7 @@ class StateSync:
         Raises:
             UpdatesLost: some of them are no longer kept. InvalidInput: `seq` was never reached.
         """
-        with self._store.reading() as connection:
+        with self._store.read_connection() as connection:
             return update_log.after(connection, self.agent_id, seq, limit)
 
     def listen(self, since: int | None = None, *, stop: threading.Event | None = None) -> Iterator[Update]:

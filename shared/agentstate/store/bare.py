@@ -13,7 +13,7 @@ from redis.commands.core import Script
 from redis.exceptions import NoScriptError
 
 
-def command(client: Redis, *parts: str | bytes | float) -> Any:
+def run_command(client: Redis, *parts: str | bytes | float) -> Any:
     """The answer to one command, as the server gave it; raises RedisError."""
     pool = client.connection_pool
     connection = pool.get_connection()
@@ -30,9 +30,9 @@ def command(client: Redis, *parts: str | bytes | float) -> Any:
         pool.release(connection)
 
 
-def script(client: Redis, made: Script, keys: Sequence[str], arguments: Sequence[str | bytes | int]) -> Any:
+def run_script(client: Redis, made: Script, keys: Sequence[str], arguments: Sequence[str | bytes | int]) -> Any:
     """The answer of a registered script."""
     try:
-        return command(client, "EVALSHA", made.sha, len(keys), *keys, *arguments)
+        return run_command(client, "EVALSHA", made.sha, len(keys), *keys, *arguments)
     except NoScriptError:
         return made(keys, arguments, client=client)

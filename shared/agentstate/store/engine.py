@@ -31,11 +31,11 @@ def open_engine(database_url: str, *, pool_size: int = 5) -> Engine:
     Raises:
         ConfigurationError: the URL cannot be read, names another database, or a folder that is not there.
     """
-    url = _parsed(database_url)
+    url = _parse_url(database_url)
     return _sqlite_engine(url) if url.get_backend_name() == "sqlite" else _postgres_engine(url, pool_size)
 
 
-def _parsed(database_url: str) -> URL:
+def _parse_url(database_url: str) -> URL:
     try:
         url = make_url(database_url)
     except ArgumentError:

@@ -39,7 +39,7 @@ _GRANTED = sa.text(
 )
 
 
-def grant(store: Store, role: str) -> None:
+def grant_rights(store: Store, role: str) -> None:
     """Give `role` what the application needs, and take from it what it must not have. Run as the tables' owner.
 
     Raises:
@@ -48,11 +48,11 @@ def grant(store: Store, role: str) -> None:
     if store.dialect != "postgresql":
         raise ConfigurationError("SQLite has no roles: whoever can write the file can write all of it. Use Postgres.")
     with store.transaction() as tx:
-        _require_lesser(tx.connection, role)
-        _grant(tx, role)
+        _require_unprivileged(tx.connection, role)
+        _grant_tables(tx, role)
 
 
-def make_role(store: Store, application_url: str) -> str:
+def create_role(store: Store, application_url: str) -> str:
     """Make the role of `application_url`, with its password, unless one can connect by it already; the role's name.
 
     Raises:
@@ -60,11 +60,11 @@ def make_role(store: Store, application_url: str) -> str:
     """
     if store.dialect != "postgresql":
         raise ConfigurationError("SQLite has no roles: whoever can write the file can write all of it. Use Postgres.")
-    role, password = _named(application_url)
-    if not _lets_in(application_url):
+    role, password = _parse_role(application_url)
+    if not _can_connect(application_url):
         try:
             with store.transaction() as tx:
-                _make(tx.connection, role, password)
+                _create_login(tx.connection, role, password)
         except DBAPIError as error:
             raise ConfigurationError(
                 f"the role {role!r} of the application could not be made or given its password: {error.orig}. Make it "
@@ -73,14 +73,14 @@ def make_role(store: Store, application_url: str) -> str:
     return role
 
 
-def grant_again(tx: Transaction) -> None:
+def grant_new_tables(tx: Transaction) -> None:
     """Give the roles that `grant` was called for the rights on tables that are new."""
-    if owner_if_us(tx.connection) is not None:
+    if unbound_role(tx.connection) is not None:
         for (role,) in tx.connection.execute(_GRANTED).all():
-            _grant(tx, role)
+            _grant_tables(tx, role)
 
 
-def owner_if_us(connection: Connection) -> str | None:
+def unbound_role(connection: Connection) -> str | None:
     """The role that this connection has, when the ledger's tables do not bind it: it owns them or is a superuser."""
     if connection.dialect.name != "postgresql":
         return None
@@ -91,7 +91,7 @@ def owner_if_us(connection: Connection) -> str | None:
     return str(user) if above or user == owner else None
 
 
-def _named(application_url: str) -> tuple[str, str]:
+def _parse_role(application_url: str) -> tuple[str, str]:
     try:
         url = make_url(application_url)
     except ArgumentError:
@@ -104,10 +104,10 @@ def _named(application_url: str) -> tuple[str, str]:
     return url.username, str(url.password)
 
 
-def _lets_in(url: str) -> bool:
+def _can_connect(url: str) -> bool:
     store = Store.open(url, pool_size=1)
     try:
-        with store.reading() as connection:
+        with store.read_connection() as connection:
             connection.execute(sa.text("SELECT 1"))
     except AgentStateError:
         return False
@@ -116,10 +116,10 @@ def _lets_in(url: str) -> bool:
     return True
 
 
-def _make(connection: Connection, role: str, password: str) -> None:
+def _create_login(connection: Connection, role: str, password: str) -> None:
     is_there = connection.execute(sa.text("SELECT 1 FROM pg_roles WHERE rolname = :role"), {"role": role}).first()
     if is_there:
-        _require_lesser(connection, role)
+        _require_unprivileged(connection, role)
     driver = connection.connection.driver_connection
     assert driver is not None  # noqa: S101 it is open
     # What can be checked against the password goes over the wire and into the server's log, and not the password.
@@ -129,7 +129,7 @@ def _make(connection: Connection, role: str, password: str) -> None:
     connection.exec_driver_sql(f"{verb} ROLE {name} LOGIN PASSWORD '{verifier}'")
 
 
-def _require_lesser(connection: Connection, role: str) -> None:
+def _require_unprivileged(connection: Connection, role: str) -> None:
     found = connection.execute(
         sa.text(
             "SELECT rolsuper, pg_has_role(rolname, current_user, 'MEMBER') AS ours FROM pg_roles WHERE rolname = :role"
@@ -147,21 +147,21 @@ def _require_lesser(connection: Connection, role: str) -> None:
         )
 
 
-def _grant(tx: Transaction, role: str) -> None:
+def _grant_tables(tx: Transaction, role: str) -> None:
     run = tx.connection.exec_driver_sql
     name = tx.connection.execute(sa.text("SELECT quote_ident(:role)"), {"role": role}).scalar_one()
     schema = tx.connection.execute(sa.text("SELECT quote_ident(current_schema())")).scalar_one()
     run(f"GRANT USAGE ON SCHEMA {schema} TO {name}")
     for (table,) in tx.connection.execute(_TABLES).all():
         run(f"REVOKE ALL ON {table} FROM {name}")
-        run(f"GRANT {_rights(table)} ON {table} TO {name}")
+        run(f"GRANT {_table_rights(table)} ON {table} TO {name}")
     for (sequence,) in tx.connection.execute(_SEQUENCES).all():
         run(f"GRANT USAGE ON SEQUENCE {sequence} TO {name}")
     for function in _FUNCTIONS:
         run(f"GRANT EXECUTE ON FUNCTION {function} TO {name}")
 
 
-def _rights(table: str) -> str:
+def _table_rights(table: str) -> str:
     if table in _READ_ONLY:
         return "SELECT"
     return "SELECT, INSERT" if table in APPEND_ONLY else "SELECT, INSERT, UPDATE, DELETE"

@@ -20,7 +20,7 @@ _MIGRATIONS = Path(__file__).parent / "migrations"
 _MIGRATION_LOCK = 0x61676E74
 
 
-def upgrade(database_url: str) -> str:
+def upgrade_schema(database_url: str) -> str:
     """Bring the database at `database_url` to the newest revision and return its name.
 
     Safe to run from several processes at once, and again: what is done is left alone. Roles that were given the
@@ -34,31 +34,31 @@ def upgrade(database_url: str) -> str:
         with store.transaction() as tx:
             if tx.dialect == "postgresql":
                 tx.connection.execute(sa.text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _MIGRATION_LOCK})
-            config = _config()
+            config = _alembic_config()
             config.attributes["connection"] = tx.connection
             _require_known(tx.connection)
             command.upgrade(config, "head")
-            grants.grant_again(tx)
+            grants.grant_new_tables(tx)
         return newest_revision()
     finally:
         store.close()
 
 
-def grant(database_url: str, role: str) -> None:
+def grant_role(database_url: str, role: str) -> None:
     """Give `role` the rights of the application in the migrated database at `database_url`; see `store.grants`."""
     store = Store.open(database_url, pool_size=1)
     try:
-        grants.grant(store, role)
+        grants.grant_rights(store, role)
     finally:
         store.close()
 
 
-def grant_to_user_of(database_url: str, application_url: str) -> str:
+def grant_role_of_url(database_url: str, application_url: str) -> str:
     """Make the role that `application_url` names, and give it the rights of the application; the role's name."""
     store = Store.open(database_url, pool_size=1)
     try:
-        role = grants.make_role(store, application_url)
-        grants.grant(store, role)
+        role = grants.create_role(store, application_url)
+        grants.grant_rights(store, role)
     finally:
         store.close()
     return role
@@ -66,19 +66,19 @@ def grant_to_user_of(database_url: str, application_url: str) -> str:
 
 def newest_revision() -> str:
     """The revision that this version of agentstate needs."""
-    head = ScriptDirectory.from_config(_config()).get_current_head()
+    head = ScriptDirectory.from_config(_alembic_config()).get_current_head()
     assert head is not None, "the package carries its migrations"  # noqa: S101
     return head
 
 
-def is_known(revision: str) -> bool:
+def is_known_revision(revision: str) -> bool:
     """Whether this version of agentstate has that revision; one that it lacks was made by a newer version."""
-    return revision in {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
+    return revision in {script.revision for script in ScriptDirectory.from_config(_alembic_config()).walk_revisions()}
 
 
 def current_revision(store: Store) -> str | None:
     """The revision that `store` has, None when it has no schema yet."""
-    with store.reading() as connection:
+    with store.read_connection() as connection:
         return MigrationContext.configure(connection).get_current_revision()
 
 
@@ -94,14 +94,14 @@ def require_newest(store: Store) -> None:
 
 def _require_known(connection: Connection) -> None:
     found = MigrationContext.configure(connection).get_current_revision()
-    if found is not None and not is_known(found):
+    if found is not None and not is_known_revision(found):
         raise SchemaOutdated(
             f"the durable store is at schema revision {found}, which this version does not know (its newest is "
             f"{newest_revision()}). Update agentstate; nothing was changed."
         )
 
 
-def _config() -> Config:
+def _alembic_config() -> Config:
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS))
     return config

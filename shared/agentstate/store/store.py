@@ -52,7 +52,7 @@ class Transaction:
         """Call `follower` once, after the commit. When it fails, that is logged and a sweep does its work later."""
         self._followers.append(follower)
 
-    def _committed(self) -> None:
+    def _run_followers(self) -> None:
         for follower in self._followers:
             try:
                 follower()
@@ -94,7 +94,7 @@ class Store:
         if joined is not None:
             yield joined
             return
-        with self._translated(), self._own_engine().begin() as connection:
+        with self._translate_errors(), self._engine_after_fork().begin() as connection:
             opened = Transaction(connection)
             try:
                 yield opened
@@ -148,20 +148,20 @@ class Store:
         """
         if self.current_transaction() is not None:
             return None
-        with self._translated():
-            return commit_one(self._own_engine(), statement, values)
+        with self._translate_errors():
+            return commit_one(self._engine_after_fork(), statement, values)
 
     @contextmanager
-    def reading(self, *, one_by_one: bool = False) -> Iterator[Connection]:
+    def read_connection(self, *, autocommit: bool = False) -> Iterator[Connection]:
         """A connection for reads alone; on SQLite it does not take the write lock.
 
         Args:
-            one_by_one: each statement is a transaction of its own, which on Postgres saves two round trips.
+            autocommit: each statement is a transaction of its own, which on Postgres saves two round trips.
         """
         options: dict[str, Any] = {READ_ONLY_OPTION: True}
-        if one_by_one and self.engine.dialect.name == "postgresql":
+        if autocommit and self.engine.dialect.name == "postgresql":
             options["isolation_level"] = "AUTOCOMMIT"
-        with self._translated(), self._own_engine().connect().execution_options(**options) as connection:
+        with self._translate_errors(), self._engine_after_fork().connect().execution_options(**options) as connection:
             yield connection
             # The pool would end with a rollback, after which the driver forgets every statement that it has prepared.
             connection.commit()
@@ -170,7 +170,7 @@ class Store:
         """Close all connections."""
         self.engine.dispose()
 
-    def _own_engine(self) -> Engine:
+    def _engine_after_fork(self) -> Engine:
         # A connection must never be shared across a fork: both sides would speak on one socket.
         if os.getpid() != self._pid:
             self.engine.dispose(close=False)
@@ -178,7 +178,7 @@ class Store:
         return self.engine
 
     @contextmanager
-    def _translated(self) -> Iterator[None]:
+    def _translate_errors(self) -> Iterator[None]:
         try:
             yield
         except DBAPIError as error:
@@ -187,8 +187,8 @@ class Store:
             if not _is_connection_trouble(error):
                 raise
             raise StoreUnavailable(
-                f"the durable store does not answer ({_short(error)}). Nothing of this transaction is kept unless it "
-                "was committed; start the store and try again."
+                f"the durable store does not answer ({_first_line(error)}). Nothing of this transaction is kept unless "
+                "it was committed; start the store and try again."
             ) from error
 
 
@@ -211,5 +211,5 @@ def _is_connection_trouble(error: DBAPIError) -> bool:
     return any(sign in text for sign in signs)
 
 
-def _short(error: DBAPIError) -> str:
+def _first_line(error: DBAPIError) -> str:
     return str(error.orig).strip().splitlines()[0][:200]

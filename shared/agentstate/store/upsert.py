@@ -11,7 +11,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from agentstate.store.store import Transaction
 
 
-def insert_one(tx: Transaction, table: sa.Table, row: dict[str, Any], *given: sa.ColumnElement[Any]) -> Any:
+def insert_returning(tx: Transaction, table: sa.Table, row: dict[str, Any], *given: sa.ColumnElement[Any]) -> Any:
     """Insert `row` unless it meets a unique rule; return the `given` columns as stored, None when it was not inserted.
 
     On Postgres this waits as `insert_new` does.

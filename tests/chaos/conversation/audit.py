@@ -56,7 +56,7 @@ def lost(history: ConversationHistory) -> list[int]:
 
 def without_source(store: Store, history: ConversationHistory) -> Iterator[tuple[StoredSummary, list[str]]]:
     """Each summary with its figures that neither its turns nor the summary before it have."""
-    with store.reading() as connection:
+    with store.read_connection() as connection:
         newest = connection.execute(
             sa.select(sa.func.max(summaries.c.number)).where(summaries.c.conversation_id == history.id)
         ).scalar_one()

@@ -128,7 +128,7 @@ def _killed(world: World, runtime: Runtime) -> int:
 
 def _open_jobs(runtime: Runtime) -> int:
     query = sa.select(sa.func.count()).select_from(jobs)
-    with runtime.store.reading() as connection:
+    with runtime.store.read_connection() as connection:
         return connection.execute(
             query.where(jobs.c.kind == SUMMARIZE, jobs.c.status.in_(("ready", "running")))
         ).scalar_one()

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from agentstate.jobs.sweep import Sweep
+from agentstate.jobs.sweep import JobSweeper
 from agentstate.runtime import Runtime
 from agentstate.settings import Settings
 from agentstate.store.tables import jobs
@@ -99,9 +99,9 @@ def one_worker(base: Path, servers: Mapping[str, str], settings: Mapping[str, st
 
 def _sweep(settings: Settings, stopping: threading.Event) -> None:
     with closing(Runtime(settings)) as runtime:
-        sweep = Sweep(runtime.store, runtime.waker, unwoken_for_s=1.0)
+        sweep = JobSweeper(runtime.store, runtime.wake_ups, unwoken_for_s=1.0)
         while not stopping.wait(_SWEEP_EVERY_S):
             with runtime.store.transaction() as tx:
                 waiting = (jobs.c.status == "ready", jobs.c.due_at > db_time())
                 tx.connection.execute(jobs.update().where(*waiting).values(due_at=db_time()))
-            sweep.run()
+            sweep.sweep_once()

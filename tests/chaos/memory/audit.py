@@ -23,13 +23,13 @@ RECALLED = 50
 def waiting(runtime: Runtime) -> int:
     """How many memories are not searchable."""
     query = sa.select(sa.func.count()).select_from(memories).where(memories.c.state != "searchable")
-    with runtime.store.reading() as connection:
+    with runtime.store.read_connection() as connection:
         return int(connection.execute(query).scalar_one())
 
 
 def rows(runtime: Runtime, acknowledged: dict[UUID, NewMemory], seed: int) -> Iterator[Row]:
     """Everything that must be 0."""
-    with runtime.store.reading() as connection:
+    with runtime.store.read_connection() as connection:
         stored = set(connection.execute(sa.select(memories.c.id)).scalars())
     with runtime.index.collections.open_ready_client() as client:
         points = Counter(memories_in(client, runtime.index.space))

@@ -112,7 +112,7 @@ class Siege:
 
     def _rows(self) -> Sequence[sa.Row[Any]]:
         query = sa.select(index_builds).where(index_builds.c.space == self.space)
-        with self.runtime.store.reading() as connection:
+        with self.runtime.store.read_connection() as connection:
             return connection.execute(query).all()
 
 

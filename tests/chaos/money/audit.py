@@ -59,7 +59,7 @@ def audit(
         swept: agents whose bets the sweep may have settled; it knows nothing of the caller's own follow-up. None:
             there is no follow-up.
     """
-    with store.reading() as connection:
+    with store.read_connection() as connection:
         read = _Read(connection, list(agents))
     found = {}
     for agent, wanted in agents.items():

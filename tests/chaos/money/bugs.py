@@ -48,7 +48,7 @@ def _intent_after_the_call() -> None:
     run = Effects._run
 
     def called_first(self: Effects, plan: Any) -> Any:
-        with self._store.reading() as connection:
+        with self._store.read_connection() as connection:
             known = effect_rows.by_key(connection, self.agent_id, plan.key)
         if known is None:
             receipt = plan.call(effect_claims.remote_key(self._secret, self.agent_id, plan.key))

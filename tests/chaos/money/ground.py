@@ -20,7 +20,7 @@ from typing import Self
 import psycopg
 from sqlalchemy.engine import make_url
 
-from agentstate.store.migrate import upgrade
+from agentstate.store.migrate import upgrade_schema
 from agentstate.store.store import Store
 from deploy.local.stack import launcher
 from deploy.local.stack.folder import ROOT, Folder
@@ -84,13 +84,13 @@ class Ground:
         url = self._given or _setting(self.own_postgres, "AGENTSTATE_DATABASE_URL")
         server = url.rsplit("/", 1)[0]
         _execute(server, f"DROP DATABASE IF EXISTS {TEMPLATE}", f"CREATE DATABASE {TEMPLATE}")
-        upgrade(f"{server}/{TEMPLATE}")
+        upgrade_schema(f"{server}/{TEMPLATE}")
         return server
 
     @cached_property
     def _sqlite_template(self) -> Path:
         path = self.folder / "template.db"
-        upgrade(f"sqlite:///{path}")
+        upgrade_schema(f"sqlite:///{path}")
         return path
 
     def database(self, engine: str) -> str:

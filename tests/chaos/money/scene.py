@@ -23,7 +23,7 @@ from agentstate.errors import (
     StoreUnavailable,
 )
 from agentstate.jobs.jobs import Jobs
-from agentstate.jobs.waker import NoWaker
+from agentstate.jobs.wake_ups import NullWakeUpSender
 from agentstate.money import Effects, Guarantee, Money, TransactionLedger
 from agentstate.money.effects.lookup import EffectResolver, EffectSweeper
 from agentstate.money.effects.operations import Operations
@@ -117,7 +117,7 @@ class Scene:
         self._times = times or Times()
         self._bet = Bet(guarantee)
         settings = Settings.model_validate({"database_url": str(store.engine.url)})
-        self._jobs = Jobs(store, NoWaker(), settings)
+        self._jobs = Jobs(store, NullWakeUpSender(), settings)
         rules = EffectRules(lease_margin_s=self._times.margin_s)
         operations = Operations([self._bet])
         given: dict[str, Any] = {"jobs": self._jobs, "rules": rules}

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from agentstate.store.migrate import upgrade
+from agentstate.store.migrate import upgrade_schema
 from agentstate.store.store import Store
 from deploy.local.stack.folder import ROOT
 from deploy.local.stack.results import conclude, console, json_option, print_rows
@@ -39,7 +39,7 @@ def main(operations: int, processes: int, seed: int, odds: float, json_file: Pat
     ):
         database = stack.env["AGENTSTATE_DATABASE_URL"]
         sandbox = stack.env["AGENTSTATE_SERVICES_URL"].removesuffix("/api/v1")
-        upgrade(database)
+        upgrade_schema(database)
         store = Store.open(database, pool_size=8)
         groups = groups_of(
             operations, processes=processes, sandbox=sandbox, database=database, folder=Path(folder), seed=seed

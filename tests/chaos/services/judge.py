@@ -58,7 +58,7 @@ class Books:
     """What our own database holds at the end."""
 
     def __init__(self, store: Store) -> None:
-        with store.reading() as connection:
+        with store.read_connection() as connection:
             self.effects = [dict(row._mapping) for row in connection.execute(sa.select(effects))]
             self.moved = self._moved(connection)
             self.balances = self._balances(connection)

@@ -57,7 +57,7 @@ class Person:
 
     def decide_all(self) -> int:
         """Decide everything that waits; how many."""
-        with self._store.reading() as connection:
+        with self._store.read_connection() as connection:
             waiting = find(connection, state=EffectState.MANUAL, limit=MOST)
         return sum(self._decide(effect) for effect in waiting)
 

@@ -134,7 +134,7 @@ class Doubts:
     def look(self) -> int:
         """Note those of now; how many intents are open."""
         doubtful = effects.c.state.in_((EffectState.IN_DOUBT, EffectState.MANUAL))
-        with self._store.reading() as connection:
+        with self._store.read_connection() as connection:
             self.seen.update(connection.execute(sa.select(effects.c.remote_key).where(doubtful)).scalars())
             ended = effects.c.state.in_((EffectState.SUCCEEDED, EffectState.FAILED))
             return int(connection.execute(sa.select(sa.func.count()).where(~ended)).scalar_one())
@@ -192,7 +192,7 @@ class _Routed(EffectResolver):
 
     def resolve(self, effect_id: UUID) -> Effect:
         """As the one whose agent it is."""
-        with self._store.reading() as connection:
+        with self._store.read_connection() as connection:
             agent = connection.execute(sa.select(effects.c.agent_id).where(effects.c.id == effect_id)).scalar_one()
         return self._by_agent[agent].resolve(effect_id)
 

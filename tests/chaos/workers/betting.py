@@ -87,7 +87,7 @@ class Betting:
     def _effects(self) -> list[tuple[str, str, str]]:
         """(key, remote key, state) of every bet."""
         query = sa.select(effects.c.key, effects.c.remote_key, effects.c.state)
-        with self._runtime.store.reading() as connection:
+        with self._runtime.store.read_connection() as connection:
             found = connection.execute(query.where(effects.c.key.startswith(_PREFIX)))
             return [(key, remote_key, state) for key, remote_key, state in found]
 
@@ -105,5 +105,5 @@ class Betting:
 
     def _count(self, table: sa.Table, *conditions: Any) -> int:
         query = sa.select(sa.func.count()).select_from(table).where(*conditions)
-        with self._runtime.store.reading() as connection:
+        with self._runtime.store.read_connection() as connection:
             return int(connection.execute(query).scalar_one())

@@ -7,8 +7,8 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from agentstate.jobs import Jobs, JobStatus, rows
-from agentstate.jobs.waker import NoWaker
+from agentstate.jobs import Jobs, JobStatus, table
+from agentstate.jobs.wake_ups import NullWakeUpSender
 from agentstate.settings import Settings
 from agentstate.store import Store
 from tests.integration.cli.conftest import Command
@@ -16,7 +16,7 @@ from tests.integration.cli.conftest import Command
 
 @pytest.fixture
 def jobs(store: Store, settings: Settings) -> Jobs:
-    return Jobs(store, NoWaker(), settings)
+    return Jobs(store, NullWakeUpSender(), settings)
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def dead(jobs: Jobs, store: Store) -> list[UUID]:
     ]
     with store.transaction() as tx:
         for job in made:
-            rows.end_ready(tx, job, JobStatus.DEAD, error="ServiceUnreachable: nobody\nthere")
+            table.end_unclaimed(tx, job, JobStatus.DEAD, error="ServiceUnreachable: nobody\nthere")
     return made
 
 
@@ -98,7 +98,7 @@ def test_all_dead_jobs_of_a_kind_are_requeued(agentstate: Command, jobs: Jobs, d
 def test_requeued_jobs_are_woken_by_the_next_sweep(agentstate: Command, store: Store, dead: list[UUID]) -> None:
     agentstate("jobs", "requeue", "--all")
     with store.transaction() as tx:
-        assert {job.id for job in rows.overdue(tx, unwoken_for_s=3_600, limit=10)} == set(dead)
+        assert {job.id for job in table.lock_overdue(tx, unwoken_for_s=3_600, limit=10)} == set(dead)
 
 
 def test_discarding_keeps_the_reason_and_the_cause(agentstate: Command, jobs: Jobs, dead: list[UUID]) -> None:

@@ -52,7 +52,7 @@ def counted(settings: Settings) -> Iterator[Any]:
     store = Store.open(settings.database_url)
 
     def count() -> tuple[int, int]:
-        with store.reading() as connection:
+        with store.read_connection() as connection:
             return (
                 connection.execute(sa.select(sa.func.count()).select_from(turns)).scalar_one(),
                 connection.execute(sa.select(sa.func.count()).select_from(memories)).scalar_one(),

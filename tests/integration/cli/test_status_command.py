@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from agentstate.jobs import Jobs
-from agentstate.jobs.slots import fire_slot
+from agentstate.jobs.slots import submit_for_slot
 from agentstate.jobs.spec import QUEUES
-from agentstate.jobs.waker import NoWaker
+from agentstate.jobs.wake_ups import NullWakeUpSender
 from agentstate.settings import Settings
 from agentstate.store import Store
 from tests.integration.cli.conftest import Command
@@ -17,9 +17,9 @@ SOON = ("--timeout", "0.3")
 
 def test_status_counts_what_is_there(agentstate: Command, settings: Settings) -> None:
     store = Store.open(settings.database_url)
-    jobs = Jobs(store, NoWaker(), settings)
+    jobs = Jobs(store, NullWakeUpSender(), settings)
     jobs.submit("cache.refresh", {"service": "casino"}, agent_id="ag_1")
-    fire_slot(store, jobs, "housekeeping.expire", 3_600)
+    submit_for_slot(store, jobs, "housekeeping.expire", 3_600)
     store.close()
     agentstate("remember", "ag_1", "Flat stakes beat martingale")
     answer = agentstate("status", "--json", *SOON)

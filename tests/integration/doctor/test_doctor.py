@@ -23,7 +23,7 @@ from agentstate.memory.embedding.provider_circuit import ProviderCircuit
 from agentstate.runtime import Runtime
 from agentstate.settings import Settings
 from agentstate.store import Store
-from agentstate.store.migrate import upgrade
+from agentstate.store.migrate import upgrade_schema
 from agentstate.store.tables import memories
 from deploy.local.stack.stack import Stack
 from tests.stubs.redis_server import redis_server
@@ -156,7 +156,7 @@ def test_a_store_without_schema_is_named(
     assert found.verdict is Verdict.FAIL
     assert found.found.startswith("revision none")
     assert found.remedy == "Run `agentstate migrate`."
-    upgrade(url)
+    upgrade_schema(url)
     assert examined(having(settings, database_url=url), "schema")["schema"].verdict is Verdict.OK
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic import SecretStr
 
 from agentstate.jobs import Jobs
-from agentstate.jobs.waker import WakeUp
+from agentstate.jobs.wake_ups import WakeUp
 from agentstate.memory.embedding.worker import EmbeddingPipeline
 from agentstate.memory.facts.service import SemanticMemory
 from agentstate.memory.index.qdrant_index import MemoryIndex
@@ -85,13 +85,13 @@ class Wakes:
         self.bulk: list[str] = []
         self.jobs: list[WakeUp] = []
 
-    def wake(self, wake_ups: Iterable[WakeUp]) -> None:
+    def send_wake_ups(self, wake_ups: Iterable[WakeUp]) -> None:
         self.jobs += wake_ups
 
-    def wake_bulk(self, kind: str) -> None:
+    def send_bulk_wake_up(self, kind: str) -> None:
         self.bulk.append(kind)
 
-    def depth(self, queue: str, lane: int) -> int:
+    def count_waiting(self, queue: str, lane: int) -> int:
         return 0
 
 

@@ -18,7 +18,7 @@ from sqlalchemy.exc import DatabaseError
 
 from agentstate.errors import NotFound, RedisUnavailable
 from agentstate.jobs import Jobs
-from agentstate.jobs.waker import NoWaker
+from agentstate.jobs.wake_ups import NullWakeUpSender
 from agentstate.memory.episodes import recent as recent_episodes
 from agentstate.memory.episodes.archive import EpisodeArchive
 from agentstate.memory.episodes.archiving import DRAW_LESSONS, EpisodeArchiver
@@ -68,7 +68,9 @@ def archiver(recent: RecentEpisodes, archive: EpisodeArchive, settings: Settings
 @pytest.fixture
 def remembering(store: Store, settings: Settings) -> SemanticMemory:
     """Semantic memory for those who only remember: no index, no embedder."""
-    return SemanticMemory(store, Jobs(store, NoWaker(), settings), cast("Any", None), cast("Any", None), settings)
+    return SemanticMemory(
+        store, Jobs(store, NullWakeUpSender(), settings), cast("Any", None), cast("Any", None), settings
+    )
 
 
 @pytest.fixture
@@ -79,7 +81,7 @@ def without_redis(archive: EpisodeArchive, settings: Settings) -> Iterator[Episo
 
 
 def archived(store: Store) -> int:
-    with store.reading() as connection:
+    with store.read_connection() as connection:
         return connection.execute(sa.select(sa.func.count()).select_from(table)).scalar_one()
 
 
@@ -182,7 +184,7 @@ def test_without_redis_episodes_go_to_the_archive_and_come_back(
     assert [(episode.payload["n"], episode.outcome, episode.degraded) for episode in back] == [
         (2, None, False), (1, {"won": True}, False), (0, None, False),
     ]  # fmt: skip
-    with store.reading() as connection:
+    with store.read_connection() as connection:
         assert connection.execute(sa.select(episode_returns)).all() == []
     archiver.run()
     assert episodes.summarize_window(START)["total_events"] == 3
@@ -259,7 +261,7 @@ def test_agents_that_record_no_more_are_visited_no_more(
 def test_lessons_rest_on_episodes_that_they_name(
     store: Store, archive: EpisodeArchive, recent: RecentEpisodes, settings: Settings, remembering: SemanticMemory
 ) -> None:
-    jobs = Jobs(store, NoWaker(), settings)
+    jobs = Jobs(store, NullWakeUpSender(), settings)
     episodes = EpisodicStore(recent, "ag_7", settings, archive=archive)
     for n in range(ENOUGH):
         outcome = {"won": n % 2 == 0, "payout": Decimal("4.97")}
@@ -270,7 +272,7 @@ def test_lessons_rest_on_episodes_that_they_name(
     drawer = LessonDrawer(store, archive, remembering, DigestSummarizer())
     assert drawer.draw("ag_7") == ENOUGH
     assert drawer.draw("ag_7") == 0
-    with store.reading() as connection:
+    with store.read_connection() as connection:
         (lesson,) = connection.execute(sa.select(memories)).all()
     assert (lesson.agent_id, lesson.kind) == ("ag_7", "lesson")
     assert lesson.content

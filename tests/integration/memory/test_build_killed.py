@@ -83,7 +83,7 @@ class Shop:
 
     def noted(self) -> int:
         """Memories that the build under way has noted as written."""
-        with self.runtime.store.reading() as connection:
+        with self.runtime.store.read_connection() as connection:
             return connection.execute(sa.select(index_builds.c.written)).scalar_one()
 
     def paid(self) -> int:
@@ -98,7 +98,7 @@ class Shop:
 
     def sound(self, runtime: Runtime) -> bool:
         """Whether the index of `runtime` has each memory once, and there is nothing else."""
-        with runtime.store.reading() as connection:
+        with runtime.store.read_connection() as connection:
             stored = Counter(connection.execute(sa.select(memories.c.id)).scalars())
         with runtime.index.collections.open_ready_client() as client:
             points = Counter(memories_in(client, runtime.index.space))

@@ -103,7 +103,7 @@ def test_what_changes_meanwhile_is_there_in_the_end(filled: World) -> None:
     building = builder(filled)
     build = building.start_build()
     build = building.build_slice(build) or build
-    with filled.store.reading() as connection:
+    with filled.store.read_connection() as connection:
         first = connection.execute(sa.select(memories.c.id).order_by(memories.c.seq)).scalars().first()
     assert first is not None
     filled.memory.forget("a", first)
@@ -130,7 +130,7 @@ def test_another_model_is_filled_beside_and_then_takes_over(filled: World, wider
     assert "dense" in hits[0].retrievers
     assert counts(filled).pending == 0
     assert old.collections.list_generations() == [f"{old.space}--1"]
-    with filled.store.reading() as connection:
+    with filled.store.read_connection() as connection:
         assert set(connection.execute(sa.select(memories.c.space)).scalars()) == {wider.space.collection}
 
 

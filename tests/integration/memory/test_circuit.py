@@ -71,7 +71,7 @@ def test_a_provider_that_keeps_failing_is_left_alone(world: World) -> None:
     result = world.pipeline(embedding_batch=5).run_until_idle()
     assert len(world.embedder.calls) == OPENS_AFTER
     assert result.pause_s > 0
-    with world.store.reading() as connection:
+    with world.store.read_connection() as connection:
         assert connection.execute(sa.select(provider_circuits.c.error)).scalar_one() == "ProviderTransient: down"
     world.embedder.fails = lambda _texts: None
     world.make_due()

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from agentstate.errors import InvalidInput, KeyReused, NotFound, ProviderTransient, TooLarge
 from agentstate.jobs import Jobs
-from agentstate.jobs.runner import Postponed
+from agentstate.jobs.runner import Postpone
 from agentstate.memory.conversation import ConversationHistory
 from agentstate.memory.conversation.summarization import ConversationSummarizer
 from agentstate.memory.conversation.turns import NewTurn
@@ -78,7 +78,7 @@ def fill(history: ConversationHistory, count: int, begin: int = 1) -> None:
 
 
 def covered(store: Store) -> list[int]:
-    with store.reading() as connection:
+    with store.read_connection() as connection:
         query = sa.select(summaries.c.covers_from, summaries.c.covers_to).order_by(summaries.c.number)
         return [n for first, last in connection.execute(query) for n in range(first, last + 1)]
 
@@ -249,11 +249,11 @@ def test_while_one_job_summarizes_another_one_waits(
     def ask_too() -> None:
         try:
             ConversationSummarizer(store, CountingSummarizer(), settings).run(history.id)
-        except Postponed as error:
+        except Postpone as error:
             others.append(type(error))
 
     run = ConversationSummarizer(store, CountingSummarizer(ask_too), settings).run(history.id)
-    assert others == [Postponed] * run.summaries
+    assert others == [Postpone] * run.summaries
     # It has left: the next one need not wait.
     assert ConversationSummarizer(store, CountingSummarizer(), settings).run(history.id).summaries == 0
 
@@ -267,7 +267,7 @@ def test_a_job_takes_up_again_what_its_killed_worker_left(
         held = {"summarizing_job": job, "summarizing_until": db_time(600)}
         tx.connection.execute(conversations.update().values(held))
     worker = ConversationSummarizer(store, CountingSummarizer(), settings)
-    with pytest.raises(Postponed):
+    with pytest.raises(Postpone):
         worker.run(history.id)
     assert worker.run(history.id, job_id=job).summaries >= 1
 
@@ -296,7 +296,7 @@ def test_turns_that_arrive_meanwhile_stay_open(history: ConversationHistory, sto
     status = history.status()
     assert status is not None
     assert status.turns == 20 + len(summarizer.requests)
-    with store.reading() as connection:
+    with store.read_connection() as connection:
         after = turns.c.number > status.summarized_to
         tokens = connection.execute(sa.select(sa.func.sum(turns.c.tokens)).where(after)).scalar_one()
     assert status.open_tokens == tokens
@@ -330,7 +330,7 @@ def test_conversations_are_counted(history: ConversationHistory, store: Store, s
     ConversationSummarizer(store, CountingSummarizer(), settings).run(history.id)
     status = history.status()
     assert status is not None
-    with store.reading() as connection:
+    with store.read_connection() as connection:
         assert count_conversations(connection, agent_id="ag_7") == [
             ConversationCounts(
                 agent_id="ag_7",

@@ -117,7 +117,7 @@ class Life:
                 )
         for job in [job for job in self.jobs.list() if job.status == "ready"]:
             with suppress(Killed):
-                JobRunner(self.store).run(job.id, KINDS[SUMMARIZE], self.summarize)
+                JobRunner(self.store).run_job(job.id, KINDS[SUMMARIZE], self.summarize)
 
     def summarize(self, claim: Claim) -> None:
         ConversationSummarizer(self.store, Paid(self.trouble), self.settings).run(self.history.id, job_id=claim.job.id)
@@ -221,7 +221,7 @@ def test_what_was_paid_for_is_not_paid_for_again(
         worker.run(history.id)
     first = paid.asked
     assert ConversationSummarizer(store, paid, settings).run(history.id).summaries >= 1
-    with store.reading() as connection:
+    with store.read_connection() as connection:
         rows = connection.execute(sa.select(summary_calls)).mappings().all()
         versions = set(connection.execute(sa.select(summaries.c.prompt_version)).scalars())
     assert (first, paid.asked) == (1, len(rows))
@@ -245,7 +245,7 @@ def test_what_was_paid_before_a_failure_is_counted(
         with pytest.raises(ProviderTransient):
             ConversationSummarizer(store, Paid(fail), settings).run(history.id)
     ConversationSummarizer(store, Paid(), settings).run(history.id)
-    with store.reading() as connection:
+    with store.read_connection() as connection:
         found = connection.execute(sa.select(summary_calls).order_by(summary_calls.c.created_at)).mappings().all()
     row = found[0]
     assert (row["calls"], row["input_tokens"], row["output_tokens"]) == (3, 2_800, 280)

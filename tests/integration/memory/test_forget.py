@@ -27,7 +27,7 @@ def database_url(sqlite_url: str) -> str:
 
 
 def vectors(world: World) -> int:
-    with world.store.reading() as connection:
+    with world.store.read_connection() as connection:
         return connection.execute(sa.select(sa.func.count()).select_from(memory_vectors)).scalar_one()
 
 

@@ -99,7 +99,7 @@ def test_all_episodes_of_the_agent_go_and_the_receipt_tells_where(past: Past) ->
     assert past.archiver.run() == 0
     assert (past.numbers("ag_7"), past.numbers("ag_8")) == (([], []), ([1, 2], [1, 2]))
     assert past.of("ag_7").summarize_window(START)["total_events"] == 0
-    with past.world.store.reading() as connection:
+    with past.world.store.read_connection() as connection:
         [stone] = connection.execute(sa.select(episode_tombstones)).all()
     assert (stone.agent_id, stone.life, stone.removed) == ("ag_7", 1, 3)
 
@@ -186,7 +186,7 @@ def test_no_lesson_is_drawn_from_what_was_forgotten(past: Past) -> None:
         past.archiver.run()
         assert draw(summarizer) == drawn
     assert draw(DigestSummarizer()) == 0
-    with past.world.store.reading() as connection:
+    with past.world.store.read_connection() as connection:
         assert len(connection.execute(sa.select(memories.c.id)).all()) == 1
     past.forget()
     assert past.world.memory.recall("ag_7", "bet") == []
@@ -277,6 +277,6 @@ def test_workers_and_forgetters_at_once_leave_no_half(past: Past) -> None:
     past.archiver.run()
     assert past.numbers() == ([500], [500])
     assert past.of("ag_7").summarize_window(START - timedelta(days=1))["total_events"] == 1
-    with past.world.store.reading() as connection:
+    with past.world.store.read_connection() as connection:
         # With each outcome that it was given a row more.
         assert len(connection.execute(sa.select(table.c.id).distinct()).all()) == 1

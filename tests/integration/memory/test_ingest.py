@@ -26,7 +26,7 @@ RUN_AND_DIE = """
 import os, signal, sys
 from pathlib import Path
 from agentstate.jobs import Jobs
-from agentstate.jobs.waker import NoWaker
+from agentstate.jobs.wake_ups import NoWaker
 from agentstate.memory.index.qdrant_index import MemoryIndex
 from agentstate.memory.ingest.ingest import Ingest
 from agentstate.memory.facts.service import SemanticMemory
@@ -72,7 +72,7 @@ def transcript(folder: Path, count: int, *, agents: int = 3) -> Path:
 
 
 def stored(store: Store, table: Any) -> int:
-    with store.reading() as connection:
+    with store.read_connection() as connection:
         return connection.execute(sa.select(sa.func.count()).select_from(table)).scalar_one()
 
 
@@ -86,7 +86,7 @@ def test_every_turn_becomes_a_turn_and_a_memory_once(world: World, ingest: Inges
     assert (again.read, again.stored, again.already) == (1_100, 0, 1_100)
     assert stored(world.store, turns) == stored(world.store, memories) == 1_100
     assert world.wakes.bulk == ["embedding.embed_pending"] * 3
-    with world.store.reading() as connection:
+    with world.store.read_connection() as connection:
         assert [counts.stored for counts in count_memories(connection)] == [367, 367, 366]
         assert [counts.turns for counts in count_conversations(connection)] == [367, 367, 366]
 

@@ -37,12 +37,12 @@ def remember(world: World, count: int, agent: str = "a") -> None:
 
 
 def counts(world: World, agent: str = "a") -> MemoryCounts:
-    with world.store.reading() as connection:
+    with world.store.read_connection() as connection:
         return count_memories(connection, agent_id=agent)[0]
 
 
 def column(world: World, name: str) -> list[object]:
-    with world.store.reading() as connection:
+    with world.store.read_connection() as connection:
         return list(connection.execute(sa.select(memories.c[name]).order_by(memories.c.seq)).scalars())
 
 
@@ -119,7 +119,7 @@ def test_one_bad_text_is_found_and_alone_given_up(world: World) -> None:
     result = world.pipeline().run_until_idle()
     assert (result.searchable, result.dead) == (31, 1)
     assert len(world.embedder.calls) < 20
-    with world.store.reading() as connection:
+    with world.store.read_connection() as connection:
         dead = connection.execute(sa.select(memories.c.content).where(memories.c.state == "dead")).scalars().all()
     assert dead == ["a fact 7"]
 

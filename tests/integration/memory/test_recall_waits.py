@@ -79,5 +79,5 @@ def test_the_database_plans_once_what_recall_reads(world: World) -> None:
         tx.connection.exec_driver_sql("ANALYZE memories")
     for text in texts[:30]:
         world.memory.recall("a", text)
-    with world.store.reading() as connection:
+    with world.store.read_connection() as connection:
         assert max(connection.exec_driver_sql(PLANS).scalars()) > 10

@@ -61,7 +61,7 @@ def test_two_equal_turns_stay_two(world: World) -> None:
 
 
 def memory_stored(world: World, agent: str) -> int:
-    with world.store.reading() as connection:
+    with world.store.read_connection() as connection:
         return sum(counts.stored for counts in count_memories(connection, agent_id=agent))
 
 

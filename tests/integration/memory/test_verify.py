@@ -47,7 +47,7 @@ def remove(world: World, *ids: object) -> None:
 
 
 def all_ids(world: World) -> list[object]:
-    with world.store.reading() as connection:
+    with world.store.read_connection() as connection:
         return list(connection.execute(sa.select(memories.c.id).order_by(memories.c.seq)).scalars())
 
 

@@ -96,9 +96,9 @@ class MortalStore(Store):
         self._boundary()
 
     @contextmanager
-    def reading(self, *, one_by_one: bool = False) -> Iterator[Connection]:
+    def read_connection(self, *, autocommit: bool = False) -> Iterator[Connection]:
         self._boundary()
-        with super().reading(one_by_one=one_by_one) as connection:
+        with super().read_connection(autocommit=autocommit) as connection:
             yield connection
 
     def commit_one(self, statement: str, values: Mapping[str, Any]) -> tuple[Any, ...] | None:
@@ -295,12 +295,12 @@ class World:
         self.ledger.deposit("start", "casino", START)
 
     def effects(self) -> list[Effect]:
-        with self.store.reading() as connection:
+        with self.store.read_connection() as connection:
             return find(connection, agent_id=self.agent_id, limit=100)
 
     def due(self) -> list[Effect]:
         """The agent's effects that the sweep would take up now."""
-        with self.store.reading() as connection:
+        with self.store.read_connection() as connection:
             ids = set(due(connection, 10_000))
         return [effect for effect in self.effects() if effect.id in ids]
 

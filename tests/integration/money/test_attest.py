@@ -184,7 +184,7 @@ def test_points_are_stored_on_the_way_and_sums_go_on_from_them(
     monkeypatch.setattr(recomputing, "SNAPSHOT_EVERY", 4)
     Attestor(store).run()
     mine = account_snapshots.c.account_id == account_id("ag_1", AVAILABLE)
-    with store.reading() as connection:
+    with store.read_connection() as connection:
         stored = connection.execute(
             sa.select(account_snapshots.c.seq, account_snapshots.c.balance).where(mine).order_by("seq")
         ).all()

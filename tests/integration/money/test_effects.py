@@ -288,7 +288,7 @@ def test_a_late_result_is_kept_and_never_booked_twice(
     assert bet(effects, Remote(), **options) == {"bet_id": "B"}
     assert buckets(ledger) == {"available": "95"}
     effect = effects.get("bet:1")
-    with store.reading() as connection:
+    with store.read_connection() as connection:
         [evidence] = evidence_of(connection, effect.id)
     assert evidence["detail"]["value"] == {"bet_id": "A"}
     assert [found.kind for found in Breaks(store).find(agent_id=ledger.agent_id)] == ["late_outcome"]

@@ -322,7 +322,7 @@ def test_a_freeze_stops_calls_and_says_why_and_by_whom(
     bet(effects, "other:1", None, service="trading")
     assert guards.unfreeze("casino", who="dave")
     bet(effects, "bet:1")
-    with effects._store.reading() as connection:
+    with effects._store.read_connection() as connection:
         row = connection.execute(sa.select(freezes_table).where(freezes_table.c.agent_id == guards.agent_id)).one()
     assert (row.frozen_by, row.lifted_by) == ("carol", "dave")
 

@@ -35,7 +35,7 @@ ONE = Money.parse(1)
 def counts(store: Store, agent_id: str) -> tuple[int, int]:
     """The agent's transactions and entries."""
     mine = ledger_transactions.c.agent_id == agent_id
-    with store.reading() as connection:
+    with store.read_connection() as connection:
         transactions = connection.execute(sa.select(sa.func.count(ledger_transactions.c.id)).where(mine)).scalar_one()
         lines = sa.select(sa.func.count()).select_from(entries).join(ledger_transactions).where(mine)
         return transactions, connection.execute(lines).scalar_one()
@@ -96,7 +96,7 @@ def test_lines_that_do_not_sum_to_zero_are_refused(store: Store, ledger: Transac
 def test_postgres_refuses_unbalanced_entries_itself(postgres_url: str) -> None:
     store = Store.open(postgres_url)
     posted = TransactionLedger(store, "ag_1").deposit("d", "casino", ONE)
-    with store.reading() as connection:
+    with store.read_connection() as connection:
         account = connection.execute(sa.select(accounts.c.id).limit(1)).scalar_one()
     row = {"seq": 99, "amount": 5, "balance_after": 5, "recorded_at": datetime.now(UTC), "hash": b""}
     with pytest.raises(DBAPIError, match="sum to zero"), store.transaction() as tx:
@@ -225,7 +225,7 @@ def test_large_amounts_keep_every_digit(ledger: TransactionLedger) -> None:
 def test_each_entry_seals_the_one_before(store: Store, ledger: TransactionLedger) -> None:
     for number in range(4):
         ledger.withdraw(f"w{number}", "casino", ONE)
-    with store.reading() as connection:
+    with store.read_connection() as connection:
         for account in connection.execute(sa.select(accounts).where(accounts.c.agent_id == ledger.agent_id)).all():
             rows = connection.execute(
                 sa.select(entries).where(entries.c.account_id == account.id).order_by(entries.c.seq)

@@ -17,8 +17,8 @@ from sqlalchemy.exc import DBAPIError
 from agentstate.money import Attestor, Money, TransactionLedger
 from agentstate.money.ledger.accounts import account_id
 from agentstate.money.ledger.postings import AccountKey
-from agentstate.store.migrate import _config, upgrade
-from agentstate.store.months import AHEAD, make_months, months
+from agentstate.store.migrate import _alembic_config, upgrade_schema
+from agentstate.store.partitions import MONTHS_AHEAD, create_partitions, describe_partitions
 from agentstate.store.store import Store
 from agentstate.store.tables.money import accounts
 from bench.history import write_history
@@ -53,7 +53,7 @@ def make(store: Store, *moments: datetime) -> list[bool]:
 def parts(store: Store) -> dict[str, int]:
     """How many entries lie in each part."""
     query = sa.text("SELECT tableoid::regclass::text AS part, count(*) AS n FROM entries GROUP BY 1 ORDER BY 1")
-    with store.reading() as connection:
+    with store.read_connection() as connection:
         return {row.part: row.n for row in connection.execute(query)}
 
 
@@ -119,26 +119,26 @@ def test_months_are_made_ahead_once_however_many_ask(store: Store) -> None:
         for name in names[2:]:
             tx.connection.exec_driver_sql(f"DROP TABLE {name}")
     with ThreadPoolExecutor(4) as pool:
-        made = list(pool.map(lambda _: make_months(store), range(4)))
-    assert sum(made) == AHEAD - 1
-    with store.reading() as connection:
-        found = months(connection)
+        made = list(pool.map(lambda _: create_partitions(store), range(4)))
+    assert sum(made) == MONTHS_AHEAD - 1
+    with store.read_connection() as connection:
+        found = describe_partitions(connection)
     assert found is not None
     assert found.parts == (*sorted(names), "entries_other")
-    assert (found.next_is_made, found.others, make_months(store)) == (True, 0, 0)
+    assert (found.next_is_made, found.others, create_partitions(store)) == (True, 0, 0)
 
 
 def _ahead() -> list[datetime]:
     now = datetime.now(UTC)
-    counted = [now.year * 12 + now.month - 1 + ahead for ahead in range(AHEAD + 1)]
+    counted = [now.year * 12 + now.month - 1 + ahead for ahead in range(MONTHS_AHEAD + 1)]
     return [datetime(number // 12, number % 12 + 1, 1, tzinfo=UTC) for number in counted]
 
 
 def test_sqlite_has_no_months(sqlite_url: str) -> None:
     store = Store.open(sqlite_url)
-    assert make_months(store) == 0
-    with store.reading() as connection:
-        assert months(connection) is None
+    assert create_partitions(store) == 0
+    with store.read_connection() as connection:
+        assert describe_partitions(connection) is None
     store.close()
 
 
@@ -172,7 +172,7 @@ def test_no_part_can_be_rewritten_by_its_own_name(store: Store, ledger: Transact
 
 
 def test_what_was_there_before_lies_in_its_months_afterwards(empty_postgres_url: str) -> None:
-    config = _config()
+    config = _alembic_config()
     with closing(Store.open(empty_postgres_url)) as store:
         with store.transaction() as tx:
             config.attributes["connection"] = tx.connection
@@ -184,7 +184,7 @@ def _moved_into_months(store: Store, url: str) -> None:
     ledger = TransactionLedger(store, "ag_1")
     write_history(store, "ag_1", "casino", BORDERS, amount=Money.parse(1))
     before = Attestor(store).run()
-    upgrade(url)
+    upgrade_schema(url)
     after = Attestor(store).run(whole=True)
     assert (after.root, after.sound) == (before.root, True)
     check_history(store, ledger)

@@ -242,7 +242,7 @@ def test_a_run_that_was_overtaken_writes_nothing(
     assert status(reconciler, ledger) == "break"
     assert Breaks(store).find(agent_id=ledger.agent_id) == []
     mine = recon_runs.c.agent_id == ledger.agent_id
-    with store.reading() as connection:
+    with store.read_connection() as connection:
         assert list(connection.execute(sa.select(recon_runs.c.status).where(mine)).scalars()) == ["matched"]
 
 

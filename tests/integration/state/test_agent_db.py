@@ -462,5 +462,5 @@ def test_the_tables_are_those_of_the_revision(store: Store) -> None:
     for table in (agent_states, agent_state_versions):
         table.to_metadata(ours)
     only = {"include_name": lambda name, kind, _: kind != "table" or name in ours.tables, "compare_type": True}
-    with store.reading() as connection:
+    with store.read_connection() as connection:
         assert compare_metadata(MigrationContext.configure(connection, opts=only), ours) == []

@@ -62,7 +62,7 @@ def test_the_job_migrates_all_states_slice_by_slice(runtime: Runtime, task: Modu
     results = []
     while waiting := runtime.jobs.list(status=JobStatus.READY, kind=KIND):
         [job] = waiting
-        JobRunner(runtime.store).run(job.id, KINDS[KIND], partial(task.migrate_stored, runtime))
+        JobRunner(runtime.store).run_job(job.id, KINDS[KIND], partial(task.migrate_stored, runtime))
         results.append(runtime.jobs.get(job.id).result)
     assert results == [{"migrated": count, "refused": {}} for count in (2, 2, 1)]
     for agent_id in agents:

@@ -16,7 +16,7 @@ from agentstate.settings import Settings
 
 
 def test_the_installed_packages_are_in_their_ranges() -> None:
-    found = compare_packages(requirements())
+    found = compare_packages(package_requirements())
     assert found.verdict is Verdict.OK, found
 
 
@@ -61,7 +61,7 @@ def test_disk_is_looked_at_where_data_is_kept(tmp_path: Path, monkeypatch: pytes
 
 
 def test_the_version_is_known() -> None:
-    assert version()[0].isdigit()
+    assert package_version()[0].isdigit()
 
 
 def test_no_worker_is_a_failure_and_a_queue_without_one_a_warning() -> None:

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentstate.errors import InvalidInput
-from agentstate.ids import checked_name
+from agentstate.ids import validate_name
 from agentstate.state import codec, packed
 from tests.unit.state.strategies import VALUES
 
@@ -138,4 +138,4 @@ def test_any_text_can_be_shown(text: str, shown: str) -> None:
 @pytest.mark.parametrize("name", [None, 7, b"ag_1", "", "a b", "../etc", "é", "a\n", "x" * 129])
 def test_what_cannot_be_a_name_is_refused(name: Any) -> None:
     with pytest.raises(InvalidInput, match="agent id"):
-        checked_name(name)
+        validate_name(name)

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, TypeAlias
 
 from agentstate.errors import InvalidInput
-from agentstate.ids import checked_name
+from agentstate.ids import validate_name
 from agentstate.memory.context.cutting import Keep
 from agentstate.memory.context.framing import harmless
 from agentstate.providers.tokens.remembered import CachedByText
@@ -38,7 +38,7 @@ class Slot:
     """The parts that stay whole when it is cut, None when it is one text."""
 
     def __post_init__(self) -> None:
-        checked_name(self.name, "slot")
+        validate_name(self.name, "slot")
         _check_room(self)
         if self.as_of is not None and self.as_of.tzinfo is None:
             raise InvalidInput(f"slot {self.name}: as_of has no time zone; give UTC.")

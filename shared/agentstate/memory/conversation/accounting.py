@@ -38,7 +38,7 @@ class Accounting:
 
 def account(store: Store, conversation_id: UUID, messages: Messages) -> Accounting:
     """The account at this moment; `messages` are what a model would be shown."""
-    with store.reading() as connection:
+    with store.read_connection() as connection:
         conversation = rows.find(connection, conversation_id)
         if conversation is None:
             return Accounting(turns=0, covered=frozenset(), verbatim=frozenset(), queued=frozenset())

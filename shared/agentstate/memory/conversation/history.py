@@ -13,7 +13,7 @@ from uuid import UUID
 
 from agentstate.clock import Clock, utc_now
 from agentstate.errors import InvalidInput, KeyReused
-from agentstate.ids import checked_name
+from agentstate.ids import validate_name
 from agentstate.jobs import Jobs
 from agentstate.memory.conversation import turns as rows
 from agentstate.memory.conversation.accounting import SUMMARIZE, Accounting, account
@@ -49,8 +49,8 @@ class ConversationHistory:
     def __init__(
         self, store: Store, jobs: Jobs, settings: Settings, agent_id: str, session: str, *, clock: Clock = utc_now
     ) -> None:
-        self.agent_id = checked_name(agent_id)
-        self.session = checked_name(session, "session")
+        self.agent_id = validate_name(agent_id)
+        self.session = validate_name(session, "session")
         self._store = store
         self._jobs = jobs
         self._settings = settings
@@ -168,7 +168,7 @@ class ConversationHistory:
         """The summary, the newest turns that fit, and how many between the two do not."""
         if max_tokens < 1:
             raise InvalidInput(f"max_tokens is {max_tokens}; it must be 1 or more.")
-        with self._store.reading() as connection:
+        with self._store.read_connection() as connection:
             conversation = rows.find(connection, self.id)
             if conversation is None:
                 return None, [], 0
@@ -179,18 +179,18 @@ class ConversationHistory:
 
     def turns(self, first: int = 1, last: int | None = None) -> list[Turn]:
         """The turns numbered `first` to `last` as they were said, whether a summary covers them or not."""
-        with self._store.reading() as connection:
+        with self._store.read_connection() as connection:
             return rows.between(connection, self.id, first, 2**31 - 1 if last is None else last)
 
     def summary(self) -> StoredSummary | None:
         """The summary in force, None while there is none."""
-        with self._store.reading() as connection:
+        with self._store.read_connection() as connection:
             conversation = rows.find(connection, self.id)
             return None if conversation is None else rows.summary(connection, self.id, conversation.summary_number)
 
     def status(self) -> Conversation | None:
         """Where the conversation stands, None when it has no turn."""
-        with self._store.reading() as connection:
+        with self._store.read_connection() as connection:
             return rows.find(connection, self.id)
 
 

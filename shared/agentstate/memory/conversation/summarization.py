@@ -17,7 +17,7 @@ import sqlalchemy as sa
 
 from agentstate.errors import InvalidInput, NotFound
 from agentstate.ids import new_id
-from agentstate.jobs.runner import Postponed
+from agentstate.jobs.runner import Postpone
 from agentstate.memory.conversation import turns as rows
 from agentstate.memory.conversation.exchanges import LONGEST_EXCHANGE, torn
 from agentstate.memory.conversation.summary_calls import SummaryCalls
@@ -84,7 +84,7 @@ class ConversationSummarizer:
 
         Raises:
             NotFound: there is no such conversation.
-            Postponed: another job is at it, or there is more to do than one run should.
+            Postpone: another job is at it, or there is more to do than one run should.
             ProviderError: the summarizer failed; the turns stay open, and nothing is lost.
         """
         conversation, job = _as_id(conversation_id), job_id or new_id()
@@ -99,7 +99,7 @@ class ConversationSummarizer:
         until = self._monotonic() + LONGEST_RUN_S
         while plan := self._plan(conversation):
             if self._monotonic() > until:
-                raise Postponed(0.0, f"{done} summaries were made; the next run goes on.")
+                raise Postpone(0.0, f"{done} summaries were made; the next run goes on.")
             summary = self._calls.made(plan.conversation, _request(plan), _source_sha(plan), last_try=last_try)
             if not self._commit(plan, summary):
                 return SummaryRun(summaries=done, covered=covered, raced=True)
@@ -119,7 +119,7 @@ class ConversationSummarizer:
             statement = conversations.update().where(conversations.c.id == conversation, free)
             taken = tx.connection.execute(statement.values(summarizing_job=job, summarizing_until=db_time(HELD_S)))
             if taken.rowcount == 0:
-                raise Postponed(BUSY_S, "another job is summarizing this conversation.")
+                raise Postpone(BUSY_S, "another job is summarizing this conversation.")
 
     def _leave(self, conversation: UUID, job: UUID) -> None:
         mine = (conversations.c.id == conversation, conversations.c.summarizing_job == job)
@@ -127,7 +127,7 @@ class ConversationSummarizer:
             tx.connection.execute(conversations.update().where(*mine).values(summarizing_until=None))
 
     def _plan(self, conversation_id: UUID) -> _Plan | None:
-        with self._store.reading() as connection:
+        with self._store.read_connection() as connection:
             conversation = rows.find(connection, conversation_id)
             if conversation is None or conversation.open_tokens <= self._after:
                 return None

@@ -76,7 +76,7 @@ class SummaryCalls:
             summary_calls.c.asked == self._asked,
             summary_calls.c.prompt_version == PROMPT_VERSION,
         )
-        with self._store.reading() as connection:
+        with self._store.read_connection() as connection:
             found = connection.execute(query).scalar_one_or_none()
         return _from_document(found) if found else None
 

@@ -17,7 +17,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 
 from agentstate.errors import InvalidInput
-from agentstate.ids import checked_name, derived_id
+from agentstate.ids import derive_id, validate_name
 from agentstate.memory.conversation.blocks import checked_blocks, in_words
 from agentstate.memory.facts.texts import check_label, check_text
 from agentstate.providers.summaries.summarizer import SourceTurn
@@ -122,7 +122,7 @@ _SUMMARY = tuple(summaries.c[name] for name in StoredSummary.__dataclass_fields_
 
 def conversation_id(agent_id: str, session: str) -> UUID:
     """The id of an agent's conversation, the same in every process."""
-    return derived_id("conversation", agent_id, session)
+    return derive_id("conversation", agent_id, session)
 
 
 def checked_turn(turn: NewTurn, *, max_text_bytes: int) -> NewTurn:
@@ -141,8 +141,8 @@ def checked_turn(turn: NewTurn, *, max_text_bytes: int) -> NewTurn:
 
 def lock(tx: Transaction, agent_id: str, session: str) -> Conversation:
     """The conversation, made when new, and its appends held off until `tx` ends."""
-    checked_name(session, "session")
-    conversation = conversation_id(checked_name(agent_id), session)
+    validate_name(session, "session")
+    conversation = conversation_id(validate_name(agent_id), session)
     dialect = postgresql if tx.dialect == "postgresql" else sqlite
     statement = dialect.insert(conversations).values(id=conversation, agent_id=agent_id, session=session)
     tx.connection.execute(statement.on_conflict_do_nothing())

@@ -108,7 +108,7 @@ class Backfill:
         while True:
             fresh = (memories.c.seq > after, memories.c.state != "dead", memories.c.id.not_in(under_way))
             query = sa.select(*_PENDING).where(*fresh).order_by(memories.c.seq).limit(PAGE)
-            with self._store.reading() as connection:
+            with self._store.read_connection() as connection:
                 page = [PendingMemory(**row) for row in connection.execute(query).mappings()]
             if not page:
                 return
@@ -130,7 +130,7 @@ class Backfill:
         batches = embedding_batches.c
         mine = (batches.space == self._space, batches.state == "open")
         query = sa.select(batches.id, batches.provider_id).where(*mine).order_by(batches.created_at)
-        with self._store.reading() as connection:
+        with self._store.read_connection() as connection:
             return [(batch, provider_id) for batch, provider_id in connection.execute(query)]
 
     def _hand_in(self, batch: UUID) -> BatchState:
@@ -170,7 +170,7 @@ class Backfill:
     def _items(self, batch: UUID) -> list[tuple[bytes, UUID]]:
         items = embedding_batch_items.c
         query = sa.select(items.text_sha, items.memory_id).where(items.batch_id == batch)
-        with self._store.reading() as connection:
+        with self._store.read_connection() as connection:
             return [(key, memory) for key, memory in connection.execute(query)]
 
     def _texts(self, batch: UUID) -> Iterator[tuple[bytes, str]]:
@@ -181,5 +181,5 @@ class Backfill:
 
     def _memories(self, ids: Sequence[UUID]) -> dict[UUID, PendingMemory]:
         query = sa.select(*_PENDING).where(memories.c.id.in_(set(ids)))
-        with self._store.reading() as connection:
+        with self._store.read_connection() as connection:
             return {row["id"]: PendingMemory(**row) for row in connection.execute(query).mappings()}

@@ -67,7 +67,7 @@ class ProviderCircuit:
     def _read_state(self) -> tuple[float, int]:
         """(seconds until it may be called, negative when over; failures in a row)."""
         query = sa.select(provider_circuits.c.open_until, provider_circuits.c.failures, db_time()).where(self._mine)
-        with self._store.reading() as connection:
+        with self._store.read_connection() as connection:
             row = connection.execute(query).first()
         if row is None:
             return 0.0, 0

@@ -88,7 +88,7 @@ class EmbeddingBacklog:
 
     def has_due(self) -> bool:
         """Whether any memory waits and may be taken now."""
-        with self._store.reading() as connection:
+        with self._store.read_connection() as connection:
             due = sa.select(memories.c.seq).where(pending, memories.c.due_at <= db_time()).limit(1)
             return connection.execute(due).first() is not None
 
@@ -119,12 +119,12 @@ class EmbeddingBacklog:
         query = sa.select(made.agent_id, made.text_sha, made.vector).where(
             made.agent_id.in_({memory.agent_id for memory in claimed}), made.space == space, made.text_sha.in_(hashes)
         )
-        with self._store.reading() as connection:
+        with self._store.read_connection() as connection:
             return {(agent_id, text_sha): vector for agent_id, text_sha, vector in connection.execute(query)}
 
     def read_preceding(self, claimed: Sequence[PendingMemory]) -> dict[UUID, tuple[str, ...]]:
         """What was said right before those that are turns, see `preceding.preceding`."""
-        with self._store.reading() as connection:
+        with self._store.read_connection() as connection:
             return read_preceding(connection, claimed)
 
     def keep_vectors(self, space: str, vectors: Iterable[tuple[PendingMemory, bytes, bytes]]) -> None:
@@ -186,7 +186,7 @@ class EmbeddingBacklog:
     def find_forgotten(self, claimed: Sequence[PendingMemory]) -> list[PendingMemory]:
         """Those that have no row any more."""
         query = sa.select(memories.c.id).where(memories.c.id.in_([memory.id for memory in claimed]))
-        with self._store.reading() as connection:
+        with self._store.read_connection() as connection:
             there = set(connection.execute(query).scalars())
         return [memory for memory in claimed if memory.id not in there]
 
@@ -219,7 +219,7 @@ class EmbeddingBacklog:
         query = query.where(memories.c.state == "dead").order_by(memories.c.seq.desc()).limit(limit)
         if agent_id is not None:
             query = query.where(memories.c.agent_id == agent_id)
-        with self._store.reading() as connection:
+        with self._store.read_connection() as connection:
             return [DeadMemory(*row) for row in connection.execute(query)]
 
     def revive_dead(self, *, agent_id: str | None = None) -> int:

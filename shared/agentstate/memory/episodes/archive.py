@@ -88,12 +88,12 @@ class EpisodeArchive:
 
     def life(self, agent_id: str) -> int:
         """The agent's present life; ask before reading what is to be given to Redis."""
-        with self._store.reading() as connection:
+        with self._store.read_connection() as connection:
             return life_of(connection, agent_id)
 
     def tombstones(self, agents: Iterable[str]) -> dict[str, Tombstone]:
         """The newest tombstone of each of these agents that was forgotten."""
-        with self._store.reading() as connection:
+        with self._store.read_connection() as connection:
             return newest_tombstones(connection, agents)
 
     def recent(
@@ -142,14 +142,14 @@ class EpisodeArchive:
             sa.func.min(column.at_us),
             sa.func.max(column.at_us),
         ).where(*conditions)
-        with self._store.reading() as connection:
+        with self._store.read_connection() as connection:
             rows = connection.execute(statement.group_by(column.event_type)).all()
         counts = {kind: count for kind, count, _, _ in rows}
         return counts, min((row[2] for row in rows), default=None), max((row[3] for row in rows), default=None)
 
     def returning(self, limit: int) -> list[str]:
         """Agents with episodes that Redis lacks."""
-        with self._store.reading() as connection:
+        with self._store.read_connection() as connection:
             return list(connection.execute(sa.select(episode_returns.c.agent_id).distinct().limit(limit)).scalars())
 
     def to_return(self, agent_id: str, limit: int) -> list[Episode]:
@@ -173,7 +173,7 @@ class EpisodeArchive:
 
     def undrawn(self, agent_id: str, limit: int) -> Undrawn:
         """The first episodes that no lesson was drawn from."""
-        with self._store.reading() as connection:
+        with self._store.read_connection() as connection:
             before = _drawn_to(connection, agent_id)
             column = episodes.c
             rows = connection.execute(
@@ -192,7 +192,7 @@ class EpisodeArchive:
         return done.rowcount == 1
 
     def _read(self, statement: sa.Select[Any]) -> list[Episode]:
-        with self._store.reading() as connection:
+        with self._store.read_connection() as connection:
             return [_episode(row) for row in connection.execute(statement)]
 
 

@@ -18,7 +18,7 @@ from agentstate.errors import RedisUnavailable
 from agentstate.memory.episodes import scripts
 from agentstate.memory.episodes.episode import Episode, read_members
 from agentstate.memory.facts.tombstones import Tombstone
-from agentstate.store.bare import command, script
+from agentstate.store.bare import run_command, run_script
 
 MOST_WAITING = 10_000
 """Episodes of one agent that wait for the archive at most; beyond, the oldest are lost, and counted."""
@@ -83,7 +83,7 @@ class RecentEpisodes:
         """Keep an episode; whether it is among those that are kept, and whether Redis knew nothing of the agent."""
         arguments = _arguments(episode, limits, oldest_us, self._waiting)
         try:
-            found = int(script(self._client, self._record, _keys(episode.agent_id), arguments))
+            found = int(run_script(self._client, self._record, _keys(episode.agent_id), arguments))
             self._note_visit(episode.agent_id, anew=found >= _FIRST)
         except AWAY as error:
             raise away(error) from error
@@ -117,7 +117,7 @@ class RecentEpisodes:
         keys = _keys(agent_id)
         try:
             if event_type is None:
-                found = command(self._client, "ZREVRANGEBYSCORE", keys[0], to, from_us, "LIMIT", 0, limit)
+                found = run_command(self._client, "ZREVRANGEBYSCORE", keys[0], to, from_us, "LIMIT", 0, limit)
             else:
                 found = self._of_type(keys, [f"{_types(agent_id)}{event_type}", limit, from_us, to])
             if not found and not self._client.exists(keys[2]):

@@ -19,7 +19,7 @@ from msgspec.structs import replace
 
 from agentstate.clock import Clock
 from agentstate.errors import Conflict, InvalidInput, NotFound, RedisUnavailable, StoreUnavailable, TooLarge
-from agentstate.ids import checked_name, new_hex
+from agentstate.ids import new_hex, validate_name
 from agentstate.memory.episodes.archive import EpisodeArchive
 from agentstate.memory.episodes.episode import WRITTEN_VERSION, Episode, micros, moment, packed
 from agentstate.memory.episodes.recent import Limits, RecentEpisodes
@@ -55,7 +55,7 @@ class EpisodicStore:
         archive: EpisodeArchive | None = None,
         clock: Clock | None = None,
     ) -> None:
-        self.agent_id = checked_name(agent_id)
+        self.agent_id = validate_name(agent_id)
         self.limits = limits_of(settings, agent_id)
         self._recent = recent if isinstance(recent, RecentEpisodes) else RecentEpisodes(recent, archived=bool(archive))
         self._archive = archive
@@ -121,7 +121,7 @@ class EpisodicStore:
         if n < 0:
             raise InvalidInput(f"n is {n}; it must be 0 or more.")
         if event_type is not None:
-            checked_name(event_type, "event type")
+            validate_name(event_type, "event type")
         if n == 0:
             return []
         from_us = self._oldest_us(self._now_us())
@@ -219,7 +219,7 @@ class EpisodicStore:
             RedisUnavailable: Redis does not answer.
         """
         if event_type is not None:
-            checked_name(event_type, "event type")
+            validate_name(event_type, "event type")
         begin = self._oldest_us(self._now_us())
         begin = begin if since is None else max(begin, micros(since))
         return self._recent.count(self.agent_id, begin, event_type)
@@ -318,11 +318,11 @@ _HOUR = timedelta(hours=1)
 
 @lru_cache(maxsize=1_024, typed=True)
 def _known_type(event_type: str) -> None:
-    checked_name(event_type, "event type")
+    validate_name(event_type, "event type")
 
 
 def _checked_type(event_type: object) -> None:
-    _known_type(event_type if isinstance(event_type, str) else checked_name(event_type, "event type"))
+    _known_type(event_type if isinstance(event_type, str) else validate_name(event_type, "event type"))
 
 
 def limits_of(settings: Settings, agent_id: str) -> Limits:

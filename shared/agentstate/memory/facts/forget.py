@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from agentstate.errors import IndexUnavailable, NotFound, RedisUnavailable
-from agentstate.ids import checked_name
+from agentstate.ids import validate_name
 from agentstate.jobs import Jobs
 from agentstate.memory.conversation.forgetting import remove_conversations, turns_left
 from agentstate.memory.facts import namespaces
@@ -107,7 +107,7 @@ class Forgetting:
         Raises:
             NotFound: there is none. StoreUnavailable: the durable store does not answer; nothing was removed.
         """
-        checked_name(agent_id)
+        validate_name(agent_id)
         with self._store.transaction() as tx:
             tenant = _writable_tenant(tx.connection, agent_id, namespace)
             one = sa.and_(memories.c.agent_id == tenant, memories.c.id == memory_id)
@@ -135,7 +135,7 @@ class Forgetting:
         Raises:
             StoreUnavailable: the durable store does not answer; nothing was removed.
         """
-        checked_name(agent_id)
+        validate_name(agent_id)
         mine, vectors = memories.c.agent_id == agent_id, memory_vectors.c.agent_id == agent_id
         with self._store.transaction() as tx:
             # First of all: who is drawing a lesson now ends before, and its lesson goes too, or finds nothing any more.
@@ -146,7 +146,7 @@ class Forgetting:
             self._submit_erase(tx, agent_id, tenant=agent_id)
         recent = self._erase_recent(stone)
         stored = self._verify_rows(removed, mine, vectors)
-        with self._store.reading() as connection:
+        with self._store.read_connection() as connection:
             told = Erased(store="conversations", removed=said, left=turns_left(connection, agent_id))
             archived = Erased(store="episodes", removed=stone.removed, left=count_archived(connection, stone))
             kept = {
@@ -165,7 +165,7 @@ class Forgetting:
         Raises:
             RedisUnavailable: again later.
         """
-        with self._store.reading() as connection:
+        with self._store.read_connection() as connection:
             stone = newest_tombstones(connection, [agent_id]).get(agent_id)
         return self._recent().forget(stone, late=True) if stone is not None and self._recent is not None else 0
 
@@ -195,7 +195,7 @@ class Forgetting:
     def _existing_ids(self, tenant: str, found: Sequence[UUID]) -> set[UUID]:
         """Those that have a row: an agent may have begun anew since it was forgotten."""
         query = sa.select(memories.c.id).where(memories.c.agent_id == tenant)
-        with self._store.reading() as connection:
+        with self._store.read_connection() as connection:
             return {
                 memory
                 for at in range(0, len(found), _PAGE)
@@ -208,7 +208,7 @@ class Forgetting:
     def _verify_rows(
         self, removed: tuple[int, int], rows: sa.ColumnElement[bool], vectors: sa.ColumnElement[bool]
     ) -> tuple[Erased, Erased]:
-        with self._store.reading() as connection:
+        with self._store.read_connection() as connection:
             left = connection.execute(sa.select(sa.func.count()).select_from(memories).where(rows)).scalar_one()
             kept = connection.execute(sa.select(sa.func.count()).select_from(memory_vectors).where(vectors))
             return (

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from agentstate.errors import Conflict, InvalidInput, NotFound
-from agentstate.ids import MAX_NAME, checked_name
+from agentstate.ids import MAX_NAME, validate_name
 from agentstate.memory.facts.records import tenant_name
 from agentstate.store.store import Store
 from agentstate.store.tables import memory_namespaces, memory_shares
@@ -49,10 +49,10 @@ class Namespaces:
         Raises:
             InvalidInput: a name is refused. Conflict: another agent owns a namespace of this name.
         """
-        if len(checked_name(name, "namespace")) >= MAX_NAME:
+        if len(validate_name(name, "namespace")) >= MAX_NAME:
             raise InvalidInput(f"the namespace {name[:40]!r}... has {len(name)} characters, one too many.")
         with self._store.transaction() as tx:
-            insert_new(tx, memory_namespaces, [{"name": name, "owner": checked_name(owner)}])
+            insert_new(tx, memory_namespaces, [{"name": name, "owner": validate_name(owner)}])
             if _read_owner(tx.connection, name) != owner:
                 raise Conflict(f"the namespace {name} belongs to another agent; choose another name.")
 
@@ -66,7 +66,7 @@ class Namespaces:
             raise InvalidInput(f"{role!r} is no role; there are reader and writer.")
         with self._store.transaction() as tx:
             _require_owner(tx.connection, name, owner)
-            row = {"namespace": name, "agent_id": checked_name(agent_id), "role": role}
+            row = {"namespace": name, "agent_id": validate_name(agent_id), "role": role}
             if not insert_new(tx, memory_shares, [row]):
                 tx.connection.execute(memory_shares.update().where(_share_condition(name, agent_id)).values(role=role))
 
@@ -97,7 +97,7 @@ class Namespaces:
         joined = memory_shares.join(memory_namespaces, memory_shares.c.namespace == memory_namespaces.c.name)
         names = ("namespace", "agent_id", "role", "accepted_at")
         query = sa.select(memory_namespaces.c.owner, *(memory_shares.c[name] for name in names)).select_from(joined)
-        with self._store.reading() as connection:
+        with self._store.read_connection() as connection:
             found = connection.execute(query.where(mine).order_by(memory_shares.c.namespace, memory_shares.c.agent_id))
             return [Share(**row) for row in found.mappings()]
 

@@ -20,7 +20,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 
-from agentstate.ids import derived_id
+from agentstate.ids import derive_id
 from agentstate.memory.facts.texts import search_text
 from agentstate.store.store import Transaction
 from agentstate.store.tables import memories
@@ -80,7 +80,7 @@ class NewMemory:
     def id(self) -> UUID:
         """The same for the same memory, in every process and for ever."""
         said = (self.session or "", self.source or "") if self.kind == TURN else ()
-        return derived_id("memory", self.tenant, self.kind, self.content, *said, *self._about())
+        return derive_id("memory", self.tenant, self.kind, self.content, *said, *self._about())
 
     def _about(self) -> tuple[str, ...]:
         if self.subject is None:

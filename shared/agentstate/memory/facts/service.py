@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from agentstate.errors import Conflict, InvalidInput, JobDead, NotFound, TooLarge, WaitTimeout
-from agentstate.ids import checked_name
+from agentstate.ids import validate_name
 from agentstate.jobs import Jobs
 from agentstate.memory.facts import namespaces, records, statements
 from agentstate.memory.facts.counts import Watermark, read_watermark
@@ -208,8 +208,8 @@ class SemanticMemory:
 
     def watermark(self, agent_id: str) -> Watermark:
         """How far the memories of `agent_id` are searchable."""
-        with self._store.reading() as connection:
-            return read_watermark(connection, checked_name(agent_id))
+        with self._store.read_connection() as connection:
+            return read_watermark(connection, validate_name(agent_id))
 
     def forget(self, agent_id: str, memory_id: UUID, *, namespace: str | None = None) -> ForgetReceipt:
         """Remove one memory from every store and look whether it is gone; see `Forgetting.forget`."""
@@ -236,7 +236,7 @@ class SemanticMemory:
             pause = min(pause * 1.5, _SLOWEST_POLL_S)
 
     def _not_searchable(self, receipts: Sequence[Receipt]) -> list[UUID]:
-        with self._store.reading() as connection:
+        with self._store.read_connection() as connection:
             found = records.read_states(connection, [receipt.id for receipt in receipts])
         for receipt in receipts:
             if receipt.id not in found:
@@ -247,17 +247,17 @@ class SemanticMemory:
 
     @contextmanager
     def _open_rows(self, agent_id: str, shared: Sequence[str]) -> Iterator[MemoryRows]:
-        with self._store.reading() as connection:
-            yield MemoryRows(connection, namespaces.allowed_tenants(connection, checked_name(agent_id), shared))
+        with self._store.read_connection() as connection:
+            yield MemoryRows(connection, namespaces.allowed_tenants(connection, validate_name(agent_id), shared))
 
     def _check_item(self, item: NewMemory) -> NewMemory:
-        checked_name(item.agent_id)
+        validate_name(item.agent_id)
         check_text(item.content, limit=self._settings.max_text_bytes)
         _check_kind(item.kind)
         check_label(item.source, "source")
         check_label(item.speaker, "speaker")
         if item.session is not None:
-            checked_name(item.session, "session")
+            validate_name(item.session, "session")
         _check_times(item)
         check_label(item.subject, "subject")
         if item.importance not in range(1, 11):
@@ -276,7 +276,7 @@ class SemanticMemory:
 
 
 def _check_kind(kind: str) -> None:
-    checked_name(kind, "kind")
+    validate_name(kind, "kind")
     if len(kind) > 32:  # noqa: PLR2004 the column's width
         raise InvalidInput(f"the kind {kind[:40]!r} has over 32 characters. Nothing was stored.")
 

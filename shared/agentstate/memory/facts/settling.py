@@ -49,7 +49,7 @@ def read_settling(store: Store, agents: Collection[str]) -> Settling:
     mine = list(agents)
     state, at_work = memories.c.state, jobs.c.status.in_([JobStatus.READY, JobStatus.RUNNING])
     count = sa.func.count()
-    with store.reading() as connection:
+    with store.read_connection() as connection:
         stored = connection.execute(
             sa.select(count, count.filter(state == "searchable"), count.filter(state == "dead")).where(
                 memories.c.agent_id.in_(mine)

@@ -122,7 +122,7 @@ class IndexBuilder:
             index_builds.c.space == self._index.space, index_builds.c.state == "filling"
         )
         there = self._index.collections.list_generations()
-        with self._store.reading() as connection:
+        with self._store.read_connection() as connection:
             begun = [name for name in connection.execute(query).scalars() if name in there]
         if begun:
             build = self._read(begun[-1], resumed=True)
@@ -142,7 +142,7 @@ class IndexBuilder:
         failed = {memory.seq for group, _ in made.failed(page) for memory in group}
         self._left_out += len(failed)
         ready = [memory for memory in page if memory.seq not in failed]
-        with self._store.reading() as connection:
+        with self._store.read_connection() as connection:
             before = read_preceding(connection, ready)
         points = [point for memory in ready for point in points_of(memory, made, before.get(memory.id, ()))]
         self._index.upsert_points(points, into=build.collection)
@@ -176,7 +176,7 @@ class IndexBuilder:
     def _page(self, build: BuildProgress) -> list[PendingMemory]:
         waiting = (memories.c.seq > build.after_seq, memories.c.state != "dead")
         query = sa.select(*_PENDING).where(*waiting).order_by(memories.c.seq).limit(self._slice)
-        with self._store.reading() as connection:
+        with self._store.read_connection() as connection:
             return [PendingMemory(**row) for row in connection.execute(query).mappings()]
 
     def _embed(self, page: list[PendingMemory]) -> Embedded:
@@ -201,7 +201,7 @@ class IndexBuilder:
     def _read(self, collection: str, *, resumed: bool = False) -> BuildProgress:
         total = sa.select(sa.func.count()).select_from(memories).where(memories.c.state != "dead").scalar_subquery()
         query = sa.select(index_builds.c.collection, index_builds.c.after_seq, index_builds.c.written, total)
-        with self._store.reading() as connection:
+        with self._store.read_connection() as connection:
             name, after_seq, written, all_of_them = connection.execute(
                 query.where(index_builds.c.collection == collection)
             ).one()
@@ -219,7 +219,7 @@ class IndexBuilder:
         here, elsewhere = self._index.space, memories.c.space != self._index.space
         moved = (memories.c.seq > after, memories.c.state == "searchable", elsewhere)
         query = sa.select(*_PENDING).where(*moved).order_by(memories.c.seq).limit(PAGE)
-        with self._store.reading() as connection:
+        with self._store.read_connection() as connection:
             page = [PendingMemory(**row) for row in connection.execute(query).mappings()]
         if not page:
             return None

@@ -125,7 +125,7 @@ class IndexVerifier:
 
     def compare_rows(self, after: int, *, repair: bool, limit: int = PAGE) -> tuple[Comparison, int | None]:
         """Compare the next rows after number `after` with their points; and where to go on, None at the end."""
-        with self._store.reading() as connection:
+        with self._store.read_connection() as connection:
             page = self._rows(connection, memories.c.seq > after, limit=limit)
         return self._compare(page, repair=repair), page[-1].seq if len(page) == limit else None
 
@@ -147,7 +147,7 @@ class IndexVerifier:
     def compare_sample(self, draw: random.Random | None = None) -> Comparison:
         """Compare some rows at random, and the number of points: notices an emptied collection. Repairs nothing."""
         rng = draw or random.Random()  # noqa: S311 no secret
-        with self._store.reading() as connection:
+        with self._store.read_connection() as connection:
             first, last, total = connection.execute(
                 sa.select(
                     sa.func.min(memories.c.seq), sa.func.max(memories.c.seq), sa.func.sum(memories.c.points)
@@ -173,7 +173,7 @@ class IndexVerifier:
         query = sa.select(sa.func.count()).where(
             memories.c.state == "searchable", memories.c.space != self._index.space
         )
-        with self._store.reading() as connection:
+        with self._store.read_connection() as connection:
             return connection.execute(query).scalar_one()
 
     def _rows(self, connection: Connection, *conditions: sa.ColumnElement[bool], limit: int) -> list[_Row]:
@@ -200,7 +200,7 @@ class IndexVerifier:
         """Chunks beyond those that their memory has, and points whose memory has no row."""
         owners = {UUID(str(point.id)): memory_id_of(point) for point in page}
         query = sa.select(*_ROW, memories.c.state).where(memories.c.id.in_(set(owners.values())))
-        with self._store.reading() as connection:
+        with self._store.read_connection() as connection:
             known = {row.id: (_Row(*row[:-1]), row.state) for row in connection.execute(query)}
         ours = {point: known[memory] for point, memory in owners.items() if memory in known}
         return (

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Literal, TypeAlias
 
 from agentstate.errors import InvalidInput, TooLarge
-from agentstate.ids import checked_name
+from agentstate.ids import validate_name
 from agentstate.memory.conversation.turns import NewTurn, checked_turn
 from agentstate.memory.ingest import locomo
 from agentstate.settings import Settings
@@ -115,8 +115,8 @@ class TurnReader:
             return Problem(line=line, where=where, reason=error.message)
 
     def _checked(self, line: int, fields: dict[str, Any]) -> TranscriptTurn:
-        agent = checked_name(self._agent_of(fields))
-        session = checked_name(_required(fields, "session"), "session")
+        agent = validate_name(self._agent_of(fields))
+        session = validate_name(_required(fields, "session"), "session")
         speaker = _optional(fields, "speaker")
         turn = NewTurn(
             role=_optional(fields, "role") or "user",

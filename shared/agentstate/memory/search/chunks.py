@@ -10,7 +10,7 @@ import re
 from datetime import datetime
 from uuid import UUID
 
-from agentstate.ids import derived_id
+from agentstate.ids import derive_id
 from agentstate.memory.facts.texts import search_text
 from agentstate.providers.tokens import estimate_tokens, fit_tokens
 
@@ -29,7 +29,7 @@ def split_chunks(content: str, *, limit: int, speaker: str | None = None, said_a
 
 def point_id(memory: UUID, number: int) -> UUID:
     """The id of a memory's point in the index; the first has the memory's own."""
-    return memory if number == 0 else derived_id("chunk", str(memory), str(number))
+    return memory if number == 0 else derive_id("chunk", str(memory), str(number))
 
 
 def _split_text(text: str, limit: int) -> list[str]:

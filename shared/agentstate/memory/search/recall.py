@@ -15,7 +15,7 @@ from uuid import UUID
 
 from agentstate.clock import Clock, utc_now
 from agentstate.errors import IndexUnavailable, InvalidInput, ProviderError, TooLarge
-from agentstate.ids import checked_name
+from agentstate.ids import validate_name
 from agentstate.memory.facts.namespaces import allowed_tenants
 from agentstate.memory.facts.records import MemoryRecord, MemoryRows
 from agentstate.memory.index.qdrant_index import MemoryIndex
@@ -90,7 +90,7 @@ class MemoryRecall:
             StoreUnavailable: the durable store does not answer.
         """
         scope = Scope(
-            agent_id=checked_name(agent_id),
+            agent_id=validate_name(agent_id),
             kinds=_kinds(kind),
             session=session,
             since=_aware(since, "since"),
@@ -109,7 +109,7 @@ class MemoryRecall:
         answer, no_vector, no_index = self._from_index(scope, query, max(DEPTH, 2 * limit))
         # With a half-life any of them may be the first.
         most = None if half_life else limit
-        with self._store.reading(one_by_one=True) as connection:
+        with self._store.read_connection(autocommit=True) as connection:
             rows = MemoryRows(connection, scope.tenants)
             found, known = self._found(rows, scope, query, answer, most)
             best = self._aged(known, half_life)[:limit]
@@ -157,7 +157,7 @@ class MemoryRecall:
     def _shared(self, agent_id: str, namespaces: Sequence[str]) -> tuple[str, ...]:
         if not namespaces:
             return ()
-        with self._store.reading() as connection:
+        with self._store.read_connection() as connection:
             return allowed_tenants(connection, agent_id, namespaces)[1:]
 
     def _embed(self, query: str) -> tuple[list[float] | None, str | None]:
@@ -210,7 +210,7 @@ def _ids(found: Sequence[Fused]) -> list[UUID]:
 def _kinds(kind: str | Collection[str] | None) -> tuple[str, ...]:
     if kind is None:
         return ()
-    return tuple(checked_name(one, "kind") for one in ([kind] if isinstance(kind, str) else kind))
+    return tuple(validate_name(one, "kind") for one in ([kind] if isinstance(kind, str) else kind))
 
 
 def _aware(moment: datetime | None, what: str) -> datetime | None:

@@ -125,11 +125,11 @@ class Attestor:
     def history(self, limit: int = 20) -> list[Attestation]:
         """The newest attestations, newest first."""
         statement = sa.select(attestations).order_by(attestations.c.number.desc()).limit(limit)
-        with self._store.reading() as connection:
+        with self._store.read_connection() as connection:
             return [_attestation(row) for row in connection.execute(statement)]
 
     def _begin(self, *, whole: bool) -> _Run:
-        with self._store.reading() as connection:
+        with self._store.read_connection() as connection:
             last, now = connection.execute(sa.select(sa.func.max(attestations.c.number), db_time())).one()
             run = _Run((last or 0) + 1, now, whole)
             run.damages += _broken_seals(connection)

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from agentstate.errors import Conflict, Unbalanced
-from agentstate.ids import checked_name
+from agentstate.ids import validate_name
 from agentstate.money.amounts import Money
 from agentstate.money.ledger.ledger import Ledgers
 from agentstate.money.ledger.postings import Line, Posting, check_lines, checked_key, net
@@ -70,7 +70,7 @@ class ImportReport:
 
 def export_ledger(store: Store, agent_id: str) -> Iterator[PortableTransaction]:
     """All transactions of an agent as they stand at one moment, in the order in which they were posted."""
-    checked_name(agent_id)
+    validate_name(agent_id)
     with consistent(store) as connection:
         after: sa.Row[Any] | None = None
         while rows := connection.execute(_transactions(agent_id, after)).all():
@@ -113,9 +113,9 @@ def _check(transactions: Iterable[PortableTransaction]) -> None:
 
 
 def _check_one(transaction: PortableTransaction) -> None:
-    checked_name(transaction.agent_id)
-    checked_name(transaction.scope, "scope")
-    checked_name(transaction.kind, "kind")
+    validate_name(transaction.agent_id)
+    validate_name(transaction.scope, "scope")
+    validate_name(transaction.kind, "kind")
     checked_key(transaction.key)
     try:
         check_lines([item.line for item in transaction.lines])

@@ -13,7 +13,7 @@ from datetime import timedelta
 from typing import Any
 
 from agentstate.errors import EffectError, EffectExpired, EffectFailed, EffectInDoubt, EffectInProgress, KeyReused
-from agentstate.ids import derived_id, new_id
+from agentstate.ids import derive_id, new_id
 from agentstate.money.effects import table as effect_rows
 from agentstate.money.effects.bookings import SCOPE
 from agentstate.money.effects.fingerprint import remote_key
@@ -113,7 +113,7 @@ class Claims:
 
     def _known(self, plan: Plan) -> Effect | Replay | None:
         """What there is under the key: an outcome, an effect that is open, or nothing."""
-        with self._store.reading(one_by_one=True) as connection:
+        with self._store.read_connection(autocommit=True) as connection:
             seen = effect_rows.by_key(connection, self._agent_id, plan.key)
         return None if seen is None else self._ended(plan, seen) or seen
 
@@ -133,7 +133,7 @@ class Claims:
 
     def _row(self, plan: Plan) -> dict[str, Any]:
         effect_id = new_id()
-        hold_id = derived_id("hold", str(effect_id)) if plan.hold else None
+        hold_id = derive_id("hold", str(effect_id)) if plan.hold else None
         return {
             "id": effect_id,
             "agent_id": self._agent_id,

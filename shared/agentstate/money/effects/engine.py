@@ -23,7 +23,7 @@ from agentstate.errors import (
     ServiceUnreachable,
     StoreUnavailable,
 )
-from agentstate.ids import checked_name
+from agentstate.ids import validate_name
 from agentstate.money.amounts import Money
 from agentstate.money.effects import table as effect_rows
 from agentstate.money.effects.bookings import Bookings, FollowUp, Postings
@@ -67,7 +67,7 @@ class Effects:
             gateway: handed to the operations.
             rules: how long to wait for what.
         """
-        self.agent_id = checked_name(agent_id)
+        self.agent_id = validate_name(agent_id)
         self._store = store
         self._rules = rules or EffectRules()
         self._operations = operations or Operations()
@@ -207,7 +207,7 @@ class Effects:
 
     def get(self, key: str) -> Effect:
         """The effect under `key`; raises NotFound."""
-        with self._store.reading() as connection:
+        with self._store.read_connection() as connection:
             found = effect_rows.by_key(connection, self.agent_id, key)
         if found is None:
             raise NotFound(f"{self.agent_id} has no effect {key!r}.")
@@ -215,7 +215,7 @@ class Effects:
 
     def list(self, *, state: str | None = None, limit: int = 50) -> list[Effect]:
         """The newest effects of this agent, in one state when named."""
-        with self._store.reading() as connection:
+        with self._store.read_connection() as connection:
             return effect_rows.find(connection, agent_id=self.agent_id, state=state, limit=limit)
 
     def _run(self, plan: Plan) -> Any:
@@ -323,7 +323,7 @@ class Effects:
 
     def _baseline(self, key: str, operation: Operation, params: Params) -> Any:
         """What the service showed before the first attempt; its row keeps that for the later ones."""
-        with self._store.reading(one_by_one=True) as connection:
+        with self._store.read_connection(autocommit=True) as connection:
             begun = effect_rows.by_key(connection, self.agent_id, key)
         return begun.baseline if begun else operation.baseline(self._gateway, self.agent_id, params)
 

@@ -109,7 +109,7 @@ class EffectResolver:
         return self._read(effect_id)
 
     def _read(self, effect_id: UUID) -> Effect:
-        with self._store.reading() as connection:
+        with self._store.read_connection() as connection:
             return effect_rows.get(connection, effect_id)
 
     def _take_over(self, seen: Effect, *, decision: Mapping[str, Any] | None = None) -> Claim | None:
@@ -193,7 +193,7 @@ class EffectSweeper:
 
         What cannot be resolved now is logged and stays due, so that one effect does not keep the others waiting.
         """
-        with self._store.reading() as connection:
+        with self._store.read_connection() as connection:
             due = effect_rows.due(connection, limit)
         return [effect for effect_id in due if (effect := self._resolved(effect_id)) is not None]
 

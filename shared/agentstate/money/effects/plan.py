@@ -12,7 +12,7 @@ from typing import Any, Protocol, TypeAlias
 from uuid import UUID
 
 from agentstate.errors import InvalidInput
-from agentstate.ids import checked_name
+from agentstate.ids import validate_name
 from agentstate.money.amounts import Money, positive
 from agentstate.money.effects.bookings import Bookings
 from agentstate.money.effects.fingerprint import fingerprint, storable
@@ -114,8 +114,8 @@ class Plan:
 
     def __post_init__(self) -> None:
         checked_key(self.key)
-        checked_name(self.operation, "operation")
-        checked_name(self.service, "service")
+        validate_name(self.operation, "operation")
+        validate_name(self.service, "service")
         self._check_times()
         if self.hold is not None:
             positive(self.hold, "hold")

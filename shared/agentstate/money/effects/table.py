@@ -23,7 +23,7 @@ from agentstate.ids import new_id
 from agentstate.store.store import Transaction
 from agentstate.store.tables.base import db_time
 from agentstate.store.tables.money import effect_evidence, effects
-from agentstate.store.upsert import insert_one
+from agentstate.store.upsert import insert_returning
 
 
 class EffectState(StrEnum):
@@ -138,7 +138,7 @@ def insert(tx: Transaction, values: Mapping[str, Any], *, lease_s: float) -> Eff
         "created_at": db_time(),
         "called_at": db_time(),
     }
-    written = insert_one(tx, effects, row, effects.c.created_at)
+    written = insert_returning(tx, effects, row, effects.c.created_at)
     return None if written is None else begun(values, written.created_at, lease_s=lease_s)
 
 

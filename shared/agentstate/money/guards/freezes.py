@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from agentstate.errors import Frozen, InvalidInput
-from agentstate.ids import checked_name, new_id
+from agentstate.ids import new_id, validate_name
 from agentstate.money.guards.rules import EVERY, LONGEST_WINDOW_S
 from agentstate.money.ledger.shared_balances import root_of
 from agentstate.store.store import Transaction
@@ -55,7 +55,7 @@ class Freeze:
 def freeze(tx: Transaction, agent_id: str, service: str, *, reason: str, who: str) -> bool:
     """Freeze an agent at a service; False when it is frozen already, by whom and for what stays as it was."""
     if service != EVERY:
-        checked_name(service, "service")
+        validate_name(service, "service")
     if not reason.strip() or len(reason) > MAX_REASON:
         raise InvalidInput(f"a freeze needs a reason of 1 to {MAX_REASON} characters. Nothing was frozen.")
     row = {"id": new_id(), "agent_id": agent_id, "service": service, "reason": reason.strip(), "frozen_by": who}

@@ -10,7 +10,7 @@ from typing import ParamSpec, TypeVar
 from uuid import UUID
 
 from agentstate.errors import InvalidInput, NotFound
-from agentstate.ids import checked_name
+from agentstate.ids import validate_name
 from agentstate.money.amounts import DEFAULT_CURRENCY
 from agentstate.money.effects.table import owner_name
 from agentstate.money.guards import freezes, rule_rows
@@ -56,7 +56,7 @@ class Guards:
     """
 
     def __init__(self, store: Store, agent_id: str) -> None:
-        self.agent_id = agent_id if agent_id == EVERY else checked_name(agent_id)
+        self.agent_id = agent_id if agent_id == EVERY else validate_name(agent_id)
         self._store = store
 
     def limit(
@@ -138,7 +138,7 @@ class Guards:
 
     def rules(self) -> Rules:
         """All rules and freezes that bind the agent, the fleet's among them; `describe()` puts them into words."""
-        with self._store.reading() as connection:
+        with self._store.read_connection() as connection:
             found = rule_rows.of_agent(connection, self.agent_id)
             frozen = freezes.in_force(connection, self.agent_id)
         return Rules(agent_id=self.agent_id, rules=tuple(found), freezes=tuple(frozen))
@@ -155,7 +155,7 @@ class Guards:
         Raises:
             LimitExceeded, Frozen, AmountInvalid, InvalidInput: the block was not run.
         """
-        checked_name(self.agent_id)
+        validate_name(self.agent_id)
         money = None if amount is None else exact(amount)
         return using(self._store, self.agent_id, money, service=service, operation=operation, longest_s=longest_s)
 

@@ -13,7 +13,7 @@ from typing import TypeAlias
 from uuid import UUID
 
 from agentstate.errors import InvalidInput
-from agentstate.ids import checked_name, derived_id
+from agentstate.ids import derive_id, validate_name
 from agentstate.money.amounts import Money
 
 EVERY = "*"
@@ -75,7 +75,7 @@ class Rule:
     def __post_init__(self) -> None:
         for value, what in ((self.agent_id, "agent id"), (self.service, "service"), (self.operation, "operation")):
             if value != EVERY:
-                checked_name(value, what)
+                validate_name(value, what)
         _check_window(self.kind, self.window_s)
         if isinstance(self.maximum, Money) is (self.kind is RuleKind.RATE) or isinstance(self.maximum, bool):
             wanted = "a whole number" if self.kind is RuleKind.RATE else "an amount"
@@ -87,7 +87,7 @@ class Rule:
     def id(self) -> UUID:
         """Always the same for the same agent, service, operation, kind, currency and window."""
         parts = (self.agent_id, self.service, self.operation, self.kind, self.currency or "", str(self.window_s))
-        return derived_id("guard", *parts)
+        return derive_id("guard", *parts)
 
     @property
     def name(self) -> tuple[object, ...]:

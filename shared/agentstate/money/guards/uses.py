@@ -14,7 +14,7 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from agentstate.errors import InvalidInput
-from agentstate.ids import checked_name, new_id
+from agentstate.ids import new_id, validate_name
 from agentstate.money.amounts import Money, positive
 from agentstate.money.guards.gate import admit
 from agentstate.money.guards.rules import LONGEST_WINDOW_S, Ask
@@ -46,8 +46,8 @@ def using(
     Raises:
         InvalidInput, LimitExceeded, Frozen: the block was not run, and nothing counts.
     """
-    checked_name(service, "service")
-    checked_name(operation, "operation")
+    validate_name(service, "service")
+    validate_name(operation, "operation")
     if amount is not None:
         positive(amount)
     if not 0 < longest_s <= LONGEST_S:

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from agentstate.errors import ConfigurationError
-from agentstate.ids import derived_id
+from agentstate.ids import derive_id
 from agentstate.money.amounts import scale_of
 from agentstate.money.ledger.postings import COUNTER_BUCKETS, AccountKey
 from agentstate.store.store import Transaction
@@ -53,7 +53,7 @@ _LOCKED = (
 @lru_cache(maxsize=10_000)
 def account_id(agent_id: str, key: AccountKey) -> UUID:
     """The id of an agent's account: always the same for the same names."""
-    return derived_id("account", agent_id, key.service, key.bucket, key.currency)
+    return derive_id("account", agent_id, key.service, key.bucket, key.currency)
 
 
 def open_accounts(tx: Transaction, agent_id: str, keys: Iterable[AccountKey]) -> None:

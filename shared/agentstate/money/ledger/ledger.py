@@ -16,7 +16,7 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from agentstate.errors import InvalidInput, NotFound
-from agentstate.ids import checked_name, new_id
+from agentstate.ids import new_id, validate_name
 from agentstate.money.amounts import DEFAULT_CURRENCY, Money, scale_of
 from agentstate.money.ledger.accounts import balance_at, read_account, summed
 from agentstate.money.ledger.plain_entries import posting_of
@@ -39,7 +39,7 @@ class TransactionLedger:
     """One agent's books. Safe to share between threads; give `tx=` to post within a transaction of your own."""
 
     def __init__(self, store: Store, agent_id: str) -> None:
-        self.agent_id = checked_name(agent_id)
+        self.agent_id = validate_name(agent_id)
         self._store = store
         self._writer = LedgerWriter(agent_id)
 
@@ -74,7 +74,7 @@ class TransactionLedger:
 
     def write(self, posting: Posting, *, tx: Transaction | None = None) -> Posted:
         """Write a prepared posting; for other parts of agentstate, which use scopes of their own."""
-        checked_name(posting.kind, "kind")
+        validate_name(posting.kind, "kind")
         return self._writer.write_alone(self._store, posting) if tx is None else self._writer.write(tx, posting)
 
     def append(self, entry: Mapping[str, Any], *, key: str | None = None, tx: Transaction | None = None) -> Posted:
@@ -164,8 +164,8 @@ class TransactionLedger:
         Nothing when nothing was ever posted to it. Takes the same time however long the history is.
         """
         scale_of(currency)
-        key = AccountKey(checked_name(service, "service"), checked_name(str(bucket), "bucket"), currency)
-        with self._store.reading() as connection:
+        key = AccountKey(validate_name(service, "service"), validate_name(str(bucket), "bucket"), currency)
+        with self._store.read_connection() as connection:
             if at is not None:
                 return Money(balance_at(connection, self.agent_id, key, _aware(at)), currency)
             account = read_account(connection, self.agent_id, key)
@@ -184,7 +184,7 @@ class TransactionLedger:
         Over all services when `service` is unset. Goes on from each account's newest attested point; `whole` sums from
         the first entry, which takes as long as the history is.
         """
-        with self._store.reading() as connection:
+        with self._store.read_connection() as connection:
             minor = summed(
                 connection, self.agent_id, currency=currency, bucket=str(bucket), service=service, whole=whole
             )
@@ -194,7 +194,7 @@ class TransactionLedger:
         """The newest `n` transactions, newest first; raises InvalidInput for n below 0."""
         if n < 0:
             raise InvalidInput(f"recent({n}): ask for 0 or more transactions.")
-        with self._store.reading() as connection:
+        with self._store.read_connection() as connection:
             return recent_transactions(connection, self.agent_id, n)
 
     def statement(
@@ -219,12 +219,12 @@ class TransactionLedger:
             InvalidInput: the limit is out of range.
         """
         wanted = {"service": service, "bucket": bucket, "currency": currency}
-        with self._store.reading() as connection:
+        with self._store.read_connection() as connection:
             return statement_page(connection, self.agent_id, wanted, after=after, limit=limit)
 
     def get(self, key: str) -> Posted | None:
         """The transaction that was posted under `key`, None when there is none."""
-        with self._store.reading() as connection:
+        with self._store.read_connection() as connection:
             row = self._writer.find(connection, CALLER, key)
             return None if row is None else recent_transactions(connection, self.agent_id, 1, only=row.id)[0]
 

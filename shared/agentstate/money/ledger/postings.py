@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 from uuid import UUID
 
 from agentstate.errors import InvalidInput, Unbalanced
-from agentstate.ids import checked_name
+from agentstate.ids import validate_name
 from agentstate.money.amounts import Money, positive
 
 MAX_LINES = 500
@@ -66,8 +66,8 @@ class Line:
     amount: Money
 
     def __post_init__(self) -> None:
-        checked_name(self.service, "service")
-        checked_name(self.bucket, "bucket")
+        validate_name(self.service, "service")
+        validate_name(self.bucket, "bucket")
         if not self.amount:
             raise InvalidInput(f"a line of zero on {self.service}/{self.bucket} moves nothing; leave it out.")
 

@@ -54,7 +54,7 @@ class Cut:
 @contextmanager
 def consistent(store: Store) -> Iterator[Connection]:
     """A connection whose reads all see the same moment."""
-    with store.reading() as connection:
+    with store.read_connection() as connection:
         if store.dialect == "postgresql":
             connection.execution_options(isolation_level="REPEATABLE READ")
         yield connection
@@ -101,7 +101,7 @@ def balances_of(connection: Connection, agents: Sequence[str]) -> dict[str, dict
 
 def in_flight(store: Store, agent_id: str, currency: str) -> dict[str, int]:
     """What is held for calls of an agent whose outcome is not known yet, in minor units, by service."""
-    with store.reading() as connection:
+    with store.read_connection() as connection:
         balances = balances_of(connection, [agent_id])[agent_id]
     held = {
         key.service: minor

@@ -16,7 +16,7 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from agentstate.errors import Conflict, InvalidInput, NotFound
-from agentstate.ids import derived_id, new_id
+from agentstate.ids import derive_id, new_id
 from agentstate.money.amounts import Money
 from agentstate.money.effects.outcomes import plain
 from agentstate.store.store import Store, Transaction
@@ -45,7 +45,7 @@ class Sighting:
     @property
     def fingerprint(self) -> str:
         """What makes two sightings the same break."""
-        return str(derived_id("break", self.kind, self.agent_id, self.service, self.subject))
+        return str(derive_id("break", self.kind, self.agent_id, self.service, self.subject))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,13 +100,13 @@ class Breaks:
         if only_open:
             conditions.append(breaks.c.resolved_at.is_(None))
         statement = sa.select(breaks).where(*conditions).order_by(breaks.c.opened_at.desc()).limit(limit)
-        with self._store.reading() as connection:
+        with self._store.read_connection() as connection:
             return [_break(row) for row in connection.execute(statement)]
 
     def get(self, break_id: UUID, *, tx: Transaction | None = None) -> Break:
         """One break; raises NotFound."""
         statement = sa.select(breaks).where(breaks.c.id == break_id)
-        with self._store.reading() if tx is None else nullcontext(tx.connection) as connection:
+        with self._store.read_connection() if tx is None else nullcontext(tx.connection) as connection:
             row = connection.execute(statement).one_or_none()
         if row is None:
             raise NotFound(f"there is no break {break_id}; `agentstate breaks list` shows those that are open.")

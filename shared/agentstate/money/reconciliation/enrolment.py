@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 
 from agentstate.errors import Conflict
-from agentstate.ids import checked_name
+from agentstate.ids import validate_name
 from agentstate.money.ledger.shared_balances import root_of
 from agentstate.money.reconciliation import cursors as recon_rows
 from agentstate.store.store import Store, Transaction
@@ -35,9 +35,9 @@ class ServiceAccounts:
             Conflict: the agent is known there under another account; nothing was changed.
         """
         row = {
-            "agent_id": checked_name(agent_id),
-            "service": checked_name(service, "service"),
-            "account": checked_name(account, "account"),
+            "agent_id": validate_name(agent_id),
+            "service": validate_name(service, "service"),
+            "account": validate_name(account, "account"),
             "created_at": db_time(),
         }
         with self._store.transaction(tx) as opened:
@@ -49,7 +49,7 @@ class ServiceAccounts:
     def accounts(self, agent_id: str) -> dict[str, str]:
         """The agent's account by service."""
         mine = service_accounts.c.agent_id == agent_id
-        with self._store.reading() as connection:
+        with self._store.read_connection() as connection:
             found = connection.execute(sa.select(service_accounts).where(mine).order_by(service_accounts.c.service))
             return {row.service: row.account for row in found}
 
@@ -57,7 +57,7 @@ class ServiceAccounts:
         """The enrolled agents behind `after`, at most `limit`, in one order that never changes."""
         agent = service_accounts.c.agent_id
         statement = sa.select(agent).distinct().where(agent > after).order_by(agent).limit(limit)
-        with self._store.reading() as connection:
+        with self._store.read_connection() as connection:
             return list(connection.execute(statement).scalars())
 
     def services_of(self, agents: Sequence[str]) -> dict[str, list[str]]:
@@ -65,7 +65,7 @@ class ServiceAccounts:
         found: dict[str, list[str]] = {agent: [] for agent in agents}
         table = service_accounts.c
         statement = sa.select(table.agent_id, table.service).where(table.agent_id.in_(agents)).order_by(table.service)
-        with self._store.reading() as connection:
+        with self._store.read_connection() as connection:
             for row in connection.execute(statement):
                 found[row.agent_id].append(row.service)
         return found

@@ -16,7 +16,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from agentstate.errors import AgentStateError, InvalidInput
-from agentstate.ids import checked_name
+from agentstate.ids import validate_name
 from agentstate.money.amounts import DEFAULT_CURRENCY, Money
 from agentstate.money.ledger.postings import OWNED_BUCKETS, AccountKey, Bucket
 from agentstate.money.ledger.shared_balances import members_of, root_of
@@ -108,9 +108,9 @@ class SnapshotTaker:
     def history(self, agent_id: str, *, limit: int = 100) -> list[Snapshot]:
         """The agent's newest snapshots, newest first."""
         table = portfolio_snapshots.c
-        mine = table.agent_id == checked_name(agent_id)
+        mine = table.agent_id == validate_name(agent_id)
         statement = sa.select(portfolio_snapshots).where(mine).order_by(table.taken_at.desc()).limit(limit)
-        with self._store.reading() as connection:
+        with self._store.read_connection() as connection:
             return [_snapshot(row) for row in connection.execute(statement)]
 
     def _seen(self, agent_id: str, services: Sequence[str]) -> Mapping[str, Observation]:

@@ -15,7 +15,7 @@ from itertools import combinations
 from typing import Any, Literal, TypeAlias
 
 from agentstate.errors import AgentStateError
-from agentstate.ids import checked_name
+from agentstate.ids import validate_name
 from agentstate.money.amounts import DEFAULT_CURRENCY, Money
 from agentstate.money.effects.table import EffectState
 from agentstate.money.ledger.shared_balances import members_of, root_of
@@ -103,9 +103,9 @@ class Reconciler:
         Writes the run, opens or closes its break, and sets when the account is due again, in one transaction. When
         another run of the same account began later, its result stands and this one is only returned.
         """
-        root = root_of(checked_name(service, "service"))
+        root = root_of(validate_name(service, "service"))
         with self._store.transaction() as tx:
-            cursor = recon_rows.claim_one(tx, checked_name(agent_id), root, lease_s=self._rules.lease_s)
+            cursor = recon_rows.claim_one(tx, validate_name(agent_id), root, lease_s=self._rules.lease_s)
         return self._run(cursor)
 
     def run_due(self, limit: int = 20) -> list[Finding]:
@@ -172,7 +172,7 @@ class Reconciler:
         """Whether the last run found this very difference: what passes by differs from time to time."""
         if cursor.strikes == 0:
             return False
-        with self._store.reading() as connection:
+        with self._store.read_connection() as connection:
             return recon_rows.last_difference(connection, cursor.agent_id, cursor.service) == difference
 
     def _finding(

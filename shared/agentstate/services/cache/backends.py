@@ -16,7 +16,7 @@ from agentstate.errors import InvalidInput
 from agentstate.services.cache.backend import CacheBackend, LocalBackend
 from agentstate.services.cache.entry import CacheKey, StoredEntry
 from agentstate.services.cache.redis_backend import RedisBackend
-from agentstate.store.fallback import Fallback
+from agentstate.store.redis_client import RedisFallback
 
 T = TypeVar("T")
 
@@ -37,21 +37,21 @@ class Shelves:
             )
         self._local = LocalBackend()
         self._redis = None if redis is None else RedisBackend(redis)
-        self._fallback = Fallback(present=redis is not None)
+        self._fallback = RedisFallback(present=redis is not None)
         self._owed: set[CacheKey] = set()
         self._owed_lock = threading.Lock()
 
     @property
     def away(self) -> bool:
         """Whether only this process's shelf is in use now."""
-        return self._fallback.away
+        return self._fallback.is_away
 
     def use(self, action: Callable[[CacheBackend], T]) -> T:
         """Do something on the shelf in use."""
         redis = self._redis
         if redis is None:
             return action(self._local)
-        return self._fallback.use(lambda: self._on_redis(redis, action), lambda: action(self._local))
+        return self._fallback.run_with_fallback(lambda: self._on_redis(redis, action), lambda: action(self._local))
 
     def load(self, key: CacheKey) -> StoredEntry | None:
         """The entry, or None."""

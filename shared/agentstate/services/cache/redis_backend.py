@@ -15,7 +15,7 @@ from redis import Redis, RedisError
 from agentstate.errors import RedisUnavailable
 from agentstate.services.cache.backend import ClaimResult
 from agentstate.services.cache.entry import CacheKey, LoadFailure, StoredEntry
-from agentstate.store.bare import command
+from agentstate.store.bare import run_command
 
 TOKEN_KEPT_MS = 3_600_000
 """A token is needed by a reader in flight, which ends within seconds; an hour is ample. Without it nothing is kept."""
@@ -67,7 +67,7 @@ class RedisBackend:
     def load_entry(self, key: CacheKey) -> StoredEntry | None:
         """The entry, or None."""
         try:
-            return _stored(command(self._client, "GET", _name(key)))
+            return _stored(run_command(self._client, "GET", _name(key)))
         except RedisError as error:
             raise _away(error) from error
 

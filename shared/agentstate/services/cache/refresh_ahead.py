@@ -11,7 +11,7 @@ from redis import Redis
 from agentstate.errors import InvalidInput
 from agentstate.services.cache.entry import CacheKey
 from agentstate.services.operations.names import service_named
-from agentstate.store.fallback import Fallback
+from agentstate.store.redis_client import RedisFallback
 
 MOST_NOTED = 10_000
 KEPT_S = 600
@@ -37,7 +37,7 @@ class RefreshAhead:
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
         self._note = redis.register_script(_NOTE)
-        self._fallback = Fallback()
+        self._fallback = RedisFallback()
         self._lock = threading.Lock()
         self._noted: OrderedDict[CacheKey, int] = OrderedDict()
 
@@ -52,12 +52,12 @@ class RefreshAhead:
                 self._noted.popitem(last=False)
         member = " ".join((key.agent_id, key.service.value, key.tenant))
         arguments: list[str | int] = [until, member, MOST_NOTED, KEPT_S]
-        self._fallback.use(lambda: self._note([NAME], arguments), lambda: None)
+        self._fallback.run_with_fallback(lambda: self._note([NAME], arguments), lambda: None)
         return True
 
     def take_due(self, limit: int) -> list[CacheKey]:
         """Take the first entries away, at most `limit`; none while Redis is away."""
-        found: list[tuple[Any, float]] = self._fallback.use(lambda: self._popped(limit), list)
+        found: list[tuple[Any, float]] = self._fallback.run_with_fallback(lambda: self._popped(limit), list)
         return [key for member, _ in found if (key := _key(member)) is not None]
 
     def _popped(self, limit: int) -> list[tuple[Any, float]]:

@@ -17,7 +17,7 @@ from redis import Redis
 
 from agentstate.clock import Clock, utc_now
 from agentstate.errors import AgentStateError, InvalidInput, ServiceAnswerInvalid, ServiceError, ServiceRejected
-from agentstate.ids import checked_name
+from agentstate.ids import validate_name
 from agentstate.services.cache.backends import Shelves
 from agentstate.services.cache.entry import CacheEntry, CacheKey, StoredEntry, to_micros
 from agentstate.services.cache.portfolio import Portfolio
@@ -152,7 +152,7 @@ class StateCache:
         this process.
         """
         spoiled = spoiled_by(service_named(service))
-        agents = [checked_name(each) for each in (agent_id, *others)]
+        agents = [validate_name(each) for each in (agent_id, *others)]
         for each in agents:
             self._shelves.forget([self._key(each, name) for name in spoiled])
 
@@ -200,7 +200,7 @@ class StateCache:
         Raises:
             InvalidInput: a malformed agent id.
         """
-        checked_name(agent_id)
+        validate_name(agent_id)
         for _ in range(MOST_TRIES):
             mark, flying = self._shelves.use(lambda shelf: shelf.invalidation_epoch(agent_id)), in_flight()
             legs = self._legs(agent_id, force_refresh=force_refresh)
@@ -233,7 +233,7 @@ class StateCache:
 
     def _key(self, agent_id: str, service: str) -> CacheKey:
         named = service_named(service)
-        return CacheKey(checked_name(agent_id), named, self._source.tenant(agent_id, named))
+        return CacheKey(validate_name(agent_id), named, self._source.tenant(agent_id, named))
 
     def _legs(self, agent_id: str, *, force_refresh: bool) -> dict[Service, CacheEntry]:
         """What is live at once; the rest side by side."""

@@ -15,7 +15,7 @@ from redis import Redis
 
 from agentstate.errors import ServiceUnreachable
 from agentstate.services.operations.names import Service
-from agentstate.store.fallback import Fallback
+from agentstate.store.redis_client import RedisFallback
 
 FAILURES = 8
 PAUSE_S, LONGEST_PAUSE_S = 1.0, 5.0
@@ -58,7 +58,7 @@ class CircuitBreaker:
         self._failures = failures
         self._prefix = f"as:{{/egress/{egress}}}:breaker:"
         self._local = LocalBreakers(failures)
-        self._fallback = Fallback(present=redis is not None)
+        self._fallback = RedisFallback(present=redis is not None)
         if redis is not None:
             self._may = redis.register_script(_MAY)
             self._failed = redis.register_script(_FAILED)
@@ -69,7 +69,7 @@ class CircuitBreaker:
         Raises:
             ServiceUnreachable: it failed too often just now; nothing was sent.
         """
-        wait = self._fallback.use(
+        wait = self._fallback.run_with_fallback(
             lambda: int(self._may(self._keys(service), [self._failures, _millis(TRIAL_S)])) / 1_000,
             lambda: self._local.seconds_open(service),
         )

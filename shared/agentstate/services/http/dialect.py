@@ -87,7 +87,7 @@ class UnifiedGateway:
         self._base = base_url.rstrip("/")
         self._key = api_key
         self._mark = marked(self._base, api_key.get_secret_value())
-        remember(api_key.get_secret_value())
+        register_secret(api_key.get_secret_value())
 
     @property
     def urls(self) -> tuple[str, ...]:

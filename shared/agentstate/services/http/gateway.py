@@ -13,7 +13,7 @@ from pydantic import SecretStr
 
 from agentstate.clock import Clock, utc_now
 from agentstate.errors import ConfigurationError, ServiceRejected
-from agentstate.ids import checked_name
+from agentstate.ids import validate_name
 from agentstate.services.http.dialect import Dialect, Instruction, UnifiedGateway
 from agentstate.services.http.exchange import Exchange, doubt_error, read_error
 from agentstate.services.http.json_wire import Body
@@ -97,7 +97,7 @@ class Gateway:
             ServiceRejected: refused, such as an unknown agent, a wrong key or a rate limit (`retry_after`).
             ServiceReadFailed: no answer, or one that cannot be read (ServiceAnswerInvalid).
         """
-        work = self.dialect.read(self._exchange, checked_name(agent_id), service, view, query)
+        work = self.dialect.read(self._exchange, validate_name(agent_id), service, view, query)
         try:
             return self._transport.run_work(work)
         except AnswerLost as lost:
@@ -111,7 +111,7 @@ class Gateway:
             ServiceRejected: refused before any effect, also because this dialect has no such operation.
             ServiceInDoubt: anything else; it may have been applied.
         """
-        checked_name(asked.agent_id)
+        validate_name(asked.agent_id)
         if not self.dialect.offers(asked.service, asked.operation):
             text = f"{asked.what} has no route in the dialect `{self.dialect.name}`. Nothing was sent."
             raise ServiceRejected(text, code="not_offered")

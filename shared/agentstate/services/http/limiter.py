@@ -21,7 +21,7 @@ from typing import Any
 from redis import Redis
 
 from agentstate.errors import InvalidInput, ServiceRejected
-from agentstate.store.fallback import Fallback
+from agentstate.store.redis_client import RedisFallback
 
 WINDOW_S = 61.0
 """The services' windows have 60 s; the second more covers requests that travel for unequal times."""
@@ -100,7 +100,7 @@ class RateLimiter:
         # No agent's name begins with a slash, so these keys are nobody's.
         self._prefix = f"as:{{/egress/{egress}}}:"
         self._local = LocalWindows(window_s)
-        self._fallback = Fallback(present=redis is not None)
+        self._fallback = RedisFallback(present=redis is not None)
         if redis is not None:
             self._admit = redis.register_script(_ADMIT)
             self._learn = redis.register_script(_LEARN)
@@ -126,7 +126,7 @@ class RateLimiter:
         """0.0 when a request on `path` may be sent now, which then counts; else seconds until it may."""
         limit = self._limits.get(path, 0)
         mark = secrets.token_hex(8)
-        return self._fallback.use(
+        return self._fallback.run_with_fallback(
             lambda: int(self._admit(self._keys(path, caller), [self._micros(), limit, mark, _MOST_LOGGED])) / _MICROS,
             lambda: max(
                 self._local.seconds_halted(path + caller), self._local.try_acquire(path, -(-limit // LOCAL_SHARE))

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import ClassVar, Final, Self
 
 from agentstate.errors import ConfigurationError, InvalidInput
-from agentstate.ids import checked_name
+from agentstate.ids import validate_name
 from agentstate.money.ledger.shared_balances import share_balance
 
 _known: dict[str, Service] = {}
@@ -70,7 +70,7 @@ def add_service(name: str, *, ttl_s: float, balance_of: str | None = None) -> Se
     Raises:
         ConfigurationError: the name is taken, or a value is out of range.
     """
-    if checked_name(name, "service") in _known or "." in name:
+    if validate_name(name, "service") in _known or "." in name:
         raise ConfigurationError(f"the service name {name!r} is taken or has a dot.")
     if not 0 < ttl_s <= 86_400:  # noqa: PLR2004 a day
         raise ConfigurationError(f"service {name}: ttl_s={ttl_s} is refused; use up to a day.")

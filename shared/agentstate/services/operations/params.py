@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from agentstate.errors import AmountInvalid, InvalidInput
-from agentstate.ids import checked_name
+from agentstate.ids import validate_name
 from agentstate.services.operations.amounts import to_micros
 
 LONGEST_TEXT = 2_000
@@ -60,7 +60,7 @@ class Params:
 
     def agent(self, name: str) -> str:
         """Another agent's id."""
-        return checked_name(self.text(name), f"{self._operation}: {name}")
+        return validate_name(self.text(name), f"{self._operation}: {name}")
 
     def choice(self, name: str, allowed: tuple[str, ...], default: str | None = None) -> str:
         """One of some words."""

@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 
 from agentstate.errors import ConfigurationError, CredentialMissing, ServiceRejected
-from agentstate.redaction import remember
+from agentstate.redaction import register_secret
 
 ENV, FILE = "env:", "file:"
 LARGEST = 65_536
@@ -43,7 +43,7 @@ def resolve(reference: str, agent_id: str) -> str:
 def resolve_secret(reference: str, agent_id: str) -> str:
     """As `resolve`; the value is kept out of every text from now on."""
     secret = resolve(reference, agent_id)
-    remember(secret)
+    register_secret(secret)
     return secret
 
 
@@ -53,7 +53,7 @@ def store(reference: str, agent_id: str, value: str) -> None:
     Raises:
         ConfigurationError: the file cannot be written.
     """
-    remember(value)
+    register_secret(value)
     path = Path(expanded(reference, agent_id).removeprefix(FILE))
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)

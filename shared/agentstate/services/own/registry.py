@@ -50,7 +50,7 @@ class StoreRegistry:
         made = (effects.c.agent_id == agent_id) & (effects.c.operation == "escrow.create")
         done = made & (effects.c.state == EffectState.SUCCEEDED)
         newest = sa.select(effects.c.outcome).where(done).order_by(effects.c.created_at.desc()).limit(MOST)
-        with self._store.reading() as connection:
+        with self._store.read_connection() as connection:
             outcomes = list(connection.execute(newest).scalars())
         return [str(outcome["value"]["reference"]) for outcome in outcomes if "reference" in outcome["value"]]
 
@@ -58,6 +58,6 @@ class StoreRegistry:
         """Whom the account was enrolled for."""
         table = service_accounts.c
         whose = sa.select(table.agent_id).where(table.service == service, table.account == account).limit(1)
-        with self._store.reading() as connection:
+        with self._store.read_connection() as connection:
             found: str | None = connection.execute(whose).scalar_one_or_none()
         return found

@@ -33,7 +33,7 @@ from agentstate.store.tables.money import (
 from agentstate.store.tables.portfolio import portfolio_snapshots, service_accounts
 from agentstate.store.tables.profiles import profile_fields
 from agentstate.store.tables.state import agent_state_versions, agent_states
-from agentstate.store.tables.tallies import tallies
+from agentstate.store.tables.tallies import counters
 from agentstate.store.tables.updates import update_groups, update_heads, updates
 
 __all__ = [
@@ -44,6 +44,7 @@ __all__ = [
     "attestations",
     "breaks",
     "conversations",
+    "counters",
     "currencies",
     "effect_evidence",
     "effects",
@@ -73,7 +74,6 @@ __all__ = [
     "service_accounts",
     "summaries",
     "summary_calls",
-    "tallies",
     "turns",
     "update_groups",
     "update_heads",

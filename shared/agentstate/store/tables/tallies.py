@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 from agentstate.store.tables.base import metadata
 
-tallies = sa.Table(
+counters = sa.Table(
     "tallies",
     metadata,
     # What is counted, of whom, and which part of it: ("state_reads", "casino", "hit").

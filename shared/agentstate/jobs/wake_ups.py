@@ -24,29 +24,29 @@ class WakeUp:
         return lane_queue(self.queue, self.lane)
 
 
-class Waker(Protocol):
-    """Who can wake workers. `wake` and `wake_bulk` never raise: nobody relies on them."""
+class WakeUpSender(Protocol):
+    """Who can wake workers. Sending never raises: a wake-up is a hint."""
 
-    def wake(self, wake_ups: Iterable[WakeUp]) -> None:
+    def send_wake_ups(self, wake_ups: Iterable[WakeUp]) -> None:
         """Send a message for each job."""
 
-    def wake_bulk(self, kind: str) -> None:
+    def send_bulk_wake_up(self, kind: str) -> None:
         """Send one message for bulk work, unless one is on its way already."""
 
-    def depth(self, queue: str, lane: int) -> int:
+    def count_waiting(self, queue: str, lane: int) -> int:
         """Messages that wait in a lane."""
 
 
-class NoWaker:
+class NullWakeUpSender:
     """Wakes nobody: jobs run when a sweep finds them."""
 
-    def wake(self, wake_ups: Iterable[WakeUp]) -> None:
+    def send_wake_ups(self, wake_ups: Iterable[WakeUp]) -> None:
         """Do nothing."""
 
-    def wake_bulk(self, kind: str) -> None:
+    def send_bulk_wake_up(self, kind: str) -> None:
         """Do nothing."""
 
-    def depth(self, queue: str, lane: int) -> int:
+    def count_waiting(self, queue: str, lane: int) -> int:
         """Nothing waits."""
         return 0
 

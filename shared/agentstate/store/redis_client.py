@@ -12,11 +12,11 @@ from agentstate.errors import RedisUnavailable
 
 T = TypeVar("T")
 
-REST_S = 1.0
+RETRY_AFTER_S = 1.0
 """After Redis failed it is left alone for a second, so that a long timeout is not paid at every step."""
 
 
-class Fallback:
+class RedisFallback:
     """Uses Redis while it answers.
 
     Args:
@@ -27,15 +27,15 @@ class Fallback:
         self._rests_until = 0.0 if present else float("inf")
 
     @property
-    def away(self) -> bool:
+    def is_away(self) -> bool:
         """Whether Redis did not answer a moment ago, or there is none."""
         return time.monotonic() < self._rests_until
 
-    def use(self, shared: Callable[[], T], local: Callable[[], T]) -> T:
+    def run_with_fallback(self, shared: Callable[[], T], local: Callable[[], T]) -> T:
         """What `shared` gives; what `local` gives while Redis is away."""
-        if not self.away:
+        if not self.is_away:
             try:
                 return shared()
             except (RedisError, RedisUnavailable):
-                self._rests_until = time.monotonic() + REST_S
+                self._rests_until = time.monotonic() + RETRY_AFTER_S
         return local()

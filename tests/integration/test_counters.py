@@ -1,4 +1,4 @@
-"""Tallies: what processes add up in memory is in the fleet's metrics, exactly, and nobody waits for the store."""
+"""Counters: what processes add up in memory is in the fleet's metrics, exactly, and nobody waits for the store."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from agentstate.services.operations import casino
 from agentstate.services.operations.names import Service
 from agentstate.settings import Settings
 from agentstate.store import Store
-from agentstate.store.tallies import Tallies
+from agentstate.store.counters import Counters
 from tests.integration.test_metrics import Samples, read
 from tests.stubs.provider_server import Fault, ProviderServer
 
@@ -62,7 +62,7 @@ def test_a_providers_calls_texts_and_tokens_are_counted_failures_too(
     provider.plan(Fault("status", 500), "zero")
     for _ in range(2):
         memory.recall("what beats martingale?")
-    runtime.tallies.flush()
+    runtime.counters.flush_counts()
     # One call asks how wide the vectors are. Of the answer of zeros nothing is used, but it was paid.
     assert embeddings(read(runtime.store)) == {"calls": 5, "failures": 2, "texts": 4, "tokens": 5}
 
@@ -80,7 +80,7 @@ def test_reads_of_the_cache_are_counted_by_what_they_came_to(runtime: Runtime, s
     runtime.cache.invalidate("ag_tallied", "wallet")
     runtime.cache.get("ag_tallied", "wallet")
     sandbox.client.set_faults()
-    runtime.tallies.flush()
+    runtime.counters.flush()
     found = reads(read(runtime.store))
     assert {part: found.pop(("casino", part)) for part in ("miss", "hit", "refresh")} == {
         "miss": 1, "hit": 3, "refresh": 1,
@@ -90,14 +90,14 @@ def test_reads_of_the_cache_are_counted_by_what_they_came_to(runtime: Runtime, s
 
 
 def test_what_threads_and_processes_count_adds_up_exactly(store: Store) -> None:
-    processes = [Tallies(lambda: store), Tallies(lambda: store)]
+    processes = [Counters(lambda: store), Counters(lambda: store)]
     with ThreadPoolExecutor(8) as pool:
         for number in range(8):
             pool.submit(
-                lambda one: [one.add("state_reads", "casino", "hit") for _ in range(500)], processes[number % 2]
+                lambda one: [one.add_count("state_reads", "casino", "hit") for _ in range(500)], processes[number % 2]
             )
     for one in processes:
-        one.add("state_reads", "wallet", "miss", 2)
+        one.add_count("state_reads", "wallet", "miss", 2)
         one.close()
         one.close()
     assert reads(read(store)) == {("casino", "hit"): 4_000, ("wallet", "miss"): 4}
@@ -112,8 +112,8 @@ def test_they_are_written_now_and_then_and_kept_while_the_store_is_away(store: S
             raise StoreUnavailable("away")
         return store
 
-    tallies = Tallies(sometimes, every_s=0.01)
-    tallies.add("state_reads", "casino", "hit", 7)
+    tallies = Counters(sometimes, every_s=0.01)
+    tallies.add_count("state_reads", "casino", "hit", 7)
     deadline = time.monotonic() + 60
     while not reads(read(store)):
         assert time.monotonic() < deadline
@@ -125,8 +125,8 @@ def test_they_are_written_now_and_then_and_kept_while_the_store_is_away(store: S
 def test_a_runtime_ends_while_its_tallies_are_being_written(settings: Settings) -> None:
     def lived(_number: int) -> None:
         runtime = Runtime(settings)
-        runtime.once("tallies", lambda: Tallies(lambda: runtime.store, every_s=0.0001))
-        runtime.tallies.add("state_reads", "casino", "hit")
+        runtime.once("tallies", lambda: Counters(lambda: runtime.store, every_s=0.0001))
+        runtime.counters.add_count("state_reads", "casino", "hit")
         runtime.close()
 
     with ThreadPoolExecutor(2) as pool:

@@ -13,7 +13,7 @@ from sqlalchemy.engine import Connection
 
 from agentstate.store.store import Store
 
-AHEAD = 3
+MONTHS_AHEAD = 3
 """Months after the present one that are made ahead."""
 
 _MAKE = sa.text("SELECT agentstate_add_entries_month(now() + make_interval(months => :ahead))")
@@ -25,7 +25,7 @@ _NEXT = sa.text("SELECT to_char((now() + interval '1 month') AT TIME ZONE 'UTC',
 
 
 @dataclass(frozen=True, slots=True)
-class Months:
+class LedgerPartitions:
     """How the ledger lies: its parts by name, whether next month's is there, and what has no month of its own."""
 
     parts: tuple[str, ...]
@@ -33,7 +33,7 @@ class Months:
     others: int
 
 
-def make_months(store: Store, ahead: int = AHEAD) -> int:
+def create_partitions(store: Store, ahead: int = MONTHS_AHEAD) -> int:
     """Make the tables of the present month and of `ahead` months after it; return how many were new.
 
     Safe to run at any time and from several places at once; nobody's posting waits for it longer than it takes to add
@@ -49,10 +49,10 @@ def make_months(store: Store, ahead: int = AHEAD) -> int:
     return made
 
 
-def months(connection: Connection) -> Months | None:
+def describe_partitions(connection: Connection) -> LedgerPartitions | None:
     """How the ledger lies on Postgres, None on SQLite."""
     if connection.dialect.name != "postgresql":
         return None
     parts = tuple(row.relname for row in connection.execute(_PARTS))
     others = connection.execute(sa.text("SELECT count(*) FROM entries_other")).scalar_one()
-    return Months(parts, connection.execute(_NEXT).scalar_one() in parts, others)
+    return LedgerPartitions(parts, connection.execute(_NEXT).scalar_one() in parts, others)

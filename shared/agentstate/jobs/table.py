@@ -18,7 +18,7 @@ from agentstate.store.tables.jobs import jobs
 _ENDING = {"lease_owner": None, "lease_until": None, "finished_at": db_time()}
 
 
-def insert(tx: Transaction, values: dict[str, Any], *, due_in: float) -> bool:
+def insert_job(tx: Transaction, values: dict[str, Any], *, due_in: float) -> bool:
     """Insert a job unless its dedupe or coalesce key is taken; tell whether it was inserted."""
     dialect = postgresql if tx.dialect == "postgresql" else sqlite
     waking = {"woken_at": db_time()} if due_in <= 0 else {}
@@ -27,7 +27,7 @@ def insert(tx: Transaction, values: dict[str, Any], *, due_in: float) -> bool:
     return inserted.scalar_one_or_none() is not None
 
 
-def twin(tx: Transaction, values: dict[str, Any]) -> Job | None:
+def find_duplicate(tx: Transaction, values: dict[str, Any]) -> Job | None:
     """The job that holds the dedupe key of `values`, else the waiting one that holds its coalesce key."""
     same = [jobs.c.kind == values["kind"]]
     by_dedupe = sa.and_(
@@ -44,13 +44,13 @@ def twin(tx: Transaction, values: dict[str, Any]) -> Job | None:
     return None
 
 
-def get(connection: Connection, job_id: UUID) -> Job | None:
+def load_job(connection: Connection, job_id: UUID) -> Job | None:
     """One job, None when there is none."""
     found = connection.execute(sa.select(jobs).where(jobs.c.id == job_id)).mappings().first()
     return None if found is None else Job.from_row(found)
 
 
-def find(
+def find_jobs(
     connection: Connection,
     *,
     status: JobStatus | None,
@@ -65,7 +65,7 @@ def find(
     return [Job.from_row(row) for row in found]
 
 
-def counts(connection: Connection) -> list[tuple[str, str, int]]:
+def count_jobs(connection: Connection) -> list[tuple[str, str, int]]:
     """(queue, status, count) of all jobs."""
     query = sa.select(jobs.c.queue, jobs.c.status, sa.func.count()).group_by(jobs.c.queue, jobs.c.status)
     return [(queue, status, count) for queue, status, count in connection.execute(query)]
@@ -75,7 +75,7 @@ def counts(connection: Connection) -> list[tuple[str, str, int]]:
 _GIVEN_BACK: dict[str, Any] = {"status": JobStatus.READY, "coalesce_key": None}
 
 
-def claim(tx: Transaction, job_id: UUID, *, owner: str, lease_s: float) -> Job | None:
+def claim_job(tx: Transaction, job_id: UUID, *, owner: str, lease_s: float) -> Job | None:
     """Take a job that is ready and due; None when somebody else has it or it has ended."""
     statement = (
         sa.update(jobs)
@@ -94,31 +94,31 @@ def claim(tx: Transaction, job_id: UUID, *, owner: str, lease_s: float) -> Job |
     return None if found is None else Job.from_row(found)
 
 
-def renew(tx: Transaction, held: Sequence[Job], *, lease_s: float) -> None:
+def renew_leases(tx: Transaction, held: Sequence[Job], *, lease_s: float) -> None:
     """Lengthen the leases of running jobs, as far as their fences still hold."""
     mine = sa.tuple_(jobs.c.id, jobs.c.fence).in_([(job.id, job.fence) for job in held])
     running = sa.and_(mine, jobs.c.status == JobStatus.RUNNING)
     tx.connection.execute(sa.update(jobs).where(running).values(lease_until=db_time(lease_s)))
 
 
-def end(tx: Transaction, job: Job, status: JobStatus, *, result: Any = None, error: str | None = None) -> bool:
+def end_job(tx: Transaction, job: Job, status: JobStatus, *, result: Any = None, error: str | None = None) -> bool:
     """End a running job if its fence still holds; tell whether it did."""
-    return _settle(tx, job, {**_ENDING, "status": status, "result": result, "error": error})
+    return _update_held(tx, job, {**_ENDING, "status": status, "result": result, "error": error})
 
 
-def postpone(tx: Transaction, job: Job, *, delay_s: float, error: str | None, count_attempt: bool) -> bool:
+def postpone_job(tx: Transaction, job: Job, *, delay_s: float, error: str | None, count_attempt: bool) -> bool:
     """Give a running job back to be tried again after `delay_s` seconds, if its fence still holds."""
     values: dict[str, Any] = {**_GIVEN_BACK, "lease_owner": None, "lease_until": None, "woken_at": None}
     attempts = job.attempts if count_attempt else job.attempts - 1
-    return _settle(tx, job, {**values, "due_at": db_time(delay_s), "error": error, "attempts": attempts})
+    return _update_held(tx, job, {**values, "due_at": db_time(delay_s), "error": error, "attempts": attempts})
 
 
-def _settle(tx: Transaction, job: Job, values: dict[str, Any]) -> bool:
+def _update_held(tx: Transaction, job: Job, values: dict[str, Any]) -> bool:
     held = sa.and_(jobs.c.id == job.id, jobs.c.fence == job.fence, jobs.c.status == JobStatus.RUNNING)
     return tx.connection.execute(sa.update(jobs).where(held).values(**values)).rowcount == 1
 
 
-def free_expired(tx: Transaction) -> list[Job]:
+def release_expired(tx: Transaction) -> list[Job]:
     """Give back every job whose lease ran out, with its attempt counted."""
     lapsed = sa.and_(jobs.c.status == JobStatus.RUNNING, jobs.c.lease_until < db_time())
     values = {
@@ -132,38 +132,38 @@ def free_expired(tx: Transaction) -> list[Job]:
     return [Job.from_row(row) for row in tx.connection.execute(statement).mappings()]
 
 
-def end_ready(tx: Transaction, job_id: UUID, status: JobStatus, *, error: str | None) -> bool:
+def end_unclaimed(tx: Transaction, job_id: UUID, status: JobStatus, *, error: str | None) -> bool:
     """End a job that nobody holds; tell whether it was still so."""
     unheld = jobs.c.status.in_([JobStatus.READY, JobStatus.DEAD])
     statement = sa.update(jobs).where(jobs.c.id == job_id, unheld).values(**_ENDING, status=status, error=error)
     return tx.connection.execute(statement).rowcount == 1
 
 
-def revive(tx: Transaction, job_id: UUID) -> bool:
+def requeue_job(tx: Transaction, job_id: UUID) -> bool:
     """Make a dead or discarded job ready again with a fresh budget; tell whether it was one."""
     ended = jobs.c.status.in_([JobStatus.DEAD, JobStatus.DISCARDED])
     values = {**_GIVEN_BACK, "attempts": 0, "finished_at": None, "due_at": db_time(), "woken_at": db_time()}
     return tx.connection.execute(sa.update(jobs).where(jobs.c.id == job_id, ended).values(**values)).rowcount == 1
 
 
-def revive_dead(tx: Transaction, kind: str | None) -> int:
+def requeue_dead(tx: Transaction, kind: str | None) -> int:
     """Make every dead job, of one kind or all, ready again for the sweep to wake; tell how many."""
     values = {**_GIVEN_BACK, "attempts": 0, "finished_at": None, "due_at": db_time(), "woken_at": None}
-    return tx.connection.execute(sa.update(jobs).where(*_dead(kind)).values(**values)).rowcount
+    return tx.connection.execute(sa.update(jobs).where(*_dead_of_kind(kind)).values(**values)).rowcount
 
 
 def discard_dead(tx: Transaction, kind: str | None, *, reason: str) -> int:
     """Discard every dead job, of one kind or all; tell how many."""
     error = sa.literal(f"{reason}; died of: ") + sa.func.coalesce(jobs.c.error, "?")
     values = {**_ENDING, "status": JobStatus.DISCARDED, "error": error}
-    return tx.connection.execute(sa.update(jobs).where(*_dead(kind)).values(**values)).rowcount
+    return tx.connection.execute(sa.update(jobs).where(*_dead_of_kind(kind)).values(**values)).rowcount
 
 
-def _dead(kind: str | None) -> list[sa.ColumnElement[bool]]:
+def _dead_of_kind(kind: str | None) -> list[sa.ColumnElement[bool]]:
     return [jobs.c.status == JobStatus.DEAD, *([] if kind is None else [jobs.c.kind == kind])]
 
 
-def overdue(tx: Transaction, *, unwoken_for_s: float, limit: int) -> list[Job]:
+def lock_overdue(tx: Transaction, *, unwoken_for_s: float, limit: int) -> list[Job]:
     """Jobs that are due and that no wake-up was sent for lately; the oldest first, locked for this transaction."""
     stale = sa.or_(jobs.c.woken_at.is_(None), jobs.c.woken_at < db_time(-unwoken_for_s))
     query = sa.select(jobs).where(jobs.c.status == JobStatus.READY, jobs.c.due_at <= db_time(), stale)
@@ -171,7 +171,7 @@ def overdue(tx: Transaction, *, unwoken_for_s: float, limit: int) -> list[Job]:
     return [Job.from_row(row) for row in tx.connection.execute(query).mappings()]
 
 
-def ready_by_lane(tx: Transaction) -> dict[tuple[str, int], int]:
+def count_due_by_lane(tx: Transaction) -> dict[tuple[str, int], int]:
     """How many jobs are due in each (queue, lane)."""
     due = sa.and_(jobs.c.status == JobStatus.READY, jobs.c.due_at <= db_time())
     query = sa.select(jobs.c.queue, jobs.c.lane, sa.func.count()).where(due).group_by(jobs.c.queue, jobs.c.lane)
@@ -183,7 +183,7 @@ def mark_woken(tx: Transaction, job_ids: Sequence[UUID]) -> None:
     tx.connection.execute(sa.update(jobs).where(jobs.c.id.in_(job_ids)).values(woken_at=db_time()))
 
 
-def expire(tx: Transaction, *, kept_s: float, limit: int) -> int:
+def delete_expired(tx: Transaction, *, kept_s: float, limit: int) -> int:
     """Delete up to `limit` jobs that ended well or were discarded over `kept_s` seconds ago; tell how many."""
     old = (
         sa.select(jobs.c.id)

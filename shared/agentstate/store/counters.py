@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from agentstate.store.store import Store, Transaction
-from agentstate.store.tables.tallies import tallies
+from agentstate.store.tables.tallies import counters
 from agentstate.store.upsert import insert_or_add
 
 Key: TypeAlias = tuple[str, str, str]
@@ -25,12 +25,12 @@ Key: TypeAlias = tuple[str, str, str]
 WRITE_EVERY_S = 30.0
 LONGEST_END_S = 5.0
 """For a write that is under way; a store that does not answer holds up nobody longer."""
-SLOTS = 16
+SHARDS = 16
 
 _log = logging.getLogger(__name__)
 
 
-class Tallies:
+class Counters:
     """One process's tallies. Safe to share between threads.
 
     Args:
@@ -46,7 +46,7 @@ class Tallies:
         self._ended = threading.Event()
         self._writer: threading.Thread | None = None
 
-    def add(self, what: str, subject: str, part: str, number: int = 1) -> None:
+    def add_count(self, what: str, subject: str, part: str, number: int = 1) -> None:
         """Count. Takes about a microsecond and never waits for the store."""
         with self._lock:
             self._held[what, subject, part] += number
@@ -56,7 +56,7 @@ class Tallies:
                 )
                 self._writer.start()
 
-    def flush(self) -> None:
+    def flush_counts(self) -> None:
         """Add to the store what was counted since the last time; while the store is away it is kept for the next."""
         with self._lock:
             taken, self._held = self._held, Counter()
@@ -64,7 +64,7 @@ class Tallies:
             return
         try:
             with self._store().transaction() as tx:
-                _add(tx, taken)
+                _write_counts(tx, taken)
         except Exception as error:  # noqa: BLE001 whoever counts has no use for it, and the thread has to go on
             _log.warning("what was counted is written later: %s", error)
             with self._lock:
@@ -78,18 +78,18 @@ class Tallies:
         ended.set()
         if writer is not None:
             writer.join(LONGEST_END_S)
-        self.flush()
+        self.flush_counts()
 
     def _write_now_and_then(self, ended: threading.Event) -> None:
         while not ended.wait(self._every_s):
-            self.flush()
+            self.flush_counts()
 
 
-def _add(tx: Transaction, taken: Counter[Key]) -> None:
-    slot = os.getpid() % SLOTS
+def _write_counts(tx: Transaction, taken: Counter[Key]) -> None:
+    slot = os.getpid() % SHARDS
     # In one order, so that no two processes wait for each other.
     rows = [
         {"what": what, "subject": subject, "part": part, "slot": slot, "number": number}
         for (what, subject, part), number in sorted(taken.items())
     ]
-    insert_or_add(tx, tallies, rows, "number")
+    insert_or_add(tx, counters, rows, "number")
