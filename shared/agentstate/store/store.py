@@ -100,7 +100,7 @@ class Store:
                 yield opened
             finally:
                 opened.is_open = False
-        opened._committed()  # noqa: SLF001 the store is the transaction's owner
+        opened._run_followers()  # noqa: SLF001 the store is the transaction's owner
 
     @contextmanager
     def ambient_transaction(self) -> Iterator[Transaction]:
