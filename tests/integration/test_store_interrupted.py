@@ -21,7 +21,7 @@ from agentstate.store import Store
 
 store = Store.open(sys.argv[1])
 try:
-    with store.reading() as connection:
+    with store.read_connection() as connection:
         connection.execute(sa.text("SELECT pg_sleep(60)"))
 except KeyboardInterrupt:
     print("interrupted")

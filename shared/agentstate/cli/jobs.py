@@ -169,7 +169,7 @@ def _show_jobs(invocation: Invocation, found: list[Job]) -> None:
         output.print_document({"jobs": [job.as_dict() for job in found]})
     elif found:
         output.print_table(
-            ("id", "kind", "status", "agent", "attempts", "created", "error"), [_row(job) for job in found]
+            ("id", "kind", "status", "agent", "attempts", "created", "error"), [_job_cells(job) for job in found]
         )
     else:
         output.print_line("no jobs match")

@@ -28,13 +28,13 @@ def metrics(invocation: Invocation, *, port: int | None, host: str) -> None:
     if port is not None and invocation.as_json:
         raise click.UsageError("--json prints the metrics once; it does not go with --port.")
     with invocation.open_system(0.0) as system:
-        found = library.registry(lambda: system.store)
+        found = library.make_registry(lambda: system.store)
         if port is None:
             _print_metrics(invocation, found)
         else:
-            with library.serve(found, port, host) as chosen:
+            with library.serve_metrics(found, port, host) as chosen:
                 output.print_line(f"metrics are served on http://{host}:{chosen}/metrics")
-                _wait()
+                _wait_for_sigterm()
 
 
 def _print_metrics(invocation: Invocation, found: Any) -> None:

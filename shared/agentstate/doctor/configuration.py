@@ -10,7 +10,7 @@ from pathlib import Path
 import sqlalchemy as sa
 from packaging.requirements import Requirement
 
-from agentstate.distribution import requirements
+from agentstate.distribution import package_requirements
 from agentstate.doctor.finding import Finding, fail_finding, ok_finding, warn_finding
 from agentstate.doctor.system import System
 from agentstate.errors import AgentStateError

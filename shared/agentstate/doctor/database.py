@@ -96,7 +96,7 @@ def check_schema(system: System) -> Finding:
     if found == wanted:
         return ok_finding(f"revision {found}")
     told = f"revision {found or 'none'}, this version needs {wanted}"
-    if found is not None and not is_known(found):
+    if found is not None and not is_known_revision(found):
         return fail_finding(told, "A newer version made it: update agentstate here, or name the right database.")
     return fail_finding(told, "Run `agentstate migrate`.")
 
@@ -118,7 +118,7 @@ def check_rights(system: System) -> Finding:
 def check_ledger_months(system: System) -> Finding:
     """Whether the ledger's next month is made, and every entry in the table of its month."""
     with system.connect_store() as connection:
-        found = months(connection)
+        found = describe_partitions(connection)
     if found is None:
         return ok_finding("one table")
     if not found.next_is_made:

@@ -14,7 +14,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import DotEnvSettingsSource, EnvSettingsSource
 
 from agentstate.doctor.address import MASK, mask_url
-from agentstate.settings import PREFIX, Settings, settings_file
+from agentstate.settings import PREFIX, Settings, find_settings_file
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Tallies: numbers that each process adds up in memory, and adds to the durable store now and then.
+"""Counters: numbers that each process adds up in memory, and adds to the durable store now and then.
 
 They are for what happens too often to be written each time, such as reads of the cache, or where there is no
 transaction, such as calls of a provider. Nobody who counts waits for the store. The price: what a process had counted

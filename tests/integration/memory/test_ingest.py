@@ -26,7 +26,7 @@ RUN_AND_DIE = """
 import os, signal, sys
 from pathlib import Path
 from agentstate.jobs import Jobs
-from agentstate.jobs.wake_ups import NoWaker
+from agentstate.jobs.wake_ups import NullWakeUpSender
 from agentstate.memory.index.qdrant_index import MemoryIndex
 from agentstate.memory.ingest.ingest import Ingest
 from agentstate.memory.facts.service import SemanticMemory
@@ -38,7 +38,7 @@ from agentstate.store import Store
 
 settings = Settings.load(database_url=sys.argv[1])
 store, embedder = Store.open(settings.database_url), LexicalEmbedder()
-jobs = Jobs(store, NoWaker(), settings)
+jobs = Jobs(store, NullWakeUpSender(), settings)
 index = MemoryIndex(None, embedder.space)
 memory = SemanticMemory(store, jobs, index, embedder, settings)
 

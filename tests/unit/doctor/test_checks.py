@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from agentstate.distribution import requirements, version
+from agentstate.distribution import package_requirements, package_version
 from agentstate.doctor import System, Verdict, fleet, qdrant, run_checks
 from agentstate.doctor.configuration import compare_packages, data_folder
 from agentstate.doctor.registry import CHECKS

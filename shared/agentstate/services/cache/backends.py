@@ -62,7 +62,7 @@ class Shelves:
         self._local.drop_entries(keys)
         redis = self._redis
         if redis is not None:
-            self._fallback.use(
+            self._fallback.run_with_fallback(
                 lambda: self._on_redis(redis, lambda shelf: shelf.drop_entries(keys)), lambda: self._owe(keys)
             )
 

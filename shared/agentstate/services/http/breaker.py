@@ -82,12 +82,14 @@ class CircuitBreaker:
         """The service gave no answer, or one of 500 and more."""
         times = [_millis(seconds) for seconds in (PAUSE_S, LONGEST_PAUSE_S, FORGOTTEN_AFTER_S)]
         self._local.record_failure(service)
-        self._fallback.use(lambda: self._failed(self._keys(service), [self._failures, *times]), lambda: None)
+        self._fallback.run_with_fallback(
+            lambda: self._failed(self._keys(service), [self._failures, *times]), lambda: None
+        )
 
     def record_success(self, service: Service) -> None:
         """The service answered."""
         self._local.record_success(service)
-        self._fallback.use(lambda: self._forget(service), lambda: None)
+        self._fallback.run_with_fallback(lambda: self._forget(service), lambda: None)
 
     def _forget(self, service: Service) -> None:
         if self._redis is not None:

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr
 
 from agentstate.errors import ConfigurationError, ServiceAnswerInvalid
-from agentstate.redaction import remember
+from agentstate.redaction import register_secret
 from agentstate.services.http.exchange import Exchange, ServiceRequest, doubt_error
 from agentstate.services.http.json_wire import Body, decode_json, encode_json
 from agentstate.services.operations.names import Service

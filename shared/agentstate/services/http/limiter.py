@@ -143,13 +143,15 @@ class RateLimiter:
         """
         halt = min(halt_s, LONGEST_HALT_S)
         args = [_millis(halt), stated_limit or 0, _millis(LEARNED_FOR_S)]
-        self._fallback.use(lambda: self._learn(self._keys(path), args), lambda: self._local.halt_path(path, halt))
+        self._fallback.run_with_fallback(
+            lambda: self._learn(self._keys(path), args), lambda: self._local.halt_path(path, halt)
+        )
 
     def halt_path(self, path: str, halt_s: float, *, caller: str = "") -> None:
         """The service refuses `path` by a rule such as once a day: to `caller` when named, else to all of us."""
         halt = min(halt_s, LONGEST_HALT_S)
         key = self._keys(path, caller)[3 if caller else 2]
-        self._fallback.use(
+        self._fallback.run_with_fallback(
             lambda: self._halt([key], [_millis(halt)]), lambda: self._local.halt_path(path + caller, halt)
         )
 

@@ -93,7 +93,7 @@ def _sqlite_time(element: db_time, compiler: SQLCompiler, **options: Any) -> str
 
 
 def name_column(name: str, **options: Any) -> sa.Column[str]:
-    """A column for an agent, session or account name (at most 128 characters, `ids.checked_name`)."""
+    """A column for an agent, session or account name (at most 128 characters, `ids.validate_name`)."""
     return sa.Column(name, sa.String(128), **options)
 
 
