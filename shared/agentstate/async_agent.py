@@ -1,131 +1,241 @@
-"""The same agent for asyncio: every verb of `Agent`, awaited.
+"""The same agent and fleet for asyncio: every verb of `Agent`, awaited.
 
-The core is synchronous; a verb runs in a thread of its own pool, so the event loop goes on. A task that is cancelled
-while it waits does not stop a verb that has begun: what it does is done or left as after a crash, and a call with the
-same key finds out which.
+The core is synchronous; a verb runs in a thread, so the event loop does no I/O. A task that is cancelled while it waits
+does not stop a verb that has begun: its outcome is recorded, and a call with the same key finds out which it was.
 """
 
 from __future__ import annotations
 
-import asyncio
-import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextvars import copy_context
-from functools import partial, wraps
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+from weakref import WeakSet
 
-from agentstate.agent import Agent
-from agentstate.state.subscription import Subscription
-from agentstate.state.update_group import UpdateGroup
-
-if TYPE_CHECKING:
-    from agentstate.agent import Fleet
+from agentstate.agent import Agent, Fleet, connect, default_fleet
+from agentstate.aio.memory import AsyncContext, AsyncConversation, AsyncEpisodes, AsyncMemory
+from agentstate.aio.money import AsyncEffects, AsyncGuards, AsyncLedger, AsyncServices
+from agentstate.aio.state import AsyncJobs, AsyncProfile, AsyncStateStore, AsyncUpdates
+from agentstate.aio.threads import ThreadRunner
+from agentstate.settings import Settings
+from agentstate.store.store import Transaction
 
 T = TypeVar("T")
 
-PARTS = frozenset(
-    {"memory", "episodes", "ledger", "effects", "guards", "services", "state", "profile", "updates", "jobs"}
-)
 THREADS = 8
-_END = object()
+"""Verbs that run at a time unless another number is given."""
 
 
 class AsyncAgent:
     """One agent whose verbs are coroutines: `await agent.memory.recall("...")`.
 
-    Its parts are those of `Agent`, by the same names and with the same arguments and errors; what is not a verb, such
-    as a value, is handed on as it is, and what is iterated over is read by `async for`. Close it, or use it in `async
-    with`, to end its threads; the connections belong to the fleet and stay open for others.
+    Its parts are those of `Agent`, by the same names and with the same arguments, results and errors. Iterators become
+    asynchronous iterators and context managers asynchronous ones. Works after a fork and can be pickled.
 
     Args:
         agent_id: as for `Agent`.
-        fleet: as for `Agent`.
+        fleet: whose connections it uses; left out, the default fleet of this process.
         threads: how many verbs of this agent run at a time; further ones wait their turn.
+
+    Raises:
+        InvalidInput: the id cannot name an agent.
+
+    Example:
+        async with AsyncAgent("ag_7") as agent:
+            await agent.memory.remember("Fees are low on Sundays.", kind="lesson")
     """
 
     def __init__(self, agent_id: str, fleet: Fleet | None = None, *, threads: int = THREADS) -> None:
         self.sync = Agent(agent_id, fleet)
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix=f"agentstate-{self.id}")
+        """The synchronous agent, for `run`."""
+        self._threads = threads
+        self._runner = ThreadRunner(threads, f"agentstate-{agent_id}")
 
     @property
     def id(self) -> str:
         """The agent's id."""
         return self.sync.id
 
-    async def __aenter__(self) -> Self:
-        return self
+    @property
+    def memory(self) -> AsyncMemory:
+        """Its memories."""
+        return AsyncMemory(self._runner, lambda: self.sync.memory)
 
-    async def __aexit__(self, *raised: object) -> None:
-        await self.close()
+    @property
+    def episodes(self) -> AsyncEpisodes:
+        """Its recent events."""
+        return AsyncEpisodes(self._runner, lambda: self.sync.episodes)
 
-    def __repr__(self) -> str:
-        return f"AsyncAgent({self.id!r})"
+    def conversation(self, session: str) -> AsyncConversation:
+        """Return one of its conversations."""
+        return AsyncConversation(self._runner, lambda: self.sync.conversation(session))
 
-    def __getattr__(self, name: str) -> AsyncPart:
-        if name not in PARTS:
-            raise AttributeError(f"AsyncAgent has no part {name!r}; it has {', '.join(sorted(PARTS))}.")
-        return AsyncPart(getattr(self.sync, name), self._in_thread)
+    def context(self, max_tokens: int = 180_000, *, model: str | None = None) -> AsyncContext:
+        """Return its working memory, as `Agent.context`: `await context.portfolio()`, `await context.build()`."""
+        opened: list[Any] = []
 
-    def conversation(self, session: str) -> AsyncPart:
-        """One of its conversations."""
-        return AsyncPart(self.sync.conversation(session), self._in_thread)
+        def open_once() -> Any:
+            if not opened:
+                opened.append(self.sync.context(max_tokens, model=model))
+            return opened[0]
 
-    def context(self, max_tokens: int = 180_000, *, model: str | None = None) -> AsyncPart:
-        """Its working memory, as `Agent.context`: `await context.portfolio()`, `await context.build()`."""
-        return AsyncPart(self.sync.context(max_tokens, model=model), self._in_thread)
+        return AsyncContext(self._runner, open_once)
+
+    @property
+    def ledger(self) -> AsyncLedger:
+        """Its books."""
+        return AsyncLedger(self._runner, lambda: self.sync.ledger)
+
+    @property
+    def effects(self) -> AsyncEffects:
+        """Its effects on the outside, at most once each."""
+        return AsyncEffects(self._runner, lambda: self.sync.effects)
+
+    @property
+    def guards(self) -> AsyncGuards:
+        """Its limits, which hold in all processes."""
+        return AsyncGuards(self._runner, lambda: self.sync.guards)
+
+    @property
+    def services(self) -> AsyncServices:
+        """Its accounts and states at the financial services."""
+        return AsyncServices(self._runner, lambda: self.sync.services)
+
+    @property
+    def state(self) -> AsyncStateStore:
+        """Its state between sessions, in versions."""
+        return AsyncStateStore(self._runner, lambda: self.sync.state)
+
+    @property
+    def profile(self) -> AsyncProfile:
+        """Its fields that change often."""
+        return AsyncProfile(self._runner, lambda: self.sync.profile)
+
+    @property
+    def updates(self) -> AsyncUpdates:
+        """Its live updates, which a reader can resume."""
+        return AsyncUpdates(self._runner, lambda: self.sync.updates)
+
+    @property
+    def jobs(self) -> AsyncJobs:
+        """Its work in the background."""
+        return AsyncJobs(self._runner, lambda: self.sync.jobs)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Transaction]:
+        """Open a write transaction that the verbs awaited in the block join, as `Agent.transaction`."""
+        store = await self._runner.run(lambda: self.sync.fleet.runtime.store)
+        async with self._runner.enter(store.transaction()) as tx:
+            with store.joining(tx):
+                yield tx
 
     async def count_prompt(
         self, messages: Sequence[Mapping[str, Any]], model: str, *, system: str | None = None
     ) -> int:
-        """As `Agent.count_prompt`."""
-        return await self._in_thread(partial(self.sync.count_prompt, messages, model, system=system))
+        """Return the tokens of a final prompt as the provider of `model` counts them; one request to it."""
+        return await self._runner.run(partial(self.sync.count_prompt, messages, model, system=system))
 
     async def run(self, work: Callable[[Agent], T]) -> T:
-        """Do `work` with the synchronous agent in a thread; the place for a transaction over several verbs."""
-        return await self._in_thread(partial(work, self.sync))
+        """Run `work` with the synchronous agent in a thread, for several verbs in one go."""
+        return await self._runner.run(partial(work, self.sync))
 
     async def close(self) -> None:
-        """Wait for verbs that have begun, and end the threads."""
-        await asyncio.to_thread(self._pool.shutdown)
+        """Wait for verbs that have begun, and end the threads; the fleet's connections stay open."""
+        await self._runner.close()
 
-    async def _in_thread(self, call: Callable[[], T]) -> T:
-        context = copy_context()
-        return await asyncio.get_running_loop().run_in_executor(self._pool, context.run, call)
+    async def __aenter__(self) -> Self:
+        return self
 
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
 
-class AsyncPart:
-    """A part of an agent whose methods are coroutines."""
-
-    def __init__(self, part: Any, in_thread: Callable[[Callable[[], Any]], Awaitable[Any]]) -> None:
-        self._part, self._in_thread = part, in_thread
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (partial(AsyncAgent, threads=self._threads), (self.id, self.sync.fleet))
 
     def __repr__(self) -> str:
-        return f"AsyncPart({self._part!r})"
+        return f"AsyncAgent({self.id!r})"
 
-    def __dir__(self) -> list[str]:
-        return [name for name in dir(self._part) if not name.startswith("_")]
 
-    def __getattr__(self, name: str) -> Any:
-        # A verb that has a form of its own for asyncio is taken in that form.
-        found = getattr(self._part, f"{name}_async", None) or getattr(self._part, name)
-        if not callable(found) or inspect.iscoroutinefunction(found) or inspect.isasyncgenfunction(found):
-            return found
+class AsyncFleet:
+    """A fleet whose agents are asynchronous; see `connect_async`.
 
-        @wraps(found)
-        async def verb(*args: Any, **kwargs: Any) -> Any:
-            return self._awaitable(await self._in_thread(partial(found, *args, **kwargs)))
+    Example:
+        async with agentstate.connect_async() as fleet:
+            agent = fleet.agent("ag_7")
+            await agent.ledger.balance("casino")
+    """
 
-        return verb
+    def __init__(self, fleet: Fleet | None = None, *, threads: int = THREADS) -> None:
+        self.sync = fleet or default_fleet()
+        """The synchronous fleet, for `run`."""
+        self._threads = threads
+        self._runner = ThreadRunner(threads, "agentstate-fleet")
+        self._agents: WeakSet[AsyncAgent] = WeakSet()
 
-    def _awaitable(self, answer: Any) -> Any:
-        """What a verb gave, in a form that does not hold the event loop up."""
-        if answer is self._part:
-            return self
-        if isinstance(answer, UpdateGroup | Subscription):
-            return AsyncPart(answer, self._in_thread)
-        return self._stepped(answer) if isinstance(answer, Iterator) else answer
+    def agent(self, agent_id: str) -> AsyncAgent:
+        """Return one agent; nothing is read or opened before its first verb. Raises InvalidInput."""
+        agent = AsyncAgent(agent_id, self.sync, threads=self._threads)
+        self._agents.add(agent)
+        return agent
 
-    async def _stepped(self, answer: Iterator[Any]) -> AsyncIterator[Any]:
-        while (step := await self._in_thread(partial(next, answer, _END))) is not _END:
-            yield step
+    async def run(self, work: Callable[[Fleet], T]) -> T:
+        """Run `work` with the synchronous fleet in a thread: `await fleet.run(lambda fleet: fleet.jobs.counts())`."""
+        return await self._runner.run(partial(work, self.sync))
+
+    async def close(self) -> None:
+        """Wait for verbs that have begun, then close the connections."""
+        agents, self._agents = list(self._agents), WeakSet()
+        for agent in agents:
+            await agent.close()
+        await self._runner.run(self.sync.close)
+        await self._runner.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+
+def connect_async(
+    settings: Settings | None = None,
+    *,
+    env_file: Path | str | None = None,
+    database_url: str | None = None,
+    redis_url: str | None = None,
+    broker_url: str | None = None,
+    qdrant_url: str | None = None,
+    services_url: str | None = None,
+    threads: int = THREADS,
+) -> AsyncFleet:
+    """Return a fleet for asyncio.
+
+    Args:
+        settings: as for `connect`, like the URLs below.
+        env_file: a settings file.
+        database_url: the durable store.
+        redis_url: recent episodes, cached states and live updates.
+        broker_url: Celery's broker.
+        qdrant_url: the index of memories.
+        services_url: the gateway of the financial services.
+        threads: how many verbs of one agent run at a time.
+
+    Raises:
+        ConfigurationError: a setting is missing, unknown or wrong; it is named.
+    """
+    opened = connect(
+        settings,
+        env_file=env_file,
+        database_url=database_url,
+        redis_url=redis_url,
+        broker_url=broker_url,
+        qdrant_url=qdrant_url,
+        services_url=services_url,
+    )
+    return AsyncFleet(opened, threads=threads)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import multiprocessing
 import threading
 from collections.abc import Iterator
 from decimal import Decimal
@@ -13,9 +14,10 @@ from typing import Any
 import pytest
 
 from agentstate import Agent, AsyncAgent, Fleet, Money, Settings
-from agentstate.async_agent import PARTS
+from agentstate.async_agent import connect_async
 from agentstate.errors import Conflict, InvalidInput
 from agentstate.runtime import Runtime
+from agentstate.store.store import Store
 
 
 @pytest.fixture
@@ -25,11 +27,30 @@ def runtime(settings: Settings) -> Iterator[Runtime]:
     opened.close()
 
 
-def test_every_part_and_verb_is_there_by_its_name() -> None:
+PARTS = (
+    "memory", "episodes", "ledger", "effects", "guards", "services", "state", "profile", "updates", "jobs",
+)  # fmt: skip
+
+
+def test_every_part_is_there_by_its_name() -> None:
     parts = {name for name, found in vars(Agent).items() if isinstance(found, property)}
-    assert parts == PARTS
+    assert parts == set(PARTS)
+    assert {name for name, found in vars(AsyncAgent).items() if isinstance(found, property)} == parts | {"id"}
     verbs = {name for name, found in vars(Agent).items() if inspect.isfunction(found) and not name.startswith("_")}
-    assert {name for name in verbs if not hasattr(AsyncAgent, name)} == {"transaction"}, "that is for `run`"
+    assert {name for name in verbs if not hasattr(AsyncAgent, name)} == set()
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_every_verb_of_a_part_is_there_with_its_arguments(runtime: Runtime, name: str) -> None:
+    agent = Fleet(runtime).agent("ag_async")
+    part, awaited = getattr(agent, name), getattr(AsyncAgent("ag_async", Fleet(runtime)), name)
+    for verb in dir(type(part)):
+        found = inspect.getattr_static(type(part), verb)
+        if verb.startswith("_") or verb.endswith("_async") or not inspect.isfunction(found):
+            continue
+        assert list(inspect.signature(getattr(awaited, verb)).parameters) == list(
+            inspect.signature(getattr(part, f"{verb}_async", getattr(part, verb))).parameters
+        ), verb
 
 
 def test_verbs_are_awaited(runtime: Runtime) -> None:
@@ -86,7 +107,7 @@ def test_what_is_iterated_over_is_read_by_async_for(runtime: Runtime) -> None:
             assert await subscription.stop()
             for text in ("first", "second"):
                 await agent.memory.remember(text)
-            return seen, [record.content async for record in await agent.memory.export()]
+            return seen, [record.content async for record in agent.memory.export()]
 
     assert asyncio.run(live()) == ([(1, "calm"), (2, "keen")], ["first", "second"])
 
@@ -111,20 +132,127 @@ def test_the_event_loop_goes_on_while_a_verb_waits(runtime: Runtime) -> None:
 
 
 def test_several_verbs_in_one_transaction(runtime: Runtime) -> None:
-    def both(agent: Agent) -> None:
-        with agent.transaction() as tx:
-            agent.ledger.deposit("gift", "wallet", Money.parse("1"), tx=tx)
-            agent.memory.remember("A gift of 1 USDC came.", tx=tx)
+    async def give_up(agent: AsyncAgent) -> None:
+        async with agent.transaction():
+            await agent.ledger.deposit("gift", "wallet", Money.parse("1"))
+            await agent.memory.remember("A gift of 1 USDC came.")
             raise Conflict("given up half-way")
+
+    async def live() -> tuple[Money, Money]:
+        async with AsyncAgent("ag_async", Fleet(runtime)) as agent:
+            with pytest.raises(Conflict, match="given up"):
+                await give_up(agent)
+            assert not await agent.memory.recall("gift")
+            before = await agent.ledger.balance("wallet")
+            async with agent.transaction() as tx:
+                await agent.ledger.deposit("gift", "wallet", Money.parse("1"))
+                await agent.ledger.deposit("bonus", "wallet", Money.parse("2"), tx=tx)
+            return before, await agent.ledger.balance("wallet")
+
+    assert asyncio.run(live()) == (Money.zero(), Money.parse("3"))
+
+
+def test_a_transaction_that_is_cancelled_is_rolled_back_and_gives_its_connection_back(runtime: Runtime) -> None:
+    async def hang(agent: AsyncAgent, entered: asyncio.Event) -> None:
+        async with agent.transaction():
+            await agent.ledger.deposit("gift", "wallet", Money.parse("1"))
+            entered.set()
+            await asyncio.Event().wait()
 
     async def live() -> Money:
         async with AsyncAgent("ag_async", Fleet(runtime)) as agent:
-            with pytest.raises(Conflict, match="given up"):
-                await agent.run(both)
-            assert not await agent.memory.recall("gift")
+            for _ in range(8):  # more often than the pool has connections
+                entered = asyncio.Event()
+                task = asyncio.create_task(hang(agent, entered))
+                await entered.wait()
+                task.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await task
             return await agent.ledger.balance("wallet")
 
     assert asyncio.run(live()) == Money.zero()
+
+
+def test_tasks_beside_a_transaction_do_not_join_it(runtime: Runtime) -> None:
+    async def live() -> Money:
+        async with AsyncAgent("ag_async", Fleet(runtime)) as agent:
+            go, done = asyncio.Event(), asyncio.Event()
+
+            async def beside() -> None:
+                await go.wait()
+                await agent.ledger.deposit("gift", "wallet", Money.parse("1"))
+                done.set()
+
+            async def give_up() -> None:
+                async with agent.transaction():
+                    go.set()
+                    await done.wait()
+                    raise Conflict("given up")
+
+            task = asyncio.create_task(beside())
+            with pytest.raises(Conflict, match="given up"):
+                await give_up()
+            await task
+            return await agent.ledger.balance("wallet")
+
+    assert asyncio.run(live()) == Money.parse("1")
+
+
+def test_opening_an_agent_and_its_parts_does_no_io_on_the_loop(
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop_threads: list[int] = []
+    opened = Store.open
+
+    def watched(*args: Any, **kwargs: Any) -> Store:
+        loop_threads.append(threading.get_ident())
+        return opened(*args, **kwargs)
+
+    monkeypatch.setattr(Store, "open", watched)
+
+    async def live() -> int:
+        async with AsyncAgent("ag_async", Fleet(runtime)) as agent:
+            for name in PARTS:
+                getattr(agent, name)
+            agent.conversation("s")
+            await agent.ledger.balance("wallet")
+            return threading.get_ident()
+
+    assert asyncio.run(live()) not in loop_threads
+    assert loop_threads
+
+
+def _use_in_child(agent: AsyncAgent) -> None:
+    async def live() -> None:
+        await agent.ledger.deposit("gift", "wallet", Money.parse("1"))
+        await agent.close()
+
+    asyncio.run(live())
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_an_agent_that_was_used_works_in_a_child_process(runtime: Runtime, method: str) -> None:
+    async def live() -> Money:
+        async with AsyncAgent("ag_async", Fleet(runtime)) as agent:
+            await agent.ledger.balance("wallet")  # it has threads and a connection when the child begins
+            child = multiprocessing.get_context(method).Process(target=_use_in_child, args=(agent,))
+            child.start()
+            await asyncio.to_thread(child.join, 60)
+            assert child.exitcode == 0
+            return await agent.ledger.balance("wallet")
+
+    assert asyncio.run(live()) == Money.parse("1")
+
+
+def test_a_fleet_for_asyncio_gives_agents_and_closes_all(settings: Settings) -> None:
+    async def live() -> Money:
+        async with connect_async(settings) as fleet:
+            agent = fleet.agent("ag_async")
+            await agent.ledger.deposit("gift", "wallet", Money.parse("1"))
+            assert await fleet.run(lambda whole: whole.jobs.list()) == []
+            return await agent.ledger.balance("wallet")
+
+    assert asyncio.run(live()) == Money.parse("1")
 
 
 def test_errors_are_those_of_the_agent(runtime: Runtime) -> None:
@@ -132,8 +260,8 @@ def test_errors_are_those_of_the_agent(runtime: Runtime) -> None:
         async with AsyncAgent("ag_async", Fleet(runtime)) as agent:
             with pytest.raises(InvalidInput):
                 await agent.memory.remember("")
-            with pytest.raises(AttributeError, match="has no part 'memroy'; it has effects, episodes"):
-                _ = agent.memroy
+            with pytest.raises(AttributeError, match="memroy"):
+                _ = agent.memroy  # type: ignore[attr-defined]
 
     with pytest.raises(InvalidInput):
         AsyncAgent("no spaces, please", Fleet(runtime))

@@ -111,12 +111,17 @@ class Store:
         Raises:
             StoreUnavailable: as `transaction`.
         """
-        with self.transaction() as tx:
-            token = _ambient.set((self, tx))
-            try:
-                yield tx
-            finally:
-                _ambient.reset(token)
+        with self.transaction() as tx, self.joining(tx):
+            yield tx
+
+    @contextmanager
+    def joining(self, tx: Transaction) -> Iterator[None]:
+        """Make `tx` the ambient transaction of this thread or task for the block."""
+        token = _ambient.set((self, tx))
+        try:
+            yield
+        finally:
+            _ambient.reset(token)
 
     def current_transaction(self) -> Transaction | None:
         """The open ambient transaction of this thread or task; None outside of one."""

@@ -1,0 +1,1 @@
+"""The same verbs for asyncio: classes written from the synchronous parts, and the threads that they run in."""

@@ -1,0 +1,282 @@
+"""Memories, episodes and conversations of an agent, awaited.
+
+Written by `scripts/generate_async.py` from the synchronous classes; change those.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agentstate.agent_context import PORTFOLIO_FRESH_S
+from agentstate.aio.threads import AsyncPart
+from agentstate.memory.context.budget import DEFAULT_OUTPUT
+from agentstate.memory.conversation.history import DEFAULT_MAX_TOKENS
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+    from datetime import datetime
+    from typing import Any, Self
+    from uuid import UUID
+
+    from agentstate.agent import AgentMemory
+    from agentstate.agent_context import AgentContext
+    from agentstate.memory.context.cutting import Keep
+    from agentstate.memory.context.plan import Plan
+    from agentstate.memory.context.slot import Renderer
+    from agentstate.memory.conversation.accounting import Accounting
+    from agentstate.memory.conversation.history import ConversationHistory, Transcript
+    from agentstate.memory.conversation.messages import Form, Messages
+    from agentstate.memory.conversation.turns import Conversation, NewTurn, StoredSummary, Turn
+    from agentstate.memory.episodes.episode import Episode
+    from agentstate.memory.episodes.store import EpisodicStore
+    from agentstate.memory.facts.counts import Watermark
+    from agentstate.memory.facts.forget import ForgetReceipt
+    from agentstate.memory.facts.records import MemoryRecord
+    from agentstate.memory.facts.service import Receipt
+    from agentstate.memory.search.recall import Recall
+    from agentstate.store.store import Transaction
+
+
+class AsyncMemory(AsyncPart["AgentMemory"]):
+    """`AgentMemory`, awaited: the same verbs with the same arguments, results and errors."""
+
+    async def remember(
+        self, content: str, *, kind: str = "fact", tx: Transaction | None = None, **options: Any
+    ) -> Receipt:
+        """Keep `content`: durable at return, searchable soon; the same content of the same kind is kept once."""
+        return await self._run(lambda part: part.remember(content, kind=kind, tx=tx, **options))
+
+    async def recall(self, query: str, limit: int = 5, **options: Any) -> Recall:
+        """The memories that answer `query`, best first; none when nothing does."""
+        return await self._run(lambda part: part.recall(query, limit, **options))
+
+    async def wait_searchable(self, receipts: Sequence[Receipt], *, timeout_s: float = 30.0) -> None:
+        """Return once all are in the index; raises WaitTimeout."""
+        await self._run(lambda part: part.wait_searchable(receipts, timeout_s=timeout_s))
+
+    async def believed(self, subject: str, *, as_of: datetime | None = None, **options: Any) -> MemoryRecord | None:
+        """The statement about `subject` that was held for true at `at`, now when left out."""
+        return await self._run(lambda part: part.believed(subject, as_of=as_of, **options))
+
+    async def statements(self, subject: str, **options: Any) -> list[MemoryRecord]:
+        """All statements about `subject`, by the time since which they hold."""
+        return await self._run(lambda part: part.statements(subject, **options))
+
+    async def export(self, **options: Any) -> AsyncIterator[MemoryRecord]:
+        """All memories, in the order in which they were accepted."""
+        async for item in self._iterate(lambda part: part.export(**options)):
+            yield item
+
+    async def watermark(self) -> Watermark:
+        """How far the memories are searchable."""
+        return await self._run(lambda part: part.watermark())
+
+    async def forget(self, memory_id: UUID, *, namespace: str | None = None) -> ForgetReceipt:
+        """Remove one memory from every store; the receipt tells what was found there afterwards."""
+        return await self._run(lambda part: part.forget(memory_id, namespace=namespace))
+
+    async def forget_all(self, *, conversations: bool = False) -> ForgetReceipt:
+        """Remove all memories and episodes from every store, and with `conversations` every turn and summary too."""
+        return await self._run(lambda part: part.forget_all(conversations=conversations))
+
+
+class AsyncEpisodes(AsyncPart["EpisodicStore"]):
+    """`EpisodicStore`, awaited: the same verbs with the same arguments, results and errors."""
+
+    async def record(
+        self, event_type: str, payload: dict[str, Any], outcome: Any = None, *, at: datetime | None = None
+    ) -> Episode:
+        """Add an episode; two equal ones at one instant stay two."""
+        return await self._run(lambda part: part.record(event_type, payload, outcome, at=at))
+
+    async def record_many(self, items: Iterable[tuple[str, dict[str, Any], Any, datetime | None]]) -> list[Episode]:
+        """Add episodes, each given as type, payload, outcome and time, in one journey; all are checked first."""
+        return await self._run(lambda part: part.record_many(items))
+
+    async def get_recent(self, n: int = 50, event_type: str | None = None) -> list[Episode]:
+        """The newest `n` episodes, newest first; of one type when named: the newest `n` of that type."""
+        return await self._run(lambda part: part.get_recent(n, event_type))
+
+    async def range(
+        self, since: datetime, until: datetime | None = None, *, event_type: str | None = None, limit: int = 1000
+    ) -> list[Episode]:
+        """The newest `limit` episodes from `since` to before `until`, newest first, from Redis and the archive."""
+        return await self._run(lambda part: part.range(since, until, event_type=event_type, limit=limit))
+
+    async def update_outcome(self, episode: Episode | UUID, outcome: Any) -> Episode:
+        """Say how an episode ended; what it was stays as it is, and the archive keeps every outcome that it was given."""
+        return await self._run(lambda part: part.update_outcome(episode, outcome))
+
+    async def summarize_window(self, since: datetime) -> dict[str, Any]:
+        """Counts of the episodes from `since` on, in Redis and in the archive, each counted once."""
+        return await self._run(lambda part: part.summarize_window(since))
+
+    async def count(self, event_type: str | None = None, *, since: datetime | None = None) -> int:
+        """How many episodes Redis keeps, of a type and from a time on when named; `summarize_window` counts all."""
+        return await self._run(lambda part: part.count(event_type, since=since))
+
+    async def lost(self) -> int:
+        """How many left Redis before the archive had them: more than 10,000 waited while no worker came."""
+        return await self._run(lambda part: part.lost())
+
+    async def restore(self) -> None:
+        """Give Redis what the archive has of the recent past, as far as both answer: it had nothing of the agent."""
+        await self._run(lambda part: part.restore())
+
+
+class AsyncConversation(AsyncPart["ConversationHistory"]):
+    """`ConversationHistory`, awaited: the same verbs with the same arguments, results and errors."""
+
+    async def add(
+        self,
+        role: str,
+        text: str,
+        speaker: str | None = None,
+        at: datetime | None = None,
+        source_id: str | None = None,
+        *,
+        content: list[dict[str, Any]] | None = None,
+        tx: Transaction | None = None,
+    ) -> int:
+        """Add a turn and return its number."""
+        return await self._run(lambda part: part.add(role, text, speaker, at, source_id, content=content, tx=tx))
+
+    async def add_many(self, turns: Iterable[NewTurn], *, tx: Transaction | None = None) -> list[int]:
+        """Add all of `turns` or none, in order; return their numbers. Raises as `add`."""
+        return await self._run(lambda part: part.add_many(turns, tx=tx))
+
+    async def add_message(
+        self,
+        message: Mapping[str, Any],
+        *,
+        speaker: str | None = None,
+        at: datetime | None = None,
+        source_id: str | None = None,
+        tx: Transaction | None = None,
+    ) -> int:
+        """Add a message as Anthropic's or OpenAI's API gives or takes it, calls of tools and results included."""
+        return await self._run(
+            lambda part: part.add_message(message, speaker=speaker, at=at, source_id=source_id, tx=tx)
+        )
+
+    async def messages(
+        self, max_tokens: int = DEFAULT_MAX_TOKENS, *, for_reply: bool = True, form: Form = "anthropic"
+    ) -> Messages:
+        """The conversation for a language model: the summary, then as many of the newest turns as fit."""
+        return await self._run(lambda part: part.messages(max_tokens, for_reply=for_reply, form=form))
+
+    async def to_messages(self) -> Messages:
+        """`messages()` with the usual budget."""
+        return await self._run(lambda part: part.to_messages())
+
+    async def transcript(self, max_tokens: int = DEFAULT_MAX_TOKENS) -> Transcript:
+        """The same as text: the summary, then the newest turns, one entry each, none of which can pose as another."""
+        return await self._run(lambda part: part.transcript(max_tokens))
+
+    async def accounting(self, max_tokens: int = DEFAULT_MAX_TOKENS) -> Accounting:
+        """Where each turn is: word by word in the messages, in a summary that lists it, or waiting for one."""
+        return await self._run(lambda part: part.accounting(max_tokens))
+
+    async def turns(self, first: int = 1, last: int | None = None) -> list[Turn]:
+        """The turns numbered `first` to `last` as they were said, whether a summary covers them or not."""
+        return await self._run(lambda part: part.turns(first, last))
+
+    async def summary(self) -> StoredSummary | None:
+        """The summary in force, None while there is none."""
+        return await self._run(lambda part: part.summary())
+
+    async def status(self) -> Conversation | None:
+        """Where the conversation stands, None when it has no turn."""
+        return await self._run(lambda part: part.status())
+
+
+class AsyncContext(AsyncPart["AgentContext"]):
+    """`AgentContext`, awaited: the same verbs with the same arguments, results and errors."""
+
+    async def set(
+        self,
+        key: str,
+        content: Any,
+        priority: int = 5,
+        *,
+        min_tokens: int = 0,
+        max_tokens: int | None = None,
+        as_of: datetime | None = None,
+        fresh_for_s: float | None = None,
+        renderer: Renderer | None = None,
+        keep: Keep = "start",
+        whole: bool = False,
+    ) -> Self:
+        """Fill a slot; a slot keeps its place in the text when it is filled again."""
+        await self._run(
+            lambda part: part.set(
+                key,
+                content,
+                priority,
+                min_tokens=min_tokens,
+                max_tokens=max_tokens,
+                as_of=as_of,
+                fresh_for_s=fresh_for_s,
+                renderer=renderer,
+                keep=keep,
+                whole=whole,
+            )
+        )
+        return self
+
+    async def remove(self, key: str) -> Self:
+        """Take a slot away, if it is there."""
+        await self._run(lambda part: part.remove(key))
+        return self
+
+    async def count(self, text: str) -> int:
+        """Tokens of a text for the model that this is for."""
+        return await self._run(lambda part: part.count(text))
+
+    async def total_tokens(self) -> int:
+        """Tokens of all slots whole, with headings and separators."""
+        return await self._run(lambda part: part.total_tokens())
+
+    async def build(self) -> str:
+        """The context: every slot that there is room for, in the order in which they were first set."""
+        return await self._run(lambda part: part.build())
+
+    async def build_context(self, reserve_for_output: int = DEFAULT_OUTPUT) -> str:
+        """The context in `max_tokens` less what the model's answer needs."""
+        return await self._run(lambda part: part.build_context(reserve_for_output))
+
+    async def plan(self, *, reserve_for_output: int = 0) -> Plan:
+        """The context with what became of each slot, and why."""
+        return await self._run(lambda part: part.plan(reserve_for_output=reserve_for_output))
+
+    async def portfolio(
+        self, *, priority: int = 9, fresh_for_s: float | None = PORTFOLIO_FRESH_S, **options: Any
+    ) -> Self:
+        """The money at the services with the age of each reading; one older than `fresh_for_s` counts as unknown."""
+        await self._run(lambda part: part.portfolio(priority=priority, fresh_for_s=fresh_for_s, **options))
+        return self
+
+    async def rules(self, *, priority: int = 10, **options: Any) -> Self:
+        """The limits and freezes in force, whole."""
+        await self._run(lambda part: part.rules(priority=priority, **options))
+        return self
+
+    async def effects(self, *, priority: int = 8, **options: Any) -> Self:
+        """Effects whose outcome is not known yet, and differences at the services that nobody has explained."""
+        await self._run(lambda part: part.effects(priority=priority, **options))
+        return self
+
+    async def episodes(self, n: int = 20, event_type: str | None = None, *, priority: int = 6, **options: Any) -> Self:
+        """The newest `n` episodes, newest first, of one type when named."""
+        await self._run(lambda part: part.episodes(n, event_type, priority=priority, **options))
+        return self
+
+    async def memories(self, query: str, limit: int = 5, *, priority: int = 5, **options: Any) -> Self:
+        """The memories that answer `query`, best first."""
+        await self._run(lambda part: part.memories(query, limit, priority=priority, **options))
+        return self
+
+    async def conversation(self, session: str, max_tokens: int = 8000, *, priority: int = 7, **options: Any) -> Self:
+        """A conversation, in two slots: its summary, whole, and the newest turns, which stay when they are cut."""
+        await self._run(lambda part: part.conversation(session, max_tokens, priority=priority, **options))
+        return self

@@ -1,0 +1,332 @@
+"""Books, effects and guards of an agent, awaited.
+
+Written by `scripts/generate_async.py` from the synchronous classes; change those.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agentstate.aio.memory import AsyncContext
+from agentstate.aio.threads import AsyncPart
+from agentstate.money.amounts import DEFAULT_CURRENCY
+from agentstate.money.guards.rules import DAY_S, EVERY
+from agentstate.money.ledger.postings import Bucket
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from contextlib import AbstractAsyncContextManager, AbstractContextManager
+    from datetime import datetime
+    from decimal import Decimal
+    from typing import Any
+    from uuid import UUID
+
+    import sqlalchemy as sa
+
+    from agentstate.agent import AgentEffects
+    from agentstate.money.amounts import Money
+    from agentstate.money.effects.verdicts import Verdict
+    from agentstate.money.guards.arguments import Exact
+    from agentstate.money.guards.guards import Guards, P, Rules, T
+    from agentstate.money.guards.rules import Rule
+    from agentstate.money.guards.uses import Use
+    from agentstate.money.ledger.ledger import TransactionLedger
+    from agentstate.money.ledger.postings import Line, Posted, Posting
+    from agentstate.money.ledger.statement_pages import Cursor, StatementPage
+    from agentstate.money.reconciliation.portfolio_snapshots import Snapshot
+    from agentstate.money.reconciliation.reconciler import Finding
+    from agentstate.services.adapter import Adapter, Capabilities, InDoubt, Intent, Outcome, State
+    from agentstate.services.agent_services import AgentServices
+    from agentstate.services.cache.entry import CacheEntry
+    from agentstate.services.cache.portfolio import Portfolio
+    from agentstate.services.http.declared_limits import Limits
+    from agentstate.services.operations.base import Operation
+    from agentstate.services.operations.service_ledger import LedgerPage
+    from agentstate.store import Transaction
+
+
+class AsyncLedger(AsyncPart["TransactionLedger"]):
+    """`TransactionLedger`, awaited: the same verbs with the same arguments, results and errors."""
+
+    async def post(
+        self,
+        key: str,
+        lines: Sequence[Line],
+        *,
+        kind: str = "transfer",
+        effective_at: datetime | None = None,
+        meta: Mapping[str, Any] | None = None,
+        tx: Transaction | None = None,
+    ) -> Posted:
+        """Write one transaction; durable at return (or when `tx` commits)."""
+        return await self._run(
+            lambda part: part.post(key, lines, kind=kind, effective_at=effective_at, meta=meta, tx=tx)
+        )
+
+    async def write(self, posting: Posting, *, tx: Transaction | None = None) -> Posted:
+        """Write a prepared posting; for other parts of agentstate, which use scopes of their own."""
+        return await self._run(lambda part: part.write(posting, tx=tx))
+
+    async def append(
+        self, entry: Mapping[str, Any], *, key: str | None = None, tx: Transaction | None = None
+    ) -> Posted:
+        """Write a plain entry: `{"type": "bet", "amount_usdc": "-2.50", "service": "casino", ...}`."""
+        return await self._run(lambda part: part.append(entry, key=key, tx=tx))
+
+    async def deposit(self, key: str, service: str, amount: Money, *, tx: Transaction | None = None) -> Posted:
+        """Money that came in from outside."""
+        return await self._run(lambda part: part.deposit(key, service, amount, tx=tx))
+
+    async def withdraw(self, key: str, service: str, amount: Money, *, tx: Transaction | None = None) -> Posted:
+        """Money that went outside."""
+        return await self._run(lambda part: part.withdraw(key, service, amount, tx=tx))
+
+    async def transfer(
+        self,
+        key: str,
+        amount: Money,
+        *,
+        source: tuple[str, str],
+        target: tuple[str, str],
+        kind: str = "transfer",
+        tx: Transaction | None = None,
+    ) -> Posted:
+        """Move `amount` from one (service, bucket) of the agent's to another."""
+        return await self._run(lambda part: part.transfer(key, amount, source=source, target=target, kind=kind, tx=tx))
+
+    async def reserve(self, key: str, service: str, amount: Money, *, tx: Transaction | None = None) -> Posted:
+        """Hold `amount` for something that is about to happen; the id of the result names the hold."""
+        return await self._run(lambda part: part.reserve(key, service, amount, tx=tx))
+
+    async def settle(
+        self, key: str, hold_id: UUID, lines: Sequence[Line] | None = None, *, tx: Transaction | None = None
+    ) -> Posted:
+        """End a hold by what really happened; a hold ends once."""
+        return await self._run(lambda part: part.settle(key, hold_id, lines, tx=tx))
+
+    async def void(self, key: str, hold_id: UUID, *, tx: Transaction | None = None) -> Posted:
+        """Give a hold back, because nothing happened. Raises as `settle`."""
+        return await self._run(lambda part: part.void(key, hold_id, tx=tx))
+
+    async def hold_lines(self, connection: sa.Connection, hold_id: UUID) -> list[Line]:
+        """The lines of this agent's hold; raises NotFound."""
+        return await self._run(lambda part: part.hold_lines(connection, hold_id))
+
+    async def balance(
+        self,
+        service: str,
+        currency: str = DEFAULT_CURRENCY,
+        *,
+        at: datetime | None = None,
+        bucket: str = Bucket.AVAILABLE,
+    ) -> Money:
+        """The balance of one account, now or as it was recorded at `at` (timezone-aware)."""
+        return await self._run(lambda part: part.balance(service, currency, at=at, bucket=bucket))
+
+    async def balance_from_ledger(
+        self,
+        currency: str = DEFAULT_CURRENCY,
+        *,
+        service: str | None = None,
+        bucket: str = Bucket.AVAILABLE,
+        whole: bool = False,
+    ) -> Decimal:
+        """What the entries themselves sum to, whatever the stored balance says: for comparing."""
+        return await self._run(
+            lambda part: part.balance_from_ledger(currency, service=service, bucket=bucket, whole=whole)
+        )
+
+    async def recent(self, n: int = 20) -> list[Posted]:
+        """The newest `n` transactions, newest first; raises InvalidInput for n below 0."""
+        return await self._run(lambda part: part.recent(n))
+
+    async def statement(
+        self,
+        service: str | None = None,
+        *,
+        bucket: str | None = None,
+        currency: str | None = None,
+        after: Cursor | None = None,
+        limit: int = 100,
+    ) -> StatementPage:
+        """A page of entries, account by account, each with the balance after it."""
+        return await self._run(
+            lambda part: part.statement(service, bucket=bucket, currency=currency, after=after, limit=limit)
+        )
+
+    async def get(self, key: str) -> Posted | None:
+        """The transaction that was posted under `key`, None when there is none."""
+        return await self._run(lambda part: part.get(key))
+
+
+class AsyncEffects(AsyncPart["AgentEffects"]):
+    """`AgentEffects`, awaited: the same verbs with the same arguments, results and errors."""
+
+    async def execute_once(self, key: str, operation: Operation, /, *, hold: Money | None = None, **params: Any) -> Any:
+        """Do `operation` at most once for `key`, ever; return its receipt, the stored one when it was done before."""
+        return await self._run(lambda part: part.execute_once(key, operation, hold=hold, **params))
+
+    async def perform(self, key: str, operation: str, params: Mapping[str, Any], *, hold: Money | None = None) -> Any:
+        """`execute_once` of an operation by its name, such as `casino.bet`."""
+        return await self._run(lambda part: part.perform(key, operation, params, hold=hold))
+
+    async def submit(self, key: str, operation: Operation, /, *, tx: Transaction | None = None, **params: Any) -> UUID:
+        """Let a worker do `operation` at most once for `key`, ever; return the id of its job."""
+        return await self._run(lambda part: part.submit(key, operation, tx=tx, **params))
+
+
+class AsyncGuards(AsyncPart["Guards"]):
+    """`Guards`, awaited: the same verbs with the same arguments, results and errors."""
+
+    async def limit(
+        self,
+        *,
+        per_operation: Exact | None = None,
+        total: Exact | None = None,
+        loss: Exact | None = None,
+        in_flight: Exact | None = None,
+        rate: int | None = None,
+        unexplained: Exact | None = None,
+        service: str = EVERY,
+        operation: str = EVERY,
+        window_s: int = DAY_S,
+        currency: str = DEFAULT_CURRENCY,
+        who: str | None = None,
+        tx: Transaction | None = None,
+    ) -> list[Rule]:
+        """Set limits, each in the place of the one with the same name, service, operation, currency and window."""
+        return await self._run(
+            lambda part: part.limit(
+                per_operation=per_operation,
+                total=total,
+                loss=loss,
+                in_flight=in_flight,
+                rate=rate,
+                unexplained=unexplained,
+                service=service,
+                operation=operation,
+                window_s=window_s,
+                currency=currency,
+                who=who,
+                tx=tx,
+            )
+        )
+
+    async def remove(self, rule_id: UUID, *, tx: Transaction | None = None) -> None:
+        """Remove one rule; raises NotFound, also for another agent's."""
+        await self._run(lambda part: part.remove(rule_id, tx=tx))
+
+    async def freeze(self, service: str, reason: str, *, who: str | None = None, tx: Transaction | None = None) -> bool:
+        """Stop money moves at `service` (`*`: everywhere) that have not begun; False when they are stopped already."""
+        return await self._run(lambda part: part.freeze(service, reason, who=who, tx=tx))
+
+    async def unfreeze(self, service: str, *, who: str | None = None, tx: Transaction | None = None) -> bool:
+        """Lift the freeze of `service`; False when there is none."""
+        return await self._run(lambda part: part.unfreeze(service, who=who, tx=tx))
+
+    async def rules(self) -> Rules:
+        """All rules and freezes that bind the agent, the fleet's among them; `describe()` puts them into words."""
+        return await self._run(lambda part: part.rules())
+
+    def use(
+        self, amount: Exact | None = None, *, service: str, operation: str = "action", longest_s: float = 3600.0
+    ) -> AbstractAsyncContextManager[Use]:
+        """Run a block of one's own code under the rules: `with agent.guards.use("5", service="casino"):`."""
+        return self._enter(lambda part: part.use(amount, service=service, operation=operation, longest_s=longest_s))
+
+    def guard(
+        self, *, service: str, operation: str = "action", parameter: str = "amount", currency: str = DEFAULT_CURRENCY
+    ) -> Callable[[Callable[P, T]], Callable[P, T]]:
+        """A decorator that runs each call of a function, plain or async, as `use` of the amount in `parameter`."""
+        return self._open_part().guard(service=service, operation=operation, parameter=parameter, currency=currency)
+
+
+class AsyncServices(AsyncPart["AgentServices"]):
+    """`AgentServices`, awaited: the same verbs with the same arguments, results and errors."""
+
+    async def enrol(self, service: str, account: str | None = None, *, tx: Transaction | None = None) -> bool:
+        """Record the agent's account at a service, so that it is reconciled and in snapshots."""
+        return await self._run(lambda part: part.enrol(service, account, tx=tx))
+
+    async def at(self, service: str) -> AsyncService:
+        """Return one service: its state, its own ledger, its limits; raises InvalidInput for an unknown one."""
+        opened = await self._run(lambda part: part.at(service))
+        return AsyncService(self._runner, lambda: opened)
+
+    @property
+    def casino(self) -> AsyncService:
+        """The casino, as in `agent.services.casino.bet`."""
+        return AsyncService(self._runner, lambda: self._open_part().casino)
+
+    @property
+    def trading(self) -> AsyncService:
+        """Trading."""
+        return AsyncService(self._runner, lambda: self._open_part().trading)
+
+    @property
+    def wallet(self) -> AsyncService:
+        """The wallet."""
+        return AsyncService(self._runner, lambda: self._open_part().wallet)
+
+    @property
+    def domains(self) -> AsyncService:
+        """Domains."""
+        return AsyncService(self._runner, lambda: self._open_part().domains)
+
+    @property
+    def faucet(self) -> AsyncService:
+        """The faucet."""
+        return AsyncService(self._runner, lambda: self._open_part().faucet)
+
+    @property
+    def escrow(self) -> AsyncService:
+        """Escrow."""
+        return AsyncService(self._runner, lambda: self._open_part().escrow)
+
+    async def read(self, service: str, *, force_refresh: bool = False, stale_for_s: float = 0.0) -> CacheEntry:
+        """Return the agent's state at a service with its age and quality, from the cache or the service."""
+        return await self._run(lambda part: part.read(service, force_refresh=force_refresh, stale_for_s=stale_for_s))
+
+    async def portfolio(self, *, force_refresh: bool = False) -> Portfolio:
+        """Return all states side by side; one that cannot be read is unknown, never 0."""
+        return await self._run(lambda part: part.portfolio(force_refresh=force_refresh))
+
+    async def reconcile(self, service: str) -> Finding:
+        """Compare the agent's books with a service now; a difference that nothing explains becomes a break."""
+        return await self._run(lambda part: part.reconcile(service))
+
+    async def snapshot(self) -> Snapshot | None:
+        """Return the agent's newest portfolio snapshot; None before the first."""
+        return await self._run(lambda part: part.snapshot())
+
+
+class AsyncService(AsyncPart["Adapter"]):
+    """`Adapter`, awaited: the same verbs with the same arguments, results and errors."""
+
+    async def operations(self) -> Mapping[str, Operation]:
+        """Everything that can be done here, by name."""
+        return await self._run(lambda part: part.operations())
+
+    async def capabilities(self, name: str) -> Capabilities:
+        """What may be relied on of an operation; raises InvalidInput."""
+        return await self._run(lambda part: part.capabilities(name))
+
+    async def read_state(self) -> State:
+        """What the service shows now."""
+        return await self._run(lambda part: part.read_state())
+
+    async def execute(self, intent: Intent) -> Outcome:
+        """Do it, once. In doubt is the default; rejected is only what is known to have had no effect."""
+        return await self._run(lambda part: part.execute(intent))
+
+    async def resolve(self, intent: Intent, doubt: InDoubt) -> Verdict:
+        """Look whether it happened: Applied, Absent, or Unknown (which is for a person when no time settles it)."""
+        return await self._run(lambda part: part.resolve(intent, doubt))
+
+    async def ledger(self) -> LedgerPage:
+        """The rows that the service shows of the account's ledger, put in order, with how far they are complete."""
+        return await self._run(lambda part: part.ledger())
+
+    async def limits(self) -> Limits:
+        """The requests a minute and the amounts that the service is known to allow."""
+        return await self._run(lambda part: part.limits())
