@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from agentstate.services.agent_services import AgentServices
     from agentstate.services.cache.entry import CacheEntry
     from agentstate.services.cache.portfolio import Portfolio
-    from agentstate.services.http.declared_limits import Limits
+    from agentstate.services.http.declared_limits import ServiceLimits
     from agentstate.services.operations.base import Operation
     from agentstate.services.operations.service_ledger import LedgerPage
     from agentstate.store import Transaction
@@ -327,6 +327,6 @@ class AsyncService(AsyncPart["Adapter"]):
         """The rows that the service shows of the account's ledger, put in order, with how far they are complete."""
         return await self._run(lambda part: part.ledger())
 
-    async def limits(self) -> Limits:
+    async def limits(self) -> ServiceLimits:
         """The requests a minute and the amounts that the service is known to allow."""
         return await self._run(lambda part: part.limits())
