@@ -22,7 +22,7 @@ SPAN = timedelta(days=390)
 
 SHORT = 1_000
 _LINES = 100
-_CENT = Money(10_000)
+_CENT = Money.from_minor(10_000)
 _STEP = 7_919
 """Moments are taken in steps of this many parts of the span: a prime, so that they fall everywhere."""
 

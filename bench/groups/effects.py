@@ -22,7 +22,7 @@ from bench.timing import Rounds, alternate, p50_s, seconds
 from deploy.local.stack.results import Row, at_most
 
 CALLS = 10
-STAKE = Money.parse(1)
+STAKE = Money(1)
 BARE = "a bare INSERT commit, SQLAlchemy"
 DBOS_STEP = "dbos 3.4 step"
 CLASSES = itertools.cycle((Guarantee.KEYED, Guarantee.VERIFIABLE))
@@ -68,7 +68,7 @@ class Bettor:
     def __init__(self, url: str) -> None:
         self._store = Store.open(url)
         agent = "ag_bench"
-        TransactionLedger(self._store, agent).deposit("start", "casino", Money.parse(1_000_000))
+        TransactionLedger(self._store, agent).deposit("start", "casino", Money(1_000_000))
         self._effects = Effects(self._store, agent, secret=b"bench")
         self.bare = bare_insert(url)
 

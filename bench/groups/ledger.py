@@ -19,7 +19,7 @@ from bench.timing import Rounds, alternate, per_second
 from deploy.local.stack.results import Row, at_least
 
 CLIENTS = 8
-CENT = Money(10_000)
+CENT = Money.from_minor(10_000)
 BARE = "bare INSERT commits, SQLAlchemy"
 
 _numbers = itertools.count(1)

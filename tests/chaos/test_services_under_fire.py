@@ -52,7 +52,7 @@ def _the_judgement_sees_what_is_wrong(store: Store, group: judge.Group, url: str
     once["count"] += 1
     truth["injected"] = [row for row in truth["injected"] if row["request_key"] != once["request_key"]]
     agent = group.agents[0]
-    TransactionLedger(store, agent).deposit("lie", "casino", Money.parse("5"))
+    TransactionLedger(store, agent).deposit("lie", "casino", Money("5"))
     found = judge.find(store, truth, [group], set())
     assert len(found.doubled) == 1
     assert found.differences[agent, "casino"] != 0

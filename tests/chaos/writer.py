@@ -22,7 +22,7 @@ from agentstate.errors import EffectFailed
 from agentstate.services.operations import casino
 
 PAUSE_S = 0.02
-STAKE, GIFT = Decimal("0.05"), Money.parse("0.25")
+STAKE, GIFT = Decimal("0.05"), Money("0.25")
 LAST_TRIES_S = 120.0
 """How long what is open at the end is tried."""
 

@@ -46,7 +46,7 @@ def test_every_verb_of_a_part_is_there_with_its_arguments(runtime: Runtime, name
     part, awaited = getattr(agent, name), getattr(AsyncAgent("ag_async", Fleet(runtime)), name)
     for verb in dir(type(part)):
         found = inspect.getattr_static(type(part), verb)
-        if verb.startswith("_") or verb.endswith("_async") or not inspect.isfunction(found):
+        if verb.startswith("_") Money("_async") or not inspect.isfunction(found):
             continue
         assert list(inspect.signature(getattr(awaited, verb)).parameters) == list(
             inspect.signature(getattr(part, f"{verb}_async", getattr(part, verb))).parameters
@@ -134,7 +134,7 @@ def test_the_event_loop_goes_on_while_a_verb_waits(runtime: Runtime) -> None:
 def test_several_verbs_in_one_transaction(runtime: Runtime) -> None:
     async def give_up(agent: AsyncAgent) -> None:
         async with agent.transaction():
-            await agent.ledger.deposit("gift", "wallet", Money.parse("1"))
+            await agent.ledger.deposit("gift", "wallet", Money("1"))
             await agent.memory.remember("A gift of 1 USDC came.")
             raise Conflict("given up half-way")
 

@@ -21,7 +21,7 @@ KIND = "housekeeping.attest"
 @pytest.fixture
 def runtime(settings: Settings) -> Iterator[Runtime]:
     opened = Runtime(settings)
-    TransactionLedger(opened.store, "ag_1").deposit("start", "casino", Money.parse(100))
+    TransactionLedger(opened.store, "ag_1").deposit("start", "casino", Money(100))
     yield opened
     opened.close()
 

@@ -62,10 +62,10 @@ def refused(store: Store, statement: str, told: str) -> None:
 
 def test_the_role_works_with_all_that_the_library_keeps(app: Store, app_url: str, settings: Settings) -> None:
     ledger = TransactionLedger(app, "ag_1")
-    ledger.deposit("start", "casino", Money.parse(100))
-    hold = ledger.reserve("hold", "casino", Money.parse(5))
+    ledger.deposit("start", "casino", Money(100))
+    hold = ledger.reserve("hold", "casino", Money(5))
     ledger.settle("settle", hold.id)
-    assert ledger.balance("casino") == Money.parse(95)
+    assert ledger.balance("casino") == Money(95)
     Guards(app, "ag_1").limit(total=Decimal(50))
     with Guards(app, "ag_1").use("5", service="casino"):
         pass
@@ -100,7 +100,7 @@ def test_every_table_that_a_trigger_keeps_append_only_is_kept_so_by_grants_too(a
 
 
 def test_nor_can_it_go_around_by_a_month_or_a_function(app: Store) -> None:
-    TransactionLedger(app, "ag_1").deposit("d", "casino", Money.parse(1))
+    TransactionLedger(app, "ag_1").deposit("d", "casino", Money(1))
     for statement in (
         "SELECT * FROM entries_other",
         "DELETE FROM entries_other",
@@ -158,7 +158,7 @@ def test_months_are_made_by_the_role(app: Store, postgres_url: str) -> None:
             "DO $$ BEGIN EXECUTE 'DROP TABLE entries_' || to_char(now() + interval '1 month', 'YYYY_MM'); END $$"
         )
     assert create_partitions(app) == 1
-    TransactionLedger(app, "ag_1").deposit("d", "casino", Money.parse(1))
+    TransactionLedger(app, "ag_1").deposit("d", "casino", Money(1))
     assert create_partitions(app) == 0
 
 
@@ -204,7 +204,7 @@ def test_the_role_of_an_address_is_made_with_its_password(
         done = migrated(postgres_url, path)
         assert (done.exit_code, "neither change nor remove" in done.output) == (0, True), done.output
         with closing(Store.open(path.read_text().strip())) as store:
-            TransactionLedger(store, "ag_1").deposit("start", "casino", Money.parse(100))
+            TransactionLedger(store, "ag_1").deposit("start", "casino", Money(100))
             refused(store, "DELETE FROM entries", "permission denied")
 
 

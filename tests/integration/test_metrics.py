@@ -57,12 +57,12 @@ def live(store: Store, settings: Settings) -> None:
             mine = table.c.agent_id == f"ag_{number}"
             tx.connection.execute(table.update().where(mine).values(status=status, **ended))
     effects = Effects(store, "ag_1", secret=b"test")
-    TransactionLedger(store, "ag_1").deposit("gift", "casino", Money.parse(100))
+    TransactionLedger(store, "ag_1").deposit("gift", "casino", Money(100))
     effects.execute_once("bet:1", lambda _key: {"won": True}, service="casino", operation="bet")
     with pytest.raises(EffectInDoubt):
         effects.execute_once("bet:2", lambda _key: lost(), service="casino", operation="bet")
     seen = {"agent_id": "ag_1", "service": "casino", "kind": "balance", "subject": "balance:USDC"}
-    Breaks(store).report(Sighting(**seen, amount=Money.parse("2.50"), evidence={"observed": "97.50"}))  # type: ignore[arg-type]
+    Breaks(store).report(Sighting(**seen, amount=Money("2.50"), evidence={"observed": "97.50"}))  # type: ignore[arg-type]
     history = ConversationHistory(store, jobs, settings, "ag_1", "s1")
     history.add("user", "Shall we?")
     history.add("assistant", "We shall.")

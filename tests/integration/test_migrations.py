@@ -192,15 +192,15 @@ def test_an_old_schema_is_refused_with_the_remedy(empty_url: str, empty: Store, 
 def test_facts_of_an_old_schema_are_kept_and_history_stays_append_only(empty_url: str, empty: Store) -> None:
     upgrade_to(empty, "0003_money")
     ledger = TransactionLedger(empty, "ag_old")
-    ledger.deposit("start", "casino", Money.parse("2.50"))
+    ledger.deposit("start", "casino", Money("2.50"))
     jobs = Jobs(empty, NullWakeUpSender(), Settings.load(database_url=empty_url))
     job_id = jobs.submit("cache.refresh", {"service": "casino"}, agent_id="ag_old")
     upgrade_schema(empty_url)
     upgrade_schema(empty_url)
-    assert ledger.balance("casino") == Money.parse("2.50")
+    assert ledger.balance("casino") == Money("2.50")
     assert jobs.get(job_id).agent_id == "ag_old"
     for statement in REWRITING + (TRUNCATING if empty.dialect == "postgresql" else ()):
         with pytest.raises(DatabaseError, match="append-only"), empty.transaction() as tx:
             tx.connection.execute(sa.text(statement))
-    ledger.deposit("more", "casino", Money.parse("1"))
-    assert ledger.balance("casino") == Money.parse("3.50")
+    ledger.deposit("more", "casino", Money("1"))
+    assert ledger.balance("casino") == Money("3.50")

@@ -72,8 +72,8 @@ def test_what_could_not_be_read_is_named_and_leaves_only_a_lower_bound(gateway: 
     portfolio = cache.portfolio_snapshot("ag_1")
     assert portfolio.total is None
     assert Service.WALLET in portfolio.doubtful
-    assert CacheReader(cache).seen("ag_1", ["wallet"]) == {}  # no snapshot takes it for the whole
-    assert GatewayReader(gateway).read("ag_1", "wallet").quality == "partial"  # and no reconciliation
+    assert CacheReader(cache).read_last_seen("ag_1", ["wallet"]) == {}  # no snapshot takes it for the whole
+    assert GatewayReader(gateway).read_balance("ag_1", "wallet").quality == "partial"  # and no reconciliation
 
 
 def test_when_nothing_could_be_read_nothing_is_known(gateway: Gateway, chains: Chains) -> None:

@@ -126,7 +126,7 @@ def test_the_books_tell_an_agents_portfolio_what_is_in_flight(settings: Settings
     agent = Fleet(runtime).agent(rich)
     agent.ledger.append({"type": "deposit", "amount_usdc": "100", "service": "casino"})
     assert agent.services.portfolio().total == ALL
-    agent.ledger.reserve("bet", "casino", Money.parse("2.50", "USDC"))
+    agent.ledger.reserve("bet", "casino", Money("2.50", "USDC"))
     portfolio = agent.services.portfolio()
     assert portfolio.in_flight == {"casino": 2_500_000}
     assert portfolio.bounds == (ALL - 2_500_000, ALL + 2_500_000)

@@ -39,7 +39,7 @@ def runtime(settings: Settings, sandbox: Any, gateway: Any) -> Iterator[Runtime]
 def queued(runtime: Runtime, rich: str) -> Agent:
     """An agent whose books know its 100 dollars at the casino."""
     agent = Fleet(runtime).agent(rich)
-    agent.ledger.deposit("start", "casino", Money.parse(100))
+    agent.ledger.deposit("start", "casino", Money(100))
     return agent
 
 

@@ -139,14 +139,14 @@ def test_an_operation_whose_answer_cannot_be_read_is_in_doubt(
 
 def test_the_books_stay_as_they_were(server: CannedServer, way: Gateway, store: Store) -> None:
     ledger = TransactionLedger(store, "ag")
-    ledger.deposit("start", "casino", Money.parse("10"))
+    ledger.deposit("start", "casino", Money("10"))
     effects = Effects(store, "ag", operations=booked_operations(), gateway=way)
     for number, content in enumerate(BROKEN[:4]):
         server.content = content
         with pytest.raises(EffectInDoubt):
             effects.perform(f"bet-{number}", "casino.bet", {"amount": Decimal(1), "side": "heads"})
     held = ledger.balance("casino", bucket=Bucket.IN_FLIGHT)
-    assert (held, ledger.balance("casino")) == (Money.parse("4"), Money.parse("6"))
+    assert (held, ledger.balance("casino")) == (Money("4"), Money("6"))
     written = len(ledger.recent(50))
     for content in BROKEN:
         server.content = content
@@ -218,7 +218,7 @@ def test_a_missing_account_or_key_sends_nothing_and_is_no_doubt(
 ) -> None:
     effects = Effects(store, "ag", operations=booked_operations(), gateway=own)
     bet = {"amount": Decimal(1), "side": "heads"}
-    TransactionLedger(store, "ag").deposit("start", "casino", Money.parse("10"))
+    TransactionLedger(store, "ag").deposit("start", "casino", Money("10"))
     monkeypatch.delenv("BAD_INPUT_KEY")
     with pytest.raises(CredentialMissing, match="env:BAD_INPUT_KEY"):
         effects.perform("bet", "casino.bet", bet)
@@ -311,7 +311,7 @@ def test_a_signing_key_goes_to_the_wallet_alone_and_into_no_intent(
         'addresses = { base = "0x1" }\n'
     )
     own = own_way(tmp_path, server.url, agents)
-    TransactionLedger(store, "ag").deposit("start", "wallet", Money.parse("10"))
+    TransactionLedger(store, "ag").deposit("start", "wallet", Money("10"))
     server.content = json.dumps({"tx_hash": "0x9", "echo": "0x" + "5e" * 32}).encode()
     effects = Effects(store, "ag", operations=booked_operations(), gateway=own)
     effects.perform("send", "wallet.send", {"chain": "base", "to": "0x2", "amount": Decimal(1)})

@@ -31,7 +31,7 @@ def ledger(store: Store, rich: str) -> TransactionLedger:
     """Books that know what the agent began with."""
     ledger = TransactionLedger(store, rich)
     for service, dollars in (("casino", "100"), ("trading", "1000"), ("domains", "100"), ("wallet", "50")):
-        ledger.post(f"start:{service}", earned(service, Money.parse(dollars)))
+        ledger.post(f"start:{service}", earned(service, Money(dollars)))
     return ledger
 
 
@@ -41,10 +41,10 @@ def test_the_books_follow_every_operation(
     other = f"{rich}_other"
     casino.register.call(gateway, other, "r")
     perform = effects.perform
-    perform("bet", "casino.bet", {"amount": Decimal("2.50"), "side": "heads"}, hold=Money.parse("2.50"))
+    perform("bet", "casino.bet", {"amount": Decimal("2.50"), "side": "heads"}, hold=Money("2.50"))
     perform("claim", "faucet.claim", {})
     for key in ("one", "two"):
-        made = perform(key, "escrow.create", {"counterparty": other, "amount": Decimal(7)}, hold=Money.parse("7"))
+        made = perform(key, "escrow.create", {"counterparty": other, "amount": Decimal(7)}, hold=Money("7"))
     perform("release", "escrow.release", {"escrow_id": made["reference"]})
     with pytest.raises(EffectFailed, match="invalid_status"):
         perform("release-again", "escrow.release", {"escrow_id": made["reference"]})
@@ -64,8 +64,8 @@ def test_a_bet_that_was_cut_off_is_booked_when_it_is_found(
 ) -> None:
     sandbox.client.set_faults({"fault": "commit_then_drop", "times": 1})
     with pytest.raises(EffectInDoubt):
-        effects.perform("bet", "casino.bet", {"amount": Decimal(3), "side": "heads"}, hold=Money.parse("3"))
-    assert ledger.balance("casino", bucket=Bucket.IN_FLIGHT) == Money.parse("3")
+        effects.perform("bet", "casino.bet", {"amount": Decimal(3), "side": "heads"}, hold=Money("3"))
+    assert ledger.balance("casino", bucket=Bucket.IN_FLIGHT) == Money("3")
     resolved = effects.resolve(effects.get("bet").id)
     assert resolved.ended
     assert ledger.balance("casino").minor == sandbox.client.read_balance(rich)
@@ -114,15 +114,15 @@ def test_a_refusal_that_answers_the_second_copy_of_a_request_is_a_success(
 
 def test_a_refused_bet_gives_its_money_back(sandbox: Any, effects: Effects, ledger: TransactionLedger) -> None:
     with pytest.raises(EffectFailed, match="kelly_limit_exceeded"):
-        effects.perform("bet", "casino.bet", {"amount": Decimal(90), "side": "heads"}, hold=Money.parse("90"))
-    assert ledger.balance("casino") == Money.parse("100")
+        effects.perform("bet", "casino.bet", {"amount": Decimal(90), "side": "heads"}, hold=Money("90"))
+    assert ledger.balance("casino") == Money("100")
 
 
 def test_what_another_agents_open_release_brings_is_no_break(
     sandbox: Any, store: Store, effects: Effects, gateway: Gateway, rich: str
 ) -> None:
     other = f"{rich}_paid"
-    TransactionLedger(store, rich).post("start", earned("casino", Money.parse("100")))
+    TransactionLedger(store, rich).post("start", earned("casino", Money("100")))
     casino.register.call(gateway, other, "r")
     ServiceAccounts(store).enrol(other, "casino", other)
     reconciler = Reconciler(store, GatewayReader(gateway))

@@ -51,7 +51,7 @@ def blocks(tmp_path: Path) -> tuple[str, str]:
 
 def fund(env: dict[str, str]) -> None:
     store = Store.open(env["AGENTSTATE_DATABASE_URL"])
-    TransactionLedger(store, "ag_7").deposit("start", "lottery", Money.parse("100"))
+    TransactionLedger(store, "ag_7").deposit("start", "lottery", Money("100"))
     store.close()
 
 

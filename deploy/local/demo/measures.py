@@ -242,4 +242,4 @@ def _unknown_as_number(runtime: Runtime) -> list[str]:
     given = [
         f"{service} of {STRANGER}" for service, leg in portfolio.legs.items() if leg.quality is not Quality.UNKNOWN
     ]
-    return given + ([f"a total of {Money(portfolio.total)}"] if portfolio.total is not None else [])
+    return given + ([f"a total of {Money.from_minor(portfolio.total)}"] if portfolio.total is not None else [])

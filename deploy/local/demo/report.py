@@ -96,8 +96,8 @@ def _balances(facts: Facts) -> Table:
         by_agent[found.agent_id][found.account] = found
     for agent, known in by_agent.items():
         off = sum(abs(found.difference) for found in known.values())
-        amounts = (f"{Money(known[account].truth).amount:f}" for account in accounts)
-        table.add_row(agent, *amounts, f"{Money(off).amount:f}" if off else "0")
+        amounts = (f"{Money.from_minor(known[account].truth).amount:f}" for account in accounts)
+        table.add_row(agent, *amounts, f"{Money.from_minor(off).amount:f}" if off else "0")
     return table
 
 

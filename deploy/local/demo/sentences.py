@@ -23,7 +23,7 @@ def vault_sentence(agent_id: str, seed: int) -> str:
 
 def money(receipt: Receipt, name: str) -> str:
     """An amount of a receipt, such as `2.50 USDC`."""
-    return Money(abs(int(receipt.get(name) or 0))).format()
+    return str(Money.from_minor(abs(int(receipt.get(name) or 0))))
 
 
 def about_bet(params: Mapping[str, Any], receipt: Receipt) -> tuple[str, str]:

@@ -60,7 +60,7 @@ def balance(
     if invocation.as_json:
         output.print_document({"agent": agent, "at": at, "balances": [_balance(key, money) for key, money in found]})
     elif found:
-        rows = [(key.service, key.bucket, money.format()) for key, money in found]
+        rows = [(key.service, key.bucket, str(money)) for key, money in found]
         output.print_table(("service", "bucket", "balance"), rows)
     else:
         output.print_line(f"{agent} has no such account")
@@ -208,7 +208,7 @@ def _show_statement(agent: str, page: StatementPage) -> None:
 
 def _statement_row(line: StatementLine) -> tuple[Any, ...]:
     account = f"{line.service}/{line.bucket}"
-    return account, line.seq, line.recorded_at, line.kind, line.amount.format(), line.balance.format(), line.key
+    return account, line.seq, line.recorded_at, line.kind, str(line.amount), str(line.balance), line.key
 
 
 def _attestation_document(attestation: Attestation) -> dict[str, Any]:

@@ -7,10 +7,12 @@ point) is registered before its first use; USDC has 6.
 
 from __future__ import annotations
 
+import operator
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_DOWN, ROUND_FLOOR, ROUND_HALF_EVEN, ROUND_HALF_UP, ROUND_UP, Context, Decimal
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, cast
 
 from agentstate.errors import AmountInvalid, ConfigurationError
 
@@ -33,6 +35,7 @@ _ROUNDINGS: dict[Rounding, str] = {
 _MAX_TEXT = 64
 _MAX_EXPONENT = 40
 _TEXT = re.compile(r"[+-]?[0-9]+(?:\.[0-9]+)?\Z")
+_NUMBER_FORMATS = ("e", "E", "f", "F", "g", "G", "n", "%")
 _CODE = re.compile(r"[A-Z][A-Z0-9]{1,15}\Z")
 # Wide enough for every amount that passes the bounds above: no operation on one rounds unasked.
 _EXACT = Context(prec=_MAX_TEXT + 2 * _MAX_EXPONENT)
@@ -64,132 +67,191 @@ def scale_of(currency: str) -> int:
     return _scales[currency]
 
 
-@dataclass(frozen=True, slots=True, order=False)
+@dataclass(frozen=True, slots=True, init=False)
 class Money:
-    """An exact amount: `minor` units (millionths for USDC) of `currency`. Immutable; sums only with its like.
+    """An exact amount of one currency; immutable and hashable.
+
+    Amounts of one currency add, subtract, compare and sum; those of two currencies never mix, and plain numbers are
+    refused rather than guessed at.
+
+    Args:
+        value: whole units, such as `"2.50"`, `Decimal("2.5")` or `3`. Text is plain digits with an optional sign and
+            point; a float, NaN or infinity is refused.
+        currency: a registered currency.
+        rounding: how to round digits beyond the currency's scale; without it they are refused.
 
     Raises:
-        AmountInvalid: `minor` is no integer or beyond 2^63-1, or the currency is not registered.
+        AmountInvalid: `value` is no exact amount, is beyond 2^63-1 minor units, or the currency is not registered.
+
+    Example:
+        price = Money("2.50")
+        total = sum([price, price * 3])
+        f"{total:.2f}"  # "10.00"
     """
 
     minor: int
-    currency: str = DEFAULT_CURRENCY
+    """The amount in minor units, such as millionths for USDC."""
+    currency: str
 
-    def __post_init__(self) -> None:
-        scale_of(self.currency)
-        if isinstance(self.minor, bool) or not isinstance(self.minor, int):
-            raise AmountInvalid(f"minor units are an int, not {type(self.minor).__name__}; use Money.parse.")
-        if abs(self.minor) > MAX_MINOR:
-            raise AmountInvalid(f"{self.minor} minor units of {self.currency} are beyond {MAX_MINOR}.")
+    def __init__(
+        self, value: Decimal | str | int, currency: str = DEFAULT_CURRENCY, *, rounding: Rounding | None = None
+    ) -> None:
+        scaled = parse_decimal(value).scaleb(scale_of(currency), context=_EXACT)
+        self._set(_round_to_minor(scaled, value, currency, rounding), currency)
 
     @classmethod
-    def parse(
-        cls, value: str | Decimal | int, currency: str = DEFAULT_CURRENCY, *, rounding: Rounding | None = None
-    ) -> Money:
-        """Money from a number of whole units: `"2.50"`, `Decimal("2.5")` or `3`.
-
-        Text is plain digits with an optional sign and point; a float, NaN or infinity is refused. Digits beyond the
-        currency's scale are refused unless `rounding` says what to do with them.
+    def from_minor(cls, minor: int, currency: str = DEFAULT_CURRENCY) -> Money:
+        """Return `minor` units of `currency`: `Money.from_minor(2_500_000) == Money("2.50")`.
 
         Raises:
-            AmountInvalid: says which value and why.
+            AmountInvalid: `minor` is no integer or beyond 2^63-1, or the currency is not registered.
         """
-        scale = scale_of(currency)
-        scaled = _decimal(value).scaleb(scale, context=_EXACT)
-        return cls(_whole(scaled, value, currency, rounding), currency)
+        scale_of(currency)
+        if isinstance(minor, bool) or not isinstance(minor, int):
+            raise AmountInvalid(f"minor units are an int, not {type(minor).__name__}; use Money(...) for whole units.")
+        money = cls.__new__(cls)
+        money._set(minor, currency)  # noqa: SLF001 its own
+        return money
 
     @classmethod
     def zero(cls, currency: str = DEFAULT_CURRENCY) -> Money:
-        """Nothing of `currency`."""
-        return cls(0, currency)
+        """Return zero of `currency`."""
+        return cls.from_minor(0, currency)
 
     @property
     def amount(self) -> Decimal:
         """The amount in whole units, with all digits of the scale: `Decimal("2.500000")`."""
         return Decimal(self.minor).scaleb(-scale_of(self.currency), context=_EXACT)
 
-    def format(self) -> str:
-        """Text for people and logs: `2.50 USDC`, with at least two digits after the point where there are two."""
-        digits = f"{self.amount:f}"
-        whole, point, fraction = digits.partition(".")
+    def __str__(self) -> str:
+        # At least two digits after the point, where the currency has them: `2.50 USDC`.
+        whole, point, fraction = f"{self.amount:f}".partition(".")
         return f"{whole}{point}{fraction.rstrip('0').ljust(min(2, len(fraction)), '0')} {self.currency}"
 
-    def __str__(self) -> str:
-        return self.format()
+    def __repr__(self) -> str:
+        return f"Money('{self.amount:f}', {self.currency!r})"
+
+    def __format__(self, spec: str) -> str:
+        """A number format (`.2f`) gives the digits alone, anything else formats the text with its currency."""
+        return format(self.amount, spec) if spec[-1:] in _NUMBER_FORMATS else format(str(self), spec)
 
     def __bool__(self) -> bool:
         return self.minor != 0
 
     def __neg__(self) -> Money:
-        return Money(-self.minor, self.currency)
+        return Money.from_minor(-self.minor, self.currency)
+
+    def __abs__(self) -> Money:
+        return Money.from_minor(abs(self.minor), self.currency)
 
     def __add__(self, other: Money) -> Money:
-        return Money(self.minor + self._like(other), self.currency)
+        return Money.from_minor(self.minor + self._other_minor("+", other), self.currency)
+
+    def __radd__(self, other: Literal[0]) -> Money:
+        # `sum` begins with the plain number 0.
+        if type(other) is int and other == 0:
+            return self
+        return Money.from_minor(self._other_minor("+", other), self.currency)
 
     def __sub__(self, other: Money) -> Money:
-        return Money(self.minor - self._like(other), self.currency)
+        return Money.from_minor(self.minor - self._other_minor("-", other), self.currency)
+
+    def __mul__(self, factor: int | Decimal) -> Money:
+        """Multiply exactly; raises AmountInvalid when the product has more digits than the currency."""
+        if isinstance(factor, float | str | Money | bool):
+            raise TypeError(f"Money cannot be multiplied by a {type(factor).__name__}; use an int or a Decimal.")
+        return Money(_EXACT.multiply(self.amount, parse_decimal(factor)), self.currency)
+
+    __rmul__ = __mul__
 
     def __lt__(self, other: Money) -> bool:
-        return self.minor < self._like(other)
+        return self._compare(operator.lt, other)
 
     def __le__(self, other: Money) -> bool:
-        return self.minor <= self._like(other)
+        return self._compare(operator.le, other)
 
     def __gt__(self, other: Money) -> bool:
-        return self.minor > self._like(other)
+        return self._compare(operator.gt, other)
 
     def __ge__(self, other: Money) -> bool:
-        return self.minor >= self._like(other)
+        return self._compare(operator.ge, other)
 
-    def _like(self, other: Money) -> int:
+    def _set(self, minor: int, currency: str) -> None:
+        if abs(minor) > MAX_MINOR:
+            raise AmountInvalid(f"{minor} minor units of {currency} are beyond {MAX_MINOR}.")
+        object.__setattr__(self, "minor", minor)
+        object.__setattr__(self, "currency", currency)
+
+    def _compare(self, compare: Callable[[int, int], bool], other: object) -> bool:
+        if not isinstance(other, Money):
+            return cast("bool", NotImplemented)
+        return compare(self.minor, self._other_minor("compared with", other))
+
+    def _other_minor(self, sign: str, other: object) -> int:
+        """Return the minor units of `other`; raise TypeError for a plain number, AmountInvalid for other money."""
+        if not isinstance(other, Money):
+            raise TypeError(f"Money {sign} {type(other).__name__} is refused; write {sign} Money({str(other)!r}).")
         if self.currency != other.currency:
             raise AmountInvalid(f"{self} and {other} are of different currencies; convert one first.")
         return other.minor
 
 
-def positive(amount: Money, what: str = "amount") -> Money:
-    """Return `amount` when it is above zero; raise AmountInvalid else."""
+Amount: TypeAlias = Money | Decimal | str | int
+"""An exact amount as callers may give it; never a float."""
+
+
+def parse_money(value: Amount, currency: str = DEFAULT_CURRENCY) -> Money:
+    """Return `value` as Money; `currency` is that of amounts without one.
+
+    Raises:
+        AmountInvalid: a float, a bool, NaN, malformed text, or digits that the currency does not have.
+    """
+    return value if isinstance(value, Money) else Money(value, currency)
+
+
+def require_positive(amount: Money, what: str = "amount") -> Money:
+    """Return `amount`; raise AmountInvalid unless it is above zero."""
     if amount.minor <= 0:
         raise AmountInvalid(f"the {what} {amount} is not above zero; nothing was posted.")
     return amount
 
 
-def _decimal(value: str | Decimal | int) -> Decimal:
+def parse_decimal(value: Decimal | str | int) -> Decimal:
+    """Return an exact number of whole units: the one parser of amounts.
+
+    Text is ASCII digits with an optional sign and point: no blanks, exponents, separators or other digits.
+
+    Raises:
+        AmountInvalid: a float, a bool, NaN, infinity, other text, or more digits than any amount has.
+    """
     if isinstance(value, str):
-        return _from_text(value)
+        if len(value) > _MAX_TEXT or not _TEXT.match(value):
+            shown = value if len(value) <= _MAX_TEXT else f"{value[:_MAX_TEXT]}..."
+            raise AmountInvalid(
+                f"{shown!r} is not an amount; write digits with an optional sign and point, such as 2.50."
+            )
+        return Decimal(value)
     if isinstance(value, int) and not isinstance(value, bool):
         if abs(value) > MAX_MINOR:
             raise AmountInvalid(f"an amount of {value.bit_length()} bits is beyond {MAX_MINOR} minor units.")
         return Decimal(value)
-    if isinstance(value, Decimal):
-        return _bounded(value)
-    raise AmountInvalid(
-        f"an amount cannot be made from {type(value).__name__} {value!r}; give text, a Decimal or an int."
-    )
-
-
-def _from_text(text: str) -> Decimal:
-    if len(text) > _MAX_TEXT or not _TEXT.match(text):
-        shown = text if len(text) <= _MAX_TEXT else f"{text[:_MAX_TEXT]}..."
-        raise AmountInvalid(f"{shown!r} is not an amount; write digits with an optional sign and point, such as 2.50.")
-    return Decimal(text)
-
-
-def _bounded(value: Decimal) -> Decimal:
-    # Bounds first: arithmetic on 1E+20000000 would make millions of digits.
+    if not isinstance(value, Decimal):
+        raise AmountInvalid(
+            f"an amount cannot be made from {type(value).__name__} {value!r}; give text, a Decimal or an int."
+        )
     if not value.is_finite():
         raise AmountInvalid(f"{value} is not an amount.")
+    # Before any arithmetic: 1E+20000000 would make millions of digits.
     if value and (abs(value.adjusted()) > _MAX_EXPONENT or len(value.as_tuple().digits) > _MAX_TEXT):
         raise AmountInvalid(f"{str(value)[:_MAX_TEXT]} has too many digits for an amount.")
     return value or Decimal(0)
 
 
-def _whole(scaled: Decimal, given: object, currency: str, rounding: Rounding | None) -> int:
-    chosen = _ROUNDINGS[rounding] if rounding else None
-    whole = scaled.to_integral_value(chosen or ROUND_DOWN, context=_EXACT)
-    if chosen is None and whole != scaled:
+def _round_to_minor(scaled: Decimal, given: object, currency: str, rounding: Rounding | None) -> int:
+    minor = scaled.to_integral_value(_ROUNDINGS[rounding] if rounding else ROUND_DOWN, context=_EXACT)
+    if rounding is None and minor != scaled:
         raise AmountInvalid(
             f"{given} has more than the {scale_of(currency)} digits after the point that {currency} has; "
             "round it yourself or name a rounding."
         )
-    return int(whole)
+    return int(minor)

@@ -145,7 +145,7 @@ def money_from(text: str) -> Money:
     from agentstate.money.amounts import Money
 
     amount, _, currency = text.partition(" ")
-    return Money.parse(amount, currency)
+    return Money(amount, currency)
 
 
 def refuse(value: Any) -> NoReturn:

@@ -39,8 +39,8 @@ from tests.chaos.money.remote import PRIZE
 from tests.chaos.money.wire import Wire
 
 SERVICE, KEY, FOLLOW_UP = "casino", "bet:1", "cache.refresh"
-STAKE, START = Money.parse(5), Money.parse(100)
-WON = Money.parse(PRIZE)
+STAKE, START = Money(5), Money(100)
+WON = Money(PRIZE)
 PARAMS = {"side": "heads"}
 
 DEADLINE_S, SETTLE_S = 20.0, 10.0
@@ -92,7 +92,7 @@ class Bet:
 
     def postings(self, _params: Any, receipt: Mapping[str, Any]) -> Sequence[Line]:
         """The stake is spent, the prize earned."""
-        return [*spent(SERVICE, STAKE), *earned(SERVICE, Money.parse(receipt["won"]))]
+        return [*spent(SERVICE, STAKE), *earned(SERVICE, Money(receipt["won"]))]
 
     def credits(self, _params: Any, _receipt: Any) -> Sequence[Credit]:
         """Nobody else gets anything."""

@@ -100,7 +100,7 @@ def equip(group: Group, store: Store, client: SandboxClient) -> None:
         for service in SERVICES:
             account = group.account(agent, service)
             client.fund_account(account, service, DOLLARS, f"start:{agent}", address if service == "wallet" else None)
-            TransactionLedger(store, agent).deposit(f"start:{service}", service, Money.parse(DOLLARS))
+            TransactionLedger(store, agent).deposit(f"start:{service}", service, Money(DOLLARS))
             ServiceAccounts(store).enrol(agent, service, account)
     gateway.close()
 

@@ -19,7 +19,7 @@ def opened(store: Store, agent: str = "ag_1", amount: str = "2.50") -> UUID:
         service="casino",
         kind="balance",
         subject="balance:USDC",
-        amount=Money.parse(amount),
+        amount=Money(amount),
         evidence={"observed": "97.50"},
     )
     return Breaks(store).report(seen)
@@ -56,21 +56,21 @@ def test_a_break_is_taken_up_and_then_ended_once(agentstate: Command, store: Sto
 def test_what_is_taken_up_goes_on_counting(agentstate: Command, store: Store) -> None:
     broken = str(opened(store))
     Guards(store, "ag_1").limit(unexplained="1")
-    TransactionLedger(store, "ag_1").deposit("start", "casino", Money.parse(100))
+    TransactionLedger(store, "ag_1").deposit("start", "casino", Money(100))
     agentstate("breaks", "acknowledge", broken, "--who", "ana")
     with pytest.raises(Exception, match="are stopped"):
-        Effects(store, "ag_1").execute_once("b1", lambda _key: {}, service="casino", hold=Money.parse(5))
+        Effects(store, "ag_1").execute_once("b1", lambda _key: {}, service="casino", hold=Money(5))
     agentstate("breaks", "resolve", broken, "--reason", "found")
-    assert Effects(store, "ag_1").execute_once("b2", lambda _key: {}, service="casino", hold=Money.parse(5)) == {}
+    assert Effects(store, "ag_1").execute_once("b2", lambda _key: {}, service="casino", hold=Money(5)) == {}
 
 
 def test_the_break_of_an_effect_ends_with_the_effect(agentstate: Command, store: Store) -> None:
     def lost(_key: str) -> None:
         raise TimeoutError
 
-    TransactionLedger(store, "ag_1").deposit("start", "casino", Money.parse(100))
+    TransactionLedger(store, "ag_1").deposit("start", "casino", Money(100))
     with pytest.raises(EffectInDoubt):
-        Effects(store, "ag_1").execute_once("bet:1", lost, service="casino", hold=Money.parse(5))
+        Effects(store, "ag_1").execute_once("bet:1", lost, service="casino", hold=Money(5))
     [found] = agentstate("breaks", "list", "--json").json["breaks"]
     refused = agentstate("breaks", "resolve", found["id"], "--reason", "never mind")
     assert refused.code == 1

@@ -16,11 +16,11 @@ from tests.integration.cli.conftest import Command
 @pytest.fixture
 def effects(store: Store) -> Effects:
     """Two bets of an agent: one was made, one is left to a human."""
-    TransactionLedger(store, "ag_1").deposit("start", "casino", Money.parse(100))
+    TransactionLedger(store, "ag_1").deposit("start", "casino", Money(100))
     made = Effects(store, "ag_1")
-    made.execute_once("bet:1", lambda _key: {"bet_id": 1}, service="casino", hold=Money.parse(5))
+    made.execute_once("bet:1", lambda _key: {"bet_id": 1}, service="casino", hold=Money(5))
     with pytest.raises(EffectInDoubt):
-        made.execute_once("bet:2", _lost, service="casino", hold=Money.parse(5))
+        made.execute_once("bet:2", _lost, service="casino", hold=Money(5))
     return made
 
 
@@ -44,7 +44,7 @@ def test_what_happened_is_booked_by_a_humans_word(agentstate: Command, store: St
     outcome = effects.get("bet:2").outcome
     assert outcome is not None
     assert outcome["value"] == {"bet_id": 2, "odds": Decimal("1.50")}
-    assert TransactionLedger(store, "ag_1").balance("casino") == Money.parse(90)
+    assert TransactionLedger(store, "ag_1").balance("casino") == Money(90)
     assert Breaks(store).find(agent_id="ag_1") == []
     [evidence] = agentstate("effects", "show", doubtful, "--json").json["evidence"]
     assert (evidence["kind"], evidence["detail"]["reason"]) == ("decided", "seen in the service's list")
@@ -55,7 +55,7 @@ def test_what_did_not_happen_gives_its_money_back(agentstate: Command, store: St
     doubtful = str(effects.get("bet:2").id)
     assert agentstate("effects", "resolve", doubtful, "--absent", "--reason", "the service says so").code == 0
     assert effects.get("bet:2").state is EffectState.FAILED
-    assert TransactionLedger(store, "ag_1").balance("casino") == Money.parse(95)
+    assert TransactionLedger(store, "ag_1").balance("casino") == Money(95)
     again = agentstate("effects", "resolve", doubtful, "--absent", "--reason", "again")
     assert again.code == 1
     assert "has failed already" in again.err

@@ -16,8 +16,8 @@ from tests.integration.cli.conftest import Command
 @pytest.fixture
 def books(store: Store) -> TransactionLedger:
     made = TransactionLedger(store, "ag_1")
-    made.deposit("start", "casino", Money.parse(100))
-    made.reserve("hold", "casino", Money.parse("2.50"))
+    made.deposit("start", "casino", Money(100))
+    made.reserve("hold", "casino", Money("2.50"))
     return made
 
 

@@ -47,7 +47,7 @@ def main(database_url: str, agent_id: str, port: str, guarantee: str, phase: str
         operation="bet",
         guarantee=Guarantee(guarantee),
         verify=None if guarantee == "blind" else verify,
-        hold=Money.parse(5),
+        hold=Money(5),
         deadline_s=5.0,
         settle_s=0.0,
     )

@@ -26,7 +26,7 @@ def bet(url: str, agent_id: str, number: int, start: Any, told: Any) -> None:
             service="casino",
             operation="casino.bet",
             guarantee=Guarantee.KEYED,
-            hold=Money.parse("5"),
+            hold=Money("5"),
         )
         told.put("bet")
     except LimitExceeded:

@@ -34,7 +34,7 @@ def store(module_database_url: str) -> Iterator[Store]:
 def ledger(store: Store) -> TransactionLedger:
     """An agent with 100 USDC at the casino."""
     made = TransactionLedger(store, f"ag_money_{next(_numbers)}")
-    made.deposit("start", "casino", Money.parse(100))
+    made.deposit("start", "casino", Money(100))
     return made
 
 

@@ -42,8 +42,8 @@ from agentstate.money.ledger.postings import Credit
 from agentstate.store.store import Store, Transaction
 from agentstate.store.tables.money import effects
 
-STAKE = Money.parse(5)
-START = Money.parse(1_000)
+STAKE = Money(5)
+START = Money(1_000)
 SETTLE_S = 60.0
 FORGETS_AFTER_S = 90_000.0
 RULES = EffectRules(looks=6)
@@ -276,7 +276,7 @@ class Bet:
         return STAKE
 
     def postings(self, params: Any, receipt: Any) -> Sequence[Line]:
-        won = Money.parse(receipt["won"])
+        won = Money(receipt["won"])
         return [*spent("casino", STAKE), *(earned("casino", won) if won else [])]
 
     def credits(self, params: Any, receipt: Any) -> Sequence[Credit]:

@@ -99,8 +99,8 @@ class LedgerMachine(RuleBasedStateMachine):
         self.tx: Transaction | None = None
         # Several callers: one that knows its accounts, others that come fresh.
         self.ledgers = [self.kind(self.store, self.agent) for _ in range(3)]
-        start = Posting(key="start", lines=earned("casino", Money(100)), kind="deposit")
-        self.act(0, start, lambda ledger: ledger.deposit("start", "casino", Money(100)))
+        start = Posting(key="start", lines=earned("casino", Money.from_minor(100)), kind="deposit")
+        self.act(0, start, lambda ledger: ledger.deposit("start", "casino", Money.from_minor(100)))
 
     def act(self, who: int, asked: Posting, call: Callable[[TransactionLedger], Posted]) -> None:
         """Call, and hold the answer against the books."""
@@ -122,13 +122,13 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(who=st.integers(0, 2), key=KEYS, places=st.permutations(PLACES), amount=AMOUNTS)
     def moves(self, who: int, key: str, places: Sequence[Place], amount: int) -> None:
-        self.post(who, key, move(Money(amount), places[0], places[1]))
+        self.post(who, key, move(Money.from_minor(amount), places[0], places[1]))
 
     @rule(who=st.integers(0, 2), key=KEYS, service=st.sampled_from(SERVICES), amount=AMOUNTS)
     def reserves(self, who: int, key: str, service: str, amount: int) -> None:
-        held = move(Money(amount), (service, "available"), (service, "in_flight"))
+        held = move(Money.from_minor(amount), (service, "available"), (service, "in_flight"))
         asked = Posting(key=key, lines=held, kind="hold")
-        self.act(who, asked, lambda ledger: ledger.reserve(key, service, Money(amount), tx=self.tx))
+        self.act(who, asked, lambda ledger: ledger.reserve(key, service, Money.from_minor(amount), tx=self.tx))
 
     @precondition(lambda self: self.books.holds)
     @rule(who=st.integers(0, 2), key=KEYS, data=st.data(), paid=st.integers(0, 40), won=st.integers(0, 40))
@@ -136,8 +136,8 @@ class LedgerMachine(RuleBasedStateMachine):
         hold_id, given = self._hold(data)
         service = given[0].service
         happened = [
-            *(spent(service, Money(paid)) if paid else ()),
-            *(earned(service, Money(won)) if won else ()),
+            *(spent(service, Money.from_minor(paid)) if paid else ()),
+            *(earned(service, Money.from_minor(won)) if won else ()),
         ]
         asked = Posting(key=key, lines=net([*given, *happened]), kind="settle", resolves=hold_id)
         self.act(who, asked, lambda ledger: ledger.settle(key, hold_id, happened, tx=self.tx))
@@ -154,7 +154,7 @@ class LedgerMachine(RuleBasedStateMachine):
         service = given[0].service
         if in_flight:
             # Enough is in flight, so nothing but the hold's end refuses it.
-            self.post(who, str(uuid4()), move(Money(60), (service, "external"), (service, "in_flight")))
+            self.post(who, str(uuid4()), move(Money.from_minor(60), (service, "external"), (service, "in_flight")))
         self.void(who, str(uuid4()), hold_id, given)
 
     def void(self, who: int, key: str, hold_id: UUID, given: Sequence[Line]) -> None:
@@ -191,7 +191,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def _in_one(self, steps: Sequence[tuple[str, Sequence[Place], int]], *, kept: bool) -> None:
         with self.store.transaction() as self.tx:
             for key, places, amount in steps:
-                self.post(0, key, move(Money(amount), places[0], places[1]))
+                self.post(0, key, move(Money.from_minor(amount), places[0], places[1]))
             if not kept:
                 raise Undone
 
@@ -216,7 +216,7 @@ class LedgerMachine(RuleBasedStateMachine):
             assert ledger.balance(service, bucket=bucket).minor == expected
             for whole in (False, True):
                 summed = ledger.balance_from_ledger(service=service, bucket=bucket, whole=whole)
-                assert summed == Money(expected).amount
+                assert summed == Money.from_minor(expected).amount
         lines = ledger.statement(limit=1_000).lines
         assert len(lines) == self.books.entries
         for _, account in itertools.groupby(lines, key=lambda line: line.account_id):

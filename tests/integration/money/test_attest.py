@@ -21,7 +21,7 @@ from agentstate.store.store import Store
 from agentstate.store.tables.attest import account_snapshots, attestations
 from agentstate.store.tables.money import accounts, entries
 
-ONE = Money.parse(1)
+ONE = Money(1)
 AVAILABLE = AccountKey("casino", "available", "USDC")
 
 
@@ -42,7 +42,7 @@ def engine_name(request: pytest.FixtureRequest) -> str:
 def ledger(store: Store) -> TransactionLedger:
     """Ten postings: available has 10 entries and 91 USDC."""
     made = TransactionLedger(store, "ag_1")
-    made.deposit("start", "casino", Money.parse(100))
+    made.deposit("start", "casino", Money(100))
     for number in range(9):
         made.withdraw(f"w{number}", "casino", ONE)
     TransactionLedger(store, "ag_2").deposit("d", "wallet", ONE)

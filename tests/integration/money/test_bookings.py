@@ -64,7 +64,7 @@ def reconciler(store: Store, gateway: Gateway) -> Iterator[Reconciler]:
 
 
 def true_balance(sandbox: Any, player: Player) -> Money:
-    return Money(sandbox.client.read_balance(player.agent_id))
+    return Money.from_minor(sandbox.client.read_balance(player.agent_id))
 
 
 @pytest.mark.parametrize("fault", ["commit_then_drop", "500_after_effect", "truncate_json"])
@@ -94,14 +94,14 @@ def test_a_deposit_whose_answer_is_lost_comes_in_once(
         player.do("d", "casino.deposit", amount=Decimal(7))
     let_time_pass(store, player.agent_id)
     EffectResolver(store, OPERATIONS, gateway).resolve(player.effects.get("d").id)
-    assert player.ledger.balance("casino") == true_balance(sandbox, player) == Money.parse(107)
+    assert player.ledger.balance("casino") == true_balance(sandbox, player) == Money(107)
 
 
 def test_a_refused_bet_costs_nothing(sandbox: Any, players: tuple[Player, Player]) -> None:
     with pytest.raises(EffectFailed):
         players[0].do("bet:1", "casino.bet", amount=Decimal("90.00"), side="heads")
     assert buckets(players[0].ledger) == {"available": "100"}
-    assert true_balance(sandbox, players[0]) == Money.parse(100)
+    assert true_balance(sandbox, players[0]) == Money(100)
 
 
 def test_an_escrow_moves_money_between_the_books_of_two_agents(

@@ -21,7 +21,7 @@ from agentstate.store.tables.money import effects as effects_table
 from tests.integration.money.conftest import bettor, buckets, let_time_pass
 from tests.stubs.remote import Remote
 
-FIVE = Money.parse(5)
+FIVE = Money(5)
 PARAMS = {"game": "dice", "amount": Decimal("5.00")}
 
 

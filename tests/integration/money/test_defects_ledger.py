@@ -63,7 +63,7 @@ def test_a_retry_with_a_new_time_counts_once(ledger: TransactionLedger) -> None:
     assert ledger.append({**deposit, "timestamp": 1}, key="d").replayed
     with pytest.raises(KeyReused):
         ledger.append({**deposit, "timestamp": 2}, key="d")
-    assert ledger.balance("casino") == Money.parse(110)
+    assert ledger.balance("casino") == Money(110)
 
 
 @pytest.mark.guide_defect(63)
@@ -86,7 +86,7 @@ def test_entries_of_one_time_keep_the_order_they_came_in(ledger: TransactionLedg
     appended(ledger, "100", "-20", "-7", timestamp=1_700_000_000)
     newest = [posted.lines for posted in ledger.recent(3)]
     shown = [next(line.amount for line in lines if line.bucket == "available") for lines in newest]
-    assert shown == [Money.parse(-7), Money.parse(-20), Money.parse(100)]
+    assert shown == [Money(-7), Money(-20), Money(100)]
 
 
 @pytest.mark.guide_defect(66)
@@ -110,7 +110,7 @@ def test_an_iso_time_is_a_time(ledger: TransactionLedger) -> None:
 def test_a_misspelt_amount_is_refused(ledger: TransactionLedger) -> None:
     with pytest.raises(InvalidInput, match="has no amount_usdc"):
         ledger.append({"type": "bet", "amount_usd": "-10", "service": "casino"})
-    assert ledger.balance("casino") == Money.parse(100)
+    assert ledger.balance("casino") == Money(100)
 
 
 @pytest.mark.guide_defect(69)
@@ -129,7 +129,7 @@ def test_long_sums_keep_every_digit(ledger: TransactionLedger) -> None:
         appended(ledger, "200000000000.000000")
     with pytest.raises(AmountInvalid):
         appended(ledger, "12345678901234567890123456789012345678")
-    assert ledger.balance("casino") == Money.parse("9100000000100.000007")
+    assert ledger.balance("casino") == Money("9100000000100.000007")
 
 
 @pytest.mark.guide_defect(71)
@@ -144,7 +144,7 @@ def test_recent_gives_as_many_as_asked_and_history_stays(ledger: TransactionLedg
 def test_a_balance_reads_one_row_however_long_the_history_is(store: Store, ledger: TransactionLedger) -> None:
     appended(ledger, *["-1"] * 20)
     with statements(store) as seen:
-        assert ledger.balance("casino") == Money.parse(80)
+        assert ledger.balance("casino") == Money(80)
     [read] = [text for text in seen if "SELECT" in text.upper()]
     assert "accounts.id =" in read
     assert "entries" not in read
@@ -156,30 +156,30 @@ def test_what_was_posted_outlives_a_kill(module_database_url: str, store: Store,
         "import os, signal, sys\n"
         "from agentstate.money import Money, TransactionLedger\n"
         "from agentstate.store.store import Store\n"
-        "TransactionLedger(Store.open(sys.argv[1]), sys.argv[2]).withdraw('w', 'casino', Money.parse(10))\n"
+        "TransactionLedger(Store.open(sys.argv[1]), sys.argv[2]).withdraw('w', 'casino', Money(10))\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     environment = os.environ | {"PYTHONPATH": str(ROOT / "shared")}
     command = [sys.executable, "-c", program, module_database_url, ledger.agent_id]
     assert subprocess.run(command, env=environment, check=False, timeout=60).returncode == -signal.SIGKILL
     assert ledger.balance_from_ledger() == Decimal(90)
-    assert ledger.withdraw("w", "casino", Money.parse(10)).replayed
+    assert ledger.withdraw("w", "casino", Money(10)).replayed
 
 
 @pytest.mark.guide_defect(74)
 def test_an_emptied_redis_takes_no_money_along(ledger: TransactionLedger, redis_url: str) -> None:
     with Redis.from_url(redis_url, socket_timeout=5) as redis:
         redis.flushdb()
-    assert ledger.balance("casino") == Money.parse(100)
+    assert ledger.balance("casino") == Money(100)
 
 
 @pytest.mark.guide_defect(75)
 def test_money_comes_from_somewhere_once_in_one_currency_and_not_beyond_what_is_there(
     ledger: TransactionLedger,
 ) -> None:
-    assert ledger.balance("casino", bucket="external") == Money.parse(-100)
+    assert ledger.balance("casino", bucket="external") == Money(-100)
     assert ledger.balance("casino", "BTC") == Money.zero("BTC")
     with pytest.raises(InsufficientFunds):
-        ledger.withdraw("w", "casino", Money.parse("100.000001"))
-    assert ledger.deposit("start", "casino", Money.parse(100)).replayed
-    assert ledger.balance("casino") == Money.parse(100)
+        ledger.withdraw("w", "casino", Money("100.000001"))
+    assert ledger.deposit("start", "casino", Money(100)).replayed
+    assert ledger.balance("casino") == Money(100)

@@ -34,7 +34,7 @@ from agentstate.money.ledger.postings import Credit
 from agentstate.store.store import Store
 from tests.integration.money.conftest import buckets, let_time_pass
 
-FIVE = Money.parse(5)
+FIVE = Money(5)
 
 
 class Bets:
@@ -77,10 +77,10 @@ class Bets:
         return FIVE
 
     def postings(self, params: Mapping[str, Any], receipt: Any) -> Sequence[Line]:
-        return [*spent("casino", FIVE), *earned("casino", Money.parse(receipt["won"]))]
+        return [*spent("casino", FIVE), *earned("casino", Money(receipt["won"]))]
 
     def credits(self, params: Mapping[str, Any], receipt: Any) -> Sequence[Credit]:
-        return [Credit(self.pays, earned("casino", Money.parse(1)))] if self.pays else []
+        return [Credit(self.pays, earned("casino", Money(1)))] if self.pays else []
 
 
 class House:
@@ -243,7 +243,7 @@ def test_another_agent_of_the_fleet_is_credited_in_the_same_commit(store: Store,
     house.bets.pays, house.bets.verdict = friend, Applied({"won": "1"})
     house.resolve()
     credited = TransactionLedger(store, friend)
-    assert credited.balance("casino") == Money.parse(1)
+    assert credited.balance("casino") == Money(1)
     assert credited.recent(1)[0].effect_id == house.effects.get("bet:1").id
 
 

@@ -37,7 +37,7 @@ class Bets:
                 raise error
             return {"bet_id": "b1"}
 
-        options: dict[str, Any] = {"guarantee": Guarantee.KEYED, "hold": Money.parse(5), "baseline": {"seen": 1}}
+        options: dict[str, Any] = {"guarantee": Guarantee.KEYED, "hold": Money(5), "baseline": {"seen": 1}}
         return self._effects.execute_once(key, call, service="casino", params={"side": side}, **options)
 
 

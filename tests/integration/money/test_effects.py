@@ -48,7 +48,7 @@ from agentstate.store.store import Store, Transaction
 from agentstate.store.tables.money import effects as effects_table
 from tests.integration.money.conftest import buckets, let_time_pass
 
-FIVE = Money.parse(5)
+FIVE = Money(5)
 
 
 class Remote:
@@ -92,7 +92,7 @@ def test_the_intent_and_the_hold_are_durable_before_the_call(effects: Effects, l
 
 
 def test_the_receipt_is_booked_with_the_outcome(effects: Effects, ledger: TransactionLedger) -> None:
-    won = Money.parse("9.90")
+    won = Money("9.90")
     bet(effects, Remote(), postings=lambda _receipt: [*spent("casino", FIVE), *earned("casino", won)])
     assert buckets(ledger) == {"available": "104.9"}
     settled = ledger.recent(1)[0]
@@ -116,7 +116,7 @@ def test_two_agents_with_one_key_are_apart(store: Store, effects: Effects) -> No
     assert len(set(remote.keys)) == 2
 
 
-@pytest.mark.parametrize("change", [{"params": {"side": "tails"}}, {"hold": Money.parse(6)}, {"operation": "other"}])
+@pytest.mark.parametrize("change", [{"params": {"side": "tails"}}, {"hold": Money(6)}, {"operation": "other"}])
 def test_a_key_stands_for_one_call(effects: Effects, change: dict[str, Any]) -> None:
     remote = Remote()
     bet(effects, remote, params={"side": "heads", "amount": Decimal("5.00")})
@@ -130,7 +130,7 @@ def test_a_key_stands_for_one_call(effects: Effects, change: dict[str, Any]) -> 
     ("options", "error"),
     [
         ({"params": {"amount": 0.1}}, InvalidInput), ({"params": {"x": object()}}, InvalidInput),
-        ({"hold": Money(0)}, InvalidInput), ({"hold": Money.parse(101)}, InsufficientFunds),
+        ({"hold": Money.from_minor(0)}, InvalidInput), ({"hold": Money(101)}, InsufficientFunds),
         ({"guarantee": Guarantee.VERIFIABLE}, InvalidInput), ({"deadline_s": 0}, InvalidInput),
         ({"service": "ca sino"}, InvalidInput),
     ],
@@ -385,7 +385,7 @@ def test_effects_that_cannot_be_told_apart_wait_for_each_other(store: Store, eff
 
 
 def test_more_was_spent_than_the_books_had(store: Store, effects: Effects, ledger: TransactionLedger) -> None:
-    bet(effects, Remote(), postings=lambda _receipt: spent("casino", Money.parse(150)))
+    bet(effects, Remote(), postings=lambda _receipt: spent("casino", Money(150)))
     assert effects.get("bet:1").state is EffectState.SUCCEEDED
     assert buckets(ledger) == {"suspense": "-50"}
     assert [found.kind for found in Breaks(store).find(agent_id=ledger.agent_id)] == ["shortage"]
@@ -393,7 +393,7 @@ def test_more_was_spent_than_the_books_had(store: Store, effects: Effects, ledge
 
 @pytest.mark.parametrize(
     "postings",
-    [lambda _receipt: 1 / 0, lambda _receipt: [Line("casino", "available", Money(1))]],
+    [lambda _receipt: 1 / 0, lambda _receipt: [Line("casino", "available", Money.from_minor(1))]],
     ids=["raises", "unbalanced"],
 )
 def test_a_success_is_kept_when_it_cannot_be_booked(

@@ -20,7 +20,7 @@ from agentstate.store.store import Store
 def store(database_url: str) -> Iterator[Store]:
     opened = Store.open(database_url, pool_size=20)
     for agent in ("ag_1", "ag_2"):
-        TransactionLedger(opened, agent).deposit("start", "casino", Money.parse(100))
+        TransactionLedger(opened, agent).deposit("start", "casino", Money(100))
     yield opened
     opened.close()
 
@@ -31,7 +31,7 @@ def fleet(store: Store) -> Guards:
 
 
 def bet(store: Store, agent: str, key: str, amount: str) -> None:
-    Effects(store, agent).execute_once(key, lambda _key: {}, service="casino", hold=Money.parse(amount))
+    Effects(store, agent).execute_once(key, lambda _key: {}, service="casino", hold=Money(amount))
 
 
 def test_a_limit_of_the_fleet_binds_each_agent_by_itself(store: Store, fleet: Guards) -> None:
@@ -79,7 +79,7 @@ def test_many_at_once_stay_within_the_fleets_limit(store: Store, fleet: Guards) 
     with ThreadPoolExecutor(12) as pool:
         list(pool.map(attempt, range(24)))
     for agent in ("ag_1", "ag_2"):
-        assert TransactionLedger(store, agent).balance("casino") == Money.parse(95)
+        assert TransactionLedger(store, agent).balance("casino") == Money(95)
 
 
 def test_own_code_is_bound_too_and_the_fleet_has_none(store: Store, fleet: Guards) -> None:

@@ -61,7 +61,7 @@ def guards(store: Store, ledger: TransactionLedger) -> Guards:
 
 def bet(effects: Effects, key: str, amount: Any = "5", call: Callable[[str], Any] | None = None, **options: Any) -> Any:
     """A bet that is lost, unless told otherwise."""
-    hold = None if amount is None else Money.parse(amount)
+    hold = None if amount is None else Money(amount)
     named = {"service": "casino", "operation": "bet", "hold": hold, **options}
     return effects.execute_once(key, call or (lambda _key: {"won": False}), **named)
 
@@ -90,9 +90,9 @@ def test_one_operation_costs_at_most_its_limit(effects: Effects, guards: Guards,
     error = caught.value
     assert (error.rule, error.limit, error.used, error.asked) == (
         "operation",
-        Money.parse(5),
-        Money(0),
-        Money.parse("5.000001"),
+        Money(5),
+        Money.from_minor(0),
+        Money("5.000001"),
     )
     assert buckets(ledger) == {"available": "95"}
     with pytest.raises(NotFound):
@@ -107,7 +107,7 @@ def test_a_hundred_bets_stop_at_the_total(effects: Effects, guards: Guards) -> N
     for number in range(71, 100):
         with pytest.raises(LimitExceeded) as caught:
             bet(effects, f"bet:{number}", "0.70")
-        assert caught.value.used == Money.parse("49.70")
+        assert caught.value.used == Money("49.70")
 
 
 def test_what_fell_out_of_the_window_counts_no_more(store: Store, effects: Effects, guards: Guards) -> None:
@@ -133,26 +133,26 @@ def test_what_is_in_doubt_counts_however_old_it_is(store: Store, effects: Effect
     let_effects_age(store, effects.agent_id, "bet:1", 3_600)
     with pytest.raises(LimitExceeded) as caught:
         bet(effects, "bet:2", "5")
-    assert caught.value.used == Money.parse(6)
+    assert caught.value.used == Money(6)
 
 
 def test_an_effect_without_a_hold_counts_by_what_it_took(effects: Effects, guards: Guards) -> None:
     guards.limit(total="10")
-    bet(effects, "buy:1", None, postings=lambda _receipt: spent("casino", Money.parse(8)))
-    bet(effects, "faucet:1", None, postings=lambda _receipt: earned("casino", Money.parse(50)))
+    bet(effects, "buy:1", None, postings=lambda _receipt: spent("casino", Money(8)))
+    bet(effects, "faucet:1", None, postings=lambda _receipt: earned("casino", Money(50)))
     with pytest.raises(LimitExceeded) as caught:
         bet(effects, "bet:1", "3")
-    assert caught.value.used == Money.parse(8)
+    assert caught.value.used == Money(8)
 
 
 def test_losses_less_winnings_are_limited(effects: Effects, guards: Guards) -> None:
     guards.limit(loss="10")
-    win = [*spent("casino", Money.parse(4)), *earned("casino", Money.parse(7))]
+    win = [*spent("casino", Money(4)), *earned("casino", Money(7))]
     bet(effects, "bet:1", "6")
     bet(effects, "bet:2", "4", postings=lambda _receipt: win)
     with pytest.raises(LimitExceeded) as caught:
         bet(effects, "bet:3", "8")
-    assert (caught.value.rule, caught.value.used) == ("loss", Money.parse(3))
+    assert (caught.value.rule, caught.value.used) == ("loss", Money(3))
     bet(effects, "bet:3", "7")
     with pytest.raises(LimitExceeded):
         bet(effects, "bet:4", "0.000001")
@@ -164,12 +164,12 @@ def test_money_in_flight_counts_as_lost_until_it_is_known(effects: Effects, guar
         bet(effects, "bet:1", "6", raising(TimeoutError()))
     with pytest.raises(LimitExceeded) as caught:
         bet(effects, "bet:2", "5")
-    assert caught.value.used == Money.parse(6)
+    assert caught.value.used == Money(6)
 
 
 def test_money_locked_in_an_escrow_is_not_lost(effects: Effects, guards: Guards) -> None:
     guards.limit(loss="10")
-    ten = Money.parse(10)
+    ten = Money(10)
     locked = move(ten, ("casino", "available"), ("casino", "escrow_locked"))
     bet(effects, "escrow:1", "10", postings=lambda _receipt: locked)
     bet(effects, "bet:1", "10")
@@ -178,7 +178,7 @@ def test_money_locked_in_an_escrow_is_not_lost(effects: Effects, guards: Guards)
 def test_a_deposit_of_ones_own_is_no_winning(effects: Effects, guards: Guards, ledger: TransactionLedger) -> None:
     guards.limit(loss="10")
     bet(effects, "bet:1", "10")
-    ledger.deposit("more", "casino", Money.parse(50))
+    ledger.deposit("more", "casino", Money(50))
     with pytest.raises(LimitExceeded):
         bet(effects, "bet:2", "1")
 
@@ -194,7 +194,7 @@ def test_at_most_so_much_is_in_flight(effects: Effects, guards: Guards) -> None:
         return {}
 
     bet(effects, "bet:1", "6", call)
-    assert [error.used for error in inner] == [Money.parse(6)]  # type: ignore[attr-defined]
+    assert [error.used for error in inner] == [Money(6)]  # type: ignore[attr-defined]
     bet(effects, "bet:2", "10")
 
 
@@ -212,11 +212,11 @@ def test_at_most_so_many_begin_in_a_window(store: Store, effects: Effects, guard
 
 def test_a_rule_binds_whom_it_names(effects: Effects, guards: Guards, ledger: TransactionLedger) -> None:
     guards.limit(per_operation="1", service="casino", operation="bet")
-    ledger.deposit("trading", "trading", Money.parse(100))
+    ledger.deposit("trading", "trading", Money(100))
     bet(effects, "order:1", "5", service="trading")
     bet(effects, "withdraw:1", "5", operation="withdraw")
     other = TransactionLedger(effects._store, f"{effects.agent_id}_other")
-    other.deposit("start", "casino", Money.parse(100))
+    other.deposit("start", "casino", Money(100))
     bet(Effects(effects._store, other.agent_id), "bet:1", "5")
     with pytest.raises(LimitExceeded):
         bet(effects, "bet:1", "5")
@@ -412,7 +412,7 @@ def test_an_open_break_above_the_limit_freezes(
     store: Store, effects: Effects, guards: Guards, amount: str | None, stops: bool
 ) -> None:
     guards.limit(unexplained="5")
-    money = None if amount is None else Money.parse(amount)
+    money = None if amount is None else Money(amount)
     sighting = Sighting(
         agent_id=effects.agent_id, service="casino", kind="balance", subject="b", amount=money, evidence={}
     )
@@ -426,7 +426,7 @@ def test_an_open_break_above_the_limit_freezes(
 
 def test_open_breaks_count_together(store: Store, effects: Effects, guards: Guards) -> None:
     guards.limit(unexplained="5")
-    five = Money.parse(5)
+    five = Money(5)
     for subject, service in (("a", "casino"), ("b", "trading"), ("c", "escrow")):
         bet(effects, f"bet:{subject}", "1")
         found = {"agent_id": effects.agent_id, "service": service, "kind": "balance", "evidence": {}}
@@ -446,7 +446,7 @@ def test_a_block_runs_under_the_rules_and_counts(guards: Guards) -> None:
         pass
     with pytest.raises(LimitExceeded) as caught, guards.use("0.01", service="casino"):
         pytest.fail("let in")
-    assert (caught.value.rule, caught.value.used) == ("total", Money.parse(10))
+    assert (caught.value.rule, caught.value.used) == ("total", Money(10))
     with guards.use("10", service="trading"):
         pass
 
@@ -568,7 +568,7 @@ def test_a_limit_set_again_takes_the_place_of_the_first(effects: Effects, guards
     first = guards.limit(total="1")
     second = guards.limit(total="6")
     assert first[0].id == second[0].id
-    assert [rule.maximum for rule in guards.rules()] == [Money.parse(6)]
+    assert [rule.maximum for rule in guards.rules()] == [Money(6)]
     bet(effects, "bet:1", "6")
 
 
@@ -624,7 +624,7 @@ def test_what_is_used_is_what_a_model_says(
     """Effects and uses of any age and end, at the very edge of the window too."""
     agent_id = f"ag_model_{next(numbers)}"
     ledger = TransactionLedger(store, agent_id)
-    ledger.deposit("start", "casino", Money(1_000))
+    ledger.deposit("start", "casino", Money.from_minor(1_000))
     with store.transaction() as tx:
         now = tx.now()
         for number, (age_s, minor, state) in enumerate(past):
@@ -632,12 +632,12 @@ def test_what_is_used_is_what_a_model_says(
     rules = {
         kind: Rule(agent_id=agent_id, kind=kind, maximum=most, window_s=window)
         for kind, most, window in (
-            (RuleKind.TOTAL, Money(9), window_s),
-            (RuleKind.IN_FLIGHT, Money(9), None),
+            (RuleKind.TOTAL, Money.from_minor(9), window_s),
+            (RuleKind.IN_FLIGHT, Money.from_minor(9), None),
             (RuleKind.RATE, 9, window_s),
         )
     }
-    ask = Ask(id=new_id(), agent_id=agent_id, service="casino", operation="bet", amount=Money(1), at=now)
+    ask = Ask(id=new_id(), agent_id=agent_id, service="casino", operation="bet", amount=Money.from_minor(1), at=now)
     with store.transaction() as tx:
         found = {kind: usage.used(tx, rule, ask) for kind, rule in rules.items()}
     open_now = [minor for _, minor, state in past if state == "in_doubt"]
@@ -672,7 +672,7 @@ def _write_past(tx: Any, ledger: TransactionLedger, number: int, past: tuple[dat
             called_at=at,
         )
     )
-    held = move(Money(minor), ("casino", "available"), ("casino", "in_flight"))
+    held = move(Money.from_minor(minor), ("casino", "available"), ("casino", "in_flight"))
     ledger.write(Posting(id=hold_id, key=f"{number}:hold", lines=held, kind=HOLD, effect_id=effect_id), tx=tx)
     if ended:
         given_back = release(held)

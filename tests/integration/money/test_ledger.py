@@ -29,7 +29,7 @@ from agentstate.store.store import Store
 from agentstate.store.tables.money import accounts, entries, ledger_transactions
 from tests.integration.money.conftest import buckets
 
-ONE = Money.parse(1)
+ONE = Money(1)
 
 
 def counts(store: Store, agent_id: str) -> tuple[int, int]:
@@ -46,17 +46,17 @@ def test_a_posting_is_made_once_however_often_it_is_asked_for(store: Store, ledg
     again = ledger.withdraw("w", "casino", ONE)
     assert (first.replayed, again.replayed) == (False, True)
     assert again.id == first.id
-    assert ledger.balance("casino") == Money.parse(99)
+    assert ledger.balance("casino") == Money(99)
     assert counts(store, ledger.agent_id) == (2, 4)
 
 
 def test_a_key_stands_for_one_posting(ledger: TransactionLedger) -> None:
     ledger.withdraw("w", "casino", ONE)
     with pytest.raises(KeyReused, match="another posting"):
-        ledger.withdraw("w", "casino", Money.parse(2))
+        ledger.withdraw("w", "casino", Money(2))
     with pytest.raises(KeyReused):
         ledger.deposit("w", "casino", ONE)
-    assert ledger.balance("casino") == Money.parse(99)
+    assert ledger.balance("casino") == Money(99)
 
 
 def test_keys_of_two_agents_are_apart(store: Store, ledger: TransactionLedger) -> None:
@@ -69,17 +69,17 @@ def test_keys_of_two_agents_are_apart(store: Store, ledger: TransactionLedger) -
 def test_equal_postings_with_keys_of_their_own_all_count(ledger: TransactionLedger) -> None:
     for number in range(5):
         ledger.append({"type": "bet", "amount_usdc": "-10", "service": "casino", "timestamp": 5}, key=f"b{number}")
-    assert ledger.balance("casino") == Money.parse(50)
+    assert ledger.balance("casino") == Money(50)
     assert ledger.balance_from_ledger() == Decimal(50)
 
 
 def test_nothing_goes_below_its_floor_and_nothing_is_left_behind(store: Store, ledger: TransactionLedger) -> None:
     before = counts(store, ledger.agent_id)
     with pytest.raises(InsufficientFunds, match=r"has 100\.00 USDC .*1\.00 USDC too little"):
-        ledger.withdraw("w", "casino", Money.parse(101))
+        ledger.withdraw("w", "casino", Money(101))
     assert counts(store, ledger.agent_id) == before
-    assert not ledger.withdraw("w", "casino", Money.parse(100)).replayed
-    assert ledger.withdraw("w", "casino", Money.parse(100)).replayed
+    assert not ledger.withdraw("w", "casino", Money(100)).replayed
+    assert ledger.withdraw("w", "casino", Money(100)).replayed
 
 
 def test_the_database_itself_keeps_balances_above_their_floor(store: Store, ledger: TransactionLedger) -> None:
@@ -89,7 +89,7 @@ def test_the_database_itself_keeps_balances_above_their_floor(store: Store, ledg
 
 def test_lines_that_do_not_sum_to_zero_are_refused(store: Store, ledger: TransactionLedger) -> None:
     with pytest.raises(Unbalanced):
-        ledger.post("x", [Line("casino", "available", ONE), Line("casino", "external", Money(-1))])
+        ledger.post("x", [Line("casino", "available", ONE), Line("casino", "external", Money.from_minor(-1))])
     assert counts(store, ledger.agent_id) == (1, 2)
 
 
@@ -133,11 +133,11 @@ def test_sqlite_cannot_replace_history(sqlite_url: str, table: str) -> None:
 
 
 def test_a_hold_is_settled_or_void_once(ledger: TransactionLedger) -> None:
-    hold = ledger.reserve("h", "casino", Money.parse(10))
+    hold = ledger.reserve("h", "casino", Money(10))
     assert buckets(ledger) == {"available": "90", "in_flight": "10"}
-    ledger.settle("s", hold.id, [*spent("casino", Money.parse(10)), *earned("casino", Money.parse(15))])
+    ledger.settle("s", hold.id, [*spent("casino", Money(10)), *earned("casino", Money(15))])
     assert buckets(ledger) == {"available": "105"}
-    assert ledger.settle("s", hold.id, [*spent("casino", Money.parse(10)), *earned("casino", Money.parse(15))]).replayed
+    assert ledger.settle("s", hold.id, [*spent("casino", Money(10)), *earned("casino", Money(15))]).replayed
     for end in (ledger.settle, ledger.void):
         with pytest.raises(Conflict, match="has ended already, by a settle"):
             end("again", hold.id)
@@ -145,8 +145,8 @@ def test_a_hold_is_settled_or_void_once(ledger: TransactionLedger) -> None:
 
 
 def test_an_ended_hold_is_refused_even_when_another_is_open(ledger: TransactionLedger) -> None:
-    hold = ledger.reserve("h", "casino", Money.parse(10))
-    ledger.reserve("h2", "casino", Money.parse(10))
+    hold = ledger.reserve("h", "casino", Money(10))
+    ledger.reserve("h2", "casino", Money(10))
     ledger.void("v", hold.id)
     with pytest.raises(Conflict, match="by a void"):
         ledger.settle("s", hold.id)
@@ -163,8 +163,8 @@ def test_balances_can_be_asked_for_any_time(ledger: TransactionLedger) -> None:
     moments = [ledger.withdraw(f"w{number}", "casino", ONE).recorded_at for number in range(5)]
     assert moments == sorted(set(moments))
     shown = [ledger.balance("casino", at=moment).minor for moment in moments]
-    assert shown == [Money.parse(99 - number).minor for number in range(5)]
-    assert ledger.balance("casino", at=moments[0] - timedelta(microseconds=1)) == Money.parse(100)
+    assert shown == [Money(99 - number).minor for number in range(5)]
+    assert ledger.balance("casino", at=moments[0] - timedelta(microseconds=1)) == Money(100)
     assert ledger.balance("casino", at=datetime(2020, 1, 1, tzinfo=UTC)) == Money.zero()
     with pytest.raises(InvalidInput, match="time zone"):
         ledger.balance("casino", at=datetime(2020, 1, 1))  # noqa: DTZ001 what is refused
@@ -213,7 +213,7 @@ def test_an_unused_account_is_empty_and_sums_are_decimals(ledger: TransactionLed
 
 
 def test_large_amounts_keep_every_digit(ledger: TransactionLedger) -> None:
-    most = Money.parse("9223372036000.000001")
+    most = Money("9223372036000.000001")
     ledger.deposit("big", "trading", most)
     assert ledger.balance("trading") == most
     assert ledger.balance_from_ledger(service="trading") == Decimal("9223372036000.000001")
@@ -256,13 +256,13 @@ def test_a_posting_joins_the_callers_transaction(store: Store, ledger: Transacti
     with pytest.raises(RuntimeError):
         changes_its_mind()
     assert ledger.get("w") is None
-    assert ledger.balance("casino") == Money.parse(100)
+    assert ledger.balance("casino") == Money(100)
 
 
 def test_many_threads_post_at_once(store: Store, ledger: TransactionLedger) -> None:
     services = ["casino", "trading", "wallet", "domains"]
     for service in services[1:]:
-        ledger.deposit(f"start:{service}", service, Money.parse(100))
+        ledger.deposit(f"start:{service}", service, Money(100))
 
     def work(thread: int) -> None:
         own = TransactionLedger(store, ledger.agent_id)
@@ -277,7 +277,7 @@ def test_many_threads_post_at_once(store: Store, ledger: TransactionLedger) -> N
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(work, range(8)))
-    assert sum(ledger.balance(service).minor for service in services) == Money.parse(400).minor
+    assert sum(ledger.balance(service).minor for service in services) == Money(400).minor
     assert ledger.balance_from_ledger() == Decimal(400)
     assert sum(posted.kind == "once" for posted in ledger.recent(200)) == 1
 
@@ -285,7 +285,7 @@ def test_many_threads_post_at_once(store: Store, ledger: TransactionLedger) -> N
 def test_a_currency_of_the_settings_is_known_to_who_opens_the_store(sqlite_url: str) -> None:
     runtime = Runtime(Settings.load(database_url=sqlite_url, currencies={"TESTETH": 9}))
     books = TransactionLedger(runtime.store, "ag_1")
-    books.deposit("d", "wallet", Money.parse("1.000000001", "TESTETH"))
+    books.deposit("d", "wallet", Money("1.000000001", "TESTETH"))
     assert books.balance("wallet", "TESTETH").minor == 1_000_000_001
     runtime.close()
     other = Runtime(Settings.load(database_url=sqlite_url, currencies={"TESTETH": 18}))

@@ -118,7 +118,7 @@ class SumsOnlyTheTail(TransactionLedger):
 
     def balance_from_ledger(self, currency: str = "USDC", **options: Any) -> Decimal:
         found = super().balance_from_ledger(currency, **options)
-        return found if options["whole"] else found - Money(len(self.recent(1))).amount
+        return found if options["whole"] else found - Money.from_minor(len(self.recent(1))).amount
 
 
 class ChangesARow(TransactionLedger):

@@ -69,7 +69,7 @@ def check_history(store: Store, ledger: TransactionLedger) -> None:
     ]
     assert not ledger.balance("casino", at=BORDERS[0] - TICK)
     # Long after the last entry, and long after the first months: no recent entry is there to be found.
-    assert ledger.balance("casino", at=BORDERS[-1] + timedelta(days=900)) == ledger.balance("casino") == Money.parse(39)
+    assert ledger.balance("casino", at=BORDERS[-1] + timedelta(days=900)) == ledger.balance("casino") == Money(39)
     assert ledger.balance_from_ledger(service="casino", whole=True) == 39
     pages, after = [], None
     while True:
@@ -86,7 +86,7 @@ def check_history(store: Store, ledger: TransactionLedger) -> None:
 
 def test_thirteen_months_with_their_borders(store: Store, ledger: TransactionLedger) -> None:
     assert make(store, *BEGINS) == [True] * 13
-    write_history(store, "ag_1", "casino", BORDERS, amount=Money.parse(1))
+    write_history(store, "ag_1", "casino", BORDERS, amount=Money(1))
     check_history(store, ledger)
     found = parts(store)
     assert found == {"entries_other": 2} | {f"entries_{begin:%Y_%m}": 6 for begin in BEGINS[:-1]} | {
@@ -95,7 +95,7 @@ def test_thirteen_months_with_their_borders(store: Store, ledger: TransactionLed
 
 
 def test_months_that_were_never_made_refuse_nothing(store: Store, ledger: TransactionLedger) -> None:
-    write_history(store, "ag_1", "casino", BORDERS, amount=Money.parse(1))
+    write_history(store, "ag_1", "casino", BORDERS, amount=Money(1))
     assert parts(store) == {"entries_other": 78}
     check_history(store, ledger)
     assert make(store, BEGINS[3]) == [False], "a month that has begun without a table stays where it is"
@@ -103,11 +103,11 @@ def test_months_that_were_never_made_refuse_nothing(store: Store, ledger: Transa
 
 
 def test_a_posting_into_a_month_to_come_is_taken(store: Store, ledger: TransactionLedger) -> None:
-    ledger.deposit("first", "casino", Money.parse(1))
+    ledger.deposit("first", "casino", Money(1))
     later = datetime(2031, 5, 31, 23, 59, 59, 999999, tzinfo=UTC)
     with store.transaction() as tx:
         tx.connection.execute(sa.update(accounts).values(touched_at=later))
-    posted = ledger.withdraw("second", "casino", Money.parse(1))
+    posted = ledger.withdraw("second", "casino", Money(1))
     assert posted.recorded_at == later + TICK
     assert parts(store)["entries_other"] == 2
     assert Attestor(store).run().sound
@@ -144,7 +144,7 @@ def test_sqlite_has_no_months(sqlite_url: str) -> None:
 
 def test_a_number_is_given_once_in_whatever_month(store: Store, ledger: TransactionLedger) -> None:
     make(store, *BEGINS[:2])
-    write_history(store, "ag_1", "casino", BORDERS[1:5], amount=Money.parse(1))
+    write_history(store, "ag_1", "casino", BORDERS[1:5], amount=Money(1))
     txn = ledger.recent(1)[0].id
     again = (
         "INSERT INTO entries (account_id, seq, txn_id, amount, balance_after, recorded_at, hash) VALUES "
@@ -159,7 +159,7 @@ def test_a_number_is_given_once_in_whatever_month(store: Store, ledger: Transact
 
 
 def test_no_part_can_be_rewritten_by_its_own_name(store: Store, ledger: TransactionLedger) -> None:
-    ledger.deposit("d", "casino", Money.parse(1))
+    ledger.deposit("d", "casino", Money(1))
     ledger_parts = [name for name in [*parts(store), "entries_other"] if name != "entries"]
     for part in ledger_parts:
         refused(store, f"TRUNCATE {part}", "append-only")
@@ -182,14 +182,14 @@ def test_what_was_there_before_lies_in_its_months_afterwards(empty_postgres_url:
 
 def _moved_into_months(store: Store, url: str) -> None:
     ledger = TransactionLedger(store, "ag_1")
-    write_history(store, "ag_1", "casino", BORDERS, amount=Money.parse(1))
+    write_history(store, "ag_1", "casino", BORDERS, amount=Money(1))
     before = Attestor(store).run()
     upgrade_schema(url)
     after = Attestor(store).run(whole=True)
     assert (after.root, after.sound) == (before.root, True)
     check_history(store, ledger)
     assert len([name for name in parts(store) if name != "entries_other"]) == 14
-    ledger.deposit("now", "casino", Money.parse(1))
+    ledger.deposit("now", "casino", Money(1))
     refused(store, "DELETE FROM entries", "append-only")
     refused(store, "INSERT INTO entries SELECT * FROM entries WHERE seq = 1", "_pkey")
 
@@ -198,7 +198,7 @@ def _moved_into_months(store: Store, url: str) -> None:
 def test_accounts_and_transactions_of_entries_have_to_be_there(
     store: Store, ledger: TransactionLedger, column: str
 ) -> None:
-    posted = ledger.deposit("d", "casino", Money.parse(1))
+    posted = ledger.deposit("d", "casino", Money(1))
     known = {"account_id": AVAILABLE, "txn_id": posted.id} | {column: UUID(int=1)}
     line = "(:account_id, {}, :txn_id, {}, 1, now(), '')"
     pair = f"{line.format(2, 5)}, {line.format(3, -5)}"

@@ -19,7 +19,7 @@ from agentstate.money.audit.export_formats import WRITERS, read_form
 from agentstate.money.ledger.statement_pages import Cursor, StatementLine
 from agentstate.store.store import Store
 
-ONE = Money.parse(1)
+ONE = Money(1)
 
 
 @pytest.fixture(params=["postgres_url", "sqlite_url"])
@@ -33,7 +33,7 @@ def other(request: pytest.FixtureRequest) -> Iterator[Store]:
 @pytest.fixture
 def history(ledger: TransactionLedger) -> TransactionLedger:
     """Postings of every sort."""
-    hold = ledger.reserve("h", "casino", Money.parse(10))
+    hold = ledger.reserve("h", "casino", Money(10))
     ledger.settle("s", hold.id)
     ledger.void("v", ledger.reserve("h2", "casino", ONE).id)
     noted = {"amount_usdc": "-2.5", "service": "casino", "note": {"odds": Decimal("1.50")}, "timestamp": 5}
@@ -110,7 +110,7 @@ def test_a_caller_who_tries_again_finds_its_posting_in_the_other_store(
 ) -> None:
     import_ledger(other, exported(store, history.agent_id, tmp_path / "ledger", "json"))
     moved = TransactionLedger(other, history.agent_id)
-    assert moved.deposit("start", "casino", Money.parse(100)).replayed
+    assert moved.deposit("start", "casino", Money(100)).replayed
     with pytest.raises(KeyReused):
         moved.deposit("start", "casino", ONE)
     with pytest.raises(Conflict, match="has ended already"):
@@ -191,4 +191,4 @@ def test_a_fingerprint_does_not_pass_off_other_money(store: Store, history: Tran
 
 
 def _halved(transaction: PortableTransaction) -> list[tuple[Any, Money]]:
-    return [(item, Money(item.line.amount.minor // 2)) for item in transaction.lines]
+    return [(item, Money.from_minor(item.line.amount.minor // 2)) for item in transaction.lines]

@@ -36,7 +36,7 @@ from agentstate.store.store import Store
 from agentstate.store.tables.base import db_time
 from agentstate.store.tables.money import recon_cursors, recon_runs
 
-FIVE = Money.parse(5)
+FIVE = Money(5)
 RULES = ReconRules(lag_s=0.0)
 
 
@@ -83,7 +83,7 @@ def doubtful_bet(store: Store, ledger: TransactionLedger) -> Effects:
 
 def test_equal_balances_match(reconciler: Reconciler, ledger: TransactionLedger) -> None:
     finding = reconciler.reconcile(ledger.agent_id, "casino")
-    assert (finding.status, finding.expected, finding.observed) == ("matched", Money.parse(100), Money.parse(100))
+    assert (finding.status, finding.expected, finding.observed) == ("matched", Money(100), Money(100))
     assert finding.difference == Money.zero()
 
 
@@ -98,7 +98,7 @@ def test_casino_escrow_and_faucet_are_one_balance(
     reconciler: Reconciler, service: Service, ledger: TransactionLedger
 ) -> None:
     ledger.post("lock", move(FIVE, ("casino", "available"), ("escrow", "escrow_locked")))
-    ledger.deposit("claim", "faucet", Money.parse(1))
+    ledger.deposit("claim", "faucet", Money(1))
     service.balance = Decimal(96)
     finding = reconciler.reconcile(ledger.agent_id, "escrow")
     assert (finding.service, finding.status) == ("casino", "matched")
@@ -134,7 +134,7 @@ def test_an_effect_that_ends_while_the_service_is_read_counts_whole(
         assert may_end.wait(10)
         return {}
 
-    won = [*spent("casino", FIVE), *earned("casino", Money.parse(12))]
+    won = [*spent("casino", FIVE), *earned("casino", Money(12))]
     options: dict[str, Any] = {"service": "casino", "hold": FIVE, "postings": lambda _receipt: won}
     with ThreadPoolExecutor(1) as pool:
         bet = pool.submit(Effects(store, ledger.agent_id).execute_once, "b", slow, **options)
@@ -146,7 +146,7 @@ def test_an_effect_that_ends_while_the_service_is_read_counts_whole(
 
         service.meanwhile = end_the_bet
         finding = reconciler.reconcile(ledger.agent_id, "casino")
-    assert (finding.status, finding.difference) == ("timing", Money.parse(-7))
+    assert (finding.status, finding.difference) == ("timing", Money(-7))
     service.balance, service.meanwhile = Decimal(107), lambda: None
     assert status(reconciler, ledger) == "matched"
 
@@ -156,10 +156,10 @@ def test_a_real_difference_is_a_break_at_once_when_nothing_is_open(
 ) -> None:
     service.balance = Decimal("99.999999")
     finding = reconciler.reconcile(ledger.agent_id, "casino")
-    assert (finding.status, finding.difference) == ("break", Money(-1))
+    assert (finding.status, finding.difference) == ("break", Money.from_minor(-1))
     assert status(reconciler, ledger) == "break"
     [found] = Breaks(store).find(agent_id=ledger.agent_id)
-    assert (found.kind, found.amount, found.sightings, found.service) == ("balance", Money(-1), 2, "casino")
+    assert (found.kind, found.amount, found.sightings, found.service) == ("balance", Money.from_minor(-1), 2, "casino")
 
 
 def test_a_difference_that_nothing_open_explains_is_a_break_the_second_time(
@@ -196,7 +196,7 @@ def test_a_break_closes_itself_when_it_is_explained(
 ) -> None:
     service.balance = Decimal(107)
     assert status(reconciler, ledger) == "break"
-    ledger.deposit("found", "casino", Money.parse(7))
+    ledger.deposit("found", "casino", Money(7))
     assert status(reconciler, ledger) == "matched"
     [closed] = Breaks(store).find(agent_id=ledger.agent_id, only_open=False)
     assert (closed.state, closed.resolution) == ("auto_resolved", "the service and the books agree again")
@@ -224,10 +224,10 @@ def test_a_service_that_does_not_tell_is_stale_and_never_zero(
 
 
 def test_a_tolerance_is_that_of_the_services_rounding(store: Store, ledger: TransactionLedger) -> None:
-    ledger.deposit("d", "domains", Money.parse("20.004"))
+    ledger.deposit("d", "domains", Money("20.004"))
     domains = Reconciler(store, Service("20.00"), RULES)
     assert domains.reconcile(ledger.agent_id, "domains").status == "matched"
-    ledger.deposit("e", "domains", Money.parse("0.0011"))
+    ledger.deposit("e", "domains", Money("0.0011"))
     assert domains.reconcile(ledger.agent_id, "domains").status == "break"
 
 

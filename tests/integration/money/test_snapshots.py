@@ -70,7 +70,7 @@ def test_the_books_tell_what_is_owned_and_the_cache_what_was_seen(
     fleet.enrol(ledger.agent_id, "casino", "ag_x")
     seen.show("casino", "99.50")
     snapshot = taken(taker, ledger.agent_id)
-    assert (snapshot.total, snapshot.low, snapshot.high) == (Money.parse(100),) * 3
+    assert (snapshot.total, snapshot.low, snapshot.high) == (Money(100),) * 3
     leg = snapshot.legs["casino"]
     assert (leg["status"], leg["amount"], leg["observed"], leg["difference"]) == (
         "fresh", Decimal(100), Decimal("99.5"), Decimal("-0.5"),
@@ -86,12 +86,12 @@ def test_money_that_moves_or_is_in_flight_is_counted_once(
 
     with pytest.raises(EffectInDoubt):
         Effects(store, ledger.agent_id).execute_once(
-            "b", call, service="casino", guarantee=Guarantee.KEYED, hold=Money.parse(5)
+            "b", call, service="casino", guarantee=Guarantee.KEYED, hold=Money(5)
         )
-    ledger.post("lock", move(Money.parse(20), ("casino", "available"), ("escrow", "escrow_locked")))
-    ledger.transfer("t", Money.parse(30), source=("casino", "available"), target=("trading", "available"))
+    ledger.post("lock", move(Money(20), ("casino", "available"), ("escrow", "escrow_locked")))
+    ledger.transfer("t", Money(30), source=("casino", "available"), target=("trading", "available"))
     snapshot = taken(taker, ledger.agent_id)
-    assert snapshot.total == Money.parse(100)
+    assert snapshot.total == Money(100)
     assert {name: leg["amount"] for name, leg in snapshot.legs.items()} == {"casino": 70, "trading": 30}
     assert snapshot.legs["casino"]["parts"] == {
         "available": 45, "in_flight": 5, "escrow_locked": 20, "suspense": 0,
@@ -105,14 +105,14 @@ def test_an_unknown_leg_makes_the_total_unknown_and_never_zero(
     for service in ("casino", "domains"):
         fleet.enrol(ledger.agent_id, service, "ag_x")
     snapshot = taken(taker, ledger.agent_id)
-    assert (snapshot.total, snapshot.low, snapshot.high) == (None, Money.parse(100), None)
+    assert (snapshot.total, snapshot.low, snapshot.high) == (None, Money(100), None)
     assert (snapshot.legs["domains"]["status"], snapshot.legs["domains"]["amount"]) == ("unknown", None)
     seen.show("domains", "12.34", age_s=3_600)
     later = taken(taker, ledger.agent_id, "s2")
-    assert (later.total, later.low, later.high) == (None, Money.parse(100), None)
+    assert (later.total, later.low, later.high) == (None, Money(100), None)
     assert (later.legs["domains"]["status"], later.legs["domains"]["amount"]) == ("stale", Decimal("12.34"))
     seen.show("domains", "12.34", age_s=5)
-    assert taken(taker, ledger.agent_id, "s3").total == Money.parse("112.34")
+    assert taken(taker, ledger.agent_id, "s3").total == Money("112.34")
 
 
 def test_what_the_books_tell_is_not_older_because_the_service_was_seen_long_ago(
@@ -120,19 +120,19 @@ def test_what_the_books_tell_is_not_older_because_the_service_was_seen_long_ago(
 ) -> None:
     fleet.enrol(ledger.agent_id, "casino", "ag_x")
     seen.show("casino", "99.50", age_s=3_600)
-    assert taken(taker, ledger.agent_id).total == Money.parse(100)
-    ledger.deposit("d", "trading", Money.parse(50))
+    assert taken(taker, ledger.agent_id).total == Money(100)
+    ledger.deposit("d", "trading", Money(50))
     fleet.enrol(ledger.agent_id, "trading", "ag_x")
     seen.show("trading", "50", worth="47.25", age_s=3_600)  # positions, as they stood an hour ago
     positions = taken(taker, ledger.agent_id, "s2")
-    assert (positions.total, positions.low, positions.high) == (None, Money.parse(100), None)
+    assert (positions.total, positions.low, positions.high) == (None, Money(100), None)
 
 
 def test_open_positions_are_owned_too(taker: SnapshotTaker, seen: Seen, ledger: TransactionLedger) -> None:
-    ledger.deposit("d", "trading", Money.parse(50))
+    ledger.deposit("d", "trading", Money(50))
     seen.show("trading", "50", worth="47.25")
     ServiceAccounts(taker._store).enrol(ledger.agent_id, "trading", "ag_x")
-    assert taken(taker, ledger.agent_id).total == Money.parse("147.25")
+    assert taken(taker, ledger.agent_id).total == Money("147.25")
 
 
 def test_a_cache_that_is_down_does_not_stop_a_snapshot(
@@ -145,10 +145,10 @@ def test_a_cache_that_is_down_does_not_stop_a_snapshot(
 
 def test_a_slot_has_one_snapshot_of_an_agent(taker: SnapshotTaker, ledger: TransactionLedger) -> None:
     assert taker.take_agents("s1", [ledger.agent_id]) == 1
-    ledger.deposit("d", "casino", Money.parse(1))
+    ledger.deposit("d", "casino", Money(1))
     assert taker.take_agents("s1", [ledger.agent_id]) == 0
     assert taker.take_agents("s2", [ledger.agent_id]) == 1
-    assert [snapshot.total for snapshot in taker.history(ledger.agent_id)] == [Money.parse(101), Money.parse(100)]
+    assert [snapshot.total for snapshot in taker.history(ledger.agent_id)] == [Money(101), Money(100)]
     with pytest.raises(InvalidInput, match="slot"):
         taker.take_agents("s" * 65, [ledger.agent_id])
 
@@ -159,7 +159,7 @@ def test_the_fleet_is_taken_in_slices_that_can_be_taken_again(
     names = [f"slice_{number:02}" for number in range(7)]
     for name in names:
         fleet.enrol(name, "casino", name)
-        TransactionLedger(store, name).deposit("d", "casino", Money.parse(1))
+        TransactionLedger(store, name).deposit("d", "casino", Money(1))
     first = taker.take("slot", after="slice_", limit=3)
     assert (first.taken, first.known, first.next_after) == (3, 0, "slice_02")
     assert taker.take("slot", after="slice_", limit=3).known == 3

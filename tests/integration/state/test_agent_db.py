@@ -132,7 +132,7 @@ def test_no_transaction_of_an_agent_that_is_not_there(db: AgentDB, agent_id: str
 @pytest.mark.guide_defect(23)
 def test_exact_values_in_the_payload(db: AgentDB, agent_id: str, store: Store) -> None:
     db.save_state(agent_id, AgentState(agent_id=agent_id))
-    payload = {"odds": Decimal("1.90"), "cost": Money.parse("2"), "pair": (1, {"$": ["decimal", "x"]})}
+    payload = {"odds": Decimal("1.90"), "cost": Money("2"), "pair": (1, {"$": ["decimal", "x"]})}
     db.append_transaction(agent_id, "deposit", Decimal(5), payload, key="d1")
     found = TransactionLedger(store, agent_id).get("d1")
     assert found is not None

@@ -23,7 +23,7 @@ def test_equal_numbers_have_one_fingerprint() -> None:
         ({"a": 10}, {"a": "10"}),
         ({"a": True}, {"a": 1}),
         ({"a": None}, {}),
-        ({"a": Money(1)}, {"a": Money(2)}),
+        ({"a": Money.from_minor(1)}, {"a": Money.from_minor(2)}),
         ({"a": [1, 2]}, {"a": [2, 1]}),
         ({"a": {"$": ["decimal", "1"]}}, {"a": Decimal(1)}),
     ],

@@ -17,26 +17,26 @@ from agentstate.money.guards.rules import DAY_S, Ask, Rule, RuleKind, length
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
 
-def rule(kind: RuleKind = RuleKind.OPERATION, maximum: Any = Money.parse(5), **options: Any) -> Rule:  # noqa: B008 frozen
+def rule(kind: RuleKind = RuleKind.OPERATION, maximum: Any = Money(5), **options: Any) -> Rule:  # noqa: B008 frozen
     return Rule(agent_id="alice", kind=kind, maximum=maximum, **options)
 
 
 @pytest.mark.parametrize(
     ("kind", "maximum", "options"),
     [
-        (RuleKind.OPERATION, Money(-1), {}),
+        (RuleKind.OPERATION, Money.from_minor(-1), {}),
         (RuleKind.OPERATION, 5, {}),
-        (RuleKind.OPERATION, Money(5), {"window_s": 60}),
-        (RuleKind.TOTAL, Money(5), {}),
-        (RuleKind.TOTAL, Money(5), {"window_s": 0}),
-        (RuleKind.TOTAL, Money(5), {"window_s": 1.5}),
-        (RuleKind.TOTAL, Money(5), {"window_s": True}),
-        (RuleKind.TOTAL, Money(5), {"window_s": 10**9}),
-        (RuleKind.RATE, Money(5), {"window_s": 60}),
+        (RuleKind.OPERATION, Money.from_minor(5), {"window_s": 60}),
+        (RuleKind.TOTAL, Money.from_minor(5), {}),
+        (RuleKind.TOTAL, Money.from_minor(5), {"window_s": 0}),
+        (RuleKind.TOTAL, Money.from_minor(5), {"window_s": 1.5}),
+        (RuleKind.TOTAL, Money.from_minor(5), {"window_s": True}),
+        (RuleKind.TOTAL, Money.from_minor(5), {"window_s": 10**9}),
+        (RuleKind.RATE, Money.from_minor(5), {"window_s": 60}),
         (RuleKind.RATE, True, {"window_s": 60}),
         (RuleKind.RATE, -1, {"window_s": 60}),
-        (RuleKind.OPERATION, Money(5), {"service": "no such name"}),
-        (RuleKind.OPERATION, Money(5), {"operation": ""}),
+        (RuleKind.OPERATION, Money.from_minor(5), {"service": "no such name"}),
+        (RuleKind.OPERATION, Money.from_minor(5), {"operation": ""}),
     ],
 )
 def test_a_rule_that_says_nothing_is_refused(kind: RuleKind, maximum: Any, options: dict[str, Any]) -> None:
@@ -45,8 +45,8 @@ def test_a_rule_that_says_nothing_is_refused(kind: RuleKind, maximum: Any, optio
 
 
 def test_a_rule_has_the_same_id_whatever_its_maximum_is() -> None:
-    assert rule(maximum=Money(1)).id == rule(maximum=Money(2)).id
-    others = {rule(service="casino").id, rule(operation="bet").id, rule(maximum=Money(1, "USD")).id}
+    assert rule(maximum=Money.from_minor(1)).id == rule(maximum=Money.from_minor(2)).id
+    others = {rule(service="casino").id, rule(operation="bet").id, rule(maximum=Money.from_minor(1, "USD")).id}
     hourly, daily = (rule(RuleKind.TOTAL, window_s=seconds).id for seconds in (3_600, DAY_S))
     assert len({rule().id, *others, hourly, daily}) == 6
 
@@ -84,11 +84,11 @@ def ask(at: datetime, amount: Money | None = None) -> Ask:
 @given(st.lists(st.tuples(st.integers(0, 500), st.integers(1, 40)), max_size=60), st.integers(1, 100))
 def test_no_window_wherever_it_lies_holds_more_than_the_maximum(asks: list[tuple[int, int]], window_s: int) -> None:
     """The rule of admission, by itself, in any order of asking: also when a lock lets a later one in first."""
-    total, admitted = rule(RuleKind.TOTAL, Money(100), window_s=window_s), list[tuple[datetime, int]]()
+    total, admitted = rule(RuleKind.TOTAL, Money.from_minor(100), window_s=window_s), list[tuple[datetime, int]]()
     for offset, amount in asks:
         at = NOW + timedelta(seconds=offset)
         inside = sum(taken for began, taken in admitted if began > ask(at).since(total))
-        if inside + ask(at, Money(amount)).asks(total) <= total.number:
+        if inside + ask(at, Money.from_minor(amount)).asks(total) <= total.number:
             admitted.append((at, amount))
     for end, _ in admitted:
         begin = end - timedelta(seconds=window_s)
@@ -96,8 +96,8 @@ def test_no_window_wherever_it_lies_holds_more_than_the_maximum(asks: list[tuple
 
 
 def test_what_is_asked_is_counted_in_what_the_rule_measures() -> None:
-    five = ask(NOW, Money(5))
+    five = ask(NOW, Money.from_minor(5))
     assert five.asks(rule()) == 5
-    assert five.asks(rule(maximum=Money(1, "USD"))) == 0
+    assert five.asks(rule(maximum=Money.from_minor(1, "USD"))) == 0
     assert five.asks(rule(RuleKind.RATE, 3, window_s=1)) == 1
     assert ask(NOW).asks(rule()) == 0

@@ -50,7 +50,7 @@ def refused(casino: Casino, amount: Any, kind: type[Exception] = AmountInvalid) 
 
 
 @pytest.mark.guide_defect(110)
-@pytest.mark.parametrize("amount", [float("nan"), -1000, 0, True, False, "-0.01", "0", Decimal(-1), Money(0), 1.0])
+@pytest.mark.parametrize("amount", [float("nan"), -1000, 0, True, False, "-0.01", "0", Decimal(-1), Money.zero(), 1.0])
 def test_nan_negative_zero_and_true_do_not_pass(casino: Casino, amount: Any) -> None:
     refused(casino, amount)
 
@@ -128,20 +128,20 @@ def test_an_async_function_is_guarded(casino: Casino) -> None:
 
 def test_the_refusal_names_limit_used_and_asked(casino: Casino) -> None:
     error = refused(casino, "50.01", LimitExceeded)
-    assert (error.limit, error.used, error.asked) == (Money.parse(50), Money(0), Money.parse("50.01"))
+    assert (error.limit, error.used, error.asked) == (Money(50), Money.from_minor(0), Money("50.01"))
     assert "50.00 USDC" in error.message
     assert "50.01 USDC" in error.message
 
 
 def test_another_currency_is_refused(casino: Casino) -> None:
-    refused(casino, Money.parse(1, "USD"))
+    refused(casino, Money(1, "USD"))
 
 
 @given(st.integers(-(10**12), 10**12))
 def test_exactly_what_is_above_zero_and_within_the_limit_passes(minor: int) -> None:
-    guarded = max_bet_guard(Money(1_000_000))(lambda amount: True)
+    guarded = max_bet_guard(Money.from_minor(1_000_000))(lambda amount: True)
     try:
-        passed = guarded(Money(minor).amount)
+        passed = guarded(Money.from_minor(minor).amount)
     except (AmountInvalid, LimitExceeded):
         passed = False
     assert passed is (0 < minor <= 1_000_000)

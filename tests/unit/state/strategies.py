@@ -12,7 +12,7 @@ from agentstate.money.amounts import MAX_MINOR, Money
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"))
 KEYS = TEXT | st.sampled_from(["$", "__decimal__", "__type__", "dict", "decimal"])
 DECIMALS = st.decimals(allow_nan=False, allow_infinity=False, min_value=-(10**20), max_value=10**20, places=18)
-MONEY = st.builds(Money, st.integers(-MAX_MINOR, MAX_MINOR), st.sampled_from(["USDC", "BTC", "USD"]))
+MONEY = st.builds(Money.from_minor, st.integers(-MAX_MINOR, MAX_MINOR), st.sampled_from(["USDC", "BTC", "USD"]))
 BIG = st.integers(-(2**300), 2**300)
 LEAVES: st.SearchStrategy[Any] = (
     st.none() | st.booleans() | st.integers() | BIG | TEXT | st.binary() | st.uuids() | DECIMALS | MONEY

@@ -157,7 +157,7 @@ def test_no_float_gets_in(raw: Blob) -> None:
 def test_nor_by_hand() -> None:
     with pytest.raises(InvalidInput, match="float"):
         AgentState(agent_id="ag_1", portfolio={"usdc": 0.1})
-    assert AgentState(agent_id="ag_1", portfolio={"usdc": Money.parse("0.1")}).portfolio["usdc"] == Money(100_000)
+    assert AgentState(agent_id="ag_1", portfolio={"usdc": Money("0.1")}).portfolio["usdc"] == Money.from_minor(100_000)
 
 
 @pytest.mark.guide_defect(58)

@@ -71,7 +71,7 @@ def test_a_field_that_says_what_it_holds_is_refused_by_name(blob: dict[str, Any]
         {"seed": 7},
         {"note": PHRASE},
         {"sk_skills_of_the_agent_by_name": True, "note": "pk_columns-of-the-table-named-so"},
-        {"portfolio": {"usdc": Money.parse("2"), "keys": 3}, "secretary": "bob", "monkey": "yes"},
+        {"portfolio": {"usdc": Money("2"), "keys": 3}, "secretary": "bob", "monkey": "yes"},
         {"wallet_note": "send the rest to bob on friday when the market opens again please thanks"},
     ],
 )

@@ -127,7 +127,8 @@ def _gap(transaction: PortableTransaction, item: PortableLine, seq: int, minor: 
     key = item.line.account
     return (
         f"{transaction.kind} {transaction.key!r} says entry {item.seq} of {key.service}/{key.bucket} with a balance of "
-        f"{item.balance}; what came before makes it entry {seq} with {Money(minor, key.currency)}. Nothing was posted."
+        f"{item.balance}; what came before makes it entry {seq} with {Money.from_minor(minor, key.currency)}. "
+        "Nothing was posted."
     )
 
 
@@ -179,8 +180,8 @@ def _lines(connection: Connection, ids: list[UUID]) -> dict[UUID, list[PortableL
     )
     lines: dict[UUID, list[PortableLine]] = {txn_id: [] for txn_id in ids}
     for row in connection.execute(statement):
-        line = Line(row.service, row.bucket, Money(row.amount, row.currency))
-        lines[row.txn_id].append(PortableLine(line, row.seq, Money(row.balance_after, row.currency)))
+        line = Line(row.service, row.bucket, Money.from_minor(row.amount, row.currency))
+        lines[row.txn_id].append(PortableLine(line, row.seq, Money.from_minor(row.balance_after, row.currency)))
     return lines
 
 

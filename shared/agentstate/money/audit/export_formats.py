@@ -127,8 +127,8 @@ def _parsed(given: Mapping[str, Any], lines: Iterable[Mapping[str, Any]]) -> Por
 
 
 def _line(given: Mapping[str, Any]) -> PortableLine:
-    amount = Money.parse(given["amount"], given["currency"])
-    balance = Money.parse(given["balance"], given["currency"])
+    amount = Money(given["amount"], given["currency"])
+    balance = Money(given["balance"], given["currency"])
     return PortableLine(Line(given["service"], given["bucket"], amount), int(given["seq"]), balance)
 
 

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from agentstate.errors import InvalidInput
 from agentstate.ids import validate_name
-from agentstate.money.amounts import Money, positive
+from agentstate.money.amounts import Money, require_positive
 from agentstate.money.effects.bookings import Bookings
 from agentstate.money.effects.fingerprint import fingerprint, storable
 from agentstate.money.effects.verdicts import Guarantee, Verdict
@@ -118,7 +118,7 @@ class Plan:
         validate_name(self.service, "service")
         self._check_times()
         if self.hold is not None:
-            positive(self.hold, "hold")
+            require_positive(self.hold, "hold")
         if self.guarantee is Guarantee.VERIFIABLE and self.verify is None:
             raise InvalidInput(f"{self.operation} is declared verifiable; give a `verify`. Nothing was called.")
         object.__setattr__(self, "params", storable(self.params))

@@ -4,19 +4,10 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from decimal import Decimal
-from typing import Any, TypeAlias
+from typing import Any
 
 from agentstate.errors import AmountInvalid, ConfigurationError
-from agentstate.money.amounts import DEFAULT_CURRENCY, Money, positive
-
-Exact: TypeAlias = Money | Decimal | str | int
-"""What an amount may be given as; never a float."""
-
-
-def exact(value: Exact, currency: str = DEFAULT_CURRENCY) -> Money:
-    """`value` as money; raises AmountInvalid for a float, a bool, NaN, or digits that the currency does not have."""
-    return value if isinstance(value, Money) else Money.parse(value, currency)
+from agentstate.money.amounts import Money, parse_money, require_positive
 
 
 class AmountArgument:
@@ -50,4 +41,4 @@ class AmountArgument:
         given = {**(bound.arguments.get(self._rest, {}) if self._rest else {}), **bound.arguments}
         if given.get(self._name) is None:
             raise AmountInvalid(f"{self._function} was called without {self._name!r}, so it was not called.")
-        return positive(exact(given[self._name], self._currency), self._name)
+        return require_positive(parse_money(given[self._name], self._currency), self._name)

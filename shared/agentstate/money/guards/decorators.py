@@ -14,8 +14,8 @@ from contextlib import AbstractContextManager
 from typing import Any, ParamSpec, TypeAlias, TypeVar, cast
 
 from agentstate.errors import LimitExceeded
-from agentstate.money.amounts import DEFAULT_CURRENCY, Money, positive
-from agentstate.money.guards.arguments import AmountArgument, Exact, exact
+from agentstate.money.amounts import DEFAULT_CURRENCY, Amount, Money, parse_money, require_positive
+from agentstate.money.guards.arguments import AmountArgument
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -24,7 +24,7 @@ Around: TypeAlias = Callable[[Money], AbstractContextManager[object]]
 
 
 def max_bet_guard(
-    max_usdc: Exact = "100", *, parameter: str = "amount", currency: str = DEFAULT_CURRENCY
+    max_usdc: Amount = "100", *, parameter: str = "amount", currency: str = DEFAULT_CURRENCY
 ) -> Callable[[Callable[P, T]], Callable[P, T]]:
     """Refuse calls of a function, plain or async, with more than `max_usdc` in its parameter `parameter`.
 
@@ -35,7 +35,7 @@ def max_bet_guard(
         AmountInvalid: the limit is no exact amount above zero. ConfigurationError: there is no such parameter.
         When called, AmountInvalid: the amount is not one above zero. LimitExceeded: it is above the limit.
     """
-    limit = positive(exact(max_usdc, currency), "limit")
+    limit = require_positive(parse_money(max_usdc, currency), "limit")
 
     def decorate(function: Callable[P, T]) -> Callable[P, T]:
         argument = AmountArgument(function, parameter, limit.currency)

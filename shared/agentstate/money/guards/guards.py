@@ -11,10 +11,9 @@ from uuid import UUID
 
 from agentstate.errors import InvalidInput, NotFound
 from agentstate.ids import validate_name
-from agentstate.money.amounts import DEFAULT_CURRENCY
+from agentstate.money.amounts import DEFAULT_CURRENCY, Amount, parse_money
 from agentstate.money.effects.table import owner_name
 from agentstate.money.guards import freezes, rule_rows
-from agentstate.money.guards.arguments import Exact, exact
 from agentstate.money.guards.decorators import guarded
 from agentstate.money.guards.freezes import Freeze
 from agentstate.money.guards.rules import DAY_S, EVERY, WINDOWED, Quantity, Rule, RuleKind
@@ -62,12 +61,12 @@ class Guards:
     def limit(
         self,
         *,
-        per_operation: Exact | None = None,
-        total: Exact | None = None,
-        loss: Exact | None = None,
-        in_flight: Exact | None = None,
+        per_operation: Amount | None = None,
+        total: Amount | None = None,
+        loss: Amount | None = None,
+        in_flight: Amount | None = None,
         rate: int | None = None,
-        unexplained: Exact | None = None,
+        unexplained: Amount | None = None,
         service: str = EVERY,
         operation: str = EVERY,
         window_s: int = DAY_S,
@@ -105,7 +104,7 @@ class Guards:
             RuleKind.UNEXPLAINED: unexplained,
         }
         maxima: dict[RuleKind, Quantity] = {
-            kind: exact(value, currency) for kind, value in amounts.items() if value is not None
+            kind: parse_money(value, currency) for kind, value in amounts.items() if value is not None
         }
         if rate is not None:
             maxima[RuleKind.RATE] = rate
@@ -144,7 +143,7 @@ class Guards:
         return Rules(agent_id=self.agent_id, rules=tuple(found), freezes=tuple(frozen))
 
     def use(
-        self, amount: Exact | None = None, *, service: str, operation: str = "action", longest_s: float = 3_600.0
+        self, amount: Amount | None = None, *, service: str, operation: str = "action", longest_s: float = 3_600.0
     ) -> AbstractContextManager[Use]:
         """Run a block of one's own code under the rules: `with agent.guards.use("5", service="casino"):`.
 
@@ -156,7 +155,7 @@ class Guards:
             LimitExceeded, Frozen, AmountInvalid, InvalidInput: the block was not run.
         """
         validate_name(self.agent_id)
-        money = None if amount is None else exact(amount)
+        money = None if amount is None else parse_money(amount)
         return using(self._store, self.agent_id, money, service=service, operation=operation, longest_s=longest_s)
 
     def guard(

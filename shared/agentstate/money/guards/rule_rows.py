@@ -86,7 +86,7 @@ def _rule(row: sa.Row[Any]) -> Rule:
         service=row.service,
         operation=row.operation,
         kind=RuleKind(row.kind),
-        maximum=row.maximum if row.currency is None else Money(row.maximum, row.currency),
+        maximum=row.maximum if row.currency is None else Money.from_minor(row.maximum, row.currency),
         window_s=row.window_s,
         set_by=row.set_by,
         set_at=row.set_at,

@@ -112,7 +112,7 @@ class Rule:
 
     def quantity(self, number: int) -> Quantity:
         """`number` of what the rule measures."""
-        return number if self.currency is None else Money(number, self.currency)
+        return number if self.currency is None else Money.from_minor(number, self.currency)
 
     def describe(self) -> str:
         """The rule in one sentence, for people and prompts."""

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from agentstate.errors import InvalidInput
 from agentstate.ids import new_id, validate_name
-from agentstate.money.amounts import Money, positive
+from agentstate.money.amounts import Money, require_positive
 from agentstate.money.guards.gate import admit
 from agentstate.money.guards.rules import LONGEST_WINDOW_S, Ask
 from agentstate.store.store import Store, Transaction
@@ -49,7 +49,7 @@ def using(
     validate_name(service, "service")
     validate_name(operation, "operation")
     if amount is not None:
-        positive(amount)
+        require_positive(amount)
     if not 0 < longest_s <= LONGEST_S:
         raise InvalidInput(f"longest_s={longest_s} is refused: use up to {LONGEST_S:g} seconds.")
     row = {"id": new_id(), "agent_id": agent_id, "service": service, "operation": operation}

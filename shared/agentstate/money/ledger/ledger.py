@@ -167,9 +167,9 @@ class TransactionLedger:
         key = AccountKey(validate_name(service, "service"), validate_name(str(bucket), "bucket"), currency)
         with self._store.read_connection() as connection:
             if at is not None:
-                return Money(balance_at(connection, self.agent_id, key, _aware(at)), currency)
+                return Money.from_minor(balance_at(connection, self.agent_id, key, _aware(at)), currency)
             account = read_account(connection, self.agent_id, key)
-        return Money(account.balance if account else 0, currency)
+        return Money.from_minor(account.balance if account else 0, currency)
 
     def balance_from_ledger(
         self,
@@ -188,7 +188,7 @@ class TransactionLedger:
             minor = summed(
                 connection, self.agent_id, currency=currency, bucket=str(bucket), service=service, whole=whole
             )
-        return Money(minor, currency).amount
+        return Money.from_minor(minor, currency).amount
 
     def recent(self, n: int = 20) -> list[Posted]:
         """The newest `n` transactions, newest first; raises InvalidInput for n below 0."""

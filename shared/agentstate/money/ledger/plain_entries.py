@@ -23,7 +23,7 @@ def posting_of(entry: Mapping[str, Any], *, key: str, service: str) -> Posting:
     """
     if AMOUNT not in entry:
         raise InvalidInput(f"the entry has no {AMOUNT} (it has {sorted(map(str, entry))}). Nothing was posted.")
-    amount = Money.parse(entry[AMOUNT], "USDC")
+    amount = Money(entry[AMOUNT], "USDC")
     if not amount:
         raise AmountInvalid("an entry of zero moves nothing; leave it out. Nothing was posted.")
     where = entry.get("service", service)

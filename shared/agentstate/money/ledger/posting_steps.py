@@ -91,7 +91,7 @@ def _chained(
     for line in lines:
         before = heads[line.account]
         seq, amount = before.version + 1, line.amount.minor
-        after = Money(before.balance + amount, line.amount.currency).minor
+        after = Money.from_minor(before.balance + amount, line.amount.currency).minor
         entry: dict[str, Any] = {"seq": seq, "amount": amount, "balance_after": after, "recorded_at": recorded_at}
         sealed = entry_hash(before.head, account=before.id, txn=txn, **entry)
         heads[line.account] = replace(before, balance=after, version=seq, head=sealed)

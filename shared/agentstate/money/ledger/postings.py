@@ -16,7 +16,7 @@ from uuid import UUID
 
 from agentstate.errors import InvalidInput, Unbalanced
 from agentstate.ids import validate_name
-from agentstate.money.amounts import Money, positive
+from agentstate.money.amounts import Money, require_positive
 
 MAX_LINES = 500
 MAX_KEY = 200
@@ -134,7 +134,7 @@ class Posted:
 
 def move(amount: Money, source: Place, target: Place) -> list[Line]:
     """The two lines that take `amount` (above zero) from `source` to `target`."""
-    positive(amount)
+    require_positive(amount)
     return [Line(*source, -amount), Line(*target, amount)]
 
 
@@ -153,7 +153,9 @@ def net(lines: Iterable[Line]) -> list[Line]:
     sums: dict[AccountKey, int] = defaultdict(int)
     for line in lines:
         sums[line.account] += line.amount.minor
-    return [Line(key.service, key.bucket, Money(minor, key.currency)) for key, minor in sums.items() if minor]
+    return [
+        Line(key.service, key.bucket, Money.from_minor(minor, key.currency)) for key, minor in sums.items() if minor
+    ]
 
 
 def check_lines(lines: Sequence[Line]) -> None:

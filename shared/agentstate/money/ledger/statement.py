@@ -66,4 +66,4 @@ def recent_transactions(connection: Connection, agent_id: str, limit: int, *, on
 
 
 def _line(row: Any) -> Line:
-    return Line(row.service, row.bucket, Money(row.amount, row.currency))
+    return Line(row.service, row.bucket, Money.from_minor(row.amount, row.currency))

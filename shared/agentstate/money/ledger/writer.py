@@ -135,7 +135,7 @@ def _written(posting: Posting, txn_id: UUID, recorded_at: datetime) -> Posted:
 def _covering(lacking: Mapping[AccountKey, int]) -> list[Line]:
     lines = []
     for key, lack in lacking.items():
-        money = Money(lack, key.currency)
+        money = Money.from_minor(lack, key.currency)
         lines += [Line(key.service, key.bucket, money), Line(key.service, Bucket.SUSPENSE, -money)]
     return lines
 
@@ -153,7 +153,7 @@ def _refuse_resolved(tx: Transaction, posting: Posting) -> None:
 
 def _refuse_overflow(lines: Sequence[Line], locked: Mapping[AccountKey, Account]) -> None:
     """Raise AmountInvalid when an account would hold more than an amount can be."""
-    balances = {key: Money(account.balance, key.currency) for key, account in locked.items()}
+    balances = {key: Money.from_minor(account.balance, key.currency) for key, account in locked.items()}
     for line in lines:
         balances[line.account] += line.amount
 
@@ -162,9 +162,10 @@ def _refusal(
     agent_id: str, posting: Posting, locked: Mapping[AccountKey, Account], lacking: Mapping[AccountKey, int]
 ) -> str:
     key, lack = min(lacking.items())
-    has = Money(locked[key].balance, key.currency)
+    has = Money.from_minor(locked[key].balance, key.currency)
     what = f"{posting.kind} {posting.key!r}" if posting.scope == CALLER else f"this {posting.kind}"
+    lacking_amount = Money.from_minor(lack, key.currency)
     return (
-        f"{agent_id} has {has} in {key.service}/{key.bucket}, {Money(lack, key.currency)} too little for {what}. "
+        f"{agent_id} has {has} in {key.service}/{key.bucket}, {lacking_amount} too little for {what}. "
         "Nothing was posted."
     )

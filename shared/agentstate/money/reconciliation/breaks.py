@@ -187,7 +187,7 @@ def _break(row: sa.Row[Any]) -> Break:
         service=row.service,
         kind=row.kind,
         state=row.state,
-        amount=None if row.amount is None else Money(row.amount, row.currency),
+        amount=None if row.amount is None else Money.from_minor(row.amount, row.currency),
         effect_id=row.effect_id,
         evidence=row.evidence,
         resolution=row.resolution,

@@ -33,14 +33,14 @@ class Observation:
     def money(self, currency: str) -> Money | None:
         """The balance in `currency`, rounded half to even to its scale; None when it was not shown."""
         shown = self.balances.get(currency)
-        return None if shown is None else Money.parse(shown, currency, rounding="half_even")
+        return None if shown is None else Money(shown, currency, rounding="half_even")
 
     def beyond(self, currency: str) -> Money | None:
         """What is owned there beyond the free money, such as open positions; None when it was not shown."""
         free, worth = self.money(currency), self.worth.get(currency)
         if free is None or worth is None:
             return None
-        return Money.parse(worth, currency, rounding="half_even") - free
+        return Money(worth, currency, rounding="half_even") - free
 
 
 class BalanceReader(Protocol):

@@ -131,7 +131,7 @@ class SnapshotTaker:
         return {root: leg(root, books, seen.get(root), taken_at=taken_at, rules=self._rules) for root in sorted(roots)}
 
     def _row(self, slot: str, agent_id: str, taken_at: datetime, legs: dict[str, dict[str, Any]]) -> dict[str, Any]:
-        known = [Money.parse(part["amount"], self._rules.currency).minor for part in legs.values() if _exact(part)]
+        known = [Money(part["amount"], self._rules.currency).minor for part in legs.values() if _exact(part)]
         whole = len(known) == len(legs)
         total = sum(known)
         return {
@@ -168,15 +168,17 @@ def leg(
         bucket: sum(minor for key, minor in own.items() if key.bucket == bucket) for bucket in sorted(OWNED_BUCKETS)
     }
     shown = seen.money(rules.currency) if seen else None
-    free = Money(parts[Bucket.AVAILABLE] + parts[Bucket.SUSPENSE], rules.currency)
+    free = Money.from_minor(parts[Bucket.AVAILABLE] + parts[Bucket.SUSPENSE], rules.currency)
     beyond = seen.beyond(rules.currency) if seen else None
-    owned = Money(sum(parts.values()), rules.currency) if own else shown
+    owned = Money.from_minor(sum(parts.values()), rules.currency) if own else shown
     if owned is not None and beyond is not None:
         owned += beyond
     return {
         "status": _status(seen if shown is not None else None, booked=bool(own), at=taken_at, fresh_s=rules.fresh_s),
         "amount": None if owned is None else owned.amount,
-        "parts": {bucket: Money(minor, rules.currency).amount for bucket, minor in parts.items()} if own else {},
+        "parts": {bucket: Money.from_minor(minor, rules.currency).amount for bucket, minor in parts.items()}
+        if own
+        else {},
         "beyond": None if beyond is None else beyond.amount,
         "observed": None if shown is None else shown.amount,
         "as_of": seen.as_of if seen else None,
@@ -192,7 +194,7 @@ def _others(books: Mapping[AccountKey, int], members: Sequence[str], currency: s
     for key, minor in books.items():
         if key.service in members and key.currency != currency and key.bucket in OWNED_BUCKETS:
             owned[key.currency] += minor
-    return {code: Money(minor, code).amount for code, minor in owned.items() if minor}
+    return {code: Money.from_minor(minor, code).amount for code, minor in owned.items() if minor}
 
 
 def _status(seen: Observation | None, *, booked: bool, at: datetime, fresh_s: float) -> str:
@@ -217,7 +219,7 @@ def _checked_slot(slot: str) -> str:
 
 def _snapshot(row: sa.Row[Any]) -> Snapshot:
     amounts = {
-        name: None if (minor := getattr(row, name)) is None else Money(minor, row.currency)
+        name: None if (minor := getattr(row, name)) is None else Money.from_minor(minor, row.currency)
         for name in ("total", "low", "high")
     }
     return Snapshot(agent_id=row.agent_id, slot=row.slot, taken_at=row.taken_at, legs=row.legs, **amounts)

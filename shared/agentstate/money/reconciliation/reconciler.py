@@ -143,7 +143,7 @@ class Reconciler:
 
     def _judge(self, cursor: Cursor, sandwich: Sandwich) -> tuple[Finding, int]:
         currency = self._rules.currency
-        expected = Money(sandwich.after.booked, currency)
+        expected = Money.from_minor(sandwich.after.booked, currency)
         observed = sandwich.observation.money(currency) if sandwich.observation else None
         if observed is None:
             evidence = {"reason": sandwich.trouble}

@@ -157,7 +157,7 @@ class Operation(ABC):
 
     def hold(self, params: Mapping[str, Any]) -> Money | None:
         """The most that it may cost, where the parameters tell."""
-        return None if self.cost is None else Money.parse(params[self.cost])
+        return None if self.cost is None else Money(params[self.cost])
 
     def postings(self, params: Mapping[str, Any], receipt: Receipt) -> Sequence[Line]:
         """What the receipt moved for the agent: off its balance and onto it."""

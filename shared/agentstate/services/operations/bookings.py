@@ -37,4 +37,4 @@ def released_lines(receipt: Receipt) -> list[Line]:
 
 def amount_in(receipt: Receipt, name: str) -> Money:
     """An amount of a receipt, nothing when it has none."""
-    return Money(int(receipt.get(name) or 0))
+    return Money.from_minor(int(receipt.get(name) or 0))

@@ -61,7 +61,7 @@ class Pay(Operation):
 
     def baseline(self, gateway: Gateway, agent_id: str, params: Mapping[str, Any]) -> Baseline:
         """The ledger's rows before the call, and what it may bring to whom."""
-        brings = {str(params.get("to")): Money.parse(params["amount"]).minor}
+        brings = {str(params.get("to")): Money(params["amount"]).minor}
         return {"rows": [row.id for row in read_ledger(gateway, agent_id).rows], "credits": brings}
 
     def serial_key(self, params: Mapping[str, Any]) -> str:
@@ -117,7 +117,7 @@ class Withdraw(Operation):
 
     def hold(self, params: Mapping[str, Any]) -> Money:
         """The fee comes on top of the amount."""
-        return Money.parse(params["amount"]) + Money(WITHDRAWAL_FEE)
+        return Money(params["amount"]) + Money.from_minor(WITHDRAWAL_FEE)
 
     def baseline(self, gateway: Gateway, agent_id: str, params: Mapping[str, Any]) -> Baseline:
         """The withdrawals before the call."""
