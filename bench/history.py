@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from agentstate.ids import derive_id
 from agentstate.money.amounts import Money
 from agentstate.money.ledger.accounts import lock_accounts, open_accounts
-from agentstate.money.ledger.chain import entry_hash
+from agentstate.money.ledger.chain import hash_entry
 from agentstate.money.ledger.postings import AccountKey, Bucket
 from agentstate.store.store import Store, Transaction
 from agentstate.store.tables.money import accounts, entries, ledger_transactions
@@ -30,7 +30,7 @@ class _Chain:
     def entry(self, txn: Any, amount: int, at: datetime) -> dict[str, Any]:
         self.seq, self.balance = self.seq + 1, self.balance + amount
         named = {"seq": self.seq, "amount": amount, "balance_after": self.balance, "recorded_at": at}
-        self.head = entry_hash(self.head, account=self.id, txn=txn, **named)
+        self.head = hash_entry(self.head, account=self.id, txn=txn, **named)
         return {"account_id": self.id, "txn_id": txn, "hash": self.head, **named}
 
 

@@ -56,11 +56,11 @@ def delete_expired(runtime: Runtime, claim: Claim) -> dict[str, int]:
             runtime,
             partial(update_log.remove_old, kept=settings.updates_kept, ttl_s=settings.updates_ttl_s, agents=_AGENTS),
         ),
-        "guard_uses": _in_batches(runtime, partial(uses.expire, limit=_EXPIRE_BATCH)),
+        "guard_uses": _in_batches(runtime, partial(uses.delete_old_uses, limit=_EXPIRE_BATCH)),
         "effects": _in_batches(
             runtime, partial(effect_retention.thin, kept_s=settings.effects_kept_s, limit=_THIN_BATCH)
         ),
-        "freezes": _in_batches(runtime, partial(freezes.expire, limit=_EXPIRE_BATCH)),
+        "freezes": _in_batches(runtime, partial(freezes.delete_old_freezes, limit=_EXPIRE_BATCH)),
     }
 
 
@@ -100,5 +100,5 @@ def find_waiting_bulk(runtime: Runtime) -> list[str]:
     waiting["summarization.archive_episodes"] = bool(runtime.episode_archive.returning(1))
     with runtime.store.read_connection() as connection:
         waiting["effects.sweep"] = bool(effect_rows.due(connection, 1))
-        waiting["reconciliation.reconcile_due"] = recon_rows.any_due(connection)
+        waiting["reconciliation.reconcile_due"] = recon_rows.is_any_due(connection)
     return [kind for kind, has_due in waiting.items() if has_due]

@@ -27,4 +27,4 @@ def reconcile_account(runtime: Runtime, claim: Claim) -> dict[str, Any]:
 @bulk_task(DUE)
 def reconcile_due(runtime: Runtime) -> None:
     """Compare the accounts that are due."""
-    repeat_until_done(runtime, BULK[DUE].deadline_s, lambda: len(runtime.reconciler.run_due(limit=5)))
+    repeat_until_done(runtime, BULK[DUE].deadline_s, lambda: len(runtime.reconciler.reconcile_due(limit=5)))

@@ -16,7 +16,7 @@ KIND = "snapshots.take"
 def take_snapshots(runtime: Runtime, claim: Claim) -> dict[str, Any]:
     """Snapshot a slice and submit the next in the transaction that ends this one, so that no slice is left out."""
     slot, after = claim.payload.slot, claim.payload.after
-    taken = runtime.snapshots.take(slot, after=after, limit=SLICE)
+    taken = runtime.snapshots.take_slice(slot, after=after, limit=SLICE)
     result = {"taken": taken.taken, "known": taken.known}
     with runtime.store.transaction() as tx:
         if taken.next_after is not None:

@@ -64,7 +64,7 @@ def _at(ledger: TransactionLedger) -> Callable[[], object]:
 
     def at_some_time() -> object:
         part = next(steps) * _STEP % 100_000
-        return ledger.balance("casino", at=BEGIN + SPAN * part / 100_000)
+        return ledger.balance("casino", as_of=BEGIN + SPAN * part / 100_000)
 
     return at_some_time
 
@@ -75,7 +75,7 @@ def _history(store: Store, count: int) -> TransactionLedger:
     write_history(store, agent, "casino", moments, amount=_CENT, lines=_LINES, unwatched=True)
     ledger = TransactionLedger(store, agent)
     assert ledger.balance("casino").minor == _CENT.minor * count
-    assert ledger.balance("casino", at=moments[count // 2 - 1]).minor == _CENT.minor * count // 2
+    assert ledger.balance("casino", as_of=moments[count // 2 - 1]).minor == _CENT.minor * count // 2
     return ledger
 
 

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, Self
 
-from agentstate.money import Effects, Guarantee, Money, TransactionLedger, Unknown, spent
+from agentstate.money import Effects, Guarantee, Money, TransactionLedger, Unknown, spend
 from agentstate.store.store import Store
 from bench.bare import bare_insert
 from bench.ground import Ground
@@ -101,7 +101,7 @@ class Bettor:
             params={"side": "heads", "amount": STAKE},
             hold=STAKE,
             verify=lambda _intent: Unknown(),
-            postings=lambda _receipt: spent("casino", STAKE),
+            postings=lambda _receipt: spend("casino", STAKE),
         )
 
 

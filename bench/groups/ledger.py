@@ -11,7 +11,7 @@ import itertools
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from agentstate.money import Money, TransactionLedger, earned, move
+from agentstate.money import Money, TransactionLedger, earn, move
 from agentstate.store.store import Store
 from bench.bare import bare_insert
 from bench.ground import Ground
@@ -55,7 +55,7 @@ def _rates(url: str, store: Store, clients: int, ground: Ground) -> Rounds:
 def _own_accounts(store: Store, clients: int) -> Callable[[int], object]:
     """Each client posts for an agent of its own."""
     ledgers = [TransactionLedger(store, f"ag_{client}") for client in range(clients)]
-    return lambda client: ledgers[client].post(f"p{next(_numbers)}", earned("casino", CENT))
+    return lambda client: ledgers[client].post(f"p{next(_numbers)}", earn("casino", CENT))
 
 
 def _shared_account(store: Store) -> Callable[[int], object]:

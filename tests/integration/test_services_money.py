@@ -11,7 +11,7 @@ from agentstate.errors import EffectFailed, EffectInDoubt, ServiceRejected
 from agentstate.money.amounts import Money
 from agentstate.money.effects.engine import Effects
 from agentstate.money.ledger.ledger import TransactionLedger
-from agentstate.money.ledger.postings import Bucket, earned
+from agentstate.money.ledger.postings import Bucket, earn
 from agentstate.money.reconciliation.enrolment import ServiceAccounts
 from agentstate.money.reconciliation.reconciler import Reconciler
 from agentstate.services.http.gateway import Gateway
@@ -31,7 +31,7 @@ def ledger(store: Store, rich: str) -> TransactionLedger:
     """Books that know what the agent began with."""
     ledger = TransactionLedger(store, rich)
     for service, dollars in (("casino", "100"), ("trading", "1000"), ("domains", "100"), ("wallet", "50")):
-        ledger.post(f"start:{service}", earned(service, Money(dollars)))
+        ledger.post(f"start:{service}", earn(service, Money(dollars)))
     return ledger
 
 
@@ -122,7 +122,7 @@ def test_what_another_agents_open_release_brings_is_no_break(
     sandbox: Any, store: Store, effects: Effects, gateway: Gateway, rich: str
 ) -> None:
     other = f"{rich}_paid"
-    TransactionLedger(store, rich).post("start", earned("casino", Money("100")))
+    TransactionLedger(store, rich).post("start", earn("casino", Money("100")))
     casino.register.call(gateway, other, "r")
     ServiceAccounts(store).enrol(other, "casino", other)
     reconciler = Reconciler(store, GatewayReader(gateway))

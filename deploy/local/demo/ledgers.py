@@ -10,9 +10,9 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
-from agentstate.money.ledger.chain import entry_hash
+from agentstate.money.ledger.chain import hash_entry
 from agentstate.money.ledger.postings import Bucket
-from agentstate.money.ledger.shared_balances import root_of
+from agentstate.money.ledger.shared_balances import balance_service
 from agentstate.store.store import Store
 from agentstate.store.tables import accounts, entries
 from deploy.local.demo.facts import BalanceFact
@@ -68,7 +68,7 @@ def _booked(connection: Connection) -> dict[tuple[str, str], int]:
     sums: dict[tuple[str, str], int] = defaultdict(int)
     for row in connection.execute(statement):
         if row.bucket in _FREE:
-            sums[row.agent_id, root_of(row.service)] += int(row.minor)
+            sums[row.agent_id, balance_service(row.service)] += int(row.minor)
         elif row.bucket == Bucket.ESCROW_LOCKED:
             sums[row.agent_id, "escrow locked"] += int(row.minor)
     return sums
@@ -89,7 +89,7 @@ def _chain_fault(account: Any, chain: Sequence[Any]) -> str | None:
     head, balance = None, 0
     for number, row in enumerate(chain, 1):
         balance += row.amount
-        head = entry_hash(
+        head = hash_entry(
             head, account=account.id, seq=number, txn=row.txn_id, amount=row.amount, balance_after=balance,
             recorded_at=row.recorded_at,
         )  # fmt: skip

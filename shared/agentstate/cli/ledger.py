@@ -56,7 +56,7 @@ def balance(
     books = _ledger_of(invocation, agent)
     wanted = {"service": service, "bucket": bucket, "currency": currency}
     keys = [key for key in _accounts_of(invocation, agent) if _matches(key, wanted)]
-    found = [(key, books.balance(key.service, key.currency, bucket=key.bucket, at=at)) for key in keys]
+    found = [(key, books.balance(key.service, key.currency, bucket=key.bucket, as_of=at)) for key in keys]
     if invocation.as_json:
         output.print_document({"agent": agent, "at": at, "balances": [_balance(key, money) for key, money in found]})
     elif found:
@@ -176,10 +176,10 @@ def _ledger_of(invocation: Invocation, agent: str) -> TransactionLedger:
 
 
 def _accounts_of(invocation: Invocation, agent: str) -> list[AccountKey]:
-    from agentstate.money.reconciliation.books_snapshot import balances_of
+    from agentstate.money.reconciliation.books_snapshot import read_balances
 
     with invocation.runtime.store.read_connection() as connection:
-        return sorted(balances_of(connection, [agent])[agent])
+        return sorted(read_balances(connection, [agent])[agent])
 
 
 def _matches(key: AccountKey, wanted: dict[str, str | None]) -> bool:

@@ -15,7 +15,7 @@ from agentstate.money.effects.table import Effect, EffectState
 from agentstate.money.effects.verdicts import Absent, Applied, Guarantee, Unknown
 from agentstate.money.guards import Guards, max_bet_guard
 from agentstate.money.ledger.ledger import TransactionLedger
-from agentstate.money.ledger.postings import Bucket, Line, Posted, earned, move, spent
+from agentstate.money.ledger.postings import Bucket, Line, Posted, earn, move, spend
 from agentstate.money.reconciliation.breaks import Break, Breaks
 from agentstate.money.reconciliation.enrolment import ServiceAccounts
 from agentstate.money.reconciliation.observations import Observation
@@ -55,11 +55,11 @@ __all__ = [
     "SnapshotTaker",
     "TransactionLedger",
     "Unknown",
-    "earned",
+    "earn",
     "export_ledger",
     "import_ledger",
     "max_bet_guard",
     "move",
     "register_currency",
-    "spent",
+    "spend",
 ]

@@ -60,7 +60,7 @@ def register_currency(code: str, scale: int) -> None:
         )
 
 
-def scale_of(currency: str) -> int:
+def currency_scale(currency: str) -> int:
     """Digits after the point of `currency`. Raises AmountInvalid for one that is not registered."""
     if currency not in _scales:
         raise AmountInvalid(f"currency {currency!r} is not registered; call register_currency first.")
@@ -96,7 +96,7 @@ class Money:
     def __init__(
         self, value: Decimal | str | int, currency: str = DEFAULT_CURRENCY, *, rounding: Rounding | None = None
     ) -> None:
-        scaled = parse_decimal(value).scaleb(scale_of(currency), context=_EXACT)
+        scaled = parse_decimal(value).scaleb(currency_scale(currency), context=_EXACT)
         self._set(_round_to_minor(scaled, value, currency, rounding), currency)
 
     @classmethod
@@ -106,7 +106,7 @@ class Money:
         Raises:
             AmountInvalid: `minor` is no integer or beyond 2^63-1, or the currency is not registered.
         """
-        scale_of(currency)
+        currency_scale(currency)
         if isinstance(minor, bool) or not isinstance(minor, int):
             raise AmountInvalid(f"minor units are an int, not {type(minor).__name__}; use Money(...) for whole units.")
         money = cls.__new__(cls)
@@ -121,7 +121,7 @@ class Money:
     @property
     def amount(self) -> Decimal:
         """The amount in whole units, with all digits of the scale: `Decimal("2.500000")`."""
-        return Decimal(self.minor).scaleb(-scale_of(self.currency), context=_EXACT)
+        return Decimal(self.minor).scaleb(-currency_scale(self.currency), context=_EXACT)
 
     def __str__(self) -> str:
         # At least two digits after the point, where the currency has them: `2.50 USDC`.
@@ -251,7 +251,7 @@ def _round_to_minor(scaled: Decimal, given: object, currency: str, rounding: Rou
     minor = scaled.to_integral_value(_ROUNDINGS[rounding] if rounding else ROUND_DOWN, context=_EXACT)
     if rounding is None and minor != scaled:
         raise AmountInvalid(
-            f"{given} has more than the {scale_of(currency)} digits after the point that {currency} has; "
+            f"{given} has more than the {currency_scale(currency)} digits after the point that {currency} has; "
             "round it yourself or name a rounding."
         )
     return int(minor)

@@ -16,7 +16,7 @@ from agentstate.errors import InvalidInput, ServiceInDoubt, ServiceRejected, Ser
 from agentstate.ids import validate_name
 from agentstate.money.amounts import DEFAULT_CURRENCY
 from agentstate.money.effects.verdicts import Applied, Guarantee, Verdict
-from agentstate.money.ledger.shared_balances import root_of
+from agentstate.money.ledger.shared_balances import balance_service
 from agentstate.services.cache.quality import assess_quality
 from agentstate.services.cache.reading import parse_funds, read_state
 from agentstate.services.http.declared_limits import ServiceLimits, declared_limits
@@ -194,7 +194,7 @@ class Adapter:
         Raises:
             InvalidInput: the service shows no ledger. ServiceError: it cannot be read.
         """
-        if root_of(self.service) != Service.CASINO:
+        if balance_service(self.service) != Service.CASINO:
             raise InvalidInput(f"{self.service} shows no ledger; compare its balance and its history.")
         return read_ledger(self._gateway, self.agent_id)
 

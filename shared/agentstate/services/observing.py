@@ -32,7 +32,7 @@ class GatewayReader:
         self._gateway = gateway
         self._clock = clock
 
-    def read(self, agent_id: str, service: str) -> Observation:
+    def read_balance(self, agent_id: str, service: str) -> Observation:
         """What the service shows now.
 
         Raises:
@@ -56,7 +56,7 @@ class CacheReader:
     def __init__(self, cache: StateCache) -> None:
         self._cache = cache
 
-    def seen(self, agent_id: str, services: Sequence[str]) -> Mapping[str, Observation]:
+    def read_last_seen(self, agent_id: str, services: Sequence[str]) -> Mapping[str, Observation]:
         """The last reading of each of `services` that there is one of in full, however old."""
         entries = {service: self._cache.peek(agent_id, service) for service in services}
         return {

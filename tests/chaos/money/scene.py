@@ -30,7 +30,7 @@ from agentstate.money.effects.operations import Operations
 from agentstate.money.effects.plan import EffectRules, Intent
 from agentstate.money.effects.table import EffectState
 from agentstate.money.effects.verdicts import Absent, Applied, Verdict
-from agentstate.money.ledger.postings import Credit, Line, earned, spent
+from agentstate.money.ledger.postings import Credit, Line, earn, spend
 from agentstate.settings import Settings
 from agentstate.store.store import Store
 from agentstate.store.tables.base import db_time
@@ -92,7 +92,7 @@ class Bet:
 
     def postings(self, _params: Any, receipt: Mapping[str, Any]) -> Sequence[Line]:
         """The stake is spent, the prize earned."""
-        return [*spent(SERVICE, STAKE), *earned(SERVICE, Money(receipt["won"]))]
+        return [*spend(SERVICE, STAKE), *earn(SERVICE, Money(receipt["won"]))]
 
     def credits(self, _params: Any, _receipt: Any) -> Sequence[Credit]:
         """Nobody else gets anything."""

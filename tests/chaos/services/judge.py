@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import sqlalchemy as sa
 
 from agentstate.money.effects.table import EffectState
-from agentstate.money.ledger.shared_balances import root_of
+from agentstate.money.ledger.shared_balances import balance_service
 from agentstate.money.reconciliation.observations import BalanceReader, Observation
 from agentstate.money.reconciliation.reconciler import Reconciler, ReconRules
 from agentstate.services.observing import GatewayReader
@@ -81,7 +81,8 @@ class Books:
         free = accounts.c.bucket.in_(("available", "suspense"))
         statement = sa.select(*names, sa.func.sum(entries.c.amount)).select_from(tables).where(free).group_by(*names)
         return {
-            (agent, root_of(service), key): int(total) for agent, service, key, total in connection.execute(statement)
+            (agent, balance_service(service), key): int(total)
+            for agent, service, key, total in connection.execute(statement)
         }
 
     def _balances(self, connection: sa.Connection) -> dict[Place, int]:
@@ -89,7 +90,7 @@ class Books:
         statement = sa.select(accounts.c.agent_id, accounts.c.service, accounts.c.balance).where(free)
         sums: dict[Place, int] = defaultdict(int)
         for agent, service, balance in connection.execute(statement):
-            sums[agent, root_of(service)] += balance
+            sums[agent, balance_service(service)] += balance
         return dict(sums)
 
 
@@ -190,7 +191,7 @@ class GroupReader(BalanceReader):
         readers = {name: GatewayReader(gateway) for name, gateway in self._gateways.items()}
         self._readers = {agent: readers[group.name] for group in groups for agent in group.agents}
 
-    def read(self, agent_id: str, service: str) -> Observation:
+    def read_balance(self, agent_id: str, service: str) -> Observation:
         """What the service shows."""
         return self._readers[agent_id].read(agent_id, service)
 

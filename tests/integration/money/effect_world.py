@@ -34,8 +34,8 @@ from agentstate.money import (
     Operations,
     TransactionLedger,
     Unknown,
-    earned,
-    spent,
+    earn,
+    spend,
 )
 from agentstate.money.effects.table import Effect, due, find
 from agentstate.money.ledger.postings import Credit
@@ -277,7 +277,7 @@ class Bet:
 
     def postings(self, params: Any, receipt: Any) -> Sequence[Line]:
         won = Money(receipt["won"])
-        return [*spent("casino", STAKE), *(earned("casino", won) if won else [])]
+        return [*spend("casino", STAKE), *(earn("casino", won) if won else [])]
 
     def credits(self, params: Any, receipt: Any) -> Sequence[Credit]:
         return []

@@ -20,9 +20,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
 from agentstate.errors import Conflict, InsufficientFunds, KeyReused, NotFound
-from agentstate.money import Attestor, Money, Posted, TransactionLedger, earned, move, spent
-from agentstate.money.ledger.ledger import release
-from agentstate.money.ledger.postings import COUNTER_BUCKETS, Line, Posting, net
+from agentstate.money import Attestor, Money, Posted, TransactionLedger, earn, move, spend
+from agentstate.money.ledger.ledger import reverse_lines
+from agentstate.money.ledger.postings import COUNTER_BUCKETS, Line, Posting, net_lines
 from agentstate.store.store import Store, Transaction
 
 Place: TypeAlias = tuple[str, str]
@@ -99,7 +99,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.tx: Transaction | None = None
         # Several callers: one that knows its accounts, others that come fresh.
         self.ledgers = [self.kind(self.store, self.agent) for _ in range(3)]
-        start = Posting(key="start", lines=earned("casino", Money.from_minor(100)), kind="deposit")
+        start = Posting(key="start", lines=earn("casino", Money.from_minor(100)), kind="deposit")
         self.act(0, start, lambda ledger: ledger.deposit("start", "casino", Money.from_minor(100)))
 
     def act(self, who: int, asked: Posting, call: Callable[[TransactionLedger], Posted]) -> None:
@@ -136,10 +136,10 @@ class LedgerMachine(RuleBasedStateMachine):
         hold_id, given = self._hold(data)
         service = given[0].service
         happened = [
-            *(spent(service, Money.from_minor(paid)) if paid else ()),
-            *(earned(service, Money.from_minor(won)) if won else ()),
+            *(spend(service, Money.from_minor(paid)) if paid else ()),
+            *(earn(service, Money.from_minor(won)) if won else ()),
         ]
-        asked = Posting(key=key, lines=net([*given, *happened]), kind="settle", resolves=hold_id)
+        asked = Posting(key=key, lines=net_lines([*given, *happened]), kind="settle", resolves=hold_id)
         self.act(who, asked, lambda ledger: ledger.settle(key, hold_id, happened, tx=self.tx))
 
     @precondition(lambda self: self.books.holds)
@@ -169,7 +169,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(who=st.integers(0, 2), key=KEYS, data=st.data())
     def reverses(self, who: int, key: str, data: st.DataObject) -> None:
         wrong = self.books.results[data.draw(st.sampled_from(sorted(self.books.results)))]
-        self.post(who, key, release(wrong.lines), kind="reversal")
+        self.post(who, key, reverse_lines(wrong.lines), kind="reversal")
 
     @rule(who=st.integers(0, 2), data=st.data())
     def replays(self, who: int, data: st.DataObject) -> None:
@@ -199,9 +199,9 @@ class LedgerMachine(RuleBasedStateMachine):
     def looks_back(self, who: int, place: Place, data: st.DataObject) -> None:
         moment, balances = data.draw(st.sampled_from(self.books.history))
         service, bucket = place
-        assert self.ledgers[who].balance(service, bucket=bucket, at=moment).minor == balances.get(place, 0)
+        assert self.ledgers[who].balance(service, bucket=bucket, as_of=moment).minor == balances.get(place, 0)
         first = self.books.history[0][0]
-        assert not self.ledgers[who].balance(service, bucket=bucket, at=first - TICK)
+        assert not self.ledgers[who].balance(service, bucket=bucket, as_of=first - TICK)
 
     @rule(whole=st.booleans())
     def attests(self, whole: bool) -> None:
@@ -230,4 +230,4 @@ class LedgerMachine(RuleBasedStateMachine):
     def _hold(self, data: st.DataObject, among: Collection[UUID] | None = None) -> tuple[UUID, list[Line]]:
         known = {key: hold for key, hold in self.books.holds.items() if among is None or hold in among}
         key = data.draw(st.sampled_from(sorted(known)))
-        return known[key], release(self.books.results[key].lines)
+        return known[key], reverse_lines(self.books.results[key].lines)

@@ -26,9 +26,9 @@ from agentstate.money import (
     ServiceAccounts,
     TransactionLedger,
     Unknown,
-    earned,
+    earn,
     move,
-    spent,
+    spend,
 )
 from agentstate.money.ledger.postings import Credit
 from agentstate.store.store import Store
@@ -77,10 +77,10 @@ class Bets:
         return FIVE
 
     def postings(self, params: Mapping[str, Any], receipt: Any) -> Sequence[Line]:
-        return [*spent("casino", FIVE), *earned("casino", Money(receipt["won"]))]
+        return [*spend("casino", FIVE), *earn("casino", Money(receipt["won"]))]
 
     def credits(self, params: Mapping[str, Any], receipt: Any) -> Sequence[Credit]:
-        return [Credit(self.pays, earned("casino", Money(1)))] if self.pays else []
+        return [Credit(self.pays, earn("casino", Money(1)))] if self.pays else []
 
 
 class House:

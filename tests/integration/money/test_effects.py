@@ -40,8 +40,8 @@ from agentstate.money import (
     Money,
     TransactionLedger,
     Unknown,
-    earned,
-    spent,
+    earn,
+    spend,
 )
 from agentstate.money.effects.table import evidence_of
 from agentstate.store.store import Store, Transaction
@@ -93,7 +93,7 @@ def test_the_intent_and_the_hold_are_durable_before_the_call(effects: Effects, l
 
 def test_the_receipt_is_booked_with_the_outcome(effects: Effects, ledger: TransactionLedger) -> None:
     won = Money("9.90")
-    bet(effects, Remote(), postings=lambda _receipt: [*spent("casino", FIVE), *earned("casino", won)])
+    bet(effects, Remote(), postings=lambda _receipt: [*spend("casino", FIVE), *earn("casino", won)])
     assert buckets(ledger) == {"available": "104.9"}
     settled = ledger.recent(1)[0]
     assert settled.effect_id == effects.get("bet:1").id
@@ -385,7 +385,7 @@ def test_effects_that_cannot_be_told_apart_wait_for_each_other(store: Store, eff
 
 
 def test_more_was_spent_than_the_books_had(store: Store, effects: Effects, ledger: TransactionLedger) -> None:
-    bet(effects, Remote(), postings=lambda _receipt: spent("casino", Money(150)))
+    bet(effects, Remote(), postings=lambda _receipt: spend("casino", Money(150)))
     assert effects.get("bet:1").state is EffectState.SUCCEEDED
     assert buckets(ledger) == {"suspense": "-50"}
     assert [found.kind for found in Breaks(store).find(agent_id=ledger.agent_id)] == ["shortage"]
@@ -413,7 +413,7 @@ def test_a_follow_up_is_written_with_the_outcome(effects: Effects, ledger: Trans
         ledger.deposit(f"bonus:{receipt['bet_id']}", "casino", FIVE, tx=tx)
 
     bet(effects, Remote(), follow_up=follow_up)
-    assert ledger.get("bonus:1") is not None
+    assert ledger.find("bonus:1") is not None
     assert buckets(ledger) == {"available": "100"}
 
 

@@ -34,9 +34,9 @@ from agentstate.money import Absent, Applied, Breaks, Effects, EffectState, Guar
 from agentstate.money.effects.lookup import EffectResolver
 from agentstate.money.effects.operations import Operations
 from agentstate.money.guards import usage
-from agentstate.money.guards.rules import Ask, Rule, RuleKind
-from agentstate.money.ledger.ledger import HOLD, SETTLE, VOID, all_spent, release
-from agentstate.money.ledger.postings import Posting, earned, move, net, spent
+from agentstate.money.guards.rules import GuardRequest, Rule, RuleKind
+from agentstate.money.ledger.ledger import HOLD, SETTLE, VOID, reverse_lines, spend_all
+from agentstate.money.ledger.postings import Posting, earn, move, net_lines, spend
 from agentstate.money.reconciliation.breaks import Sighting
 from agentstate.store.store import Store
 from agentstate.store.tables.base import db_time
@@ -138,8 +138,8 @@ def test_what_is_in_doubt_counts_however_old_it_is(store: Store, effects: Effect
 
 def test_an_effect_without_a_hold_counts_by_what_it_took(effects: Effects, guards: Guards) -> None:
     guards.limit(total="10")
-    bet(effects, "buy:1", None, postings=lambda _receipt: spent("casino", Money(8)))
-    bet(effects, "faucet:1", None, postings=lambda _receipt: earned("casino", Money(50)))
+    bet(effects, "buy:1", None, postings=lambda _receipt: spend("casino", Money(8)))
+    bet(effects, "faucet:1", None, postings=lambda _receipt: earn("casino", Money(50)))
     with pytest.raises(LimitExceeded) as caught:
         bet(effects, "bet:1", "3")
     assert caught.value.used == Money(8)
@@ -147,7 +147,7 @@ def test_an_effect_without_a_hold_counts_by_what_it_took(effects: Effects, guard
 
 def test_losses_less_winnings_are_limited(effects: Effects, guards: Guards) -> None:
     guards.limit(loss="10")
-    win = [*spent("casino", Money(4)), *earned("casino", Money(7))]
+    win = [*spend("casino", Money(4)), *earn("casino", Money(7))]
     bet(effects, "bet:1", "6")
     bet(effects, "bet:2", "4", postings=lambda _receipt: win)
     with pytest.raises(LimitExceeded) as caught:
@@ -637,9 +637,11 @@ def test_what_is_used_is_what_a_model_says(
             (RuleKind.RATE, 9, window_s),
         )
     }
-    ask = Ask(id=new_id(), agent_id=agent_id, service="casino", operation="bet", amount=Money.from_minor(1), at=now)
+    ask = GuardRequest(
+        id=new_id(), agent_id=agent_id, service="casino", operation="bet", amount=Money.from_minor(1), at=now
+    )
     with store.transaction() as tx:
-        found = {kind: usage.used(tx, rule, ask) for kind, rule in rules.items()}
+        found = {kind: usage.measure_usage(tx, rule, ask) for kind, rule in rules.items()}
     open_now = [minor for _, minor, state in past if state == "in_doubt"]
     ended = [minor for age_s, minor, state in past if state == "succeeded" and age_s < window_s]
     assert found[RuleKind.TOTAL] == sum(open_now) + sum(ended)
@@ -675,8 +677,8 @@ def _write_past(tx: Any, ledger: TransactionLedger, number: int, past: tuple[dat
     held = move(Money.from_minor(minor), ("casino", "available"), ("casino", "in_flight"))
     ledger.write(Posting(id=hold_id, key=f"{number}:hold", lines=held, kind=HOLD, effect_id=effect_id), tx=tx)
     if ended:
-        given_back = release(held)
-        lines = given_back if state == "failed" else net([*given_back, *all_spent(given_back)])
+        given_back = reverse_lines(held)
+        lines = given_back if state == "failed" else net_lines([*given_back, *spend_all(given_back)])
         kind = VOID if state == "failed" else SETTLE
         end = Posting(key=f"{number}:end", lines=lines, kind=kind, effect_id=effect_id, resolves=hold_id)
         ledger.write(end, tx=tx)

@@ -21,8 +21,8 @@ from agentstate.errors import (
     NotFound,
     Unbalanced,
 )
-from agentstate.money import Bucket, Line, Money, TransactionLedger, earned, spent
-from agentstate.money.ledger.chain import entry_hash
+from agentstate.money import Bucket, Line, Money, TransactionLedger, earn, spend
+from agentstate.money.ledger.chain import hash_entry
 from agentstate.runtime import Runtime
 from agentstate.settings import Settings
 from agentstate.store.store import Store
@@ -126,7 +126,7 @@ def test_sqlite_cannot_replace_history(sqlite_url: str, table: str) -> None:
             tx.connection.exec_driver_sql(f"REPLACE INTO {table} SELECT {chosen} FROM {table}")  # noqa: S608 names of ours
     except DBAPIError as error:
         assert "append-only" in str(error)  # noqa: PT017 one of the two tables skips the row instead
-    again = TransactionLedger(store, "ag_1").get("d")
+    again = TransactionLedger(store, "ag_1").find("d")
     assert again is not None
     assert (again.kind, set(again.lines)) == (posted.kind, set(posted.lines))
     store.close()
@@ -135,9 +135,9 @@ def test_sqlite_cannot_replace_history(sqlite_url: str, table: str) -> None:
 def test_a_hold_is_settled_or_void_once(ledger: TransactionLedger) -> None:
     hold = ledger.reserve("h", "casino", Money(10))
     assert buckets(ledger) == {"available": "90", "in_flight": "10"}
-    ledger.settle("s", hold.id, [*spent("casino", Money(10)), *earned("casino", Money(15))])
+    ledger.settle("s", hold.id, [*spend("casino", Money(10)), *earn("casino", Money(15))])
     assert buckets(ledger) == {"available": "105"}
-    assert ledger.settle("s", hold.id, [*spent("casino", Money(10)), *earned("casino", Money(15))]).replayed
+    assert ledger.settle("s", hold.id, [*spend("casino", Money(10)), *earn("casino", Money(15))]).replayed
     for end in (ledger.settle, ledger.void):
         with pytest.raises(Conflict, match="has ended already, by a settle"):
             end("again", hold.id)
@@ -162,12 +162,12 @@ def test_a_hold_is_its_agents_own(store: Store, ledger: TransactionLedger) -> No
 def test_balances_can_be_asked_for_any_time(ledger: TransactionLedger) -> None:
     moments = [ledger.withdraw(f"w{number}", "casino", ONE).recorded_at for number in range(5)]
     assert moments == sorted(set(moments))
-    shown = [ledger.balance("casino", at=moment).minor for moment in moments]
+    shown = [ledger.balance("casino", as_of=moment).minor for moment in moments]
     assert shown == [Money(99 - number).minor for number in range(5)]
-    assert ledger.balance("casino", at=moments[0] - timedelta(microseconds=1)) == Money(100)
-    assert ledger.balance("casino", at=datetime(2020, 1, 1, tzinfo=UTC)) == Money.zero()
+    assert ledger.balance("casino", as_of=moments[0] - timedelta(microseconds=1)) == Money(100)
+    assert ledger.balance("casino", as_of=datetime(2020, 1, 1, tzinfo=UTC)) == Money.zero()
     with pytest.raises(InvalidInput, match="time zone"):
-        ledger.balance("casino", at=datetime(2020, 1, 1))  # noqa: DTZ001 what is refused
+        ledger.balance("casino", as_of=datetime(2020, 1, 1))  # noqa: DTZ001 what is refused
 
 
 def test_recent_gives_the_newest_first_and_no_more_than_asked(ledger: TransactionLedger) -> None:
@@ -176,7 +176,7 @@ def test_recent_gives_the_newest_first_and_no_more_than_asked(ledger: Transactio
     assert [posted.key for posted in ledger.recent(3)] == ["w2", "w1", "w0"]
     assert not any(posted.replayed for posted in ledger.recent(3))
     assert ledger.recent(0) == []
-    assert set(ledger.recent(1)[0].lines) == set(spent("casino", ONE))
+    assert set(ledger.recent(1)[0].lines) == set(spend("casino", ONE))
     with pytest.raises(InvalidInput):
         ledger.recent(-1)
 
@@ -234,7 +234,7 @@ def test_each_entry_seals_the_one_before(store: Store, ledger: TransactionLedger
             head, total = None, 0
             for row in rows:
                 total += row.amount
-                head = entry_hash(
+                head = hash_entry(
                     head,
                     account=account.id,
                     seq=row.seq,
@@ -255,7 +255,7 @@ def test_a_posting_joins_the_callers_transaction(store: Store, ledger: Transacti
 
     with pytest.raises(RuntimeError):
         changes_its_mind()
-    assert ledger.get("w") is None
+    assert ledger.find("w") is None
     assert ledger.balance("casino") == Money(100)
 
 

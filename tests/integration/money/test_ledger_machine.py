@@ -21,7 +21,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from agentstate.errors import AgentStateError
 from agentstate.ids import new_id
 from agentstate.money import Money, Posted, TransactionLedger
-from agentstate.money.ledger.ledger import VOID, release
+from agentstate.money.ledger.ledger import VOID, reverse_lines
 from agentstate.money.ledger.postings import Posting
 from agentstate.store.store import Store, Transaction
 from agentstate.store.tables.money import accounts
@@ -83,7 +83,7 @@ class TakesAnyKey(TransactionLedger):
 
     def write(self, posting: Posting, *, tx: Transaction | None = None) -> Posted:
         with self._store.transaction(tx) as opened:
-            known = self.get(posting.key) if tx is None else None
+            known = self.find(posting.key) if tx is None else None
             return known or super().write(posting, tx=opened)
 
 
@@ -99,7 +99,7 @@ class GivesBackTwice(TransactionLedger):
 
     def void(self, key: str, hold_id: UUID, *, tx: Transaction | None = None) -> Posted:
         with self._store.transaction(tx) as opened:
-            given = release(self.hold_lines(opened.connection, hold_id))
+            given = reverse_lines(self.hold_lines(opened.connection, hold_id))
             return self.write(Posting(key=key, lines=given, kind=VOID), tx=opened)
 
 
@@ -107,10 +107,10 @@ class LooksTooEarly(TransactionLedger):
     """The entry of just that time is not counted."""
 
     def balance(
-        self, service: str, currency: str = "USDC", *, at: datetime | None = None, bucket: str = "available"
+        self, service: str, currency: str = "USDC", *, as_of: datetime | None = None, bucket: str = "available"
     ) -> Money:
-        earlier = None if at is None else at - timedelta(microseconds=1)
-        return super().balance(service, currency, at=earlier, bucket=bucket)
+        earlier = None if as_of is None else as_of - timedelta(microseconds=1)
+        return super().balance(service, currency, as_of=earlier, bucket=bucket)
 
 
 class SumsOnlyTheTail(TransactionLedger):

@@ -64,12 +64,12 @@ def refused(store: Store, statement: str, told: str, **values: Any) -> None:
 
 def check_history(store: Store, ledger: TransactionLedger) -> None:
     """39 deposits of 1 USDC at `BORDERS`, in whatever parts they lie."""
-    assert [ledger.balance("casino", at=moment).minor for moment in BORDERS] == [
+    assert [ledger.balance("casino", as_of=moment).minor for moment in BORDERS] == [
         number * 1_000_000 for number in range(1, 40)
     ]
-    assert not ledger.balance("casino", at=BORDERS[0] - TICK)
+    assert not ledger.balance("casino", as_of=BORDERS[0] - TICK)
     # Long after the last entry, and long after the first months: no recent entry is there to be found.
-    assert ledger.balance("casino", at=BORDERS[-1] + timedelta(days=900)) == ledger.balance("casino") == Money(39)
+    assert ledger.balance("casino", as_of=BORDERS[-1] + timedelta(days=900)) == ledger.balance("casino") == Money(39)
     assert ledger.balance_from_ledger(service="casino", whole=True) == 39
     pages, after = [], None
     while True:

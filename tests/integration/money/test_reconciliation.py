@@ -28,9 +28,9 @@ from agentstate.money import (
     ReconRules,
     ServiceAccounts,
     TransactionLedger,
-    earned,
+    earn,
     move,
-    spent,
+    spend,
 )
 from agentstate.store.store import Store
 from agentstate.store.tables.base import db_time
@@ -134,7 +134,7 @@ def test_an_effect_that_ends_while_the_service_is_read_counts_whole(
         assert may_end.wait(10)
         return {}
 
-    won = [*spent("casino", FIVE), *earned("casino", Money(12))]
+    won = [*spend("casino", FIVE), *earn("casino", Money(12))]
     options: dict[str, Any] = {"service": "casino", "hold": FIVE, "postings": lambda _receipt: won}
     with ThreadPoolExecutor(1) as pool:
         bet = pool.submit(Effects(store, ledger.agent_id).execute_once, "b", slow, **options)
@@ -253,15 +253,15 @@ def test_due_accounts_are_claimed_once_each(
     for name in ("casino", "escrow", "faucet"):
         fleet.enrol(ledger.agent_id, name, ledger.agent_id)
     others: list[Any] = []
-    service.meanwhile = lambda: others.extend(reconciler.run_due(limit=1_000))
-    found = [finding for finding in reconciler.run_due(limit=1_000) if finding.agent_id == ledger.agent_id]
+    service.meanwhile = lambda: others.extend(reconciler.reconcile_due(limit=1_000))
+    found = [finding for finding in reconciler.reconcile_due(limit=1_000) if finding.agent_id == ledger.agent_id]
     assert [(finding.service, finding.status) for finding in found] == [("casino", "matched")]
     assert ledger.agent_id not in {finding.agent_id for finding in others}
-    assert ledger.agent_id not in {finding.agent_id for finding in reconciler.run_due(limit=1_000)}
+    assert ledger.agent_id not in {finding.agent_id for finding in reconciler.reconcile_due(limit=1_000)}
     with store.transaction() as tx:
         mine = recon_cursors.c.agent_id == ledger.agent_id
         tx.connection.execute(sa.update(recon_cursors).where(mine).values(next_due_at=db_time(-1.0)))
-    assert ledger.agent_id in {finding.agent_id for finding in reconciler.run_due(limit=1_000)}
+    assert ledger.agent_id in {finding.agent_id for finding in reconciler.reconcile_due(limit=1_000)}
 
 
 def test_finding_an_effect_out_ends_its_timing(

@@ -38,7 +38,7 @@ class Seen:
             as_of=datetime.now(UTC) - timedelta(seconds=age_s),
         )
 
-    def seen(self, _agent_id: str, services: Sequence[str]) -> Mapping[str, Observation]:
+    def read_last_seen(self, _agent_id: str, services: Sequence[str]) -> Mapping[str, Observation]:
         if self.down:
             raise RedisUnavailable
         return {service: self.shown[service] for service in services if service in self.shown}
@@ -160,12 +160,12 @@ def test_the_fleet_is_taken_in_slices_that_can_be_taken_again(
     for name in names:
         fleet.enrol(name, "casino", name)
         TransactionLedger(store, name).deposit("d", "casino", Money(1))
-    first = taker.take("slot", after="slice_", limit=3)
+    first = taker.take_slice("slot", after="slice_", limit=3)
     assert (first.taken, first.known, first.next_after) == (3, 0, "slice_02")
-    assert taker.take("slot", after="slice_", limit=3).known == 3
-    second = taker.take("slot", after="slice_02", limit=3)
+    assert taker.take_slice("slot", after="slice_", limit=3).known == 3
+    second = taker.take_slice("slot", after="slice_02", limit=3)
     assert second.next_after == "slice_05"
-    assert taker.take("slot", after="slice_05", limit=50).next_after is None
+    assert taker.take_slice("slot", after="slice_05", limit=50).next_after is None
     assert all(len(taker.history(name)) == 1 for name in names)
 
 
@@ -174,6 +174,6 @@ def test_an_agent_is_enrolled_once(fleet: ServiceAccounts) -> None:
     assert not fleet.enrol("ag_enrolled", "casino", "ag_1")
     with pytest.raises(Conflict, match="is ag_1 at casino"):
         fleet.enrol("ag_enrolled", "casino", "ag_2")
-    assert fleet.accounts("ag_enrolled") == {"casino": "ag_1"}
+    assert fleet.list_accounts("ag_enrolled") == {"casino": "ag_1"}
     with pytest.raises(InvalidInput):
         fleet.enrol("ag enrolled", "casino", "ag_1")

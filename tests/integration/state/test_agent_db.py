@@ -134,7 +134,7 @@ def test_exact_values_in_the_payload(db: AgentDB, agent_id: str, store: Store) -
     db.save_state(agent_id, AgentState(agent_id=agent_id))
     payload = {"odds": Decimal("1.90"), "cost": Money("2"), "pair": (1, {"$": ["decimal", "x"]})}
     db.append_transaction(agent_id, "deposit", Decimal(5), payload, key="d1")
-    found = TransactionLedger(store, agent_id).get("d1")
+    found = TransactionLedger(store, agent_id).find("d1")
     assert found is not None
     assert found.meta == {"payload": payload}
 
@@ -287,7 +287,7 @@ def test_data_that_looks_like_a_tag_stays_readable(db: AgentDB, agent_id: str, l
 
 
 class NobodyReads:
-    def seen(self, *_: Any) -> Any:
+    def read_last_seen(self, *_: Any) -> Any:
         raise AssertionError
 
 
@@ -454,7 +454,7 @@ def test_a_save_joins_the_callers_transaction(db: AgentDB, agent_id: str, store:
         assert db.load_state(agent_id, tx=tx) is not None
         tx.connection.rollback()
     assert db.load_state(agent_id) is None
-    assert TransactionLedger(store, agent_id).get("f1") is None
+    assert TransactionLedger(store, agent_id).find("f1") is None
 
 
 def test_the_tables_are_those_of_the_revision(store: Store) -> None:

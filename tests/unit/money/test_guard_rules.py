@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from agentstate.errors import InvalidInput
 from agentstate.ids import new_id
 from agentstate.money import Money
-from agentstate.money.guards.rules import DAY_S, Ask, Rule, RuleKind, length
+from agentstate.money.guards.rules import DAY_S, GuardRequest, Rule, RuleKind, length
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -77,8 +77,8 @@ def test_a_window_reads_as_people_say_it(seconds: int, text: str) -> None:
     assert length(seconds) == text
 
 
-def ask(at: datetime, amount: Money | None = None) -> Ask:
-    return Ask(id=new_id(), agent_id="alice", service="casino", operation="bet", amount=amount, at=at)
+def ask(at: datetime, amount: Money | None = None) -> GuardRequest:
+    return GuardRequest(id=new_id(), agent_id="alice", service="casino", operation="bet", amount=amount, at=at)
 
 
 @given(st.lists(st.tuples(st.integers(0, 500), st.integers(1, 40)), max_size=60), st.integers(1, 100))
@@ -87,8 +87,8 @@ def test_no_window_wherever_it_lies_holds_more_than_the_maximum(asks: list[tuple
     total, admitted = rule(RuleKind.TOTAL, Money.from_minor(100), window_s=window_s), list[tuple[datetime, int]]()
     for offset, amount in asks:
         at = NOW + timedelta(seconds=offset)
-        inside = sum(taken for began, taken in admitted if began > ask(at).since(total))
-        if inside + ask(at, Money.from_minor(amount)).asks(total) <= total.number:
+        inside = sum(taken for began, taken in admitted if began > ask(at).window_start(total))
+        if inside + ask(at, Money.from_minor(amount)).requested_quantity(total) <= total.number:
             admitted.append((at, amount))
     for end, _ in admitted:
         begin = end - timedelta(seconds=window_s)
@@ -97,7 +97,7 @@ def test_no_window_wherever_it_lies_holds_more_than_the_maximum(asks: list[tuple
 
 def test_what_is_asked_is_counted_in_what_the_rule_measures() -> None:
     five = ask(NOW, Money.from_minor(5))
-    assert five.asks(rule()) == 5
-    assert five.asks(rule(maximum=Money.from_minor(1, "USD"))) == 0
-    assert five.asks(rule(RuleKind.RATE, 3, window_s=1)) == 1
-    assert ask(NOW).asks(rule()) == 0
+    assert five.requested_quantity(rule()) == 5
+    assert five.requested_quantity(rule(maximum=Money.from_minor(1, "USD"))) == 0
+    assert five.requested_quantity(rule(RuleKind.RATE, 3, window_s=1)) == 1
+    assert ask(NOW).requested_quantity(rule()) == 0

@@ -25,8 +25,8 @@ from agentstate.errors import Unavailable
 from agentstate.money.audit.merkle import MerkleRoot
 from agentstate.money.audit.recompute import ORIGIN, AccountWalk, Fault, Point
 from agentstate.money.audit.unbalanced import unbalanced
-from agentstate.money.ledger.accounts import Account, account_page
-from agentstate.money.reconciliation.books_snapshot import consistent
+from agentstate.money.ledger.accounts import Account, read_account_page
+from agentstate.money.reconciliation.books_snapshot import open_snapshot
 from agentstate.money.reconciliation.breaks import Breaks, Sighting
 from agentstate.store.store import Store, Transaction
 from agentstate.store.tables.attest import account_snapshots, attestations
@@ -118,7 +118,7 @@ class Attestor:
             after = page[-1].id
             if self._stopping.is_set() or time.monotonic() - begun > self._within_s:
                 raise Unavailable("attesting was stopped; the next run goes on from the accounts that were done.")
-        with consistent(self._store) as connection:
+        with open_snapshot(self._store) as connection:
             run.damages += [Damage(**found) for found in unbalanced(connection)]
         return self._finish(run)
 
@@ -137,8 +137,8 @@ class Attestor:
 
     def _page(self, run: _Run, after: UUID | None) -> Sequence[Account]:
         """Recompute the accounts behind `after`; store what they stand at, and return them."""
-        with consistent(self._store) as connection:
-            page = account_page(connection, after, PAGE)
+        with open_snapshot(self._store) as connection:
+            page = read_account_page(connection, after, PAGE)
             walks = _walks(connection, run, [account for _, account in page])
         marks = [mark for (_, account) in page for mark in self._taken_down(run, account, walks[account.id])]
         found = [(agent, account, walks[account.id].fault) for agent, account in page]

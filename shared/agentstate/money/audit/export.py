@@ -20,9 +20,9 @@ from agentstate.errors import Conflict, Unbalanced
 from agentstate.ids import validate_name
 from agentstate.money.amounts import Money
 from agentstate.money.ledger.ledger import Ledgers
-from agentstate.money.ledger.postings import Line, Posting, check_lines, checked_key, net
-from agentstate.money.ledger.statement import transaction_lines
-from agentstate.money.reconciliation.books_snapshot import consistent
+from agentstate.money.ledger.postings import Line, Posting, net_lines, validate_key, validate_lines
+from agentstate.money.ledger.statement import read_lines
+from agentstate.money.reconciliation.books_snapshot import open_snapshot
 from agentstate.store.store import Store, Transaction
 from agentstate.store.tables.money import accounts, entries, ledger_transactions
 
@@ -71,7 +71,7 @@ class ImportReport:
 def export_ledger(store: Store, agent_id: str) -> Iterator[PortableTransaction]:
     """All transactions of an agent as they stand at one moment, in the order in which they were posted."""
     validate_name(agent_id)
-    with consistent(store) as connection:
+    with open_snapshot(store) as connection:
         after: sa.Row[Any] | None = None
         while rows := connection.execute(_transactions(agent_id, after)).all():
             lines = _lines(connection, [row.id for row in rows])
@@ -116,9 +116,9 @@ def _check_one(transaction: PortableTransaction) -> None:
     validate_name(transaction.agent_id)
     validate_name(transaction.scope, "scope")
     validate_name(transaction.kind, "kind")
-    checked_key(transaction.key)
+    validate_key(transaction.key)
     try:
-        check_lines([item.line for item in transaction.lines])
+        validate_lines([item.line for item in transaction.lines])
     except Unbalanced as error:
         raise Unbalanced(f"{transaction.kind} {transaction.key!r}: {error}") from None
 
@@ -135,7 +135,7 @@ def _gap(transaction: PortableTransaction, item: PortableLine, seq: int, minor: 
 def _post(ledgers: Ledgers, tx: Transaction, transaction: PortableTransaction) -> bool:
     """Post one; whether it is new here."""
     lines = [item.line for item in transaction.lines]
-    posted = ledgers.of(transaction.agent_id).write(
+    posted = ledgers.for_agent(transaction.agent_id).write(
         Posting(
             id=transaction.id,
             scope=transaction.scope,
@@ -151,7 +151,7 @@ def _post(ledgers: Ledgers, tx: Transaction, transaction: PortableTransaction) -
         tx=tx,
     )
     # The fingerprint is the file's word; what is stored under the key has to move the same money.
-    if posted.replayed and not _same(transaction_lines(tx.connection, [posted.id])[posted.id], lines):
+    if posted.replayed and not _same(read_lines(tx.connection, [posted.id])[posted.id], lines):
         raise Conflict(
             f"the key {transaction.key!r} moves other money here than in the file. Nothing of it was posted."
         )
@@ -159,7 +159,7 @@ def _post(ledgers: Ledgers, tx: Transaction, transaction: PortableTransaction) -
 
 
 def _same(stored: Iterable[Line], given: Iterable[Line]) -> bool:
-    return set(net(stored)) == set(net(given))
+    return set(net_lines(stored)) == set(net_lines(given))
 
 
 def _transactions(agent_id: str, after: sa.Row[Any] | None) -> sa.Select[Any]:

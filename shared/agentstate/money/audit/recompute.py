@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from agentstate.money.ledger.accounts import Account
-from agentstate.money.ledger.chain import entry_hash
+from agentstate.money.ledger.chain import hash_entry
 
 SNAPSHOT_EVERY = 1_000
 """Entries from one stored point of an account to the next, besides the one at the end of each attestation."""
@@ -89,7 +89,7 @@ class AccountWalk:
         return self._against_attested()
 
     def _sealed(self, before: Point, row: Any) -> bytes:
-        return entry_hash(
+        return hash_entry(
             before.head,
             account=self._account.id,
             seq=row.seq,

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from agentstate.money.effects.table import Effect
-from agentstate.money.ledger.accounts import lock_together
-from agentstate.money.ledger.ledger import Ledgers, all_spent, release
-from agentstate.money.ledger.postings import Credit, Line, Posting, net
+from agentstate.money.ledger.accounts import lock_accounts_of_agents
+from agentstate.money.ledger.ledger import Ledgers, reverse_lines, spend_all
+from agentstate.money.ledger.postings import Credit, Line, Posting, net_lines
 from agentstate.money.reconciliation.enrolment import is_enrolled
 from agentstate.store.store import Store, Transaction
 
@@ -84,22 +84,22 @@ class Bookkeeper:
         postings = [(effect.agent_id, own)] if own.lines else []
         others = [credit for credit in happened.credits if is_enrolled(tx, credit.agent_id)]
         postings += [(credit.agent_id, _credit(effect, number, credit)) for number, credit in enumerate(others)]
-        lock_together(tx, [(agent, line.account) for agent, posting in postings for line in posting.lines])
+        lock_accounts_of_agents(tx, [(agent, line.account) for agent, posting in postings for line in posting.lines])
         if not decide():
             return False
         for agent, posting in postings:
-            self._ledgers.of(agent).write(posting, tx=tx)
+            self._ledgers.for_agent(agent).write(posting, tx=tx)
         return True
 
     def settlement(
         self, effect: Effect, held: Sequence[Line], happened: Happened, kind: str, *, suspend: bool = False
     ) -> Posting:
         """The posting in the agent's own books; without lines when nothing was held and nothing moved."""
-        given = release(held)
-        moved = all_spent(given) if happened.lines is None else happened.lines
+        given = reverse_lines(held)
+        moved = spend_all(given) if happened.lines is None else happened.lines
         return Posting(
             key=f"{effect.id}:{kind}",
-            lines=net([*given, *moved]),
+            lines=net_lines([*given, *moved]),
             kind=kind,
             scope=SCOPE,
             effect_id=effect.id,
@@ -113,7 +113,7 @@ class Bookkeeper:
     def _held(self, tx: Transaction, effect: Effect) -> Sequence[Line]:
         if effect.hold_id is None:
             return []
-        return self._ledgers.of(effect.agent_id).hold_lines(tx.connection, effect.hold_id)
+        return self._ledgers.for_agent(effect.agent_id).hold_lines(tx.connection, effect.hold_id)
 
 
 def _credit(effect: Effect, number: int, credit: Credit) -> Posting:

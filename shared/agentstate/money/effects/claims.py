@@ -20,10 +20,10 @@ from agentstate.money.effects.fingerprint import remote_key
 from agentstate.money.effects.plan import EffectRules, Plan
 from agentstate.money.effects.statements import intend
 from agentstate.money.effects.table import Effect, EffectState
-from agentstate.money.guards.freezes import refuse_frozen
-from agentstate.money.guards.gate import admit
-from agentstate.money.guards.rules import Ask
-from agentstate.money.ledger.accounts import lock_together
+from agentstate.money.guards.freezes import require_not_frozen
+from agentstate.money.guards.gate import authorize_request
+from agentstate.money.guards.rules import GuardRequest
+from agentstate.money.ledger.accounts import lock_accounts_of_agents
 from agentstate.money.ledger.ledger import HOLD, TransactionLedger
 from agentstate.money.ledger.postings import Line, Posting
 from agentstate.store.store import Store, Transaction
@@ -121,12 +121,12 @@ class Claims:
         """The intent and its hold in a transaction that says why when it is refused; None when the key was taken."""
         with self._store.transaction() as tx:
             if hold is not None:
-                lock_together(tx, [(self._agent_id, line.account) for line in hold.lines])
+                lock_accounts_of_agents(tx, [(self._agent_id, line.account) for line in hold.lines])
             written = effect_rows.insert(tx, row, lease_s=self._rules.lease_s(plan.deadline_s))
             if written is None:
                 return None
             # After the row, before the money: what is let in counts for whoever asks next, and is undone when refused.
-            admit(tx, _asked(written, plan))
+            authorize_request(tx, _asked(written, plan))
             if hold is not None:
                 self._ledger.write(hold, tx=tx)
         return written
@@ -182,7 +182,7 @@ class Claims:
         ready = seen.state is EffectState.READY
         target = EffectState.INTENT if ready else EffectState.IN_DOUBT
         if ready:
-            refuse_frozen(tx, self._agent_id, plan.service)
+            require_not_frozen(tx, self._agent_id, plan.service)
         lease_s = self._rules.lease_s(plan.deadline_s)
         fence = None if seen.leased else effect_rows.take_over(tx, seen, target, lease_s=lease_s, called=ready)
         if fence is None:
@@ -214,8 +214,8 @@ def _hold(row: dict[str, Any], plan: Plan) -> Posting | None:
     )
 
 
-def _asked(effect: Effect, plan: Plan) -> Ask:
-    return Ask(
+def _asked(effect: Effect, plan: Plan) -> GuardRequest:
+    return GuardRequest(
         id=effect.id,
         agent_id=effect.agent_id,
         service=effect.service,

@@ -37,7 +37,7 @@ from agentstate.money.effects.plan import Call, EffectRules, Intent, JobQueue, P
 from agentstate.money.effects.recorder import OutcomeRecorder
 from agentstate.money.effects.table import Effect, Params
 from agentstate.money.effects.verdicts import Absent, Applied, Guarantee
-from agentstate.money.guards.freezes import refuse_frozen
+from agentstate.money.guards.freezes import require_not_frozen
 from agentstate.money.ledger.ledger import TransactionLedger
 from agentstate.store.store import Store
 
@@ -276,7 +276,7 @@ class Effects:
         """Call after it was looked up and is not there: a call that has not begun, which a freeze stops."""
         try:
             with self._store.transaction() as tx:
-                refuse_frozen(tx, self.agent_id, plan.service)
+                require_not_frozen(tx, self.agent_id, plan.service)
         except Frozen:
             self._recorder.not_sent(claim, "looked up and not there; not called again because of a freeze")
             raise

@@ -17,8 +17,8 @@ from agentstate.money.amounts import Money, require_positive
 from agentstate.money.effects.bookings import Bookings
 from agentstate.money.effects.fingerprint import fingerprint, storable
 from agentstate.money.effects.verdicts import Guarantee, Verdict
-from agentstate.money.ledger.postings import Bucket, Line, checked_key, move
-from agentstate.money.ledger.shared_balances import root_of
+from agentstate.money.ledger.postings import Bucket, Line, move, validate_key
+from agentstate.money.ledger.shared_balances import balance_service
 from agentstate.state import codec
 from agentstate.store.store import Transaction
 
@@ -113,7 +113,7 @@ class Plan:
     sha: bytes = field(init=False)
 
     def __post_init__(self) -> None:
-        checked_key(self.key)
+        validate_key(self.key)
         validate_name(self.operation, "operation")
         validate_name(self.service, "service")
         self._check_times()
@@ -131,7 +131,7 @@ class Plan:
         """The lines of the hold: taken from what is available where the service's balance is kept."""
         if self.hold is None:
             return []
-        pays = root_of(self.service)
+        pays = balance_service(self.service)
         return move(self.hold, (pays, Bucket.AVAILABLE), (pays, Bucket.IN_FLIGHT))
 
     def _check_times(self) -> None:

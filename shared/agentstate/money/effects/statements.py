@@ -16,15 +16,15 @@ from uuid import UUID
 
 from agentstate.ids import new_id
 from agentstate.money.effects.table import EffectState, owner_name
-from agentstate.money.guards.freezes import NOTHING_STOPS, stopping
-from agentstate.money.ledger.posting_statement import posting_parts, posting_values
+from agentstate.money.guards.freezes import NO_GUARD_BINDS, no_guard_parameters
+from agentstate.money.ledger.posting_statement import posting_ctes, posting_parameters
 from agentstate.money.ledger.postings import Posting
-from agentstate.money.ledger.writer import checked
+from agentstate.money.ledger.writer import fingerprint_posting
 from agentstate.state import codec
 from agentstate.store.store import Store
 
 _FREE = f"""
-    NOT EXISTS (SELECT FROM effects WHERE agent_id = %(agent_id)s AND key = %(key)s) AND {NOTHING_STOPS}"""
+    NOT EXISTS (SELECT FROM effects WHERE agent_id = %(agent_id)s AND key = %(key)s) AND {NO_GUARD_BINDS}"""
 
 _INTEND = """
         INSERT INTO effects (
@@ -50,11 +50,11 @@ _END = """
 _NO_MONEY = "ending AS MATERIALIZED (SELECT {possible} AS possible, clock_timestamp() AS now), decided AS ({decision})"
 _INTENT = "WITH {} SELECT now FROM ending, decided"
 # No look for the key first: the insert finds it out, and there is no account to be left untouched.
-_INTENT_FREE = _INTENT.format(_NO_MONEY.format(possible=NOTHING_STOPS, decision=_INTEND))
-_INTENT_HELD = _INTENT.format(posting_parts(_INTEND, locking=f"WHERE {_FREE}"))
+_INTENT_FREE = _INTENT.format(_NO_MONEY.format(possible=NO_GUARD_BINDS, decision=_INTEND))
+_INTENT_HELD = _INTENT.format(posting_ctes(_INTEND, locking=f"WHERE {_FREE}"))
 _OUTCOME = "WITH {} SELECT now FROM ending, decided"
 _OUTCOME_FREE = _OUTCOME.format(_NO_MONEY.format(possible="true", decision=_END))
-_OUTCOME_BOOKED = _OUTCOME.format(posting_parts(_END))
+_OUTCOME_BOOKED = _OUTCOME.format(posting_ctes(_END))
 
 
 def intend(store: Store, values: Mapping[str, Any], hold: Posting | None, *, lease_s: float) -> datetime | None:
@@ -75,7 +75,7 @@ def intend(store: Store, values: Mapping[str, Any], hold: Posting | None, *, lea
         "settle_ms": str(values["settle_ms"]),
         "lease_owner": owner_name(),
         "lease_s": f"{lease_s} seconds",
-        **stopping(values["agent_id"], values["service"]),
+        **no_guard_parameters(values["agent_id"], values["service"]),
     }
     if hold is None:
         return _when(store, _INTENT_FREE, row)
@@ -106,7 +106,7 @@ def end(store: Store, agent_id: str, ending: Ending, booking: Posting | None) ->
 
 
 def _posted(agent_id: str, posting: Posting) -> dict[str, Any]:
-    return posting_values(agent_id, posting, checked(posting), posting.id or new_id())
+    return posting_parameters(agent_id, posting, fingerprint_posting(posting), posting.id or new_id())
 
 
 def _when(store: Store, statement: str, values: Mapping[str, Any]) -> datetime | None:

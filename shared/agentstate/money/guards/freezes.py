@@ -17,7 +17,7 @@ from sqlalchemy.engine import Connection
 from agentstate.errors import Frozen, InvalidInput
 from agentstate.ids import new_id, validate_name
 from agentstate.money.guards.rules import EVERY, LONGEST_WINDOW_S
-from agentstate.money.ledger.shared_balances import root_of
+from agentstate.money.ledger.shared_balances import balance_service
 from agentstate.store.store import Transaction
 from agentstate.store.tables.base import db_time
 from agentstate.store.tables.guards import freezes, guard_rules
@@ -25,7 +25,7 @@ from agentstate.store.upsert import insert_new
 
 MAX_REASON = 500
 
-NOTHING_STOPS = """
+NO_GUARD_BINDS = """
     NOT EXISTS (SELECT FROM guard_rules WHERE agent_id IN (%(agent_id)s, '*'))
     AND NOT EXISTS (
         SELECT FROM freezes
@@ -52,7 +52,7 @@ class Freeze:
         return f"{where}: FROZEN since {when} by {self.frozen_by}: {self.reason}."
 
 
-def freeze(tx: Transaction, agent_id: str, service: str, *, reason: str, who: str) -> bool:
+def insert_freeze(tx: Transaction, agent_id: str, service: str, *, reason: str, who: str) -> bool:
     """Freeze an agent at a service; False when it is frozen already, by whom and for what stays as it was."""
     if service != EVERY:
         validate_name(service, "service")
@@ -62,27 +62,27 @@ def freeze(tx: Transaction, agent_id: str, service: str, *, reason: str, who: st
     return insert_new(tx, freezes, [row | {"frozen_at": db_time()}]) == 1
 
 
-def lift(tx: Transaction, agent_id: str, service: str, *, who: str) -> bool:
+def lift_freeze(tx: Transaction, agent_id: str, service: str, *, who: str) -> bool:
     """Lift the freeze of an agent at a service; False when there is none."""
     mine = (freezes.c.agent_id == agent_id) & (freezes.c.service == service) & freezes.c.lifted_at.is_(None)
     lifted = {"lifted_by": who, "lifted_at": db_time()}
     return tx.connection.execute(sa.update(freezes).where(mine).values(lifted)).rowcount == 1
 
 
-def expire(tx: Transaction, *, limit: int) -> int:
+def delete_old_freezes(tx: Transaction, *, limit: int) -> int:
     """Delete up to `limit` freezes that were lifted over a year ago; tell how many. Those in force stay."""
     old = sa.select(freezes.c.id).where(freezes.c.lifted_at < db_time(-LONGEST_WINDOW_S)).limit(limit)
     return tx.connection.execute(sa.delete(freezes).where(freezes.c.id.in_(old))).rowcount
 
 
-def in_force(connection: Connection, agent_id: str) -> list[Freeze]:
+def read_freezes(connection: Connection, agent_id: str) -> list[Freeze]:
     """The freezes that are in force for an agent, those of the whole fleet among them."""
     mine = freezes.c.agent_id.in_([agent_id, EVERY]) & freezes.c.lifted_at.is_(None)
     found = connection.execute(sa.select(freezes).where(mine).order_by(freezes.c.agent_id, freezes.c.service))
     return [_freeze(row) for row in found]
 
 
-def refuse_frozen(tx: Transaction, agent_id: str, service: str) -> bool:
+def require_not_frozen(tx: Transaction, agent_id: str, service: str) -> bool:
     """Raise Frozen when a freeze stops `service`; else tell whether any rules bind the agent.
 
     A freeze of the service whose balance pays stops the services that it pays for too. One statement for both
@@ -102,14 +102,14 @@ def refuse_frozen(tx: Transaction, agent_id: str, service: str) -> bool:
     return bool(row.ruled)
 
 
-def stopping(agent_id: str, service: str) -> dict[str, Any]:
+def no_guard_parameters(agent_id: str, service: str) -> dict[str, Any]:
     """What `NOTHING_STOPS` asks for, by name."""
     return {"agent_id": agent_id, "stopping": _stopping(service)}
 
 
 def _stopping(service: str) -> list[str]:
     """The services whose freeze stops `service`."""
-    return [service, root_of(service), EVERY]
+    return [service, balance_service(service), EVERY]
 
 
 def _freeze(row: sa.Row[Any]) -> Freeze:

@@ -17,7 +17,7 @@ from agentstate.money.guards import freezes, rule_rows
 from agentstate.money.guards.decorators import guarded
 from agentstate.money.guards.freezes import Freeze
 from agentstate.money.guards.rules import DAY_S, EVERY, WINDOWED, Quantity, Rule, RuleKind
-from agentstate.money.guards.uses import Use, using
+from agentstate.money.guards.uses import Use, open_use
 from agentstate.store.store import Store, Transaction
 
 P = ParamSpec("P")
@@ -116,30 +116,30 @@ class Guards:
         if not rules:
             raise InvalidInput("no limit was named: give per_operation, total, loss, in_flight, rate or unexplained.")
         with self._store.transaction(tx) as opened:
-            rule_rows.put(opened, rules)
+            rule_rows.upsert_rules(opened, rules)
         return rules
 
     def remove(self, rule_id: UUID, *, tx: Transaction | None = None) -> None:
         """Remove one rule; raises NotFound, also for another agent's."""
         with self._store.transaction(tx) as opened:
-            if not rule_rows.remove(opened, self.agent_id, rule_id):
+            if not rule_rows.delete_rule(opened, self.agent_id, rule_id):
                 raise NotFound(f"{self.agent_id} has no rule {rule_id}.")
 
     def freeze(self, service: str, reason: str, *, who: str | None = None, tx: Transaction | None = None) -> bool:
         """Stop money moves at `service` (`*`: everywhere) that have not begun; False when they are stopped already."""
         with self._store.transaction(tx) as opened:
-            return freezes.freeze(opened, self.agent_id, service, reason=reason, who=who or owner_name())
+            return freezes.insert_freeze(opened, self.agent_id, service, reason=reason, who=who or owner_name())
 
     def unfreeze(self, service: str, *, who: str | None = None, tx: Transaction | None = None) -> bool:
         """Lift the freeze of `service`; False when there is none."""
         with self._store.transaction(tx) as opened:
-            return freezes.lift(opened, self.agent_id, service, who=who or owner_name())
+            return freezes.lift_freeze(opened, self.agent_id, service, who=who or owner_name())
 
     def rules(self) -> Rules:
         """All rules and freezes that bind the agent, the fleet's among them; `describe()` puts them into words."""
         with self._store.read_connection() as connection:
-            found = rule_rows.of_agent(connection, self.agent_id)
-            frozen = freezes.in_force(connection, self.agent_id)
+            found = rule_rows.read_rules(connection, self.agent_id)
+            frozen = freezes.read_freezes(connection, self.agent_id)
         return Rules(agent_id=self.agent_id, rules=tuple(found), freezes=tuple(frozen))
 
     def use(
@@ -156,7 +156,7 @@ class Guards:
         """
         validate_name(self.agent_id)
         money = None if amount is None else parse_money(amount)
-        return using(self._store, self.agent_id, money, service=service, operation=operation, longest_s=longest_s)
+        return open_use(self._store, self.agent_id, money, service=service, operation=operation, longest_s=longest_s)
 
     def guard(
         self, *, service: str, operation: str = "action", parameter: str = "amount", currency: str = DEFAULT_CURRENCY

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from agentstate.money.amounts import Money
-from agentstate.money.guards.rules import EVERY, Ask, Rule, RuleKind
+from agentstate.money.guards.rules import EVERY, GuardRequest, Rule, RuleKind
 from agentstate.store.store import Transaction
 from agentstate.store.tables.base import db_time
 from agentstate.store.tables.guards import guard_rules
@@ -19,7 +19,7 @@ from agentstate.store.upsert import insert_new
 _LOCK = sa.text("SELECT pg_advisory_xact_lock(hashtextextended(:agent, 0))")
 
 
-def put(tx: Transaction, rules: Iterable[Rule]) -> None:
+def upsert_rules(tx: Transaction, rules: Iterable[Rule]) -> None:
     """Set rules, each in the place of the one of the same name; in the order in which askers lock them."""
     for rule in sorted(rules, key=lambda rule: rule.id):
         if not insert_new(tx, guard_rules, [_row(rule)]):
@@ -27,13 +27,13 @@ def put(tx: Transaction, rules: Iterable[Rule]) -> None:
             tx.connection.execute(sa.update(guard_rules).where(guard_rules.c.id == rule.id).values(changes))
 
 
-def remove(tx: Transaction, agent_id: str, rule_id: UUID) -> bool:
+def delete_rule(tx: Transaction, agent_id: str, rule_id: UUID) -> bool:
     """Remove a rule of an agent; False when it has none with this id."""
     mine = (guard_rules.c.id == rule_id) & (guard_rules.c.agent_id == agent_id)
     return tx.connection.execute(sa.delete(guard_rules).where(mine)).rowcount == 1
 
 
-def of_agent(connection: Connection, agent_id: str) -> list[Rule]:
+def read_rules(connection: Connection, agent_id: str) -> list[Rule]:
     """The rules that bind an agent, its own before the fleet's, in the order people read them."""
     table = guard_rules.c
     order = (table.agent_id.desc(), table.service, table.operation, table.kind, table.currency, table.window_s)
@@ -41,7 +41,7 @@ def of_agent(connection: Connection, agent_id: str) -> list[Rule]:
     return _own_first([_rule(row) for row in connection.execute(found)])
 
 
-def locked(tx: Transaction, ask: Ask) -> list[Rule]:
+def lock_rules(tx: Transaction, ask: GuardRequest) -> list[Rule]:
     """The rules that apply to `ask`, locked until the end of `tx`: whoever asks next sees what this one has taken.
 
     The fleet's come first, and are locked for this agent alone, so that agents never wait for each other; then the

@@ -123,7 +123,7 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ask:
+class GuardRequest:
     """What wants to happen now: already written as row `id`, which does not count against itself.
 
     `at` is when that row says it began; windows end there.
@@ -136,11 +136,11 @@ class Ask:
     amount: Money | None
     at: datetime
 
-    def since(self, rule: Rule) -> datetime:
+    def window_start(self, rule: Rule) -> datetime:
         """Where the rule's window begins; what began later than that counts."""
         return self.at - timedelta(seconds=rule.window_s or 0)
 
-    def asks(self, rule: Rule) -> int:
+    def requested_quantity(self, rule: Rule) -> int:
         """How much of what the rule measures is asked for."""
         if rule.kind is RuleKind.RATE:
             return 1

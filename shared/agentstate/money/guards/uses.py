@@ -16,8 +16,8 @@ import sqlalchemy as sa
 from agentstate.errors import InvalidInput
 from agentstate.ids import new_id, validate_name
 from agentstate.money.amounts import Money, require_positive
-from agentstate.money.guards.gate import admit
-from agentstate.money.guards.rules import LONGEST_WINDOW_S, Ask
+from agentstate.money.guards.gate import authorize_request
+from agentstate.money.guards.rules import LONGEST_WINDOW_S, GuardRequest
 from agentstate.store.store import Store, Transaction
 from agentstate.store.tables.base import db_time
 from agentstate.store.tables.guards import guard_uses
@@ -38,7 +38,7 @@ class Use:
 
 
 @contextmanager
-def using(
+def open_use(
     store: Store, agent_id: str, amount: Money | None, *, service: str, operation: str, longest_s: float
 ) -> Iterator[Use]:
     """Run a block under the agent's rules; it is in flight until it ends, or for `longest_s` if it never says.
@@ -60,7 +60,7 @@ def using(
         _end(store, use)
 
 
-def expire(tx: Transaction, *, limit: int) -> int:
+def delete_old_uses(tx: Transaction, *, limit: int) -> int:
     """Delete up to `limit` uses that ended before any window of a rule can begin; tell how many."""
     old = (
         sa.select(guard_uses.c.id)
@@ -75,7 +75,7 @@ def _begin(store: Store, named: dict[str, Any], amount: Money | None, longest_s:
     times = {"began_at": db_time(), "expires_at": db_time(longest_s)}
     written = sa.insert(guard_uses).values(**named, **asked, **times).returning(guard_uses.c.began_at)
     with store.transaction() as tx:
-        admit(tx, Ask(**named, amount=amount, at=tx.connection.execute(written).scalar_one()))
+        authorize_request(tx, GuardRequest(**named, amount=amount, at=tx.connection.execute(written).scalar_one()))
     return UUID(str(named["id"]))
 
 

@@ -18,7 +18,7 @@ from sqlalchemy.engine import Connection
 
 from agentstate.errors import ConfigurationError
 from agentstate.ids import derive_id
-from agentstate.money.amounts import scale_of
+from agentstate.money.amounts import currency_scale
 from agentstate.money.ledger.postings import COUNTER_BUCKETS, AccountKey
 from agentstate.store.store import Transaction
 from agentstate.store.tables.attest import account_snapshots
@@ -75,7 +75,7 @@ def lock_accounts(
     return locked, max(row.now for row in found) if found else tx.now()
 
 
-def lock_together(tx: Transaction, keys: Sequence[tuple[str, AccountKey]]) -> None:
+def lock_accounts_of_agents(tx: Transaction, keys: Sequence[tuple[str, AccountKey]]) -> None:
     """Open and lock accounts at once, of several agents too, before anything else is locked or posted.
 
     On SQLite the whole database is the writer's already.
@@ -94,11 +94,11 @@ def read_account(connection: Connection, agent_id: str, key: AccountKey) -> Acco
     return None if row is None else _account(row)
 
 
-def balance_at(connection: Connection, agent_id: str, key: AccountKey, at: datetime) -> int:
+def read_balance_at(connection: Connection, agent_id: str, key: AccountKey, as_of: datetime) -> int:
     """The balance after the last entry recorded at `at` or before; 0 before the first."""
-    mine = (entries.c.account_id == account_id(agent_id, key)) & (entries.c.recorded_at <= at)
+    mine = (entries.c.account_id == account_id(agent_id, key)) & (entries.c.recorded_at <= as_of)
     # Most accounts moved lately; looking there first spares looking into every month that there ever was.
-    lately = at - _LATELY if at.year > 1 else at
+    lately = as_of - _LATELY if as_of.year > 1 else as_of
     for within in (entries.c.recorded_at > lately, sa.true()):
         statement = (
             sa.select(entries.c.balance_after)
@@ -112,7 +112,7 @@ def balance_at(connection: Connection, agent_id: str, key: AccountKey, at: datet
     return 0
 
 
-def summed(
+def sum_entries(
     connection: Connection, agent_id: str, *, currency: str, bucket: str, service: str | None, whole: bool = False
 ) -> int:
     """What an agent's entries sum to over its accounts, whatever the account rows say.
@@ -126,7 +126,7 @@ def summed(
     return sum(int(row.before or 0) + int(row.since or 0) for row in rows)
 
 
-def account_page(connection: Connection, after: UUID | None, limit: int) -> list[tuple[str, Account]]:
+def read_account_page(connection: Connection, after: UUID | None, limit: int) -> list[tuple[str, Account]]:
     """The next accounts of the fleet behind the id `after`, by id, each with its agent."""
     statement = sa.select(accounts).order_by(accounts.c.id).limit(limit)
     if after is not None:
@@ -156,7 +156,7 @@ def _open(tx: Transaction, keys: Iterable[tuple[str, AccountKey]]) -> None:
 
 
 def _know_currency(tx: Transaction, currency: str) -> None:
-    scale = scale_of(currency)
+    scale = currency_scale(currency)
     insert_new(tx, currencies, [{"code": currency, "scale": scale}])
     stored = tx.connection.execute(sa.select(currencies.c.scale).where(currencies.c.code == currency)).scalar_one()
     if stored != scale:

@@ -13,7 +13,7 @@ from uuid import UUID
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def entry_hash(
+def hash_entry(
     head: bytes | None, *, account: UUID, seq: int, txn: UUID, amount: int, balance_after: int, recorded_at: datetime
 ) -> bytes:
     """The 32 bytes that seal an entry on top of `head` (None before the first)."""

@@ -17,12 +17,23 @@ import sqlalchemy as sa
 
 from agentstate.errors import InvalidInput, NotFound
 from agentstate.ids import new_id, validate_name
-from agentstate.money.amounts import DEFAULT_CURRENCY, Money, scale_of
-from agentstate.money.ledger.accounts import balance_at, read_account, summed
-from agentstate.money.ledger.plain_entries import posting_of
-from agentstate.money.ledger.postings import CALLER, AccountKey, Bucket, Line, Posted, Posting, earned, move, net, spent
-from agentstate.money.ledger.statement import hold_lines, recent_transactions
-from agentstate.money.ledger.statement_pages import Cursor, StatementPage, statement_page
+from agentstate.money.amounts import DEFAULT_CURRENCY, Money, currency_scale
+from agentstate.money.ledger.accounts import read_account, read_balance_at, sum_entries
+from agentstate.money.ledger.plain_entries import parse_entry
+from agentstate.money.ledger.postings import (
+    CALLER_SCOPE,
+    AccountKey,
+    Bucket,
+    Line,
+    Posted,
+    Posting,
+    earn,
+    move,
+    net_lines,
+    spend,
+)
+from agentstate.money.ledger.statement import read_hold_lines, read_transactions
+from agentstate.money.ledger.statement_pages import Cursor, StatementPage, read_statement_page
 from agentstate.money.ledger.writer import LedgerWriter
 from agentstate.store.store import Store, Transaction
 
@@ -59,7 +70,7 @@ class TransactionLedger:
 
         Args:
             key: the caller's name for this transaction; posting it again returns the first, `replayed`.
-            lines: what moves; they sum to zero per currency (see `postings.move`, `spent`, `earned`).
+            lines: what moves; they sum to zero per currency (see `postings.move`, `spend`, `earn`).
             kind: what it is, such as `bet` or `fee`.
             effective_at: when it happened outside; unset: when it is recorded.
             meta: notes kept with it; JSON, no secrets. Not part of what the key stands for.
@@ -86,15 +97,15 @@ class TransactionLedger:
         Raises:
             InvalidInput: `amount_usdc` is missing, or the entry cannot be stored. And as `post`.
         """
-        return self.write(posting_of(entry, key=key or str(new_id()), service=DEFAULT_SERVICE), tx=tx)
+        return self.write(parse_entry(entry, key=key or str(new_id()), service=DEFAULT_SERVICE), tx=tx)
 
     def deposit(self, key: str, service: str, amount: Money, *, tx: Transaction | None = None) -> Posted:
         """Money that came in from outside."""
-        return self.post(key, earned(service, amount), kind="deposit", tx=tx)
+        return self.post(key, earn(service, amount), kind="deposit", tx=tx)
 
     def withdraw(self, key: str, service: str, amount: Money, *, tx: Transaction | None = None) -> Posted:
         """Money that went outside."""
-        return self.post(key, spent(service, amount), kind="withdrawal", tx=tx)
+        return self.post(key, spend(service, amount), kind="withdrawal", tx=tx)
 
     def transfer(
         self,
@@ -131,20 +142,20 @@ class TransactionLedger:
             NotFound: no such hold. Conflict: it is settled or void already. And as `post`.
         """
         with self._store.transaction(tx) as opened:
-            given = release(self.hold_lines(opened.connection, hold_id))
-            happened = all_spent(given) if lines is None else lines
-            resolved = net([*given, *happened])
+            given = reverse_lines(self.hold_lines(opened.connection, hold_id))
+            happened = spend_all(given) if lines is None else lines
+            resolved = net_lines([*given, *happened])
             return self.write(Posting(key=key, lines=resolved, kind=SETTLE, resolves=hold_id), tx=opened)
 
     def void(self, key: str, hold_id: UUID, *, tx: Transaction | None = None) -> Posted:
         """Give a hold back, because nothing happened. Raises as `settle`."""
         with self._store.transaction(tx) as opened:
-            given = release(self.hold_lines(opened.connection, hold_id))
+            given = reverse_lines(self.hold_lines(opened.connection, hold_id))
             return self.write(Posting(key=key, lines=given, kind=VOID, resolves=hold_id), tx=opened)
 
     def hold_lines(self, connection: sa.Connection, hold_id: UUID) -> list[Line]:
         """The lines of this agent's hold; raises NotFound."""
-        lines = hold_lines(connection, self.agent_id, hold_id, HOLD)
+        lines = read_hold_lines(connection, self.agent_id, hold_id, HOLD)
         if not lines:
             raise NotFound(f"{self.agent_id} has no hold {hold_id}.")
         return lines
@@ -156,18 +167,18 @@ class TransactionLedger:
         service: str,
         currency: str = DEFAULT_CURRENCY,
         *,
-        at: datetime | None = None,
+        as_of: datetime | None = None,
         bucket: str = Bucket.AVAILABLE,
     ) -> Money:
         """The balance of one account, now or as it was recorded at `at` (timezone-aware).
 
         Nothing when nothing was ever posted to it. Takes the same time however long the history is.
         """
-        scale_of(currency)
+        currency_scale(currency)
         key = AccountKey(validate_name(service, "service"), validate_name(str(bucket), "bucket"), currency)
         with self._store.read_connection() as connection:
-            if at is not None:
-                return Money.from_minor(balance_at(connection, self.agent_id, key, _aware(at)), currency)
+            if as_of is not None:
+                return Money.from_minor(read_balance_at(connection, self.agent_id, key, _aware(as_of)), currency)
             account = read_account(connection, self.agent_id, key)
         return Money.from_minor(account.balance if account else 0, currency)
 
@@ -185,17 +196,17 @@ class TransactionLedger:
         the first entry, which takes as long as the history is.
         """
         with self._store.read_connection() as connection:
-            minor = summed(
+            minor = sum_entries(
                 connection, self.agent_id, currency=currency, bucket=str(bucket), service=service, whole=whole
             )
         return Money.from_minor(minor, currency).amount
 
-    def recent(self, n: int = 20) -> list[Posted]:
+    def recent(self, limit: int = 20) -> list[Posted]:
         """The newest `n` transactions, newest first; raises InvalidInput for n below 0."""
-        if n < 0:
-            raise InvalidInput(f"recent({n}): ask for 0 or more transactions.")
+        if limit < 0:
+            raise InvalidInput(f"recent({limit}): ask for 0 or more transactions.")
         with self._store.read_connection() as connection:
-            return recent_transactions(connection, self.agent_id, n)
+            return read_transactions(connection, self.agent_id, limit)
 
     def statement(
         self,
@@ -220,23 +231,30 @@ class TransactionLedger:
         """
         wanted = {"service": service, "bucket": bucket, "currency": currency}
         with self._store.read_connection() as connection:
-            return statement_page(connection, self.agent_id, wanted, after=after, limit=limit)
+            return read_statement_page(connection, self.agent_id, wanted, after=after, limit=limit)
 
-    def get(self, key: str) -> Posted | None:
-        """The transaction that was posted under `key`, None when there is none."""
+    def get(self, key: str) -> Posted:
+        """Return the transaction that was posted under `key`; raise NotFound when there is none."""
+        found = self.find(key)
+        if found is None:
+            raise NotFound(f"{self.agent_id} has no transaction {key!r}.")
+        return found
+
+    def find(self, key: str) -> Posted | None:
+        """Return the transaction that was posted under `key`, None when there is none."""
         with self._store.read_connection() as connection:
-            row = self._writer.find(connection, CALLER, key)
-            return None if row is None else recent_transactions(connection, self.agent_id, 1, only=row.id)[0]
+            row = self._writer.find(connection, CALLER_SCOPE, key)
+            return None if row is None else read_transactions(connection, self.agent_id, 1, only=row.id)[0]
 
 
-def release(hold: Iterable[Line]) -> list[Line]:
+def reverse_lines(hold: Iterable[Line]) -> list[Line]:
     """The lines that undo a hold."""
     return [Line(line.service, line.bucket, -line.amount) for line in hold]
 
 
-def all_spent(released: Iterable[Line]) -> list[Line]:
+def spend_all(released: Iterable[Line]) -> list[Line]:
     """What happened when all that a hold held was spent, from the lines that undo the hold."""
-    return [line for back in released if back.amount.minor > 0 for line in spent(back.service, back.amount)]
+    return [line for back in released if back.amount.minor > 0 for line in spend(back.service, back.amount)]
 
 
 class Ledgers:
@@ -246,7 +264,7 @@ class Ledgers:
         self._store = store
         self._made: dict[str, TransactionLedger] = {}
 
-    def of(self, agent_id: str) -> TransactionLedger:
+    def for_agent(self, agent_id: str) -> TransactionLedger:
         """The ledger of `agent_id`."""
         if len(self._made) > _MOST_LEDGERS:
             self._made.clear()

@@ -8,14 +8,14 @@ from typing import Any
 
 from agentstate.errors import AmountInvalid, InvalidInput
 from agentstate.money.amounts import Money
-from agentstate.money.ledger.postings import Posting, earned, spent
+from agentstate.money.ledger.postings import Posting, earn, spend
 from agentstate.state import codec
 
 AMOUNT = "amount_usdc"
 _OWN_FIELDS = frozenset({AMOUNT, "type", "service", "key", "timestamp"})
 
 
-def posting_of(entry: Mapping[str, Any], *, key: str, service: str) -> Posting:
+def parse_entry(entry: Mapping[str, Any], *, key: str, service: str) -> Posting:
     """The posting that `entry` stands for; `key` and `service` are used where it names none.
 
     Raises:
@@ -30,7 +30,7 @@ def posting_of(entry: Mapping[str, Any], *, key: str, service: str) -> Posting:
     notes = {str(name): value for name, value in entry.items() if name not in _OWN_FIELDS}
     return Posting(
         key=entry.get("key", key),
-        lines=earned(where, amount) if amount.minor > 0 else spent(where, -amount),
+        lines=earn(where, amount) if amount.minor > 0 else spend(where, -amount),
         kind=entry.get("type", "entry"),
         effective_at=_moment(entry.get("timestamp")),
         meta=codec.loads(codec.dumps(notes)) if notes else None,

@@ -5,7 +5,7 @@ the server does in one statement what would otherwise be a conversation with the
 trip, and when it is all of a transaction, that trip is its commit too. When anything stands in the way (an account that
 is missing or too low, a key or a hold that was used), nothing is written and the caller finds out why.
 
-The seal of an entry is made here exactly as `chain.entry_hash` makes it; attesting recomputes every seal by that.
+The seal of an entry is made here exactly as `chain.hash_entry` makes it; attesting recomputes every seal by that.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from agentstate.money.ledger.postings import Posting
 from agentstate.state import codec
 
 
-def posting_parts(decision: str, *, locking: str = "", clash: str = "") -> str:
+def posting_ctes(decision: str, *, locking: str = "", clash: str = "") -> str:
     """The parts of a `WITH` that write one posting; `posting_values` gives what they ask for.
 
     Parts run in the order of their data, so the accounts are locked before anything else is. Whoever locks other rows
@@ -73,18 +73,18 @@ def posting_parts(decision: str, *, locking: str = "", clash: str = "") -> str:
 
 
 POST = f"""
-WITH {posting_parts("SELECT FROM ending WHERE possible", clash="ON CONFLICT DO NOTHING")}
+WITH {posting_ctes("SELECT FROM ending WHERE possible", clash="ON CONFLICT DO NOTHING")}
 SELECT recorded_at FROM posted
 """  # noqa: S608 made of texts of ours
 """Writes one posting that is `whole`; gives when it was recorded, or nothing when it could not be written."""
 
 
-def whole(posting: Posting) -> bool:
+def fits_one_statement(posting: Posting) -> bool:
     """Whether `posting` can be written by one statement: it has one line for each of its accounts."""
     return len({line.account for line in posting.lines}) == len(posting.lines)
 
 
-def posting_values(agent_id: str, posting: Posting, sha: bytes, txn_id: UUID) -> dict[str, Any]:
+def posting_parameters(agent_id: str, posting: Posting, sha: bytes, txn_id: UUID) -> dict[str, Any]:
     """What `posting_parts` asks for, by name.
 
     Numbers and lists go as text: the driver would name a number's type by its size, and the server would plan the

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from agentstate.money.amounts import Money
 from agentstate.money.ledger.accounts import Account, lock_accounts
-from agentstate.money.ledger.chain import entry_hash
+from agentstate.money.ledger.chain import hash_entry
 from agentstate.money.ledger.postings import AccountKey, Line, Posting
 from agentstate.store.store import Transaction
 from agentstate.store.tables.money import accounts, entries, ledger_transactions
@@ -36,7 +36,9 @@ _MOVE = (
 )
 
 
-def post_in_steps(tx: Transaction, agent_id: str, posting: Posting, sha: bytes, txn_id: UUID) -> datetime | None:
+def insert_posting_stepwise(
+    tx: Transaction, agent_id: str, posting: Posting, sha: bytes, txn_id: UUID
+) -> datetime | None:
     """Write `posting`; return when it was recorded, None when it could not be written and nothing was.
 
     Raises:
@@ -44,7 +46,7 @@ def post_in_steps(tx: Transaction, agent_id: str, posting: Posting, sha: bytes, 
     """
     keys = {line.account for line in posting.lines}
     locked, now = lock_accounts(tx, agent_id, keys)
-    if len(locked) < len(keys) or shortages(posting.lines, locked):
+    if len(locked) < len(keys) or find_shortages(posting.lines, locked):
         return None
     # Strictly later than each account's last entry: an account's history is ordered by time as by number.
     recorded_at = max(now, *(account.touched_at + _TICK for account in locked.values()))
@@ -57,7 +59,7 @@ def post_in_steps(tx: Transaction, agent_id: str, posting: Posting, sha: bytes, 
     return recorded_at
 
 
-def shortages(lines: Iterable[Line], locked: Mapping[AccountKey, Account]) -> dict[AccountKey, int]:
+def find_shortages(lines: Iterable[Line], locked: Mapping[AccountKey, Account]) -> dict[AccountKey, int]:
     """By how many minor units each account would end below its floor."""
     ends = {key: account.balance for key, account in locked.items()}
     for line in lines:
@@ -93,7 +95,7 @@ def _chained(
         seq, amount = before.version + 1, line.amount.minor
         after = Money.from_minor(before.balance + amount, line.amount.currency).minor
         entry: dict[str, Any] = {"seq": seq, "amount": amount, "balance_after": after, "recorded_at": recorded_at}
-        sealed = entry_hash(before.head, account=before.id, txn=txn, **entry)
+        sealed = hash_entry(before.head, account=before.id, txn=txn, **entry)
         heads[line.account] = replace(before, balance=after, version=seq, head=sealed)
         rows.append({"account_id": before.id, "txn_id": txn, "hash": sealed, **entry})
     return rows, [_head(account, recorded_at) for account in heads.values()]

@@ -20,7 +20,7 @@ from agentstate.money.amounts import Money, require_positive
 
 MAX_LINES = 500
 MAX_KEY = 200
-CALLER = "caller"
+CALLER_SCOPE = "caller"
 """Scope of the keys that callers choose; parts of agentstate have scopes of their own."""
 
 
@@ -102,7 +102,7 @@ class Posting:
     lines: Sequence[Line]
     kind: str = "transfer"
     id: UUID | None = None
-    scope: str = CALLER
+    scope: str = CALLER_SCOPE
     effective_at: datetime | None = None
     meta: Mapping[str, Any] | None = None
     effect_id: UUID | None = None
@@ -138,17 +138,17 @@ def move(amount: Money, source: Place, target: Place) -> list[Line]:
     return [Line(*source, -amount), Line(*target, amount)]
 
 
-def spent(service: str, amount: Money) -> list[Line]:
+def spend(service: str, amount: Money) -> list[Line]:
     """Money that left the agent at `service`: from available to external."""
     return move(amount, (service, Bucket.AVAILABLE), (service, Bucket.EXTERNAL))
 
 
-def earned(service: str, amount: Money) -> list[Line]:
+def earn(service: str, amount: Money) -> list[Line]:
     """Money that came to the agent at `service`: from external to available."""
     return move(amount, (service, Bucket.EXTERNAL), (service, Bucket.AVAILABLE))
 
 
-def net(lines: Iterable[Line]) -> list[Line]:
+def net_lines(lines: Iterable[Line]) -> list[Line]:
     """One line per account with the sum of its lines; accounts that end where they began are left out."""
     sums: dict[AccountKey, int] = defaultdict(int)
     for line in lines:
@@ -158,7 +158,7 @@ def net(lines: Iterable[Line]) -> list[Line]:
     ]
 
 
-def check_lines(lines: Sequence[Line]) -> None:
+def validate_lines(lines: Sequence[Line]) -> None:
     """Raise Unbalanced unless `lines` sum to zero per currency, InvalidInput when there are none or too many."""
     if not 2 <= len(lines) <= MAX_LINES:  # noqa: PLR2004 a move has two ends
         raise InvalidInput(f"a transaction has 2 to {MAX_LINES} lines, not {len(lines)}. Nothing was posted.")
@@ -171,7 +171,7 @@ def check_lines(lines: Sequence[Line]) -> None:
         raise Unbalanced(f"the lines sum to {shown} minor units instead of zero. Nothing was posted.")
 
 
-def checked_key(key: str) -> str:
+def validate_key(key: str) -> str:
     """Return `key` when it may be an idempotency key (1 to 200 printable characters); raise InvalidInput else."""
     if not 1 <= len(key) <= MAX_KEY or not key.isprintable():
         raise InvalidInput(f"the key {key[:60]!r} is refused: use 1 to {MAX_KEY} printable characters.")

@@ -17,15 +17,15 @@ SHARED_BALANCES: Mapping[str, str] = MappingProxyType(_shared)
 
 def share_balance(service: str, shown_by: str) -> None:
     """Say that `service` keeps no balance of its own: `shown_by` shows it."""
-    _shared[service] = root_of(shown_by)
+    _shared[service] = balance_service(shown_by)
 
 
-def root_of(service: str) -> str:
+def balance_service(service: str) -> str:
     """The service that shows the balance of `service`."""
     return SHARED_BALANCES.get(service, service)
 
 
-def members_of(service: str) -> list[str]:
-    """All services whose balance `root_of(service)` shows, itself among them; sorted."""
-    root = root_of(service)
+def services_of_balance(service: str) -> list[str]:
+    """All services whose balance `balance_service(service)` shows, itself among them; sorted."""
+    root = balance_service(service)
     return sorted({root, *(member for member, shown_by in SHARED_BALANCES.items() if shown_by == root)})

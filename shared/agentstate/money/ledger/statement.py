@@ -21,7 +21,7 @@ _LINES = (
 )
 
 
-def transaction_lines(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, list[Line]]:
+def read_lines(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, list[Line]]:
     """The lines of each transaction of `ids`, in the order of account and number."""
     lines: dict[UUID, list[Line]] = defaultdict(list)
     for row in connection.execute(_LINES.where(entries.c.txn_id.in_(ids))):
@@ -29,7 +29,7 @@ def transaction_lines(connection: Connection, ids: Sequence[UUID]) -> dict[UUID,
     return lines
 
 
-def hold_lines(connection: Connection, agent_id: str, hold_id: UUID, kind: str) -> list[Line]:
+def read_hold_lines(connection: Connection, agent_id: str, hold_id: UUID, kind: str) -> list[Line]:
     """The lines of an agent's transaction when it is of `kind`, else none."""
     table = ledger_transactions.c
     mine = (table.id == hold_id) & (table.agent_id == agent_id) & (table.kind == kind)
@@ -37,7 +37,7 @@ def hold_lines(connection: Connection, agent_id: str, hold_id: UUID, kind: str) 
     return [_line(row) for row in connection.execute(statement)]
 
 
-def recent_transactions(connection: Connection, agent_id: str, limit: int, *, only: UUID | None = None) -> list[Posted]:
+def read_transactions(connection: Connection, agent_id: str, limit: int, *, only: UUID | None = None) -> list[Posted]:
     """The newest transactions of an agent, newest first; `only` one of them when named."""
     table = ledger_transactions.c
     conditions = [table.agent_id == agent_id] + ([] if only is None else [table.id == only])
@@ -48,7 +48,7 @@ def recent_transactions(connection: Connection, agent_id: str, limit: int, *, on
         .limit(limit)
     )
     rows = connection.execute(statement).all()
-    lines = transaction_lines(connection, [row.id for row in rows])
+    lines = read_lines(connection, [row.id for row in rows])
     return [
         Posted(
             id=row.id,

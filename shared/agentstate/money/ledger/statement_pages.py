@@ -69,7 +69,7 @@ class StatementPage:
     next: Cursor | None
 
 
-def statement_page(
+def read_statement_page(
     connection: Connection, agent_id: str, wanted: Mapping[str, str | None], *, after: Cursor | None, limit: int
 ) -> StatementPage:
     """The entries behind `after` of the accounts that match; raises InvalidInput for a limit out of range."""

@@ -19,9 +19,18 @@ from agentstate.ids import new_id
 from agentstate.money.amounts import Money
 from agentstate.money.effects.fingerprint import fingerprint
 from agentstate.money.ledger.accounts import Account, lock_accounts, open_accounts
-from agentstate.money.ledger.posting_statement import POST, posting_values, whole
-from agentstate.money.ledger.posting_steps import post_in_steps, shortages
-from agentstate.money.ledger.postings import CALLER, AccountKey, Bucket, Line, Posted, Posting, check_lines, checked_key
+from agentstate.money.ledger.posting_statement import POST, fits_one_statement, posting_parameters
+from agentstate.money.ledger.posting_steps import find_shortages, insert_posting_stepwise
+from agentstate.money.ledger.postings import (
+    CALLER_SCOPE,
+    AccountKey,
+    Bucket,
+    Line,
+    Posted,
+    Posting,
+    validate_key,
+    validate_lines,
+)
 from agentstate.store.store import Store, Transaction
 from agentstate.store.tables.money import ledger_transactions
 
@@ -39,14 +48,14 @@ class LedgerWriter:
             Unbalanced, InvalidInput: the lines or the key are wrong. KeyReused: the key was used for another posting.
             InsufficientFunds: an account would pass its floor. Conflict: the hold was resolved before.
         """
-        sha = checked(posting)
+        sha = fingerprint_posting(posting)
         return self._tried(tx, posting, sha) or self._explained(tx, posting, sha)
 
     def write_alone(self, store: Store, posting: Posting) -> Posted:
         """`write` in a transaction of its own; on Postgres a single round trip, which commits."""
-        sha, txn_id = checked(posting), posting.id or new_id()
-        if store.dialect == "postgresql" and whole(posting):
-            row = store.commit_one(POST, posting_values(self._agent_id, posting, sha, txn_id))
+        sha, txn_id = fingerprint_posting(posting), posting.id or new_id()
+        if store.dialect == "postgresql" and fits_one_statement(posting):
+            row = store.commit_one(POST, posting_parameters(self._agent_id, posting, sha, txn_id))
             if row is not None:
                 return _written(posting, txn_id, row[0])
         with store.transaction() as tx:
@@ -60,11 +69,11 @@ class LedgerWriter:
 
     def _tried(self, tx: Transaction, posting: Posting, sha: bytes) -> Posted | None:
         txn_id = posting.id or new_id()
-        if tx.dialect == "postgresql" and whole(posting):
-            values = posting_values(self._agent_id, posting, sha, txn_id)
+        if tx.dialect == "postgresql" and fits_one_statement(posting):
+            values = posting_parameters(self._agent_id, posting, sha, txn_id)
             recorded_at = tx.connection.exec_driver_sql(POST, values).scalar_one_or_none()
         else:
-            recorded_at = post_in_steps(tx, self._agent_id, posting, sha, txn_id)
+            recorded_at = insert_posting_stepwise(tx, self._agent_id, posting, sha, txn_id)
         return None if recorded_at is None else _written(posting, txn_id, recorded_at)
 
     def _explained(self, tx: Transaction, posting: Posting, sha: bytes) -> Posted:
@@ -74,7 +83,7 @@ class LedgerWriter:
             return replayed
         _refuse_resolved(tx, posting)
         locked = self._opened(tx, posting)
-        lacking = shortages(posting.lines, locked)
+        lacking = find_shortages(posting.lines, locked)
         if lacking and not posting.suspend_shortage:
             raise InsufficientFunds(_refusal(self._agent_id, posting, locked, lacking))
         mended = replace(posting, lines=[*posting.lines, *_covering(lacking)])
@@ -106,10 +115,10 @@ class LedgerWriter:
         return Posted(lines=tuple(posting.lines), replayed=True, **stored)
 
 
-def checked(posting: Posting) -> bytes:
+def fingerprint_posting(posting: Posting) -> bytes:
     """What the key of `posting` stands for; raises InvalidInput or Unbalanced when it cannot be posted."""
-    checked_key(posting.key)
-    check_lines(posting.lines)
+    validate_key(posting.key)
+    validate_lines(posting.lines)
     if posting.sha is not None:
         return posting.sha
     # What moves money and when; notes (`meta`) may differ in a retry.
@@ -163,7 +172,7 @@ def _refusal(
 ) -> str:
     key, lack = min(lacking.items())
     has = Money.from_minor(locked[key].balance, key.currency)
-    what = f"{posting.kind} {posting.key!r}" if posting.scope == CALLER else f"this {posting.kind}"
+    what = f"{posting.kind} {posting.key!r}" if posting.scope == CALLER_SCOPE else f"this {posting.kind}"
     lacking_amount = Money.from_minor(lack, key.currency)
     return (
         f"{agent_id} has {has} in {key.service}/{key.bucket}, {lacking_amount} too little for {what}. "

@@ -42,7 +42,7 @@ class OpenEffect:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cut:
+class BooksSnapshot:
     """What the books say an agent has free at one balance, and what may change that."""
 
     taken_at: datetime
@@ -52,7 +52,7 @@ class Cut:
 
 
 @contextmanager
-def consistent(store: Store) -> Iterator[Connection]:
+def open_snapshot(store: Store) -> Iterator[Connection]:
     """A connection whose reads all see the same moment."""
     with store.read_connection() as connection:
         if store.dialect == "postgresql":
@@ -60,12 +60,12 @@ def consistent(store: Store) -> Iterator[Connection]:
         yield connection
 
 
-def take_cut(connection: Connection, agent_id: str, services: Sequence[str], currency: str) -> Cut:
+def read_books(connection: Connection, agent_id: str, services: Sequence[str], currency: str) -> BooksSnapshot:
     """The cut of one balance; `connection` is `consistent`."""
     rows = connection.execute(
         sa.select(accounts.c.id, accounts.c.balance, accounts.c.version).where(*_booked(agent_id, services, currency))
     ).all()
-    return Cut(
+    return BooksSnapshot(
         taken_at=connection.execute(sa.select(db_time())).scalar_one(),
         booked=sum(row.balance for row in rows),
         versions={row.id: row.version for row in rows},
@@ -73,15 +73,21 @@ def take_cut(connection: Connection, agent_id: str, services: Sequence[str], cur
     )
 
 
-def moved_since(
-    connection: Connection, agent_id: str, services: Sequence[str], currency: str, *, cut: Cut, lag_s: float
+def sum_moves_since(
+    connection: Connection,
+    agent_id: str,
+    services: Sequence[str],
+    currency: str,
+    *,
+    snapshot: BooksSnapshot,
+    lag_s: float,
 ) -> dict[str, int]:
     """What each transaction or effect booked after `cut`, or up to `lag_s` before it, did to the booked balance.
 
     Keyed by effect or transaction; an effect counts with all that it ever booked, so that a hold taken before the cut
     and given back after it are one.
     """
-    found = connection.execute(_recent(agent_id, services, currency, cut, lag_s)).all()
+    found = connection.execute(_recent(agent_id, services, currency, snapshot, lag_s)).all()
     whole = _of_effects(connection, agent_id, services, currency, {row.effect_id for row in found if row.effect_id})
     moved: dict[str, int] = defaultdict(int)
     for row in found:
@@ -90,7 +96,7 @@ def moved_since(
     return dict(moved) | {f"effect:{effect_id}": amount for effect_id, amount in whole.items()}
 
 
-def balances_of(connection: Connection, agents: Sequence[str]) -> dict[str, dict[AccountKey, int]]:
+def read_balances(connection: Connection, agents: Sequence[str]) -> dict[str, dict[AccountKey, int]]:
     """All balances of `agents`, by agent: one statement, so one moment."""
     found: dict[str, dict[AccountKey, int]] = {agent: {} for agent in agents}
     statement = sa.select(accounts).where(accounts.c.agent_id.in_(agents), accounts.c.version > 0)
@@ -99,10 +105,10 @@ def balances_of(connection: Connection, agents: Sequence[str]) -> dict[str, dict
     return found
 
 
-def in_flight(store: Store, agent_id: str, currency: str) -> dict[str, int]:
+def read_in_flight(store: Store, agent_id: str, currency: str) -> dict[str, int]:
     """What is held for calls of an agent whose outcome is not known yet, in minor units, by service."""
     with store.read_connection() as connection:
-        balances = balances_of(connection, [agent_id])[agent_id]
+        balances = read_balances(connection, [agent_id])[agent_id]
     held = {
         key.service: minor
         for key, minor in balances.items()
@@ -152,7 +158,7 @@ def _open_credits(connection: Connection, agent_id: str, services: Sequence[str]
     return [OpenEffect(row.id, row.state, row.brought, row.called_at) for row in connection.execute(statement)]
 
 
-def _recent(agent_id: str, services: Sequence[str], currency: str, cut: Cut, lag_s: float) -> sa.Select[Any]:
+def _recent(agent_id: str, services: Sequence[str], currency: str, cut: BooksSnapshot, lag_s: float) -> sa.Select[Any]:
     later = [entries.c.recorded_at > cut.taken_at - timedelta(seconds=lag_s)]
     # By number too: a transaction that committed after the cut may have taken its time before it.
     later += [(entries.c.account_id == account) & (entries.c.seq > seq) for account, seq in cut.versions.items()]

@@ -29,12 +29,12 @@ class Cursor:
     strikes: int
 
 
-def add_cursor(tx: Transaction, agent_id: str, service: str) -> None:
+def insert_cursor(tx: Transaction, agent_id: str, service: str) -> None:
     """Begin to reconcile an account, due at once; nothing when it is begun already."""
     insert_new(tx, recon_cursors, [{"agent_id": agent_id, "service": service, "next_due_at": db_time()}])
 
 
-def any_due(connection: Connection) -> bool:
+def is_any_due(connection: Connection) -> bool:
     """Whether an account is due that nobody is at."""
     free = sa.or_(recon_cursors.c.lease_until.is_(None), recon_cursors.c.lease_until <= db_time())
     due = sa.exists().where(recon_cursors.c.next_due_at <= db_time(), free)
@@ -43,7 +43,7 @@ def any_due(connection: Connection) -> bool:
 
 def claim_one(tx: Transaction, agent_id: str, service: str, *, lease_s: float) -> Cursor:
     """Claim an account's cursor whether or not it is due; an earlier run that still goes on is fenced off."""
-    add_cursor(tx, agent_id, service)
+    insert_cursor(tx, agent_id, service)
     mine = (recon_cursors.c.agent_id == agent_id) & (recon_cursors.c.service == service)
     return _cursor(tx.connection.execute(_claim(mine, lease_s)).one())
 
@@ -63,7 +63,7 @@ def claim_due(tx: Transaction, limit: int, *, lease_s: float) -> list[Cursor]:
     return [_cursor(row) for row in tx.connection.execute(_claim(chosen, lease_s))] if found else []
 
 
-def finish(tx: Transaction, cursor: Cursor, *, status: str, strikes: int, due_in: float) -> bool:
+def release_cursor(tx: Transaction, cursor: Cursor, *, status: str, strikes: int, due_in: float) -> bool:
     """Give the cursor back, due again in `due_in` seconds; False when another run has taken it over."""
     values: dict[str, Any] = {
         "next_due_at": db_time(due_in),
@@ -90,7 +90,7 @@ def last_difference(connection: Connection, agent_id: str, service: str) -> int 
     return connection.execute(newest).scalar_one_or_none()
 
 
-def add_run(tx: Transaction, run: Mapping[str, Any], *, started_at: datetime) -> None:
+def insert_run(tx: Transaction, run: Mapping[str, Any], *, started_at: datetime) -> None:
     """Keep what one run found."""
     row = {**run, "id": new_id(), "evidence": plain(run["evidence"]), "started_at": started_at}
     tx.connection.execute(sa.insert(recon_runs).values(**row, finished_at=db_time()))

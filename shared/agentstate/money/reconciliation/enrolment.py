@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from agentstate.errors import Conflict
 from agentstate.ids import validate_name
-from agentstate.money.ledger.shared_balances import root_of
+from agentstate.money.ledger.shared_balances import balance_service
 from agentstate.money.reconciliation import cursors as recon_rows
 from agentstate.store.store import Store, Transaction
 from agentstate.store.tables.base import db_time
@@ -42,25 +42,25 @@ class ServiceAccounts:
         }
         with self._store.transaction(tx) as opened:
             if insert_new(opened, service_accounts, [row]):
-                recon_rows.add_cursor(opened, agent_id, root_of(service))
+                recon_rows.insert_cursor(opened, agent_id, balance_service(service))
                 return True
             return self._known(opened, agent_id, service, account)
 
-    def accounts(self, agent_id: str) -> dict[str, str]:
+    def list_accounts(self, agent_id: str) -> dict[str, str]:
         """The agent's account by service."""
         mine = service_accounts.c.agent_id == agent_id
         with self._store.read_connection() as connection:
             found = connection.execute(sa.select(service_accounts).where(mine).order_by(service_accounts.c.service))
             return {row.service: row.account for row in found}
 
-    def agents(self, *, after: str = "", limit: int = 500) -> list[str]:
+    def list_agents(self, *, after: str = "", limit: int = 500) -> list[str]:
         """The enrolled agents behind `after`, at most `limit`, in one order that never changes."""
         agent = service_accounts.c.agent_id
         statement = sa.select(agent).distinct().where(agent > after).order_by(agent).limit(limit)
         with self._store.read_connection() as connection:
             return list(connection.execute(statement).scalars())
 
-    def services_of(self, agents: Sequence[str]) -> dict[str, list[str]]:
+    def list_services(self, agents: Sequence[str]) -> dict[str, list[str]]:
         """The services of each of `agents`, by agent."""
         found: dict[str, list[str]] = {agent: [] for agent in agents}
         table = service_accounts.c

@@ -30,14 +30,14 @@ class Observation:
     quality: str = LIVE
     """`live`, or why the answer is worth less: `fallback`, `partial`, `suspect_zero`."""
 
-    def money(self, currency: str) -> Money | None:
+    def balance_in(self, currency: str) -> Money | None:
         """The balance in `currency`, rounded half to even to its scale; None when it was not shown."""
         shown = self.balances.get(currency)
         return None if shown is None else Money(shown, currency, rounding="half_even")
 
-    def beyond(self, currency: str) -> Money | None:
+    def worth_beyond(self, currency: str) -> Money | None:
         """What is owned there beyond the free money, such as open positions; None when it was not shown."""
-        free, worth = self.money(currency), self.worth.get(currency)
+        free, worth = self.balance_in(currency), self.worth.get(currency)
         if free is None or worth is None:
             return None
         return Money(worth, currency, rounding="half_even") - free
@@ -46,12 +46,12 @@ class Observation:
 class BalanceReader(Protocol):
     """Reads a balance from the service itself."""
 
-    def read(self, agent_id: str, service: str) -> Observation:
+    def read_balance(self, agent_id: str, service: str) -> Observation:
         """What the service shows now; raises an AgentStateError when it does not answer."""
 
 
 class SeenReader(Protocol):
     """Tells what was seen last, without asking any service."""
 
-    def seen(self, agent_id: str, services: Sequence[str]) -> Mapping[str, Observation]:
+    def read_last_seen(self, agent_id: str, services: Sequence[str]) -> Mapping[str, Observation]:
         """The last observation of each of `services` that there is one of."""

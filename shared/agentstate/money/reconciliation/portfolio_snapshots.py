@@ -19,8 +19,8 @@ from agentstate.errors import AgentStateError, InvalidInput
 from agentstate.ids import validate_name
 from agentstate.money.amounts import DEFAULT_CURRENCY, Money
 from agentstate.money.ledger.postings import OWNED_BUCKETS, AccountKey, Bucket
-from agentstate.money.ledger.shared_balances import members_of, root_of
-from agentstate.money.reconciliation.books_snapshot import balances_of, consistent
+from agentstate.money.ledger.shared_balances import balance_service, services_of_balance
+from agentstate.money.reconciliation.books_snapshot import open_snapshot, read_balances
 from agentstate.money.reconciliation.enrolment import ServiceAccounts
 from agentstate.money.reconciliation.observations import Observation, SeenReader
 from agentstate.store.store import Store
@@ -73,13 +73,13 @@ class SnapshotTaker:
         self._rules = rules or SnapshotRules()
         self._fleet = ServiceAccounts(store)
 
-    def take(self, slot: str, *, after: str = "", limit: int = 200) -> Slice:
+    def take_slice(self, slot: str, *, after: str = "", limit: int = 200) -> Slice:
         """Snapshot the next `limit` (at most 500) enrolled agents behind `after` for `slot`.
 
         A slot has one snapshot of an agent however often it is taken, so a slice that was cut off is simply taken
         again.
         """
-        agents = self._fleet.agents(after=after, limit=min(limit, MAX_SLICE))
+        agents = self._fleet.list_agents(after=after, limit=min(limit, MAX_SLICE))
         taken = self.take_agents(slot, agents)
         return Slice(taken, len(agents) - taken, agents[-1] if len(agents) == min(limit, MAX_SLICE) else None)
 
@@ -88,11 +88,11 @@ class SnapshotTaker:
         _checked_slot(slot)
         if not agents:
             return 0
-        services = self._fleet.services_of(agents)
+        services = self._fleet.list_services(agents)
         seen = {agent: self._seen(agent, services[agent]) for agent in agents}
-        with consistent(self._store) as connection:
+        with open_snapshot(self._store) as connection:
             taken_at: datetime = connection.execute(sa.select(db_time())).scalar_one()
-            books = balances_of(connection, agents)
+            books = read_balances(connection, agents)
         with self._store.transaction() as tx:
             rows = [
                 self._row(slot, agent, taken_at, self._legs(books[agent], services[agent], seen[agent], taken_at))
@@ -115,7 +115,7 @@ class SnapshotTaker:
 
     def _seen(self, agent_id: str, services: Sequence[str]) -> Mapping[str, Observation]:
         try:
-            return self._reader.seen(agent_id, sorted({root_of(service) for service in services}))
+            return self._reader.read_last_seen(agent_id, sorted({balance_service(service) for service in services}))
         except AgentStateError:
             # The cache is down: nothing was seen, which each leg then says.
             return {}
@@ -127,8 +127,10 @@ class SnapshotTaker:
         seen: Mapping[str, Observation],
         taken_at: datetime,
     ) -> dict[str, dict[str, Any]]:
-        roots = {root_of(service) for service in services} | {root_of(key.service) for key in books}
-        return {root: leg(root, books, seen.get(root), taken_at=taken_at, rules=self._rules) for root in sorted(roots)}
+        roots = {balance_service(service) for service in services} | {balance_service(key.service) for key in books}
+        return {
+            root: build_leg(root, books, seen.get(root), taken_at=taken_at, rules=self._rules) for root in sorted(roots)
+        }
 
     def _row(self, slot: str, agent_id: str, taken_at: datetime, legs: dict[str, dict[str, Any]]) -> dict[str, Any]:
         known = [Money(part["amount"], self._rules.currency).minor for part in legs.values() if _exact(part)]
@@ -147,7 +149,7 @@ class SnapshotTaker:
         }
 
 
-def leg(
+def build_leg(
     root: str,
     books: Mapping[AccountKey, int],
     seen: Observation | None,
@@ -162,14 +164,14 @@ def leg(
     it is in the amount when it was seen, as of then when that is stale. `difference` is what the service showed beyond
     what the books say is free.
     """
-    members = members_of(root)
+    members = services_of_balance(root)
     own = {key: minor for key, minor in books.items() if key.service in members and key.currency == rules.currency}
     parts = {
         bucket: sum(minor for key, minor in own.items() if key.bucket == bucket) for bucket in sorted(OWNED_BUCKETS)
     }
-    shown = seen.money(rules.currency) if seen else None
+    shown = seen.balance_in(rules.currency) if seen else None
     free = Money.from_minor(parts[Bucket.AVAILABLE] + parts[Bucket.SUSPENSE], rules.currency)
-    beyond = seen.beyond(rules.currency) if seen else None
+    beyond = seen.worth_beyond(rules.currency) if seen else None
     owned = Money.from_minor(sum(parts.values()), rules.currency) if own else shown
     if owned is not None and beyond is not None:
         owned += beyond

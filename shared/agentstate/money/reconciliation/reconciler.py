@@ -18,9 +18,15 @@ from agentstate.errors import AgentStateError
 from agentstate.ids import validate_name
 from agentstate.money.amounts import DEFAULT_CURRENCY, Money
 from agentstate.money.effects.table import EffectState
-from agentstate.money.ledger.shared_balances import members_of, root_of
+from agentstate.money.ledger.shared_balances import balance_service, services_of_balance
 from agentstate.money.reconciliation import cursors as recon_rows
-from agentstate.money.reconciliation.books_snapshot import Cut, OpenEffect, consistent, moved_since, take_cut
+from agentstate.money.reconciliation.books_snapshot import (
+    BooksSnapshot,
+    OpenEffect,
+    open_snapshot,
+    read_books,
+    sum_moves_since,
+)
 from agentstate.money.reconciliation.breaks import Breaks, Sighting
 from agentstate.money.reconciliation.cursors import Cursor
 from agentstate.money.reconciliation.observations import LIVE, BalanceReader, Observation
@@ -68,8 +74,8 @@ class Finding:
 class Sandwich:
     """One comparison before it is judged: the books before, the service or why it did not tell, the books after."""
 
-    before: Cut
-    after: Cut
+    before: BooksSnapshot
+    after: BooksSnapshot
     observation: Observation | None
     trouble: str
     moved: Mapping[str, int]
@@ -103,12 +109,12 @@ class Reconciler:
         Writes the run, opens or closes its break, and sets when the account is due again, in one transaction. When
         another run of the same account began later, its result stands and this one is only returned.
         """
-        root = root_of(validate_name(service, "service"))
+        root = balance_service(validate_name(service, "service"))
         with self._store.transaction() as tx:
             cursor = recon_rows.claim_one(tx, validate_name(agent_id), root, lease_s=self._rules.lease_s)
         return self._run(cursor)
 
-    def run_due(self, limit: int = 20) -> list[Finding]:
+    def reconcile_due(self, limit: int = 20) -> list[Finding]:
         """Compare up to `limit` accounts that are due and that no other process is at."""
         with self._store.transaction() as tx:
             claimed = recon_rows.claim_due(tx, limit, lease_s=self._rules.lease_s)
@@ -121,18 +127,18 @@ class Reconciler:
         return finding
 
     def _look(self, cursor: Cursor) -> Sandwich:
-        scope = (cursor.agent_id, members_of(cursor.service), self._rules.currency)
-        with consistent(self._store) as connection:
-            before = take_cut(connection, *scope)
+        scope = (cursor.agent_id, services_of_balance(cursor.service), self._rules.currency)
+        with open_snapshot(self._store) as connection:
+            before = read_books(connection, *scope)
         observation, trouble = self._read(cursor)
-        with consistent(self._store) as connection:
-            after = take_cut(connection, *scope)
-            moved = moved_since(connection, *scope, cut=before, lag_s=self._rules.lag_s)
+        with open_snapshot(self._store) as connection:
+            after = read_books(connection, *scope)
+            moved = sum_moves_since(connection, *scope, snapshot=before, lag_s=self._rules.lag_s)
         return Sandwich(before=before, after=after, observation=observation, trouble=trouble, moved=moved)
 
     def _read(self, cursor: Cursor) -> tuple[Observation | None, str]:
         try:
-            seen = self._reader.read(cursor.agent_id, cursor.service)
+            seen = self._reader.read_balance(cursor.agent_id, cursor.service)
         except AgentStateError as error:
             return None, str(error)
         if seen.quality != LIVE:
@@ -144,7 +150,7 @@ class Reconciler:
     def _judge(self, cursor: Cursor, sandwich: Sandwich) -> tuple[Finding, int]:
         currency = self._rules.currency
         expected = Money.from_minor(sandwich.after.booked, currency)
-        observed = sandwich.observation.money(currency) if sandwich.observation else None
+        observed = sandwich.observation.balance_in(currency) if sandwich.observation else None
         if observed is None:
             evidence = {"reason": sandwich.trouble}
             return self._finding(cursor, "stale", expected, None, evidence), cursor.strikes
@@ -153,7 +159,7 @@ class Reconciler:
         evidence = _evidence(sandwich, uncertain)
         if abs(difference) <= tolerance:
             return self._finding(cursor, "matched", expected, observed, evidence), 0
-        if explained(difference, list(uncertain.values()), tolerance):
+        if is_explained(difference, list(uncertain.values()), tolerance):
             return self._finding(cursor, "timing", expected, observed, evidence), 0
         if any(self._in_doubt(effect, sandwich.after.taken_at) for effect in sandwich.open_effects):
             return self._finding(cursor, "timing", expected, observed, evidence), cursor.strikes
@@ -191,9 +197,9 @@ class Reconciler:
     def _record(self, cursor: Cursor, finding: Finding, strikes: int, started_at: datetime) -> None:
         due_in = self._rules.recheck_s if finding.status == "timing" else self._rules.every_s
         with self._store.transaction() as tx:
-            if not recon_rows.finish(tx, cursor, status=finding.status, strikes=strikes, due_in=due_in):
+            if not recon_rows.release_cursor(tx, cursor, status=finding.status, strikes=strikes, due_in=due_in):
                 return
-            recon_rows.add_run(tx, _run_row(finding), started_at=started_at)
+            recon_rows.insert_run(tx, _run_row(finding), started_at=started_at)
             sighting = _sighting(finding)
             if finding.status == "break":
                 self._breaks.report(sighting, tx=tx)
@@ -201,7 +207,7 @@ class Reconciler:
                 self._breaks.explain(sighting.fingerprint, "the service and the books agree again", tx=tx)
 
 
-def explained(difference: int, uncertain: Sequence[int], tolerance: int = 0) -> bool:
+def is_explained(difference: int, uncertain: Sequence[int], tolerance: int = 0) -> bool:
     """Whether some of `uncertain` adds up to `difference`, within `tolerance`; all in minor units.
 
     Beyond 12 values the exact test is too long; then anything between the least and the largest sum will do.

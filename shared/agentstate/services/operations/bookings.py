@@ -7,8 +7,8 @@ and stays the agent's until it is released.
 from __future__ import annotations
 
 from agentstate.money.amounts import Money
-from agentstate.money.ledger.postings import Bucket, Line, earned, move, spent
-from agentstate.money.ledger.shared_balances import root_of
+from agentstate.money.ledger.postings import Bucket, Line, earn, move, spend
+from agentstate.money.ledger.shared_balances import balance_service
 from agentstate.services.operations.receipt import Receipt
 
 LOCKED = ("escrow", Bucket.ESCROW_LOCKED.value)
@@ -16,16 +16,16 @@ LOCKED = ("escrow", Bucket.ESCROW_LOCKED.value)
 
 def balance_lines(receipt: Receipt) -> list[Line]:
     """What left the balance and came onto it; the fee among it goes to fees."""
-    service = root_of(str(receipt["operation"]).partition(".")[0])
+    service = balance_service(str(receipt["operation"]).partition(".")[0])
     debited, credited, fee = (amount_in(receipt, name) for name in ("debited", "credited", "fee"))
-    paid = spent(service, debited - fee) if debited != fee else []
+    paid = spend(service, debited - fee) if debited != fee else []
     fees = move(fee, (service, Bucket.AVAILABLE), (service, Bucket.FEES)) if fee else []
-    return [*paid, *fees, *(earned(service, credited) if credited else [])]
+    return [*paid, *fees, *(earn(service, credited) if credited else [])]
 
 
 def locked_lines(receipt: Receipt) -> list[Line]:
     """What an escrow locked."""
-    return move(amount_in(receipt, "debited"), (root_of(LOCKED[0]), Bucket.AVAILABLE), LOCKED)
+    return move(amount_in(receipt, "debited"), (balance_service(LOCKED[0]), Bucket.AVAILABLE), LOCKED)
 
 
 def released_lines(receipt: Receipt) -> list[Line]:

@@ -13,7 +13,7 @@ from typing import Any, Final
 from agentstate.errors import InvalidInput
 from agentstate.money.amounts import Money
 from agentstate.money.effects.verdicts import Applied, Guarantee, Unknown, Verdict
-from agentstate.money.ledger.postings import Credit, earned
+from agentstate.money.ledger.postings import Credit, earn
 from agentstate.services.http.gateway import Gateway
 from agentstate.services.http.json_wire import Body
 from agentstate.services.operations.amounts import from_micros, nearest_micros
@@ -57,7 +57,7 @@ class Pay(Operation):
     def credits(self, params: Mapping[str, Any], receipt: Receipt) -> Sequence[Credit]:
         """The other agent has it at once."""
         del params
-        return (Credit(str(receipt["to"]), earned(Service.CASINO.value, amount_in(receipt, "debited"))),)
+        return (Credit(str(receipt["to"]), earn(Service.CASINO.value, amount_in(receipt, "debited"))),)
 
     def baseline(self, gateway: Gateway, agent_id: str, params: Mapping[str, Any]) -> Baseline:
         """The ledger's rows before the call, and what it may bring to whom."""

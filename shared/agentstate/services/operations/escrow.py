@@ -8,8 +8,8 @@ from typing import Any, ClassVar, Final
 
 from agentstate.errors import ServiceAnswerInvalid
 from agentstate.money.effects.verdicts import Absent, Applied, Guarantee, Unknown, Verdict
-from agentstate.money.ledger.postings import Credit, Line, earned
-from agentstate.money.ledger.shared_balances import root_of
+from agentstate.money.ledger.postings import Credit, Line, earn
+from agentstate.money.ledger.shared_balances import balance_service
 from agentstate.services.http.gateway import Gateway
 from agentstate.services.http.json_wire import Body
 from agentstate.services.operations.amounts import from_micros, nearest_micros
@@ -193,7 +193,7 @@ class Release(Transition):
         """The other side has the net."""
         del params
         net = amount_in(receipt, "net")
-        return (Credit(str(receipt["counterparty"]), earned(root_of(self.service), net)),) if net else ()
+        return (Credit(str(receipt["counterparty"]), earn(balance_service(self.service), net)),) if net else ()
 
 
 class Dispute(Transition):
