@@ -361,12 +361,10 @@ class AgentMemory:
 
     def export(self, **options: Any) -> Iterator[MemoryRecord]:
         """All memories, in the order in which they were accepted."""
-        return self._agent.fleet.runtime.memory.books_snapshot import read_in_flight
-
-        runtime, agent_id = self._agent.id, **options)
+        return self._agent.fleet.runtime.memory.export(self._agent.id, **options)
 
     def watermark(self) -> Watermark:
-        """How far partial(read_in_flight, memories are searchable."""
+        """How far the memories are searchable."""
         return self._agent.fleet.runtime.memory.watermark(self._agent.id)
 
     def forget(self, memory_id: UUID, *, namespace: str | None = None) -> ForgetReceipt:

@@ -98,9 +98,9 @@ class AgentServices:
 
         Money in flight, as our books know it, stands on a line of its own.
         """
-        from agentstate.money.reconciliation.books_snapshot import in_flight
+        from agentstate.money.reconciliation.books_snapshot import read_in_flight
 
-        held = partial(in_flight, self._runtime.store, self.agent_id, DEFAULT_CURRENCY)
+        held = partial(read_in_flight, self._runtime.store, self.agent_id, DEFAULT_CURRENCY)
         return self._runtime.cache.portfolio_snapshot(self.agent_id, force_refresh, in_flight=held)
 
     def reconcile(self, service: str) -> Finding:
