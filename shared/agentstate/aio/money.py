@@ -24,9 +24,8 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from agentstate.agent import AgentEffects
-    from agentstate.money.amounts import Money
+    from agentstate.money.amounts import Amount, Money
     from agentstate.money.effects.verdicts import Verdict
-    from agentstate.money.guards.arguments import Exact
     from agentstate.money.guards.guards import Guards, P, Rules, T
     from agentstate.money.guards.rules import Rule
     from agentstate.money.guards.uses import Use
@@ -117,11 +116,11 @@ class AsyncLedger(AsyncPart["TransactionLedger"]):
         service: str,
         currency: str = DEFAULT_CURRENCY,
         *,
-        at: datetime | None = None,
+        as_of: datetime | None = None,
         bucket: str = Bucket.AVAILABLE,
     ) -> Money:
         """The balance of one account, now or as it was recorded at `at` (timezone-aware)."""
-        return await self._run(lambda part: part.balance(service, currency, at=at, bucket=bucket))
+        return await self._run(lambda part: part.balance(service, currency, as_of=as_of, bucket=bucket))
 
     async def balance_from_ledger(
         self,
@@ -136,9 +135,9 @@ class AsyncLedger(AsyncPart["TransactionLedger"]):
             lambda part: part.balance_from_ledger(currency, service=service, bucket=bucket, whole=whole)
         )
 
-    async def recent(self, n: int = 20) -> list[Posted]:
+    async def recent(self, limit: int = 20) -> list[Posted]:
         """The newest `n` transactions, newest first; raises InvalidInput for n below 0."""
-        return await self._run(lambda part: part.recent(n))
+        return await self._run(lambda part: part.recent(limit))
 
     async def statement(
         self,
@@ -154,9 +153,13 @@ class AsyncLedger(AsyncPart["TransactionLedger"]):
             lambda part: part.statement(service, bucket=bucket, currency=currency, after=after, limit=limit)
         )
 
-    async def get(self, key: str) -> Posted | None:
-        """The transaction that was posted under `key`, None when there is none."""
+    async def get(self, key: str) -> Posted:
+        """Return the transaction that was posted under `key`; raise NotFound when there is none."""
         return await self._run(lambda part: part.get(key))
+
+    async def find(self, key: str) -> Posted | None:
+        """Return the transaction that was posted under `key`, None when there is none."""
+        return await self._run(lambda part: part.find(key))
 
 
 class AsyncEffects(AsyncPart["AgentEffects"]):
@@ -181,12 +184,12 @@ class AsyncGuards(AsyncPart["Guards"]):
     async def limit(
         self,
         *,
-        per_operation: Exact | None = None,
-        total: Exact | None = None,
-        loss: Exact | None = None,
-        in_flight: Exact | None = None,
+        per_operation: Amount | None = None,
+        total: Amount | None = None,
+        loss: Amount | None = None,
+        in_flight: Amount | None = None,
         rate: int | None = None,
-        unexplained: Exact | None = None,
+        unexplained: Amount | None = None,
         service: str = EVERY,
         operation: str = EVERY,
         window_s: int = DAY_S,
@@ -229,7 +232,7 @@ class AsyncGuards(AsyncPart["Guards"]):
         return await self._run(lambda part: part.rules())
 
     def use(
-        self, amount: Exact | None = None, *, service: str, operation: str = "action", longest_s: float = 3600.0
+        self, amount: Amount | None = None, *, service: str, operation: str = "action", longest_s: float = 3600.0
     ) -> AbstractAsyncContextManager[Use]:
         """Run a block of one's own code under the rules: `with agent.guards.use("5", service="casino"):`."""
         return self._enter(lambda part: part.use(amount, service=service, operation=operation, longest_s=longest_s))
