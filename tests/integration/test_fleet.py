@@ -32,8 +32,8 @@ def fleet(url: str) -> Iterator[Fleet]:
 def test_a_fleet_gives_agents_that_share_its_connections(fleet: Fleet) -> None:
     one, other = fleet.agent("ag_1"), fleet.agent("ag_2")
     assert one.fleet is other.fleet is fleet
-    one.ledger.deposit("gift", "casino", Money.parse("2"))
-    assert one.ledger.balance("casino") == Money.parse("2")
+    one.ledger.deposit("gift", "casino", Money("2"))
+    assert one.ledger.balance("casino") == Money("2")
     assert other.ledger.balance("casino") == Money.zero()
 
 
@@ -50,9 +50,9 @@ def test_settings_and_single_values_together_are_refused(url: str) -> None:
 
 
 def test_a_closed_fleet_opens_again_on_use(fleet: Fleet) -> None:
-    fleet.agent("ag_1").ledger.deposit("gift", "casino", Money.parse("2"))
+    fleet.agent("ag_1").ledger.deposit("gift", "casino", Money("2"))
     fleet.close()
-    assert fleet.agent("ag_1").ledger.balance("casino") == Money.parse("2")
+    assert fleet.agent("ag_1").ledger.balance("casino") == Money("2")
 
 
 def test_pickled_agents_share_one_fleet_with_connections_of_its_own(fleet: Fleet) -> None:
@@ -61,13 +61,13 @@ def test_pickled_agents_share_one_fleet_with_connections_of_its_own(fleet: Fleet
     assert [copy.id for copy in copies] == ["ag_1", "ag_2"]
     assert copies[0].fleet is copies[1].fleet
     assert copies[0].fleet is not fleet
-    copies[0].ledger.deposit("gift", "casino", Money.parse("2"))
-    assert agents[0].ledger.balance("casino") == Money.parse("2")
+    copies[0].ledger.deposit("gift", "casino", Money("2"))
+    assert agents[0].ledger.balance("casino") == Money("2")
     copies[0].fleet.close()
 
 
 def _deposit(agent: Agent) -> None:
-    agent.ledger.deposit("gift", "casino", Money.parse("2"))
+    agent.ledger.deposit("gift", "casino", Money("2"))
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
@@ -78,16 +78,16 @@ def test_an_agent_works_in_a_child_process(fleet: Fleet, method: str) -> None:
     child.start()
     child.join(60)
     assert child.exitcode == 0
-    assert agent.ledger.balance("casino") == Money.parse("2")
+    assert agent.ledger.balance("casino") == Money("2")
 
 
 def test_verbs_in_a_transaction_commit_together(fleet: Fleet) -> None:
     agent = fleet.agent("ag_1")
     with agent.transaction():
-        agent.ledger.deposit("gift", "casino", Money.parse("2"))
+        agent.ledger.deposit("gift", "casino", Money("2"))
         job = agent.jobs.submit("cache.refresh", {"service": "casino"})
         assert agent.ledger.balance("casino") == Money.zero()  # reads see what is committed
-    assert agent.ledger.balance("casino") == Money.parse("2")
+    assert agent.ledger.balance("casino") == Money("2")
     assert agent.jobs.get(job).id == job
 
 
@@ -96,7 +96,7 @@ def test_verbs_in_a_transaction_that_fails_leave_nothing(fleet: Fleet) -> None:
 
     def fail() -> None:
         with agent.transaction():
-            agent.ledger.deposit("gift", "casino", Money.parse("2"))
+            agent.ledger.deposit("gift", "casino", Money("2"))
             jobs.append(agent.jobs.submit("cache.refresh", {"service": "casino"}))
             raise RuntimeError("planted")
 
@@ -112,8 +112,8 @@ def test_a_transaction_is_joined_by_its_own_thread_and_fleet_alone(fleet: Fleet,
     upgrade(elsewhere)
     seen: list[object] = []
     with connect(database_url=elsewhere) as other, fleet.agent("ag_1").transaction():
-        other.agent("ag_1").ledger.deposit("gift", "casino", Money.parse("2"))
-        assert other.agent("ag_1").ledger.balance("casino") == Money.parse("2")  # committed at once
+        other.agent("ag_1").ledger.deposit("gift", "casino", Money("2"))
+        assert other.agent("ag_1").ledger.balance("casino") == Money("2")  # committed at once
         thread = threading.Thread(target=lambda: seen.append(fleet.runtime.store.current_transaction()))
         thread.start()
         thread.join(30)
@@ -126,7 +126,7 @@ def test_a_nested_transaction_joins_the_outer_one(fleet: Fleet) -> None:
     def fail() -> None:
         with agent.transaction():
             with agent.transaction():
-                agent.ledger.deposit("gift", "casino", Money.parse("2"))
+                agent.ledger.deposit("gift", "casino", Money("2"))
             raise RuntimeError("planted")
 
     with pytest.raises(RuntimeError, match="planted"):
@@ -140,8 +140,8 @@ def test_a_context_that_outlives_the_transaction_does_not_use_it(fleet: Fleet) -
     agent = fleet.agent("ag_1")
     with agent.transaction():
         kept = contextvars.copy_context()
-    kept.run(lambda: agent.ledger.deposit("gift", "casino", Money.parse("2")))
-    assert agent.ledger.balance("casino") == Money.parse("2")
+    kept.run(lambda: agent.ledger.deposit("gift", "casino", Money("2")))
+    assert agent.ledger.balance("casino") == Money("2")
 
 
 def test_what_must_commit_before_it_acts_refuses_a_transaction(fleet: Fleet) -> None:
