@@ -16,11 +16,11 @@ import click
 from rich.console import Console
 
 from bench import groups
-from bench.ground import Ground
+from bench.ground import BenchStack
 from bench.tokens.kinds import SHARED_DATA
 from deploy.local.pictures import draw
 from deploy.local.stack.folder import ROOT
-from deploy.local.stack.results import Row, all_met, console, print_rows, write_rows
+from deploy.local.stack.results import Row, all_met, make_console, print_rows, write_rows
 
 PICTURE = 130
 """Columns of the picture."""
@@ -40,14 +40,14 @@ def main(*, only: tuple[str, ...], quick: bool, data: Path, json_file: Path | No
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # The one-machine engine listens on loopback alone; its key needs no TLS there.
     warnings.filterwarnings("ignore", message="Api key is used with an insecure connection")
-    out, tables = console(), dict[str, list[Row]]()
-    with Ground(quick=quick, data=data, say=lambda text: click.echo(f"  {text}", err=True)) as ground:
+    out, tables = make_console(), dict[str, list[Row]]()
+    with BenchStack(quick=quick, data=data, say=lambda text: click.echo(f"  {text}", err=True)) as ground:
         for name in only or GROUPS:
-            tables[name] = list(_measured(name, ground))
+            tables[name] = list(_measure_group(name, ground))
             print_rows(out, name, tables[name])
     rows = [row for table in tables.values() for row in table]
     if picture is not None:
-        draw(picture, "make bench", lambda out: _printed(out, tables), width=PICTURE)
+        draw(picture, "make bench", lambda out: _print_tables(out, tables), width=PICTURE)
     for path in (BUILD, *([json_file] if json_file else ())):
         write_rows(path, rows)
         out.print(f"written: {path}", soft_wrap=True)
@@ -56,17 +56,17 @@ def main(*, only: tuple[str, ...], quick: bool, data: Path, json_file: Path | No
     sys.exit(0 if all_met(rows) else 1)
 
 
-def _printed(out: Console, tables: Mapping[str, Sequence[Row]]) -> None:
+def _print_tables(out: Console, tables: Mapping[str, Sequence[Row]]) -> None:
     for name, rows in tables.items():
         print_rows(out, name, rows)
 
 
-def _measured(name: str, ground: Ground) -> Iterator[Row]:
+def _measure_group(name: str, ground: BenchStack) -> Iterator[Row]:
     began = time.monotonic()
-    ground.say(f"{name} …")
-    for row in importlib.import_module(f"bench.groups.{name}").rows(ground):
+    ground.report(f"{name} …")
+    for row in importlib.import_module(f"bench.groups.{name}").measure_rows(ground):
         yield replace(row, met=None) if ground.quick else row
-    ground.say(f"{name}: {time.monotonic() - began:.0f} s")
+    ground.report(f"{name}: {time.monotonic() - began:.0f} s")
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ TABLE = sa.Table(
 )
 
 
-def bare_insert(url: str, *, clients: int = 1) -> Callable[[], None]:
+def make_bare_insert(url: str, *, clients: int = 1) -> Callable[[], None]:
     """What inserts and commits one row in the database at `url`, from any of `clients` threads.
 
     On Postgres by an engine as SQLAlchemy makes it; on SQLite by ours, because its driver's own does not sync.

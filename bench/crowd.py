@@ -32,7 +32,7 @@ LISTENING_S = 0.25
 
 
 @contextmanager
-def crowd(number: int, *arguments: str) -> Iterator[list[subprocess.Popen[str]]]:
+def start_processes(number: int, *arguments: str) -> Iterator[list[subprocess.Popen[str]]]:
     """So many processes, all ready; who still runs at the end is killed."""
     command = [sys.executable, "-m", "bench.crowd", *arguments]
     started = [
@@ -50,7 +50,7 @@ def crowd(number: int, *arguments: str) -> Iterator[list[subprocess.Popen[str]]]
             process.communicate()
 
 
-def go(processes: Sequence[subprocess.Popen[str]]) -> None:
+def start_together(processes: Sequence[subprocess.Popen[str]]) -> None:
     """Let them begin."""
     for process in processes:
         assert process.stdin is not None
@@ -58,7 +58,7 @@ def go(processes: Sequence[subprocess.Popen[str]]) -> None:
         process.stdin.flush()
 
 
-def answers(processes: Sequence[subprocess.Popen[str]]) -> list[str]:
+def read_answers(processes: Sequence[subprocess.Popen[str]]) -> list[str]:
     """What each printed at its end."""
     found = []
     for process in processes:
@@ -67,12 +67,12 @@ def answers(processes: Sequence[subprocess.Popen[str]]) -> list[str]:
     return found
 
 
-def _begin() -> None:
+def _wait_for_start() -> None:
     print("ready", flush=True)
     sys.stdin.readline()
 
 
-def _read(redis_url: str, api_url: str, agent_id: str, threads: str) -> None:
+def _read_state(redis_url: str, api_url: str, agent_id: str, threads: str) -> None:
     gateway = Gateway(api_url, SecretStr("pf_test_bench"), deadline_s=60)
     connections = BlockingConnectionPool.from_url(redis_url, max_connections=REDIS_CONNECTIONS, timeout=60)
     cache = StateCache(GatewaySource(gateway), Redis(connection_pool=connections))
@@ -84,14 +84,14 @@ def _read(redis_url: str, api_url: str, agent_id: str, threads: str) -> None:
 
     with ThreadPoolExecutor(count) as pool:
         reading = [pool.submit(read, number) for number in range(count)]
-        _begin()
+        _wait_for_start()
         gate.set()
         print(sum(future.result() for future in reading), flush=True)
 
 
-def _pass(redis_url: str, limit: str, window_s: str, lasts_s: str) -> None:
+def _pass_limiter(redis_url: str, limit: str, window_s: str, lasts_s: str) -> None:
     limiter = RateLimiter(Redis.from_url(redis_url), limits={PATH: int(limit)}, window_s=float(window_s))
-    _begin()
+    _wait_for_start()
     passed, until = [], time.monotonic() + float(lasts_s)
     while time.monotonic() < until:
         try:
@@ -103,4 +103,4 @@ def _pass(redis_url: str, limit: str, window_s: str, lasts_s: str) -> None:
 
 
 if __name__ == "__main__":
-    {"read": _read, "pass": _pass}[sys.argv[1]](*sys.argv[2:])
+    {"read": _read_state, "pass": _pass_limiter}[sys.argv[1]](*sys.argv[2:])

@@ -19,7 +19,7 @@ from bench.tokens.kinds import SHARED_DATA
 from deploy.local.stack.stack import Stack
 
 
-class Ground:
+class BenchStack:
     """Servers and folders of one run of the benchmarks; a context manager that stops and removes them.
 
     Args:
@@ -29,7 +29,7 @@ class Ground:
     """
 
     def __init__(self, *, quick: bool = False, data: Path = SHARED_DATA, say: Callable[[str], None] = print) -> None:
-        self.quick, self.data, self.say = quick, data, say
+        self.quick, self.data, self.report = quick, data, say
         self._cleanup = ExitStack()
         self._numbers = itertools.count(1)
 
@@ -39,7 +39,7 @@ class Ground:
     def __exit__(self, *raised: object) -> None:
         self._cleanup.close()
 
-    def size(self, full: int, quick: int) -> int:
+    def choose_size(self, full: int, quick: int) -> int:
         """How many: `full`, or `quick` in a quick run."""
         return quick if self.quick else full
 
@@ -53,10 +53,10 @@ class Ground:
     @cached_property
     def stack(self) -> Stack:
         """Redis, Postgres and the Qdrant engine; Postgres and Redis write to the disk as they do in production."""
-        self.say("starting Redis, Postgres and the Qdrant engine")
+        self.report("starting Redis, Postgres and the Qdrant engine")
         return self._cleanup.enter_context(Stack(self.folder / "stack", only=("redis", "postgres", "qdrant")))
 
-    def postgres(self) -> str:
+    def make_postgres(self) -> str:
         """The URL of a fresh, migrated Postgres database."""
         name = f"bench_{next(self._numbers)}"
         server = self.stack.env["AGENTSTATE_DATABASE_URL"].rsplit("/", 1)[0]
@@ -65,18 +65,18 @@ class Ground:
         upgrade_schema(f"{server}/{name}")
         return f"{server}/{name}"
 
-    def sqlite(self) -> str:
+    def make_sqlite(self) -> str:
         """The URL of a fresh, migrated SQLite database."""
         url = f"sqlite:///{self.folder / f'bench_{next(self._numbers)}.db'}"
         upgrade_schema(url)
         return url
 
-    def settings(self, **changes: object) -> Settings:
+    def make_settings(self, **changes: object) -> Settings:
         """Settings that point at the servers, on a fresh Postgres database."""
-        return settings_of(self.stack, database_url=self.postgres(), **changes)
+        return make_settings_for(self.stack, database_url=self.make_postgres(), **changes)
 
 
-def settings_of(stack: Stack, **changes: object) -> Settings:
+def make_settings_for(stack: Stack, **changes: object) -> Settings:
     """Settings that point at the servers of `stack`."""
     env = {name.removeprefix(PREFIX).lower(): value for name, value in stack.env.items() if name != ENV_FILE_VARIABLE}
     return Settings.model_validate(env | changes)

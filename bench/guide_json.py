@@ -18,15 +18,15 @@ class _DecimalTagger(json.JSONEncoder):
         return {_TAG: str(o)} if isinstance(o, Decimal) else super().default(o)
 
 
-def _untagged(found: dict[str, Any]) -> Any:
+def _restore_decimal(found: dict[str, Any]) -> Any:
     return Decimal(found[_TAG]) if _TAG in found else found
 
 
-def write(value: Any) -> str:
+def dump_json(value: Any) -> str:
     """`value` as the guide's encoder writes it."""
     return json.dumps(value, cls=_DecimalTagger)
 
 
-def read(text: str) -> Any:
+def load_json(text: str) -> Any:
     """What the guide's hook makes of it."""
-    return json.loads(text, object_hook=_untagged)
+    return json.loads(text, object_hook=_restore_decimal)

@@ -27,7 +27,7 @@ class _Chain:
     def __init__(self, account: Any) -> None:
         self.id, self.seq, self.balance, self.head = account.id, account.version, account.balance, account.head
 
-    def entry(self, txn: Any, amount: int, at: datetime) -> dict[str, Any]:
+    def make_entry(self, txn: Any, amount: int, at: datetime) -> dict[str, Any]:
         self.seq, self.balance = self.seq + 1, self.balance + amount
         named = {"seq": self.seq, "amount": amount, "balance_after": self.balance, "recorded_at": at}
         self.head = hash_entry(self.head, account=self.id, txn=txn, **named)
@@ -61,13 +61,13 @@ def write_history(
         with store.transaction() as tx:
             if unwatched and tx.dialect == "postgresql":
                 tx.connection.exec_driver_sql("SET LOCAL session_replication_role = replica")
-            _write(tx, agent_id, service, moments[begin : begin + _COMMITTED], amount=amount, lines=lines)
+            _write_batch(tx, agent_id, service, moments[begin : begin + _COMMITTED], amount=amount, lines=lines)
     if store.dialect == "postgresql":
         with store.transaction() as tx:
             tx.connection.exec_driver_sql("ANALYZE entries, accounts, ledger_transactions")
 
 
-def _write(
+def _write_batch(
     tx: Transaction, agent_id: str, service: str, moments: Sequence[datetime], *, amount: Money, lines: int
 ) -> None:
     keys = [AccountKey(service, bucket, amount.currency) for bucket in (Bucket.AVAILABLE, Bucket.EXTERNAL)]
@@ -77,28 +77,28 @@ def _write(
     parts = [moments[begin : begin + lines] for begin in range(0, len(moments), lines)]
     numbered = enumerate(parts, available.seq)
     named = [(derive_id("history", agent_id, service, str(number)), part) for number, part in numbered]
-    _add(tx, ledger_transactions, (_transaction(agent_id, txn, part[-1]) for txn, part in named))
-    _add(tx, entries, _entries(named, available, external, amount.minor))
+    _insert_rows(tx, ledger_transactions, (_make_transaction(agent_id, txn, part[-1]) for txn, part in named))
+    _insert_rows(tx, entries, _make_entries(named, available, external, amount.minor))
     for chain in (available, external):
         heads = {"balance": chain.balance, "version": chain.seq, "head": chain.head, "touched_at": moments[-1]}
         tx.connection.execute(sa.update(accounts).where(accounts.c.id == chain.id).values(heads))
 
 
-def _entries(named: Iterable[Any], available: _Chain, external: _Chain, minor: int) -> Iterator[dict[str, Any]]:
+def _make_entries(named: Iterable[Any], available: _Chain, external: _Chain, minor: int) -> Iterator[dict[str, Any]]:
     for txn, part in named:
         for at in part:
-            yield available.entry(txn, minor, at)
-        yield external.entry(txn, -minor * len(part), part[-1])
+            yield available.make_entry(txn, minor, at)
+        yield external.make_entry(txn, -minor * len(part), part[-1])
 
 
-def _transaction(agent_id: str, txn: Any, at: datetime) -> dict[str, Any]:
+def _make_transaction(agent_id: str, txn: Any, at: datetime) -> dict[str, Any]:
     return {
         "id": txn, "agent_id": agent_id, "scope": "history", "key": str(txn), "params_sha": bytes(32),
         "kind": "deposit", "effective_at": at, "recorded_at": at,
     }  # fmt: skip
 
 
-def _add(tx: Transaction, table: sa.Table, rows: Iterator[dict[str, Any]]) -> None:
+def _insert_rows(tx: Transaction, table: sa.Table, rows: Iterator[dict[str, Any]]) -> None:
     if tx.dialect != "postgresql":
         while batch := list(itertools.islice(rows, _BATCH)):
             tx.connection.execute(sa.insert(table), batch)

@@ -24,14 +24,14 @@ from typing import Any
 
 import click
 
-from deploy.local.stack.loopback import Handler, Loopback
+from deploy.local.stack.loopback import LoopbackHandler, LoopbackServer
 
 WIDTH = 64
 RETRY_AFTER_S = 0.5
 FAULTS = ("429", "500", "reset", "short", "narrow")
 
 
-class Provider(Loopback):
+class EmbeddingProvider(LoopbackServer):
     """The provider with its counts."""
 
     def __init__(self, latency_s: float, fails: float, seed: int) -> None:
@@ -41,7 +41,7 @@ class Provider(Loopback):
         self._calls: Counter[str] = Counter()
         self._paid: Counter[bytes] = Counter()
 
-    def fault(self) -> str | None:
+    def draw_fault(self) -> str | None:
         """What goes wrong with the next call, after its time has passed; None when nothing does."""
         time.sleep(self._latency_s)
         with self._lock:
@@ -49,39 +49,39 @@ class Provider(Loopback):
             self._calls[found or "well"] += 1
         return found
 
-    def pay(self, texts: list[str]) -> None:
+    def note_paid(self, texts: list[str]) -> None:
         """Note texts that were answered well."""
         with self._lock:
             self._paid.update(hashlib.sha256(text.encode()).digest() for text in texts if text not in _QUESTIONS)
 
-    def stats(self) -> dict[str, Any]:
+    def read_counts(self) -> dict[str, Any]:
         """What was counted so far."""
         with self._lock:
             twice = sum(1 for count in self._paid.values() if count > 1)
             return {"calls": self._calls.total(), "by_fault": self._calls, "texts": len(self._paid), "twice": twice}
 
 
-class _Handler(Handler, BaseHTTPRequestHandler):
+class _Handler(LoopbackHandler, BaseHTTPRequestHandler):
     def do_GET(self) -> None:
-        self.send_json(self.stub.stats())
+        self.send_json(self.stub.read_counts())
 
     def do_POST(self) -> None:
-        texts = json.loads(self.content())["input"]
-        fault = self.stub.fault()
+        texts = json.loads(self.read_content())["input"]
+        fault = self.stub.draw_fault()
         if fault == "reset":
             self.close_connection = True
         elif fault in {"429", "500"}:
             asks = {"retry-after": str(RETRY_AFTER_S)} if fault == "429" else {}
             self.send_json({"error": {"message": "planned"}}, int(fault), asks)
         else:
-            vectors = [_vector(text) for text in texts]
+            vectors = [_make_vector(text) for text in texts]
             if fault == "short":
                 vectors.pop()
             if fault == "narrow":
                 vectors[-1] = vectors[-1][: WIDTH // 4]
             if fault is None:
-                self.stub.pay(texts)
-            self.send_json({"object": "list", "model": "loopback", "data": _data(vectors), "usage": _USAGE})
+                self.stub.note_paid(texts)
+            self.send_json({"object": "list", "model": "loopback", "data": _vectors_json(vectors), "usage": _USAGE})
 
 
 _QUESTIONS = {"memory", "width"}
@@ -89,17 +89,17 @@ _QUESTIONS = {"memory", "width"}
 _USAGE = {"prompt_tokens": 1, "total_tokens": 1}
 
 
-def _data(vectors: list[list[float]]) -> list[dict[str, Any]]:
+def _vectors_json(vectors: list[list[float]]) -> list[dict[str, Any]]:
     return [{"object": "embedding", "index": index, "embedding": vector} for index, vector in enumerate(vectors)]
 
 
-def _vector(text: str) -> list[float]:
+def _make_vector(text: str) -> list[float]:
     digest = hashlib.shake_256(text.encode()).digest(2 * WIDTH)
     return [value / 32_768 for value in struct.unpack(f"<{WIDTH}h", digest)]
 
 
 @contextmanager
-def provider(*, latency_ms: float, fails: float = 0.0, seed: int = 7) -> Iterator[str]:
+def start_provider(*, latency_ms: float, fails: float = 0.0, seed: int = 7) -> Iterator[str]:
     """A provider as a process of its own, while the block runs; gives its root URL."""
     options = ["--latency-ms", str(latency_ms), "--fails", str(fails), "--seed", str(seed)]
     command = [sys.executable, "-m", "bench.provider", *options]
@@ -112,7 +112,7 @@ def provider(*, latency_ms: float, fails: float = 0.0, seed: int = 7) -> Iterato
         process.communicate()
 
 
-def stats(url: str) -> dict[str, Any]:
+def fetch_counts(url: str) -> dict[str, Any]:
     """What the provider at `url` has counted."""
     with urllib.request.urlopen(f"{url}/stats", timeout=30) as answer:  # noqa: S310 on this machine
         return dict(json.load(answer))
@@ -124,7 +124,7 @@ def stats(url: str) -> dict[str, Any]:
 @click.option("--seed", type=int, default=7, show_default=True, help="Of the faults.")
 def main(*, latency_ms: float, fails: float, seed: int) -> None:
     """Serve until killed; the first line of output is the URL."""
-    with Provider(latency_ms / 1_000, fails, seed) as server:
+    with EmbeddingProvider(latency_ms / 1_000, fails, seed) as server:
         click.echo(server.url)
         signal.pause()
 

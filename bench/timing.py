@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Compared:
+class Comparison:
     """Seconds per call of both sides (medians), and the median over the rounds of ours divided by the reference's."""
 
     ours_s: float
@@ -24,21 +24,21 @@ class Rounds:
     def __init__(self, rounds: Iterable[Mapping[str, float]]) -> None:
         self._rounds = list(rounds)
 
-    def median(self, side: str) -> float:
+    def median_of(self, side: str) -> float:
         """The median of one side."""
         return statistics.median(found[side] for found in self._rounds)
 
-    def ratio(self, side: str, reference: str) -> float:
+    def ratio_of(self, side: str, reference: str) -> float:
         """The median over the rounds of one side divided by the other in the same round."""
         return statistics.median(found[side] / found[reference] for found in self._rounds)
 
 
-def alternate(sides: Mapping[str, Callable[[], float]], *, rounds: int = 30, warm_up: int = 3) -> Rounds:
+def run_rounds(sides: Mapping[str, Callable[[], float]], *, rounds: int = 30, warm_up: int = 3) -> Rounds:
     """Let each side measure itself once in each round, one after the other, after rounds that do not count."""
     return Rounds([{name: measure() for name, measure in sides.items()} for _ in range(rounds + warm_up)][warm_up:])
 
 
-def compare(
+def compare_calls(
     ours: Callable[[], object],
     reference: Callable[[], object],
     *,
@@ -46,22 +46,25 @@ def compare(
     calls: int = 10,
     warm_up: int = 3,
     clock: Callable[[], float] = time.perf_counter,
-) -> Compared:
+) -> Comparison:
     """Run `calls` of each side in each of `rounds`, sides alternating, after `warm_up` rounds that do not count.
 
     What only computes is better timed by `time.process_time`: it leaves out what other programs take of the machine.
     """
-    sides = {"ours": lambda: p50_s(ours, calls, clock), "reference": lambda: p50_s(reference, calls, clock)}
-    found = alternate(sides, rounds=rounds, warm_up=warm_up)
-    return Compared(found.median("ours"), found.median("reference"), found.ratio("ours", "reference"))
+    sides = {
+        "ours": lambda: median_seconds(ours, calls, clock),
+        "reference": lambda: median_seconds(reference, calls, clock),
+    }
+    found = run_rounds(sides, rounds=rounds, warm_up=warm_up)
+    return Comparison(found.median_of("ours"), found.median_of("reference"), found.ratio_of("ours", "reference"))
 
 
-def p50_s(call: Callable[[], object], calls: int, clock: Callable[[], float] = time.perf_counter) -> float:
+def median_seconds(call: Callable[[], object], calls: int, clock: Callable[[], float] = time.perf_counter) -> float:
     """The median of the seconds that `calls` calls took, one by one."""
-    return statistics.median(seconds(call, clock) for _ in range(calls))
+    return statistics.median(time_call(call, clock) for _ in range(calls))
 
 
-def per_second(call: Callable[[int], object], *, clients: int, calls: int) -> float:
+def measure_rate(call: Callable[[int], object], *, clients: int, calls: int) -> float:
     """How many calls a second `clients` threads make together, each `calls` of its own; a client is told its number."""
 
     def client(number: int) -> None:
@@ -69,11 +72,11 @@ def per_second(call: Callable[[int], object], *, clients: int, calls: int) -> fl
             call(number)
 
     with ThreadPoolExecutor(clients) as pool:
-        took = seconds(lambda: list(pool.map(client, range(clients))))
+        took = time_call(lambda: list(pool.map(client, range(clients))))
     return clients * calls / took
 
 
-def seconds(call: Callable[[], object], clock: Callable[[], float] = time.perf_counter) -> float:
+def time_call(call: Callable[[], object], clock: Callable[[], float] = time.perf_counter) -> float:
     """How long one call takes."""
     began = clock()
     call()

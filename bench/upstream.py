@@ -7,10 +7,10 @@ import time
 from http.server import BaseHTTPRequestHandler
 from urllib.parse import parse_qs, urlsplit
 
-from deploy.local.stack.loopback import Handler, Loopback
+from deploy.local.stack.loopback import LoopbackHandler, LoopbackServer
 
 
-class Upstream(Loopback):
+class Upstream(LoopbackServer):
     """The service; `asked` counts, `delay_s` is how long each answer takes."""
 
     def __init__(self) -> None:
@@ -25,13 +25,13 @@ class Upstream(Loopback):
         return f"{super().url}/api/v1"
 
 
-class _Handler(Handler, BaseHTTPRequestHandler):
+class _Handler(LoopbackHandler, BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.stub.asked += 1
         self.stub.arrived.release()
         time.sleep(self.stub.delay_s)
         agent = parse_qs(urlsplit(self.path).query)["agent_id"][0]
-        self.send(200, STATE.replace(b"AGENT", agent.encode()))
+        self.send_answer(200, STATE.replace(b"AGENT", agent.encode()))
 
 
 STATE = (

@@ -112,7 +112,7 @@ def _remove_abandoned(base: Path) -> None:
     """Clean up after test runs that were ended by `kill -9`."""
     for path in base.glob(f"{NAME}*"):
         folder = Folder(path)
-        if path.owner() == Path.home().owner() and folder.record() and not folder.is_claimed():
+        if path.owner() == Path.home().owner() and folder.read_record() and not folder.is_claimed():
             end_leftovers(folder)
             shutil.rmtree(path, ignore_errors=True)
 

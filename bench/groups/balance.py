@@ -11,9 +11,9 @@ import sqlalchemy as sa
 
 from agentstate.money import Money, TransactionLedger
 from agentstate.store.store import Store
-from bench.ground import Ground
+from bench.ground import BenchStack
 from bench.history import write_history
-from bench.timing import compare
+from bench.timing import compare_calls
 from deploy.local.stack.results import Row, at_most
 
 BEGIN = datetime(2025, 1, 1, tzinfo=UTC)
@@ -27,39 +27,41 @@ _STEP = 7_919
 """Moments are taken in steps of this many parts of the span: a prime, so that they fall everywhere."""
 
 
-def rows(ground: Ground) -> Iterator[Row]:
+def measure_rows(ground: BenchStack) -> Iterator[Row]:
     """Balance, and balance at a time in the history, on both databases."""
-    long = ground.size(1_000_000, 20_000)
-    for name, url in (("Postgres", ground.postgres()), ("SQLite", ground.sqlite())):
+    long = ground.choose_size(1_000_000, 20_000)
+    for name, url in (("Postgres", ground.make_postgres()), ("SQLite", ground.make_sqlite())):
         store = Store.open(url)
         began = time.monotonic()
         if store.dialect == "postgresql":
-            _make_months(store)
-        histories = {count: _history(store, count) for count in (SHORT, long)}
-        ground.say(f"{name}: histories of {SHORT:,} and {long:,} entries in {time.monotonic() - began:.0f} s")
+            _create_partitions(store)
+        histories = {count: _make_history(store, count) for count in (SHORT, long)}
+        ground.report(f"{name}: histories of {SHORT:,} and {long:,} entries in {time.monotonic() - began:.0f} s")
         what = f"{long:,} entries against {SHORT:,}"
-        yield _row(ground, f"{name}: balance, {what}", histories[long], histories[SHORT], _now)
-        yield _row(ground, f"{name}: balance at a time, {what}", histories[long], histories[SHORT], _at)
+        yield _balance_row(ground, f"{name}: balance, {what}", histories[long], histories[SHORT], _read_now)
+        yield _balance_row(
+            ground, f"{name}: balance at a time, {what}", histories[long], histories[SHORT], _read_at_moments
+        )
         store.close()
 
 
-def _row(
-    ground: Ground,
+def _balance_row(
+    ground: BenchStack,
     name: str,
     long: TransactionLedger,
     short: TransactionLedger,
     reading: Callable[[TransactionLedger], Callable[[], object]],
 ) -> Row:
-    found = compare(reading(long), reading(short), rounds=ground.size(60, 3), calls=20)
+    found = compare_calls(reading(long), reading(short), rounds=ground.choose_size(60, 3), calls=20)
     reference = f"the short history: {found.reference_s * 1e3:.2f} ms"
     return at_most(name, round(found.ratio, 2), 1.5, "x", reference)
 
 
-def _now(ledger: TransactionLedger) -> Callable[[], object]:
+def _read_now(ledger: TransactionLedger) -> Callable[[], object]:
     return lambda: ledger.balance("casino")
 
 
-def _at(ledger: TransactionLedger) -> Callable[[], object]:
+def _read_at_moments(ledger: TransactionLedger) -> Callable[[], object]:
     steps = itertools.count(1)
 
     def at_some_time() -> object:
@@ -69,7 +71,7 @@ def _at(ledger: TransactionLedger) -> Callable[[], object]:
     return at_some_time
 
 
-def _history(store: Store, count: int) -> TransactionLedger:
+def _make_history(store: Store, count: int) -> TransactionLedger:
     agent = f"ag_{count}"
     moments = [BEGIN + SPAN * number / count for number in range(1, count + 1)]
     write_history(store, agent, "casino", moments, amount=_CENT, lines=_LINES, unwatched=True)
@@ -79,7 +81,7 @@ def _history(store: Store, count: int) -> TransactionLedger:
     return ledger
 
 
-def _make_months(store: Store) -> None:
+def _create_partitions(store: Store) -> None:
     statement = sa.text("SELECT agentstate_add_entries_month(:moment)")
     with store.transaction() as tx:
         for month in range(14):

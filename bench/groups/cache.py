@@ -16,11 +16,11 @@ from agentstate.services.http.gateway import Gateway
 from agentstate.services.operations.names import Service
 from agentstate.store import Store
 from agentstate.store.counters import Counters
-from bench.crowd import answers, crowd, go
-from bench.ground import Ground
-from bench.timing import compare
+from bench.crowd import read_answers, start_processes, start_together
+from bench.ground import BenchStack
+from bench.timing import compare_calls
 from bench.upstream import STATE, Upstream
-from deploy.local.stack.results import Row, at_least, at_most, exactly
+from deploy.local.stack.results import Row, at_least, at_most, equal_to
 
 PROCESSES = 4
 MOST_RATIO = 1.5
@@ -30,48 +30,48 @@ LIMIT, WINDOW_S, MARGIN_S = 120, 3.0, 1.0
 _agents = (f"ag_{number}" for number in itertools.count(1))
 
 
-def rows(ground: Ground) -> Iterator[Row]:
+def measure_rows(ground: BenchStack) -> Iterator[Row]:
     """The rows of this group."""
     redis_url = ground.stack.env["AGENTSTATE_REDIS_URL"]
     with Upstream() as upstream:
-        yield from _crowd(ground, redis_url, upstream)
-        yield from _after_a_kill(ground, redis_url, upstream)
-        yield from _warm(ground, redis_url, upstream)
-    yield from _limit(ground, redis_url)
+        yield from _measure_single_flight(ground, redis_url, upstream)
+        yield from _measure_after_kill(ground, redis_url, upstream)
+        yield from _measure_warm_reads(ground, redis_url, upstream)
+    yield from _measure_shared_limit(ground, redis_url)
 
 
-def _crowd(ground: Ground, redis_url: str, upstream: Upstream) -> Iterator[Row]:
+def _measure_single_flight(ground: BenchStack, redis_url: str, upstream: Upstream) -> Iterator[Row]:
     """Readers in several processes come at once upon an entry that is out of date."""
-    readers, agent = ground.size(1_000, 40), next(_agents)
+    readers, agent = ground.choose_size(1_000, 40), next(_agents)
     upstream.delay_s, upstream.asked = 0.5, 0
-    with crowd(PROCESSES, "read", redis_url, upstream.url, agent, str(readers // PROCESSES)) as processes:
-        go(processes)
-        live = sum(map(int, answers(processes)))
+    with start_processes(PROCESSES, "read", redis_url, upstream.url, agent, str(readers // PROCESSES)) as processes:
+        start_together(processes)
+        live = sum(map(int, read_answers(processes)))
     name = f"cache: upstream calls, {readers:,} readers, {PROCESSES} processes"
-    yield exactly(name, upstream.asked, 1, reference="guide's cache: one each")
-    yield exactly("cache: readers that got a live answer", live, readers)
+    yield equal_to(name, upstream.asked, 1, reference="guide's cache: one each")
+    yield equal_to("cache: readers that got a live answer", live, readers)
 
 
-def _after_a_kill(ground: Ground, redis_url: str, upstream: Upstream) -> Iterator[Row]:
+def _measure_after_kill(ground: BenchStack, redis_url: str, upstream: Upstream) -> Iterator[Row]:
     """The same, but the process that asks is killed while it does."""
-    readers, agent = ground.size(999, 39), next(_agents)
+    readers, agent = ground.choose_size(999, 39), next(_agents)
     with (
-        crowd(1, "read", redis_url, upstream.url, agent, "1") as first,
-        crowd(3, "read", redis_url, upstream.url, agent, str(readers // 3)) as others,
+        start_processes(1, "read", redis_url, upstream.url, agent, "1") as first,
+        start_processes(3, "read", redis_url, upstream.url, agent, str(readers // 3)) as others,
     ):
         upstream.delay_s, upstream.asked, upstream.arrived = 1.0, 0, type(upstream.arrived)(0)
-        go(first)
+        start_together(first)
         upstream.arrived.acquire(timeout=30)
         first[0].kill()
-        go(others)
-        live = sum(map(int, answers(others)))
+        start_together(others)
+        live = sum(map(int, read_answers(others)))
     upstream.delay_s = 0.0
-    yield exactly("cache: calls by the others after the asking process was killed", upstream.asked - 1, 1)
-    yield exactly("cache: of them got a live answer", live, readers)
+    yield equal_to("cache: calls by the others after the asking process was killed", upstream.asked - 1, 1)
+    yield equal_to("cache: of them got a live answer", live, readers)
 
 
-def _warm(ground: Ground, redis_url: str, upstream: Upstream) -> Iterator[Row]:
-    agent, store = next(_agents), Store.open(ground.postgres())
+def _measure_warm_reads(ground: BenchStack, redis_url: str, upstream: Upstream) -> Iterator[Row]:
+    agent, store = next(_agents), Store.open(ground.make_postgres())
     counters = Counters(lambda: store)
     gateway = Gateway(upstream.url, SecretStr("pf_test_bench"))
     with Redis.from_url(redis_url) as bare, Redis.from_url(redis_url) as ours:
@@ -80,8 +80,11 @@ def _warm(ground: Ground, redis_url: str, upstream: Upstream) -> Iterator[Row]:
         cache = StateCache(GatewaySource(gateway), ours, ttl_s=ttl_s, count=count)
         cache.get(agent, "casino")
         (name,) = bare.keys(f"as:{{{agent}}}:state:*:casino")
-        found = compare(
-            lambda: cache.get(agent, "casino").state, lambda: bare.get(name), rounds=ground.size(30, 3), calls=200
+        found = compare_calls(
+            lambda: cache.get(agent, "casino").state,
+            lambda: bare.get(name),
+            rounds=ground.choose_size(30, 3),
+            calls=200,
         )
     gateway.close()
     counters.close()
@@ -92,11 +95,11 @@ def _warm(ground: Ground, redis_url: str, upstream: Upstream) -> Iterator[Row]:
     yield Row("cache: warm reads a second, one thread", round(1 / found.ours_s), "1/s", "", bare)
 
 
-def _limit(ground: Ground, redis_url: str) -> Iterator[Row]:
-    lasts_s = ground.size(20, 5)
-    with crowd(3, "pass", redis_url, str(LIMIT), str(WINDOW_S + MARGIN_S), str(lasts_s)) as processes:
-        go(processes)
-        times = sorted(float(moment) for line in answers(processes) for moment in line.split())
+def _measure_shared_limit(ground: BenchStack, redis_url: str) -> Iterator[Row]:
+    lasts_s = ground.choose_size(20, 5)
+    with start_processes(3, "pass", redis_url, str(LIMIT), str(WINDOW_S + MARGIN_S), str(lasts_s)) as processes:
+        start_together(processes)
+        times = sorted(float(moment) for line in read_answers(processes) for moment in line.split())
     most = max(bisect_right(times, begin + WINDOW_S) - number for number, begin in enumerate(times))
     name = f"cache: most calls in any {WINDOW_S:g} s, 3 processes"
     yield at_most(name, most, LIMIT, "calls", f"limit {LIMIT} in {WINDOW_S:g} s")

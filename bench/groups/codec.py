@@ -15,8 +15,8 @@ from typing import Any
 
 from agentstate.state import codec, packed
 from bench import guide_json
-from bench.ground import Ground
-from bench.timing import compare
+from bench.ground import BenchStack
+from bench.timing import compare_calls
 from deploy.local.stack.results import Row, at_most
 
 GUIDE = "the guide's encoder: json with a hook for Decimal"
@@ -24,32 +24,32 @@ PLAIN = "json of the standard library"
 TRANSACTIONS = (4, 100, 1_000)
 
 
-def rows(ground: Ground) -> Iterator[Row]:
+def measure_rows(ground: BenchStack) -> Iterator[Row]:
     """The time of a round trip of an agent's state in both formats, of plain JSON, and the sizes."""
     for count in TRANSACTIONS:
-        document = state_of(count)
-        for name, ours in (("JSON", _by_json), ("MessagePack", _by_bytes)):
+        document = make_state(count)
+        for name, ours in (("JSON", _round_trip_json), ("MessagePack", _round_trip_msgpack)):
             calls = max(400 // count, 3)
-            ratio = _ratio(ground, partial(ours, document), partial(_by_guide, document), calls)
+            ratio = _measure_ratio(ground, partial(ours, document), partial(_round_trip_guide, document), calls)
             yield at_most(f"codec: {name}, a state of {count:,} transactions", ratio, 1.0, "x", GUIDE)
-    plain = {f"key_{number}": _plain_record(number) for number in range(200)}
-    ratio = _ratio(ground, lambda: _by_json(plain), lambda: json.loads(json.dumps(plain)), 3)
+    plain = {f"key_{number}": _make_plain_record(number) for number in range(200)}
+    ratio = _measure_ratio(ground, lambda: _round_trip_json(plain), lambda: json.loads(json.dumps(plain)), 3)
     yield Row("codec: JSON, 200 plain records", ratio, "x", reference=PLAIN)
-    yield from _sizes(state_of(1_000))
+    yield from _measure_sizes(make_state(1_000))
 
 
-def state_of(count: int) -> dict[str, Any]:
+def make_state(count: int) -> dict[str, Any]:
     """An agent's state with as many transactions, all amounts different."""
     return {
         "agent_id": "ag_bench",
         "schema_version": 3,
         "portfolio": {"usdc": Decimal("1234.560000"), "eth": Decimal("0.123456789012345678")},
         "preferences": {"stakes": "flat", "max_bet": Decimal("5.00")},
-        "transactions": [_transaction(number) for number in range(count)],
+        "transactions": [_make_transaction(number) for number in range(count)],
     }
 
 
-def _transaction(number: int) -> dict[str, Any]:
+def _make_transaction(number: int) -> dict[str, Any]:
     return {
         "id": f"tx_{number:08}",
         "type": "bet",
@@ -62,28 +62,28 @@ def _transaction(number: int) -> dict[str, Any]:
     }
 
 
-def _plain_record(number: int) -> dict[str, Any]:
+def _make_plain_record(number: int) -> dict[str, Any]:
     return {"name": "coin-flip", "round": number, "won": number % 2 == 0, "tags": ["a", "b", None]}
 
 
-def _ratio(ground: Ground, ours: Callable[[], object], other: Callable[[], object], calls: int) -> float:
-    return round(compare(ours, other, rounds=ground.size(40, 3), calls=calls).ratio, 2)
+def _measure_ratio(ground: BenchStack, ours: Callable[[], object], other: Callable[[], object], calls: int) -> float:
+    return round(compare_calls(ours, other, rounds=ground.choose_size(40, 3), calls=calls).ratio, 2)
 
 
-def _by_json(document: Any) -> Any:
+def _round_trip_json(document: Any) -> Any:
     return codec.loads(codec.dumps(document))
 
 
-def _by_bytes(document: Any) -> Any:
+def _round_trip_msgpack(document: Any) -> Any:
     return packed.unpack(packed.pack(document))
 
 
-def _by_guide(document: Any) -> Any:
-    return guide_json.read(guide_json.write(document))
+def _round_trip_guide(document: Any) -> Any:
+    return guide_json.load_json(guide_json.dump_json(document))
 
 
-def _sizes(document: dict[str, Any]) -> Iterator[Row]:
-    by_guide = guide_json.write(document).encode()
+def _measure_sizes(document: dict[str, Any]) -> Iterator[Row]:
+    by_guide = guide_json.dump_json(document).encode()
     for name, body in (("JSON", codec.dumps(document).encode()), ("MessagePack", packed.pack(document))):
         yield Row(f"codec: size of {name}", round(len(body) / len(by_guide), 2), "x", reference=GUIDE)
         squeezed = len(zlib.compress(body)) / len(zlib.compress(by_guide))

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from itertools import count
 
 from agentstate.memory.context import ContextBudget
-from bench.ground import Ground
-from bench.timing import compare, p50_s
+from bench.ground import BenchStack
+from bench.timing import compare_calls, median_seconds
 from bench.tokens import truth
 from bench.tokens.kinds import CHAT, MADE, locomo, python_code
 from deploy.local.stack.results import Row, at_most
@@ -23,18 +23,20 @@ _ROOM = 600_000
 _KINDS = ("JSON with ids", "JSON with ids", "ledger lines", "markdown", "prose", "identifiers")
 
 
-def rows(ground: Ground) -> Iterator[Row]:
+def measure_rows(ground: BenchStack) -> Iterator[Row]:
     """The time of a build, warm, cold and cut."""
-    texts = _mixed(ground)
-    warm = statistics.median(p50_s(lambda: _built(texts), 20) for _ in range(ground.size(15, 2)))
+    texts = _make_mixed_slots(ground)
+    warm = statistics.median(
+        median_seconds(lambda: _build_context(texts), 20) for _ in range(ground.choose_size(15, 2))
+    )
     yield at_most("context: build, 540 KB in 9 slots, warm", round(warm * 1_000, 3), 1.0, "ms")
-    yield from _cold("cold", texts, ground, judged=True)
-    yield from _cold("cold, nothing but chat", _chat(ground), ground, judged=False)
-    half = p50_s(lambda: _built(texts, 60_000), 3)
+    yield from _measure_cold("cold", texts, ground, judged=True)
+    yield from _measure_cold("cold, nothing but chat", _make_chat_slots(ground), ground, judged=False)
+    half = median_seconds(lambda: _build_context(texts, 60_000), 3)
     yield Row("context: build, the same cut to 60,000 tokens", round(half * 1_000, 1), "ms")
 
 
-def _cold(name: str, texts: list[str], ground: Ground, *, judged: bool) -> Iterator[Row]:
+def _measure_cold(name: str, texts: list[str], ground: BenchStack, *, judged: bool) -> Iterator[Row]:
     exact = truth.counter("o200k")
     if exact is None:
         yield Row(f"context: build, {name}", "not measured", reference=truth.missing() or "")
@@ -51,8 +53,13 @@ def _cold(name: str, texts: list[str], ground: Ground, *, judged: bool) -> Itera
             exact(text)
 
     unseen = iter([new() for _ in range(30)])
-    found = compare(
-        lambda: _built(next(unseen)), encoded, rounds=ground.size(12, 2), calls=2, warm_up=1, clock=time.process_time
+    found = compare_calls(
+        lambda: _build_context(next(unseen)),
+        encoded,
+        rounds=ground.choose_size(12, 2),
+        calls=2,
+        warm_up=1,
+        clock=time.process_time,
     )
     against = f"{found.reference_s * 1_000:.0f} ms of re-encoding with tiktoken o200k_base, CPU time"
     row = at_most(f"context: build, {name}", round(found.ratio, 3), 0.1, "x", against)
@@ -60,27 +67,27 @@ def _cold(name: str, texts: list[str], ground: Ground, *, judged: bool) -> Itera
     yield row if judged else Row(row.name, row.value, row.unit, reference=row.reference)
 
 
-def _built(texts: list[str], max_tokens: int = _ROOM) -> str:
+def _build_context(texts: list[str], max_tokens: int = _ROOM) -> str:
     context = ContextBudget(MODEL, max_tokens)
     for number, text in enumerate(texts):
         context.set(f"slot_{number}", text, priority=number)
     return context.build()
 
 
-def _mixed(ground: Ground) -> list[str]:
+def _make_mixed_slots(ground: BenchStack) -> list[str]:
     """What an agent's slots hold: its events, books, rules, notes, code, and a chat."""
-    texts = [_made(kind) for kind in _KINDS]
-    return [*texts, python_code()[:CHARS], *_chat(ground)[: SLOTS - len(texts) - 1]]
+    texts = [_make_slot(kind) for kind in _KINDS]
+    return [*texts, python_code()[:CHARS], *_make_chat_slots(ground)[: SLOTS - len(texts) - 1]]
 
 
-def _chat(ground: Ground) -> list[str]:
+def _make_chat_slots(ground: BenchStack) -> list[str]:
     """Nothing but a chat, which a vocabulary encodes fastest."""
     file = ground.data / CHAT
-    whole = locomo(file) if file.exists() else _made("prose") * SLOTS
+    whole = locomo(file) if file.exists() else _make_slot("prose") * SLOTS
     return [whole[number * CHARS : (number + 1) * CHARS] for number in range(SLOTS)]
 
 
-def _made(kind: str) -> str:
+def _make_slot(kind: str) -> str:
     pieces, text = MADE[kind](random.Random(7)), ""  # noqa: S311 texts, not secrets
     while len(text) < CHARS:
         text += next(pieces)

@@ -16,8 +16,8 @@ from agentstate.memory.conversation.turns import NewTurn
 from agentstate.providers.summaries.digest import DigestSummarizer
 from agentstate.settings import Settings
 from agentstate.store import Store
-from bench.ground import Ground
-from bench.timing import compare
+from bench.ground import BenchStack
+from bench.timing import compare_calls
 from deploy.local.stack.results import Row, at_most
 
 SHORT, LONG = 100, 100_000
@@ -29,29 +29,31 @@ _BATCH = 1_000
 _AT = datetime(2026, 11, 22, tzinfo=UTC)
 
 
-def rows(ground: Ground) -> Iterator[Row]:
+def measure_rows(ground: BenchStack) -> Iterator[Row]:
     """The time of `messages()`, and bytes on the disk per byte of text."""
-    settings = ground.settings(summary_after_tokens=10_000_000)
+    settings = ground.make_settings(summary_after_tokens=10_000_000)
     store = Store.open(settings.database_url)
     jobs = Jobs(store, BrokerWakeUpSender(settings), settings)
-    long_size = ground.size(LONG, 2_000)
+    long_size = ground.choose_size(LONG, 2_000)
     short, long = (ConversationHistory(store, jobs, settings, "ag_7", name) for name in ("short", "long"))
-    _fill(short, SHORT, 60)
-    _fill(long, long_size, 60)
-    found = compare(lambda: long.messages(BUDGET), lambda: short.messages(BUDGET), rounds=ground.size(30, 3))
+    _add_turns(short, SHORT, 60)
+    _add_turns(long, long_size, 60)
+    found = compare_calls(
+        lambda: long.messages(BUDGET), lambda: short.messages(BUDGET), rounds=ground.choose_size(30, 3)
+    )
     store.close()
     yield Row(f"conversation: messages() after {SHORT} turns", round(found.reference_s * 1_000, 2), "ms")
     yield at_most(
         f"conversation: messages() after {long_size:,} turns", round(found.ratio, 2), 1.3, "x", f"{SHORT} turns"
     )
-    yield _storage(ground.settings())
+    yield _measure_storage(ground.make_settings())
 
 
-def _storage(settings: Settings) -> Row:
+def _measure_storage(settings: Settings) -> Row:
     store = Store.open(settings.database_url)
     history = ConversationHistory(store, Jobs(store, BrokerWakeUpSender(settings), settings), settings, "ag_7", "s1")
     before = _bytes_on_disk(settings.database_url)
-    _fill(history, STORED, TURN_BYTES)
+    _add_turns(history, STORED, TURN_BYTES)
     ConversationSummarizer(store, DigestSummarizer(), settings).run(history.id)
     after = _bytes_on_disk(settings.database_url)
     store.close()
@@ -59,16 +61,16 @@ def _storage(settings: Settings) -> Row:
     return at_most(name, round((after - before) / (STORED * TURN_BYTES), 3), 1.5, "x", "bytes of the text")
 
 
-def _fill(history: ConversationHistory, turns: int, size: int) -> None:
+def _add_turns(history: ConversationHistory, turns: int, size: int) -> None:
     draw = random.Random(7)  # noqa: S311 letters, not secrets
     for begin in range(0, turns, _BATCH):
         history.add_many(
-            NewTurn(role="user" if n % 2 else "assistant", text=_text(draw, size), at=_AT)
+            NewTurn(role="user" if n % 2 else "assistant", text=_make_text(draw, size), at=_AT)
             for n in range(begin, min(begin + _BATCH, turns))
         )
 
 
-def _text(draw: random.Random, size: int) -> str:
+def _make_text(draw: random.Random, size: int) -> str:
     """Letters that no compression makes much smaller."""
     return "".join(draw.choices("abcdefghijklmnopqrstuvwxyz      ", k=size)).strip().ljust(size, "x")
 

@@ -16,9 +16,9 @@ from typing import Any, Self
 
 from agentstate.money import Effects, Guarantee, Money, TransactionLedger, Unknown, spend
 from agentstate.store.store import Store
-from bench.bare import bare_insert
-from bench.ground import Ground
-from bench.timing import Rounds, alternate, p50_s, seconds
+from bench.bare import make_bare_insert
+from bench.ground import BenchStack
+from bench.timing import Rounds, median_seconds, run_rounds, time_call
 from deploy.local.stack.results import Row, at_most
 
 CALLS = 10
@@ -30,36 +30,36 @@ CLASSES = itertools.cycle((Guarantee.KEYED, Guarantee.VERIFIABLE))
 _numbers = itertools.count(1)
 
 
-def rows(ground: Ground) -> Iterator[Row]:
+def measure_rows(ground: BenchStack) -> Iterator[Row]:
     """The p50 of an effect without money, of a bet, of its replay, and of a DBOS step; no guards are set."""
     yield from _on_postgres(ground)
     yield from _on_sqlite(ground)
 
 
-def _on_postgres(ground: Ground) -> Iterator[Row]:
-    with Bettor(ground.postgres()) as bettor, dbos_steps(ground.postgres()) as steps:
+def _on_postgres(ground: BenchStack) -> Iterator[Row]:
+    with Bettor(ground.make_postgres()) as bettor, dbos_steps(ground.make_postgres()) as steps:
         sides = _sides(bettor) | {"dbos": lambda: statistics.median(steps(CALLS))}
-        found = alternate(sides, rounds=ground.size(30, 3))
+        found = run_rounds(sides, rounds=ground.choose_size(30, 3))
     once = "execute_once, Postgres"
     yield Row("bare INSERT commit, Postgres", _ms(found, "bare"), "ms")
     yield Row(once, _ms(found, "call"), "ms")
-    yield at_most(once, round(found.ratio("call", "bare"), 2), 2.0, "x", BARE)
-    yield at_most("execute_once against a DBOS step", round(found.ratio("call", "dbos"), 2), 1.0, "x", DBOS_STEP)
+    yield at_most(once, round(found.ratio_of("call", "bare"), 2), 2.0, "x", BARE)
+    yield at_most("execute_once against a DBOS step", round(found.ratio_of("call", "dbos"), 2), 1.0, "x", DBOS_STEP)
     yield Row("a bet: held, called, booked, Postgres", _ms(found, "bet"), "ms")
-    yield Row("a bet: held, called, booked, Postgres", round(found.ratio("bet", "bare"), 2), "x", reference=BARE)
-    yield at_most("a bet against a DBOS step", round(found.ratio("bet", "dbos"), 2), 1.0, "x", DBOS_STEP)
-    yield Row("a DBOS step, Postgres", round(found.ratio("dbos", "bare"), 2), "x", reference=BARE)
-    yield Row("replay of an effect, Postgres", round(found.ratio("replay", "bare"), 2), "x", reference=BARE)
+    yield Row("a bet: held, called, booked, Postgres", round(found.ratio_of("bet", "bare"), 2), "x", reference=BARE)
+    yield at_most("a bet against a DBOS step", round(found.ratio_of("bet", "dbos"), 2), 1.0, "x", DBOS_STEP)
+    yield Row("a DBOS step, Postgres", round(found.ratio_of("dbos", "bare"), 2), "x", reference=BARE)
+    yield Row("replay of an effect, Postgres", round(found.ratio_of("replay", "bare"), 2), "x", reference=BARE)
 
 
-def _on_sqlite(ground: Ground) -> Iterator[Row]:
-    with Bettor(ground.sqlite()) as bettor:
-        found = alternate(_sides(bettor), rounds=ground.size(30, 3))
+def _on_sqlite(ground: BenchStack) -> Iterator[Row]:
+    with Bettor(ground.make_sqlite()) as bettor:
+        found = run_rounds(_sides(bettor), rounds=ground.choose_size(30, 3))
     yield Row("bare INSERT commit, SQLite", _ms(found, "bare"), "ms")
     yield Row("execute_once, SQLite", _ms(found, "call"), "ms")
-    yield Row("execute_once, SQLite", round(found.ratio("call", "bare"), 2), "x", reference=BARE)
-    yield Row("a bet: held, called, booked, SQLite", round(found.ratio("bet", "bare"), 2), "x", reference=BARE)
-    yield Row("replay of an effect, SQLite", round(found.ratio("replay", "bare"), 2), "x", reference=BARE)
+    yield Row("execute_once, SQLite", round(found.ratio_of("call", "bare"), 2), "x", reference=BARE)
+    yield Row("a bet: held, called, booked, SQLite", round(found.ratio_of("bet", "bare"), 2), "x", reference=BARE)
+    yield Row("replay of an effect, SQLite", round(found.ratio_of("replay", "bare"), 2), "x", reference=BARE)
 
 
 class Bettor:
@@ -70,7 +70,7 @@ class Bettor:
         agent = "ag_bench"
         TransactionLedger(self._store, agent).deposit("start", "casino", Money(1_000_000))
         self._effects = Effects(self._store, agent, secret=b"bench")
-        self.bare = bare_insert(url)
+        self.bare = make_bare_insert(url)
 
     def __enter__(self) -> Self:
         return self
@@ -112,7 +112,7 @@ def _sides(bettor: Bettor) -> dict[str, Callable[[], float]]:
         "bet": bettor.bet,
         "replay": partial(bettor.bet, "again"),
     }
-    return {name: partial(p50_s, call, CALLS) for name, call in sides.items()}
+    return {name: partial(median_seconds, call, CALLS) for name, call in sides.items()}
 
 
 @contextmanager
@@ -127,7 +127,7 @@ def dbos_steps(url: str) -> Iterator[Callable[[int], list[float]]]:
 
     @DBOS.workflow()
     def workflow(steps: int) -> list[float]:
-        return [seconds(partial(step, number)) for number in range(steps)]
+        return [time_call(partial(step, number)) for number in range(steps)]
 
     plain = url.replace("+psycopg", "")
     DBOS(config={"name": "bench", "system_database_url": plain, "log_level": "ERROR"})
@@ -139,4 +139,4 @@ def dbos_steps(url: str) -> Iterator[Callable[[int], list[float]]]:
 
 
 def _ms(found: Rounds, side: str) -> float:
-    return round(found.median(side) * 1000, 2)
+    return round(found.median_of(side) * 1000, 2)

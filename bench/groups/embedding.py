@@ -23,9 +23,9 @@ from agentstate.runtime import Runtime
 from agentstate.settings import Settings
 from agentstate.store.tables import memories
 from bench import provider as loopback
-from bench.ground import Ground
-from bench.timing import seconds
-from deploy.local.stack.results import Row, at_least, at_most, exactly
+from bench.ground import BenchStack
+from bench.timing import time_call
+from deploy.local.stack.results import Row, at_least, at_most, equal_to
 
 LATENCY_MS = 20.0
 FAILS = 0.2
@@ -33,19 +33,19 @@ THREADS = 2
 AGENTS = 100
 
 
-def rows(ground: Ground) -> Iterator[Row]:
+def measure_rows(ground: BenchStack) -> Iterator[Row]:
     """Calls and throughput with a provider that works, and what becomes of all memories with one that fails."""
-    yield from _well(ground)
-    yield from _failing(ground)
+    yield from _measure_working_provider(ground)
+    yield from _measure_failing_provider(ground)
 
 
-def settings_for(ground: Ground, url: str) -> Settings:
+def settings_for(ground: BenchStack, url: str) -> Settings:
     """Settings whose embedder is the provider at `url`, in a vector space of this run's own."""
     model = f"loopback-{uuid4().hex[:8]}"
-    return ground.settings(embedder="openai", embedding_model=model, openai_base_url=f"{url}/v1")
+    return ground.make_settings(embedder="openai", embedding_model=model, openai_base_url=f"{url}/v1")
 
 
-def remember(runtime: Runtime, count: int, agents: int = AGENTS) -> None:
+def remember_many(runtime: Runtime, count: int, agents: int = AGENTS) -> None:
     """Remember `count` memories of `agents` agents, all durable at return."""
     items = [
         NewMemory(agent_id=f"agent-{n % agents}", content=f"In round {n} the stake was {n % 97}.50 USDC, heads")
@@ -55,45 +55,45 @@ def remember(runtime: Runtime, count: int, agents: int = AGENTS) -> None:
         runtime.memory.remember_many(items[at : at + 2_000])
 
 
-def _well(ground: Ground) -> Iterator[Row]:
-    count, sample = ground.size(10_000, 1_000), ground.size(150, 30)
-    with loopback.provider(latency_ms=LATENCY_MS) as url, closing(Runtime(settings_for(ground, url))) as runtime:
-        one_by_one = [_one_by_one(runtime, sample)]
-        remember(runtime, count)
-        before = loopback.stats(url)["calls"]
-        took = seconds(lambda: _drain(runtime))
-        calls = loopback.stats(url)["calls"] - before
-        one_by_one.append(_one_by_one(runtime, sample))
-        left = _not_searchable(runtime)
+def _measure_working_provider(ground: BenchStack) -> Iterator[Row]:
+    count, sample = ground.choose_size(10_000, 1_000), ground.choose_size(150, 30)
+    with loopback.start_provider(latency_ms=LATENCY_MS) as url, closing(Runtime(settings_for(ground, url))) as runtime:
+        one_by_one = [_measure_one_by_one(runtime, sample)]
+        remember_many(runtime, count)
+        before = loopback.fetch_counts(url)["calls"]
+        took = time_call(lambda: _embed_until_done(runtime))
+        calls = loopback.fetch_counts(url)["calls"] - before
+        one_by_one.append(_measure_one_by_one(runtime, sample))
+        left = _count_unsearchable(runtime)
     ours, reference = count / took, max(one_by_one)
     yield at_most(f"embedding: provider calls for {count:,} memories", calls, 40, "calls", "one each")
     yield Row("embedding: one call each", round(reference, 1), "memories/s", reference=f"{LATENCY_MS:g} ms a call")
     yield Row("embedding: the pipeline", round(ours, 1), "memories/s")
     yield at_least("embedding: throughput", round(ours / reference, 1), 20.0, "x", "one call and one write each")
-    yield exactly("embedding: memories not searchable", left, 0, "memories")
+    yield equal_to("embedding: memories not searchable", left, 0, "memories")
 
 
-def _failing(ground: Ground) -> Iterator[Row]:
-    count = ground.size(10_000, 1_000)
+def _measure_failing_provider(ground: BenchStack) -> Iterator[Row]:
+    count = ground.choose_size(10_000, 1_000)
     logging.getLogger("agentstate").setLevel(logging.ERROR)  # it warns of every planned failure
     # Small batches: the point is many calls, each of which may fail.
-    with loopback.provider(latency_ms=LATENCY_MS, fails=FAILS) as url:
+    with loopback.start_provider(latency_ms=LATENCY_MS, fails=FAILS) as url:
         settings = settings_for(ground, url).model_copy(update={"embedding_batch": 32})
         with closing(Runtime(settings)) as runtime:
             _ask_for_width(runtime)
-            remember(runtime, count)
-            took = seconds(lambda: _drain(runtime))
-            told = loopback.stats(url)
-            left = _not_searchable(runtime)
+            remember_many(runtime, count)
+            took = time_call(lambda: _embed_until_done(runtime))
+            told = loopback.fetch_counts(url)
+            left = _count_unsearchable(runtime)
             found = IndexVerifier(runtime.store, runtime.index).compare_all(repair=False)
     failed = told["calls"] - told["by_fault"].get("well", 0)
     reference = f"a provider that fails {FAILS:.0%}: 429, 500, resets, short and narrow answers"
     yield Row("embedding, failing provider: calls that failed", failed, "calls", reference=f"of {told['calls']}")
     yield Row("embedding, failing provider: throughput", round(count / took, 1), "memories/s")
-    yield exactly("embedding, failing provider: not searchable", left, 0, "memories", reference)
-    yield exactly("embedding, failing provider: points missing or wrong", found.missing + found.stale, 0, "memories")
-    yield exactly("embedding, failing provider: points too many", found.points - count, 0, "points")
-    yield exactly("embedding, failing provider: texts paid twice", told["twice"], 0, "texts")
+    yield equal_to("embedding, failing provider: not searchable", left, 0, "memories", reference)
+    yield equal_to("embedding, failing provider: points missing or wrong", found.missing + found.stale, 0, "memories")
+    yield equal_to("embedding, failing provider: points too many", found.points - count, 0, "points")
+    yield equal_to("embedding, failing provider: texts paid twice", told["twice"], 0, "texts")
 
 
 def _ask_for_width(runtime: Runtime) -> None:
@@ -107,11 +107,11 @@ def _ask_for_width(runtime: Runtime) -> None:
             return
 
 
-def _drain(runtime: Runtime) -> None:
+def _embed_until_done(runtime: Runtime) -> None:
     """Work as the threads of a worker do, until nothing waits; rests and back-offs are waited for."""
 
     def work(_number: int) -> None:
-        while _not_searchable(runtime):
+        while _count_unsearchable(runtime):
             pause = runtime.embedding.run_until_idle().pause_s
             time.sleep(min(max(pause, 0.02), 1.0))
 
@@ -119,13 +119,13 @@ def _drain(runtime: Runtime) -> None:
         list(pool.map(work, range(THREADS)))
 
 
-def _not_searchable(runtime: Runtime) -> int:
+def _count_unsearchable(runtime: Runtime) -> int:
     with runtime.store.read_connection() as connection:
         query = sa.select(sa.func.count()).select_from(memories).where(memories.c.state != "searchable")
         return int(connection.execute(query).scalar_one())
 
 
-def _one_by_one(runtime: Runtime, count: int) -> float:
+def _measure_one_by_one(runtime: Runtime, count: int) -> float:
     """Memories a second, one provider call and one write each."""
 
     def store_all() -> None:
@@ -140,4 +140,4 @@ def _one_by_one(runtime: Runtime, count: int) -> float:
         )
         runtime.index.upsert_points([point])
 
-    return count / seconds(store_all)
+    return count / time_call(store_all)

@@ -15,8 +15,8 @@ from redis import Redis
 
 from agentstate.memory.episodes.recent import RecentEpisodes
 from agentstate.memory.episodes.store import EpisodicStore
-from bench.ground import Ground
-from bench.timing import compare
+from bench.ground import BenchStack
+from bench.timing import compare_calls
 from deploy.local.stack.results import Row, at_most
 
 PAYLOAD = {"game": "coin-flip", "side": "heads", "amount": Decimal("2.50"), "tag": "bet:round-981"}
@@ -26,23 +26,23 @@ READ = 50
 MOST_RATIO = 1.3
 
 
-def rows(ground: Ground) -> Iterator[Row]:
+def measure_rows(ground: BenchStack) -> Iterator[Row]:
     """The rows of this group."""
-    settings = ground.settings()
-    rounds = ground.size(30, 3)
+    settings = ground.make_settings()
+    rounds = ground.choose_size(30, 3)
     with Redis.from_url(settings.redis_url) as client, Redis.from_url(settings.redis_url) as bare:
         mine = EpisodicStore(RecentEpisodes(client, archived=True), "ag_bench", settings)
         reference = _Bare(bare, mine.record("bet", PAYLOAD, OUTCOME).line())
         for _ in range(KEPT):
             mine.record("bet", PAYLOAD, OUTCOME)
             reference.record()
-        found = compare(lambda: mine.record("bet", PAYLOAD, OUTCOME), reference.record, rounds=rounds, calls=100)
+        found = compare_calls(lambda: mine.record("bet", PAYLOAD, OUTCOME), reference.record, rounds=rounds, calls=100)
         told = f"bare pipeline, same {len(reference.line)} bytes: {found.reference_s * 1e6:.0f} us"
         yield at_most("episodes: record, p50", round(found.ratio, 2), MOST_RATIO, "x", told)
-        found = compare(lambda: mine.get_recent(READ), reference.recent, rounds=rounds, calls=100)
+        found = compare_calls(lambda: mine.get_recent(READ), reference.recent, rounds=rounds, calls=100)
         told = f"bare pipeline, same members: {found.reference_s * 1e6:.0f} us"
         yield at_most(f"episodes: get_recent({READ}), p50", round(found.ratio, 2), MOST_RATIO, "x", told)
-        found = compare(lambda: [each.payload for each in mine.get_recent(READ)], reference.recent, rounds=rounds)
+        found = compare_calls(lambda: [each.payload for each in mine.get_recent(READ)], reference.recent, rounds=rounds)
         yield Row(f"episodes: get_recent({READ}) with every payload looked at", round(found.ratio, 2), "x", "", told)
 
 

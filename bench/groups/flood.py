@@ -21,10 +21,10 @@ from agentstate.runtime import Runtime
 from agentstate.settings import PREFIX, Settings
 from agentstate.store.tables import memories
 from bench import provider as loopback
-from bench.ground import Ground
+from bench.ground import BenchStack
 from bench.groups.embedding import LATENCY_MS, settings_for
 from deploy.local.stack.folder import ROOT
-from deploy.local.stack.results import Row, exactly
+from deploy.local.stack.results import Row, equal_to
 from deploy.local.stack.table import python_path
 
 WITHIN_S = 2.0
@@ -33,10 +33,10 @@ PAUSE_S = 0.2
 PATIENCE_S = 900.0
 
 
-def rows(ground: Ground) -> Iterator[Row]:
+def measure_rows(ground: BenchStack) -> Iterator[Row]:
     """The wait of single memories while a flood is taken in."""
-    count = ground.size(50_000, 2_000)
-    with loopback.provider(latency_ms=LATENCY_MS) as url:
+    count = ground.choose_size(50_000, 2_000)
+    with loopback.start_provider(latency_ms=LATENCY_MS) as url:
         settings = settings_for(ground, url)
         with closing(Runtime(settings)) as runtime:
             _ = runtime.index  # the provider has been asked how wide its vectors are
@@ -44,14 +44,14 @@ def rows(ground: Ground) -> Iterator[Row]:
                 items = [NewMemory(agent_id="flood", content=f"tick {n} of the flood") for n in range(count)]
                 for at in range(0, count, 2_000):
                     runtime.memory.remember_many(items[at : at + 2_000], tx=tx)
-            with _worker(settings):
-                waits, queue_waits = _measure(runtime)
-            left = _waiting(runtime)
-    yield from _judged(count, waits, queue_waits)
-    yield exactly("flood: memories not searchable", left, 0, "memories")
+            with _start_worker(settings):
+                waits, queue_waits = _measure_waits(runtime)
+            left = _count_waiting(runtime)
+    yield from _judge_waits(count, waits, queue_waits)
+    yield equal_to("flood: memories not searchable", left, 0, "memories")
 
 
-def _judged(count: int, waits: list[float], queue_waits: list[float]) -> Iterator[Row]:
+def _judge_waits(count: int, waits: list[float], queue_waits: list[float]) -> Iterator[Row]:
     p95 = statistics.quantiles(waits, n=20)[-1]
     ratio = statistics.median(queue_waits) / statistics.median(waits)
     met = p95 <= WITHIN_S or ratio >= BETTER
@@ -63,12 +63,12 @@ def _judged(count: int, waits: list[float], queue_waits: list[float]) -> Iterato
     yield Row("flood: better than one queue", round(ratio, 1), "x", f">= {BETTER:g}, or {WITHIN_S:g} s", "", met)
 
 
-def _measure(runtime: Runtime) -> tuple[list[float], list[float]]:
+def _measure_waits(runtime: Runtime) -> tuple[list[float], list[float]]:
     """How long each single memory waited, and how long it would have in one queue."""
     asked: list[float] = []
     waits: list[float] = []
     deadline = time.monotonic() + PATIENCE_S
-    while _waiting(runtime, "flood") and time.monotonic() < deadline:
+    while _count_waiting(runtime, "flood") and time.monotonic() < deadline:
         asked.append(time.monotonic())
         receipt = runtime.memory.remember(f"quiet-{len(asked) % 5}", f"single memory no. {len(asked)}")
         runtime.memory.wait_searchable([receipt], timeout_s=PATIENCE_S)
@@ -78,7 +78,7 @@ def _measure(runtime: Runtime) -> tuple[list[float], list[float]]:
     return waits, [done - at for at in asked]
 
 
-def _waiting(runtime: Runtime, agent_id: str | None = None) -> int:
+def _count_waiting(runtime: Runtime, agent_id: str | None = None) -> int:
     query = sa.select(sa.func.count()).select_from(memories).where(memories.c.state != "searchable")
     with runtime.store.read_connection() as connection:
         return int(
@@ -87,7 +87,7 @@ def _waiting(runtime: Runtime, agent_id: str | None = None) -> int:
 
 
 @contextmanager
-def _worker(settings: Settings) -> Iterator[None]:
+def _start_worker(settings: Settings) -> Iterator[None]:
     """A worker process as the one-machine stack starts it, and a sweep's wake-up to begin with."""
     shown = {name: getattr(value, "get_secret_value", lambda value=value: value)() for name, value in settings}
     env = {PREFIX + name.upper(): str(value) for name, value in shown.items() if value is not None}

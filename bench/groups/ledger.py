@@ -13,9 +13,9 @@ from functools import partial
 
 from agentstate.money import Money, TransactionLedger, earn, move
 from agentstate.store.store import Store
-from bench.bare import bare_insert
-from bench.ground import Ground
-from bench.timing import Rounds, alternate, per_second
+from bench.bare import make_bare_insert
+from bench.ground import BenchStack
+from bench.timing import Rounds, measure_rate, run_rounds
 from deploy.local.stack.results import Row, at_least
 
 CLIENTS = 8
@@ -25,40 +25,40 @@ BARE = "bare INSERT commits, SQLAlchemy"
 _numbers = itertools.count(1)
 
 
-def rows(ground: Ground) -> Iterator[Row]:
+def measure_rows(ground: BenchStack) -> Iterator[Row]:
     """Posts a second of one client and of several, each also as a part of the rate of bare inserts."""
-    url = ground.postgres()
+    url = ground.make_postgres()
     store = Store.open(url, pool_size=CLIENTS)
     for clients in (1, CLIENTS):
-        found = _rates(url, store, clients, ground)
+        found = _measure_rates(url, store, clients, ground)
         who = "1 client" if clients == 1 else f"{clients} clients"
-        yield Row(f"bare INSERT commits, {who}", round(found.median("bare")), "/s")
-        yield Row(f"ledger posts, {who}", round(found.median("own")), "/s")
-        yield at_least(f"ledger posts, {who}", round(found.ratio("own", "bare"), 2), 0.4, "x", BARE)
-    yield Row("ledger posts, one shared account", round(found.median("shared")), "/s")
-    yield Row("ledger posts, one shared account", round(found.ratio("shared", "bare"), 2), "x", reference=BARE)
+        yield Row(f"bare INSERT commits, {who}", round(found.median_of("bare")), "/s")
+        yield Row(f"ledger posts, {who}", round(found.median_of("own")), "/s")
+        yield at_least(f"ledger posts, {who}", round(found.ratio_of("own", "bare"), 2), 0.4, "x", BARE)
+    yield Row("ledger posts, one shared account", round(found.median_of("shared")), "/s")
+    yield Row("ledger posts, one shared account", round(found.ratio_of("shared", "bare"), 2), "x", reference=BARE)
     store.close()
 
 
-def _rates(url: str, store: Store, clients: int, ground: Ground) -> Rounds:
-    bare = bare_insert(url, clients=clients)
+def _measure_rates(url: str, store: Store, clients: int, ground: BenchStack) -> Rounds:
+    bare = make_bare_insert(url, clients=clients)
     sides: dict[str, Callable[[int], object]] = {
         "bare": lambda _client: bare(),
-        "own": _own_accounts(store, clients),
-        "shared": _shared_account(store),
+        "own": _post_to_own_accounts(store, clients),
+        "shared": _post_to_shared_account(store),
     }
-    calls = ground.size(30, 5)
-    measured = {name: partial(per_second, call, clients=clients, calls=calls) for name, call in sides.items()}
-    return alternate(measured, rounds=ground.size(15, 3))
+    calls = ground.choose_size(30, 5)
+    measured = {name: partial(measure_rate, call, clients=clients, calls=calls) for name, call in sides.items()}
+    return run_rounds(measured, rounds=ground.choose_size(15, 3))
 
 
-def _own_accounts(store: Store, clients: int) -> Callable[[int], object]:
+def _post_to_own_accounts(store: Store, clients: int) -> Callable[[int], object]:
     """Each client posts for an agent of its own."""
     ledgers = [TransactionLedger(store, f"ag_{client}") for client in range(clients)]
     return lambda client: ledgers[client].post(f"p{next(_numbers)}", earn("casino", CENT))
 
 
-def _shared_account(store: Store) -> Callable[[int], object]:
+def _post_to_shared_account(store: Store) -> Callable[[int], object]:
     """All clients post from one counter-account, as they would from an account of the whole system."""
     ledger = TransactionLedger(store, "ag_everybody")
 

@@ -28,7 +28,7 @@ from agentstate.memory.search.fusion import DENSE
 from agentstate.memory.search.scope import Scope
 from agentstate.providers.embedding.minilm import find_model
 from agentstate.runtime import Runtime
-from bench.ground import Ground, settings_of
+from bench.ground import BenchStack, make_settings_for
 from deploy.local.stack.results import Row, at_least
 from deploy.local.stack.stack import Stack
 
@@ -57,85 +57,87 @@ Answered = tuple[Question, list[str]]
 """A question and the turns that were found, best first."""
 
 
-def rows(ground: Ground) -> Iterator[Row]:
+def measure_rows(ground: BenchStack) -> Iterator[Row]:
     """Recall at 10 and at 5 without a model and with one, each beside the guide's way."""
     files = sorted((ground.data / "locomo").glob("*.json"))
     if not files:
         yield Row("LoCoMo: not measured", f"no *.json in {ground.data / 'locomo'}; give another folder with --data")
         return
-    samples = [sample for file in files for sample in json.loads(file.read_text("utf-8"))][: ground.size(10_000, 2)]
+    samples = [sample for file in files for sample in json.loads(file.read_text("utf-8"))][
+        : ground.choose_size(10_000, 2)
+    ]
     kinds = ["lexical", "minilm"] if find_model() else ["lexical"]
     for kind in kinds:
-        yield from _measured(ground, kind, samples)
+        yield from _measure_embedder(ground, kind, samples)
     if len(kinds) == 1:
         yield Row("LoCoMo with MiniLM: not measured", "the model files are not installed")
 
 
-def _measured(ground: Ground, kind: str, samples: Sequence[dict[str, object]]) -> Iterator[Row]:
+def _measure_embedder(ground: BenchStack, kind: str, samples: Sequence[dict[str, object]]) -> Iterator[Row]:
     folder = ground.folder / f"locomo-{kind}"
     with Stack(folder, only=PARTS, settings={"embedder": kind}) as stack:
-        runtime = Runtime(settings_of(stack, embedder=kind))
+        runtime = Runtime(make_settings_for(stack, embedder=kind))
         try:
-            ground.say(f"LoCoMo, {NAMES[kind]}: {_taken_in(runtime, folder / 'turns.json', samples)}")
-            yield from _asked(runtime, kind, samples)
+            ground.report(f"LoCoMo, {NAMES[kind]}: {_ingest_samples(runtime, folder / 'turns.json', samples)}")
+            yield from _ask_questions(runtime, kind, samples)
         finally:
             runtime.close()
 
 
-def _taken_in(runtime: Runtime, path: Path, samples: Sequence[dict[str, object]]) -> str:
+def _ingest_samples(runtime: Runtime, path: Path, samples: Sequence[dict[str, object]]) -> str:
     """Store the turns and wait until a worker has made all searchable; tells how long that took."""
     path.write_text(json.dumps(samples), "utf-8")
     began = time.monotonic()
     ingest = Ingest(runtime.store, runtime.jobs, runtime.memory, runtime.settings)
     report = ingest.store_turns(read_transcript(path, runtime.settings, form="locomo"))
     assert not report.refused, report.refused[:3]
-    while sum(count.searchable for count in _counts(runtime)) < report.stored:
-        assert not any(count.dead for count in _counts(runtime)), "a worker gave memories up"
+    while sum(count.searchable for count in _count_memories(runtime)) < report.stored:
+        assert not any(count.dead for count in _count_memories(runtime)), "a worker gave memories up"
         time.sleep(0.2)
     return f"{report.stored} turns stored and searchable after {time.monotonic() - began:.0f} s"
 
 
-def _counts(runtime: Runtime) -> list[MemoryCounts]:
+def _count_memories(runtime: Runtime) -> list[MemoryCounts]:
     with runtime.store.read_connection() as connection:
         return count_memories(connection)
 
 
-def _asked(runtime: Runtime, kind: str, samples: Sequence[dict[str, object]]) -> Iterator[Row]:
-    questions = [question for sample in samples for question in _questions(sample)]
+def _ask_questions(runtime: Runtime, kind: str, samples: Sequence[dict[str, object]]) -> Iterator[Row]:
+    questions = [question for sample in samples for question in _read_questions(sample)]
     name, place = f"LoCoMo, {NAMES[kind]}", {sample["sample_id"]: sample for sample in samples}
-    ours = _scores(questions, lambda question: _recalled(runtime, question))
-    controls = {"guide's BM25": _guides_bm25(place)}
+    ours = _answer_all(questions, lambda question: _recall_turns(runtime, question))
+    controls = {"guide's BM25": _make_bm25_finder(place)}
     if kind != "lexical":
-        controls["guide's RRF"] = _guides_hybrid(runtime, controls["guide's BM25"])
-    theirs = {control: _scores(questions, finder) for control, finder in controls.items()}
+        controls["guide's RRF"] = _make_hybrid_finder(runtime, controls["guide's BM25"])
+    theirs = {control: _answer_all(questions, finder) for control, finder in controls.items()}
     reference = {
-        depth: ", ".join(f"{control} {_mean(scores, depth):.3f}" for control, scores in theirs.items())
+        depth: ", ".join(f"{control} {_mean_recall(scores, depth):.3f}" for control, scores in theirs.items())
         for depth in (5, 10)
     }
-    yield at_least(f"{name}: R@10, categories 1-4", _mean(ours, 10), BARS[kind], reference=reference[10])
-    yield Row(f"{name}: R@5", _mean(ours, 5), reference=reference[5])
+    yield at_least(f"{name}: R@10, categories 1-4", _mean_recall(ours, 10), BARS[kind], reference=reference[10])
+    yield Row(f"{name}: R@5", _mean_recall(ours, 5), reference=reference[5])
     for half, wanted in (("chosen on", True), ("held out", False)):
         part = [(one, found) for one, found in ours if (one.conversation in CHOSEN_ON) is wanted]
         if part:
             said = f"{len(part)} of {len(questions)} questions"
-            yield Row(f"{name}: R@10, conversations {half}", _mean(part, 10), reference=said)
+            yield Row(f"{name}: R@10, conversations {half}", _mean_recall(part, 10), reference=said)
 
 
-def _recalled(runtime: Runtime, question: Question) -> list[str]:
+def _recall_turns(runtime: Runtime, question: Question) -> list[str]:
     hits = Fleet(runtime).agent(question.conversation).memory.recall(question.text, limit=10)
     return [hit.source or "" for hit in hits]
 
 
-def _scores(questions: Sequence[Question], finder: Finder) -> list[Answered]:
+def _answer_all(questions: Sequence[Question], finder: Finder) -> list[Answered]:
     return [(question, finder(question)[:10]) for question in questions]
 
 
-def _mean(found: Sequence[Answered], depth: int) -> float:
+def _mean_recall(found: Sequence[Answered], depth: int) -> float:
     shares = (len(one.evidence.intersection(turns[:depth])) / len(one.evidence) for one, turns in found)
     return round(fmean(shares), 4)
 
 
-def _questions(sample: dict[str, object]) -> Iterator[Question]:
+def _read_questions(sample: dict[str, object]) -> Iterator[Question]:
     turns = {fields["id"] for _, fields in locomo.read_turns(sample)}
     asked: list[dict[str, object]] = sample.get("qa", [])  # type: ignore[assignment] # JSON
     for one in asked:
@@ -145,14 +147,14 @@ def _questions(sample: dict[str, object]) -> Iterator[Question]:
             yield Question(str(sample["sample_id"]), str(one["question"]), frozenset(evidence))
 
 
-def _guides_bm25(samples: Mapping[object, dict[str, object]]) -> Finder:
+def _make_bm25_finder(samples: Mapping[object, dict[str, object]]) -> Finder:
     """The guide's keyword half: words cut at spaces, k1 1.5, b 0.75, one corpus a conversation."""
     made: dict[str, GuidesBm25] = {}
 
     def find(question: Question) -> list[str]:
         if question.conversation not in made:
             made[question.conversation] = GuidesBm25(samples[question.conversation])
-        return made[question.conversation].best(question.text)
+        return made[question.conversation].rank_turns(question.text)
 
     return find
 
@@ -173,7 +175,7 @@ class GuidesBm25:
         common = 0.25 * fmean(rarity.values())
         self._rarity = {word: value if value >= 0 else common for word, value in rarity.items()}
 
-    def best(self, query: str) -> list[str]:
+    def rank_turns(self, query: str) -> list[str]:
         """The ids of the best 20, best first."""
         words = [word for word in query.lower().split() if word in self._rarity]
         scores = [
@@ -184,12 +186,12 @@ class GuidesBm25:
         return [self._ids[position] for position in order[:DEEPEST]]
 
 
-def _guides_hybrid(runtime: Runtime, bm25: Finder) -> Finder:
+def _make_hybrid_finder(runtime: Runtime, bm25: Finder) -> Finder:
     """The guide's fusion: ranks of both halves, k = 60. The vectors are the very ones that recall uses."""
 
     def find(question: Question) -> list[str]:
         ranks: dict[str, float] = {}
-        for half in (_nearest(runtime, question), bm25(question)):
+        for half in (_nearest_turns(runtime, question), bm25(question)):
             for rank, turn in enumerate(half, start=1):
                 ranks[turn] = ranks.get(turn, 0.0) + 1 / (60 + rank)
         return sorted(ranks, key=lambda turn: -ranks[turn])
@@ -197,17 +199,17 @@ def _guides_hybrid(runtime: Runtime, bm25: Finder) -> Finder:
     return find
 
 
-def _nearest(runtime: Runtime, question: Question) -> list[str]:
+def _nearest_turns(runtime: Runtime, question: Question) -> list[str]:
     vector = runtime.embedder.embed_query(question.text).tolist()
     scope = Scope(agent_id=question.conversation)
     found = runtime.index.search(scope, text="", vector=vector, limit=DEEPEST).found[DENSE]
-    return [_source(runtime, question.conversation, memory) for memory, _ in found]
+    return [_read_source(runtime, question.conversation, memory) for memory, _ in found]
 
 
 _sources: dict[str, str] = {}
 
 
-def _source(runtime: Runtime, agent: str, memory: str) -> str:
+def _read_source(runtime: Runtime, agent: str, memory: str) -> str:
     if memory not in _sources:
         record = runtime.memory.get(agent, UUID(memory))
         _sources[memory] = (record.source if record else None) or ""

@@ -28,8 +28,8 @@ from agentstate.providers.embedding.minilm import find_model
 from agentstate.runtime import Runtime
 from agentstate.store.tables import memories
 from agentstate.store.tables.base import db_time
-from bench.ground import Ground
-from bench.timing import seconds
+from bench.ground import BenchStack
+from bench.timing import time_call
 from deploy.local.stack.results import Row, at_most
 
 AGENTS = 100
@@ -47,50 +47,50 @@ class Times:
     ours: list[float]
     reference: list[float]
 
-    def at(self, share: float) -> tuple[float, float]:
+    def quantiles_at(self, share: float) -> tuple[float, float]:
         """A quantile of both, in milliseconds."""
-        return _quantile(self.ours, share), _quantile(self.reference, share)
+        return _quantile_ms(self.ours, share), _quantile_ms(self.reference, share)
 
 
-def rows(ground: Ground) -> Iterator[Row]:
+def measure_rows(ground: BenchStack) -> Iterator[Row]:
     """p50 and p99 at the largest size against the reference, and p50 at each size."""
     kind = "minilm" if find_model() else "lexical"
-    runtime = Runtime(ground.settings(embedder=kind))
+    runtime = Runtime(ground.make_settings(embedder=kind))
     try:
-        yield from _measured(ground, runtime)
+        yield from _measure_sizes(ground, runtime)
     finally:
         runtime.close()
     if kind == "lexical":
         yield Row("recall: with vectors not measured", "the MiniLM files are not installed")
 
 
-def _measured(ground: Ground, runtime: Runtime) -> Iterator[Row]:
+def _measure_sizes(ground: BenchStack, runtime: Runtime) -> Iterator[Row]:
     rng, filled = random.Random(5), 0  # noqa: S311 the same texts every time
     p50s: list[str] = []
-    for size in SIZES[: ground.size(3, 1)]:
-        ground.say(f"recall: filling the index to {size:,} memories")
-        _fill(runtime, rng, filled, size)
+    for size in SIZES[: ground.choose_size(3, 1)]:
+        ground.report(f"recall: filling the index to {size:,} memories")
+        _add_memories(runtime, rng, filled, size)
         filled = size
-        times = _timed(runtime, rng, ground.size(400, 20))
-        p50s.append(f"{size:,}: {times.at(0.5)[0]:.1f} ms")
+        times = _time_queries(runtime, rng, ground.choose_size(400, 20))
+        p50s.append(f"{size:,}: {times.quantiles_at(0.5)[0]:.1f} ms")
     for share, name in ((0.5, "p50"), (0.99, "p99")):
-        ours, reference = times.at(share)
+        ours, reference = times.quantiles_at(share)
         label = f"recall of {filled:,} memories of {AGENTS} agents: {name}"
         told = f"{ours:.1f} ms; embedding and bare engine query {reference:.1f} ms"
         ratio = round(ours / reference, 2)
         yield at_most(label, ratio, 1.5, "x", told) if name == "p50" else Row(label, ratio, "x", reference=told)
     yield Row("recall: p50 as the memories grow", "; ".join(p50s))
-    parts = _parts(runtime, rng, ground.size(100, 5))
+    parts = _time_parts(runtime, rng, ground.choose_size(100, 5))
     yield Row("recall: where the time goes (p50)", "; ".join(f"{part} {found:.1f} ms" for part, found in parts.items()))
 
 
-def _fill(runtime: Runtime, rng: random.Random, first: int, size: int) -> None:
+def _add_memories(runtime: Runtime, rng: random.Random, first: int, size: int) -> None:
     generator = np.random.default_rng(size)
     for begin in range(first, size, 1_000):
-        items = [_memory(rng, number) for number in range(begin, min(begin + 1_000, size))]
+        items = [_make_memory(rng, number) for number in range(begin, min(begin + 1_000, size))]
         receipts = runtime.memory.remember_many(items)
         vectors = generator.standard_normal((len(items), max(runtime.embedder.space.dimensions, 1))).astype(np.float32)
-        runtime.index.upsert_points([_point(item, vector) for item, vector in zip(items, vectors, strict=True)])
+        runtime.index.upsert_points([_make_point(item, vector) for item, vector in zip(items, vectors, strict=True)])
         with runtime.store.transaction() as tx:
             done = {"state": "searchable", "space": runtime.index.space, "searchable_at": db_time()}
             seqs = [receipt.seq for receipt in receipts]
@@ -98,8 +98,8 @@ def _fill(runtime: Runtime, rng: random.Random, first: int, size: int) -> None:
             tx.connection.execute(changed.values(indexed_version=memories.c.version, points=1, **done))
 
 
-def _memory(rng: random.Random, number: int) -> NewMemory:
-    words = " ".join(_words(rng, 14))
+def _make_memory(rng: random.Random, number: int) -> NewMemory:
+    words = " ".join(_draw_words(rng, 14))
     return NewMemory(
         agent_id=f"bench_{number % AGENTS}",
         content=f"{words} {number}",
@@ -112,7 +112,7 @@ def _memory(rng: random.Random, number: int) -> NewMemory:
     )
 
 
-def _point(item: NewMemory, vector: Any) -> IndexPoint:
+def _make_point(item: NewMemory, vector: Any) -> IndexPoint:
     return IndexPoint(
         id=item.id,
         agent_id=item.agent_id,
@@ -126,37 +126,37 @@ def _point(item: NewMemory, vector: Any) -> IndexPoint:
     )
 
 
-def _words(rng: random.Random, count: int) -> list[str]:
+def _draw_words(rng: random.Random, count: int) -> list[str]:
     # Zipf: the n-th word is n times rarer than the first.
     return [f"word{int(WORDS ** rng.random())}" for _ in range(count)]
 
 
-def _timed(runtime: Runtime, rng: random.Random, count: int) -> Times:
+def _time_queries(runtime: Runtime, rng: random.Random, count: int) -> Times:
     ours, reference = [], []
-    for number, query in enumerate(_queries(rng, count + 10)):
+    for number, query in enumerate(_draw_queries(rng, count + 10)):
         agent = f"bench_{rng.randrange(AGENTS)}"
-        mine = seconds(lambda agent=agent, query=query: _recall(runtime, agent, query))  # type: ignore[misc] # bound now
-        bare = seconds(lambda agent=agent, query=query: _bare(runtime, agent, query))  # type: ignore[misc] # bound now
+        mine = time_call(lambda agent=agent, query=query: _recall_by_library(runtime, agent, query))  # type: ignore[misc] # bound now
+        bare = time_call(lambda agent=agent, query=query: _query_engine(runtime, agent, query))  # type: ignore[misc] # bound now
         if number >= 10:  # noqa: PLR2004 the first ones open connections
             ours.append(mine)
             reference.append(bare)
     return Times(ours, reference)
 
 
-def _queries(rng: random.Random, count: int) -> Iterator[str]:
-    return (f"what did Ada say about {' '.join(_words(rng, 5))}?" for _ in range(count))
+def _draw_queries(rng: random.Random, count: int) -> Iterator[str]:
+    return (f"what did Ada say about {' '.join(_draw_words(rng, 5))}?" for _ in range(count))
 
 
-def _recall(runtime: Runtime, agent: str, query: str) -> None:
+def _recall_by_library(runtime: Runtime, agent: str, query: str) -> None:
     found = runtime.memory.recall(agent, query, LIMIT)
     assert found.degraded is None
 
 
-def _bare(runtime: Runtime, agent: str, query: str) -> None:
-    _nearest(runtime, agent, runtime.embedder.embed_query(query).tolist() if runtime.embedder.semantic else None)
+def _query_engine(runtime: Runtime, agent: str, query: str) -> None:
+    _nearest_points(runtime, agent, runtime.embedder.embed_query(query).tolist() if runtime.embedder.semantic else None)
 
 
-def _nearest(runtime: Runtime, agent: str, vector: list[float] | None) -> list[models.ScoredPoint]:
+def _nearest_points(runtime: Runtime, agent: str, vector: list[float] | None) -> list[models.ScoredPoint]:
     asked: dict[str, Any] = {"query": vector, "using": VECTOR} if vector is not None else {}
     found = runtime.qdrant.query_points(
         runtime.index.space, query_filter=tenant_filter((agent,)), limit=LIMIT, with_payload=False, **asked
@@ -164,22 +164,22 @@ def _nearest(runtime: Runtime, agent: str, vector: list[float] | None) -> list[m
     return found.points
 
 
-def _parts(runtime: Runtime, rng: random.Random, count: int) -> dict[str, float]:
+def _time_parts(runtime: Runtime, rng: random.Random, count: int) -> dict[str, float]:
     from agentstate.memory.search.scope import Scope
 
     found: dict[str, list[float]] = {"embedding": [], "index, all retrievers": [], "whole": []}
-    for query in _queries(rng, count):
+    for query in _draw_queries(rng, count):
         agent = f"bench_{rng.randrange(AGENTS)}"
         scope, vectors = Scope(agent_id=agent), []
         if runtime.embedder.semantic:
-            found["embedding"].append(seconds(lambda: vectors.append(runtime.embedder.embed_query(query).tolist())))  # noqa: B023
+            found["embedding"].append(time_call(lambda: vectors.append(runtime.embedder.embed_query(query).tolist())))  # noqa: B023
         vector = vectors[0] if vectors else None
         found["index, all retrievers"].append(
-            seconds(lambda: runtime.index.search(scope, text=query, vector=vector, limit=100))  # noqa: B023
+            time_call(lambda: runtime.index.search(scope, text=query, vector=vector, limit=100))  # noqa: B023
         )
-        found["whole"].append(seconds(lambda: _recall(runtime, agent, query)))  # noqa: B023
-    return {part: _quantile(times, 0.5) for part, times in found.items() if times}
+        found["whole"].append(time_call(lambda: _recall_by_library(runtime, agent, query)))  # noqa: B023
+    return {part: _quantile_ms(times, 0.5) for part, times in found.items() if times}
 
 
-def _quantile(times: Sequence[float], share: float) -> float:
+def _quantile_ms(times: Sequence[float], share: float) -> float:
     return 1_000 * statistics.quantiles(times, n=100, method="inclusive")[round(100 * share) - 1]

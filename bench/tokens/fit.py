@@ -29,7 +29,7 @@ from bench.tokens import recorded
 from bench.tokens.errors import AT_RANDOM, error_table
 from bench.tokens.kinds import CHAT, LENGTHS, MADE, SHARED_DATA, Sample, chunks, locomo, python_code, samples
 from bench.tokens.truth import counter
-from deploy.local.stack.results import console, print_rows
+from deploy.local.stack.results import make_console, print_rows
 
 Array = NDArray[np.float64]
 
@@ -102,7 +102,7 @@ def main() -> None:
     document = {"made_by": "scripts/fit-tokens", "with": tools, "families": families}
     WEIGHTS.write_text(json.dumps(document, indent=1) + "\n", "utf-8")
     recorded.write(_to_record(chat), true_counts, tools["ctok"])
-    print_rows(console(), "tokens", [row for family in Family for row in error_table(family, options.data)])
+    print_rows(make_console(), "tokens", [row for family in Family for row in error_table(family, options.data)])
 
 
 def _family(family: Family, fitted_on: list[Sample], held_out: list[Sample]) -> dict[str, Any]:

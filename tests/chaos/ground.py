@@ -13,8 +13,8 @@ from typing import Any
 
 from agentstate.settings import Settings
 from deploy.local.stack.folder import Folder
-from deploy.local.stack.launcher import start_detached, supervisor_of
-from deploy.local.stack.ownership import Identity, belonging, wait_ended
+from deploy.local.stack.launcher import find_supervisor, start_detached
+from deploy.local.stack.ownership import ProcessIdentity, find_processes, wait_for_end
 from deploy.local.stack.supervisor import end_leftovers
 
 PATIENCE_S = 180.0
@@ -32,13 +32,13 @@ class Ground:
         start_detached(self.folder, [*self.options, "--data", str(self.folder.path)], self.told.append)
 
     def processes(self) -> dict[str, Any]:
-        found: dict[str, Any] = self.folder.record()["processes"]
+        found: dict[str, Any] = self.folder.read_record()["processes"]
         return found
 
     def kill(self, name: str) -> int | None:
         """`kill -9` one process; its pid, None when it was not running just then."""
-        identity = Identity.parse(self.processes()[name])
-        process = identity.process() if identity else None
+        identity = ProcessIdentity.parse_record(self.processes()[name])
+        process = identity.find_process() if identity else None
         if process is None:
             return None
         process.kill()
@@ -50,12 +50,12 @@ class Ground:
 
     def kill_all(self) -> None:
         """`kill -9` the supervisor and everything that it started, in one go."""
-        supervisor = supervisor_of(self.folder)
+        supervisor = find_supervisor(self.folder)
         assert supervisor is not None
-        doomed = [supervisor, *belonging(self.folder.record()["tag"])]
+        doomed = [supervisor, *find_processes(self.folder.read_record()["tag"])]
         for process in doomed:
             process.kill()
-        assert wait_ended(doomed, 30) == []
+        assert wait_for_end(doomed, 30) == []
 
     def settings(self) -> Settings:
         return Settings.load(env_file=self.folder.env_file)
@@ -70,10 +70,10 @@ def running_stack(base: Path, options: list[str]) -> Iterator[Ground]:
         running.up()
         yield running
     finally:
-        supervisor = supervisor_of(folder)
+        supervisor = find_supervisor(folder)
         if supervisor is not None:
             supervisor.kill()
-            wait_ended([supervisor], 30)
+            wait_for_end([supervisor], 30)
         end_leftovers(folder)
         shutil.rmtree(folder.path.parent, ignore_errors=True)
 

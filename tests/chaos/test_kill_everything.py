@@ -27,7 +27,7 @@ from agentstate.store.tables import jobs, memories
 from agentstate.store.tables.base import db_time
 from agentstate.store.tables.money import effects, recon_cursors
 from deploy.local.sandbox.client import SandboxClient
-from deploy.local.stack.results import Row, console, exactly, print_rows, write_rows
+from deploy.local.stack.results import Row, equal_to, make_console, print_rows, write_rows
 from deploy.local.stack.table import python_path
 from tests.chaos.ground import PATIENCE_S, Ground, running_stack, until
 from tests.chaos.writer import GIFT, STAKE
@@ -164,7 +164,7 @@ def settle(runtime: Runtime, writing: Writing) -> Acknowledged:
 def measure(ground: Ground, runtime: Runtime, acknowledged: Acknowledged) -> dict[str, int]:
     """Everything that must not be, counted: 0 each when the promises are kept."""
     agent = Fleet(runtime).agent(AGENT)
-    with SandboxClient(ground.folder.record()["urls"]["sandbox"]) as sandbox:
+    with SandboxClient(ground.folder.read_record()["urls"]["sandbox"]) as sandbox:
         return {
             **in_memories(runtime, acknowledged["memory"]),
             **in_turns(agent, acknowledged["turn"]),
@@ -262,6 +262,6 @@ def report(kills: int, acknowledged: Acknowledged, found: dict[str, int]) -> Non
     """Print the table of the long run and keep it."""
     facts = {"processes killed": kills} | {f"acknowledged: {kind}": len(names) for kind, names in acknowledged.items()}
     rows = [Row(name, value, "count") for name, value in facts.items()]
-    rows += [exactly(name, value, 0, "count") for name, value in found.items()]
+    rows += [equal_to(name, value, 0, "count") for name, value in found.items()]
     write_rows(ROOT / "build" / "chaos-stack.json", rows)
-    print_rows(console(), "Every process killed, again and again", rows)
+    print_rows(make_console(), "Every process killed, again and again", rows)

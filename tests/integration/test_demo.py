@@ -17,7 +17,7 @@ import pytest
 
 from deploy.local.demo.__main__ import INTERRUPTED
 from deploy.local.stack.folder import ROOT, Folder
-from deploy.local.stack.supervisor import end_leftovers, leftovers
+from deploy.local.stack.supervisor import end_leftovers, find_leftovers
 from deploy.local.stack.table import python_path
 
 pytestmark = pytest.mark.long
@@ -72,7 +72,7 @@ def test_a_short_run_keeps_its_promises_and_writes_its_rows(data: Path, tmp_path
     assert any("kill -9 of worker-money-1" in what for what in killed)
     assert any("FLUSHALL" in what for what in killed)
     assert "all promises were kept" in output
-    assert leftovers(Folder(data)) == {}
+    assert find_leftovers(Folder(data)) == {}
 
 
 def test_ctrl_c_leaves_no_process(data: Path) -> None:
@@ -86,4 +86,4 @@ def test_ctrl_c_leaves_no_process(data: Path) -> None:
         process.wait(timeout=60)
     assert process.returncode == INTERRUPTED, output
     assert "nothing runs any more" in output
-    assert leftovers(Folder(data)) == {}
+    assert find_leftovers(Folder(data)) == {}

@@ -21,7 +21,7 @@ from agentstate.jobs.kinds import BULK
 from agentstate.jobs.wake_ups import WakeUp
 from agentstate.settings import Settings
 from deploy.local.servers.redis_server import find_redis
-from deploy.local.stack.ports import LOOPBACK, choose
+from deploy.local.stack.ports import LOOPBACK, choose_port
 
 ROOT = Path(__file__).parents[2]
 QUEUE = "housekeeping.0"
@@ -65,7 +65,7 @@ def server() -> Iterator[Server]:
         folder = Path(given)
         secrets = folder / "secrets"
         subprocess.run([ROOT / "scripts/secrets", secrets], check=True, capture_output=True, timeout=60)
-        port = choose("redis", asked=None, kept=None, preferred=None, taken=())
+        port = choose_port("redis", asked=None, kept=None, preferred=None, taken=())
         process = subprocess.Popen(
             [find_redis(), configured(port, folder, secrets)],
             stdout=subprocess.PIPE,

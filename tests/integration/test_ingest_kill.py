@@ -170,7 +170,7 @@ def test_command_and_worker_are_killed_half_way_and_every_turn_is_there_once(sys
         until(lambda: system.count(turns) == COUNT - LATE)
         until(lambda: system.count(memories, memories.c.claim.is_not(None)) > 0)
         ingest.kill()
-        system.stack.kill("worker-io")
+        system.stack.kill_process("worker-io")
         ingest.communicate()
         system.end_leases()
         assert ingest.returncode == -signal.SIGKILL

@@ -16,12 +16,12 @@ from agentstate.services.observing import CacheReader, GatewayReader
 from agentstate.services.operations.names import Service
 from agentstate.services.own.dialect import OwnRoutes
 from agentstate.services.own.services_file import ServicesFile
-from deploy.local.stack.loopback import Handler, Loopback
+from deploy.local.stack.loopback import LoopbackHandler, LoopbackServer
 
 DOLLAR = 1_000_000
 
 
-class Chains(Loopback):
+class Chains(LoopbackServer):
     """A wallet service that cannot reach the chains of some addresses."""
 
     def __init__(self) -> None:
@@ -29,11 +29,11 @@ class Chains(Loopback):
         self.away: frozenset[str] = frozenset()
 
 
-class _Handler(Handler, BaseHTTPRequestHandler):
+class _Handler(LoopbackHandler, BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         known = self.path.split("?")[0].rsplit("/", 1)[1] not in self.stub.away
         body = b'{"balance":{"symbol":"USDC","amount":"12.5"}}' if known else b"<html>bad gateway</html>"
-        self.send(200 if known else 502, body)
+        self.send_answer(200 if known else 502, body)
 
 
 @pytest.fixture

@@ -14,29 +14,29 @@ import httpx
 import pytest
 
 from agentstate.services.http.transport import CONNECTIONS, AnswerLost, NotSent, Reply, Transport, _exchanged
-from deploy.local.stack.loopback import Handler, Loopback
+from deploy.local.stack.loopback import LoopbackHandler, LoopbackServer
 
 MANY = 4 * CONNECTIONS
 HASTY_S, PATIENT_S = 0.5, 60.0
 
 
-class Slow(Loopback):
+class Slow(LoopbackServer):
     """A server that answers when it is let."""
 
     def __init__(self) -> None:
         super().__init__(_Handler)
         self.open, self.arrived, self.asked = threading.Event(), threading.Semaphore(0), 0
 
-    def release(self) -> None:
+    def release_waiting(self) -> None:
         self.open.set()
 
 
-class _Handler(Handler, BaseHTTPRequestHandler):
+class _Handler(LoopbackHandler, BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.stub.asked += 1
         self.stub.arrived.release()
         self.stub.open.wait(10)
-        self.send(200, b"{}")
+        self.send_answer(200, b"{}")
 
 
 @pytest.fixture

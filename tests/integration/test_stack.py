@@ -24,13 +24,13 @@ from redis.retry import Retry
 from deploy.local.stack.child import RestartPolicy
 from deploy.local.stack.errors import AlreadyRunning, FolderUnusable, PortTaken, ServerMissing, StackError, StartFailed
 from deploy.local.stack.folder import ROOT, Folder
-from deploy.local.stack.launcher import start_detached, stop, supervisor_of
-from deploy.local.stack.ownership import MARK, belonging, wait_ended
+from deploy.local.stack.launcher import find_supervisor, start_detached, stop_stack
+from deploy.local.stack.ownership import MARK, find_processes, wait_for_end
 from deploy.local.stack.probes import file_is_there
 from deploy.local.stack.spec import ProcessSpec
 from deploy.local.stack.stack import Stack
-from deploy.local.stack.status import status_of
-from deploy.local.stack.supervisor import leftovers
+from deploy.local.stack.status import read_status
+from deploy.local.stack.supervisor import find_leftovers
 from deploy.local.stack.table import python_path
 
 pytestmark = pytest.mark.long
@@ -44,7 +44,7 @@ def data(fast_folder: Path) -> Iterator[Path]:
     """A data folder that is not there yet, and on which nothing runs any more when the test is over."""
     path = Path(tempfile.mkdtemp(prefix="agentstate-test-", dir=fast_folder)) / "stack"
     yield path
-    for pid in leftovers(Folder(path)):
+    for pid in find_leftovers(Folder(path)):
         psutil.Process(pid).kill()
     shutil.rmtree(path.parent)
 
@@ -60,7 +60,7 @@ def sleeper(name: str = "sleeper", **options: object) -> ProcessSpec:
 
 
 def tag(data: Path) -> str:
-    return str(Folder(data).record()["tag"])
+    return str(Folder(data).read_record()["tag"])
 
 
 def environment() -> dict[str, str]:
@@ -136,12 +136,12 @@ def test_killed_servers_come_back_with_their_data(data: Path) -> None:
         facts, before = Facts(stack.env), stack.pids
         facts.write()
         for name in SERVERS:
-            stack.kill(name)
+            stack.kill_process(name)
         for name in SERVERS:
             assert stack.wait_running(name, other_than=before[name]) != before[name]
         assert facts.are_there()
-        assert {stack.child(name).state.restarts for name in SERVERS} == {1}
-        assert "SIGKILL" in str(stack.child("redis").state.last_exit)
+        assert {stack.get_child(name).state.restarts for name in SERVERS} == {1}
+        assert "SIGKILL" in str(stack.get_child("redis").state.last_exit)
 
 
 def test_data_ports_and_secrets_survive_a_stop(data: Path) -> None:
@@ -149,7 +149,7 @@ def test_data_ports_and_secrets_survive_a_stop(data: Path) -> None:
         Facts(stack.env).write()
         env, pids = stack.env, stack.pids
     assert not any(psutil.pid_exists(pid) for pid in pids.values())
-    assert belonging(tag(data)) == []
+    assert find_processes(tag(data)) == []
 
     with Stack(data, only=SERVERS) as stack:
         assert stack.env == env
@@ -158,7 +158,7 @@ def test_data_ports_and_secrets_survive_a_stop(data: Path) -> None:
 
 def test_secrets_are_private(data: Path) -> None:
     with Stack(data, only=("redis",)) as stack:
-        secret = Folder(data).secret("redis_password")
+        secret = Folder(data).get_secret("redis_password")
         holders = [path for path in data.rglob("*") if path.is_file() and secret.encode() in path.read_bytes()]
         assert {path.name for path in holders} == {"env", "secrets.json", "redis.conf"}
         assert {path.stat().st_mode & 0o077 for path in holders} == {0}
@@ -188,7 +188,7 @@ def test_terminal_up_status_restart_down(data: Path) -> None:
     assert "Server initialized" in command("logs", "--data", data, "redis").stdout
 
     assert command("down", "--data", data).returncode == 0
-    assert belonging(tag(data)) == []
+    assert find_processes(tag(data)) == []
     assert not any(psutil.pid_exists(row["pid"]) for row in shown["processes"])
     assert command("status", "--data", data).returncode == 3
     assert "nothing runs" in command("down", "--data", data).stdout
@@ -199,12 +199,12 @@ def test_everything_killed_at_once_comes_up_again_with_all_data(data: Path) -> N
     start_detached(folder, ["--data", str(data), "--only", "redis,postgres"], print)
     facts = Facts(_settings(folder))
     facts.write()
-    supervisor = supervisor_of(folder)
+    supervisor = find_supervisor(folder)
     assert supervisor is not None
-    for process in (supervisor, *belonging(tag(data))):
+    for process in (supervisor, *find_processes(tag(data))):
         process.kill()
-    assert wait_ended([supervisor], 10) == []
-    assert status_of(folder).state in {"orphaned", "stopped"}
+    assert wait_for_end([supervisor], 10) == []
+    assert read_status(folder).state in {"orphaned", "stopped"}
 
     with Stack(data, only=SERVERS) as stack:
         assert stack.env["AGENTSTATE_REDIS_URL"] == facts.redis_url
@@ -214,17 +214,17 @@ def test_everything_killed_at_once_comes_up_again_with_all_data(data: Path) -> N
 def test_down_finds_the_processes_of_a_killed_supervisor(data: Path) -> None:
     folder = Folder(data)
     start_detached(folder, ["--data", str(data), "--only", "redis,postgres"], print)
-    orphans = belonging(tag(data))
-    supervisor = supervisor_of(folder)
+    orphans = find_processes(tag(data))
+    supervisor = find_supervisor(folder)
     assert supervisor is not None
     supervisor.kill()
-    assert wait_ended([supervisor], 10) == []
-    assert status_of(folder).state == "orphaned"
+    assert wait_for_end([supervisor], 10) == []
+    assert read_status(folder).state == "orphaned"
 
-    stop(folder, print)
-    assert belonging(tag(data)) == []
+    stop_stack(folder, print)
+    assert find_processes(tag(data)) == []
     assert not any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in orphans)
-    assert status_of(folder).state == "stopped"
+    assert read_status(folder).state == "stopped"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -236,11 +236,11 @@ def test_a_foreground_supervisor_that_is_told_to_stop_leaves_nothing(data: Path,
         for line in process.stdout:
             if line.startswith("all ready"):
                 break
-        started = belonging(tag(data))
+        started = find_processes(tag(data))
         process.send_signal(number)
         assert "stopped; all data was kept" in process.stdout.read()
     assert (process.returncode, len(started)) == (0, 1)
-    assert belonging(tag(data)) == []
+    assert find_processes(tag(data)) == []
 
 
 def test_a_foreign_process_on_a_recorded_pid_is_never_touched(data: Path) -> None:
@@ -249,7 +249,7 @@ def test_a_foreign_process_on_a_recorded_pid_is_never_touched(data: Path) -> Non
     stranger = subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"])
     try:
         folder = Folder(data)
-        record = folder.record()
+        record = folder.read_record()
         record["state"] = "running"
         record["supervisor"] = {"pid": stranger.pid, "started": 1.0}
         record["processes"]["redis"].update(pid=stranger.pid, started=2.0, state="running")
@@ -279,25 +279,25 @@ def test_a_process_that_keeps_dying_is_given_up_and_can_be_tried_again(data: Pat
 
     with Stack(data, only=(), extra=[script("ill", code, broken)], policy=QUICK, progress=progress) as stack:
         broken.touch()
-        stack.kill("ill")
+        stack.kill_process("ill")
         assert gave_up.wait(20)
-        state = stack.child("ill").state
+        state = stack.get_child("ill").state
         assert (state.state, state.last_exit, state.restarts) == ("gave up", "exit code 7", 2)
         assert "I am ill" in told[-1]
-        assert not status_of(Folder(data)).well
+        assert not read_status(Folder(data)).is_well
 
         broken.unlink()
-        stack.retry()
+        stack.retry_given_up()
         assert stack.wait_running("ill") > 0
-        assert status_of(Folder(data)).well
+        assert read_status(Folder(data)).is_well
 
 
 def test_a_process_that_fails_at_start_is_reported_with_its_log_and_stops_the_rest(data: Path) -> None:
     ill = script("ill", "print('no such table: moon'); raise SystemExit(4)", ready=file_is_there(data / "never"))
     with pytest.raises(StartFailed, match=r"(?s)ill ended with exit code 4.*no such table: moon"):
         Stack(data, only=("redis",), extra=[sleeper(), ill]).start()
-    assert belonging(tag(data)) == []
-    assert status_of(Folder(data)).state == "failed"
+    assert find_processes(tag(data)) == []
+    assert read_status(Folder(data)).state == "failed"
 
 
 def test_a_command_that_runs_once_holds_up_the_next_stage(data: Path, tmp_path: Path) -> None:
@@ -307,7 +307,7 @@ def test_a_command_that_runs_once_holds_up_the_next_stage(data: Path, tmp_path: 
         name="later", stage=10, command=(sys.executable, "-c", "import signal; signal.pause()"), prepare=done.unlink
     )
     with Stack(data, only=(), extra=[once, later]) as stack:
-        assert (stack.child("prepare").state.state, stack.child("later").state.state) == ("done", "running")
+        assert (stack.get_child("prepare").state.state, stack.get_child("later").state.state) == ("done", "running")
 
 
 def test_children_of_a_killed_process_are_ended_before_it_is_restarted(data: Path, tmp_path: Path) -> None:
@@ -320,10 +320,10 @@ def test_children_of_a_killed_process_are_ended_before_it_is_restarted(data: Pat
     parent = script("parent", code, note, ready=file_is_there(note), prepare=lambda: note.unlink(missing_ok=True))
     with Stack(data, only=(), extra=[parent], policy=QUICK) as stack:
         orphan, before = psutil.Process(int(note.read_text())), stack.pids["parent"]
-        stack.kill("parent")
+        stack.kill_process("parent")
         stack.wait_running("parent", other_than=before)
         assert not orphan.is_running() or orphan.status() == psutil.STATUS_ZOMBIE
-    assert belonging(tag(data)) == []
+    assert find_processes(tag(data)) == []
 
 
 def test_a_process_that_ignores_the_stop_is_killed(data: Path, tmp_path: Path) -> None:
@@ -336,7 +336,7 @@ def test_a_process_that_ignores_the_stop_is_killed(data: Path, tmp_path: Path) -
     deaf = script("deaf", code, there, ready=file_is_there(there), stop_within=0.2)
     with Stack(data, only=(), extra=[deaf], progress=told.append):
         pass
-    assert belonging(tag(data)) == []
+    assert find_processes(tag(data)) == []
     assert any("did not stop within 0.2 s, killed" in line for line in told)
 
 
@@ -365,7 +365,7 @@ def test_a_long_path_keeps_its_sockets_elsewhere(tmp_path: Path) -> None:
     with Stack(tmp_path / ("long" * 20) / ("longer" * 10), only=("redis",)) as stack:
         url = Folder(stack.folder.path).socket_folder(tag(stack.folder.path)) / "redis.sock"
         assert len(os.fsencode(url)) < 100
-        assert redis.Redis(unix_socket_path=str(url), password=stack.folder.secret("redis_password")).ping()
+        assert redis.Redis(unix_socket_path=str(url), password=stack.folder.get_secret("redis_password")).ping()
 
 
 @pytest.mark.parametrize(

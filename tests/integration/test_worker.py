@@ -36,7 +36,7 @@ from agentstate.settings import Settings
 from agentstate.store.tables import jobs as table
 from agentstate.store.tables.base import db_time
 from deploy.local.stack.stack import Stack
-from deploy.local.stack.table import Choices, Table
+from deploy.local.stack.table import ProcessTable, StackChoices
 from tests.stubs.proxy import Proxy
 from tests.stubs.service_server import ServiceServer
 
@@ -177,8 +177,8 @@ def beats(folder: Path) -> list[ProcessSpec]:
 
     from deploy.local.stack.folder import Folder
 
-    first = Table(Folder(folder / "one"), "unused", Choices(only=("beat",))).specs()[0]
-    second = Table(Folder(folder / "two"), "unused", Choices(only=("beat",))).specs()[0]
+    first = ProcessTable(Folder(folder / "one"), "unused", StackChoices(only=("beat",))).process_specs()[0]
+    second = ProcessTable(Folder(folder / "two"), "unused", StackChoices(only=("beat",))).process_specs()[0]
     return [replace(first, name="beat-1"), replace(second, name="beat-2")]
 
 
@@ -415,7 +415,7 @@ def test_a_worker_that_is_asked_to_stop_finishes_what_it_has_begun(fleet: Fleet,
     fleet.stack.wait_running(name, other_than=pid, timeout=PATIENCE_S)
     assert time.monotonic() - began < PATIENCE_S
     assert (job.attempts, fleet.service.asked.count(agent)) == (1, 1)
-    assert fleet.stack.child(name).state.last_exit == "exit code 0"
+    assert fleet.stack.get_child(name).state.last_exit == "exit code 0"
 
 
 def test_the_job_of_a_killed_worker_is_finished_by_another_after_its_lease(fleet: Fleet) -> None:
@@ -424,9 +424,9 @@ def test_the_job_of_a_killed_worker_is_finished_by_another_after_its_lease(fleet
     gate.wait_arrived()
     name = fleet.holder(job_id)
     first = fleet.runtime.jobs.get(job_id)
-    fleet.stack.kill(name)
+    fleet.stack.kill_process(name)
     gate.opened.set()
-    until(lambda: fleet.stack.child(name).state.restarts > 0)
+    until(lambda: fleet.stack.get_child(name).state.restarts > 0)
     assert fleet.runtime.jobs.get(job_id).status is JobStatus.RUNNING
     fleet.change(table.c.id == job_id, lease_until=db_time(-1))
     job = fleet.done(job_id)

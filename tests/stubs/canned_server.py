@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from http.server import BaseHTTPRequestHandler
 
-from deploy.local.stack.loopback import Handler, Loopback
+from deploy.local.stack.loopback import LoopbackHandler, LoopbackServer
 
 
-class CannedServer(Loopback):
+class CannedServer(LoopbackServer):
     """The stub; set `status` and `content` at any time."""
 
     def __init__(self) -> None:
@@ -17,7 +17,7 @@ class CannedServer(Loopback):
         """Method, path and body of each request."""
 
 
-class _Handler(Handler, BaseHTTPRequestHandler):
+class _Handler(LoopbackHandler, BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self._answer()
 
@@ -25,7 +25,7 @@ class _Handler(Handler, BaseHTTPRequestHandler):
         self._answer()
 
     def _answer(self) -> None:
-        self.stub.asked.append((self.command, self.path, self.content()))
+        self.stub.asked.append((self.command, self.path, self.read_content()))
         # Taken together: who has read an empty answer may set the next one before this one is written to its end.
         status, content = self.stub.status, self.stub.content
-        self.send(status, content)
+        self.send_answer(status, content)

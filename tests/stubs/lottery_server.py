@@ -7,10 +7,10 @@ from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import urlsplit
 
-from deploy.local.stack.loopback import Handler, Loopback
+from deploy.local.stack.loopback import LoopbackHandler, LoopbackServer
 
 
-class LotteryServer(Loopback):
+class LotteryServer(LoopbackServer):
     """The stub. While `silent` it sells and does not answer."""
 
     def __init__(self) -> None:
@@ -22,7 +22,7 @@ class LotteryServer(Loopback):
         return 100 - sum(ticket["price"] for ticket in self.tickets)
 
 
-class _Handler(Handler, BaseHTTPRequestHandler):
+class _Handler(LoopbackHandler, BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         lottery = self.stub
         if urlsplit(self.path).path.endswith("/tickets"):
@@ -32,7 +32,7 @@ class _Handler(Handler, BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         lottery = self.stub
-        body = json.loads(self.content())
+        body = json.loads(self.read_content())
         ticket = {"ticket_id": f"t{len(lottery.tickets)}", "price": body["price"], "memo": body["memo"]}
         lottery.tickets.append(ticket)
         if lottery.silent:

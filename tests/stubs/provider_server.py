@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
 from typing import Any, Literal
 
-from deploy.local.stack.loopback import Handler, Loopback
+from deploy.local.stack.loopback import LoopbackHandler, LoopbackServer
 from tests.stubs.batch_api import BatchApi
 from tests.stubs.llm.rules import refused_by_anthropic, refused_by_openai
 
@@ -68,7 +68,7 @@ class Seen:
     body: dict[str, Any]
 
 
-class ProviderServer(Loopback):
+class ProviderServer(LoopbackServer):
     """The stub; `url` is its root, `seen` what arrived."""
 
     def __init__(self, width: int = DEFAULT_WIDTH, *, choose: Callable[[], Fault] = lambda: Fault("none")) -> None:
@@ -81,7 +81,7 @@ class ProviderServer(Loopback):
         self._plan: deque[Fault] = deque()
         self._lock = threading.Lock()
 
-    def release(self) -> None:
+    def release_waiting(self) -> None:
         self.released.set()
 
     def plan(self, *faults: Fault | FaultKind) -> None:
@@ -94,17 +94,17 @@ class ProviderServer(Loopback):
             return self._plan.popleft() if self._plan else self.choose()
 
 
-class _Handler(Handler, BaseHTTPRequestHandler):
+class _Handler(LoopbackHandler, BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         found = self.stub.batch_api.get(self.path)
         if found is None:
             self.send_json({"error": {"message": "no such thing"}}, 404)
         else:
-            self.send(200, found[0], {"content-type": found[1]})
+            self.send_answer(200, found[0], {"content-type": found[1]})
 
     def do_POST(self) -> None:
         stub = self.stub
-        raw = self.content()
+        raw = self.read_content()
         if (answer := stub.batch_api.post(self.path, raw)) is not None:
             self.send_json(answer)
             return
@@ -117,7 +117,7 @@ class _Handler(Handler, BaseHTTPRequestHandler):
         if fault.kind == "slow":
             stub.released.wait(10)
         if fault.kind == "html":
-            self.send(200, b"<html>busy</html>", {"content-type": "text/html"})
+            self.send_answer(200, b"<html>busy</html>", {"content-type": "text/html"})
             return
         if fault.kind == "status":
             error = {"message": fault.message, "type": fault.code or "error", "code": fault.code}

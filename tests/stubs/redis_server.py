@@ -13,13 +13,13 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from deploy.local.servers.redis_server import find_redis
-from deploy.local.stack.ports import choose
+from deploy.local.stack.ports import choose_port
 
 
 @contextmanager
 def redis_server(folder: Path, *options: str) -> Iterator[str]:
     """A Redis server of its own with these options; its URL."""
-    port = choose("redis", asked=None, kept=None, preferred=None, taken=())
+    port = choose_port("redis", asked=None, kept=None, preferred=None, taken=())
     command = [
         str(find_redis()),
         "--port",

@@ -8,10 +8,10 @@ from collections import Counter
 from http.server import BaseHTTPRequestHandler
 from urllib.parse import parse_qsl, urlsplit
 
-from deploy.local.stack.loopback import Handler, Loopback
+from deploy.local.stack.loopback import LoopbackHandler, LoopbackServer
 
 
-class Remote(Loopback):
+class Remote(LoopbackServer):
     """The stub; `effects` counts what was applied. It stands in the test's process, which outlives its clients."""
 
     def __init__(self) -> None:
@@ -19,7 +19,7 @@ class Remote(Loopback):
         self.effects: Counter[str] = Counter()
 
 
-class _Handler(Handler, BaseHTTPRequestHandler):
+class _Handler(LoopbackHandler, BaseHTTPRequestHandler):
     """`POST /apply?key=&pid=&dedupe=` applies; `GET /effects?key=` tells how often."""
 
     def do_POST(self) -> None:

@@ -9,7 +9,7 @@ import threading
 from http.server import BaseHTTPRequestHandler
 from urllib.parse import parse_qs, urlsplit
 
-from deploy.local.stack.loopback import Handler, Loopback
+from deploy.local.stack.loopback import LoopbackHandler, LoopbackServer
 
 LONGEST_HOLD_S = 60.0
 
@@ -26,7 +26,7 @@ class Gate:
         assert self.arrivals.acquire(timeout=timeout_s), f"nobody asked the service within {timeout_s:g} s"
 
 
-class ServiceServer(Loopback):
+class ServiceServer(LoopbackServer):
     """The stub; every agent has an empty account at the casino."""
 
     def __init__(self) -> None:
@@ -54,12 +54,12 @@ class ServiceServer(Loopback):
             gate.opened.wait(LONGEST_HOLD_S)
         return self.bodies.get(agent_id) or json.dumps({"agent_id": agent_id, "balance_usd": 0})
 
-    def release(self) -> None:
+    def release_waiting(self) -> None:
         for gate in self._gates.values():
             gate.opened.set()
 
 
-class _Handler(Handler, BaseHTTPRequestHandler):
+class _Handler(LoopbackHandler, BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         asked_for = parse_qs(urlsplit(self.path).query)["agent_id"][0]
-        self.send(200, self.stub.answer(asked_for).encode())
+        self.send_answer(200, self.stub.answer(asked_for).encode())

@@ -12,12 +12,12 @@ import signal
 from concurrent.futures import Future
 from http.server import BaseHTTPRequestHandler
 
-from deploy.local.stack.loopback import Handler, Loopback
+from deploy.local.stack.loopback import LoopbackHandler, LoopbackServer
 
 _UPSERT = re.compile(r"/collections/([^/]+)/points(\?|$)")
 
 
-class Turnstile(Loopback):
+class Turnstile(LoopbackServer):
     """The stub.
 
     Args:
@@ -47,9 +47,9 @@ class Turnstile(Loopback):
         return count == 1
 
 
-class _Handler(Handler, BaseHTTPRequestHandler):
+class _Handler(LoopbackHandler, BaseHTTPRequestHandler):
     def _pass(self) -> None:
-        stub, body = self.stub, self.content()
+        stub, body = self.stub, self.read_content()
         if stub.kills(self.command, self.path, done=False):
             self.close_connection = True
             return
@@ -65,7 +65,7 @@ class _Handler(Handler, BaseHTTPRequestHandler):
         if stub.kills(self.command, self.path, done=True):
             self.close_connection = True
             return
-        self.send(answer.status, content)
+        self.send_answer(answer.status, content)
 
     def do_GET(self) -> None:
         self._pass()

@@ -15,10 +15,10 @@ from deploy.local.stack.child import RestartPolicy
 from deploy.local.stack.cli import cli
 from deploy.local.stack.errors import PortTaken, StackError
 from deploy.local.stack.folder import Folder
-from deploy.local.stack.ports import choose
+from deploy.local.stack.ports import choose_port
 from deploy.local.stack.settings_file import write_settings
 from deploy.local.stack.stack import Stack
-from deploy.local.stack.table import Choices, Table
+from deploy.local.stack.table import ProcessTable, StackChoices
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def taken() -> int:
 
 
 def free() -> int:
-    return choose("x", asked=None, kept=None, preferred=None, taken=())
+    return choose_port("x", asked=None, kept=None, preferred=None, taken=())
 
 
 def test_free_ports_lie_below_those_of_outgoing_connections() -> None:
@@ -43,19 +43,19 @@ def test_free_ports_lie_below_those_of_outgoing_connections() -> None:
 
 def test_a_kept_port_comes_before_a_preferred_one_and_both_only_when_free(taken: int) -> None:
     kept, preferred = free(), free()
-    assert choose("x", asked=None, kept=kept, preferred=preferred, taken=()) == kept
-    assert choose("x", asked=None, kept=taken, preferred=preferred, taken=()) == preferred
-    assert choose("x", asked=None, kept=kept, preferred=preferred, taken=(kept,)) == preferred
-    assert choose("x", asked=None, kept=taken, preferred=taken, taken=()) not in {taken, kept}
+    assert choose_port("x", asked=None, kept=kept, preferred=preferred, taken=()) == kept
+    assert choose_port("x", asked=None, kept=taken, preferred=preferred, taken=()) == preferred
+    assert choose_port("x", asked=None, kept=kept, preferred=preferred, taken=(kept,)) == preferred
+    assert choose_port("x", asked=None, kept=taken, preferred=taken, taken=()) not in {taken, kept}
 
 
 def test_a_port_that_was_asked_for_is_taken_or_refused(taken: int) -> None:
     port = free()
-    assert choose("x", asked=port, kept=None, preferred=None, taken=()) == port
+    assert choose_port("x", asked=port, kept=None, preferred=None, taken=()) == port
     with pytest.raises(PortTaken, match=f"port {taken} for x is taken"):
-        choose("x", asked=taken, kept=port, preferred=None, taken=())
+        choose_port("x", asked=taken, kept=port, preferred=None, taken=())
     with pytest.raises(PortTaken, match=f"port {port} was asked for twice"):
-        choose("x", asked=port, kept=None, preferred=None, taken=(port,))
+        choose_port("x", asked=port, kept=None, preferred=None, taken=(port,))
 
 
 def test_settings_are_read_back_as_they_were_written_and_own_lines_are_kept(tmp_path: Path) -> None:
@@ -75,7 +75,7 @@ def test_settings_are_read_back_as_they_were_written_and_own_lines_are_kept(tmp_
 
 def test_restarts_come_later_and_later() -> None:
     policy = RestartPolicy(delays=(0.1, 1.0, 5.0))
-    assert [policy.delay(deaths) for deaths in (1, 2, 3, 4, 9)] == [0.1, 1.0, 5.0, 5.0, 5.0]
+    assert [policy.delay_after(deaths) for deaths in (1, 2, 3, 4, 9)] == [0.1, 1.0, 5.0, 5.0, 5.0]
 
 
 def test_an_unknown_setting_is_refused_before_anything_starts(tmp_path: Path) -> None:
@@ -88,8 +88,8 @@ def test_an_unknown_setting_is_refused_before_anything_starts(tmp_path: Path) ->
 
 def test_the_table_holds_the_processes_in_start_order(tmp_path: Path) -> None:
     folder = Folder(tmp_path / "stack")
-    folder.make()
-    specs = Table(folder, "tag", Choices(money_workers=3)).specs()
+    folder.make_folders()
+    specs = ProcessTable(folder, "tag", StackChoices(money_workers=3)).process_specs()
     assert [spec.name for spec in specs] == [
         *("redis", "postgres", "qdrant", "sandbox", "migrate", "worker-io"),
         *("worker-money-1", "worker-money-2", "worker-money-3", "beat", "flower"),

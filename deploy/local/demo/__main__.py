@@ -22,7 +22,7 @@ from deploy.local.demo.run import Choices, Demo
 from deploy.local.demo.stage import Stage
 from deploy.local.stack.folder import ROOT
 from deploy.local.stack.interrupt import INTERRUPTED, interrupt_once
-from deploy.local.stack.results import console, write_rows
+from deploy.local.stack.results import make_console, write_rows
 
 BUILD = ROOT / "build" / "demo.json"
 
@@ -72,7 +72,7 @@ def main(
 
 
 def _run(choices: Choices, files: Sequence[Path], pictures: Path | None) -> bool:
-    out = console()
+    out = make_console()
     with Progress(out) as progress, Demo(choices, progress) as demo:
         facts = demo.run()
         verdicts = promises.check(facts)

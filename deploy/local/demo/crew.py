@@ -11,7 +11,7 @@ from pathlib import Path
 
 from deploy.local.demo.stage import Stage
 from deploy.local.stack.folder import ROOT
-from deploy.local.stack.ownership import mark
+from deploy.local.stack.ownership import make_mark
 from deploy.local.stack.table import python_path
 
 _STOP_WITHIN_S = 5.0
@@ -64,8 +64,8 @@ class Crew:
     def failures(self) -> list[str]:
         """What went wrong in processes that have ended, with the end of their logs."""
         bad = [n for n, process in self._running.items() if process.poll() not in {None, 0}]
-        return [f"agents-{n} ended with {self._running[n].returncode}:\n{self._stage.folder.tail(f'agents-{n}', 25)}"
-                for n in bad]  # fmt: skip
+        tail = self._stage.folder.read_log_tail
+        return [f"agents-{n} ended with {self._running[n].returncode}:\n{tail(f'agents-{n}', 25)}" for n in bad]
 
     def stop(self) -> None:
         """End whatever still runs."""
@@ -89,7 +89,7 @@ class Crew:
         command = [sys.executable, "-m", "deploy.local.demo.agent_process", *(x for p in arguments.items() for x in p)]
         name = f"agents-{number}"
         own = {
-            **mark(self._stage.tag, name),
+            **make_mark(self._stage.tag, name),
             "AGENTSTATE_ENV_FILE": str(self._stage.folder.env_file),
             "PYTHONPATH": python_path(os.environ.get("PYTHONPATH")),
             "OPENBLAS_NUM_THREADS": "1",

@@ -17,7 +17,7 @@ from agentstate.store.tables import memories, metadata
 from deploy.local.demo import sentences
 from deploy.local.demo.facts import KeyFact
 from deploy.local.stack.folder import Folder
-from deploy.local.stack.ownership import belonging
+from deploy.local.stack.ownership import find_processes
 from deploy.local.stack.table import SERVICES_KEY
 
 OUR_PREFIX = "as:"
@@ -77,7 +77,7 @@ def places(runtime: Runtime, folder: Folder, flower_texts: Mapping[str, str]) ->
                 "\n".join(_value(client, key) for key in client.scan_iter()),
             )
     yield from flower_texts.items()
-    processes = belonging(str(folder.record()["tag"]))
+    processes = find_processes(str(folder.read_record()["tag"]))
     yield "command lines", "\n".join(" ".join(_command(process)) for process in processes)
 
 

@@ -56,20 +56,20 @@ class Stage:
             self._stack.stop()
         elif self._stays:
             try:
-                launcher.stop(self.folder, self._say)
+                launcher.stop_stack(self.folder, self._say)
             except NotRunning:
                 self._say("the stack does not run any more")
 
     @property
     def urls(self) -> dict[str, str]:
         """Addresses by process."""
-        urls: dict[str, str] = self.folder.record()["urls"]
+        urls: dict[str, str] = self.folder.read_record()["urls"]
         return urls
 
     @property
     def tag(self) -> str:
         """What all processes of this stack carry."""
-        return str(self.folder.record()["tag"])
+        return str(self.folder.read_record()["tag"])
 
     def settings(self) -> Settings:
         """The stack's settings; from here on no setting of the user's shell hides them in this process."""
@@ -80,7 +80,7 @@ class Stage:
 
     def pid(self, name: str) -> int | None:
         """The pid of a process that is ready, None while it is not."""
-        known = self.folder.record().get("processes", {}).get(name, {})
+        known = self.folder.read_record().get("processes", {}).get(name, {})
         return known.get("pid") if known.get("state") == "running" else None
 
     def kill(self, name: str) -> int:

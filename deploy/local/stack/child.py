@@ -18,7 +18,7 @@ from typing import Any
 from agentstate.clock import utc_now
 from deploy.local.stack.errors import StackError, StartFailed
 from deploy.local.stack.folder import ROOT, Folder
-from deploy.local.stack.ownership import Identity, belonging, end, mark
+from deploy.local.stack.ownership import ProcessIdentity, end_processes, find_processes, make_mark
 from deploy.local.stack.spec import ProcessSpec
 
 FIRST_POLL_S, LAST_POLL_S = 0.01, 0.2
@@ -36,13 +36,13 @@ class RestartPolicy:
     settled_after: float = 20.0
     """Seconds of life after which earlier deaths are forgotten."""
 
-    def delay(self, deaths: int) -> float:
+    def delay_after(self, deaths: int) -> float:
         """Seconds to wait after this many deaths in a row."""
         return self.delays[min(deaths, len(self.delays)) - 1]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Home:
+class StackContext:
     """What all processes of one stack share."""
 
     folder: Folder
@@ -75,7 +75,7 @@ class Child:
     def __init__(
         self,
         spec: ProcessSpec,
-        home: Home,
+        home: StackContext,
         *,
         changed: Callable[[], None],
         progress: Callable[[str], None],
@@ -83,7 +83,7 @@ class Child:
         self.spec = spec
         self.state = ChildState(port=spec.port)
         self._folder, self._tag, self._policy = home.folder, home.tag, home.policy
-        self._env = {**home.env, **spec.env, **mark(home.tag, spec.name)}
+        self._env = {**home.env, **spec.env, **make_mark(home.tag, spec.name)}
         self._changed, self._progress = changed, progress
         self._guard = threading.Lock()
         self._news = threading.Condition()
@@ -97,7 +97,7 @@ class Child:
     def start(self) -> None:
         """Begin to supervise."""
         self._deaths = 0
-        self._thread = threading.Thread(target=self._supervise, name=f"supervise-{self.spec.name}", daemon=True)
+        self._thread = threading.Thread(target=self._run_lives, name=f"supervise-{self.spec.name}", daemon=True)
         self._thread.start()
 
     def wait_ready(self) -> None:
@@ -115,7 +115,7 @@ class Child:
         """Send the stop signal; it will not be restarted."""
         with self._guard:
             self._stopping.set()
-            self._signal(self.spec.stop_signal)
+            self._send_signal(self.spec.stop_signal)
 
     def wait_stopped(self) -> None:
         """Wait for the end; after the time of the spec, kill the whole process group."""
@@ -123,60 +123,60 @@ class Child:
             return
         self._thread.join(self.spec.stop_within)
         if self._thread.is_alive():
-            self._say(f"did not stop within {self.spec.stop_within:g} s, killed")
-            self._signal(signal.SIGKILL, whole_group=True)
+            self._report_line(f"did not stop within {self.spec.stop_within:g} s, killed")
+            self._send_signal(signal.SIGKILL, whole_group=True)
             self._thread.join()
         if self.state.state != "gave up":
-            self._set("stopped", pid=None, started=None)
+            self._change_state("stopped", pid=None, started=None)
 
     def kill(self) -> None:
         """`kill -9`, as a crash would; it is then restarted."""
         with self._guard:
-            self._signal(signal.SIGKILL)
+            self._send_signal(signal.SIGKILL)
 
-    def retry(self) -> None:
+    def retry_given_up(self) -> None:
         """Start again after it was given up."""
         if self.state.state == "gave up":
             self.start()
 
-    def record(self) -> dict[str, Any]:
+    def as_record(self) -> dict[str, Any]:
         """The state for `stack.json`."""
         return self.state.__dict__.copy()
 
-    def _supervise(self) -> None:
+    def _run_lives(self) -> None:
         while not self._stopping.is_set():
             began = time.monotonic()
-            failure = self._live_once()
+            failure = self._run_once()
             if self._stopping.is_set() or self.state.state == "done":
                 break
             first = not self._settled.is_set()
-            if first or self._gives_up(began):
-                self._fail(failure)
+            if first or self._is_hopeless(began):
+                self._give_up(failure)
                 break
-            self._set("waiting", pid=None, started=None, restarts=self.state.restarts + 1)
-            self._stopping.wait(self._policy.delay(self._deaths))
+            self._change_state("waiting", pid=None, started=None, restarts=self.state.restarts + 1)
+            self._stopping.wait(self._policy.delay_after(self._deaths))
         self._settled.set()
 
-    def _live_once(self) -> StackError:
+    def _run_once(self) -> StackError:
         """One life: start, become ready, run to the end. Returns how it ended, as the error it would be."""
         try:
             if self._process is not None:
                 self._end_orphans()
             self.spec.prepare()
             began = time.monotonic()
-            process = self._spawn()
+            process = self._spawn_process()
             if process is not None:
                 self._become_ready(process, began)
                 process.wait()
         except StackError as error:
-            self._abandon()
+            self._kill_unready()
             return error
         except Exception as error:  # noqa: BLE001 whatever a hook raised must reach the user, not end the thread
-            self._abandon()
+            self._kill_unready()
             return StartFailed(f"{self.spec.name} could not be started: {error}")
-        return self._died()
+        return self._describe_death()
 
-    def _spawn(self) -> subprocess.Popen[bytes] | None:
+    def _spawn_process(self) -> subprocess.Popen[bytes] | None:
         log = self._folder.open_log(self.spec.name)
         try:
             with self._guard:
@@ -197,20 +197,22 @@ class Child:
             ) from error
         finally:
             os.close(log)
-        identity = Identity.of(self._process.pid)
-        self._set("starting", pid=self._process.pid, started=identity.started if identity else None)
+        identity = ProcessIdentity.of_pid(self._process.pid)
+        self._change_state("starting", pid=self._process.pid, started=identity.started if identity else None)
         return self._process
 
     def _become_ready(self, process: subprocess.Popen[bytes], began: float) -> None:
         if self.spec.once:
             self._run_to_end(process)
-        elif not self._answers(process):
+        elif not self._wait_for_probe(process):
             return
         if not self._settled.is_set():
             self.spec.settle()
         took = round((time.monotonic() - began) * 1000)
-        self._set("done" if self.spec.once else "running", **({"pid": None, "started": None} if self.spec.once else {}))
-        self._say(f"{'done' if self.spec.once else 'ready'} in {took} ms{self._where()}")
+        self._change_state(
+            "done" if self.spec.once else "running", **({"pid": None, "started": None} if self.spec.once else {})
+        )
+        self._report_line(f"{'done' if self.spec.once else 'ready'} in {took} ms{self._port_text()}")
         self._settled.set()
 
     def _run_to_end(self, process: subprocess.Popen[bytes]) -> None:
@@ -219,9 +221,9 @@ class Child:
         except subprocess.TimeoutExpired:
             raise self._start_failed(f"did not end within {self.spec.ready_within:g} s") from None
         if code != 0 and not self._stopping.is_set():
-            raise self._start_failed(f"ended with {_ending(code)}")
+            raise self._start_failed(f"ended with {_describe_exit(code)}")
 
-    def _answers(self, process: subprocess.Popen[bytes]) -> bool:
+    def _wait_for_probe(self, process: subprocess.Popen[bytes]) -> bool:
         """Wait until the probe is content; False when the process ended before."""
         deadline, pause, reason = time.monotonic() + self.spec.ready_within, FIRST_POLL_S, None
         while process.poll() is None:
@@ -235,56 +237,56 @@ class Child:
             pause = min(pause * 1.5, LAST_POLL_S)
         return False
 
-    def _died(self) -> StackError:
+    def _describe_death(self) -> StackError:
         code = self._process.returncode if self._process else None
         if code is None or self._stopping.is_set() or self.state.state == "done":
             return StartFailed(f"{self.spec.name} was stopped while it started.")
-        ended = _ending(code)
-        self._set(self.state.state, last_exit=ended)
-        self._say(f"ended unexpectedly with {ended}")
+        ended = _describe_exit(code)
+        self._change_state(self.state.state, last_exit=ended)
+        self._report_line(f"ended unexpectedly with {ended}")
         return self._start_failed(f"ended with {ended}")
 
-    def _gives_up(self, began: float) -> bool:
+    def _is_hopeless(self, began: float) -> bool:
         lived = time.monotonic() - began
         self._deaths = 1 if lived >= self._policy.settled_after else self._deaths + 1
         return self._deaths >= self._policy.give_up_after
 
-    def _fail(self, failure: StackError) -> None:
-        self._set("gave up", pid=None, started=None)
+    def _give_up(self, failure: StackError) -> None:
+        self._change_state("gave up", pid=None, started=None)
         if self._settled.is_set():
-            self._say(
+            self._report_line(
                 f"given up after {self._deaths} deaths in a row; `restart {self.spec.name}` tries again. "
                 f"{failure.message}"
             )
         else:
             self._failure = failure
 
-    def _abandon(self) -> None:
+    def _kill_unready(self) -> None:
         """End what was started in vain."""
         if self._process is not None and self._process.poll() is None:
             with self._guard:
-                self._signal(signal.SIGKILL, whole_group=True)
+                self._send_signal(signal.SIGKILL, whole_group=True)
             self._process.wait()
 
     def _end_orphans(self) -> None:
         """End what a killed process left behind, such as its own children, before a new one takes its place."""
-        orphans = end(belonging(self._tag, self.spec.name), within=5.0)
+        orphans = end_processes(find_processes(self._tag, self.spec.name), within=5.0)
         if orphans:
-            self._say(f"ended {len(orphans)} left over from before")
+            self._report_line(f"ended {len(orphans)} left over from before")
 
     def _start_failed(self, what: str) -> StartFailed:
         log = self._folder.log_of(self.spec.name)
-        tail = self._folder.tail(self.spec.name)
+        tail = self._folder.read_log_tail(self.spec.name)
         return StartFailed(f"{self.spec.name} {what}. The end of {log}:\n{tail or '    (empty)'}")
 
-    def _signal(self, number: signal.Signals, *, whole_group: bool = False) -> None:
+    def _send_signal(self, number: signal.Signals, *, whole_group: bool = False) -> None:
         process = self._process
         if process is None or process.poll() is not None:
             return
         with contextlib.suppress(ProcessLookupError):
             (os.killpg if whole_group else os.kill)(process.pid, number)
 
-    def _set(self, state: str, **changes: Any) -> None:
+    def _change_state(self, state: str, **changes: Any) -> None:
         since = self.state.since if state == self.state.state else utc_now().isoformat(timespec="seconds")
         with self._news:
             self.state = replace(self.state, state=state, since=since, **changes)
@@ -292,14 +294,14 @@ class Child:
             self._changed()
             self._news.notify_all()
 
-    def _say(self, text: str) -> None:
+    def _report_line(self, text: str) -> None:
         self._progress(f"{self.spec.name:<15} {text}")
 
-    def _where(self) -> str:
+    def _port_text(self) -> str:
         return f", port {self.spec.port}" if self.spec.port else ""
 
 
-def _ending(code: int) -> str:
+def _describe_exit(code: int) -> str:
     if code >= 0:
         return f"exit code {code}"
     try:

@@ -20,7 +20,7 @@ from deploy.local.stack.errors import NotRunning, StackError
 from deploy.local.stack.folder import DEFAULT_DATA, Folder
 from deploy.local.stack.interrupt import INTERRUPTED, interrupt_once
 from deploy.local.stack.stack import Stack
-from deploy.local.stack.status import status_of
+from deploy.local.stack.status import read_status
 from deploy.local.stack.table import EVERYTHING, SERVERS, SETTINGS_OF
 
 WITH_PORT = (*SERVERS, "flower")
@@ -66,20 +66,20 @@ def up(
 ) -> None:
     """Start everything and return when it is ready. All data of the last run is there again."""
     ports = {name: port for name in WITH_PORT if (port := choices.pop(f"{name}_port")) is not None}
-    steps = launcher.Report(report)
+    steps = launcher.StartReport(report)
     stack = Stack(
         data,
         only=only.split(",") if only else EVERYTHING,
-        settings=dict(_pair(text) for text in settings),
-        progress=steps.progress,
+        settings=dict(_parse_setting(text) for text in settings),
+        progress=steps.report_progress,
         ports=ports,
         **choices,
     )
     if foreground:
-        _supervise(stack, steps)
+        _supervise_stack(stack, steps)
     else:
         # Another one does it; what is wrong with the options was said by making this one.
-        _up_detached(Folder(data))
+        _start_in_background(Folder(data))
 
 
 @cli.command()
@@ -87,7 +87,7 @@ def up(
 def down(data: Path) -> None:
     """Stop everything; no process is left, all data is kept."""
     try:
-        launcher.stop(Folder(data), click.echo)
+        launcher.stop_stack(Folder(data), click.echo)
     except NotRunning as nothing:
         click.echo(nothing.message)
     else:
@@ -99,9 +99,9 @@ def down(data: Path) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def status(data: Path, *, as_json: bool) -> None:
     """Show the processes. Exit code 0 when all run, else 3."""
-    found = status_of(Folder(data))
-    click.echo(json.dumps(found.as_json(), indent=2) if as_json else found.text())
-    sys.exit(0 if found.well else 3)
+    found = read_status(Folder(data))
+    click.echo(json.dumps(found.as_json(), indent=2) if as_json else found.as_text())
+    sys.exit(0 if found.is_well else 3)
 
 
 @cli.command()
@@ -124,14 +124,14 @@ def logs(data: Path, lines: int, process: str, *, follow: bool) -> None:
 @click.argument("process")
 def restart(data: Path, process: str) -> None:
     """Stop one process; its supervisor starts it again."""
-    launcher.restart(Folder(data), process)
+    launcher.restart_process(Folder(data), process)
     click.echo(f"{process} is started again; `status` shows it.")
 
 
-def _up_detached(folder: Folder) -> None:
+def _start_in_background(folder: Folder) -> None:
     if folder.is_claimed():
-        found = status_of(folder)
-        click.echo(f"a stack runs on {folder.path} already; nothing was started.\n\n{found.text()}")
+        found = read_status(folder)
+        click.echo(f"a stack runs on {folder.path} already; nothing was started.\n\n{found.as_text()}")
         return
     _warn_of_other_settings()
     try:
@@ -142,22 +142,22 @@ def _up_detached(folder: Folder) -> None:
     click.echo(_where_things_are(folder))
 
 
-def _supervise(stack: Stack, steps: launcher.Report) -> None:
+def _supervise_stack(stack: Stack, steps: launcher.StartReport) -> None:
     """Start, then wait for a signal; SIGINT, SIGTERM and a closed terminal stop everything."""
     interrupt_once()
-    signal.signal(signal.SIGUSR1, lambda _number, _frame: stack.retry())
+    signal.signal(signal.SIGUSR1, lambda _number, _frame: stack.retry_given_up())
     try:
         stack.start()
-        steps.ready()
+        steps.report_ready()
         threading.Event().wait()
     except AgentStateError as error:
-        steps.failed(error.message)
+        steps.report_failure(error.message)
         raise
     except KeyboardInterrupt:
-        steps.progress("stopping")
+        steps.report_progress("stopping")
     finally:
         stack.stop()
-    steps.progress("stopped; all data was kept")
+    steps.report_progress("stopped; all data was kept")
 
 
 def _warn_of_other_settings() -> None:
@@ -172,9 +172,9 @@ def _warn_of_other_settings() -> None:
 
 
 def _where_things_are(folder: Folder) -> str:
-    urls = folder.record().get("urls", {})
+    urls = folder.read_record().get("urls", {})
     default = folder.path == DEFAULT_DATA
-    python, agentstate = _program("python"), _program("agentstate")
+    python, agentstate = _program_path("python"), _program_path("agentstate")
     look = "make status" if default else f"{python} -m deploy.local status --data {folder.path}"
     stop = "make down" if default else f"{python} -m deploy.local down --data {folder.path}"
     prefix = "" if default else f"AGENTSTATE_ENV_FILE={folder.env_file} "
@@ -189,13 +189,13 @@ def _where_things_are(folder: Folder) -> str:
     ])  # fmt: skip
 
 
-def _program(name: str) -> str:
+def _program_path(name: str) -> str:
     """How a program of this environment is called from the folder that the user is in."""
     path, here = Path(sys.executable).with_name(name), Path.cwd()
     return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
-def _pair(text: str) -> tuple[str, str]:
+def _parse_setting(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not equals:
         raise StackError(f"--set {text}: write NAME=VALUE. Nothing was started.")

@@ -45,22 +45,22 @@ class Folder:
         self.logs = self.path / "logs"
         self._lock: TextIO | None = None
 
-    def claim(self) -> None:
+    def claim_ownership(self) -> None:
         """Make the folder if it is missing, check that it can be used, and become its only owner.
 
         Raises:
             FolderUnusable: it cannot be made or written, or the disk has too little room.
             AlreadyRunning: a live supervisor owns it.
         """
-        self.make()
+        self.make_folders()
         self._check_room()
         lock = (self.path / "lock").open("a+", encoding="utf-8")
-        if not _locked(lock):
+        if not _take_lock(lock):
             lock.close()
             raise AlreadyRunning(self._who_runs())
         self._lock = lock
 
-    def release(self) -> None:
+    def release_ownership(self) -> None:
         """Let the next supervisor in."""
         if self._lock is not None:
             self._lock.close()
@@ -95,7 +95,7 @@ class Folder:
                 path.replace(path.with_suffix(".log.1"))
         return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
 
-    def tail(self, process: str, lines: int = 15) -> str:
+    def read_log_tail(self, process: str, lines: int = 15) -> str:
         """The last lines of the log of `process`, indented; empty when it wrote none."""
         try:
             with self.log_of(process).open("rb") as log:
@@ -116,7 +116,7 @@ class Folder:
             return inside
         return self._socket_folder_outside(tag)
 
-    def secret(self, name: str) -> str:
+    def get_secret(self, name: str) -> str:
         """A random secret that stays the same for the life of the folder."""
         path = self.path / "secrets.json"
         known: dict[str, str] = read_json(path) or {}
@@ -125,7 +125,7 @@ class Folder:
             write_private(path, json.dumps(known, indent=2) + "\n")
         return known[name]
 
-    def record(self) -> dict[str, Any]:
+    def read_record(self) -> dict[str, Any]:
         """What `stack.json` says; empty when the stack never ran here."""
         return read_json(self.record_file) or {}
 
@@ -133,7 +133,7 @@ class Folder:
         """Replace `stack.json` as a whole."""
         write_private(self.record_file, json.dumps(record, indent=2) + "\n")
 
-    def make(self) -> None:
+    def make_folders(self) -> None:
         """Make the folder with its parts, and check that it can be written; FolderUnusable when it cannot."""
         try:
             for path in (self.path, self.logs, self.path / "data"):
@@ -155,7 +155,7 @@ class Folder:
             )
 
     def _who_runs(self) -> str:
-        owner = self.record().get("supervisor") or {}
+        owner = self.read_record().get("supervisor") or {}
         pid = f" (supervisor pid {owner['pid']})" if "pid" in owner else ""
         return (
             f"a stack runs on {self.path} already{pid}; nothing was started. `make status` shows it, `make down` "
@@ -175,7 +175,7 @@ class Folder:
         )
 
 
-def _locked(lock: TextIO) -> bool:
+def _take_lock(lock: TextIO) -> bool:
     """Take the lock; a few tries, because `is_claimed` of another process holds it for a moment."""
     for _ in range(_LOCK_TRIES):
         try:

@@ -13,10 +13,10 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 def interrupt_once() -> None:
     """Make the first Ctrl-C, SIGTERM or closed terminal a KeyboardInterrupt; further ones do not disturb the end."""
     for number in _SIGNALS:
-        signal.signal(number, _interrupt)
+        signal.signal(number, _raise_interrupt)
 
 
-def _interrupt(_number: int, _frame: FrameType | None) -> None:
+def _raise_interrupt(_number: int, _frame: FrameType | None) -> None:
     for number in _SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt

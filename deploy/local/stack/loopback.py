@@ -27,7 +27,7 @@ class _Server(ThreadingHTTPServer):
             super().handle_error(request, client_address)
 
 
-class Loopback:
+class LoopbackServer:
     """A stub as a context manager; it serves while it is entered.
 
     Args:
@@ -49,7 +49,7 @@ class Loopback:
         """Its root, or what a client takes for its address."""
         return f"http://127.0.0.1:{self.port}"
 
-    def release(self) -> None:
+    def release_waiting(self) -> None:
         """Let go whoever is held back; the stub is about to stop."""
 
     def __enter__(self) -> Self:
@@ -59,13 +59,13 @@ class Loopback:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.release()
+        self.release_waiting()
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
 
 
-class Handler(BaseHTTPRequestHandler):
+class LoopbackHandler(BaseHTTPRequestHandler):
     """One connection to a stub, kept open."""
 
     protocol_version = "HTTP/1.1"
@@ -76,11 +76,11 @@ class Handler(BaseHTTPRequestHandler):
         """Whom it answers for."""
         return cast("_Server", self.server).stub
 
-    def content(self) -> bytes:
+    def read_content(self) -> bytes:
         """The body of the request."""
         return self.rfile.read(int(self.headers.get("Content-Length") or 0))
 
-    def send(self, status: int, content: bytes, headers: Mapping[str, str] = _JSON) -> None:
+    def send_answer(self, status: int, content: bytes, headers: Mapping[str, str] = _JSON) -> None:
         """One whole answer."""
         self.send_response(status)
         for name, value in {**headers, "Content-Length": str(len(content))}.items():
@@ -90,7 +90,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def send_json(self, value: object, status: int = 200, headers: Mapping[str, str] = MappingProxyType({})) -> None:
         """One whole answer, from a value."""
-        self.send(status, json.dumps(value).encode(), {**_JSON, **headers})
+        self.send_answer(status, json.dumps(value).encode(), {**_JSON, **headers})
 
     def log_message(self, *_: Any) -> None:
         """Say nothing."""

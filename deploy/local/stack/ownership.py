@@ -28,7 +28,7 @@ _POLL_S = 0.02
 
 
 @dataclass(frozen=True)
-class Identity:
+class ProcessIdentity:
     """A process that cannot be mistaken for a later one with the same pid."""
 
     pid: int
@@ -36,7 +36,7 @@ class Identity:
     """Seconds since the epoch at which the kernel started it."""
 
     @classmethod
-    def of(cls, pid: int) -> Identity | None:
+    def of_pid(cls, pid: int) -> ProcessIdentity | None:
         """The identity of the live process `pid`; None when there is none."""
         try:
             return cls(pid, psutil.Process(pid).create_time())
@@ -44,13 +44,13 @@ class Identity:
             return None
 
     @classmethod
-    def parse(cls, record: Mapping[str, Any] | None) -> Identity | None:
+    def parse_record(cls, record: Mapping[str, Any] | None) -> ProcessIdentity | None:
         """The identity in a record of `stack.json`; None when it holds none."""
         if not record or record.get("pid") is None or record.get("started") is None:
             return None
         return cls(int(record["pid"]), float(record["started"]))
 
-    def process(self) -> psutil.Process | None:
+    def find_process(self) -> psutil.Process | None:
         """The process while it lives."""
         try:
             process = psutil.Process(self.pid)
@@ -60,7 +60,7 @@ class Identity:
             return None
 
 
-def mark(tag: str, name: str) -> dict[str, str]:
+def make_mark(tag: str, name: str) -> dict[str, str]:
     """What a process of the stack carries in its environment."""
     return {MARK: f"{tag}/{name}"}
 
@@ -75,22 +75,22 @@ def cluster_name(tag: str) -> str:
     return f"{_CLUSTER_NAME}{tag}"
 
 
-def belonging(tag: str, name: str | None = None) -> list[psutil.Process]:
+def find_processes(tag: str, name: str | None = None) -> list[psutil.Process]:
     """Live processes that carry the tag; with `name`, only those that were started as this process."""
     own = os.getpid()
-    found = ((process, name_of(process, tag)) for process in psutil.process_iter() if process.pid != own)
+    found = ((process, find_name(process, tag)) for process in psutil.process_iter() if process.pid != own)
     return [process for process, found_name in found if found_name and name in {None, found_name}]
 
 
-def name_of(process: psutil.Process, tag: str) -> str | None:
+def find_name(process: psutil.Process, tag: str) -> str | None:
     """The name under which a process with this tag was started; None for a process without the tag, or a dead one."""
     with contextlib.suppress(psutil.Error, OSError):
         if process.status() != psutil.STATUS_ZOMBIE:
-            return _marked(process, tag) or _titled(process.cmdline(), tag)
+            return _read_mark(process, tag) or _read_title(process.cmdline(), tag)
     return None
 
 
-def end(processes: Iterable[psutil.Process], *, within: float) -> list[int]:
+def end_processes(processes: Iterable[psutil.Process], *, within: float) -> list[int]:
     """End processes and return their pids.
 
     Those that have no parent among them are asked to stop; what is still there after `within` seconds is killed.
@@ -101,28 +101,28 @@ def end(processes: Iterable[psutil.Process], *, within: float) -> list[int]:
         with contextlib.suppress(psutil.Error):
             if process.ppid() not in pids:
                 process.send_signal(_stop_signal(process))
-    alive = wait_ended(found, within)
+    alive = wait_for_end(found, within)
     for process in alive:
         with contextlib.suppress(psutil.Error):
             process.kill()
-    wait_ended(alive, _KILLED_WITHIN_S)
+    wait_for_end(alive, _KILLED_WITHIN_S)
     return sorted(pids)
 
 
-def wait_ended(processes: Iterable[psutil.Process], within: float) -> list[psutil.Process]:
+def wait_for_end(processes: Iterable[psutil.Process], within: float) -> list[psutil.Process]:
     """Wait until processes have ended; those that are still there after `within` seconds.
 
     One that is dead but was never reaped has ended: in many containers nobody reaps orphans.
     """
     deadline = time.monotonic() + within
-    alive = [process for process in processes if not _ended(process)]
+    alive = [process for process in processes if not _has_ended(process)]
     while alive and time.monotonic() < deadline:
         time.sleep(_POLL_S)
-        alive = [process for process in alive if not _ended(process)]
+        alive = [process for process in alive if not _has_ended(process)]
     return alive
 
 
-def _ended(process: psutil.Process) -> bool:
+def _has_ended(process: psutil.Process) -> bool:
     try:
         return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -137,7 +137,7 @@ def _stop_signal(process: psutil.Process) -> signal.Signals:
     return signal.SIGQUIT if " ".join(command).startswith("postgres: ") else signal.SIGTERM
 
 
-def _marked(process: psutil.Process, tag: str) -> str | None:
+def _read_mark(process: psutil.Process, tag: str) -> str | None:
     try:
         found = str(process.environ().get(MARK, ""))
     except (psutil.AccessDenied, OSError):
@@ -145,7 +145,7 @@ def _marked(process: psutil.Process, tag: str) -> str | None:
     return found.removeprefix(f"{tag}/") if found.startswith(f"{tag}/") else None
 
 
-def _titled(command: list[str], tag: str) -> str | None:
+def _read_title(command: list[str], tag: str) -> str | None:
     title = " ".join(command)
     if title.startswith(f"postgres: {tag}") or cluster_name(tag) in command[1:]:
         return "postgres"

@@ -37,7 +37,9 @@ def is_free(port: int) -> bool:
     return True
 
 
-def choose(name: str, *, asked: int | None, kept: int | None, preferred: int | None, taken: Collection[int]) -> int:
+def choose_port(
+    name: str, *, asked: int | None, kept: int | None, preferred: int | None, taken: Collection[int]
+) -> int:
     """A port for `name`: the one asked for, else the one it had before, else the preferred one, else any free one.
 
     Args:
@@ -51,14 +53,14 @@ def choose(name: str, *, asked: int | None, kept: int | None, preferred: int | N
         PortTaken: the port asked for is in use, or none is free.
     """
     if asked is not None:
-        return _exactly(name, asked, taken)
+        return _require_port(name, asked, taken)
     for port in (kept, preferred):
         if port is not None and port not in taken and is_free(port):
             return port
-    return _any_free(name, taken)
+    return _find_free_port(name, taken)
 
 
-def _exactly(name: str, port: int, taken: Collection[int]) -> int:
+def _require_port(name: str, port: int, taken: Collection[int]) -> int:
     if port in taken:
         raise PortTaken(
             f"port {port} was asked for twice, the second time for {name}. Nothing was started. Give each its own."
@@ -72,8 +74,8 @@ def _exactly(name: str, port: int, taken: Collection[int]) -> int:
     return port
 
 
-def _any_free(name: str, taken: Collection[int]) -> int:
-    last = min(LAST, _first_outgoing() - 1)
+def _find_free_port(name: str, taken: Collection[int]) -> int:
+    last = min(LAST, _first_outgoing_port() - 1)
     first = FIRST if last > FIRST else 1_024
     for _ in range(_TRIES):
         port = random.randint(first, last)  # noqa: S311 not a secret
@@ -84,7 +86,7 @@ def _any_free(name: str, taken: Collection[int]) -> int:
     )
 
 
-def _first_outgoing() -> int:
+def _first_outgoing_port() -> int:
     try:
         return int(_KERNEL_RANGE.read_text("ascii").split()[0])
     except OSError:

@@ -49,7 +49,7 @@ def at_least(name: str, value: float, limit: float, unit: str = "", reference: s
     return Row(name, value, unit, f">= {limit:g}", reference, value >= limit)
 
 
-def exactly(name: str, value: int, wanted: int, unit: str = "", reference: str = "") -> Row:
+def equal_to(name: str, value: int, wanted: int, unit: str = "", reference: str = "") -> Row:
     """A row that is met when `value` is `wanted`."""
     return Row(name, value, unit, f"= {wanted}", reference, value == wanted)
 
@@ -65,20 +65,20 @@ def write_rows(path: Path, rows: Sequence[Row]) -> None:
     path.write_text(json.dumps([row.as_json() for row in rows], indent=2, ensure_ascii=False) + "\n", "utf-8")
 
 
-def json_option(default: Path) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def json_file_option(default: Path) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """The option `--json`, given on as `json_file`: where the rows are written."""
     kind = click.Path(path_type=Path, dir_okay=False)
     return click.option("--json", "json_file", type=kind, default=default, help="Where to write.")
 
 
-def conclude(out: Console, path: Path, rows: Sequence[Row]) -> NoReturn:
+def write_and_exit(out: Console, path: Path, rows: Sequence[Row]) -> NoReturn:
     """Write the rows and exit: with 1 when one misses its bar."""
     write_rows(path, rows)
     out.print(f"written: {path}", soft_wrap=True)
     sys.exit(0 if all_met(rows) else 1)
 
 
-def console() -> Console:
+def make_console() -> Console:
     """The terminal; wide and without colours when there is none."""
     found = Console(highlight=False)
     return found if found.is_terminal else Console(highlight=False, width=_PLAIN_WIDTH)
@@ -90,16 +90,16 @@ def print_rows(out: Console, title: str, rows: Sequence[Row]) -> None:
     for name in ("what", "value", "unit", "bar", "reference", ""):
         table.add_column(name, justify="right" if name == "value" else "left", overflow="fold")
     for row in rows:
-        table.add_row(row.name, shown(row.value), row.unit, row.bar, row.reference, _verdict(row))
+        table.add_row(row.name, format_value(row.value), row.unit, row.bar, row.reference, _verdict_text(row))
     out.print(table)
 
 
-def shown(value: Value) -> str:
+def format_value(value: Value) -> str:
     """A value for people: three significant figures of a fraction."""
     if not isinstance(value, float):
         return str(value)
     return f"{value:,.0f}" if abs(value) >= _WHOLE_FROM else f"{value:.3g}"
 
 
-def _verdict(row: Row) -> str:
+def _verdict_text(row: Row) -> str:
     return {None: "", True: "met", False: "MISSED"}[row.met]

@@ -16,11 +16,17 @@ _HEADER = "# Written by the one-machine stack at every start. Private: it holds 
 
 def write_settings(path: Path, settings: Mapping[str, str]) -> None:
     """Write the file, readable by its owner only, with the user's own lines kept."""
-    lines = [_HEADER, *(f"{name}={_quoted(value)}" for name, value in settings.items()), "", MARKER, *_own_lines(path)]
+    lines = [
+        _HEADER,
+        *(f"{name}={_quote_value(value)}" for name, value in settings.items()),
+        "",
+        MARKER,
+        *_read_own_lines(path),
+    ]
     write_private(path, "\n".join(lines) + "\n")
 
 
-def _own_lines(path: Path) -> list[str]:
+def _read_own_lines(path: Path) -> list[str]:
     try:
         text = path.read_text("utf-8")
     except FileNotFoundError:
@@ -28,7 +34,7 @@ def _own_lines(path: Path) -> list[str]:
     return text.split(MARKER, 1)[1].strip("\n").splitlines() if MARKER in text else []
 
 
-def _quoted(value: str) -> str:
+def _quote_value(value: str) -> str:
     """A value as the settings reader takes it."""
     if value and all(letter.isalnum() or letter in "._-:/@%+=,~" for letter in value):
         return value

@@ -14,7 +14,7 @@ Probe = Callable[[], str | None]
 """Asks a process once whether it is ready: None when it is, else the reason why not yet."""
 
 
-def nothing() -> None:
+def do_nothing() -> None:
     """Do nothing: the default of a hook."""
 
 
@@ -34,9 +34,9 @@ class ProcessSpec:
     """None: ready as soon as it runs."""
     ready_within: float = 90.0
     """Seconds to become ready; ample, for a death is seen at once and a busy machine is slow."""
-    prepare: Callable[[], None] = nothing
+    prepare: Callable[[], None] = do_nothing
     """Runs before every start: makes files, removes what a crash left."""
-    settle: Callable[[], None] = nothing
+    settle: Callable[[], None] = do_nothing
     """Runs when the process has become ready for the first time, before the next stage."""
     port: int | None = None
     """TCP port on loopback, for the progress line and `status`."""

@@ -19,17 +19,17 @@ from types import TracebackType
 from typing import Any, Self
 
 from agentstate.settings import ENV_FILE_VARIABLE, PREFIX, Settings
-from deploy.local.stack.child import Child, Home, RestartPolicy
+from deploy.local.stack.child import Child, RestartPolicy, StackContext
 from deploy.local.stack.errors import StackError, StartFailed
 from deploy.local.stack.folder import Folder
 from deploy.local.stack.ports import LOOPBACK
 from deploy.local.stack.settings_file import write_settings
 from deploy.local.stack.spec import ProcessSpec
-from deploy.local.stack.supervisor import Supervisor, end_leftovers, tag_of
-from deploy.local.stack.table import EVERYTHING, Choices, Table, python_path
+from deploy.local.stack.supervisor import Supervisor, end_leftovers, find_tag
+from deploy.local.stack.table import EVERYTHING, ProcessTable, StackChoices, python_path
 
 
-def _silent(_line: str) -> None:
+def _ignore_line(_line: str) -> None:
     """Say nothing."""
 
 
@@ -52,7 +52,7 @@ class Stack:
         *,
         only: Iterable[str] = EVERYTHING,
         settings: Mapping[str, str] | None = None,
-        progress: Callable[[str], None] = _silent,
+        progress: Callable[[str], None] = _ignore_line,
         extra: Iterable[ProcessSpec] = (),
         policy: RestartPolicy | None = None,
         **choices: Any,
@@ -60,8 +60,8 @@ class Stack:
         self.folder = Folder(data)
         self.urls: dict[str, str] = {}
         self.ports: dict[str, int] = {}
-        self._choices = Choices(only=_checked_names(only), **choices)
-        self._overrides = {_setting_name(name): str(value) for name, value in (settings or {}).items()}
+        self._choices = StackChoices(only=_check_names(only), **choices)
+        self._overrides = {_full_setting_name(name): str(value) for name, value in (settings or {}).items()}
         self._progress, self._extra = progress, tuple(extra)
         self._policy = policy or RestartPolicy()
         self._settings: dict[str, str] = {}
@@ -76,7 +76,7 @@ class Stack:
     @property
     def pids(self) -> dict[str, int]:
         """The pid of every process that runs now."""
-        return {name: child.state.pid for name, child in self._children().items() if child.state.pid is not None}
+        return {name: child.state.pid for name, child in self._child_map().items() if child.state.pid is not None}
 
     def start(self) -> None:
         """Start all processes and return when every one is ready.
@@ -86,12 +86,12 @@ class Stack:
             StackError: something cannot start; the text says what and what to do. Everything else was stopped again.
         """
         began = time.monotonic()
-        self.folder.claim()
+        self.folder.claim_ownership()
         try:
-            self._start()
+            self._start_all()
         except BaseException:
             self._supervisor = None
-            self.folder.release()
+            self.folder.release_ownership()
             raise
         atexit.register(self.stop)
         self._progress(f"all ready in {time.monotonic() - began:.1f} s")
@@ -101,14 +101,14 @@ class Stack:
         with self._stop_once:
             if self._supervisor is None:
                 return
-            self._supervisor.stop()
+            self._supervisor.stop_processes()
             self._supervisor = None
-            self.folder.release()
+            self.folder.release_ownership()
             atexit.unregister(self.stop)
 
-    def kill(self, name: str) -> None:
+    def kill_process(self, name: str) -> None:
         """`kill -9` one process; the supervisor brings it back."""
-        self.child(name).kill()
+        self.get_child(name).kill()
 
     def wait_running(self, name: str, *, other_than: int | None = None, timeout: float = 30.0) -> int:
         """Wait until a process runs and is ready, with another pid than `other_than`; its pid.
@@ -116,23 +116,23 @@ class Stack:
         Raises:
             StartFailed: it does not within `timeout` seconds.
         """
-        child = self.child(name)
+        child = self.get_child(name)
         if not child.wait_running(other_than, timeout):
             raise StartFailed(f"{name} is not running again after {timeout:g} s; its state is '{child.state.state}'.")
         return self.pids[name]
 
-    def retry(self) -> None:
+    def retry_given_up(self) -> None:
         """Start again the processes that were given up."""
         if self._supervisor is not None:
-            self._supervisor.retry()
+            self._supervisor.retry_given_up()
 
-    def child(self, name: str) -> Child:
+    def get_child(self, name: str) -> Child:
         """The supervision of one process: its state, restarts and last exit."""
         try:
-            return self._children()[name]
+            return self._child_map()[name]
         except KeyError:
             raise StackError(
-                f"no process {name} runs in this stack; there are {', '.join(self._children()) or 'none'}."
+                f"no process {name} runs in this stack; there are {', '.join(self._child_map()) or 'none'}."
             ) from None
 
     def __enter__(self) -> Self:
@@ -144,23 +144,23 @@ class Stack:
     ) -> None:
         self.stop()
 
-    def _start(self) -> None:
-        tag = tag_of(self.folder)
+    def _start_all(self) -> None:
+        tag = find_tag(self.folder)
         ended = end_leftovers(self.folder)
         if ended:
             self._progress(f"ended {ended} processes that an earlier supervisor left behind")
-        table = Table(self.folder, tag, self._choices)
+        table = ProcessTable(self.folder, tag, self._choices)
         self.ports, self.urls = table.ports, table.urls
         self._settings = {**table.settings, **self._overrides}
         write_settings(self.folder.env_file, self._settings)
         self._supervisor = Supervisor(
-            Home(folder=self.folder, tag=tag, env=self._environment(), policy=self._policy),
+            StackContext(folder=self.folder, tag=tag, env=self._process_environment(), policy=self._policy),
             progress=self._progress,
-            about={"ports": {**self.folder.record().get("ports", {}), **table.ports}, "urls": table.urls},
+            about={"ports": {**self.folder.read_record().get("ports", {}), **table.ports}, "urls": table.urls},
         )
-        self._supervisor.start([*table.specs(), *self._extra])
+        self._supervisor.start_processes([*table.process_specs(), *self._extra])
 
-    def _environment(self) -> dict[str, str]:
+    def _process_environment(self) -> dict[str, str]:
         """The user's environment, in which the stack's own settings win."""
         direct = ",".join(
             filter(None, [os.environ.get("NO_PROXY") or os.environ.get("no_proxy"), LOOPBACK, "localhost"])
@@ -174,11 +174,11 @@ class Stack:
         }
         return {**os.environ, **own, **self.env}
 
-    def _children(self) -> Mapping[str, Child]:
+    def _child_map(self) -> Mapping[str, Child]:
         return self._supervisor.children if self._supervisor else {}
 
 
-def _checked_names(names: Iterable[str]) -> tuple[str, ...]:
+def _check_names(names: Iterable[str]) -> tuple[str, ...]:
     chosen = tuple(names)
     unknown = sorted(set(chosen) - set(EVERYTHING))
     if unknown:
@@ -186,7 +186,7 @@ def _checked_names(names: Iterable[str]) -> tuple[str, ...]:
     return chosen
 
 
-def _setting_name(name: str) -> str:
+def _full_setting_name(name: str) -> str:
     field = name.lower().removeprefix(PREFIX.lower())
     if field not in Settings.model_fields:
         raise StackError(f"unknown setting {name}. Nothing was started. `agentstate doctor --settings` lists all.")

@@ -11,16 +11,16 @@ import psutil
 
 from agentstate.clock import utc_now
 from deploy.local.stack.folder import Folder
-from deploy.local.stack.launcher import supervisor_of
-from deploy.local.stack.ownership import Identity
-from deploy.local.stack.supervisor import leftovers
+from deploy.local.stack.launcher import find_supervisor
+from deploy.local.stack.ownership import ProcessIdentity
+from deploy.local.stack.supervisor import find_leftovers
 
 _MEGABYTE = 1024 * 1024
 _HEADINGS = ("process", "state", "pid", "port", "up for", "restarts", "memory", "last exit")
 
 
 @dataclass(frozen=True)
-class Row:
+class ProcessRow:
     """One process of the table."""
 
     name: str
@@ -36,7 +36,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Status:
+class StackStatus:
     """The state of a stack."""
 
     data: str
@@ -44,56 +44,56 @@ class Status:
     """running, starting, stopping, stopped, failed, never started, or orphaned: processes without a supervisor."""
     supervisor: int | None
     urls: dict[str, str]
-    processes: list[Row]
+    processes: list[ProcessRow]
 
     @property
-    def well(self) -> bool:
+    def is_well(self) -> bool:
         """Whether everything runs that should."""
         return self.state == "running" and all(row.state in {"running", "done"} for row in self.processes)
 
     def as_json(self) -> dict[str, Any]:
         """For `--json`."""
-        return {**asdict(self), "well": self.well}
+        return {**asdict(self), "well": self.is_well}
 
-    def text(self) -> str:
+    def as_text(self) -> str:
         """For a terminal."""
         owner = f", supervisor pid {self.supervisor}" if self.supervisor else ""
         lines = [f"{self.data}: {self.state}{owner}"]
         if self.state == "orphaned":
             lines.append("The supervisor is gone; `make down` ends what is left, `make up` starts anew with all data.")
         if self.state != "never started":
-            lines += _table([_HEADINGS, *(_cells(row) for row in self.processes)])
+            lines += _format_table([_HEADINGS, *(_row_cells(row) for row in self.processes)])
         return "\n".join(lines)
 
 
-def status_of(folder: Folder) -> Status:
+def read_status(folder: Folder) -> StackStatus:
     """The state of the stack on `folder`."""
-    record, supervisor = folder.record(), supervisor_of(folder)
+    record, supervisor = folder.read_record(), find_supervisor(folder)
     state = record.get("state", "never started")
     if supervisor is None and state not in {"stopped", "failed", "never started"}:
-        state = "orphaned" if leftovers(folder) else "stopped"
-    return Status(
+        state = "orphaned" if find_leftovers(folder) else "stopped"
+    return StackStatus(
         data=str(folder.path),
         state=state,
         supervisor=supervisor.pid if supervisor else None,
         urls=record.get("urls", {}),
-        processes=[_row(name, known) for name, known in record.get("processes", {}).items()],
+        processes=[_process_row(name, known) for name, known in record.get("processes", {}).items()],
     )
 
 
-def _row(name: str, known: dict[str, Any]) -> Row:
-    identity = Identity.parse(known)
-    process = identity.process() if identity else None
+def _process_row(name: str, known: dict[str, Any]) -> ProcessRow:
+    identity = ProcessIdentity.parse_record(known)
+    process = identity.find_process() if identity else None
     recorded = known["state"]
     state = "dead" if process is None and recorded in {"running", "starting"} else recorded
-    return Row(
+    return ProcessRow(
         name=name,
         state=state,
         pid=process.pid if process else None,
         port=known["port"],
         up_s=_seconds_since(known["since"]) if process else None,
         restarts=known["restarts"],
-        memory_mb=_memory(process) if process else None,
+        memory_mb=_memory_mb(process) if process else None,
         last_exit=known["last_exit"],
     )
 
@@ -102,41 +102,41 @@ def _seconds_since(moment: str) -> float:
     return max(0.0, (utc_now() - datetime.fromisoformat(moment)).total_seconds())
 
 
-def _memory(process: psutil.Process) -> float:
+def _memory_mb(process: psutil.Process) -> float:
     total = 0
     with contextlib.suppress(psutil.NoSuchProcess):
         for member in (process, *process.children(recursive=True)):
             with contextlib.suppress(psutil.NoSuchProcess):
-                total += _proportional(member)
+                total += _proportional_bytes(member)
     return round(total / _MEGABYTE, 1)
 
 
-def _proportional(process: psutil.Process) -> int:
+def _proportional_bytes(process: psutil.Process) -> int:
     try:
         return int(process.memory_full_info().pss)
     except (psutil.AccessDenied, AttributeError):
         return int(process.memory_info().rss)
 
 
-def _cells(row: Row) -> tuple[str, ...]:
+def _row_cells(row: ProcessRow) -> tuple[str, ...]:
     return (
         row.name,
         row.state,
         str(row.pid or "-"),
         str(row.port or "-"),
-        _duration(row.up_s) if row.up_s is not None else "-",
+        _format_duration(row.up_s) if row.up_s is not None else "-",
         str(row.restarts),
         f"{row.memory_mb:.0f} MB" if row.memory_mb is not None else "-",
         row.last_exit or "-",
     )
 
 
-def _duration(seconds: float) -> str:
+def _format_duration(seconds: float) -> str:
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
 
 
-def _table(rows: list[tuple[str, ...]]) -> list[str]:
+def _format_table(rows: list[tuple[str, ...]]) -> list[str]:
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]

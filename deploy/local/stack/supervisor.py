@@ -16,9 +16,9 @@ from typing import Any
 import psutil
 
 from agentstate.clock import utc_now
-from deploy.local.stack.child import Child, Home
+from deploy.local.stack.child import Child, StackContext
 from deploy.local.stack.folder import Folder
-from deploy.local.stack.ownership import Identity, belonging, end, name_of
+from deploy.local.stack.ownership import ProcessIdentity, end_processes, find_name, find_processes
 from deploy.local.stack.spec import ProcessSpec
 
 END_WITHIN_S = 10.0
@@ -27,30 +27,30 @@ SERVERS = frozenset({"redis", "postgres", "qdrant"})
 """What others lean on while they stop."""
 
 
-def tag_of(folder: Folder) -> str:
+def find_tag(folder: Folder) -> str:
     """The random name that all processes of this data folder carry."""
-    known = folder.record().get("tag")
+    known = folder.read_record().get("tag")
     return str(known) if known else f"agentstate-{secrets.token_hex(8)}"
 
 
-def leftovers(folder: Folder) -> dict[int, str]:
+def find_leftovers(folder: Folder) -> dict[int, str]:
     """Live processes of this folder, name by pid: those recorded, and those that carry its tag."""
-    record = folder.record()
+    record = folder.read_record()
     tag = str(record.get("tag") or "no tag")
-    found = {process.pid: name_of(process, tag) or "" for process in belonging(tag)}
+    found = {process.pid: find_name(process, tag) or "" for process in find_processes(tag)}
     for name, known in record.get("processes", {}).items():
-        identity = Identity.parse(known)
-        if identity and identity.process():
+        identity = ProcessIdentity.parse_record(known)
+        if identity and identity.find_process():
             found.setdefault(identity.pid, name)
     return found
 
 
 def end_leftovers(folder: Folder) -> int:
     """End what a killed supervisor left running on this folder, the servers last; the number of processes."""
-    found = leftovers(folder)
+    found = find_leftovers(folder)
     servers = {pid for pid, name in found.items() if name in SERVERS}
     for pids in (found.keys() - servers, servers):
-        end([psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)], within=END_WITHIN_S)
+        end_processes([psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)], within=END_WITHIN_S)
     return len(found)
 
 
@@ -59,7 +59,7 @@ class Supervisor:
 
     def __init__(
         self,
-        home: Home,
+        home: StackContext,
         *,
         progress: Callable[[str], None],
         about: Mapping[str, Any],
@@ -68,41 +68,41 @@ class Supervisor:
         self._writing = threading.Lock()
         self._state = "starting"
         self._since = utc_now().isoformat(timespec="seconds")
-        self._self = Identity.of(os.getpid())
+        self._self = ProcessIdentity.of_pid(os.getpid())
         self.children: dict[str, Child] = {}
 
-    def start(self, table: Sequence[ProcessSpec]) -> None:
+    def start_processes(self, table: Sequence[ProcessSpec]) -> None:
         """Start every stage in turn.
 
         Raises:
             StackError: a process did not become ready; all others were stopped again.
         """
-        self.children = {spec.name: self._child(spec) for spec in table}
-        self._write()
+        self.children = {spec.name: self._make_child(spec) for spec in table}
+        self._write_record()
         try:
             for _, stage in groupby(table, key=lambda spec: spec.stage):
                 self._start_stage([self.children[spec.name] for spec in stage])
         except BaseException:
-            self.stop(state="failed")
+            self.stop_processes(state="failed")
             raise
-        self._become("running")
+        self._change_state("running")
 
-    def stop(self, state: str = "stopped") -> None:
+    def stop_processes(self, state: str = "stopped") -> None:
         """Stop everything, the last stage first, and end whatever else carries the tag."""
-        self._become("stopping")
+        self._change_state("stopping")
         table = [child.spec for child in self.children.values()]
         for _, stage in groupby(reversed(table), key=lambda spec: spec.stage):
             self._stop_stage([self.children[spec.name] for spec in stage])
-        end(belonging(self._home.tag), within=END_WITHIN_S)
-        self._become(state)
+        end_processes(find_processes(self._home.tag), within=END_WITHIN_S)
+        self._change_state(state)
 
-    def retry(self) -> None:
+    def retry_given_up(self) -> None:
         """Start again what was given up."""
         for child in self.children.values():
-            child.retry()
+            child.retry_given_up()
 
-    def _child(self, spec: ProcessSpec) -> Child:
-        return Child(spec, self._home, changed=self._write, progress=self._progress)
+    def _make_child(self, spec: ProcessSpec) -> Child:
+        return Child(spec, self._home, changed=self._write_record, progress=self._progress)
 
     def _start_stage(self, stage: Iterable[Child]) -> None:
         children = list(stage)
@@ -118,11 +118,11 @@ class Supervisor:
         for child in children:
             child.wait_stopped()
 
-    def _become(self, state: str) -> None:
+    def _change_state(self, state: str) -> None:
         self._state = state
-        self._write()
+        self._write_record()
 
-    def _write(self) -> None:
+    def _write_record(self) -> None:
         with self._writing:
             alive = self._state not in {"stopped", "failed"}
             self._home.folder.write_record({
@@ -132,5 +132,5 @@ class Supervisor:
                 "since": self._since,
                 "supervisor": self._self.__dict__ if alive and self._self else None,
                 **self._about,
-                "processes": {name: child.record() for name, child in self.children.items()},
+                "processes": {name: child.as_record() for name, child in self.children.items()},
             })  # fmt: skip

@@ -12,7 +12,7 @@ from deploy.local.servers import postgres_server, redis_server
 from deploy.local.servers.postgres_server import PostgresServer, find_postgres
 from deploy.local.servers.redis_server import RedisServer, find_redis
 from deploy.local.stack.folder import ROOT, Folder, write_private
-from deploy.local.stack.ports import LOOPBACK, choose
+from deploy.local.stack.ports import LOOPBACK, choose_port
 from deploy.local.stack.probes import file_is_there, http_answers
 from deploy.local.stack.spec import ProcessSpec
 
@@ -48,7 +48,7 @@ _STAGE = dict.fromkeys(SERVERS, 0) | {"migrate": 1, "worker-io": 2, "worker-mone
 
 
 @dataclass(frozen=True, kw_only=True)
-class Choices:
+class StackChoices:
     """What a user may choose about a stack."""
 
     only: tuple[str, ...] = EVERYTHING
@@ -63,10 +63,10 @@ class Choices:
     postgres_bin: Path | None = None
 
 
-class Table:
+class ProcessTable:
     """The processes of one data folder, with ports chosen and secrets made. Reading `specs` starts nothing."""
 
-    def __init__(self, folder: Folder, tag: str, choices: Choices) -> None:
+    def __init__(self, folder: Folder, tag: str, choices: StackChoices) -> None:
         self._folder, self._tag, self._choices = folder, tag, choices
         self.ports = self._choose_ports()
 
@@ -103,27 +103,29 @@ class Table:
         schemes = {"redis": "redis", "postgres": "postgresql"}
         return {name: f"{schemes.get(name, 'http')}://{LOOPBACK}:{port}" for name, port in self.ports.items()}
 
-    def specs(self) -> list[ProcessSpec]:
+    def process_specs(self) -> list[ProcessSpec]:
         """The selected processes in start order."""
         makers: dict[str, Callable[[], list[ProcessSpec]]] = {
-            "redis": lambda: [self.redis.spec()],
-            "postgres": lambda: [self.postgres.spec()],
-            "qdrant": self._qdrant,
-            "sandbox": lambda: [self._http_server("sandbox", "sandbox", "/healthz", "--seed", str(self._choices.seed))],
-            "migrate": lambda: [self._python("migrate", "agentstate", "migrate", once=True)],
-            "worker-io": self._io_worker,
-            "worker-money": self._money_workers,
-            "beat": self._beat,
-            "flower": self._flower,
+            "redis": lambda: [self.redis.process_spec()],
+            "postgres": lambda: [self.postgres.process_spec()],
+            "qdrant": self._qdrant_spec,
+            "sandbox": lambda: [
+                self._http_server_spec("sandbox", "sandbox", "/healthz", "--seed", str(self._choices.seed))
+            ],
+            "migrate": lambda: [self._python_spec("migrate", "agentstate", "migrate", once=True)],
+            "worker-io": self._io_worker_spec,
+            "worker-money": self._money_worker_specs,
+            "beat": self._beat_spec,
+            "flower": self._flower_spec,
         }
         return [spec for name in EVERYTHING if name in self for spec in makers[name]()]
 
     def _choose_ports(self) -> dict[str, int]:
-        kept = self._folder.record().get("ports", {})
+        kept = self._folder.read_record().get("ports", {})
         ports: dict[str, int] = {}
         for name in (*SERVERS, "flower"):
             if name in self:
-                ports[name] = choose(
+                ports[name] = choose_port(
                     name,
                     asked=self._choices.ports.get(name),
                     kept=kept.get(name),
@@ -133,7 +135,7 @@ class Table:
         return ports
 
     def _setting_values(self) -> dict[str, Callable[[], tuple[str, ...]]]:
-        secret = self._folder.secret
+        secret = self._folder.get_secret
         return {
             "redis": lambda: (self.redis.url(STATE_DATABASE), self.redis.url(BROKER_DATABASE)),
             "postgres": lambda: (self.postgres.url(),),
@@ -142,48 +144,48 @@ class Table:
             "flower": lambda: (str(self.ports["flower"]), f"agent:{secret('flower_password')}"),
         }
 
-    def _qdrant(self) -> list[ProcessSpec]:
+    def _qdrant_spec(self) -> list[ProcessSpec]:
         key = self._folder.data_of("qdrant").with_name("qdrant.key")
-        spec = self._http_server("qdrant", "servers.qdrant", "/readyz", "--api-key-file", str(key))
-        return [replace(spec, prepare=lambda: write_private(key, self._folder.secret("qdrant_api_key") + "\n"))]
+        spec = self._http_server_spec("qdrant", "servers.qdrant", "/readyz", "--api-key-file", str(key))
+        return [replace(spec, prepare=lambda: write_private(key, self._folder.get_secret("qdrant_api_key") + "\n"))]
 
-    def _http_server(self, name: str, module: str, health: str, *arguments: str) -> ProcessSpec:
+    def _http_server_spec(self, name: str, module: str, health: str, *arguments: str) -> ProcessSpec:
         port = self.ports[name]
         data = ("--data", str(self._folder.data_of(name)), "--host", LOOPBACK, "--port", str(port))
         ready = http_answers(f"{self.urls[name]}{health}")
-        return self._python(name, f"deploy.local.{module}", *data, *arguments, ready=ready, port=port)
+        return self._python_spec(name, f"deploy.local.{module}", *data, *arguments, ready=ready, port=port)
 
-    def _io_worker(self) -> list[ProcessSpec]:
+    def _io_worker_spec(self) -> list[ProcessSpec]:
         threads = str(self._choices.io_threads)
         arguments = ("--queues", IO_QUEUES, "--pool", "threads", "--concurrency", threads, "--name", "io")
-        return [self._worker("worker-io", *arguments)]
+        return [self._worker_spec("worker-io", *arguments)]
 
-    def _money_workers(self) -> list[ProcessSpec]:
+    def _money_worker_specs(self) -> list[ProcessSpec]:
         return [
-            self._worker(f"worker-money-{n}", "--queues", MONEY_QUEUES, "--pool", "solo", "--name", f"money-{n}")
+            self._worker_spec(f"worker-money-{n}", "--queues", MONEY_QUEUES, "--pool", "solo", "--name", f"money-{n}")
             for n in range(1, self._choices.money_workers + 1)
         ]
 
-    def _worker(self, name: str, *arguments: str) -> ProcessSpec:
-        return self._with_heartbeat(name, "worker", *arguments)
+    def _worker_spec(self, name: str, *arguments: str) -> ProcessSpec:
+        return self._heartbeat_spec(name, "worker", *arguments)
 
-    def _beat(self) -> list[ProcessSpec]:
+    def _beat_spec(self) -> list[ProcessSpec]:
         schedule = self._folder.data_of("beat") / "schedule"
-        return [self._with_heartbeat("beat", "beat", "--schedule-file", str(schedule))]
+        return [self._heartbeat_spec("beat", "beat", "--schedule-file", str(schedule))]
 
-    def _with_heartbeat(self, name: str, *command: str) -> ProcessSpec:
+    def _heartbeat_spec(self, name: str, *command: str) -> ProcessSpec:
         """A process that touches a file when it is ready, and from then on."""
         heartbeat = self._folder.data_of(name) / "heartbeat"
-        spec = self._python(name, "workers", *command, ready=file_is_there(heartbeat))
+        spec = self._python_spec(name, "workers", *command, ready=file_is_there(heartbeat))
         return replace(
             spec, env={HEARTBEAT_VARIABLE: str(heartbeat)}, prepare=lambda: heartbeat.unlink(missing_ok=True)
         )
 
-    def _flower(self) -> list[ProcessSpec]:
+    def _flower_spec(self) -> list[ProcessSpec]:
         ready = http_answers(f"{self.urls['flower']}/healthcheck")
-        return [self._python("flower", "workers", "flower", ready=ready, port=self.ports["flower"])]
+        return [self._python_spec("flower", "workers", "flower", ready=ready, port=self.ports["flower"])]
 
-    def _python(self, process: str, module: str, *arguments: str, **options: object) -> ProcessSpec:
+    def _python_spec(self, process: str, module: str, *arguments: str, **options: object) -> ProcessSpec:
         stage = _STAGE["worker-money" if process.startswith("worker-money") else process]
         command = (sys.executable, "-m", module, *arguments)
         return ProcessSpec(name=process, command=command, stage=stage, **options)  # type: ignore[arg-type] # fields of ProcessSpec

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from deploy.local.stack.folder import ROOT
-from deploy.local.stack.results import conclude, console, json_option, print_rows
+from deploy.local.stack.results import json_file_option, make_console, print_rows, write_and_exit
 from tests.chaos.conversation.run import Plan, run
 from tests.chaos.conversation.world import whole_stack
 
@@ -22,15 +22,15 @@ BUILD = ROOT / "build" / "chaos-conversation.json"
 @click.option("--turns", type=click.IntRange(1), default=7, show_default=True, help="Of each of the four writers.")
 @click.option("--kills", type=click.IntRange(0, 5), default=5, show_default=True, help="Of the worker.")
 @click.option("--seed", type=int, default=7, show_default=True, help="Of what is drawn.")
-@json_option(BUILD)
+@json_file_option(BUILD)
 def main(*, conversations: int, turns: int, kills: int, seed: int, json_file: Path) -> None:
     """Write to conversations while the provider fails and the worker is killed, and look for what is lost."""
-    out = console()
+    out = make_console()
     with tempfile.TemporaryDirectory(prefix="agentstate-chaos-") as base:
         plan = Plan(conversations, turns, kills, seed)
         rows = list(run(partial(whole_stack, Path(base)), plan, say=lambda text: click.echo(f"  {text}", err=True)))
     print_rows(out, "Conversations under fire", rows)
-    conclude(out, json_file, rows)
+    write_and_exit(out, json_file, rows)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from agentstate.runtime import Runtime
 from agentstate.store.tables import jobs
 from agentstate.store.tables.base import db_time
 from deploy.local.demo.privacy import our_keys
-from deploy.local.stack.results import Row, at_least, exactly
+from deploy.local.stack.results import Row, at_least, equal_to
 from tests.chaos.conversation.audit import Audit, lost, without_source
 from tests.chaos.conversation.provider import FAILS, Moods
 from tests.chaos.conversation.world import World
@@ -110,9 +110,9 @@ def _under_fire(world: World, runtime: Runtime, plan: Plan, say: Callable[[str],
     stored = sum(len(conversation(runtime, number).turns()) for number in range(plan.conversations))
     yield Row("conversations, writers each", f"{plan.conversations}, {WRITERS}")
     yield Row("took, until the last summary", round(time.monotonic() - began, 1), "s")
-    yield exactly("turns stored, of those acknowledged", stored, acknowledged, "turns")
+    yield equal_to("turns stored, of those acknowledged", stored, acknowledged, "turns")
     yield at_least("kill -9 of the worker", kills, plan.kills, "kills")
-    yield exactly(f"turns nowhere, in {looks:,} looks while it went on", missing, 0, "turns")
+    yield equal_to(f"turns nowhere, in {looks:,} looks while it went on", missing, 0, "turns")
 
 
 def _killed(world: World, runtime: Runtime) -> int:
@@ -139,17 +139,17 @@ def _judged(runtime: Runtime, plan: Plan, moods: Moods) -> Iterator[Row]:
     for number in range(plan.conversations):
         audit.look(runtime.store, conversation(runtime, number))
     dead = runtime.jobs.list(status="dead", kind=SUMMARIZE, limit=1_000)
-    yield exactly("turns nowhere, when all is quiet", len(audit.lost), 0, "turns")
+    yield equal_to("turns nowhere, when all is quiet", len(audit.lost), 0, "turns")
     yield Row("turns in summaries", f"{audit.covered:,} of {audit.turns:,}", "turns")
-    yield exactly("message lists that an API would refuse", len(audit.refused), 0, "lists")
-    yield exactly("jobs dead", len(dead), 0, "jobs")
+    yield equal_to("message lists that an API would refuse", len(audit.refused), 0, "lists")
+    yield equal_to("jobs dead", len(dead), 0, "jobs")
     yield Row("requests to the provider, failed", f"{moods.requests:,}, {moods.failed / max(1, moods.requests):.0%}",
               reference=f"{FAILS:.0%} are to fail")  # fmt: skip
     yield Row("summaries, by the digest", f"{audit.summaries:,}, {audit.extractive:,}")
     yield at_least("summaries with a made-up figure, sent by the provider", moods.seen["hallucinate"], 1, "answers")
-    yield exactly("figures in summaries without a source", len(audit.unsupported), 0, "figures")
+    yield equal_to("figures in summaries without a source", len(audit.unsupported), 0, "figures")
     endless = [key.name for key in our_keys(runtime) if key.ttl_s < 0]
-    yield exactly("keys of ours on Redis without a time to live", len(endless), 0, "keys")
+    yield equal_to("keys of ours on Redis without a time to live", len(endless), 0, "keys")
 
 
 def _without_the_gate(runtime: Runtime, server: ProviderServer, api: Api) -> Row:

@@ -65,7 +65,7 @@ class OneWorker:
 
     def kill_worker(self) -> int | None:
         pid = self.stack.pids[WORKER]
-        self.stack.kill(WORKER)
+        self.stack.kill_process(WORKER)
         self.stack.wait_running(WORKER, other_than=pid, timeout=PATIENCE_S)
         return pid
 

@@ -14,7 +14,7 @@ from agentstate.memory.index.qdrant_index import memories_in
 from agentstate.memory.index.verify import IndexVerifier
 from agentstate.runtime import Runtime
 from agentstate.store.tables import memories
-from deploy.local.stack.results import Row, exactly
+from deploy.local.stack.results import Row, equal_to
 
 RECALLED = 50
 """So many memories are asked for by a word that each alone has."""
@@ -34,14 +34,14 @@ def rows(runtime: Runtime, acknowledged: dict[UUID, NewMemory], seed: int) -> It
     with runtime.index.collections.open_ready_client() as client:
         points = Counter(memories_in(client, runtime.index.space))
     compared = IndexVerifier(runtime.store, runtime.index).compare_all(repair=False)
-    yield exactly("acknowledged and not stored", len(acknowledged.keys() - stored), 0, "memories")
-    yield exactly("stored and never acknowledged", len(stored - acknowledged.keys()), 0, "memories")
-    yield exactly("not searchable", waiting(runtime), 0, "memories")
-    yield exactly("not in the index", len(acknowledged.keys() - points.keys()), 0, "memories")
-    yield exactly("in the index without a memory", len(points.keys() - stored), 0, "points")
-    yield exactly("in the index more than once", sum(count - 1 for count in points.values()), 0, "points")
-    yield exactly("in another version than the truth", compared.stale, 0, "memories")
-    yield exactly("not recalled", _not_recalled(runtime, list(acknowledged.values()), seed), 0, "memories")
+    yield equal_to("acknowledged and not stored", len(acknowledged.keys() - stored), 0, "memories")
+    yield equal_to("stored and never acknowledged", len(stored - acknowledged.keys()), 0, "memories")
+    yield equal_to("not searchable", waiting(runtime), 0, "memories")
+    yield equal_to("not in the index", len(acknowledged.keys() - points.keys()), 0, "memories")
+    yield equal_to("in the index without a memory", len(points.keys() - stored), 0, "points")
+    yield equal_to("in the index more than once", sum(count - 1 for count in points.values()), 0, "points")
+    yield equal_to("in another version than the truth", compared.stale, 0, "memories")
+    yield equal_to("not recalled", _not_recalled(runtime, list(acknowledged.values()), seed), 0, "memories")
 
 
 def _not_recalled(runtime: Runtime, items: Collection[NewMemory], seed: int) -> int:

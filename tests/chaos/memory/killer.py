@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 
-from deploy.local.stack.launcher import restart
+from deploy.local.stack.launcher import restart_process
 from tests.chaos.ground import Ground, until
 
 TARGETS = ("worker-io", "qdrant", "redis", "postgres")
@@ -42,7 +42,7 @@ class Killer:
             if self._ground.processes()[name]["state"] == "gave up":
                 self.revived += 1
                 self._say(f"{name} died too often for its supervisor; started again")
-                restart(self._ground.folder, name)
+                restart_process(self._ground.folder, name)
                 until(lambda name=name: self._ground.processes()[name]["state"] != "gave up")  # type: ignore[misc] # now
 
     def _kill(self, name: str) -> None:

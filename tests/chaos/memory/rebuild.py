@@ -27,7 +27,7 @@ from agentstate.runtime import Runtime
 from agentstate.settings import ENV_FILE_VARIABLE
 from agentstate.store.tables import index_builds
 from deploy.local.stack.folder import ROOT
-from deploy.local.stack.results import Row, at_least, exactly
+from deploy.local.stack.results import Row, at_least, equal_to
 from tests.chaos.ground import Ground, until
 from tests.chaos.memory import audit
 
@@ -174,14 +174,14 @@ def _of(siege: Siege, searching: Searching, told: dict[str, Any], after: Runtime
     build, compared = told["build"], told["compared"]
     yield Row("kill -9 of the command", siege.kills, "kills")
     yield Row("kill -9 of the engine", siege.engine_kills, "kills", reference=f"{siege.failed} runs ended by it")
-    yield exactly("begun anew", len(siege.builds) - 1, 0, "times")
-    yield exactly("written, noted, and not gone on from", siege.forgotten, 0, "memories")
+    yield equal_to("begun anew", len(siege.builds) - 1, 0, "times")
+    yield equal_to("written, noted, and not gone on from", siege.forgotten, 0, "memories")
     yield Row(
         "written by the last run", build["written"] - build["earlier"], "memories", reference=f"of {build['written']:,}"
     )
-    yield exactly("found missing when it was switched", compared["missing"], 0, "memories")
-    yield exactly("collections left over", len(after.index.collections.list_generations()) - 1, 0, "collections")
+    yield equal_to("found missing when it was switched", compared["missing"], 0, "memories")
+    yield equal_to("collections left over", len(after.index.collections.list_generations()) - 1, 0, "collections")
     yield at_least(
         "searches meanwhile", searching.asked, 1, "searches", reference=f"{searching.by_words_alone} by words"
     )
-    yield exactly("not found meanwhile", searching.not_found, 0, "searches")
+    yield equal_to("not found meanwhile", searching.not_found, 0, "searches")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from agentstate.runtime import Runtime
 from bench import provider as loopback
-from deploy.local.stack.results import Row, exactly
+from deploy.local.stack.results import Row, equal_to
 from tests.chaos.ground import Ground, running_stack, until
 from tests.chaos.memory import audit, rebuild
 from tests.chaos.memory.agents import Remembering
@@ -37,14 +37,14 @@ class Plan:
 
 def run(base: Path, plan: Plan, *, say: Callable[[str], None]) -> Iterator[Row]:
     """Remember while processes are killed; what was found."""
-    with loopback.provider(latency_ms=PROVIDER_MS, seed=plan.seed) as url:
+    with loopback.start_provider(latency_ms=PROVIDER_MS, seed=plan.seed) as url:
         settings = {"EMBEDDER": "openai", "EMBEDDING_MODEL": "chaos", "OPENAI_BASE_URL": f"{url}/v1"}
         chosen = [word for name, value in settings.items() for word in ("--set", f"{name}={value}")]
         options = ["--money-workers", "1", "--only", PARTS, "--set", "SWEEP_EVERY_S=1", *chosen]
         with running_stack(base, options) as ground, closing(Runtime(ground.settings(), pool_size=10)) as runtime:
             remembering = Remembering(runtime, plan.memories, plan.seed)
             yield from _under_fire(ground, runtime, remembering, plan, say)
-            told = loopback.stats(url)
+            told = loopback.fetch_counts(url)
             yield Row("provider calls", told["calls"], "calls")
             yield Row("texts paid twice", told["twice"], "texts", reference="killed between the answer and its keeping")
             if plan.rebuild_kills:
@@ -68,7 +68,7 @@ def _under_fire(
         return audit.waiting(runtime) == 0
 
     until(settled, 0.1, SETTLES_WITHIN_S)
-    yield exactly("acknowledged", len(remembering.acknowledged), plan.memories, "memories")
+    yield equal_to("acknowledged", len(remembering.acknowledged), plan.memories, "memories")
     yield Row("under fire for", round(quiet - began, 1), "s")
     for name in TARGETS:
         yield Row(f"kill -9 of {name}", killer.kills[name], "kills")

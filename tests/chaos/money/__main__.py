@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from deploy.local.stack.folder import ROOT
-from deploy.local.stack.results import conclude, console, json_option
+from deploy.local.stack.results import json_file_option, make_console, write_and_exit
 from tests.chaos.money.ground import Ground
 from tests.chaos.money.program import Program
 from tests.chaos.money.report import print_lines
@@ -36,10 +36,10 @@ class Speaker:
 @click.option("--sample", type=click.IntRange(min=0), default=0, help="Try this many points of each kind, not all.")
 @click.option("--seed", type=int, default=7, show_default=True, help="Of what is drawn.")
 @click.option("--postgres", help="URL of a Postgres server to use; one is started when left out.")
-@json_option(BUILD)
+@json_file_option(BUILD)
 def main(*, sample: int, seed: int, postgres: str | None, json_file: Path) -> None:
     """Kill processes that spend money at every point, let others come back, and count what happened outside."""
-    out, lines, speaker, began = console(), [], Speaker(), time.monotonic()
+    out, lines, speaker, began = make_console(), [], Speaker(), time.monotonic()
     with Ground(postgres) as ground:
         for line in Program(ground, seed=seed, sample=sample, say=speaker.say).lines():
             lines.append(line)
@@ -48,7 +48,7 @@ def main(*, sample: int, seed: int, postgres: str | None, json_file: Path) -> No
     rows = [row for line in lines for row in line.rows]
     which = f"a sample of {sample}" if sample else "every point"
     print_lines(out, f"A bet of an agent, killed and come back to ({which}, {time.monotonic() - began:.0f} s)", lines)
-    conclude(out, json_file, rows)
+    write_and_exit(out, json_file, rows)
 
 
 if __name__ == "__main__":

@@ -141,13 +141,13 @@ def _bet_twice(stand: Stand, agent: str) -> Any:
 
 def _kill_postgres(folder: Folder) -> None:
     """`kill -9` the server; its supervisor brings it back."""
-    before = folder.record()["processes"]["postgres"]["pid"]
+    before = folder.read_record()["processes"]["postgres"]["pid"]
     os.kill(before, signal.SIGKILL)
     _wait_for(lambda: _is_back(folder, before))
 
 
 def _is_back(folder: Folder, before: int) -> bool:
-    known = folder.record()["processes"]["postgres"]
+    known = folder.read_record()["processes"]["postgres"]
     return known["state"] == "running" and known["pid"] != before
 
 

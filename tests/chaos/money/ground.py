@@ -75,7 +75,7 @@ class Ground:
             return None
         folder = Folder(self.folder / "stack")
         launcher.start_detached(folder, ["--data", str(folder.path), "--only", "postgres"], lambda _line: None)
-        self._cleanup.callback(launcher.stop, folder, lambda _line: None)
+        self._cleanup.callback(launcher.stop_stack, folder, lambda _line: None)
         return folder
 
     @cached_property

@@ -18,7 +18,7 @@ from http.server import BaseHTTPRequestHandler
 from typing import ClassVar
 from urllib.parse import parse_qs, urlsplit
 
-from deploy.local.stack.loopback import Handler, Loopback
+from deploy.local.stack.loopback import LoopbackHandler, LoopbackServer
 
 PRIZE = "7.00"
 """What every bet wins."""
@@ -52,7 +52,7 @@ class Books:
             return bet
 
 
-class Remote(Handler, BaseHTTPRequestHandler):
+class Remote(LoopbackHandler, BaseHTTPRequestHandler):
     """`POST /{keyed,plain}/bets`, `GET /bets?agent=&tag=`, `GET /truth`."""
 
     protocol_version = "HTTP/1.0"  # a connection for each request: one that is not answered is cut
@@ -60,7 +60,7 @@ class Remote(Handler, BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         """Take a bet, with the fault that is asked for."""
-        content = self.content()
+        content = self.read_content()
         if not content:
             return  # the client died before it had sent all
         body = json.loads(content)
@@ -107,7 +107,7 @@ class Remote(Handler, BaseHTTPRequestHandler):
 
 
 if __name__ == "__main__":
-    with Loopback(Remote) as remote:
+    with LoopbackServer(Remote) as remote:
         sys.stdout.write(f"{remote.port}\n")
         sys.stdout.flush()
         sys.stdin.read()

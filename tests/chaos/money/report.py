@@ -9,7 +9,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from deploy.local.stack.results import Row, at_least, exactly
+from deploy.local.stack.results import Row, at_least, equal_to
 from tests.chaos.money.trials import Tally
 
 COUNTED = ("doubled", "lost", "unequal", "told_wrong")
@@ -33,11 +33,11 @@ class Line:
         if self.kind == "control":
             return [at_least(f"{name}: doubled", tally.doubled, 1, "bets", f"{tally.kills} kills")]
         if self.kind == "bug":
-            return [exactly(f"caught: {name}", int(tally.bad > 0), 1, "bug", f"within {tally.points} trials")]
+            return [equal_to(f"caught: {name}", int(tally.bad > 0), 1, "bug", f"within {tally.points} trials")]
         if self.kind == "open":
-            return [exactly(f"{name}: not told by a break", tally.doubled - self.told, 0, "bets")]
+            return [equal_to(f"{name}: not told by a break", tally.doubled - self.told, 0, "bets")]
         tried = f"{tally.points} points, {tally.kills} kills"
-        return [exactly(f"{name}: {_WORDS.get(key, key)}", getattr(tally, key), 0, "bets", tried) for key in COUNTED]
+        return [equal_to(f"{name}: {_WORDS.get(key, key)}", getattr(tally, key), 0, "bets", tried) for key in COUNTED]
 
     @property
     def verdict(self) -> str:

@@ -12,7 +12,7 @@ from rich.console import Console
 from agentstate.store.migrate import upgrade_schema
 from agentstate.store.store import Store
 from deploy.local.stack.folder import ROOT
-from deploy.local.stack.results import conclude, console, json_option, print_rows
+from deploy.local.stack.results import json_file_option, make_console, print_rows, write_and_exit
 from deploy.local.stack.stack import Stack
 from tests.chaos.services.run import groups_of, run
 from tests.fast_folder import fast_folder
@@ -28,10 +28,10 @@ ODDS = 0.12
 )
 @click.option("--seed", default=7, show_default=True, help="Of the fleet and of the faults.")
 @click.option("--odds", default=ODDS, show_default=True, help="Probability of a fault at each operation.")
-@json_option(BUILD)
+@json_file_option(BUILD)
 def main(operations: int, processes: int, seed: int, odds: float, json_file: Path) -> None:
     """Run, print the table, and exit 1 when a promise was missed."""
-    out = console()
+    out = make_console()
     out.print(f"{operations} operations in {processes} processes, seed {seed}, a fault at {odds:.0%} of them")
     with (
         tempfile.TemporaryDirectory(dir=fast_folder(), prefix="agentstate-chaos-") as folder,
@@ -48,7 +48,7 @@ def main(operations: int, processes: int, seed: int, odds: float, json_file: Pat
         found = run(groups, store, sandbox, seed=seed, odds=odds, say=lambda text: _say(out, began, text))
         store.close()
     print_rows(out, "The services under fire", found)
-    conclude(out, json_file, found)
+    write_and_exit(out, json_file, found)
 
 
 def _say(out: Console, began: float, text: str) -> None:

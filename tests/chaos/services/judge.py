@@ -17,7 +17,7 @@ from agentstate.services.observing import GatewayReader
 from agentstate.store.store import Store
 from agentstate.store.tables.money import accounts, effects, entries, ledger_transactions
 from deploy.local.sandbox.faults import KINDS
-from deploy.local.stack.results import Row, at_least, exactly
+from deploy.local.stack.results import Row, at_least, equal_to
 from tests.chaos.services.setting import SERVICES, Group
 
 DOUBLED = frozenset({"double_effect"})
@@ -219,22 +219,22 @@ def rows(found: Findings, seconds: float) -> Iterator[Row]:
     for service, count in sorted(found.by_service.items()):
         yield at_least(f"operations at {service}", count, 1)
     struck = "kinds of fault that struck"
-    yield exactly(struck, len(found.injected), len(KINDS)) if total >= MANY else Row(struck, len(found.injected))
+    yield equal_to(struck, len(found.injected), len(KINDS)) if total >= MANY else Row(struck, len(found.injected))
     yield Row("faults that struck", sum(found.injected.values()))
     for guarantee, most in sorted(found.most_effects.items()):
         name = f"{guarantee}: effects of one intent at most, of {found.intents[guarantee]}"
         yield Row(name, most, "", "<= 1", "truth route", most <= 1)
-    yield exactly("intents that happened more than once", len(found.doubled), 0)
-    yield exactly("effects at the services that no intent of ours stands for", len(found.unknown_keys), 0)
+    yield equal_to("intents that happened more than once", len(found.doubled), 0)
+    yield equal_to("effects at the services that no intent of ours stands for", len(found.unknown_keys), 0)
     yield Row("intents that were openly in doubt", found.was_in_doubt)
-    yield exactly("intents still open at the end", found.still_open, 0)
-    yield exactly("intents that ended otherwise than the truth says", len(found.contradicted), 0)
-    yield exactly("intents whose money is not booked as it moved", len(found.unexplained), 0)
+    yield equal_to("intents still open at the end", found.still_open, 0)
+    yield equal_to("intents that ended otherwise than the truth says", len(found.contradicted), 0)
+    yield equal_to("intents whose money is not booked as it moved", len(found.unexplained), 0)
     yield Row("intents that a service itself did twice", found.doubled_by_service)
     silent = set(found.differences) - found.told - _within_rounding(found)
     yield Row("accounts that a service's own fault left different", len(found.differences))
-    yield exactly("of these not told by reconciliation", len(silent), 0)
-    yield exactly("accounts told that are not different", len(found.told - set(found.differences)), 0)
+    yield equal_to("of these not told by reconciliation", len(silent), 0)
+    yield equal_to("accounts told that are not different", len(found.told - set(found.differences)), 0)
 
 
 def _within_rounding(found: Findings) -> set[Place]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from deploy.local.stack.folder import ROOT
-from deploy.local.stack.results import conclude, console, json_option, print_rows
+from deploy.local.stack.results import json_file_option, make_console, print_rows, write_and_exit
 from tests.chaos.workers.run import Plan, run
 
 BUILD = ROOT / "build" / "chaos-workers.json"
@@ -18,14 +18,14 @@ BUILD = ROOT / "build" / "chaos-workers.json"
 @click.option("--bets", type=click.IntRange(1), default=1_500, show_default=True, help="How many to queue.")
 @click.option("--kills", type=click.IntRange(3), default=110, show_default=True, help="How many processes to kill.")
 @click.option("--seed", type=int, default=7, show_default=True, help="Of what is drawn.")
-@json_option(BUILD)
+@json_file_option(BUILD)
 def main(*, bets: int, kills: int, seed: int, json_file: Path) -> None:
     """Kill children of pools and whole workers at random while they bet, and count what the casino did."""
-    out = console()
+    out = make_console()
     with tempfile.TemporaryDirectory(prefix="agentstate-chaos-") as base:
         rows = run(Path(base), Plan(bets, kills, seed), say=lambda text: click.echo(f"  {text}", err=True))
     print_rows(out, "Bets through workers under kill -9", rows)
-    conclude(out, json_file, rows)
+    write_and_exit(out, json_file, rows)
 
 
 if __name__ == "__main__":

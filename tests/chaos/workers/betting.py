@@ -17,7 +17,7 @@ from agentstate.services.operations import casino
 from agentstate.store.tables import jobs
 from agentstate.store.tables.money import effects
 from deploy.local.sandbox.client import SandboxClient
-from deploy.local.stack.results import Row, exactly
+from deploy.local.stack.results import Row, equal_to
 
 AGENTS = 30
 STAKE, GIFT = Decimal("0.05"), Decimal(100)
@@ -61,12 +61,12 @@ class Betting:
         states = Counter(state for _, _, state in found)
         happened = self._happened(sandbox)
         succeeded = {key for _, key, state in found if state == EffectState.SUCCEEDED}
-        yield exactly("effects that happened twice", sum(count - 1 for count in happened.values()), 0, "bets")
-        yield exactly("bets without an effect row", self.queued - len(found), 0, "bets")
-        yield exactly("said to have happened, and did not", len(succeeded - set(happened)), 0, "bets")
-        yield exactly("happened, and nobody knows", len(set(happened) - {key for _, key, _ in found}), 0, "bets")
-        yield exactly("neither finished nor openly in doubt", self._stuck(), 0, "bets")
-        yield exactly("jobs that died", self._count(jobs, jobs.c.status == "dead"), 0, "jobs")
+        yield equal_to("effects that happened twice", sum(count - 1 for count in happened.values()), 0, "bets")
+        yield equal_to("bets without an effect row", self.queued - len(found), 0, "bets")
+        yield equal_to("said to have happened, and did not", len(succeeded - set(happened)), 0, "bets")
+        yield equal_to("happened, and nobody knows", len(set(happened) - {key for _, key, _ in found}), 0, "bets")
+        yield equal_to("neither finished nor openly in doubt", self._stuck(), 0, "bets")
+        yield equal_to("jobs that died", self._count(jobs, jobs.c.status == "dead"), 0, "jobs")
         yield Row("finished: happened", states[EffectState.SUCCEEDED], "bets")
         yield Row("finished: certainly did not happen", states[EffectState.FAILED], "bets")
         yield Row("openly in doubt: a human is asked", states[EffectState.MANUAL], "bets")
@@ -80,9 +80,9 @@ class Betting:
             held += agent.ledger.balance("casino", bucket=Bucket.IN_FLIGHT).minor
             unlike += agent.ledger.balance_from_ledger(service="casino") != booked.amount
         in_doubt = self._count(effects, effects.c.state == EffectState.MANUAL)
-        yield exactly("books against the casino's own truth", off, 0, "micro-USDC")
-        yield exactly("held beyond what is in doubt", held - in_doubt * int(STAKE * 1_000_000), 0, "micro-USDC")
-        yield exactly("balances that are not the sum of their entries", unlike, 0, "accounts")
+        yield equal_to("books against the casino's own truth", off, 0, "micro-USDC")
+        yield equal_to("held beyond what is in doubt", held - in_doubt * int(STAKE * 1_000_000), 0, "micro-USDC")
+        yield equal_to("balances that are not the sum of their entries", unlike, 0, "accounts")
 
     def _effects(self) -> list[tuple[str, str, str]]:
         """(key, remote key, state) of every bet."""

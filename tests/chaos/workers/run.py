@@ -15,7 +15,7 @@ from redis import Redis
 from agentstate.runtime import Runtime
 from agentstate.settings import PREFIX, Settings
 from deploy.local.sandbox.client import SandboxClient
-from deploy.local.stack.results import Row, at_least, exactly
+from deploy.local.stack.results import Row, at_least, equal_to
 from deploy.local.stack.stack import Stack
 from deploy.local.stack.table import python_path
 from tests.chaos.workers.betting import Betting
@@ -131,11 +131,11 @@ def _until_quiet(betting: Betting, crew: Crew, say: Say) -> float:
 
 def _facts(plan: Plan, crew: Crew, betting: Betting, took_s: float, quiet_s: float) -> list[Row]:
     return [
-        exactly("bets queued", betting.queued, plan.bets, "bets"),
+        equal_to("bets queued", betting.queued, plan.bets, "bets"),
         at_least("processes killed", crew.killed, plan.kills, "kill -9"),
         Row("  of these children of a pool", crew.children_killed, "kill -9"),
         Row("  of these whole workers", crew.workers_killed, "kill -9"),
-        exactly("Redis emptied", FLUSHES, FLUSHES, "FLUSHALL"),
+        equal_to("Redis emptied", FLUSHES, FLUSHES, "FLUSHALL"),
         Row("from the last kill until all was finished", quiet_s, "s"),
         Row("the whole run", took_s, "s"),
     ]

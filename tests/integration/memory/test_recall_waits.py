@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from agentstate.memory.facts.records import NewMemory
 from agentstate.memory.index.qdrant_index import MemoryIndex
 from agentstate.store.qdrant import open_qdrant
-from deploy.local.stack.loopback import Handler, Loopback
+from deploy.local.stack.loopback import LoopbackHandler, LoopbackServer
 from tests.integration.memory.conftest import HashedWords, World
 
 PLANS = "SELECT generic_plans FROM pg_prepared_statements WHERE statement LIKE '%%AS named%%'"
@@ -24,7 +24,7 @@ def database_url(postgres_url: str) -> str:
     return postgres_url
 
 
-class AnotherIndex(Loopback):
+class AnotherIndex(LoopbackServer):
     """Takes a search, and then cannot serve it."""
 
     def __init__(self) -> None:
@@ -32,11 +32,11 @@ class AnotherIndex(Loopback):
         self.asked = threading.Event()
 
 
-class _Searches(Handler):
+class _Searches(LoopbackHandler):
     def do_POST(self) -> None:  # noqa: N802 the name that the server calls
-        self.content()
+        self.read_content()
         self.stub.asked.set()
-        self.send(503, b"{}")
+        self.send_answer(503, b"{}")
 
 
 class Patient(HashedWords):

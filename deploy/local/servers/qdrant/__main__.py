@@ -15,7 +15,7 @@ from agentstate.errors import AgentStateError, ConfigurationError
 from deploy.local.servers.qdrant.owner import Owner, OwnerOptions
 
 
-def _loopback(_context: click.Context, _parameter: click.Parameter, host: str) -> str:
+def _check_loopback(_context: click.Context, _parameter: click.Parameter, host: str) -> str:
     address = "127.0.0.1" if host == "localhost" else host
     try:
         if ipaddress.ip_address(address).is_loopback:
@@ -39,7 +39,7 @@ def _read_key(path: Path | None) -> str | None:
 
 @click.command()
 @click.option("--data", type=click.Path(path_type=Path), required=True, help="Folder that holds the collections.")
-@click.option("--host", default="127.0.0.1", show_default=True, callback=_loopback, help="A loopback address.")
+@click.option("--host", default="127.0.0.1", show_default=True, callback=_check_loopback, help="A loopback address.")
 @click.option("--port", type=click.IntRange(0, 65535), required=True, help="Port; 0 takes a free one and prints it.")
 @click.option(
     "--api-key-file",

@@ -35,16 +35,16 @@ class Catalog:
         """Alias -> collection."""
         return dict(sorted(self._aliases.items()))
 
-    def open(self) -> None:
+    def open_collections(self) -> None:
         """Open everything in the folder.
 
         Raises:
             Conflict: A collection cannot be opened.
         """
-        for path in self._folder.collections():
-            collection = Collection.open(path)
+        for path in self._folder.list_collections():
+            collection = Collection.open_from(path)
             self._collections[collection.name] = collection
-        self._aliases = self._living(self._stored_aliases())
+        self._aliases = self._drop_dangling(self._load_aliases())
 
     def close(self) -> None:
         """Sync and close everything; trouble with one collection does not keep the others from it."""
@@ -53,33 +53,33 @@ class Catalog:
                 stack.callback(collection.close)
             self._collections = {}
 
-    def flush(self) -> None:
+    def flush_collections(self) -> None:
         """Sync what has changed; trouble with one collection does not keep the others from it."""
         with ExitStack() as stack:
             for collection in self._collections.values():
-                stack.callback(collection.flush)
+                stack.callback(collection.flush_changes)
 
-    def optimize(self) -> None:
+    def optimize_collections(self) -> None:
         """Reclaim space in every collection; only before serving."""
         for collection in self._collections.values():
-            collection.optimize()
+            collection.reclaim_space()
 
-    def has(self, name: str) -> bool:
+    def has_name(self, name: str) -> bool:
         """Whether a collection or an alias has this name."""
-        return self._resolved(name) in self._collections
+        return self._resolve_name(name) in self._collections
 
-    def get(self, name: str) -> Collection:
+    def get_collection(self, name: str) -> Collection:
         """The collection with this name or alias.
 
         Raises:
             NotFound: There is none.
         """
         try:
-            return self._collections[self._resolved(name)]
+            return self._collections[self._resolve_name(name)]
         except KeyError:
             raise NotFound(f"Not found: Collection `{name}` doesn't exist!") from None
 
-    def create(self, name: str, body: models.CreateCollection) -> None:
+    def create_collection(self, name: str, body: models.CreateCollection) -> None:
         """Make a collection.
 
         Raises:
@@ -88,24 +88,24 @@ class Catalog:
         """
         if not _NAME.fullmatch(name):
             raise InvalidInput(f"The name '{name}' is refused: letters, digits, `_`, `-` and `.`, at most 255.")
-        if self.has(name):
+        if self.has_name(name):
             raise Conflict(f"Wrong input: Collection `{name}` already exists!")
         path = self._folder.new_collection()
         try:
-            self._collections[name] = Collection.create(path, name, body)
+            self._collections[name] = Collection.create_in(path, name, body)
         except BaseException:
             shutil.rmtree(path)
             raise
 
-    def drop(self, name: str) -> bool:
+    def drop_collection(self, name: str) -> bool:
         """Remove a collection and the aliases to it; False when there is none of that name."""
         collection = self._collections.get(name)
         if collection is None:
             return False
-        collection.forget()
+        collection.remove_description()
         del self._collections[name]
-        self._store(self._living(self._aliases))
-        collection.erase()
+        self._store_aliases(self._drop_dangling(self._aliases))
+        collection.remove_files()
         return True
 
     def change_aliases(self, actions: Iterable[models.AliasOperations]) -> None:
@@ -117,10 +117,10 @@ class Catalog:
         """
         changed = dict(self._aliases)
         for action in actions:
-            self._change(changed, action)
-        self._store(changed)
+            self._apply_action(changed, action)
+        self._store_aliases(changed)
 
-    def _change(self, aliases: _Aliases, action: models.AliasOperations) -> None:
+    def _apply_action(self, aliases: _Aliases, action: models.AliasOperations) -> None:
         match action:
             case models.CreateAliasOperation():
                 create = action.create_alias
@@ -143,17 +143,17 @@ class Catalog:
         if not _NAME.fullmatch(alias):
             raise InvalidInput(f"The alias '{alias}' is refused: letters, digits, `_`, `-` and `.`, at most 255.")
 
-    def _store(self, aliases: _Aliases) -> None:
+    def _store_aliases(self, aliases: _Aliases) -> None:
         if aliases != self._aliases:
             write_json(self._folder.aliases_file, aliases)
             self._aliases = aliases
 
-    def _stored_aliases(self) -> _Aliases:
+    def _load_aliases(self) -> _Aliases:
         path = self._folder.aliases_file
         return read_json(path) if path.exists() else {}
 
-    def _living(self, aliases: _Aliases) -> _Aliases:
+    def _drop_dangling(self, aliases: _Aliases) -> _Aliases:
         return {alias: name for alias, name in aliases.items() if name in self._collections}
 
-    def _resolved(self, name: str) -> str:
+    def _resolve_name(self, name: str) -> str:
         return self._aliases.get(name, name)

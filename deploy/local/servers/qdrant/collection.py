@@ -13,7 +13,7 @@ from qdrant_client.http import models
 
 from agentstate.clock import utc_now
 from agentstate.errors import Conflict
-from deploy.local.servers.qdrant.engine import engine_version, told_plainly
+from deploy.local.servers.qdrant.engine import engine_version, translate_errors
 from deploy.local.servers.qdrant.folder import read_json, sync_folder, write_json
 from deploy.local.servers.qdrant.schema import edge_config, vectors_of
 
@@ -41,17 +41,17 @@ class Collection:
         self._unsynced = False
 
     @classmethod
-    def create(cls, folder: Path, name: str, body: models.CreateCollection) -> Collection:
+    def create_in(cls, folder: Path, name: str, body: models.CreateCollection) -> Collection:
         """Make a collection in an empty folder; its description is written last."""
         collection = cls(folder, name, body, utc_now())
-        with told_plainly():
+        with translate_errors():
             collection.shard = edge.EdgeShard.create(str(folder / "shard"), edge_config(body))
             collection.shard.flush()
-        write_json(folder / "collection.json", collection._description())
+        write_json(folder / "collection.json", collection._read_description())
         return collection
 
     @classmethod
-    def open(cls, folder: Path) -> Collection:
+    def open_from(cls, folder: Path) -> Collection:
         """Open what `create` made, with everything that was acknowledged.
 
         Raises:
@@ -62,7 +62,7 @@ class Collection:
             raise Conflict(f"{folder} was written in format {told.get('format')}; this version reads {_FORMAT}.")
         body = models.CreateCollection.model_validate(told["config"])
         collection = cls(folder, told["name"], body, datetime.fromisoformat(told["created_at"]))
-        collection.shard = _load(folder, collection.name)
+        collection.shard = _load_shard(folder, collection.name)
         return collection
 
     @property
@@ -72,41 +72,41 @@ class Collection:
             return []
         return [{"message": f"More than {_COMFORTABLE} points: the one-machine engine gets slow; run a Qdrant server."}]
 
-    def update(self, operation: edge.UpdateOperation) -> None:
+    def apply_update(self, operation: edge.UpdateOperation) -> None:
         """Apply one change; at return it is in the write-ahead log."""
         self._unsynced = True
-        with told_plainly():
+        with translate_errors():
             self.shard.update(operation)
 
-    def flush(self) -> None:
+    def flush_changes(self) -> None:
         """Sync changes to the disk, when there are any."""
         if self._unsynced:
-            with told_plainly():
+            with translate_errors():
                 self.shard.flush()
             self._unsynced = False
 
-    def optimize(self) -> None:
+    def reclaim_space(self) -> None:
         """Reclaim the space of deleted points; blocks the whole process, so never while serving."""
         _log.info("Reclaiming space of collection '%s'", self.name)
-        with told_plainly():
+        with translate_errors():
             self.shard.optimize()
 
     def close(self) -> None:
         """Sync and let go of the files."""
-        self.flush()
+        self.flush_changes()
         self.shard.close()
 
-    def forget(self) -> None:
+    def remove_description(self) -> None:
         """Remove the description: from here on the collection is gone, whatever happens next."""
         (self.folder / "collection.json").unlink()
         sync_folder(self.folder)
 
-    def erase(self) -> None:
+    def remove_files(self) -> None:
         """Remove the files of a forgotten collection; what a cut-short call leaves goes at the next start."""
         self.shard.close()
         shutil.rmtree(self.folder)
 
-    def _description(self) -> dict[str, Any]:
+    def _read_description(self) -> dict[str, Any]:
         return {
             "format": _FORMAT,
             "name": self.name,
@@ -116,7 +116,7 @@ class Collection:
         }
 
 
-def _load(folder: Path, name: str) -> edge.EdgeShard:
+def _load_shard(folder: Path, name: str) -> edge.EdgeShard:
     try:
         return edge.EdgeShard.load(str(folder / "shard"))
     except Exception as error:

@@ -8,36 +8,36 @@ import qdrant_edge as edge
 from qdrant_client.http import models
 
 from deploy.local.servers.qdrant import indexes, schema
-from deploy.local.servers.qdrant.route import Call, route
+from deploy.local.servers.qdrant.route import Call, add_route
 
 
-@route("GET", "/collections")
+@add_route("GET", "/collections")
 def list_collections(call: Call) -> Any:
     """The names of all collections."""
     return {"collections": [{"name": name} for name in call.catalog.names]}
 
 
-@route("GET", "/aliases")
+@add_route("GET", "/aliases")
 def list_aliases(call: Call) -> Any:
     """All aliases."""
-    return _aliases(call.catalog.aliases)
+    return _aliases_json(call.catalog.aliases)
 
 
-@route("POST", "/collections/aliases")
+@add_route("POST", "/collections/aliases")
 def change_aliases(call: Call) -> Any:
     """Create, delete and rename aliases, all together or not at all."""
-    call.catalog.change_aliases(call.read(models.ChangeAliasesOperation).actions)
+    call.catalog.change_aliases(call.read_body(models.ChangeAliasesOperation).actions)
     return True
 
 
-@route("PUT", "/collections/{name}")
+@add_route("PUT", "/collections/{name}")
 def create_collection(call: Call) -> Any:
     """Make a collection."""
-    call.catalog.create(call.path["name"], call.read(models.CreateCollection))
+    call.catalog.create_collection(call.path["name"], call.read_body(models.CreateCollection))
     return True
 
 
-@route("GET", "/collections/{name}")
+@add_route("GET", "/collections/{name}")
 def describe_collection(call: Call) -> Any:
     """Configuration, counts and payload indexes of a collection."""
     collection = call.collection
@@ -49,51 +49,51 @@ def describe_collection(call: Call) -> Any:
         "indexed_vectors_count": info.indexed_vectors_count,
         "points_count": info.points_count,
         "segments_count": info.segments_count,
-        "config": schema.described(collection.body),
-        "payload_schema": {name: indexes.described(index) for name, index in info.payload_schema.items()},
+        "config": schema.describe_config(collection.body),
+        "payload_schema": {name: indexes.describe_index(index) for name, index in info.payload_schema.items()},
         "created_at": collection.created_at.isoformat(),
     }
 
 
-@route("DELETE", "/collections/{name}")
+@add_route("DELETE", "/collections/{name}")
 def drop_collection(call: Call) -> Any:
     """Remove a collection and the aliases to it; false when there was none."""
-    return call.catalog.drop(call.path["name"])
+    return call.catalog.drop_collection(call.path["name"])
 
 
-@route("GET", "/collections/{name}/exists")
+@add_route("GET", "/collections/{name}/exists")
 def collection_exists(call: Call) -> Any:
     """Whether a collection or an alias has this name."""
-    return {"exists": call.catalog.has(call.path["name"])}
+    return {"exists": call.catalog.has_name(call.path["name"])}
 
 
-@route("GET", "/collections/{name}/aliases")
+@add_route("GET", "/collections/{name}/aliases")
 def list_collection_aliases(call: Call) -> Any:
     """The aliases of one collection."""
     target = call.collection.name
-    return _aliases({alias: name for alias, name in call.catalog.aliases.items() if name == target})
+    return _aliases_json({alias: name for alias, name in call.catalog.aliases.items() if name == target})
 
 
-@route("PUT", "/collections/{name}/index", "wait", "ordering")
+@add_route("PUT", "/collections/{name}/index", "wait", "ordering")
 def create_index(call: Call) -> Any:
     """Make a payload index; an existing one of the same field is replaced."""
-    collection, body = call.collection, call.read(models.CreateFieldIndex)
+    collection, body = call.collection, call.read_body(models.CreateFieldIndex)
     index = indexes.edge_index(body.field_schema)
-    collection.update(edge.UpdateOperation.create_field_index(body.field_name, index))
-    return updated(call)
+    collection.apply_update(edge.UpdateOperation.create_field_index(body.field_name, index))
+    return update_result(call)
 
 
-@route("DELETE", "/collections/{name}/index/{field}", "wait", "ordering")
+@add_route("DELETE", "/collections/{name}/index/{field}", "wait", "ordering")
 def delete_index(call: Call) -> Any:
     """Remove a payload index; the payloads stay."""
-    call.collection.update(edge.UpdateOperation.delete_field_index(call.path["field"]))
-    return updated(call)
+    call.collection.apply_update(edge.UpdateOperation.delete_field_index(call.path["field"]))
+    return update_result(call)
 
 
-def updated(call: Call) -> dict[str, Any]:
+def update_result(call: Call) -> dict[str, Any]:
     """The answer to a change. It is applied in either case; the word is what the caller asked to wait for."""
     return {"operation_id": None, "status": "completed" if call.options.get("wait") == "true" else "acknowledged"}
 
 
-def _aliases(aliases: dict[str, str]) -> dict[str, Any]:
+def _aliases_json(aliases: dict[str, str]) -> dict[str, Any]:
     return {"aliases": [{"alias_name": alias, "collection_name": name} for alias, name in aliases.items()]}

@@ -41,7 +41,7 @@ def engine_version() -> str:
 
 
 @contextmanager
-def told_plainly() -> Iterator[None]:
+def translate_errors() -> Iterator[None]:
     """Turn the engine's exceptions into ours.
 
     Raises:
@@ -58,10 +58,10 @@ def told_plainly() -> Iterator[None]:
     except Exception as error:
         if type(error) is not Exception:  # the engine raises exactly `Exception`; others are bugs of ours
             raise
-        raise _meaning(str(error)) from error
+        raise _find_meaning(str(error)) from error
 
 
-def _meaning(text: str) -> AgentStateError:
+def _find_meaning(text: str) -> AgentStateError:
     if text.startswith("No point with id"):
         return NotFound(f"Not found: {text}")
     if text.startswith("Operation cancelled"):

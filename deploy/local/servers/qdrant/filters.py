@@ -11,7 +11,7 @@ import qdrant_edge as edge
 from qdrant_client.http import models
 
 from agentstate.errors import InvalidInput
-from deploy.local.servers.qdrant.schema import given, refuse_options
+from deploy.local.servers.qdrant.schema import given_fields, refuse_options
 
 _LARGEST_ID = 2**64 - 1
 PointId: TypeAlias = int | str | UUID
@@ -42,9 +42,9 @@ def edge_filter(filter_: models.Filter) -> edge.Filter:
         InvalidInput: A condition is not supported.
     """
     return edge.Filter(
-        must=_conditions(filter_.must),
-        should=_conditions(filter_.should),
-        must_not=_conditions(filter_.must_not),
+        must=_edge_conditions(filter_.must),
+        should=_edge_conditions(filter_.should),
+        must_not=_edge_conditions(filter_.must_not),
         min_should=_min_should(filter_.min_should),
     )
 
@@ -73,31 +73,31 @@ def edge_datetime(value: datetime | date) -> str:
     return (value if value.tzinfo else value.replace(tzinfo=UTC)).isoformat()
 
 
-def _conditions(conditions: list[models.Condition] | models.Condition | None) -> list[Any] | None:
+def _edge_conditions(conditions: list[models.Condition] | models.Condition | None) -> list[Any] | None:
     if conditions is None:
         return None
     return [edge_condition(each) for each in (conditions if isinstance(conditions, list) else [conditions])]
 
 
 def _min_should(rule: models.MinShould | None) -> edge.MinShould | None:
-    return None if rule is None else edge.MinShould(_conditions(rule.conditions) or [], rule.min_count)
+    return None if rule is None else edge.MinShould(_edge_conditions(rule.conditions) or [], rule.min_count)
 
 
-def _field(condition: models.FieldCondition) -> edge.FieldCondition:
+def _field_condition(condition: models.FieldCondition) -> edge.FieldCondition:
     refuse_options(condition, _GEO, f"the condition on '{condition.key}'")
-    if len(given(condition)) == 1:
+    if len(given_fields(condition)) == 1:
         raise InvalidInput(f"The condition on '{condition.key}' says nothing about it; give match, range or another.")
     return edge.FieldCondition(
         condition.key,
-        match=_match(condition.key, condition.match),
-        range=_range(condition.range),
-        values_count=edge.ValuesCount(**given(condition.values_count)) if condition.values_count else None,
+        match=_match_condition(condition.key, condition.match),
+        range=_range_condition(condition.range),
+        values_count=edge.ValuesCount(**given_fields(condition.values_count)) if condition.values_count else None,
         is_empty=condition.is_empty,
         is_null=condition.is_null,
     )
 
 
-def _match(key: str, match: models.Match | None) -> Any:
+def _match_condition(key: str, match: models.Match | None) -> Any:
     if match is None:
         return None
     field, make = _MATCHES[type(match)]
@@ -113,7 +113,7 @@ def _not_boolean(key: str, value: Any) -> Any:
     return value
 
 
-def _range(range_: models.Range | models.DatetimeRange | None) -> Any:
+def _range_condition(range_: models.Range | models.DatetimeRange | None) -> Any:
     if range_ is None:
         return None
     bounds = {name: value for name, value in range_ if value is not None}
@@ -133,7 +133,7 @@ _MATCHES: dict[type, tuple[str, Callable[[Any], Any]]] = {
     models.MatchSubstring: ("substring", edge.MatchSubstring),
 }
 _CONVERSIONS: dict[type, Callable[[Any], Any]] = {
-    models.FieldCondition: _field,
+    models.FieldCondition: _field_condition,
     models.Filter: edge_filter,
     models.HasIdCondition: lambda condition: edge.HasIdCondition({edge_id(each) for each in condition.has_id}),
     models.HasVectorCondition: lambda condition: edge.HasVectorCondition(condition.has_vector),

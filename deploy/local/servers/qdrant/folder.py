@@ -72,17 +72,17 @@ class DataFolder:
         """Where the aliases are kept."""
         return self.root / "aliases.json"
 
-    def take(self) -> None:
+    def take_ownership(self) -> None:
         """Become the owner of the folder and clean up after a cut-short create or drop.
 
         Raises:
             Conflict: Another process owns it.
         """
         self._collections.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._lock = self._locked(self.root / "owner.lock")
-        self._sweep()
+        self._lock = self._lock_file(self.root / "owner.lock")
+        self._remove_unfinished()
 
-    def release(self) -> None:
+    def give_up(self) -> None:
         """Give the folder up."""
         if self._lock is not None:
             self._lock.close()
@@ -95,17 +95,17 @@ class DataFolder:
         sync_folder(self._collections)
         return path
 
-    def collections(self) -> Iterator[Path]:
+    def list_collections(self) -> Iterator[Path]:
         """The folders of all whole collections."""
         return (path.parent for path in sorted(self._collections.glob("*/collection.json")))
 
-    def _sweep(self) -> None:
+    def _remove_unfinished(self) -> None:
         for path in self._collections.iterdir():
             if _ID.fullmatch(path.name) and not (path / "collection.json").exists():
                 shutil.rmtree(path)
 
     @staticmethod
-    def _locked(path: Path) -> TextIO:
+    def _lock_file(path: Path) -> TextIO:
         file = path.open("a+", encoding="utf-8")
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -59,11 +59,11 @@ def edge_expression(expression: models.Expression) -> Any:
         return make(edge_expression(getattr(expression, field)))
     if kind in _DECAYS:
         field, decay = _DECAYS[kind]
-        return _decay(decay, getattr(expression, field))
-    return _leaf(expression)
+        return _decay_expression(decay, getattr(expression, field))
+    return _leaf_expression(expression)
 
 
-def _leaf(expression: models.Expression) -> Any:
+def _leaf_expression(expression: models.Expression) -> Any:
     if isinstance(expression, int | float):
         return _Expression.Constant(float(expression))
     if isinstance(expression, str):
@@ -76,15 +76,15 @@ def _leaf(expression: models.Expression) -> Any:
     return convert(expression)
 
 
-def _power(params: models.PowParams) -> Any:
+def _power_expression(params: models.PowParams) -> Any:
     return _Expression.Pow(edge_expression(params.base), edge_expression(params.exponent))
 
 
-def _division(params: models.DivParams) -> Any:
+def _division_expression(params: models.DivParams) -> Any:
     return _Expression.Div(edge_expression(params.left), edge_expression(params.right), params.by_zero_default)
 
 
-def _decay(kind: edge.DecayKind, params: models.DecayParamsExpression) -> Any:
+def _decay_expression(kind: edge.DecayKind, params: models.DecayParamsExpression) -> Any:
     target = None if params.target is None else edge_expression(params.target)
     return _Expression.Decay(kind, edge_expression(params.x), target, params.midpoint, params.scale)
 
@@ -92,6 +92,6 @@ def _decay(kind: edge.DecayKind, params: models.DecayParamsExpression) -> Any:
 _OTHERS: dict[type, Callable[[Any], Any]] = {
     models.DatetimeExpression: lambda expression: _Expression.Datetime(expression.datetime),
     models.DatetimeKeyExpression: lambda expression: _Expression.DatetimeKey(expression.datetime_key),
-    models.DivExpression: lambda expression: _division(expression.div),
-    models.PowExpression: lambda expression: _power(expression.pow),
+    models.DivExpression: lambda expression: _division_expression(expression.div),
+    models.PowExpression: lambda expression: _power_expression(expression.pow),
 }

@@ -8,7 +8,7 @@ import qdrant_edge as edge
 from qdrant_client.http import models
 
 from agentstate.errors import InvalidInput
-from deploy.local.servers.qdrant.schema import given, refuse_options
+from deploy.local.servers.qdrant.schema import given_fields, refuse_options
 
 _PARAMS: dict[type, Any] = {
     models.KeywordIndexParams: edge.KeywordIndexParams,
@@ -34,9 +34,9 @@ def edge_index(schema: models.PayloadFieldSchema | None) -> Any:
     Raises:
         InvalidInput: The kind of index is missing or not supported.
     """
-    params = _full(schema)
+    params = _complete_schema(schema)
     refuse_options(params, ("memory", "nested"), "a payload index")
-    options = given(params)
+    options = given_fields(params)
     kind = options.pop("type")
     if kind == "integer":
         options = _INTEGER_BOTH | options
@@ -45,11 +45,11 @@ def edge_index(schema: models.PayloadFieldSchema | None) -> Any:
     return _PARAMS[type(params)](**options)
 
 
-def described(info: edge.PayloadIndexInfo) -> dict[str, Any]:
+def describe_index(info: edge.PayloadIndexInfo) -> dict[str, Any]:
     """One entry of `payload_schema` in a collection's description."""
-    kind = _plain(info.data_type)
+    kind = _to_json(info.data_type)
     fields = _BY_TYPE[kind].model_fields
-    params = {name: _plain(getattr(info.params, name, None)) for name in fields if name != "type"}
+    params = {name: _to_json(getattr(info.params, name, None)) for name in fields if name != "type"}
     return {
         "data_type": kind,
         "params": {"type": kind} | {name: value for name, value in params.items() if value is not None},
@@ -57,7 +57,7 @@ def described(info: edge.PayloadIndexInfo) -> dict[str, Any]:
     }
 
 
-def _full(schema: models.PayloadFieldSchema | None) -> Any:
+def _complete_schema(schema: models.PayloadFieldSchema | None) -> Any:
     if isinstance(schema, models.PayloadSchemaType) and schema.value in _BY_TYPE:
         return _BY_TYPE[schema.value](type=schema.value)
     if type(schema) in _PARAMS:
@@ -71,47 +71,47 @@ def _full(schema: models.PayloadFieldSchema | None) -> Any:
 def _text_options(options: dict[str, Any]) -> dict[str, Any]:
     converted = dict(options)
     if "tokenizer" in options:
-        converted["tokenizer"] = _named(edge.TokenizerType, options["tokenizer"])
+        converted["tokenizer"] = _edge_enum(edge.TokenizerType, options["tokenizer"])
     if "stemmer" in options:
-        converted["stemmer"] = _stemmer(options["stemmer"])
+        converted["stemmer"] = _edge_stemmer(options["stemmer"])
     if "stopwords" in options:
-        converted["stopwords"] = _stopwords(options["stopwords"])
+        converted["stopwords"] = _edge_stopwords(options["stopwords"])
     if isinstance(options.get("scoring"), dict):
         converted["scoring"] = edge.TextScoringParams()
     return converted
 
 
-def _stemmer(option: dict[str, Any]) -> Any:
+def _edge_stemmer(option: dict[str, Any]) -> Any:
     if option["type"] == "none":
         return edge.DisabledStemmer()
-    return edge.SnowballParams(_named(edge.SnowballLanguage, option["language"]))
+    return edge.SnowballParams(_edge_enum(edge.SnowballLanguage, option["language"]))
 
 
-def _stopwords(option: str | dict[str, Any]) -> Any:
+def _edge_stopwords(option: str | dict[str, Any]) -> Any:
     if isinstance(option, str):
-        return _named(edge.Language, option)
-    languages = {_named(edge.Language, name) for name in option.get("languages", [])}
+        return _edge_enum(edge.Language, option)
+    languages = {_edge_enum(edge.Language, name) for name in option.get("languages", [])}
     return edge.StopwordsSet(languages=languages, custom=set(option.get("custom", [])))
 
 
-def _named(kind: Any, name: str) -> Any:
+def _edge_enum(kind: Any, name: str) -> Any:
     """The member of one of the engine's enums by its REST name (`multilingual` -> `Multilingual`)."""
     return getattr(kind, name.capitalize())
 
 
-def _plain(value: Any) -> Any:
+def _to_json(value: Any) -> Any:
     """One of the engine's values as JSON."""
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, edge.SnowballParams):
-        return {"type": "snowball", "language": _plain(value.language)}
+        return {"type": "snowball", "language": _to_json(value.language)}
     if isinstance(value, edge.DisabledStemmer):
         return {"type": "none"}
     if isinstance(value, edge.TextScoringParams):
         return {"type": "bm25"}
     if isinstance(value, edge.StopwordsSet):
         return {
-            "languages": sorted(_plain(language) for language in value.languages or ()),
+            "languages": sorted(_to_json(language) for language in value.languages or ()),
             "custom": sorted(value.custom or ()),
         }
     return str(value).rpartition(".")[2].lower()

@@ -17,7 +17,7 @@ from agentstate.errors import AgentStateError, ConfigurationError
 from deploy.local.servers.qdrant.catalog import Catalog
 from deploy.local.servers.qdrant.engine import engine_version
 from deploy.local.servers.qdrant.folder import DataFolder
-from deploy.local.servers.qdrant.server import MAX_BODY_BYTES, application
+from deploy.local.servers.qdrant.server import MAX_BODY_BYTES, make_application
 
 _log = logging.getLogger(__name__)
 
@@ -50,32 +50,32 @@ class Owner:
             Conflict: Another process owns the folder, or a collection cannot be opened.
             ConfigurationError: The port is taken.
         """
-        self._folder.take()
+        self._folder.take_ownership()
         try:
             await self._serve_owned()
         finally:
             self._catalog.close()
-            self._folder.release()
+            self._folder.give_up()
         _log.info("Stopped; everything is synced")
 
     async def _serve_owned(self) -> None:
         stop = _stop_event()
-        self._catalog.open()
+        self._catalog.open_collections()
         if self._options.optimize:
-            self._catalog.optimize()
-        server = self._listening()
-        timer = PeriodicCallback(self._flush, self._options.flush_seconds * 1000)
+            self._catalog.optimize_collections()
+        server = self._open_server()
+        timer = PeriodicCallback(self._flush_regularly, self._options.flush_seconds * 1000)
         timer.start()
         await stop.wait()
         timer.stop()
         server.stop()
         await server.close_all_connections()
 
-    def _listening(self) -> HTTPServer:
-        app = application(self._catalog, self._options.api_key, lambda: self._trouble)
+    def _open_server(self) -> HTTPServer:
+        app = make_application(self._catalog, self._options.api_key, lambda: self._trouble)
         # A body over the limit is read up to twice the limit, so that it can be refused in words.
         server = HTTPServer(app, max_body_size=2 * MAX_BODY_BYTES, max_buffer_size=3 * MAX_BODY_BYTES)
-        listener = self._bound()
+        listener = self._bind_socket()
         server.add_socket(listener)
         host, port = listener.getsockname()[:2]
         address = f"[{host}]" if ":" in host else host
@@ -83,7 +83,7 @@ class Owner:
         sys.stdout.flush()
         return server
 
-    def _bound(self) -> socket.socket:
+    def _bind_socket(self) -> socket.socket:
         family = socket.AF_INET6 if ":" in self._options.host else socket.AF_INET
         try:
             listener = socket.create_server((self._options.host, self._options.port), family=family, backlog=128)
@@ -95,15 +95,15 @@ class Owner:
         listener.setblocking(False)  # noqa: FBT003 - the standard signature
         return listener
 
-    def _flush(self) -> None:
+    def _flush_regularly(self) -> None:
         try:
-            self._catalog.flush()
+            self._catalog.flush_collections()
         except AgentStateError as error:
-            self._note(f"Changes cannot be synced to the disk: {error}")
+            self._note_sync_trouble(f"Changes cannot be synced to the disk: {error}")
         else:
-            self._note(None)
+            self._note_sync_trouble(None)
 
-    def _note(self, trouble: str | None) -> None:
+    def _note_sync_trouble(self, trouble: str | None) -> None:
         """Remember whether syncing works, for `/readyz`; log only when that changes."""
         if trouble != self._trouble:
             _log.log(logging.ERROR if trouble else logging.INFO, "%s", trouble or "Syncing works again")

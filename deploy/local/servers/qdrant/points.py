@@ -29,9 +29,9 @@ def edge_points(body: models.PointsList | models.PointsBatch, vectors: Vectors) 
     Raises:
         InvalidInput: An id, a vector or a payload is wrong.
     """
-    points = body.points if isinstance(body, models.PointsList) else _unrolled(body.batch)
+    points = body.points if isinstance(body, models.PointsList) else _unroll_batch(body.batch)
     return [
-        edge.Point(edge_id(point.id), edge_vectors(point.vector, vectors), checked_payload(point.payload))
+        edge.Point(edge_id(point.id), edge_vectors(point.vector, vectors), check_payload(point.payload))
         for point in points
     ]
 
@@ -43,11 +43,11 @@ def edge_vectors(struct: Any, vectors: Vectors) -> Any:
         InvalidInput: A vector has no such name, another width, or a component that is not finite.
     """
     if isinstance(struct, dict):
-        return {name: checked_vector(name, vector, vectors) for name, vector in struct.items()}
-    return checked_vector("", struct, vectors)
+        return {name: check_vector(name, vector, vectors) for name, vector in struct.items()}
+    return check_vector("", struct, vectors)
 
 
-def checked_vector(name: str, vector: Any, vectors: Vectors) -> list[float] | edge.SparseVector:
+def check_vector(name: str, vector: Any, vectors: Vectors) -> list[float] | edge.SparseVector:
     """The vector as the engine takes it, if it belongs to the collection and every component is finite.
 
     Raises:
@@ -58,11 +58,11 @@ def checked_vector(name: str, vector: Any, vectors: Vectors) -> list[float] | ed
         raise InvalidInput(f"Not existing vector name error: '{name}'; the collection has {known}.")
     params = vectors[name]
     if isinstance(params, models.SparseVectorParams):
-        return _sparse(name, vector)
-    return _dense(name, vector, params.size)
+        return _sparse_vector(name, vector)
+    return _dense_vector(name, vector, params.size)
 
 
-def _sparse(name: str, vector: Any) -> edge.SparseVector:
+def _sparse_vector(name: str, vector: Any) -> edge.SparseVector:
     if not isinstance(vector, models.SparseVector):
         raise InvalidInput(f"Vector '{name}' is sparse; give `indices` and `values`.")
     indices, values = vector.indices, vector.values
@@ -76,7 +76,7 @@ def _sparse(name: str, vector: Any) -> edge.SparseVector:
     return edge.SparseVector(indices, values)
 
 
-def _dense(name: str, vector: Any, size: int) -> list[float]:
+def _dense_vector(name: str, vector: Any, size: int) -> list[float]:
     if not isinstance(vector, list) or (vector and isinstance(vector[0], list)):
         raise InvalidInput(f"Vector '{name}' must be a list of numbers; the one-machine engine takes nothing else.")
     if len(vector) != size:
@@ -90,7 +90,7 @@ def _check_finite(name: str, values: list[float]) -> None:
         raise InvalidInput(f"Vector '{name}' has a component that is not finite; nothing was written.")
 
 
-def checked_payload(payload: dict[str, Any] | None) -> dict[str, Any] | None:
+def check_payload(payload: dict[str, Any] | None) -> dict[str, Any] | None:
     """The payload, if the engine can read it back.
 
     Raises:
@@ -111,7 +111,7 @@ def record_json(point: edge.Record | edge.ScoredPoint) -> dict[str, Any]:
     return told
 
 
-def scored_json(point: edge.ScoredPoint) -> dict[str, Any]:
+def hit_json(point: edge.ScoredPoint) -> dict[str, Any]:
     """A found point with its score and version."""
     told = record_json(point)
     told["score"], told["version"] = point.score, point.version
@@ -140,7 +140,7 @@ def _check_value(value: Any, depth: int) -> None:
         _check_value(each, depth - 1)
 
 
-def _unrolled(batch: models.Batch) -> list[models.PointStruct]:
+def _unroll_batch(batch: models.Batch) -> list[models.PointStruct]:
     count = len(batch.ids)
     payloads = [None] * count if batch.payloads is None else batch.payloads
     columns = batch.vectors if isinstance(batch.vectors, dict) else {"": batch.vectors}

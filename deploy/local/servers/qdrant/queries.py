@@ -16,8 +16,8 @@ from qdrant_client.http import models
 from agentstate.errors import InvalidInput
 from deploy.local.servers.qdrant.filters import edge_datetime, edge_filter, edge_id, optional_filter
 from deploy.local.servers.qdrant.formulas import edge_formula
-from deploy.local.servers.qdrant.points import checked_vector
-from deploy.local.servers.qdrant.schema import Vectors, given, refuse_options
+from deploy.local.servers.qdrant.points import check_vector
+from deploy.local.servers.qdrant.schema import Vectors, given_fields, refuse_options
 
 DEFAULT_LIMIT = 10
 """How many points a request gets that names no limit (the server's number)."""
@@ -34,16 +34,16 @@ def edge_query(body: models.QueryRequest, vectors: Vectors) -> edge.QueryRequest
         InvalidInput: A part of it is not supported or a value is out of range.
     """
     refuse_options(body, _ELSEWHERE, "a query")
-    limit = positive(body.limit, "limit")
+    limit = check_positive(body.limit, "limit")
     return edge.QueryRequest(
         limit=limit,
         offset=_not_negative(body.offset),
-        query=_scoring(body.query, body.using, limit, vectors),
-        prefetches=_prefetches(body.prefetch, vectors),
+        query=_edge_scoring(body.query, body.using, limit, vectors),
+        prefetches=_edge_prefetches(body.prefetch, vectors),
         with_vector=body.with_vector,
         with_payload=payload_selector(body.with_payload, default=False),
         filter=optional_filter(body.filter),
-        score_threshold=_finite(body.score_threshold),
+        score_threshold=_check_finite(body.score_threshold),
         params=_search_params(body.params),
     )
 
@@ -57,7 +57,7 @@ def edge_scroll(body: models.ScrollRequest) -> edge.ScrollRequest:
     refuse_options(body, _ELSEWHERE, "a scroll")
     return edge.ScrollRequest(
         offset=None if body.offset is None else edge_id(body.offset),
-        limit=positive(body.limit, "limit"),
+        limit=check_positive(body.limit, "limit"),
         filter=optional_filter(body.filter),
         with_payload=payload_selector(body.with_payload, default=True),
         with_vector=body.with_vector,
@@ -78,7 +78,7 @@ def payload_selector(option: models.WithPayloadInterface | None, *, default: boo
             return option
 
 
-def positive(value: int | None, name: str) -> int:
+def check_positive(value: int | None, name: str) -> int:
     """A limit, with the server's default.
 
     Raises:
@@ -91,35 +91,37 @@ def positive(value: int | None, name: str) -> int:
     return value
 
 
-def _prefetches(option: list[models.Prefetch] | models.Prefetch | None, vectors: Vectors) -> list[edge.Prefetch] | None:
+def _edge_prefetches(
+    option: list[models.Prefetch] | models.Prefetch | None, vectors: Vectors
+) -> list[edge.Prefetch] | None:
     if option is None:
         return None
-    return [_prefetch(each, vectors) for each in (option if isinstance(option, list) else [option])]
+    return [_edge_prefetch(each, vectors) for each in (option if isinstance(option, list) else [option])]
 
 
-def _prefetch(body: models.Prefetch, vectors: Vectors) -> edge.Prefetch:
+def _edge_prefetch(body: models.Prefetch, vectors: Vectors) -> edge.Prefetch:
     refuse_options(body, _ELSEWHERE, "a prefetch")
-    limit = positive(body.limit, "limit")
+    limit = check_positive(body.limit, "limit")
     return edge.Prefetch(
         limit=limit,
-        query=_scoring(body.query, body.using, limit, vectors),
-        prefetches=_prefetches(body.prefetch, vectors),
+        query=_edge_scoring(body.query, body.using, limit, vectors),
+        prefetches=_edge_prefetches(body.prefetch, vectors),
         params=_search_params(body.params),
         filter=optional_filter(body.filter),
-        score_threshold=_finite(body.score_threshold),
+        score_threshold=_check_finite(body.score_threshold),
     )
 
 
-def _scoring(query: models.QueryInterface | None, using: str | None, limit: int, vectors: Vectors) -> Any:
+def _edge_scoring(query: models.QueryInterface | None, using: str | None, limit: int, vectors: Vectors) -> Any:
     """What the points are ranked by; None is by id."""
     if query is None:
         return None
     if isinstance(query, list | models.SparseVector):
         query = models.NearestQuery(nearest=query)
     if isinstance(query, models.NearestQuery):
-        return _nearest(query, using, limit, vectors)
+        return _nearest_scoring(query, using, limit, vectors)
     if isinstance(query, models.TextQuery):
-        return _text(query.text, using)
+        return _text_scoring(query.text, using)
     return _other_scoring(query)
 
 
@@ -132,38 +134,38 @@ def _other_scoring(query: models.QueryInterface) -> Any:
         case models.SampleQuery():
             return edge.Sample.Random
         case models.FusionQuery() | models.RrfQuery():
-            return _fusion(query)
+            return _fusion_scoring(query)
     raise InvalidInput(
         f"The one-machine engine has no query by {type(query).__name__}; "
         "it knows vectors, text, order_by, fusion, rrf, formula and sample."
     )
 
 
-def _nearest(query: models.NearestQuery, using: str | None, limit: int, vectors: Vectors) -> Any:
-    vector = checked_vector(using or "", query.nearest, vectors)
+def _nearest_scoring(query: models.NearestQuery, using: str | None, limit: int, vectors: Vectors) -> Any:
+    vector = check_vector(using or "", query.nearest, vectors)
     if query.mmr is None:
         return edge.Query.Nearest(vector, using)
     diversity = 0.5 if query.mmr.diversity is None else query.mmr.diversity
     return edge.Mmr(vector, 1.0 - diversity, query.mmr.candidates_limit or limit, using)
 
 
-def _text(text: str | models.TextQueryInput, field: str | None) -> edge.TextQuery:
+def _text_scoring(text: str | models.TextQueryInput, field: str | None) -> edge.TextQuery:
     if not field:
         raise InvalidInput("A text query needs `using`: the payload field whose text index scores the points.")
     if isinstance(text, str):
         return edge.TextQuery(field, text)
-    scoring = edge.Bm25Params(**given(text.scoring.bm25)) if text.scoring else None
+    scoring = edge.Bm25Params(**given_fields(text.scoring.bm25)) if text.scoring else None
     return edge.TextQuery(field, text.query, scoring)
 
 
-def _fusion(query: models.FusionQuery | models.RrfQuery) -> Any:
+def _fusion_scoring(query: models.FusionQuery | models.RrfQuery) -> Any:
     if isinstance(query, models.RrfQuery):
-        return _rrf(query.rrf)
+        return _rrf_scoring(query.rrf)
     return edge.Fusion.Rrf(_DEFAULT_RRF_K) if query.fusion is models.Fusion.RRF else edge.Fusion.Dbsf()
 
 
-def _rrf(rrf: models.Rrf) -> Any:
-    k = positive(_DEFAULT_RRF_K if rrf.k is None else rrf.k, "k")
+def _rrf_scoring(rrf: models.Rrf) -> Any:
+    k = check_positive(_DEFAULT_RRF_K if rrf.k is None else rrf.k, "k")
     if not all(map(math.isfinite, rrf.weights or [])):
         raise InvalidInput("A weight of the fusion is not finite.")
     return edge.Fusion.Rrf(k, rrf.weights)
@@ -183,18 +185,18 @@ def _search_params(params: models.SearchParams | None) -> edge.SearchParams | No
     return edge.SearchParams(
         hnsw_ef=params.hnsw_ef,
         exact=bool(params.exact),
-        quantization=_quantization(params.quantization),
+        quantization=_quantization_params(params.quantization),
         indexed_only=bool(params.indexed_only),
-        acorn=None if params.acorn is None else edge.AcornSearchParams(**given(params.acorn)),
-        idf=_idf(params.idf),
+        acorn=None if params.acorn is None else edge.AcornSearchParams(**given_fields(params.acorn)),
+        idf=_idf_filter(params.idf),
     )
 
 
-def _quantization(params: models.QuantizationSearchParams | None) -> edge.QuantizationSearchParams | None:
-    return None if params is None else edge.QuantizationSearchParams(**given(params))
+def _quantization_params(params: models.QuantizationSearchParams | None) -> edge.QuantizationSearchParams | None:
+    return None if params is None else edge.QuantizationSearchParams(**given_fields(params))
 
 
-def _idf(params: models.IdfParams | None) -> edge.IdfParams | None:
+def _idf_filter(params: models.IdfParams | None) -> edge.IdfParams | None:
     """Over which points the rarity of a word is counted: a part of the collection, or all of it."""
     return edge.IdfParams(edge_filter(params.corpus)) if isinstance(params, models.IdfCorpusParams) else None
 
@@ -205,7 +207,7 @@ def _not_negative(value: int | None) -> int | None:
     return value
 
 
-def _finite(value: float | None) -> float | None:
+def _check_finite(value: float | None) -> float | None:
     if value is not None and not math.isfinite(value):
         raise InvalidInput("`score_threshold` is not finite.")
     return value

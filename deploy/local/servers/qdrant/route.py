@@ -35,9 +35,9 @@ class Call:
     @property
     def collection(self) -> Collection:
         """The collection named in the path, by name or alias."""
-        return self.catalog.get(self.path["name"])
+        return self.catalog.get_collection(self.path["name"])
 
-    def read(self, model: type[_Model]) -> _Model:
+    def read_body(self, model: type[_Model]) -> _Model:
         """The body as the client's own model.
 
         Raises:
@@ -46,7 +46,7 @@ class Call:
         try:
             return model.model_validate_json(self.body)
         except ValidationError as error:
-            raise InvalidInput(f"Format error in JSON body: {_told(error)}") from error
+            raise InvalidInput(f"Format error in JSON body: {_explain_error(error)}") from error
 
 
 Action: TypeAlias = Callable[[Call], Any]
@@ -61,7 +61,7 @@ class Route:
     options: frozenset[str]
     action: Action
 
-    def match(self, method: str, path: str) -> dict[str, str] | None:
+    def match_path(self, method: str, path: str) -> dict[str, str] | None:
         """The parts of the path, decoded, or None when this route is not meant."""
         found = self.pattern.fullmatch(path) if method == self.method else None
         return None if found is None else {name: unquote(part) for name, part in found.groupdict().items()}
@@ -71,7 +71,7 @@ ROUTES: list[Route] = []
 """All that is served, in the order of definition: the first match counts."""
 
 
-def route(method: str, path: str, *options: str) -> Callable[[Action], Action]:
+def add_route(method: str, path: str, *options: str) -> Callable[[Action], Action]:
     """Put a function into the table; `{name}` in the path stands for one segment."""
     pattern = re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", path))
 
@@ -85,20 +85,20 @@ def route(method: str, path: str, *options: str) -> Callable[[Action], Action]:
 def find_route(method: str, path: str) -> tuple[Route, dict[str, str]] | None:
     """The route for a request and the parts of its path; None when nothing serves it."""
     for each in ROUTES:
-        parts = each.match(method, path)
+        parts = each.match_path(method, path)
         if parts is not None:
             return each, parts
     return None
 
 
-def _told(error: ValidationError) -> str:
+def _explain_error(error: ValidationError) -> str:
     """The messages that tell most: of a union of shapes, those of the shape that came closest."""
     details = error.errors(include_url=False, include_context=False, include_input=False)
     telling = [detail for detail in details if detail["type"] not in _NOISE] or details
     telling.sort(key=lambda detail: -len(detail["loc"]))
-    return "; ".join(f"{_place(detail['loc'])}{detail['msg']}" for detail in telling[:_MESSAGES_SHOWN])
+    return "; ".join(f"{_field_path(detail['loc'])}{detail['msg']}" for detail in telling[:_MESSAGES_SHOWN])
 
 
-def _place(location: tuple[int | str, ...]) -> str:
+def _field_path(location: tuple[int | str, ...]) -> str:
     steps = [str(step) for step in location if isinstance(step, int) or re.fullmatch(r"[a-z_]+", step)]
     return f"{'.'.join(steps)}: " if steps else ""

@@ -47,14 +47,14 @@ def refuse_options(model: BaseModel, names: tuple[str, ...], where: str) -> None
             raise InvalidInput(f"`{name}` of {where} is not supported by the one-machine engine; leave it out.")
 
 
-def given(model: BaseModel | None) -> dict[str, Any]:
+def given_fields(model: BaseModel | None) -> dict[str, Any]:
     """The fields of a model that say something."""
     return {} if model is None else model.model_dump(mode="json", exclude_none=True)
 
 
-def given_each(named: Mapping[str, BaseModel]) -> dict[str, Any]:
+def given_fields_by_name(named: Mapping[str, BaseModel]) -> dict[str, Any]:
     """`given` for each of several."""
-    return {name: given(model) for name, model in named.items()}
+    return {name: given_fields(model) for name, model in named.items()}
 
 
 def vectors_of(body: models.CreateCollection) -> Vectors:
@@ -65,7 +65,7 @@ def vectors_of(body: models.CreateCollection) -> Vectors:
     """
     if not body.vectors:
         raise InvalidInput("A collection needs at least one dense vector in `vectors`.")
-    dense, sparse = _dense(body), body.sparse_vectors or {}
+    dense, sparse = _dense_vectors(body), body.sparse_vectors or {}
     if both := sorted(set(dense) & set(sparse)):
         raise InvalidInput(f"The vector '{both[0]}' cannot be dense and sparse.")
     return {**dense, **sparse}
@@ -80,7 +80,7 @@ def edge_config(body: models.CreateCollection) -> edge.EdgeConfig:
     refuse_options(body, _UNSUPPORTED, "a collection")
     _check_one_copy(body)
     return edge.EdgeConfig(
-        vectors={name: _edge_vector(name, params) for name, params in _dense(body).items()},
+        vectors={name: _edge_vector(name, params) for name, params in _dense_vectors(body).items()},
         sparse_vectors={name: _edge_sparse(name, params) for name, params in (body.sparse_vectors or {}).items()},
         on_disk_payload=body.on_disk_payload,
         hnsw_config=_edge_hnsw(body.hnsw_config),
@@ -90,29 +90,30 @@ def edge_config(body: models.CreateCollection) -> edge.EdgeConfig:
     )
 
 
-def described(body: models.CreateCollection) -> dict[str, Any]:
+def describe_config(body: models.CreateCollection) -> dict[str, Any]:
     """The `config` part of a collection's description, with the values that are in force."""
     return {
         "params": {
-            "vectors": _described_vectors(body),
-            **({"sparse_vectors": given_each(body.sparse_vectors)} if body.sparse_vectors else {}),
+            "vectors": _describe_vectors(body),
+            **({"sparse_vectors": given_fields_by_name(body.sparse_vectors)} if body.sparse_vectors else {}),
             **dict.fromkeys(_ONE_COPY, 1),
             "on_disk_payload": body.on_disk_payload is not False,
         },
-        "hnsw_config": _HNSW_DEFAULTS | given(body.hnsw_config),
-        "optimizer_config": {"default_segment_number": 0, "flush_interval_sec": 1} | given(body.optimizers_config),
+        "hnsw_config": _HNSW_DEFAULTS | given_fields(body.hnsw_config),
+        "optimizer_config": {"default_segment_number": 0, "flush_interval_sec": 1}
+        | given_fields(body.optimizers_config),
         "wal_config": {"wal_capacity_mb": 32, "wal_segments_ahead": 0},
-        "quantization_config": given(body.quantization_config) or None,
+        "quantization_config": given_fields(body.quantization_config) or None,
         "metadata": body.metadata,
     }
 
 
-def _dense(body: models.CreateCollection) -> dict[str, models.VectorParams]:
+def _dense_vectors(body: models.CreateCollection) -> dict[str, models.VectorParams]:
     return {"": body.vectors} if isinstance(body.vectors, models.VectorParams) else dict(body.vectors or {})
 
 
-def _described_vectors(body: models.CreateCollection) -> dict[str, Any]:
-    vectors = given_each(_dense(body))
+def _describe_vectors(body: models.CreateCollection) -> dict[str, Any]:
+    vectors = given_fields_by_name(_dense_vectors(body))
     return vectors[""] if set(vectors) == {""} else vectors
 
 
@@ -146,7 +147,7 @@ def _edge_hnsw(diff: models.HnswConfigDiff | None) -> edge.HnswIndexConfig | Non
     if diff is None:
         return None
     refuse_options(diff, ("memory",), "hnsw_config")
-    return edge.HnswIndexConfig(**(_HNSW_DEFAULTS | given(diff)))
+    return edge.HnswIndexConfig(**(_HNSW_DEFAULTS | given_fields(diff)))
 
 
 def _edge_quantization(config: models.QuantizationConfig | None) -> edge.ScalarQuantizationConfig | None:
@@ -163,7 +164,7 @@ def _edge_quantization(config: models.QuantizationConfig | None) -> edge.ScalarQ
 def _edge_optimizers(diff: models.OptimizersConfigDiff | None) -> edge.EdgeOptimizersConfig | None:
     if diff is None:
         return None
-    options = given(diff)
+    options = given_fields(diff)
     if unknown := sorted(set(options) - set(_OPTIMIZER_OPTIONS)):
         raise InvalidInput(f"`{unknown[0]}` of optimizers_config is not supported by the one-machine engine.")
     return edge.EdgeOptimizersConfig(**options)

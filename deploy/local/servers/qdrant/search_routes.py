@@ -9,23 +9,23 @@ from qdrant_client.http import models
 
 from agentstate.errors import NotFound
 from deploy.local.servers.qdrant.filters import edge_id, optional_filter
-from deploy.local.servers.qdrant.points import offset_json, record_json, scored_json
-from deploy.local.servers.qdrant.queries import edge_query, edge_scroll, payload_selector, positive
-from deploy.local.servers.qdrant.route import Call, route
+from deploy.local.servers.qdrant.points import hit_json, offset_json, record_json
+from deploy.local.servers.qdrant.queries import check_positive, edge_query, edge_scroll, payload_selector
+from deploy.local.servers.qdrant.route import Call, add_route
 from deploy.local.servers.qdrant.schema import refuse_options
 
 
-@route("POST", "/collections/{name}/points", "consistency")
-def retrieve(call: Call) -> Any:
+@add_route("POST", "/collections/{name}/points", "consistency")
+def retrieve_points(call: Call) -> Any:
     """Points by id, in the order asked for; those that are not there are left out."""
-    collection, body = call.collection, call.read(models.PointRequest)
+    collection, body = call.collection, call.read_body(models.PointRequest)
     refuse_options(body, ("shard_key",), "a retrieval")
     selector = payload_selector(body.with_payload, default=True)
     ids = [edge_id(point) for point in body.ids]
     return [record_json(record) for record in collection.shard.retrieve(ids, selector, body.with_vector or False)]
 
 
-@route("GET", "/collections/{name}/points/{id}", "consistency")
+@add_route("GET", "/collections/{name}/points/{id}", "consistency")
 def retrieve_one(call: Call) -> Any:
     """One whole point by id."""
     text = call.path["id"]
@@ -36,44 +36,44 @@ def retrieve_one(call: Call) -> Any:
     return record_json(records[0])
 
 
-@route("POST", "/collections/{name}/points/query", "consistency")
-def query(call: Call) -> Any:
+@add_route("POST", "/collections/{name}/points/query", "consistency")
+def query_points(call: Call) -> Any:
     """The best points of a query."""
     collection = call.collection
-    found = collection.shard.query(edge_query(call.read(models.QueryRequest), collection.vectors))
-    return {"points": [scored_json(point) for point in found]}
+    found = collection.shard.query(edge_query(call.read_body(models.QueryRequest), collection.vectors))
+    return {"points": [hit_json(point) for point in found]}
 
 
-@route("POST", "/collections/{name}/points/query/batch", "consistency")
+@add_route("POST", "/collections/{name}/points/query/batch", "consistency")
 def query_batch(call: Call) -> Any:
     """The best points of each of several queries."""
-    collection, body = call.collection, call.read(models.QueryRequestBatch)
+    collection, body = call.collection, call.read_body(models.QueryRequestBatch)
     requests = [edge_query(each, collection.vectors) for each in body.searches]
     answers = collection.shard.query_batch(edge.QueryBatchRequest(requests))
-    return [{"points": [scored_json(point) for point in answer]} for answer in answers]
+    return [{"points": [hit_json(point) for point in answer]} for answer in answers]
 
 
-@route("POST", "/collections/{name}/points/scroll", "consistency")
-def scroll(call: Call) -> Any:
+@add_route("POST", "/collections/{name}/points/scroll", "consistency")
+def scroll_points(call: Call) -> Any:
     """A page of points by id or by a field, and where the next page starts."""
     collection = call.collection
-    records, following = collection.shard.scroll(edge_scroll(call.read(models.ScrollRequest)))
+    records, following = collection.shard.scroll(edge_scroll(call.read_body(models.ScrollRequest)))
     return {"points": [record_json(record) for record in records], "next_page_offset": offset_json(following)}
 
 
-@route("POST", "/collections/{name}/points/count", "consistency")
-def count(call: Call) -> Any:
+@add_route("POST", "/collections/{name}/points/count", "consistency")
+def count_points(call: Call) -> Any:
     """How many points fit a filter; always exact."""
-    collection, body = call.collection, call.read(models.CountRequest)
+    collection, body = call.collection, call.read_body(models.CountRequest)
     refuse_options(body, ("shard_key",), "a count")
     return {"count": collection.shard.count(edge.CountRequest(exact=True, filter=optional_filter(body.filter)))}
 
 
-@route("POST", "/collections/{name}/facet", "consistency")
-def facet(call: Call) -> Any:
+@add_route("POST", "/collections/{name}/facet", "consistency")
+def facet_values(call: Call) -> Any:
     """The most frequent values of an indexed field."""
-    collection, body = call.collection, call.read(models.FacetRequest)
+    collection, body = call.collection, call.read_body(models.FacetRequest)
     refuse_options(body, ("shard_key",), "a facet")
-    limit, exact = positive(body.limit, "limit"), bool(body.exact)
+    limit, exact = check_positive(body.limit, "limit"), bool(body.exact)
     answer = collection.shard.facet(edge.FacetRequest(body.key, limit, exact, optional_filter(body.filter)))
     return {"hits": [{"value": hit.value, "count": hit.count} for hit in answer.hits]}

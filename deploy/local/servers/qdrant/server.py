@@ -18,10 +18,10 @@ from tornado.web import Application, RequestHandler
 from agentstate.errors import AgentStateError, Conflict, InvalidInput, NotFound, TooLarge
 from deploy.local.servers.qdrant import collection_routes, point_routes, search_routes
 from deploy.local.servers.qdrant.catalog import Catalog
-from deploy.local.servers.qdrant.engine import engine_version, told_plainly
+from deploy.local.servers.qdrant.engine import engine_version, translate_errors
 from deploy.local.servers.qdrant.route import Call, Route, find_route
 
-__all__ = ["MAX_BODY_BYTES", "SERVED_VERSION", "application", "collection_routes", "point_routes", "search_routes"]
+__all__ = ["MAX_BODY_BYTES", "SERVED_VERSION", "collection_routes", "make_application", "point_routes", "search_routes"]
 
 SERVED_VERSION = "1.20.0"
 """The release of Qdrant whose REST interface is spoken; the client compares it with its own."""
@@ -65,42 +65,42 @@ class EngineHandler(RequestHandler):
         self._ready = ready
         self._started = time.perf_counter()
 
-    async def _answer(self) -> None:
+    async def _answer_request(self) -> None:
         try:
             self._check_caller()
-            self._serve()
+            self._serve_request()
         except AgentStateError as error:
-            self._fail(error)
+            self._send_error(error)
         except BaseException as error:
-            if not _is_ours(error):
+            if not _is_reported(error):
                 raise
             _log.exception("%s %s failed", self.request.method, self.request.path)
-            self._send(500, {"status": {"error": f"Service internal error: {type(error).__name__}: {error}"}})
+            self._send_json(500, {"status": {"error": f"Service internal error: {type(error).__name__}: {error}"}})
         self._log_slow()
 
-    get = put = post = delete = patch = head = options = _answer
+    get = put = post = delete = patch = head = options = _answer_request
 
-    def _serve(self) -> None:
+    def _serve_request(self) -> None:
         method, path = self.request.method or "", self.request.path
         if method != "GET" or path not in _OPEN_PATHS:
-            self._send(200, {"result": self._result(method, path), "status": "ok"})
+            self._send_json(200, {"result": self._find_result(method, path), "status": "ok"})
         elif path == "/":
-            self._send(200, _about())
+            self._send_json(200, _describe_engine())
         else:
             self._send_health(path)
 
-    def _result(self, method: str, path: str) -> Any:
+    def _find_result(self, method: str, path: str) -> Any:
         found = find_route(method, path)
         if found is None:
             raise NotServed(
                 f"{method} {path} is not served by the one-machine engine; a Qdrant server has it. Nothing was done."
             )
         route, parts = found
-        call = Call(self._catalog, parts, self._options(route), self.request.body)
-        with told_plainly():
+        call = Call(self._catalog, parts, self._read_options(route), self.request.body)
+        with translate_errors():
             return route.action(call)
 
-    def _options(self, route: Route) -> dict[str, str]:
+    def _read_options(self, route: Route) -> dict[str, str]:
         given = {name: values[-1].decode() for name, values in self.request.query_arguments.items()}
         if unknown := sorted(set(given) - route.options):
             raise InvalidInput(f"The option `{unknown[0]}` is not known to this route.")
@@ -133,32 +133,32 @@ class EngineHandler(RequestHandler):
         self.set_header("Content-Type", "text/plain; charset=utf-8")
         self.finish(reason or {"/healthz": "healthz check passed"}.get(path, "all shards are ready"))
 
-    def _fail(self, error: AgentStateError) -> None:
+    def _send_error(self, error: AgentStateError) -> None:
         status = _status_of(error)
         if status == 500:  # noqa: PLR2004 - the HTTP status
             _log.error("%s %s failed: %s", self.request.method, self.request.path, error)
-        self._send(status, {"status": {"error": str(error)}})
+        self._send_json(status, {"status": {"error": str(error)}})
 
-    def _send(self, status: int, answer: dict[str, Any]) -> None:
+    def _send_json(self, status: int, answer: dict[str, Any]) -> None:
         self.set_status(status)
         self.set_header("Content-Type", "application/json")
-        self.finish(msgspec.json.encode(answer | {"time": self._elapsed()}))
+        self.finish(msgspec.json.encode(answer | {"time": self._elapsed_s()}))
 
-    def _elapsed(self) -> float:
+    def _elapsed_s(self) -> float:
         return time.perf_counter() - self._started
 
     def _log_slow(self) -> None:
-        if self._elapsed() > _SLOW_SECONDS:
-            _log.warning("%s %s took %.1f s", self.request.method, self.request.path, self._elapsed())
+        if self._elapsed_s() > _SLOW_SECONDS:
+            _log.warning("%s %s took %.1f s", self.request.method, self.request.path, self._elapsed_s())
 
 
-def application(catalog: Catalog, api_key: str | None, ready: Ready) -> Application:
+def make_application(catalog: Catalog, api_key: str | None, ready: Ready) -> Application:
     """The web application over the collections of a catalog."""
     arguments = {"catalog": catalog, "api_key": api_key, "ready": ready}
     return Application([(r".*", EngineHandler, arguments)], log_function=lambda _handler: None)
 
 
-def _about() -> dict[str, Any]:
+def _describe_engine() -> dict[str, Any]:
     """What `GET /` tells; `engine` tells apart this process from a server."""
     return {
         "title": "qdrant - vector search engine",
@@ -175,6 +175,6 @@ def _status_of(error: AgentStateError) -> int:
     return next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
 
 
-def _is_ours(error: BaseException) -> bool:
+def _is_reported(error: BaseException) -> bool:
     """Whether to answer 500 and go on: any exception, and a panic of the engine (which is none)."""
     return isinstance(error, Exception) or type(error).__name__ == "PanicException"
