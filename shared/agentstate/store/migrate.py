@@ -97,7 +97,8 @@ def _require_known(connection: Connection) -> None:
     if found is not None and not is_known_revision(found):
         raise SchemaOutdated(
             f"the durable store is at schema revision {found}, which this version does not know (its newest is "
-            f"{newest_revision()}). Update agentstate; nothing was changed."
+            f"{newest_revision()}): a newer version has been here, or one before 0.2.0, whose databases cannot be "
+            "carried over. Update agentstate, or name another database; nothing was changed."
         )
 
 

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import pytest
 import sqlalchemy as sa
-from alembic import command
 from sqlalchemy.exc import DBAPIError
 
 from agentstate.money import Attestor, Money, TransactionLedger
 from agentstate.money.ledger.accounts import account_id
 from agentstate.money.ledger.postings import AccountKey
-from agentstate.store.migrate import _alembic_config, upgrade_schema
 from agentstate.store.partitions import MONTHS_AHEAD, create_partitions, describe_partitions
 from agentstate.store.store import Store
 from agentstate.store.tables.money import accounts
@@ -169,28 +166,6 @@ def test_no_part_can_be_rewritten_by_its_own_name(store: Store, ledger: Transact
     one = f"SELECT account_id, seq + 1, txn_id, amount, 2, recorded_at, hash FROM {here} WHERE amount > 0"  # noqa: S608
     alone = f"INSERT INTO {here} {one}"
     refused(store, alone, "do not sum to zero")
-
-
-def test_what_was_there_before_lies_in_its_months_afterwards(empty_postgres_url: str) -> None:
-    config = _alembic_config()
-    with closing(Store.open(empty_postgres_url)) as store:
-        with store.transaction() as tx:
-            config.attributes["connection"] = tx.connection
-            command.upgrade(config, "0007_attest")
-        _moved_into_months(store, empty_postgres_url)
-
-
-def _moved_into_months(store: Store, url: str) -> None:
-    ledger = TransactionLedger(store, "ag_1")
-    write_history(store, "ag_1", "casino", BORDERS, amount=Money(1))
-    before = Attestor(store).run()
-    upgrade_schema(url)
-    after = Attestor(store).run(whole=True)
-    assert (after.root, after.sound) == (before.root, True)
-    check_history(store, ledger)
-    assert len([name for name in parts(store) if name != "entries_other"]) == 14
-    ledger.deposit("now", "casino", Money(1))
-    refused(store, "DELETE FROM entries", "append-only")
     refused(store, "INSERT INTO entries SELECT * FROM entries WHERE seq = 1", "_pkey")
 
 

@@ -1,6 +1,6 @@
 """The tables of the episodes' archive: what happened, for good; what Redis missed; and how far lessons were drawn.
 
-`episodes` is append-only by triggers (revisions 0016_episodes and 0019_forget_episodes): a changed outcome is a row of
+`episodes` is append-only by triggers: a changed outcome is a row of
 its own, and what is removed is all of an agent, with a tombstone.
 """
 

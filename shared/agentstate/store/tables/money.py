@@ -1,7 +1,7 @@
 """The tables of money: accounts and their entries, effects on the outside, breaks and reconciliation.
 
-Amounts are whole minor units. `ledger_transactions` and `entries` are append-only by triggers (revision 0003_money), so
-that no code path, ours included, rewrites history; an account row only carries the newest state of its chain.
+Amounts are whole minor units. `ledger_transactions` and `entries` are append-only by triggers, so that
+no code path, ours included, rewrites history; an account row only carries the newest state of its chain.
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ accounts = sa.Table(
     time_column("touched_at", nullable=False, default=db_time()),
     sa.UniqueConstraint("agent_id", "service", "bucket", "currency"),
     sa.CheckConstraint("floor IS NULL OR balance >= floor", name="above_floor"),
+    # Room on each page for the next version of a row: its balance changes with every posting.
+    postgresql_with={"fillfactor": 70},
 )
 
 ledger_transactions = sa.Table(

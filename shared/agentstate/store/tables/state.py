@@ -1,6 +1,6 @@
 """The tables of versioned state: every save is a row that stays, and one row an agent says which is the newest.
 
-`agent_state_versions` is append-only by triggers (revision 0005_state).
+`agent_state_versions` is append-only by triggers.
 """
 
 from __future__ import annotations
