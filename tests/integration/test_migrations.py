@@ -142,7 +142,10 @@ def _squeezed(text: str) -> str:
 
 
 def test_two_migrators_at_once_make_one_schema(empty_url: str, empty: Store) -> None:
-    code = "import sys; from agentstate.store.migrate import upgrade_schema; sys.stdin.read(1); print(upgrade_schema(sys.argv[1]))"
+    code = (
+        "import sys; from agentstate.store.migrate import upgrade_schema as upgrade; "
+        "sys.stdin.read(1); print(upgrade(sys.argv[1]))"
+    )
     migrators = [
         subprocess.Popen(
             [sys.executable, "-c", code, empty_url],

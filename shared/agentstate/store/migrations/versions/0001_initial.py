@@ -64,7 +64,8 @@ def _protect_on_postgres(connection: sa.Connection) -> None:
             "FOR EACH STATEMENT EXECUTE FUNCTION agentstate_append_only()"
         )
     op.execute(
-        "SELECT agentstate_add_entries_month(now() + make_interval(months => ahead)) FROM generate_series(0, 3) AS ahead"
+        "SELECT agentstate_add_entries_month(now() + make_interval(months => ahead)) "
+        "FROM generate_series(0, 3) AS ahead"
     )
 
 
