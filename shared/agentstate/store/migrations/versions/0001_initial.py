@@ -83,9 +83,10 @@ def _protect_on_sqlite() -> None:
         same = " AND ".join(f"{column} = NEW.{column}" for column in key)
         remedy = _REMEDIES[table] if table == "agent_state_versions" else ""
         refusal = f"ABORT, '{table} is append-only: REPLACE is refused{remedy}'" if is_refused else "IGNORE"
+        same_row = f"SELECT 1 FROM {table} WHERE {same}"  # noqa: S608 names of ours
         op.execute(
-            f"CREATE TRIGGER {table}_no_replace BEFORE INSERT ON {table} "
-            f"WHEN EXISTS (SELECT 1 FROM {table} WHERE {same}) BEGIN SELECT RAISE({refusal}); END"
+            f"CREATE TRIGGER {table}_no_replace BEFORE INSERT ON {table} WHEN EXISTS ({same_row}) "
+            f"BEGIN SELECT RAISE({refusal}); END"
         )
 
 
