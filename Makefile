@@ -1,6 +1,6 @@
 # Every target sets up what it needs; nothing has to be installed before but Python 3.11 or newer.
 .DEFAULT_GOAL := help
-.PHONY: help setup up down status demo test bench chaos chaos-workers chaos-services chaos-memory chaos-conversation chaos-stack lint clean
+.PHONY: help setup up down status demo test bench walk chaos chaos-workers chaos-services chaos-memory chaos-conversation chaos-stack lint clean
 
 PY := .venv/bin/python
 stack = $(PY) -m deploy.local
@@ -31,6 +31,10 @@ test: ## Run all tests against real servers; ARGS='tests/unit -k ledger'
 bench: ## Measure against named references and print the table; ONLY=effects runs one group, QUICK=1 small sizes
 	@scripts/setup --bench
 	@$(PY) -m bench $(foreach group,$(ONLY),--only $(group)) $(if $(QUICK),--quick) $(ARGS)
+
+walk: ## Trace which files a bet, its replay and the verbs of memory pass, and apply the bars; ARGS=--routes names the files
+	@scripts/setup --dev
+	@$(PY) -m bench.walk $(ARGS)
 
 chaos: ## Kill a betting process at every point it passes and count what happened; some minutes; ARGS='--sample 20 --seed 1'
 	@scripts/setup --dev

@@ -53,7 +53,7 @@ MODULES: dict[str, tuple[str, tuple[Part, ...]]] = {
         "Books, effects and guards of an agent, awaited.",
         (
             Part("agentstate.money.ledger.ledger:TransactionLedger", "AsyncLedger"),
-            Part("agentstate.agent:AgentEffects", "AsyncEffects"),
+            Part("agentstate.money.effects.engine:AgentEffects", "AsyncEffects"),
             Part("agentstate.money.guards.guards:Guards", "AsyncGuards", plain=("guard",)),
             Part("agentstate.services.agent_services:AgentServices", "AsyncServices"),
             Part("agentstate.services.adapter:Adapter", "AsyncService"),

@@ -58,7 +58,7 @@ def delete_expired(runtime: Runtime, claim: Claim) -> dict[str, int]:
         ),
         "guard_uses": _in_batches(runtime, partial(uses.delete_old_uses, limit=_EXPIRE_BATCH)),
         "effects": _in_batches(
-            runtime, partial(effect_retention.thin, kept_s=settings.effects_kept_s, limit=_THIN_BATCH)
+            runtime, partial(effect_retention.thin_effects, kept_s=settings.effects_kept_s, limit=_THIN_BATCH)
         ),
         "freezes": _in_batches(runtime, partial(freezes.delete_old_freezes, limit=_EXPIRE_BATCH)),
     }
@@ -99,6 +99,6 @@ def find_waiting_bulk(runtime: Runtime) -> list[str]:
     waiting = {"embedding.embed_pending": EmbeddingBacklog(runtime.store).has_due()}
     waiting["summarization.archive_episodes"] = bool(runtime.episode_archive.returning(1))
     with runtime.store.read_connection() as connection:
-        waiting["effects.sweep"] = bool(effect_rows.due(connection, 1))
+        waiting["effects.sweep"] = bool(effect_rows.list_due(connection, 1))
         waiting["reconciliation.reconcile_due"] = recon_rows.is_any_due(connection)
     return [kind for kind, has_due in waiting.items() if has_due]

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, Self
 
-from agentstate.money import Effects, Guarantee, Money, TransactionLedger, Unknown, spend
+from agentstate.money import AgentEffects, Effects, Guarantee, Money, TransactionLedger, Unknown, call, spend
 from agentstate.store.store import Store
 from bench.bare import make_bare_insert
 from bench.ground import BenchStack
@@ -49,7 +49,7 @@ def _on_postgres(ground: BenchStack) -> Iterator[Row]:
     yield Row("a bet: held, called, booked, Postgres", round(found.ratio_of("bet", "bare"), 2), "x", reference=BARE)
     yield at_most("a bet against a DBOS step", round(found.ratio_of("bet", "dbos"), 2), 1.0, "x", DBOS_STEP)
     yield Row("a DBOS step, Postgres", round(found.ratio_of("dbos", "bare"), 2), "x", reference=BARE)
-    yield Row("replay of an effect, Postgres", round(found.ratio_of("replay", "bare"), 2), "x", reference=BARE)
+    yield at_most("replay of an effect, Postgres", round(found.ratio_of("replay", "bare"), 2), 0.7, "x", BARE)
 
 
 def _on_sqlite(ground: BenchStack) -> Iterator[Row]:
@@ -69,7 +69,7 @@ class Bettor:
         self._store = Store.open(url)
         agent = "ag_bench"
         TransactionLedger(self._store, agent).deposit("start", "casino", Money(1_000_000))
-        self._effects = Effects(self._store, agent, secret=b"bench")
+        self._effects = AgentEffects(Effects(self._store, secret=b"bench"), agent)
         self.bare = make_bare_insert(url)
 
     def __enter__(self) -> Self:
@@ -82,26 +82,30 @@ class Bettor:
         """One call that moves no money of the ledger, under a key of its own."""
         self._effects.execute_once(
             f"call:{next(_numbers)}",
-            lambda remote_key: {"bet_id": remote_key},
-            service="casino",
-            operation="call",
-            guarantee=next(CLASSES),
-            params={"side": "heads"},
-            verify=lambda _intent: Unknown(),
+            call(
+                lambda remote_key: {"bet_id": remote_key},
+                service="casino",
+                name="call",
+                guarantee=next(CLASSES),
+                params={"side": "heads"},
+                verify=lambda _intent: Unknown(),
+            ),
         )
 
     def bet(self, key: str | None = None) -> None:
         """One bet, under a key of its own when none is given."""
         self._effects.execute_once(
             key or f"bet:{next(_numbers)}",
-            lambda remote_key: {"bet_id": remote_key},
-            service="casino",
-            operation="bet",
-            guarantee=Guarantee.KEYED if key else next(CLASSES),
-            params={"side": "heads", "amount": STAKE},
-            hold=STAKE,
-            verify=lambda _intent: Unknown(),
-            postings=lambda _receipt: spend("casino", STAKE),
+            call(
+                lambda remote_key: {"bet_id": remote_key},
+                service="casino",
+                name="bet",
+                guarantee=Guarantee.KEYED if key else next(CLASSES),
+                params={"side": "heads", "amount": STAKE},
+                hold=STAKE,
+                verify=lambda _intent: Unknown(),
+                postings=lambda _receipt: spend("casino", STAKE),
+            ),
         )
 
 

@@ -32,15 +32,13 @@ if TYPE_CHECKING:
     from agentstate.memory.facts.records import MemoryRecord
     from agentstate.memory.facts.service import Receipt
     from agentstate.memory.search.recall import Recall
-    from agentstate.money.amounts import Money
-    from agentstate.money.effects.engine import Effects
+    from agentstate.money.effects.engine import AgentEffects
     from agentstate.money.guards import Guards
     from agentstate.money.ledger.ledger import TransactionLedger
     from agentstate.money.reconciliation.breaks import Breaks
     from agentstate.money.reconciliation.enrolment import ServiceAccounts
     from agentstate.money.reconciliation.portfolio_snapshots import SnapshotTaker
     from agentstate.services.agent_services import AgentServices
-    from agentstate.services.operations.base import Operation
     from agentstate.state.agent_store import AgentStateStore
     from agentstate.state.profile import AgentProfile
     from agentstate.state.updates import StateSync
@@ -277,7 +275,9 @@ class Agent:
     @property
     def effects(self) -> AgentEffects:
         """What it does outside, at most once each."""
-        return AgentEffects(self)
+        from agentstate.money.effects.engine import AgentEffects
+
+        return AgentEffects(self.fleet.runtime.effects, self.id)
 
     @property
     def guards(self) -> Guards:
@@ -378,59 +378,3 @@ class AgentMemory:
         each there are.
         """
         return self._agent.fleet.runtime.memory.forget_agent(self._agent.id, conversations=conversations)
-
-
-class AgentEffects:
-    """The effects of one agent; see `agentstate.money.effects.engine.Effects`."""
-
-    def __init__(self, agent: Agent) -> None:
-        self._agent = agent
-
-    @property
-    def engine(self) -> Effects:
-        """The effects with all their options."""
-        return self._agent.fleet.runtime.effects_of(self._agent.id)
-
-    def execute_once(self, key: str, operation: Operation, /, *, hold: Money | None = None, **params: Any) -> Any:
-        """Do `operation` at most once for `key`, ever; return its receipt, the stored one when it was done before.
-
-        Args:
-            key: your name for this very call, such as `bet:round-981`; a new key is a new call.
-            operation: such as `agent.services.casino.bet`.
-            hold: the most that it may cost, where its parameters do not tell.
-            **params: the operation's own.
-
-        Raises:
-            KeyReused, InvalidInput, InsufficientFunds, LimitExceeded, Frozen: nothing was called.
-            ServiceUnreachable, or ServiceRejected with `retry_after`: it had no effect; call again with the same key.
-            EffectFailed: it certainly had no effect. EffectInDoubt: it is being found out; ask again, same key.
-            EffectInProgress: another process is at it.
-        """
-        return self.perform(key, operation.name, params, hold=hold)
-
-    def perform(self, key: str, operation: str, params: Mapping[str, Any], *, hold: Money | None = None) -> Any:
-        """`execute_once` of an operation by its name, such as `casino.bet`."""
-        cache = (
-            self._agent.fleet.runtime.cache
-        )  # before anything is written: without a key there is no way to the services
-        try:
-            return self.engine.perform(key, operation, params, hold=hold)
-        finally:  # also a call that failed or is in doubt may have changed something
-            named = [params.get("counterparty"), params.get("to") if operation == "casino.pay" else None]
-            others = [str(name) for name in named if name]
-            if found := self._agent.fleet.runtime.operations.get(operation):
-                cache.invalidate(self._agent.id, found.service, others=others)
-
-    def submit(self, key: str, operation: Operation, /, *, tx: Transaction | None = None, **params: Any) -> UUID:
-        """Let a worker do `operation` at most once for `key`, ever; return the id of its job.
-
-        The same key gives the same job. Its result tells the `state` of the effect, and the receipt.
-
-        Raises:
-            InvalidInput: a parameter is wrong. KeyReused: the key was submitted with other parameters.
-        """
-        operation.check("to be submitted", **params)
-        payload = {"key": key, "operation": operation.name, "params": params}
-        return self._agent.fleet.runtime.jobs.submit(
-            "effects.perform", payload, agent_id=self._agent.id, dedupe_key=key, tx=tx
-        )

@@ -46,8 +46,8 @@ class AgentContext(ContextBudget):
         from agentstate.money.reconciliation.breaks import Breaks
 
         not_ended = [state for state in EffectState if state not in ENDED_STATES]
-        engine = self._agent.effects.engine
-        listed = [effect for state in not_ended for effect in engine.list(state=state, limit=_MOST_EFFECTS)]
+        effects = self._agent.effects
+        listed = [effect for state in not_ended for effect in effects.list(state=state, limit=_MOST_EFFECTS)]
         breaks = Breaks(self._agent.fleet.runtime.store).find(agent_id=self._agent.id)
         entries = renderers.effect_entries(listed, breaks)
         return self.set("effects", entries, priority, **options)

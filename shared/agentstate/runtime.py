@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -25,8 +25,7 @@ if TYPE_CHECKING:
     from agentstate.memory.facts.service import SemanticMemory
     from agentstate.memory.index.qdrant_index import MemoryIndex
     from agentstate.money.effects.engine import Effects
-    from agentstate.money.effects.lookup import EffectResolver
-    from agentstate.money.effects.operations import Operations
+    from agentstate.money.effects.operation import AgentService, OperationRegistry
     from agentstate.money.reconciliation.enrolment import ServiceAccounts
     from agentstate.money.reconciliation.portfolio_snapshots import SnapshotTaker
     from agentstate.money.reconciliation.reconciler import Reconciler
@@ -232,33 +231,28 @@ class Runtime:
         )
 
     @property
-    def operations(self) -> Operations:
+    def operations(self) -> OperationRegistry:
         """The operations of the services with their bookkeeping, by name."""
         from agentstate.services.operations.booked import booked_operations
 
         return self.once("operations", booked_operations)
 
     @property
-    def effect_resolver(self) -> EffectResolver:
-        """Who finds out what became of an effect in doubt."""
-        from agentstate.money.effects.lookup import EffectResolver
-
-        return self.once(
-            "effect_resolver", lambda: EffectResolver(self.store, self.operations, self.gateway_if_any, jobs=self.jobs)
-        )
-
-    def effects_of(self, agent_id: str) -> Effects:
-        """The effects of one agent."""
+    def effects(self) -> Effects:
+        """The engine of effects of all agents."""
         from agentstate.money.effects.engine import Effects
 
         secret = self.settings.effects_secret
-        return Effects(
-            self.store,
-            agent_id,
-            self.jobs,
-            secret=secret.get_secret_value().encode() if secret else None,
-            operations=self.operations,
-            gateway=self.gateway_if_any,
+        return self.once(
+            "effects",
+            lambda: Effects(
+                self.store,
+                self.jobs,
+                secret=secret.get_secret_value().encode() if secret else None,
+                registry=self.operations,
+                outside=lambda: self.gateway,
+                on_change=self._drop_states,
+            ),
         )
 
     @property
@@ -301,6 +295,15 @@ class Runtime:
 
     def _wake_ahead(self) -> None:
         self.wake_ups.send_bulk_wake_up("cache.refresh_ahead")
+
+    def _drop_states(self, changed: Sequence[AgentService]) -> None:
+        """Drop cached states that an attempt may have changed; those of other services are not cached."""
+        from agentstate.services.operations.names import Service
+
+        known = {service.value for service in Service}
+        for agent_id, service in changed:
+            if service in known and self.gateway_if_any is not None:
+                self.cache.invalidate(agent_id, service)
 
     def _open_gateway(self) -> Gateway:
         from agentstate.services.http.gateway import Gateway

@@ -19,7 +19,7 @@ import pytest
 import sqlalchemy as sa
 
 from agentstate.agent import Agent, Fleet
-from agentstate.money.effects.table import ENDED_STATES, EffectState, find
+from agentstate.money.effects.table import ENDED_STATES, EffectState, list_effects
 from agentstate.money.ledger.postings import Bucket
 from agentstate.runtime import Runtime
 from agentstate.services.operations import casino
@@ -236,7 +236,7 @@ def in_jobs(runtime: Runtime, acknowledged: dict[str, str]) -> dict[str, int]:
 def in_money(agent: Agent, sandbox: SandboxClient, acknowledged: Acknowledged) -> dict[str, int]:
     ledger, bets = agent.ledger, acknowledged["bet"]
     with agent.fleet.runtime.store.read_connection() as connection:
-        known = {effect.key: effect for effect in find(connection, agent_id=AGENT, limit=100_000)}
+        known = {effect.key: effect for effect in list_effects(connection, agent_id=AGENT, limit=100_000)}
     succeeded = {effect.remote_key for effect in known.values() if effect.state is EffectState.SUCCEEDED}
     asked_again = list(bets)[:: max(1, len(bets) // 10)]
     told_again = {

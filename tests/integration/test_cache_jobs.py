@@ -53,7 +53,7 @@ def test_what_a_worker_settles_is_read_anew(runtime: Runtime, handlers: Any, san
         effect_id: UUID = connection.execute(sa.select(effects.c.id).where(effects.c.key == "bet")).scalar_one()
     job_id = runtime.jobs.submit("effects.resolve", {"effect_id": str(effect_id)}, agent_id=agent.id)
     outcome = JobRunner(runtime.store).run_job(
-        job_id, KINDS["effects.resolve"], lambda claim: handlers.resolve(runtime, claim)
+        job_id, KINDS["effects.resolve"], lambda claim: handlers.resolve_effect(runtime, claim)
     )
     assert outcome is Outcome.DONE
     assert runtime.cache.peek(agent.id, "casino").quality is Quality.UNKNOWN

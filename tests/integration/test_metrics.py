@@ -22,7 +22,7 @@ from agentstate.jobs.wake_ups import NullWakeUpSender
 from agentstate.memory.conversation import ConversationHistory
 from agentstate.metrics import MEASURES, make_registry, render_metrics
 from agentstate.metrics.measures import STORE_UP
-from agentstate.money import Breaks, Effects, Money, TransactionLedger
+from agentstate.money import AgentEffects, Breaks, Effects, Money, TransactionLedger, call
 from agentstate.money.reconciliation.breaks import Sighting
 from agentstate.settings import Settings
 from agentstate.store import Store
@@ -56,11 +56,11 @@ def live(store: Store, settings: Settings) -> None:
         with store.transaction() as tx:
             mine = table.c.agent_id == f"ag_{number}"
             tx.connection.execute(table.update().where(mine).values(status=status, **ended))
-    effects = Effects(store, "ag_1", secret=b"test")
+    effects = AgentEffects(Effects(store, secret=b"test"), "ag_1")
     TransactionLedger(store, "ag_1").deposit("gift", "casino", Money(100))
-    effects.execute_once("bet:1", lambda _key: {"won": True}, service="casino", operation="bet")
+    effects.execute_once("bet:1", call(lambda _key: {"won": True}, service="casino", name="bet"))
     with pytest.raises(EffectInDoubt):
-        effects.execute_once("bet:2", lambda _key: lost(), service="casino", operation="bet")
+        effects.execute_once("bet:2", call(lambda _key: lost(), service="casino", name="bet"))
     seen = {"agent_id": "ag_1", "service": "casino", "kind": "balance", "subject": "balance:USDC"}
     Breaks(store).report(Sighting(**seen, amount=Money("2.50"), evidence={"observed": "97.50"}))  # type: ignore[arg-type]
     history = ConversationHistory(store, jobs, settings, "ag_1", "s1")

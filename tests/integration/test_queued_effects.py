@@ -49,7 +49,7 @@ def perform(monkeypatch: pytest.MonkeyPatch, settings_env: dict[str, str]) -> An
         monkeypatch.setenv(name, value)
     import tasks.effects
 
-    return tasks.effects.perform
+    return tasks.effects.execute_submitted
 
 
 def run(runtime: Runtime, job_id: UUID, perform: Any) -> Outcome:

@@ -24,7 +24,7 @@ from agentstate.errors import (
     ServiceRejected,
 )
 from agentstate.money.amounts import Money
-from agentstate.money.effects.engine import Effects
+from agentstate.money.effects.engine import AgentEffects, Effects
 from agentstate.money.ledger.ledger import TransactionLedger
 from agentstate.money.ledger.postings import Bucket
 from agentstate.money.reconciliation.reconciler import Reconciler
@@ -140,7 +140,7 @@ def test_an_operation_whose_answer_cannot_be_read_is_in_doubt(
 def test_the_books_stay_as_they_were(server: CannedServer, way: Gateway, store: Store) -> None:
     ledger = TransactionLedger(store, "ag")
     ledger.deposit("start", "casino", Money("10"))
-    effects = Effects(store, "ag", operations=booked_operations(), gateway=way)
+    effects = AgentEffects(Effects(store, registry=booked_operations(), outside=lambda: way), "ag")
     for number, content in enumerate(BROKEN[:4]):
         server.content = content
         with pytest.raises(EffectInDoubt):
@@ -182,7 +182,9 @@ def test_unknown_services_operations_and_parameters_are_refused_before_anything(
         with pytest.raises(InvalidInput, match="never goes into an intent"):
             adapter.execute(Intent(tag="t", operation="send", params={name: "x"}))
         with pytest.raises(InvalidInput, match="never goes into an intent"):
-            Effects(store, "ag", operations=booked_operations(), gateway=way).perform("k", "wallet.send", {name: "x"})
+            AgentEffects(Effects(store, registry=booked_operations(), outside=lambda: way), "ag").perform(
+                "k", "wallet.send", {name: "x"}
+            )
     assert server.asked == []
 
 
@@ -216,7 +218,7 @@ def own(server: CannedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_a_missing_account_or_key_sends_nothing_and_is_no_doubt(
     server: CannedServer, own: Gateway, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    effects = Effects(store, "ag", operations=booked_operations(), gateway=own)
+    effects = AgentEffects(Effects(store, registry=booked_operations(), outside=lambda: own), "ag")
     bet = {"amount": Decimal(1), "side": "heads"}
     TransactionLedger(store, "ag").deposit("start", "casino", Money("10"))
     monkeypatch.delenv("BAD_INPUT_KEY")
@@ -313,7 +315,7 @@ def test_a_signing_key_goes_to_the_wallet_alone_and_into_no_intent(
     own = own_way(tmp_path, server.url, agents)
     TransactionLedger(store, "ag").deposit("start", "wallet", Money("10"))
     server.content = json.dumps({"tx_hash": "0x9", "echo": "0x" + "5e" * 32}).encode()
-    effects = Effects(store, "ag", operations=booked_operations(), gateway=own)
+    effects = AgentEffects(Effects(store, registry=booked_operations(), outside=lambda: own), "ag")
     effects.perform("send", "wallet.send", {"chain": "base", "to": "0x2", "amount": Decimal(1)})
     assert json.loads(server.asked[0][2])["private_key"] == "0x" + "5e" * 32  # pragma: allowlist secret
     assert "5e5e" not in str(effects.get("send"))
@@ -349,7 +351,7 @@ def test_a_refused_join_makes_no_second_account(server: CannedServer, tmp_path: 
     agents = f'[agents."*".casino]\naccount = "file:{place}.id"\ncredential = "file:{place}.key"\n'
     own = own_way(tmp_path, server.url, agents)
     server.content = json.dumps({"agent_id": "ag_77", "api_key": "sk_test_join_000001"}).encode()
-    effects = Effects(store, "ag", operations=booked_operations(), gateway=own)
+    effects = AgentEffects(Effects(store, registry=booked_operations(), outside=lambda: own), "ag")
     assert "sk_test" not in str(effects.perform("join", "casino.join"))
     assert own.dialect.offers(Service.CASINO, "join")
     with pytest.raises(EffectFailed, match="there already"):

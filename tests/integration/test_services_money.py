@@ -9,7 +9,7 @@ import pytest
 
 from agentstate.errors import EffectFailed, EffectInDoubt, ServiceRejected
 from agentstate.money.amounts import Money
-from agentstate.money.effects.engine import Effects
+from agentstate.money.effects.engine import AgentEffects, Effects
 from agentstate.money.ledger.ledger import TransactionLedger
 from agentstate.money.ledger.postings import Bucket, earn
 from agentstate.money.reconciliation.enrolment import ServiceAccounts
@@ -22,8 +22,8 @@ from agentstate.store.store import Store
 
 
 @pytest.fixture
-def effects(store: Store, gateway: Gateway, rich: str) -> Effects:
-    return Effects(store, rich, operations=booked_operations(), gateway=gateway)
+def effects(store: Store, gateway: Gateway, rich: str) -> AgentEffects:
+    return AgentEffects(Effects(store, registry=booked_operations(), outside=lambda: gateway), rich)
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def ledger(store: Store, rich: str) -> TransactionLedger:
 
 
 def test_the_books_follow_every_operation(
-    sandbox: Any, effects: Effects, ledger: TransactionLedger, gateway: Gateway, rich: str
+    sandbox: Any, effects: AgentEffects, ledger: TransactionLedger, gateway: Gateway, rich: str
 ) -> None:
     other = f"{rich}_other"
     casino.register.call(gateway, other, "r")
@@ -60,32 +60,32 @@ def test_the_books_follow_every_operation(
 
 
 def test_a_bet_that_was_cut_off_is_booked_when_it_is_found(
-    sandbox: Any, effects: Effects, ledger: TransactionLedger, rich: str
+    sandbox: Any, effects: AgentEffects, ledger: TransactionLedger, rich: str
 ) -> None:
     sandbox.client.set_faults({"fault": "commit_then_drop", "times": 1})
     with pytest.raises(EffectInDoubt):
         effects.perform("bet", "casino.bet", {"amount": Decimal(3), "side": "heads"}, hold=Money("3"))
     assert ledger.balance("casino", bucket=Bucket.IN_FLIGHT) == Money("3")
-    resolved = effects.resolve(effects.get("bet").id)
-    assert resolved.ended
+    resolved = effects.resolve("bet")
+    assert resolved.is_ended
     assert ledger.balance("casino").minor == sandbox.client.read_balance(rich)
     assert list(sandbox.client.count_effects(rich, "casino.bet").values()) == [1]
 
 
 def test_a_trade_that_was_cut_off_is_told_from_an_equal_one_before(
-    sandbox: Any, effects: Effects, ledger: TransactionLedger, rich: str
+    sandbox: Any, effects: AgentEffects, ledger: TransactionLedger, rich: str
 ) -> None:
     order = {"coin": "SOL", "side": "long", "size": Decimal(50)}
     effects.perform("first", "trading.open", order)
     sandbox.client.set_faults({"fault": "500_after_effect", "times": 1})
     with pytest.raises(EffectInDoubt):
         effects.perform("second", "trading.open", order)
-    assert effects.resolve(effects.get("second").id).ended
+    assert effects.resolve("second").is_ended
     assert ledger.balance("trading").minor == sandbox.client.read_balance(rich, "trading")
 
 
 def test_a_refusal_that_answers_the_second_copy_of_a_request_is_a_success(
-    sandbox: Any, effects: Effects, ledger: TransactionLedger, gateway: Gateway, rich: str
+    sandbox: Any, effects: AgentEffects, ledger: TransactionLedger, gateway: Gateway, rich: str
 ) -> None:
     other = f"{rich}_twice"
     casino.register.call(gateway, other, "r")
@@ -112,14 +112,14 @@ def test_a_refusal_that_answers_the_second_copy_of_a_request_is_a_success(
         assert ledger.balance(account).minor == sandbox.client.read_balance(rich, account)
 
 
-def test_a_refused_bet_gives_its_money_back(sandbox: Any, effects: Effects, ledger: TransactionLedger) -> None:
+def test_a_refused_bet_gives_its_money_back(sandbox: Any, effects: AgentEffects, ledger: TransactionLedger) -> None:
     with pytest.raises(EffectFailed, match="kelly_limit_exceeded"):
         effects.perform("bet", "casino.bet", {"amount": Decimal(90), "side": "heads"}, hold=Money("90"))
     assert ledger.balance("casino") == Money("100")
 
 
 def test_what_another_agents_open_release_brings_is_no_break(
-    sandbox: Any, store: Store, effects: Effects, gateway: Gateway, rich: str
+    sandbox: Any, store: Store, effects: AgentEffects, gateway: Gateway, rich: str
 ) -> None:
     other = f"{rich}_paid"
     TransactionLedger(store, rich).post("start", earn("casino", Money("100")))
@@ -132,7 +132,7 @@ def test_what_another_agents_open_release_brings_is_no_break(
         effects.perform("pay", "escrow.release", {"escrow_id": made["reference"]})
     assert sandbox.client.read_balance(other) == 6_930_000
     assert reconciler.reconcile(other, "casino").status == "timing"
-    assert effects.resolve(effects.get("pay").id).ended
+    assert effects.resolve("pay").is_ended
     assert reconciler.reconcile(other, "casino").status == "matched"
     casino.deposit.call(gateway, other, "foreign", amount="1")
     reconciler.reconcile(other, "casino")

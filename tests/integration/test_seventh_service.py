@@ -28,7 +28,7 @@ from agentstate.errors import EffectInDoubt
 try:
     agent.effects.execute_once("draw:13", agent.services.at("lottery").enter, price=Decimal("3.00"))
 except EffectInDoubt:
-    found = agent.effects.engine.resolve(agent.effects.engine.get("draw:13").id)
+    found = agent.effects.resolve("draw:13")
     print(found.state)
 print(agent.ledger.balance("lottery"), agent.services.reconcile("lottery").status)
 print(sorted(agent.services.portfolio().legs))

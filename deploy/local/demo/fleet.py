@@ -61,7 +61,7 @@ class FleetAgent:
         self.agent = agent
         self._part = part
         self._pending = Pending()
-        self._before = {effect.key for effect in agent.effects.engine.list(limit=100_000) if effect.ended}
+        self._before = {effect.key for effect in agent.effects.list(limit=100_000) if effect.is_ended}
         self._positions: list[str] = []
         self._steps: dict[str, Callable[[random.Random, int], None]] = {
             "bet": self._bet,

@@ -23,8 +23,11 @@ if TYPE_CHECKING:
 
     import sqlalchemy as sa
 
-    from agentstate.agent import AgentEffects
     from agentstate.money.amounts import Amount, Money
+    from agentstate.money.effects.engine import AgentEffects, R
+    from agentstate.money.effects.operation import Operation
+    from agentstate.money.effects.operations import StatelessOperation
+    from agentstate.money.effects.table import Effect
     from agentstate.money.effects.verdicts import Verdict
     from agentstate.money.guards.guards import Guards, P, Rules, T
     from agentstate.money.guards.rules import Rule
@@ -39,7 +42,7 @@ if TYPE_CHECKING:
     from agentstate.services.cache.entry import CacheEntry
     from agentstate.services.cache.portfolio import Portfolio
     from agentstate.services.http.declared_limits import ServiceLimits
-    from agentstate.services.operations.base import Operation
+    from agentstate.services.operations.base import Operation as ServiceOperation
     from agentstate.services.operations.service_ledger import LedgerPage
     from agentstate.store import Transaction
 
@@ -165,17 +168,56 @@ class AsyncLedger(AsyncPart["TransactionLedger"]):
 class AsyncEffects(AsyncPart["AgentEffects"]):
     """`AgentEffects`, awaited: the same verbs with the same arguments, results and errors."""
 
-    async def execute_once(self, key: str, operation: Operation, /, *, hold: Money | None = None, **params: Any) -> Any:
-        """Do `operation` at most once for `key`, ever; return its receipt, the stored one when it was done before."""
-        return await self._run(lambda part: part.execute_once(key, operation, hold=hold, **params))
+    async def execute_once(
+        self, key: str, operation: Operation[R] | StatelessOperation, /, *, hold: Money | None = None, **params: Any
+    ) -> R:
+        """`execute_once` on an event loop, for coroutine functions too; a cancelled call is in doubt."""
+        part = await self._runner.run(self._open_part)
+        return await part.execute_once_async(key, operation, hold=hold, **params)
 
-    async def perform(self, key: str, operation: str, params: Mapping[str, Any], *, hold: Money | None = None) -> Any:
-        """`execute_once` of an operation by its name, such as `casino.bet`."""
-        return await self._run(lambda part: part.perform(key, operation, params, hold=hold))
+    async def perform(
+        self, key: str, name: str, params: Mapping[str, Any] | None = None, *, hold: Money | None = None
+    ) -> Any:
+        """`execute_once` of a registered operation by its name, such as `casino.bet`; raises NotFound."""
+        return await self._run(lambda part: part.perform(key, name, params, hold=hold))
 
-    async def submit(self, key: str, operation: Operation, /, *, tx: Transaction | None = None, **params: Any) -> UUID:
-        """Let a worker do `operation` at most once for `key`, ever; return the id of its job."""
+    async def submit(
+        self,
+        key: str,
+        operation: Operation[Any] | StatelessOperation,
+        /,
+        *,
+        tx: Transaction | None = None,
+        **params: Any,
+    ) -> UUID:
+        """Let a worker execute a registered operation once for `key`, ever; return the id of its job."""
         return await self._run(lambda part: part.submit(key, operation, tx=tx, **params))
+
+    async def get(self, key: str) -> Effect:
+        """Return the effect under `key`; raises NotFound."""
+        return await self._run(lambda part: part.get(key))
+
+    async def find(self, key: str) -> Effect | None:
+        """Return the effect under `key`, None when there is none."""
+        return await self._run(lambda part: part.find(key))
+
+    async def list(self, *, state: str | None = None, limit: int = 50) -> list[Effect]:
+        """Return the newest effects, newest first, in one state when named."""
+        return await self._run(lambda part: part.list(state=state, limit=limit))
+
+    async def resolve(self, key: str) -> Effect:
+        """Look for an effect that is in doubt now, by its registered operation; return it as it stands then."""
+        return await self._run(lambda part: part.resolve(key))
+
+    async def decide(self, key: str, *, happened: bool, receipt: Any = None, who: str, reason: str = "") -> Effect:
+        """End an open effect by what a person found out; return it as it stands then. Final."""
+        return await self._run(
+            lambda part: part.decide(key, happened=happened, receipt=receipt, who=who, reason=reason)
+        )
+
+    async def book(self, key: str, *, lines: Sequence[Line] | None = None) -> Effect:
+        """Book a success whose postings were wrong, and end its break; nothing when it is booked already."""
+        return await self._run(lambda part: part.book(key, lines=lines))
 
 
 class AsyncGuards(AsyncPart["Guards"]):
@@ -306,7 +348,7 @@ class AsyncServices(AsyncPart["AgentServices"]):
 class AsyncService(AsyncPart["Adapter"]):
     """`Adapter`, awaited: the same verbs with the same arguments, results and errors."""
 
-    async def operations(self) -> Mapping[str, Operation]:
+    async def operations(self) -> Mapping[str, ServiceOperation]:
         """Everything that can be done here, by name."""
         return await self._run(lambda part: part.operations())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -14,7 +15,25 @@ from agentstate.errors import InvalidInput
 
 if TYPE_CHECKING:
     from agentstate.money.effects.table import Effect
-    from agentstate.money.effects.verdicts import Absent, Applied
+
+
+class _EffectId(click.ParamType[UUID]):
+    """The id of an effect; another text is refused as any wrong value is."""
+
+    name = "id"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> UUID:
+        """Return the id; raises InvalidInput."""
+        del param, ctx
+        try:
+            return UUID(str(value))
+        except ValueError:
+            raise InvalidInput(
+                f"{str(value)[:80]!r} is no id of an effect; `agentstate effects list` shows them."
+            ) from None
+
+
+_which = click.argument("effect_id", metavar="ID", type=_EffectId())
 
 STATES = ("intent", "ready", "in_doubt", "manual", "succeeded", "failed")
 
@@ -38,7 +57,7 @@ def list_effects(invocation: Invocation, *, agent_id: str | None, state: str | N
     from agentstate.money.effects import table as effect_rows
 
     with invocation.runtime.store.read_connection() as connection:
-        found = effect_rows.find(connection, agent_id=agent_id, state=state, limit=limit)
+        found = effect_rows.list_effects(connection, agent_id=agent_id, state=state, limit=limit)
     if invocation.as_json:
         output.print_document({"effects": [_document(effect) for effect in found]})
     elif found:
@@ -50,16 +69,15 @@ def list_effects(invocation: Invocation, *, agent_id: str | None, state: str | N
 
 
 @effects.command()
-@click.argument("effect_id", metavar="ID")
+@_which
 @pass_invocation
-def show(invocation: Invocation, *, effect_id: str) -> None:
+def show(invocation: Invocation, *, effect_id: UUID) -> None:
     """Show everything about one effect, with the evidence that was kept."""
     from agentstate.money.effects import table as effect_rows
 
-    identifier = _identifier(effect_id)
     with invocation.runtime.store.read_connection() as connection:
-        found = effect_rows.get(connection, identifier)
-        evidence = effect_rows.evidence_of(connection, identifier)
+        found = effect_rows.load_effect(connection, effect_id)
+        evidence = effect_rows.list_evidence(connection, effect_id)
     if invocation.as_json:
         output.print_document({**_document(found), "evidence": evidence})
         return
@@ -69,58 +87,66 @@ def show(invocation: Invocation, *, effect_id: str) -> None:
 
 
 @effects.command()
-@click.argument("effect_id", metavar="ID")
+@_which
 @click.option("--applied", metavar="RECEIPT", help="A human found that it happened; its receipt as JSON.")
 @click.option("--absent", is_flag=True, help="A human found that it did not happen, and will not any more.")
 @click.option("--reason", help="How that was found out; kept as evidence. Needed with --applied and --absent.")
+@click.option("--who", default=None, help="Who decides, for the record; your login name when unset.")
 @pass_invocation
-def resolve(invocation: Invocation, *, effect_id: str, applied: str | None, absent: bool, reason: str | None) -> None:
+def resolve(
+    invocation: Invocation, *, effect_id: UUID, applied: str | None, absent: bool, reason: str | None, who: str | None
+) -> None:
     """Look for one effect now, or end it by what a human found out.
 
     With --applied it is booked as if its call had returned RECEIPT; with --absent the money that it held is given back.
     Either is final.
     """
-    identifier = _identifier(effect_id)
-    verdict = _verdict(applied, reason, absent=absent)
-    resolver = invocation.runtime.effect_resolver
-    if verdict is None:
-        effect = resolver.resolve(identifier)
-    else:
-        effect = resolver.decide(identifier, verdict, reason=reason or "")
+    if applied is not None and absent:
+        raise click.UsageError("--applied and --absent exclude each other.")
+    resolver = invocation.runtime.effects.resolver
+    if applied is None and not absent:
+        if reason is not None:
+            raise click.UsageError("--reason goes with --applied or --absent.")
+        _print_state(invocation, resolver.resolve(effect_id))
+        return
+    if not (reason or "").strip():
+        raise click.UsageError("Say with --reason how it was found out; it is kept as evidence.")
+    decided = resolver.decide(
+        effect_id,
+        happened=applied is not None,
+        receipt=None if applied is None else _parse_receipt(applied),
+        who=who or getpass.getuser(),
+        reason=reason or "",
+    )
+    _print_state(invocation, decided)
+
+
+@effects.command()
+@_which
+@pass_invocation
+def book(invocation: Invocation, *, effect_id: UUID) -> None:
+    """Book an effect that succeeded while its postings were wrong, and end its break.
+
+    Its operation makes the postings again from the stored receipt, so correct that first. What is booked already stays
+    as it is.
+    """
+    _print_state(invocation, invocation.runtime.effects.resolver.book(effect_id))
+
+
+def _print_state(invocation: Invocation, effect: Effect) -> None:
     if invocation.as_json:
         output.print_document(_document(effect))
     else:
         output.print_line(f"{effect.id} {effect.state}" + (f": {effect.note}" if effect.note else ""))
 
 
-def _verdict(applied: str | None, reason: str | None, *, absent: bool) -> Applied | Absent | None:
-    from agentstate.money.effects.verdicts import Absent, Applied
-
-    if applied is not None and absent:
-        raise click.UsageError("--applied and --absent exclude each other.")
-    if applied is None and not absent:
-        if reason is not None:
-            raise click.UsageError("--reason goes with --applied or --absent.")
-        return None
-    if not (reason or "").strip():
-        raise click.UsageError("Say with --reason how it was found out; it is kept as evidence.")
-    return Absent(reason or "") if applied is None else Applied(_receipt(applied))
-
-
-def _receipt(text: str) -> Any:
+def _parse_receipt(text: str) -> Any:
     from agentstate.state import codec
 
     try:
         return codec.loads(text)
     except InvalidInput as error:
         raise InvalidInput(f"the receipt is no JSON of ours: {error} No effect was changed.") from None
-
-
-def _identifier(text: str) -> UUID:
-    try:
-        return UUID(text)
-    except ValueError:
-        raise InvalidInput(f"{text[:80]!r} is no id of an effect; `agentstate effects list` shows them.") from None
 
 
 def _document(effect: Effect) -> dict[str, Any]:

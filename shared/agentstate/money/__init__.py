@@ -7,8 +7,8 @@ from agentstate.money.amounts import Money, register_currency
 from agentstate.money.audit.attest import Attestation, Attestor, Damage
 from agentstate.money.audit.export import export_ledger, import_ledger
 from agentstate.money.effects.checkpoint import CheckpointManager
-from agentstate.money.effects.engine import Effects
-from agentstate.money.effects.lookup import EffectResolver, EffectSweeper
+from agentstate.money.effects.engine import AgentEffects, Effects
+from agentstate.money.effects.operation import Intent, Operation, OperationRegistry, call
 from agentstate.money.effects.operations import Operations
 from agentstate.money.effects.plan import EffectRules
 from agentstate.money.effects.table import Effect, EffectState
@@ -24,6 +24,7 @@ from agentstate.money.reconciliation.reconciler import Finding, Reconciler, Reco
 
 __all__ = [
     "Absent",
+    "AgentEffects",
     "Applied",
     "Attestation",
     "Attestor",
@@ -33,17 +34,18 @@ __all__ = [
     "CheckpointManager",
     "Damage",
     "Effect",
-    "EffectResolver",
     "EffectRules",
     "EffectState",
-    "EffectSweeper",
     "Effects",
     "Finding",
     "Guarantee",
     "Guards",
+    "Intent",
     "Line",
     "Money",
     "Observation",
+    "Operation",
+    "OperationRegistry",
     "Operations",
     "Posted",
     "ReconRules",
@@ -55,6 +57,7 @@ __all__ = [
     "SnapshotTaker",
     "TransactionLedger",
     "Unknown",
+    "call",
     "earn",
     "export_ledger",
     "import_ledger",

@@ -23,7 +23,8 @@ from agentstate.services.http.declared_limits import ServiceLimits, declared_lim
 from agentstate.services.http.gateway import Gateway
 from agentstate.services.http.json_wire import Body
 from agentstate.services.operations.amounts import from_micros
-from agentstate.services.operations.base import Baseline, Operation
+from agentstate.services.operations.base import Baseline
+from agentstate.services.operations.base import Operation as ServiceOperation
 from agentstate.services.operations.booked import operations_of
 from agentstate.services.operations.names import Service, service_named
 from agentstate.services.operations.service_ledger import LedgerPage, read_ledger
@@ -115,7 +116,7 @@ class Adapter:
         self.service = service_named(service)
         self._gateway = gateway
 
-    def __getattr__(self, name: str) -> Operation:
+    def __getattr__(self, name: str) -> ServiceOperation:
         found = None if name.startswith("_") else operations_of(self.service).get(name.rstrip("_"))
         if found is None:
             raise AttributeError(f"{self.service} has no operation {name!r}; it has {', '.join(self.operations())}.")
@@ -124,7 +125,7 @@ class Adapter:
     def __dir__(self) -> list[str]:
         return [*super().__dir__(), *self.operations()]
 
-    def operations(self) -> Mapping[str, Operation]:
+    def operations(self) -> Mapping[str, ServiceOperation]:
         """Everything that can be done here, by name."""
         return operations_of(self.service)
 
@@ -202,7 +203,7 @@ class Adapter:
         """The requests a minute and the amounts that the service is known to allow."""
         return declared_limits(self.service)
 
-    def _named(self, name: str) -> Operation:
+    def _named(self, name: str) -> ServiceOperation:
         operations = self.operations()
         if name not in operations:
             raise InvalidInput(f"{self.service} has no operation {name!r}; it has {', '.join(operations)}.")

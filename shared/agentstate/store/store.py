@@ -16,11 +16,12 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError
 
 from agentstate.errors import InvalidInput, StoreUnavailable
 from agentstate.store.alone import commit_one
 from agentstate.store.engine import READ_ONLY_OPTION, open_engine
+from agentstate.store.sqlstate import is_passing
 from agentstate.store.tables.base import db_time
 
 _log = logging.getLogger(__name__)
@@ -189,7 +190,7 @@ class Store:
         except DBAPIError as error:
             if _was_interrupted(error):
                 raise KeyboardInterrupt from error
-            if not _is_connection_trouble(error):
+            if not is_passing(error):
                 raise
             raise StoreUnavailable(
                 f"the durable store does not answer ({_first_line(error)}). Nothing of this transaction is kept unless "
@@ -204,16 +205,6 @@ def _was_interrupted(error: BaseException | None) -> bool:
             return True
         error = error.__cause__ or error.__context__
     return False
-
-
-def _is_connection_trouble(error: DBAPIError) -> bool:
-    if not isinstance(error, (OperationalError, InterfaceError)):
-        return False
-    if error.connection_invalidated or isinstance(error, InterfaceError):
-        return True
-    text = str(error.orig).lower()
-    signs = ("connect", "connection", "unable to open database file", "database is locked", "disk", "shutting down")
-    return any(sign in text for sign in signs)
 
 
 def _first_line(error: DBAPIError) -> str:

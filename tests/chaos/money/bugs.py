@@ -15,16 +15,14 @@ import sqlalchemy as sa
 
 from agentstate.errors import ServiceInDoubt, ServiceUnreachable
 from agentstate.money import Guarantee
-from agentstate.money.effects import call_errors as effect_errors
-from agentstate.money.effects import claims as effect_claims
-from agentstate.money.effects import engine as effects
-from agentstate.money.effects import lookup as effect_lookup
+from agentstate.money.effects import engine as effect_engine
+from agentstate.money.effects import plan as effect_plan
+from agentstate.money.effects import resolver as effect_resolver
 from agentstate.money.effects import table as effect_rows
-from agentstate.money.effects.bookings import Happened
 from agentstate.money.effects.engine import Effects
+from agentstate.money.effects.operation import FunctionCall
 from agentstate.money.effects.recorder import OutcomeRecorder
-from agentstate.money.effects.table import Effect, EffectState
-from agentstate.money.ledger.ledger import SETTLE
+from agentstate.money.effects.table import Effect
 
 
 @dataclass(frozen=True)
@@ -45,32 +43,29 @@ def plant(name: str) -> None:
 
 def _intent_after_the_call() -> None:
     """The call is made first, and written down as an intent afterwards."""
-    run = Effects._run
+    execute_once = Effects.execute_once
 
-    def called_first(self: Effects, plan: Any) -> Any:
-        with self._store.read_connection() as connection:
-            known = effect_rows.by_key(connection, self.agent_id, plan.key)
-        if known is None:
-            receipt = plan.call(effect_claims.remote_key(self._secret, self.agent_id, plan.key))
-            object.__setattr__(plan, "call", lambda _tag: receipt)
-        return run(self, plan)
+    def called_first(self: Effects, agent_id: str, key: str, operation: Any, **options: Any) -> Any:
+        if self.find(agent_id, key) is None:
+            receipt = operation.function(effect_plan.make_remote_key(b"chaos", agent_id, key))
+            object.__setattr__(operation, "function", lambda _tag: receipt)
+        return execute_once(self, agent_id, key, operation, **options)
 
-    Effects._run = called_first  # type: ignore[method-assign]
+    Effects.execute_once = called_first  # type: ignore[method-assign, assignment]
 
 
 def _outcome_and_postings_apart() -> None:
     """The outcome is committed, then the postings are."""
 
-    def finish(self: OutcomeRecorder, claim: Any, success: Any, *, suspend: bool = False) -> None:
-        happened = Happened.by(success.receipt, success.bookings)
+    def end(self: OutcomeRecorder, claim: Any, record: Any, *, suspend: bool = False) -> None:
         with self._store.transaction() as tx:
-            mine = self._ended(tx, claim, EffectState.SUCCEEDED, success.envelope)
+            mine = self._write_outcome(tx, claim, record)
         if mine:
             with self._store.transaction() as tx:
-                self._books.book(tx, claim.effect, happened, SETTLE, suspend=suspend)
-                success.bookings.follow_up(tx, success.receipt)
+                self.books.book(tx, claim.effect, record, write_outcome=lambda: True, suspend=suspend)
+                record.follow_up(tx)
 
-    OutcomeRecorder._finish = finish  # type: ignore[method-assign]
+    OutcomeRecorder._end = end  # type: ignore[method-assign]
 
 
 def _fence_not_checked() -> None:
@@ -80,54 +75,51 @@ def _fence_not_checked() -> None:
         mine = sa.update(effect_rows.effects).where(effect_rows.effects.c.id == effect_id)
         return bool(tx.connection.execute(mine.values(values)).rowcount == 1)
 
-    effect_rows._guarded = guarded
+    effect_rows.update_claimed = guarded
 
 
 def _lease_not_checked() -> None:
     """Another process is never taken to be at work."""
-    Effect.leased = property(lambda _self: False)  # type: ignore[assignment, method-assign]
-    effect_rows._unleased = sa.true
+    Effect.is_leased = property(lambda _self: False)  # type: ignore[assignment, method-assign]
+    effect_rows.without_lease = sa.true
 
 
 def _lost_answer_taken_for_a_refusal() -> None:
     """A call without an answer is taken for one that was never sent."""
-    recorded = effect_errors._recorded
+    record_meaning = OutcomeRecorder._record_meaning
 
-    def optimistic(recorder: Any, claim: Any, error: BaseException) -> Exception:
+    def optimistic(self: OutcomeRecorder, claim: Any, error: BaseException) -> Exception:
         taken_for = ServiceUnreachable("no answer") if isinstance(error, ServiceInDoubt) else error
-        return recorded(recorder, claim, taken_for)
+        return record_meaning(self, claim, taken_for)
 
-    effect_errors._recorded = optimistic
+    OutcomeRecorder._record_meaning = optimistic  # type: ignore[method-assign]
 
 
 def _absence_trusted_too_soon() -> None:
     """What is not there is taken for what will never be there."""
 
-    def look(_effect: Effect, verify: Callable[[], Any]) -> Any:
-        return verify()
+    def look_up(effect: Effect, operation: Any, outside: Callable[[], Any]) -> Any:
+        return operation.verify(outside(), effect.to_intent())
 
-    effects.look = effect_lookup.look = look
+    effect_engine.look_up = effect_resolver.look_up = look_up
 
 
 def _never_looked_up() -> None:
     """Whoever comes back calls again without looking."""
 
     def again(self: Effects, plan: Any, claim: Any) -> Any:
-        return self._again(plan, claim, clean=False)
+        return self._begin_attempt(plan, claim, clean=False)
 
     Effects._resume = again  # type: ignore[method-assign]
 
 
 def _new_key_at_each_attempt() -> None:
     """The remote is given another key each time."""
-    run = Effects._run
 
-    def renamed(self: Effects, plan: Any) -> Any:
-        call = plan.call
-        object.__setattr__(plan, "call", lambda _tag: call(uuid.uuid4().hex))
-        return run(self, plan)
+    def renamed(self: FunctionCall[Any], _outside: Any, _intent: Any) -> Any:
+        return self.function(uuid.uuid4().hex)
 
-    Effects._run = renamed  # type: ignore[method-assign]
+    FunctionCall.send = renamed  # type: ignore[method-assign]
 
 
 BUGS = {

@@ -24,10 +24,9 @@ from agentstate.errors import (
 )
 from agentstate.jobs.jobs import Jobs
 from agentstate.jobs.wake_ups import NullWakeUpSender
-from agentstate.money import Effects, Guarantee, Money, TransactionLedger
-from agentstate.money.effects.lookup import EffectResolver, EffectSweeper
+from agentstate.money import AgentEffects, Effects, Guarantee, Intent, Money, TransactionLedger, call
 from agentstate.money.effects.operations import Operations
-from agentstate.money.effects.plan import EffectRules, Intent
+from agentstate.money.effects.plan import EffectRules
 from agentstate.money.effects.table import EffectState
 from agentstate.money.effects.verdicts import Absent, Applied, Verdict
 from agentstate.money.ledger.postings import Credit, Line, earn, spend
@@ -91,7 +90,7 @@ class Bet:
         return STAKE
 
     def postings(self, _params: Any, receipt: Mapping[str, Any]) -> Sequence[Line]:
-        """The stake is spent, the prize earned."""
+        """The stake is spend, the prize earned."""
         return [*spend(SERVICE, STAKE), *earn(SERVICE, Money(receipt["won"]))]
 
     def credits(self, _params: Any, _receipt: Any) -> Sequence[Credit]:
@@ -119,10 +118,10 @@ class Scene:
         settings = Settings.model_validate({"database_url": str(store.engine.url)})
         self._jobs = Jobs(store, NullWakeUpSender(), settings)
         rules = EffectRules(lease_margin_s=self._times.margin_s)
-        operations = Operations([self._bet])
-        given: dict[str, Any] = {"jobs": self._jobs, "rules": rules}
-        self.effects = Effects(store, agent, secret=b"chaos", operations=operations, gateway=wire, **given)
-        self.sweeper = EffectSweeper(store, EffectResolver(store, operations, wire, **given))
+        engine = Effects(
+            store, self._jobs, secret=b"chaos", registry=Operations([self._bet]), outside=lambda: wire, rules=rules
+        )
+        self.effects, self.sweeper = AgentEffects(engine, agent), engine.resolver
 
     def begin(self, *, bets: int) -> None:
         """Give the agent its money, and let it make some bets."""
@@ -134,21 +133,23 @@ class Scene:
         """Make the bet, once."""
         return self.effects.execute_once(
             key,
-            lambda tag: self._bet.call(self.wire, self.agent, tag),
-            service=SERVICE,
-            operation=self._bet.name,
-            guarantee=self._bet.guarantee,
-            params=PARAMS,
-            hold=STAKE,
-            verify=self._verify,
-            postings=lambda receipt: self._bet.postings(PARAMS, receipt),
-            follow_up=self._follow_up if self._follows else None,
-            deadline_s=self._times.deadline_s,
-            settle_s=self._times.settle_s,
+            call(
+                lambda tag: self._bet.call(self.wire, self.agent, tag),
+                service=SERVICE,
+                name=self._bet.name,
+                guarantee=self._bet.guarantee,
+                params=PARAMS,
+                hold=STAKE,
+                verify=self._verify,
+                postings=lambda receipt: self._bet.postings(PARAMS, receipt),
+                follow_up=self._follow_up if self._follows else None,
+                deadline_s=self._times.deadline_s,
+                settle_s=self._times.settle_s,
+            ),
         )
 
     def insist(self, key: str = KEY, *, pause: Callable[[], None] | None = None, tries: int = 12) -> Any:
-        """Ask with the same key until an answer comes, as an agent does.
+        """GuardRequest with the same key until an answer comes, as an agent does.
 
         Between two asks the sweep looks, and before it `pause` lets time pass: unset, so much that nothing is waited
         for.
@@ -163,13 +164,13 @@ class Scene:
                 return {"gave up": f"{type(error).__name__}: {error}"}
             with suppress(AgentStateError):
                 (pause or self.let_time_pass)()
-                self.sweeper.run_once()
+                self.sweeper.sweep()
         return {"gave up": f"{type(trouble).__name__}: {trouble}"}
 
     def sweep(self) -> None:
         """What a worker does every few seconds."""
         with suppress(AgentStateError):
-            self.sweeper.run_once()
+            self.sweeper.sweep()
 
     def recover(self, *, sweep_first: bool) -> Any:
         """Come back after a death, much later: what the bet gave, twice asked."""

@@ -18,7 +18,7 @@ from agentstate.errors import (
     ServiceRejected,
     ServiceUnreachable,
 )
-from agentstate.money.effects.engine import Effects
+from agentstate.money.effects.engine import AgentEffects, Effects
 from agentstate.services.operations.booked import booked_operations
 from agentstate.store.store import Store
 from tests.chaos.services.deck import Hand, Params, drawn
@@ -62,17 +62,17 @@ class Fleet:
         others = tuple(other for other in self.group.agents if other != agent)
         return Hand(agent=agent, others=others, chance=random.Random(f"{self.group.seed}:{agent}"))
 
-    def _effects(self, agent: str) -> Effects:
-        return Effects(
+    def _effects(self, agent: str) -> AgentEffects:
+        engine = Effects(
             self.store,
-            agent,
-            operations=self._operations,
-            gateway=self.gateway,
+            registry=self._operations,
+            outside=lambda: self.gateway,
             secret=b"chaos",
             rules=self.group.rules,
         )
+        return AgentEffects(engine, agent)
 
-    def _do(self, effects: Effects, hand: Hand, key: str, name: str, params: Params) -> None:
+    def _do(self, effects: AgentEffects, hand: Hand, key: str, name: str, params: Params) -> None:
         for _ in range(ATTEMPTS):
             came, receipt = self._attempted(effects, key, name, params)
             if came != "not sent":
@@ -84,9 +84,13 @@ class Fleet:
         with self._lock:
             self.tally[came] += 1
 
-    def _attempted(self, effects: Effects, key: str, name: str, params: Params) -> tuple[str, dict[str, object] | None]:
+    def _attempted(
+        self, effects: AgentEffects, key: str, name: str, params: Params
+    ) -> tuple[str, dict[str, object] | None]:
         try:
-            return "done", effects.perform(key, name, params, deadline_s=self.group.deadline_s + 0.5)
+            operation = self._operations.parse(name, params)
+            object.__setattr__(operation, "deadline_s", self.group.deadline_s + 0.5)
+            return "done", effects.execute_once(key, operation)
         except EffectFailed:
             return "refused", None
         except EffectInDoubt:

@@ -7,9 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from agentstate.errors import AgentStateError
-from agentstate.money.effects.lookup import EffectResolver
-from agentstate.money.effects.table import Effect, EffectState, find
-from agentstate.money.effects.verdicts import Absent, Applied
+from agentstate.money.effects.engine import Effects
+from agentstate.money.effects.table import Effect, EffectState, list_effects
 from agentstate.services.http.gateway import Gateway
 from agentstate.services.operations.answer import Answer
 from agentstate.services.operations.booked import booked_operations, operation_named
@@ -42,7 +41,7 @@ class Person:
         self._store, self._client = store, client
         self._groups = {agent: group for group in groups for agent in group.agents}
         self._gateways: Mapping[str, Gateway] = {group.name: group.gateway(store) for group in groups}
-        self._resolver = EffectResolver(store, booked_operations(), None, rules=groups[0].rules)
+        self._resolver = Effects(store, registry=booked_operations(), rules=groups[0].rules).resolver
         self.decided: dict[str, str] = {}
 
     def close(self) -> None:
@@ -58,19 +57,22 @@ class Person:
     def decide_all(self) -> int:
         """Decide everything that waits; how many."""
         with self._store.read_connection() as connection:
-            waiting = find(connection, state=EffectState.MANUAL, limit=MOST)
+            waiting = list_effects(connection, state=EffectState.MANUAL, limit=MOST)
         return sum(self._decide(effect) for effect in waiting)
 
     def _decide(self, effect: Effect) -> bool:
         if (effect.read_at - effect.called_at).total_seconds() < self._quiet_s:
             return False
         truth = self._client.read_request(effect.remote_key)
-        verdict = Applied(self._receipt(effect, truth)) if truth["effects"] or truth["ledger"] else Absent()
+        happened = bool(truth["effects"] or truth["ledger"])
+        receipt = self._receipt(effect, truth) if happened else None
         try:
-            self._resolver.decide(effect.id, verdict, reason="the truth says so")
+            self._resolver.decide(
+                effect.id, happened=happened, receipt=receipt, who="chaos", reason="the truth says so"
+            )
         except AgentStateError:
             return False
-        self.decided[effect.remote_key] = type(verdict).__name__
+        self.decided[effect.remote_key] = "Applied" if happened else "Absent"
         return True
 
     def _receipt(self, effect: Effect, truth: Mapping[str, Any]) -> dict[str, Any]:

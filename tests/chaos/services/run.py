@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -18,8 +19,7 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from agentstate.money.amounts import Money
-from agentstate.money.effects.lookup import EffectResolver, EffectSweeper
-from agentstate.money.effects.plan import EffectRules
+from agentstate.money.effects.engine import Effects
 from agentstate.money.effects.table import Effect, EffectState
 from agentstate.money.ledger.ledger import TransactionLedger
 from agentstate.money.reconciliation.enrolment import ServiceAccounts
@@ -153,11 +153,18 @@ class Sweep:
         by_agent: dict[str, object] = {
             agent: self._gateways[group.name] for group in groups for agent in group.agents
         }  # fmt: skip
-        self._sweeper = EffectSweeper(store, _Routed(store, by_agent, groups[0].rules))
+        self._store = store
+        self._resolvers = {
+            agent: Effects(
+                store, registry=booked_operations(), outside=partial(_same, gateway), rules=groups[0].rules
+            ).resolver
+            for agent, gateway in by_agent.items()
+        }
 
     def once(self) -> None:
         """Look for everything that is due."""
-        while self._sweeper.run_once(limit=50):
+        any_resolver = next(iter(self._resolvers.values()))
+        while any_resolver.sweep(limit=50, resolve=self._resolve):
             pass
 
     def watch(self, stop: threading.Event) -> None:
@@ -170,6 +177,15 @@ class Sweep:
         for gateway in self._gateways.values():
             gateway.close()
 
+    def _resolve(self, effect_id: UUID) -> Effect:
+        with self._store.read_connection() as connection:
+            agent = connection.execute(sa.select(effects.c.agent_id).where(effects.c.id == effect_id)).scalar_one()
+        return self._resolvers[agent].resolve(effect_id)
+
+
+def _same(value: object) -> object:
+    return value
+
 
 def settle(sweep: Sweep, person: Person, doubts: Doubts) -> None:
     """With nothing going wrong any more, let everything that is open be found out."""
@@ -178,23 +194,6 @@ def settle(sweep: Sweep, person: Person, doubts: Doubts) -> None:
         sweep.once()
         person.decide_all()
         time.sleep(SWEEP_PAUSE_S)
-
-
-class _Routed(EffectResolver):
-    """Resolves each effect in its own agent's dialect."""
-
-    def __init__(self, store: Store, gateways: dict[str, object], rules: EffectRules) -> None:
-        super().__init__(store, booked_operations(), None, rules=rules)
-        operations = booked_operations()
-        self._by_agent = {
-            agent: EffectResolver(store, operations, gateway, rules=rules) for agent, gateway in gateways.items()
-        }
-
-    def resolve(self, effect_id: UUID) -> Effect:
-        """As the one whose agent it is."""
-        with self._store.read_connection() as connection:
-            agent = connection.execute(sa.select(effects.c.agent_id).where(effects.c.id == effect_id)).scalar_one()
-        return self._by_agent[agent].resolve(effect_id)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from agentstate.errors import EffectInDoubt
-from agentstate.money import Breaks, Effects, Guards, Money, TransactionLedger
+from agentstate.money import AgentEffects, Breaks, Effects, Guards, Money, TransactionLedger, call
 from agentstate.money.reconciliation.breaks import Sighting
 from agentstate.store import Store
 from tests.integration.cli.conftest import Command
@@ -59,9 +59,12 @@ def test_what_is_taken_up_goes_on_counting(agentstate: Command, store: Store) ->
     TransactionLedger(store, "ag_1").deposit("start", "casino", Money(100))
     agentstate("breaks", "acknowledge", broken, "--who", "ana")
     with pytest.raises(Exception, match="are stopped"):
-        Effects(store, "ag_1").execute_once("b1", lambda _key: {}, service="casino", hold=Money(5))
+        AgentEffects(Effects(store), "ag_1").execute_once("b1", call(lambda _key: {}, service="casino", hold=Money(5)))
     agentstate("breaks", "resolve", broken, "--reason", "found")
-    assert Effects(store, "ag_1").execute_once("b2", lambda _key: {}, service="casino", hold=Money(5)) == {}
+    assert (
+        AgentEffects(Effects(store), "ag_1").execute_once("b2", call(lambda _key: {}, service="casino", hold=Money(5)))
+        == {}
+    )
 
 
 def test_the_break_of_an_effect_ends_with_the_effect(agentstate: Command, store: Store) -> None:
@@ -70,7 +73,7 @@ def test_the_break_of_an_effect_ends_with_the_effect(agentstate: Command, store:
 
     TransactionLedger(store, "ag_1").deposit("start", "casino", Money(100))
     with pytest.raises(EffectInDoubt):
-        Effects(store, "ag_1").execute_once("bet:1", lost, service="casino", hold=Money(5))
+        AgentEffects(Effects(store), "ag_1").execute_once("bet:1", call(lost, service="casino", hold=Money(5)))
     [found] = agentstate("breaks", "list", "--json").json["breaks"]
     refused = agentstate("breaks", "resolve", found["id"], "--reason", "never mind")
     assert refused.code == 1

@@ -8,19 +8,19 @@ from uuid import uuid4
 import pytest
 
 from agentstate.errors import EffectInDoubt
-from agentstate.money import Breaks, Effects, EffectState, Money, TransactionLedger
+from agentstate.money import AgentEffects, Breaks, Effects, EffectState, Money, TransactionLedger, call
 from agentstate.store import Store
 from tests.integration.cli.conftest import Command
 
 
 @pytest.fixture
-def effects(store: Store) -> Effects:
+def effects(store: Store) -> AgentEffects:
     """Two bets of an agent: one was made, one is left to a human."""
     TransactionLedger(store, "ag_1").deposit("start", "casino", Money(100))
-    made = Effects(store, "ag_1")
-    made.execute_once("bet:1", lambda _key: {"bet_id": 1}, service="casino", hold=Money(5))
+    made = AgentEffects(Effects(store), "ag_1")
+    made.execute_once("bet:1", call(lambda _key: {"bet_id": 1}, service="casino", hold=Money(5)))
     with pytest.raises(EffectInDoubt):
-        made.execute_once("bet:2", _lost, service="casino", hold=Money(5))
+        made.execute_once("bet:2", call(_lost, service="casino", hold=Money(5)))
     return made
 
 
@@ -28,7 +28,7 @@ def _lost(_key: str) -> None:
     raise TimeoutError
 
 
-def test_effects_are_listed(agentstate: Command, effects: Effects) -> None:
+def test_effects_are_listed(agentstate: Command, effects: AgentEffects) -> None:
     assert len(agentstate("effects", "list", "--json").json["effects"]) == 2
     [manual] = agentstate("effects", "list", "--state", "manual", "--agent", "ag_1", "--json").json["effects"]
     assert (manual["key"], manual["state"]) == ("bet:2", "manual")
@@ -36,7 +36,7 @@ def test_effects_are_listed(agentstate: Command, effects: Effects) -> None:
     assert agentstate("effects", "list", "--agent", "nobody").out == "no effects match\n"
 
 
-def test_what_happened_is_booked_by_a_humans_word(agentstate: Command, store: Store, effects: Effects) -> None:
+def test_what_happened_is_booked_by_a_humans_word(agentstate: Command, store: Store, effects: AgentEffects) -> None:
     doubtful = str(effects.get("bet:2").id)
     found = ("--applied", '{"bet_id": 2, "odds": 1.50}', "--reason", "seen in the service's list")
     answer = agentstate("effects", "resolve", doubtful, *found, "--json")
@@ -51,7 +51,7 @@ def test_what_happened_is_booked_by_a_humans_word(agentstate: Command, store: St
     assert "seen in the service's list" in agentstate("effects", "show", doubtful).out
 
 
-def test_what_did_not_happen_gives_its_money_back(agentstate: Command, store: Store, effects: Effects) -> None:
+def test_what_did_not_happen_gives_its_money_back(agentstate: Command, store: Store, effects: AgentEffects) -> None:
     doubtful = str(effects.get("bet:2").id)
     assert agentstate("effects", "resolve", doubtful, "--absent", "--reason", "the service says so").code == 0
     assert effects.get("bet:2").state is EffectState.FAILED
@@ -61,7 +61,7 @@ def test_what_did_not_happen_gives_its_money_back(agentstate: Command, store: St
     assert "has failed already" in again.err
 
 
-def test_looking_now_tells_how_it_stands(agentstate: Command, effects: Effects) -> None:
+def test_looking_now_tells_how_it_stands(agentstate: Command, effects: AgentEffects) -> None:
     doubtful = str(effects.get("bet:2").id)
     assert agentstate("effects", "resolve", doubtful).out.startswith(f"{doubtful} manual")
 
@@ -71,13 +71,13 @@ def test_looking_now_tells_how_it_stands(agentstate: Command, effects: Effects) 
     [["--applied", "{}"], ["--absent"], ["--absent", "--reason", " "], ["--reason", "x"],
      ["--applied", "{}", "--absent", "--reason", "x"]],
 )  # fmt: skip
-def test_half_a_decision_is_none(agentstate: Command, effects: Effects, words: list[str]) -> None:
+def test_half_a_decision_is_none(agentstate: Command, effects: AgentEffects, words: list[str]) -> None:
     doubtful = str(effects.get("bet:2").id)
     assert agentstate("effects", "resolve", doubtful, *words).code == 2
     assert effects.get("bet:2").state is EffectState.MANUAL
 
 
-def test_a_receipt_is_json(agentstate: Command, effects: Effects) -> None:
+def test_a_receipt_is_json(agentstate: Command, effects: AgentEffects) -> None:
     answer = agentstate("effects", "resolve", str(effects.get("bet:2").id), "--applied", "{", "--reason", "x")
     assert answer.code == 1
     assert "no JSON" in answer.err

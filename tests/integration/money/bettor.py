@@ -13,20 +13,22 @@ import sys
 from http.client import HTTPConnection
 from typing import Any
 
-from agentstate.money import Absent, Applied, EffectRules, Effects, Guarantee, Money
+from agentstate.money import Absent, AgentEffects, Applied, EffectRules, Effects, Guarantee, Money, call
 from agentstate.store.store import Store
 
 
 def main(database_url: str, agent_id: str, port: str, guarantee: str, phase: str) -> None:
     """Make the bet; print its result."""
-    effects = Effects(Store.open(database_url), agent_id, secret=b"test", rules=EffectRules(lease_margin_s=0.1))
+    effects = AgentEffects(
+        Effects(Store.open(database_url), secret=b"test", rules=EffectRules(lease_margin_s=0.1)), agent_id
+    )
 
     def request(method: str, path: str) -> Any:
         connection = HTTPConnection("127.0.0.1", int(port), timeout=5)
         connection.request(method, path)
         return json.loads(connection.getresponse().read())
 
-    def call(key: str) -> Any:
+    def send(key: str) -> Any:
         if phase == "before":
             os.kill(os.getpid(), signal.SIGKILL)
         dies = f"&pid={os.getpid()}" if phase == "remote" else ""
@@ -42,14 +44,16 @@ def main(database_url: str, agent_id: str, port: str, guarantee: str, phase: str
 
     result = effects.execute_once(
         "bet:1",
-        call,
-        service="casino",
-        operation="bet",
-        guarantee=Guarantee(guarantee),
-        verify=None if guarantee == "blind" else verify,
-        hold=Money(5),
-        deadline_s=5.0,
-        settle_s=0.0,
+        call(
+            send,
+            service="casino",
+            name="bet",
+            guarantee=Guarantee(guarantee),
+            verify=None if guarantee == "blind" else verify,
+            hold=Money(5),
+            deadline_s=5.0,
+            settle_s=0.0,
+        ),
     )
     sys.stdout.write(json.dumps(result))
 

@@ -11,7 +11,7 @@ import sys
 from typing import Any
 
 from agentstate.errors import LimitExceeded
-from agentstate.money import Effects, Guarantee, Money
+from agentstate.money import AgentEffects, Effects, Guarantee, Money, call
 from agentstate.store.store import Store
 
 
@@ -20,13 +20,15 @@ def bet(url: str, agent_id: str, number: int, start: Any, told: Any) -> None:
     store = Store.open(url, pool_size=1)
     try:
         start.wait(60)
-        Effects(store, agent_id).execute_once(
+        AgentEffects(Effects(store), agent_id).execute_once(
             f"bet:{number}",
-            lambda _key: {"ok": True},
-            service="casino",
-            operation="casino.bet",
-            guarantee=Guarantee.KEYED,
-            hold=Money("5"),
+            call(
+                lambda _key: {"ok": True},
+                service="casino",
+                name="casino.bet",
+                guarantee=Guarantee.KEYED,
+                hold=Money("5"),
+            ),
         )
         told.put("bet")
     except LimitExceeded:

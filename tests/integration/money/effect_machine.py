@@ -21,7 +21,7 @@ from agentstate.errors import (
     ServiceUnreachable,
     StoreUnavailable,
 )
-from agentstate.money import Absent, Applied, Breaks, Effect, EffectState, Guarantee
+from agentstate.money import Breaks, Effect, EffectState, Guarantee
 from tests.integration.money.effect_world import STAKE, START, Caller, Crash, Fate, Fault, Process, World, attempted
 
 TOLD = (
@@ -75,11 +75,11 @@ class EffectMachine(RuleBasedStateMachine):
         """A request meets its fate."""
         caller = self.running.pop(which % len(self.running))
         before = self._effect(caller)
-        if not before.leased or before.fence != caller.fence:
+        if not before.is_leased or before.fence != caller.fence:
             self.late_senders.add(caller.key)
         caller.answer(_chosen(self.fates, fate))
         self._judge(caller)
-        if before.leased and before.fence != caller.fence:
+        if before.is_leased and before.fence != caller.fence:
             after = self._effect(caller)
             kept = (after.state, after.fence, after.lease_until, after.outcome)
             assert kept == (before.state, before.fence, before.lease_until, before.outcome), (
@@ -153,7 +153,7 @@ class EffectMachine(RuleBasedStateMachine):
 
     def _the_books_are_right(self, found: list[Effect]) -> None:
         ledger = self.world.ledger
-        in_flight = STAKE.minor * sum(not effect.ended for effect in found)
+        in_flight = STAKE.minor * sum(not effect.is_ended for effect in found)
         moved = sum(_cost(effect) for effect in found)
         assert ledger.balance("casino", bucket="in_flight").minor == in_flight
         assert ledger.balance("casino").minor == START.minor - in_flight - moved
@@ -181,7 +181,7 @@ class EffectMachine(RuleBasedStateMachine):
         return Caller(self.world, key, f"bet.{key.partition(':')[0]}", {"side": side}, fault)
 
     def _open(self) -> list[Effect]:
-        return [effect for effect in self.world.effects() if not effect.ended]
+        return [effect for effect in self.world.effects() if not effect.is_ended]
 
     def _judge(self, caller: Caller) -> None:
         """What a caller was told is true."""
@@ -202,7 +202,7 @@ class EffectMachine(RuleBasedStateMachine):
     def _late_result_is_told(self, caller: Caller, receipts: list[Any]) -> None:
         effect = next(found for found in self.world.effects() if found.key == caller.key)
         stored = effect.outcome and effect.outcome.get("value")
-        if len(receipts) > 1 or (effect.ended and stored not in receipts):
+        if len(receipts) > 1 or (effect.is_ended and stored not in receipts):
             kinds = {found.kind for found in Breaks(self.world.store).find(agent_id=self.world.agent_id)}
             assert "late_outcome" in kinds
 
@@ -212,9 +212,9 @@ class EffectMachine(RuleBasedStateMachine):
 
     def _decide(self, effect: Any, fault: Fault | None) -> None:
         receipts = self.world.remote.receipts[effect.remote_key]
-        verdict = Applied(receipts[0]) if receipts else Absent("looked")
+        told: dict[str, Any] = {"happened": bool(receipts), "receipt": receipts[0] if receipts else None}
         resolver = self.world.resolver(Process(self.world, fault))
-        attempted(lambda: resolver.decide(effect.id, verdict, reason="looked"), Crash, AgentStateError)
+        attempted(lambda: resolver.decide(effect.id, **told, who="ana", reason="looked"), Crash, AgentStateError)
 
 
 def _chosen(options: Sequence[T], number: int) -> T:

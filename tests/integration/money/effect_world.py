@@ -24,8 +24,8 @@ from agentstate.clock import utc_now
 from agentstate.errors import ServiceRejected, ServiceUnreachable, StoreUnavailable
 from agentstate.money import (
     Absent,
+    AgentEffects,
     Applied,
-    EffectResolver,
     EffectRules,
     Effects,
     Guarantee,
@@ -37,7 +37,8 @@ from agentstate.money import (
     earn,
     spend,
 )
-from agentstate.money.effects.table import Effect, due, find
+from agentstate.money.effects.resolver import EffectResolver
+from agentstate.money.effects.table import Effect, list_due, list_effects
 from agentstate.money.ledger.postings import Credit
 from agentstate.store.store import Store, Transaction
 from agentstate.store.tables.money import effects
@@ -236,9 +237,7 @@ class Caller(Process):
 
     def _run(self) -> None:
         try:
-            effects = Effects(
-                self.store, self.world.agent_id, operations=self.world.operations, gateway=self, rules=RULES
-            )
+            effects = AgentEffects(self.world.effects_of(self), self.world.agent_id)
             self.result = effects.perform(self.key, self.operation, self._params)
         except BaseException as error:  # noqa: BLE001 looked at by the test
             self.error = error
@@ -296,16 +295,19 @@ class World:
 
     def effects(self) -> list[Effect]:
         with self.store.read_connection() as connection:
-            return find(connection, agent_id=self.agent_id, limit=100)
+            return list_effects(connection, agent_id=self.agent_id, limit=100)
 
     def due(self) -> list[Effect]:
         """The agent's effects that the sweep would take up now."""
         with self.store.read_connection() as connection:
-            ids = set(due(connection, 10_000))
+            ids = set(list_due(connection, 10_000))
         return [effect for effect in self.effects() if effect.id in ids]
 
+    def effects_of(self, process: Process) -> Effects:
+        return Effects(process.store, registry=self.operations, outside=lambda: process, rules=RULES)
+
     def resolver(self, process: Process) -> EffectResolver:
-        return EffectResolver(process.store, self.operations, process, rules=RULES)
+        return self.effects_of(process).resolver
 
     def pass_time(self, seconds: float) -> None:
         """All times of the agent's effects lie `seconds` further back; what was under way has arrived before."""

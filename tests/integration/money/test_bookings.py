@@ -11,7 +11,7 @@ import pytest
 
 from agentstate.errors import EffectFailed, EffectInDoubt
 from agentstate.money import (
-    EffectResolver,
+    AgentEffects,
     Effects,
     EffectState,
     Money,
@@ -41,7 +41,8 @@ class Player:
         self.gateway = gateway
         self.agent_id = f"ag_player_{next(_numbers)}"
         self.ledger = TransactionLedger(store, self.agent_id)
-        self.effects = Effects(store, self.agent_id, operations=OPERATIONS, gateway=gateway, secret=b"test")
+        self.engine = Effects(store, registry=OPERATIONS, outside=lambda: gateway, secret=b"test")
+        self.effects = AgentEffects(self.engine, self.agent_id)
         ServiceAccounts(store).enrol(self.agent_id, "casino", self.agent_id)
         self.do("register", "casino.register")
 
@@ -71,13 +72,13 @@ def true_balance(sandbox: Any, player: Player) -> Money:
 def test_a_bet_whose_answer_is_lost_is_found_and_booked(
     sandbox: Any, store: Store, players: tuple[Player, Player], reconciler: Reconciler, fault: str
 ) -> None:
-    player, gateway = players[0], players[0].gateway
+    player = players[0]
     sandbox.client.set_faults({"fault": fault, "times": 1, "service": "casino"})
     with pytest.raises(EffectInDoubt):
         player.do("bet:1", "casino.bet", amount=Decimal("2.50"), side="heads")
     assert reconciler.reconcile(player.agent_id, "casino").status in {"timing", "matched"}
     effect = player.effects.get("bet:1")
-    found = EffectResolver(store, OPERATIONS, gateway).resolve(effect.id)
+    found = player.effects.resolve("bet:1")
     assert found.state is EffectState.SUCCEEDED
     assert sandbox.client.count_effects(player.agent_id, "casino.bet") == {effect.remote_key: 1}
     assert player.ledger.balance("casino") == true_balance(sandbox, player)
@@ -93,7 +94,7 @@ def test_a_deposit_whose_answer_is_lost_comes_in_once(
     with pytest.raises(EffectInDoubt):
         player.do("d", "casino.deposit", amount=Decimal(7))
     let_time_pass(store, player.agent_id)
-    EffectResolver(store, OPERATIONS, gateway).resolve(player.effects.get("d").id)
+    player.effects.resolve("d")
     assert player.ledger.balance("casino") == true_balance(sandbox, player) == Money(107)
 
 

@@ -15,7 +15,7 @@ import pytest
 import sqlalchemy as sa
 
 from agentstate.errors import EffectFailed, EffectInDoubt, EffectInProgress, InvalidInput, KeyReused, ServiceRejected
-from agentstate.money import CheckpointManager, Effects, EffectState, Money, TransactionLedger
+from agentstate.money import AgentEffects, CheckpointManager, Effects, EffectState, Money, TransactionLedger, call
 from agentstate.store.store import Store
 from agentstate.store.tables.money import effects as effects_table
 from tests.integration.money.conftest import bettor, buckets, let_time_pass
@@ -38,12 +38,12 @@ class Casino:
 
 
 @pytest.fixture
-def effects(store: Store, ledger: TransactionLedger) -> Effects:
-    return Effects(store, ledger.agent_id, secret=b"test")
+def effects(store: Store, ledger: TransactionLedger) -> AgentEffects:
+    return AgentEffects(Effects(store, secret=b"test"), ledger.agent_id)
 
 
 @pytest.fixture
-def manager(effects: Effects) -> CheckpointManager:
+def manager(effects: AgentEffects) -> CheckpointManager:
     return CheckpointManager(effects)
 
 
@@ -84,12 +84,12 @@ def test_a_kill_between_effect_and_record_doubles_nothing(
 
 
 @pytest.mark.guide_defect(4)
-def test_two_agents_do_not_share_a_key(store: Store, manager: CheckpointManager, effects: Effects) -> None:
+def test_two_agents_do_not_share_a_key(store: Store, manager: CheckpointManager, effects: AgentEffects) -> None:
     bob = f"{effects.agent_id}_bob"
     TransactionLedger(store, bob).deposit("start", "casino", FIVE)
     casino = Casino()
     assert place(manager, casino.bet) == {"bet_id": 1}
-    assert place(CheckpointManager(Effects(store, bob)), casino.bet) == {"bet_id": 2}
+    assert place(CheckpointManager(AgentEffects(Effects(store), bob)), casino.bet) == {"bet_id": 2}
 
 
 @pytest.mark.guide_defect(5)
@@ -170,7 +170,7 @@ def test_all_callers_get_the_one_result_or_are_told_to_wait(manager: CheckpointM
 
 @pytest.mark.guide_defect(12)
 def test_a_lost_answer_is_in_doubt_and_not_called_again(
-    manager: CheckpointManager, effects: Effects, ledger: TransactionLedger
+    manager: CheckpointManager, effects: AgentEffects, ledger: TransactionLedger
 ) -> None:
     casino = Casino(lost)
     for _ in range(3):
@@ -182,7 +182,7 @@ def test_a_lost_answer_is_in_doubt_and_not_called_again(
 
 
 @pytest.mark.guide_defect(13)
-def test_a_caller_that_is_cancelled_after_the_effect_does_not_repeat_it(effects: Effects) -> None:
+def test_a_caller_that_is_cancelled_after_the_effect_does_not_repeat_it(effects: AgentEffects) -> None:
     bets: list[str] = []
 
     async def bet(key: str) -> None:
@@ -191,7 +191,7 @@ def test_a_caller_that_is_cancelled_after_the_effect_does_not_repeat_it(effects:
 
     async def once() -> None:
         async with asyncio.timeout(None) as deadline:
-            placing = effects.execute_once_async("bet:1", bet, service="casino", operation="bet")
+            placing = effects.execute_once_async("bet:1", call(bet, service="casino", name="bet"))
             running = asyncio.create_task(placing)
             while not bets:  # noqa: ASYNC110 the call is made in this very loop
                 await asyncio.sleep(0.01)
@@ -202,13 +202,13 @@ def test_a_caller_that_is_cancelled_after_the_effect_does_not_repeat_it(effects:
         asyncio.run(once())
     for _ in range(2):
         with pytest.raises(EffectInDoubt):
-            asyncio.run(effects.execute_once_async("bet:1", bet, service="casino", operation="bet"))
+            asyncio.run(effects.execute_once_async("bet:1", call(bet, service="casino", name="bet")))
     assert len(bets) == 1
 
 
 @pytest.mark.guide_defect(14)
 def test_a_writer_in_the_way_of_the_record_freezes_no_loop_and_loses_nothing(
-    store: Store, effects: Effects, ledger: TransactionLedger
+    store: Store, effects: AgentEffects, ledger: TransactionLedger
 ) -> None:
     """Another connection holds the row, or SQLite's one write lock, until the loop has gone round 20 times."""
     locked, went_on = threading.Event(), threading.Event()
@@ -235,7 +235,7 @@ def test_a_writer_in_the_way_of_the_record_freezes_no_loop_and_loses_nothing(
 
         blockers: list[asyncio.Task[bool]] = []
         ticking = asyncio.create_task(tick())
-        result = await effects.execute_once_async("bet:1", bet, service="casino", operation="bet", hold=FIVE)
+        result = await effects.execute_once_async("bet:1", call(bet, service="casino", name="bet", hold=FIVE))
         await ticking
         return result, await blockers[0]
 
@@ -288,7 +288,7 @@ def test_what_is_committed_is_on_disk(store: Store) -> None:
 
 
 @pytest.mark.guide_defect(19)
-def test_the_function_is_given_a_key_for_the_remote(manager: CheckpointManager, effects: Effects) -> None:
+def test_the_function_is_given_a_key_for_the_remote(manager: CheckpointManager, effects: AgentEffects) -> None:
     casino = Casino()
     place(manager, casino.bet, key_as="reference")
     place(manager, casino.bet, "bet:2", key_as="reference")

@@ -20,7 +20,7 @@ def test_a_killed_caller_is_resumed_without_a_second_effect(
     guarantee, phase = case.split()
     killed = bettor(module_database_url, ledger.agent_id, remote, guarantee, phase)
     assert killed.returncode == -signal.SIGKILL
-    effect = Effects(store, ledger.agent_id).get("bet:1")
+    effect = Effects(store).get(ledger.agent_id, "bet:1")
     assert effect.state is EffectState.INTENT
     assert remote.effects[effect.remote_key] == (0 if phase == "before" else 1)
     assert buckets(ledger) == {"available": "95", "in_flight": "5"}
@@ -41,7 +41,7 @@ def test_a_killed_blind_caller_is_left_to_a_human(
     let_time_pass(store, ledger.agent_id)
     resumed = bettor(module_database_url, ledger.agent_id, remote, "blind", "none")
     assert "EffectInDoubt" in resumed.stderr
-    effect = Effects(store, ledger.agent_id).get("bet:1")
+    effect = Effects(store).get(ledger.agent_id, "bet:1")
     assert effect.state is EffectState.MANUAL
     assert remote.effects[effect.remote_key] == 1
     assert buckets(ledger) == {"available": "95", "in_flight": "5"}

@@ -16,7 +16,7 @@ from sqlalchemy.engine import Engine
 
 from agentstate.errors import ServiceUnreachable
 from agentstate.money import Effects
-from agentstate.money.effects import call_errors as effect_errors
+from agentstate.money.effects import recorder as effect_recorder
 from agentstate.money.effects import table as effect_rows
 from agentstate.money.effects.bookings import Bookkeeper
 from agentstate.money.effects.claims import Claim
@@ -73,36 +73,36 @@ def test_effects_on_postgres_do_what_the_model_says_at_length(postgres_url: str)
 
 
 def calls_again_without_looking(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Effects, "_resume", lambda self, plan, claim: self._again(plan, claim, clean=False))
+    patch.setattr(Effects, "_resume", lambda self, plan, claim: self._begin_attempt(plan, claim, clean=False))
 
 
 def takes_a_lost_answer_for_not_sent(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(effect_errors, "ServiceUnreachable", (ServiceUnreachable, TimeoutError))
+    patch.setattr(effect_recorder, "ServiceUnreachable", (ServiceUnreachable, TimeoutError))
 
 
 def takes_every_refusal_for_final(patch: pytest.MonkeyPatch) -> None:
-    whole = Claim.again
-    patch.setattr(Claim, "again", lambda self, *, clean: whole(self, clean=True))
+    whole = Claim.renew
+    patch.setattr(Claim, "renew", lambda self, *, clean: whole(self, clean=True))
 
 
 def trusts_a_keyed_remote_for_ever(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(EffectRules, "remembered", lambda self, age: True)
+    patch.setattr(EffectRules, "remembers_key", lambda self, age: True)
 
 
 def forgets_to_give_the_hold_back(patch: pytest.MonkeyPatch) -> None:
-    whole = Bookkeeper.settlement
+    whole = Bookkeeper.make_settlement
 
-    def settlement(self: Bookkeeper, effect: Any, held: Any, happened: Any, kind: str, **options: Any) -> Any:
-        return whole(self, effect, [] if kind == "void" else held, happened, kind, **options)
+    def make_settlement(self: Bookkeeper, effect: Any, held: Any, record: Any, **options: Any) -> Any:
+        return whole(self, effect, [] if record.state == "failed" else held, record, **options)
 
-    patch.setattr(Bookkeeper, "settlement", settlement)
+    patch.setattr(Bookkeeper, "make_settlement", make_settlement)
 
 
 def does_not_look_at_the_fence(patch: pytest.MonkeyPatch) -> None:
     def guarded(tx: Transaction, effect_id: Any, _fence: int, values: Any) -> bool:
         return tx.connection.execute(sa.update(effects).where(effects.c.id == effect_id).values(values)).rowcount == 1
 
-    patch.setattr(effect_rows, "_guarded", guarded)
+    patch.setattr(effect_rows, "update_claimed", guarded)
 
 
 DOUBT = (Fate.LOST_ANSWER, Fate.ANSWERED, Fate.LOST_ANSWER, Fate.REFUSED)

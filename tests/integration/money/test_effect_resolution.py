@@ -12,13 +12,12 @@ from agentstate.errors import ConfigurationError, EffectInDoubt, InvalidInput, N
 from agentstate.ids import new_id
 from agentstate.money import (
     Absent,
+    AgentEffects,
     Applied,
     Breaks,
-    EffectResolver,
     EffectRules,
     Effects,
     EffectState,
-    EffectSweeper,
     Guarantee,
     Line,
     Money,
@@ -88,9 +87,9 @@ class House:
 
     def __init__(self, store: Store, ledger: TransactionLedger, guarantee: Guarantee, **rules: Any) -> None:
         self.bets, self.ledger, self.store = Bets(guarantee), ledger, store
-        operations, limits = Operations([self.bets]), EffectRules(**rules)
-        self.effects = Effects(store, ledger.agent_id, operations=operations, gateway="gw", rules=limits)
-        self.resolver = EffectResolver(store, operations, "gw", rules=limits)
+        engine = Effects(store, registry=Operations([self.bets]), outside=lambda: "gw", rules=EffectRules(**rules))
+        self.effects = AgentEffects(engine, ledger.agent_id)
+        self.resolver = engine.resolver
 
     def begin(self) -> EffectState:
         """A bet whose answer is lost."""
@@ -155,17 +154,19 @@ def test_what_cannot_be_told_is_looked_at_again_and_then_left_to_a_human(
     assert [found.kind for found in Breaks(store).find(agent_id=ledger.agent_id)] == ["effect_manual"]
     assert house.resolve() is EffectState.MANUAL
     assert len(house.bets.told) == 3
-    assert house.resolver.decide(house.effects.get("bet:1").id, Applied({"won": "1"})).state is EffectState.SUCCEEDED
+    assert house.effects.decide("bet:1", happened=True, receipt={"won": "1"}, who="ana").state is EffectState.SUCCEEDED
     assert buckets(ledger) == {"available": "96"}
     assert Breaks(store).find(agent_id=ledger.agent_id) == []
     with pytest.raises(InvalidInput, match="already"):
-        house.resolver.decide(house.effects.get("bet:1").id, Absent())
+        house.effects.decide("bet:1", happened=False, who="ana")
 
 
 def test_a_human_may_find_that_nothing_happened(store: Store, ledger: TransactionLedger) -> None:
     house = House(store, ledger, Guarantee.BLIND)
     assert house.begin() is EffectState.MANUAL
-    assert house.resolver.decide(house.effects.get("bet:1").id, Absent("no such transfer")).state is EffectState.FAILED
+    assert (
+        house.effects.decide("bet:1", happened=False, who="ana", reason="no such transfer").state is EffectState.FAILED
+    )
     assert buckets(ledger) == {"available": "100"}
 
 
@@ -194,7 +195,7 @@ def test_a_natural_operation_is_repeated_only_when_it_is_absent(store: Store, le
 def test_an_operation_that_is_not_known_here_is_left_to_those_who_know(store: Store, house: House) -> None:
     house.begin()
     let_time_pass(store, house.ledger.agent_id)
-    other = EffectResolver(store, Operations(), "gw")
+    other = Effects(store, registry=Operations(), outside=lambda: "gw").resolver
     effect = other.resolve(house.effects.get("bet:1").id)
     assert (effect.state, effect.verify_attempts) == (EffectState.IN_DOUBT, 1)
     assert "not known here" in str(effect.note)
@@ -215,12 +216,12 @@ def test_the_sweep_takes_up_what_its_process_left(store: Store, house: House) ->
             assert house.resolver.resolve(effect.id).fence == effect.fence
             let_time_pass(store, agent_id)
             house.bets.verdict = Applied({"won": "2"})
-            swept = EffectSweeper(store, house.resolver).run_once(limit=1_000)
+            swept = house.resolver.sweep(limit=1_000)
             assert effect.id in {found.id for found in swept}
             raise Died
 
     with pytest.raises(Died):
-        Effects(store, house.ledger.agent_id, operations=Operations([Dying()]), gateway="gw").perform(
+        AgentEffects(Effects(store, registry=Operations([Dying()])), house.ledger.agent_id).perform(
             "bet:1", "casino.bet", {"side": "heads"}
         )
     assert house.state is EffectState.SUCCEEDED
@@ -231,7 +232,7 @@ def test_one_effect_that_cannot_be_booked_does_not_stop_the_sweep(store: Store, 
     house.begin()
     let_time_pass(store, house.ledger.agent_id)
     house.bets.verdict = Applied({"lost": "the amount"})
-    EffectSweeper(store, house.resolver).run_once(limit=1_000)
+    house.resolver.sweep(limit=1_000)
     assert house.state is EffectState.SUCCEEDED
     assert [found.kind for found in Breaks(store).find(agent_id=house.ledger.agent_id)] == ["unposted"]
 

@@ -8,8 +8,17 @@ import pytest
 import sqlalchemy as sa
 
 from agentstate.errors import EffectExpired, EffectFailed, EffectInDoubt, KeyReused, ServiceRejected
-from agentstate.money import CheckpointManager, Effects, EffectState, Guarantee, Money, TransactionLedger
-from agentstate.money.effects.retention import thin
+from agentstate.money import (
+    AgentEffects,
+    CheckpointManager,
+    Effects,
+    EffectState,
+    Guarantee,
+    Money,
+    TransactionLedger,
+    call,
+)
+from agentstate.money.effects.retention import thin_effects
 from agentstate.store.store import Store
 from agentstate.store.tables.base import db_time
 from agentstate.store.tables.money import effects as effects_table
@@ -19,26 +28,26 @@ DAY = 86_400.0
 
 
 @pytest.fixture
-def effects(store: Store, ledger: TransactionLedger) -> Effects:
-    return Effects(store, ledger.agent_id, secret=b"test")
+def effects(store: Store, ledger: TransactionLedger) -> AgentEffects:
+    return AgentEffects(Effects(store, secret=b"test"), ledger.agent_id)
 
 
 class Bets:
     """Counts the calls of one agent's bets."""
 
-    def __init__(self, effects: Effects) -> None:
+    def __init__(self, effects: AgentEffects) -> None:
         self.calls: list[str] = []
         self._effects = effects
 
     def bet(self, key: str, *, error: Exception | None = None, side: str = "heads") -> Any:
-        def call(remote_key: str) -> dict[str, str]:
+        def send(remote_key: str) -> dict[str, str]:
             self.calls.append(remote_key)
             if error is not None:
                 raise error
             return {"bet_id": "b1"}
 
         options: dict[str, Any] = {"guarantee": Guarantee.KEYED, "hold": Money(5), "baseline": {"seen": 1}}
-        return self._effects.execute_once(key, call, service="casino", params={"side": side}, **options)
+        return self._effects.execute_once(key, call(send, service="casino", params={"side": side}, **options))
 
 
 def make_old(store: Store, agent_id: str, days: float) -> None:
@@ -49,10 +58,12 @@ def make_old(store: Store, agent_id: str, days: float) -> None:
 
 def thinned(store: Store, kept_days: float = 90) -> int:
     with store.transaction() as tx:
-        return thin(tx, kept_s=kept_days * DAY, limit=100)
+        return thin_effects(tx, kept_s=kept_days * DAY, limit=100)
 
 
-def test_an_old_success_is_told_but_never_made_again(store: Store, effects: Effects, ledger: TransactionLedger) -> None:
+def test_an_old_success_is_told_but_never_made_again(
+    store: Store, effects: AgentEffects, ledger: TransactionLedger
+) -> None:
     bets = Bets(effects)
     bets.bet("one")
     make_old(store, ledger.agent_id, 91)
@@ -72,7 +83,7 @@ def test_an_old_success_is_told_but_never_made_again(store: Store, effects: Effe
     assert CheckpointManager(effects).already_executed("one") is not None
 
 
-def test_an_old_failure_stays_a_failure(store: Store, effects: Effects, ledger: TransactionLedger) -> None:
+def test_an_old_failure_stays_a_failure(store: Store, effects: AgentEffects, ledger: TransactionLedger) -> None:
     bets = Bets(effects)
     for _ in range(2):
         with pytest.raises(EffectFailed):
@@ -84,7 +95,7 @@ def test_an_old_failure_stays_a_failure(store: Store, effects: Effects, ledger: 
     assert len(bets.calls) == 1
 
 
-def test_what_is_young_or_open_stays_whole(store: Store, effects: Effects, ledger: TransactionLedger) -> None:
+def test_what_is_young_or_open_stays_whole(store: Store, effects: AgentEffects, ledger: TransactionLedger) -> None:
     bets = Bets(effects)
     bets.bet("young")
     with pytest.raises(EffectInDoubt):
@@ -99,11 +110,11 @@ def test_what_is_young_or_open_stays_whole(store: Store, effects: Effects, ledge
     assert effects.get("open").params == {"side": "heads"}
 
 
-def test_it_goes_in_batches_and_once(store: Store, effects: Effects, ledger: TransactionLedger) -> None:
+def test_it_goes_in_batches_and_once(store: Store, effects: AgentEffects, ledger: TransactionLedger) -> None:
     bets = Bets(effects)
     for number in range(3):
         bets.bet(f"b{number}")
     make_old(store, ledger.agent_id, 91)
     with store.transaction() as tx:
-        assert [thin(tx, kept_s=90 * DAY, limit=2) for _ in range(3)] == [2, 1, 0]
+        assert [thin_effects(tx, kept_s=90 * DAY, limit=2) for _ in range(3)] == [2, 1, 0]
     assert thinned(store) == 0

@@ -30,9 +30,11 @@ from agentstate.errors import (
 )
 from agentstate.money import (
     Absent,
+    AgentEffects,
     Applied,
     Breaks,
     CheckpointManager,
+    EffectRules,
     Effects,
     EffectState,
     Guarantee,
@@ -40,10 +42,11 @@ from agentstate.money import (
     Money,
     TransactionLedger,
     Unknown,
+    call,
     earn,
     spend,
 )
-from agentstate.money.effects.table import evidence_of
+from agentstate.money.effects.table import list_evidence
 from agentstate.store.store import Store, Transaction
 from agentstate.store.tables.money import effects as effects_table
 from tests.integration.money.conftest import buckets, let_time_pass
@@ -67,16 +70,16 @@ class Remote:
 
 
 @pytest.fixture
-def effects(store: Store, ledger: TransactionLedger) -> Effects:
-    return Effects(store, ledger.agent_id, secret=b"test")
+def effects(store: Store, ledger: TransactionLedger) -> AgentEffects:
+    return AgentEffects(Effects(store, secret=b"test"), ledger.agent_id)
 
 
-def bet(effects: Effects, remote: Callable[[str], Any], key: str = "bet:1", **options: Any) -> Any:
-    return effects.execute_once(key, remote, **{"service": "casino", "operation": "bet", "hold": FIVE, **options})
+def bet(effects: AgentEffects, remote: Callable[[str], Any], key: str = "bet:1", **options: Any) -> Any:
+    return effects.execute_once(key, call(remote, **{"service": "casino", "name": "bet", "hold": FIVE, **options}))
 
 
 @pytest.mark.parametrize("result", [None, {}, 0, "", [], False, {"odds": (1, 2), 3: "x"}, 0.5, Decimal("0.10")])
-def test_a_result_is_replayed_whatever_it_is(effects: Effects, result: Any) -> None:
+def test_a_result_is_replayed_whatever_it_is(effects: AgentEffects, result: Any) -> None:
     remote = Remote(result)
     first, *others = (bet(effects, remote) for _ in range(3))
     assert len(remote.keys) == 1
@@ -84,14 +87,14 @@ def test_a_result_is_replayed_whatever_it_is(effects: Effects, result: Any) -> N
 
 
 @pytest.mark.guide_defect(147)
-def test_the_intent_and_the_hold_are_durable_before_the_call(effects: Effects, ledger: TransactionLedger) -> None:
+def test_the_intent_and_the_hold_are_durable_before_the_call(effects: AgentEffects, ledger: TransactionLedger) -> None:
     during: list[Any] = []
     bet(effects, lambda _key: during.append((effects.get("bet:1").state, buckets(ledger))))
     assert during == [(EffectState.INTENT, {"available": "95", "in_flight": "5"})]
     assert buckets(ledger) == {"available": "95"}
 
 
-def test_the_receipt_is_booked_with_the_outcome(effects: Effects, ledger: TransactionLedger) -> None:
+def test_the_receipt_is_booked_with_the_outcome(effects: AgentEffects, ledger: TransactionLedger) -> None:
     won = Money("9.90")
     bet(effects, Remote(), postings=lambda _receipt: [*spend("casino", FIVE), *earn("casino", won)])
     assert buckets(ledger) == {"available": "104.9"}
@@ -100,24 +103,24 @@ def test_the_receipt_is_booked_with_the_outcome(effects: Effects, ledger: Transa
     assert settled.meta == {"operation": "bet", "key": "bet:1"}
 
 
-def test_equal_calls_with_keys_of_their_own_are_all_made(effects: Effects, ledger: TransactionLedger) -> None:
+def test_equal_calls_with_keys_of_their_own_are_all_made(effects: AgentEffects, ledger: TransactionLedger) -> None:
     remote = Remote()
     assert [bet(effects, remote, f"bet:{n}")["bet_id"] for n in range(5)] == [1, 2, 3, 4, 5]
     assert len(set(remote.keys)) == 5
     assert buckets(ledger) == {"available": "75"}
 
 
-def test_two_agents_with_one_key_are_apart(store: Store, effects: Effects) -> None:
+def test_two_agents_with_one_key_are_apart(store: Store, effects: AgentEffects) -> None:
     bob = f"{effects.agent_id}_bob"
     TransactionLedger(store, bob).deposit("d", "casino", FIVE)
     remote = Remote()
     bet(effects, remote)
-    assert bet(Effects(store, bob, secret=b"test"), remote) == {"bet_id": 2}
+    assert bet(AgentEffects(Effects(store, secret=b"test"), bob), remote) == {"bet_id": 2}
     assert len(set(remote.keys)) == 2
 
 
-@pytest.mark.parametrize("change", [{"params": {"side": "tails"}}, {"hold": Money(6)}, {"operation": "other"}])
-def test_a_key_stands_for_one_call(effects: Effects, change: dict[str, Any]) -> None:
+@pytest.mark.parametrize("change", [{"params": {"side": "tails"}}, {"hold": Money(6)}, {"name": "other"}])
+def test_a_key_stands_for_one_call(effects: AgentEffects, change: dict[str, Any]) -> None:
     remote = Remote()
     bet(effects, remote, params={"side": "heads", "amount": Decimal("5.00")})
     bet(effects, remote, params={"side": "heads", "amount": 5})
@@ -136,7 +139,7 @@ def test_a_key_stands_for_one_call(effects: Effects, change: dict[str, Any]) -> 
     ],
 )  # fmt: skip
 def test_what_cannot_be_done_once_is_not_done(
-    effects: Effects, ledger: TransactionLedger, options: dict[str, Any], error: type[Exception]
+    effects: AgentEffects, ledger: TransactionLedger, options: dict[str, Any], error: type[Exception]
 ) -> None:
     remote = Remote()
     with pytest.raises(error):
@@ -144,7 +147,7 @@ def test_what_cannot_be_done_once_is_not_done(
     assert (remote.keys, effects.list(), buckets(ledger)) == ([], [], {"available": "100"})
 
 
-def test_a_refusal_is_final_and_gives_the_stake_back(effects: Effects, ledger: TransactionLedger) -> None:
+def test_a_refusal_is_final_and_gives_the_stake_back(effects: AgentEffects, ledger: TransactionLedger) -> None:
     remote = Remote(ServiceRejected("below the minimum", code="minimum_bet"))
     for _ in range(2):
         with pytest.raises(EffectFailed, match="below the minimum"):
@@ -158,7 +161,7 @@ def test_a_refusal_is_final_and_gives_the_stake_back(effects: Effects, ledger: T
 
 @pytest.mark.parametrize("error", [ServiceUnreachable("no route"), ServiceRejected("slow down", retry_after=60.0)])
 def test_what_had_no_effect_yet_may_be_called_again_with_its_key(
-    effects: Effects, ledger: TransactionLedger, error: Exception
+    effects: AgentEffects, ledger: TransactionLedger, error: Exception
 ) -> None:
     remote = Remote(error)
     with pytest.raises(type(error)):
@@ -171,7 +174,9 @@ def test_what_had_no_effect_yet_may_be_called_again_with_its_key(
 
 
 @pytest.mark.parametrize("error", [TimeoutError("late"), ValueError("bad answer"), EffectError("odd")])
-def test_every_other_error_leaves_it_in_doubt(effects: Effects, ledger: TransactionLedger, error: Exception) -> None:
+def test_every_other_error_leaves_it_in_doubt(
+    effects: AgentEffects, ledger: TransactionLedger, error: Exception
+) -> None:
     remote = Remote(error)
     with pytest.raises(EffectInDoubt, match="may have happened"):
         bet(effects, remote, guarantee=Guarantee.VERIFIABLE, verify=lambda _intent: Unknown("no answer"))
@@ -182,13 +187,15 @@ def test_every_other_error_leaves_it_in_doubt(effects: Effects, ledger: Transact
     assert effects.get("bet:1").state is EffectState.IN_DOUBT
 
 
-def test_an_interrupted_call_is_in_doubt_and_stays_interrupted(effects: Effects) -> None:
+def test_an_interrupted_call_is_in_doubt_and_stays_interrupted(effects: AgentEffects) -> None:
     with pytest.raises(KeyboardInterrupt):
         bet(effects, Remote(KeyboardInterrupt()), guarantee=Guarantee.KEYED)
     assert effects.get("bet:1").state is EffectState.IN_DOUBT
 
 
-def test_a_blind_call_in_doubt_is_left_to_a_human(store: Store, effects: Effects, ledger: TransactionLedger) -> None:
+def test_a_blind_call_in_doubt_is_left_to_a_human(
+    store: Store, effects: AgentEffects, ledger: TransactionLedger
+) -> None:
     remote = Remote(TimeoutError())
     for words in ("it is manual.*never called again.*agentstate effects resolve", "never called again"):
         with pytest.raises(EffectInDoubt, match=words) as told:
@@ -201,7 +208,7 @@ def test_a_blind_call_in_doubt_is_left_to_a_human(store: Store, effects: Effects
     assert buckets(ledger) == {"available": "95", "in_flight": "5"}
 
 
-def test_a_keyed_call_in_doubt_is_made_again_with_its_key(effects: Effects, ledger: TransactionLedger) -> None:
+def test_a_keyed_call_in_doubt_is_made_again_with_its_key(effects: AgentEffects, ledger: TransactionLedger) -> None:
     remote = Remote(TimeoutError())
     with pytest.raises(EffectInDoubt):
         bet(effects, remote, guarantee=Guarantee.KEYED)
@@ -211,7 +218,7 @@ def test_a_keyed_call_in_doubt_is_made_again_with_its_key(effects: Effects, ledg
     assert effects.get("bet:1").attempt == 2
 
 
-def test_a_refusal_of_the_second_attempt_proves_nothing_about_the_first(effects: Effects) -> None:
+def test_a_refusal_of_the_second_attempt_proves_nothing_about_the_first(effects: AgentEffects) -> None:
     remote = Remote(TimeoutError(), ServiceRejected("already claimed"))
     for _ in range(2):
         with pytest.raises(EffectInDoubt):
@@ -219,7 +226,7 @@ def test_a_refusal_of_the_second_attempt_proves_nothing_about_the_first(effects:
     assert effects.get("bet:1").state is EffectState.IN_DOUBT
 
 
-def test_a_verifiable_call_is_looked_up(effects: Effects, ledger: TransactionLedger) -> None:
+def test_a_verifiable_call_is_looked_up(effects: AgentEffects, ledger: TransactionLedger) -> None:
     remote, seen = Remote(TimeoutError()), []
 
     def verify(intent: Any) -> Applied:
@@ -234,7 +241,7 @@ def test_a_verifiable_call_is_looked_up(effects: Effects, ledger: TransactionLed
     assert buckets(ledger) == {"available": "95"}
 
 
-def test_absence_counts_only_after_the_settle_window(store: Store, effects: Effects) -> None:
+def test_absence_counts_only_after_the_settle_window(store: Store, effects: AgentEffects) -> None:
     remote = Remote(TimeoutError())
     options: dict[str, Any] = {"guarantee": Guarantee.VERIFIABLE, "verify": lambda _intent: Absent("not listed")}
     for _ in range(2):
@@ -246,7 +253,7 @@ def test_absence_counts_only_after_the_settle_window(store: Store, effects: Effe
     assert remote.keys[0] == remote.keys[1]
 
 
-def test_looking_that_fails_tells_nothing(store: Store, effects: Effects) -> None:
+def test_looking_that_fails_tells_nothing(store: Store, effects: AgentEffects) -> None:
     def verify(_intent: Any) -> Absent:
         raise ConnectionError("the service is down")
 
@@ -259,7 +266,8 @@ def test_looking_that_fails_tells_nothing(store: Store, effects: Effects) -> Non
     assert len(remote.keys) == 1
 
 
-def test_a_caller_that_asks_again_and_again_does_not_use_up_the_looks(effects: Effects) -> None:
+def test_a_caller_that_asks_again_and_again_does_not_use_up_the_looks(store: Store, ledger: TransactionLedger) -> None:
+    effects = AgentEffects(Effects(store, rules=EffectRules(first_look_s=600.0)), ledger.agent_id)
     options = {"guarantee": Guarantee.VERIFIABLE, "verify": lambda _intent: Unknown("not there yet")}
     remote, due = Remote(TimeoutError()), set()
     for _ in range(40):
@@ -268,15 +276,15 @@ def test_a_caller_that_asks_again_and_again_does_not_use_up_the_looks(effects: E
         seen = effects.get("bet:1")
         due.add(seen.next_verify_at)
     assert (seen.state, seen.verify_attempts) == (EffectState.IN_DOUBT, 0)
-    assert max(due) - min(due) < timedelta(seconds=1)
+    assert max(due) - min(due) < timedelta(seconds=60)
 
 
 def test_a_late_result_is_kept_and_never_booked_twice(
-    store: Store, effects: Effects, ledger: TransactionLedger
+    store: Store, effects: AgentEffects, ledger: TransactionLedger
 ) -> None:
     """A stalls past its lease; B looks, finds nothing, calls and finishes; then A's call returns."""
     options: dict[str, Any] = {"guarantee": Guarantee.VERIFIABLE, "verify": lambda _intent: Absent()}
-    other = Effects(store, effects.agent_id, secret=b"test")
+    other = AgentEffects(Effects(store, secret=b"test"), effects.agent_id)
 
     def stalled() -> dict[str, str]:
         let_time_pass(store, effects.agent_id)
@@ -289,17 +297,17 @@ def test_a_late_result_is_kept_and_never_booked_twice(
     assert buckets(ledger) == {"available": "95"}
     effect = effects.get("bet:1")
     with store.read_connection() as connection:
-        [evidence] = evidence_of(connection, effect.id)
+        [evidence] = list_evidence(connection, effect.id)
     assert evidence["detail"]["value"] == {"bet_id": "A"}
     assert [found.kind for found in Breaks(store).find(agent_id=ledger.agent_id)] == ["late_outcome"]
 
 
 def test_a_late_result_does_not_end_what_another_is_calling(
-    store: Store, effects: Effects, ledger: TransactionLedger
+    store: Store, effects: AgentEffects, ledger: TransactionLedger
 ) -> None:
     """A stalls past its lease; B takes over and calls; A's result comes in the middle of B's call."""
     options: dict[str, Any] = {"guarantee": Guarantee.VERIFIABLE, "verify": lambda _intent: Absent()}
-    other = Effects(store, effects.agent_id, secret=b"test")
+    other = AgentEffects(Effects(store, secret=b"test"), effects.agent_id)
     stalled, may_return = threading.Event(), threading.Event()
 
     def slow() -> dict[str, str]:
@@ -324,10 +332,10 @@ def test_a_late_result_does_not_end_what_another_is_calling(
 
 
 def test_a_late_result_ends_an_effect_that_is_still_open(
-    store: Store, effects: Effects, ledger: TransactionLedger
+    store: Store, effects: AgentEffects, ledger: TransactionLedger
 ) -> None:
     options: dict[str, Any] = {"guarantee": Guarantee.VERIFIABLE, "verify": lambda _intent: Unknown("down")}
-    other = Effects(store, effects.agent_id, secret=b"test")
+    other = AgentEffects(Effects(store, secret=b"test"), effects.agent_id)
 
     def stalled() -> dict[str, str]:
         let_time_pass(store, effects.agent_id)
@@ -340,7 +348,7 @@ def test_a_late_result_ends_an_effect_that_is_still_open(
     assert buckets(ledger) == {"available": "95"}
 
 
-def test_a_call_that_is_being_made_is_not_made_by_another(effects: Effects) -> None:
+def test_a_call_that_is_being_made_is_not_made_by_another(effects: AgentEffects) -> None:
     def inside() -> str:
         with pytest.raises(EffectInProgress):
             bet(effects, Remote())
@@ -351,13 +359,15 @@ def test_a_call_that_is_being_made_is_not_made_by_another(effects: Effects) -> N
     assert len(remote.keys) == 1
 
 
-def test_twenty_callers_of_one_key_make_one_call(store: Store, effects: Effects, ledger: TransactionLedger) -> None:
+def test_twenty_callers_of_one_key_make_one_call(
+    store: Store, effects: AgentEffects, ledger: TransactionLedger
+) -> None:
     remote, gate = Remote(lambda: gate.wait(5) and {"bet_id": "one"}), threading.Event()
 
     def caller(_number: int) -> Any:
         for _ in range(500):
             try:
-                return bet(Effects(store, effects.agent_id, secret=b"test"), remote)
+                return bet(AgentEffects(Effects(store, secret=b"test"), effects.agent_id), remote)
             except EffectInProgress:
                 gate.set()
                 time.sleep(0.02)
@@ -370,7 +380,7 @@ def test_twenty_callers_of_one_key_make_one_call(store: Store, effects: Effects,
     assert buckets(ledger) == {"available": "95"}
 
 
-def test_effects_that_cannot_be_told_apart_wait_for_each_other(store: Store, effects: Effects) -> None:
+def test_effects_that_cannot_be_told_apart_wait_for_each_other(store: Store, effects: AgentEffects) -> None:
     options: dict[str, Any] = {"serial_key": "trading:BTC", "guarantee": Guarantee.KEYED}
     with pytest.raises(EffectInDoubt):
         bet(effects, Remote(TimeoutError()), "one", **options)
@@ -384,7 +394,7 @@ def test_effects_that_cannot_be_told_apart_wait_for_each_other(store: Store, eff
     assert len(remote.keys) == 3
 
 
-def test_more_was_spent_than_the_books_had(store: Store, effects: Effects, ledger: TransactionLedger) -> None:
+def test_more_was_spent_than_the_books_had(store: Store, effects: AgentEffects, ledger: TransactionLedger) -> None:
     bet(effects, Remote(), postings=lambda _receipt: spend("casino", Money(150)))
     assert effects.get("bet:1").state is EffectState.SUCCEEDED
     assert buckets(ledger) == {"suspense": "-50"}
@@ -397,7 +407,7 @@ def test_more_was_spent_than_the_books_had(store: Store, effects: Effects, ledge
     ids=["raises", "unbalanced"],
 )
 def test_a_success_is_kept_when_it_cannot_be_booked(
-    store: Store, effects: Effects, ledger: TransactionLedger, postings: Any
+    store: Store, effects: AgentEffects, ledger: TransactionLedger, postings: Any
 ) -> None:
     remote = Remote()
     with pytest.raises(EffectError, match="postings could not be made"):
@@ -408,7 +418,7 @@ def test_a_success_is_kept_when_it_cannot_be_booked(
     assert [found.kind for found in Breaks(store).find(agent_id=ledger.agent_id)] == ["unposted"]
 
 
-def test_a_follow_up_is_written_with_the_outcome(effects: Effects, ledger: TransactionLedger) -> None:
+def test_a_follow_up_is_written_with_the_outcome(effects: AgentEffects, ledger: TransactionLedger) -> None:
     def follow_up(tx: Transaction, receipt: Any) -> None:
         ledger.deposit(f"bonus:{receipt['bet_id']}", "casino", FIVE, tx=tx)
 
@@ -427,7 +437,7 @@ def test_a_doubtful_call_submits_its_own_looking_up(store: Store, ledger: Transa
             self.jobs.append((kind, payload, options))
 
     queue = Queue()
-    effects = Effects(store, ledger.agent_id, queue)
+    effects = AgentEffects(Effects(store, queue), ledger.agent_id)
     with pytest.raises(EffectInDoubt):
         bet(effects, Remote(TimeoutError()), guarantee=Guarantee.KEYED)
     subject = str(effects.get("bet:1").id)
@@ -436,7 +446,7 @@ def test_a_doubtful_call_submits_its_own_looking_up(store: Store, ledger: Transa
 
 
 def test_a_lost_commit_acknowledgement_is_no_second_booking(
-    store: Store, effects: Effects, ledger: TransactionLedger, monkeypatch: pytest.MonkeyPatch
+    store: Store, effects: AgentEffects, ledger: TransactionLedger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The commit of the outcome is taken, but its connection breaks before the answer."""
     whole = store.transaction
@@ -465,17 +475,17 @@ class _breaking:  # noqa: N801 reads as a function
         raise StoreUnavailable
 
 
-def test_coroutines_are_called_once_too(effects: Effects, ledger: TransactionLedger) -> None:
+def test_coroutines_are_called_once_too(effects: AgentEffects, ledger: TransactionLedger) -> None:
     keys: list[str] = []
 
-    async def call(key: str) -> dict[str, str]:
+    async def send(key: str) -> dict[str, str]:
         await asyncio.sleep(0)
         keys.append(key)
         return {}
 
     async def both() -> list[Any]:
         return [
-            await effects.execute_once_async("bet:1", call, service="casino", hold=FIVE, operation="bet")
+            await effects.execute_once_async("bet:1", call(send, service="casino", hold=FIVE, name="bet"))
             for _ in range(2)
         ]
 
@@ -483,22 +493,22 @@ def test_coroutines_are_called_once_too(effects: Effects, ledger: TransactionLed
     assert len(keys) == 1
     assert bet(effects, Remote()) == {}
     with pytest.raises(InvalidInput, match="coroutine"):
-        bet(effects, call, "bet:2")
+        bet(effects, send, "bet:2")
     with pytest.raises(InvalidInput, match="coroutine"):
-        bet(effects, functools.partial(Remote(lambda: call("k"))), "bet:3")
+        bet(effects, functools.partial(Remote(lambda: send("k"))), "bet:3")
     assert len(keys) == 1
 
 
-def test_a_cancelled_coroutine_is_in_doubt(effects: Effects) -> None:
+def test_a_cancelled_coroutine_is_in_doubt(effects: AgentEffects) -> None:
     async def cancelled() -> None:
         started = asyncio.Event()
 
-        async def call(_key: str) -> None:
+        async def send(_key: str) -> None:
             started.set()
             await asyncio.Event().wait()
 
         running = asyncio.create_task(
-            effects.execute_once_async("bet:1", call, service="casino", guarantee=Guarantee.KEYED)
+            effects.execute_once_async("bet:1", call(send, service="casino", guarantee=Guarantee.KEYED))
         )
         await started.wait()
         running.cancel()
@@ -509,7 +519,7 @@ def test_a_cancelled_coroutine_is_in_doubt(effects: Effects) -> None:
     assert effects.get("bet:1").state is EffectState.IN_DOUBT
 
 
-def test_the_guides_manager_executes_once_by_the_callers_key(effects: Effects) -> None:
+def test_the_guides_manager_executes_once_by_the_callers_key(effects: AgentEffects) -> None:
     manager, calls = CheckpointManager(effects), []
 
     def place(amount: Decimal, tag: str) -> dict[str, Any]:
@@ -526,7 +536,7 @@ def test_the_guides_manager_executes_once_by_the_callers_key(effects: Effects) -
     assert manager.already_executed("other") is None
 
 
-def test_the_database_refuses_an_outcome_without_an_end(store: Store, effects: Effects) -> None:
+def test_the_database_refuses_an_outcome_without_an_end(store: Store, effects: AgentEffects) -> None:
     bet(effects, Remote())
     with pytest.raises(sa.exc.IntegrityError), store.transaction() as tx:
         tx.connection.execute(sa.update(effects_table).values(state="in_doubt"))
@@ -542,7 +552,7 @@ def test_the_database_refuses_an_outcome_without_an_end(store: Store, effects: E
     ids=lambda value: type(value).__name__,
 )
 def test_an_error_in_words_that_no_database_stores_is_recorded_all_the_same(
-    effects: Effects, error: Exception, told: type[Exception], state: EffectState
+    effects: AgentEffects, error: Exception, told: type[Exception], state: EffectState
 ) -> None:
     with pytest.raises(told):
         bet(effects, Remote(error))

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from agentstate.cli.root import cli
 from agentstate.errors import Frozen, InvalidInput, LimitExceeded
-from agentstate.money import Effects, Guards, Money, TransactionLedger
+from agentstate.money import AgentEffects, Effects, Guards, Money, TransactionLedger, call
 from agentstate.settings import PREFIX
 from agentstate.store.store import Store
 
@@ -31,7 +31,7 @@ def fleet(store: Store) -> Guards:
 
 
 def bet(store: Store, agent: str, key: str, amount: str) -> None:
-    Effects(store, agent).execute_once(key, lambda _key: {}, service="casino", hold=Money(amount))
+    AgentEffects(Effects(store), agent).execute_once(key, call(lambda _key: {}, service="casino", hold=Money(amount)))
 
 
 def test_a_limit_of_the_fleet_binds_each_agent_by_itself(store: Store, fleet: Guards) -> None:

@@ -30,9 +30,19 @@ from agentstate.errors import (
     ServiceUnreachable,
 )
 from agentstate.ids import new_id
-from agentstate.money import Absent, Applied, Breaks, Effects, EffectState, Guarantee, Guards, Money, TransactionLedger
-from agentstate.money.effects.lookup import EffectResolver
-from agentstate.money.effects.operations import Operations
+from agentstate.money import (
+    Absent,
+    AgentEffects,
+    Applied,
+    Breaks,
+    Effects,
+    EffectState,
+    Guarantee,
+    Guards,
+    Money,
+    TransactionLedger,
+    call,
+)
 from agentstate.money.guards import usage
 from agentstate.money.guards.rules import GuardRequest, Rule, RuleKind
 from agentstate.money.ledger.ledger import HOLD, SETTLE, VOID, reverse_lines, spend_all
@@ -50,8 +60,8 @@ BETTORS = Path(__file__).with_name("bettors.py")
 
 
 @pytest.fixture
-def effects(store: Store, ledger: TransactionLedger) -> Effects:
-    return Effects(store, ledger.agent_id, secret=b"test")
+def effects(store: Store, ledger: TransactionLedger) -> AgentEffects:
+    return AgentEffects(Effects(store, secret=b"test"), ledger.agent_id)
 
 
 @pytest.fixture
@@ -59,18 +69,20 @@ def guards(store: Store, ledger: TransactionLedger) -> Guards:
     return Guards(store, ledger.agent_id)
 
 
-def bet(effects: Effects, key: str, amount: Any = "5", call: Callable[[str], Any] | None = None, **options: Any) -> Any:
+def bet(
+    effects: AgentEffects, key: str, amount: Any = "5", send: Callable[[str], Any] | None = None, **options: Any
+) -> Any:
     """A bet that is lost, unless told otherwise."""
     hold = None if amount is None else Money(amount)
-    named = {"service": "casino", "operation": "bet", "hold": hold, **options}
-    return effects.execute_once(key, call or (lambda _key: {"won": False}), **named)
+    named = {"service": "casino", "name": "bet", "hold": hold, **options}
+    return effects.execute_once(key, call(send or (lambda _key: {"won": False}), **named))
 
 
 def raising(error: Exception) -> Callable[[str], Any]:
-    def call(_key: str) -> Any:
+    def send(_key: str) -> Any:
         raise error
 
-    return call
+    return send
 
 
 def let_effects_age(store: Store, agent_id: str, key: str, seconds: float) -> None:
@@ -82,7 +94,9 @@ def let_effects_age(store: Store, agent_id: str, key: str, seconds: float) -> No
 # Each limit by itself
 
 
-def test_one_operation_costs_at_most_its_limit(effects: Effects, guards: Guards, ledger: TransactionLedger) -> None:
+def test_one_operation_costs_at_most_its_limit(
+    effects: AgentEffects, guards: Guards, ledger: TransactionLedger
+) -> None:
     guards.limit(per_operation="5", service="casino")
     bet(effects, "bet:1", "5")
     with pytest.raises(LimitExceeded) as caught:
@@ -100,7 +114,7 @@ def test_one_operation_costs_at_most_its_limit(effects: Effects, guards: Guards,
 
 
 @pytest.mark.guide_defect(112)
-def test_a_hundred_bets_stop_at_the_total(effects: Effects, guards: Guards) -> None:
+def test_a_hundred_bets_stop_at_the_total(effects: AgentEffects, guards: Guards) -> None:
     guards.limit(total="50", window_s=3_600)
     for number in range(71):
         bet(effects, f"bet:{number}", "0.70")
@@ -110,7 +124,7 @@ def test_a_hundred_bets_stop_at_the_total(effects: Effects, guards: Guards) -> N
         assert caught.value.used == Money("49.70")
 
 
-def test_what_fell_out_of_the_window_counts_no_more(store: Store, effects: Effects, guards: Guards) -> None:
+def test_what_fell_out_of_the_window_counts_no_more(store: Store, effects: AgentEffects, guards: Guards) -> None:
     guards.limit(total="10", window_s=60)
     bet(effects, "bet:1", "6")
     with pytest.raises(LimitExceeded):
@@ -119,14 +133,14 @@ def test_what_fell_out_of_the_window_counts_no_more(store: Store, effects: Effec
     bet(effects, "bet:2", "5")
 
 
-def test_a_bet_that_failed_for_certain_costs_nothing(effects: Effects, guards: Guards) -> None:
+def test_a_bet_that_failed_for_certain_costs_nothing(effects: AgentEffects, guards: Guards) -> None:
     guards.limit(total="10")
     with pytest.raises(EffectFailed):
         bet(effects, "bet:1", "10", raising(ServiceRejected("closed", code="closed")))
     bet(effects, "bet:2", "10")
 
 
-def test_what_is_in_doubt_counts_however_old_it_is(store: Store, effects: Effects, guards: Guards) -> None:
+def test_what_is_in_doubt_counts_however_old_it_is(store: Store, effects: AgentEffects, guards: Guards) -> None:
     guards.limit(total="10", window_s=60)
     with pytest.raises(EffectInDoubt):
         bet(effects, "bet:1", "6", raising(TimeoutError()))
@@ -136,7 +150,7 @@ def test_what_is_in_doubt_counts_however_old_it_is(store: Store, effects: Effect
     assert caught.value.used == Money(6)
 
 
-def test_an_effect_without_a_hold_counts_by_what_it_took(effects: Effects, guards: Guards) -> None:
+def test_an_effect_without_a_hold_counts_by_what_it_took(effects: AgentEffects, guards: Guards) -> None:
     guards.limit(total="10")
     bet(effects, "buy:1", None, postings=lambda _receipt: spend("casino", Money(8)))
     bet(effects, "faucet:1", None, postings=lambda _receipt: earn("casino", Money(50)))
@@ -145,7 +159,7 @@ def test_an_effect_without_a_hold_counts_by_what_it_took(effects: Effects, guard
     assert caught.value.used == Money(8)
 
 
-def test_losses_less_winnings_are_limited(effects: Effects, guards: Guards) -> None:
+def test_losses_less_winnings_are_limited(effects: AgentEffects, guards: Guards) -> None:
     guards.limit(loss="10")
     win = [*spend("casino", Money(4)), *earn("casino", Money(7))]
     bet(effects, "bet:1", "6")
@@ -158,7 +172,7 @@ def test_losses_less_winnings_are_limited(effects: Effects, guards: Guards) -> N
         bet(effects, "bet:4", "0.000001")
 
 
-def test_money_in_flight_counts_as_lost_until_it_is_known(effects: Effects, guards: Guards) -> None:
+def test_money_in_flight_counts_as_lost_until_it_is_known(effects: AgentEffects, guards: Guards) -> None:
     guards.limit(loss="10")
     with pytest.raises(EffectInDoubt):
         bet(effects, "bet:1", "6", raising(TimeoutError()))
@@ -167,7 +181,7 @@ def test_money_in_flight_counts_as_lost_until_it_is_known(effects: Effects, guar
     assert caught.value.used == Money(6)
 
 
-def test_money_locked_in_an_escrow_is_not_lost(effects: Effects, guards: Guards) -> None:
+def test_money_locked_in_an_escrow_is_not_lost(effects: AgentEffects, guards: Guards) -> None:
     guards.limit(loss="10")
     ten = Money(10)
     locked = move(ten, ("casino", "available"), ("casino", "escrow_locked"))
@@ -175,7 +189,7 @@ def test_money_locked_in_an_escrow_is_not_lost(effects: Effects, guards: Guards)
     bet(effects, "bet:1", "10")
 
 
-def test_a_deposit_of_ones_own_is_no_winning(effects: Effects, guards: Guards, ledger: TransactionLedger) -> None:
+def test_a_deposit_of_ones_own_is_no_winning(effects: AgentEffects, guards: Guards, ledger: TransactionLedger) -> None:
     guards.limit(loss="10")
     bet(effects, "bet:1", "10")
     ledger.deposit("more", "casino", Money(50))
@@ -183,22 +197,22 @@ def test_a_deposit_of_ones_own_is_no_winning(effects: Effects, guards: Guards, l
         bet(effects, "bet:2", "1")
 
 
-def test_at_most_so_much_is_in_flight(effects: Effects, guards: Guards) -> None:
+def test_at_most_so_much_is_in_flight(effects: AgentEffects, guards: Guards) -> None:
     guards.limit(in_flight="10")
     inner: list[Exception] = []
 
-    def call(_key: str) -> Any:
+    def send(_key: str) -> Any:
         with pytest.raises(LimitExceeded) as caught:
             bet(effects, "bet:2", "5")
         inner.append(caught.value)
         return {}
 
-    bet(effects, "bet:1", "6", call)
+    bet(effects, "bet:1", "6", send)
     assert [error.used for error in inner] == [Money(6)]  # type: ignore[attr-defined]
     bet(effects, "bet:2", "10")
 
 
-def test_at_most_so_many_begin_in_a_window(store: Store, effects: Effects, guards: Guards) -> None:
+def test_at_most_so_many_begin_in_a_window(store: Store, effects: AgentEffects, guards: Guards) -> None:
     guards.limit(rate=2, window_s=60)
     bet(effects, "bet:1")
     with pytest.raises(EffectFailed):
@@ -210,19 +224,19 @@ def test_at_most_so_many_begin_in_a_window(store: Store, effects: Effects, guard
     bet(effects, "bet:3", None)
 
 
-def test_a_rule_binds_whom_it_names(effects: Effects, guards: Guards, ledger: TransactionLedger) -> None:
+def test_a_rule_binds_whom_it_names(effects: AgentEffects, guards: Guards, ledger: TransactionLedger) -> None:
     guards.limit(per_operation="1", service="casino", operation="bet")
     ledger.deposit("trading", "trading", Money(100))
     bet(effects, "order:1", "5", service="trading")
-    bet(effects, "withdraw:1", "5", operation="withdraw")
-    other = TransactionLedger(effects._store, f"{effects.agent_id}_other")
+    bet(effects, "withdraw:1", "5", name="withdraw")
+    other = TransactionLedger(effects._engine._store, f"{effects.agent_id}_other")
     other.deposit("start", "casino", Money(100))
-    bet(Effects(effects._store, other.agent_id), "bet:1", "5")
+    bet(AgentEffects(effects._engine, other.agent_id), "bet:1", "5")
     with pytest.raises(LimitExceeded):
         bet(effects, "bet:1", "5")
 
 
-def test_a_replay_and_a_retry_are_no_second_use(effects: Effects, guards: Guards) -> None:
+def test_a_replay_and_a_retry_are_no_second_use(effects: AgentEffects, guards: Guards) -> None:
     guards.limit(total="5", rate=1)
     with pytest.raises(ServiceUnreachable):
         bet(effects, "bet:1", "5", raising(ServiceUnreachable("no route")))
@@ -260,7 +274,7 @@ def together(count: int, act: Callable[[int], Any]) -> list[Any]:
     ids=["total", "loss", "rate", "all"],
 )
 def test_twenty_at_once_do_not_exceed_a_limit(
-    effects: Effects, guards: Guards, ledger: TransactionLedger, limits: dict[str, Any], allowed: int
+    effects: AgentEffects, guards: Guards, ledger: TransactionLedger, limits: dict[str, Any], allowed: int
 ) -> None:
     guards.limit(**limits)
     guards.limit(total="90", service="casino", operation="bet")
@@ -271,17 +285,17 @@ def test_twenty_at_once_do_not_exceed_a_limit(
 
 
 @pytest.mark.guide_defect(116)
-def test_twenty_at_once_do_not_exceed_what_may_be_in_flight(effects: Effects, guards: Guards) -> None:
+def test_twenty_at_once_do_not_exceed_what_may_be_in_flight(effects: AgentEffects, guards: Guards) -> None:
     guards.limit(in_flight="35")
     everybody_asked = threading.Barrier(ASKERS)
 
     def act(number: int) -> Any:
-        def call(_key: str) -> Any:
+        def send(_key: str) -> Any:
             everybody_asked.wait(timeout=60)
             return "called"
 
         try:
-            return bet(effects, f"bet:{number}", "5", call)
+            return bet(effects, f"bet:{number}", "5", send)
         except LimitExceeded:
             everybody_asked.wait(timeout=60)
             raise
@@ -300,7 +314,7 @@ def test_twenty_processes_do_not_exceed_a_limit(
     assert buckets(ledger) == {"available": "65"}
 
 
-def test_rules_set_while_many_ask_make_no_deadlock(effects: Effects, guards: Guards) -> None:
+def test_rules_set_while_many_ask_make_no_deadlock(effects: AgentEffects, guards: Guards) -> None:
     def act(number: int) -> Any:
         if number % 4 == 0:
             return guards.limit(total="35", loss="35", rate=50, in_flight="90")
@@ -313,7 +327,7 @@ def test_rules_set_while_many_ask_make_no_deadlock(effects: Effects, guards: Gua
 
 
 def test_a_freeze_stops_calls_and_says_why_and_by_whom(
-    effects: Effects, guards: Guards, ledger: TransactionLedger
+    effects: AgentEffects, guards: Guards, ledger: TransactionLedger
 ) -> None:
     assert guards.freeze("casino", "odd balance", who="carol")
     with pytest.raises(Frozen, match=r"carol: odd balance"):
@@ -322,7 +336,7 @@ def test_a_freeze_stops_calls_and_says_why_and_by_whom(
     bet(effects, "other:1", None, service="trading")
     assert guards.unfreeze("casino", who="dave")
     bet(effects, "bet:1")
-    with effects._store.read_connection() as connection:
+    with effects._engine._store.read_connection() as connection:
         row = connection.execute(sa.select(freezes_table).where(freezes_table.c.agent_id == guards.agent_id)).one()
     assert (row.frozen_by, row.lifted_by) == ("carol", "dave")
 
@@ -336,7 +350,9 @@ def test_a_second_freeze_keeps_the_first_and_lifting_twice_says_so(guards: Guard
     assert guards.freeze("casino", "again")
 
 
-def test_a_freeze_of_the_balance_or_of_everything_stops_all_that_it_pays_for(effects: Effects, guards: Guards) -> None:
+def test_a_freeze_of_the_balance_or_of_everything_stops_all_that_it_pays_for(
+    effects: AgentEffects, guards: Guards
+) -> None:
     for service in ("casino", "*"):
         guards.freeze(service, "checking")
         with pytest.raises(Frozen):
@@ -353,13 +369,13 @@ def test_a_freeze_needs_a_reason(guards: Guards) -> None:
         guards.freeze("no such service", "why")
 
 
-def test_a_replay_goes_on_under_a_freeze(effects: Effects, guards: Guards) -> None:
+def test_a_replay_goes_on_under_a_freeze(effects: AgentEffects, guards: Guards) -> None:
     bet(effects, "bet:1")
     guards.freeze("casino", "checking")
     assert bet(effects, "bet:1", "5", pytest.fail) == {"won": False}
 
 
-def test_what_was_not_sent_waits_for_the_end_of_the_freeze(effects: Effects, guards: Guards) -> None:
+def test_what_was_not_sent_waits_for_the_end_of_the_freeze(effects: AgentEffects, guards: Guards) -> None:
     with pytest.raises(ServiceUnreachable):
         bet(effects, "bet:1", "5", raising(ServiceUnreachable("no route")))
     guards.freeze("casino", "checking")
@@ -372,7 +388,7 @@ def test_what_was_not_sent_waits_for_the_end_of_the_freeze(effects: Effects, gua
 
 @pytest.mark.parametrize("there", [True, False])
 def test_what_was_begun_is_found_out_under_a_freeze_but_not_called_anew(
-    store: Store, effects: Effects, guards: Guards, there: bool
+    store: Store, effects: AgentEffects, guards: Guards, there: bool
 ) -> None:
     verdict = Applied({"won": True}) if there else Absent("not in the list")
     options = {"guarantee": Guarantee.VERIFIABLE, "verify": lambda _intent: verdict}
@@ -393,7 +409,9 @@ def test_what_was_begun_is_found_out_under_a_freeze_but_not_called_anew(
 # What nobody can explain
 
 
-def test_money_of_a_manual_effect_freezes_until_it_is_decided(store: Store, effects: Effects, guards: Guards) -> None:
+def test_money_of_a_manual_effect_freezes_until_it_is_decided(
+    store: Store, effects: AgentEffects, guards: Guards
+) -> None:
     guards.limit(unexplained="5")
     for key in ("bet:1", "bet:2"):
         with pytest.raises(EffectInDoubt):
@@ -403,13 +421,13 @@ def test_money_of_a_manual_effect_freezes_until_it_is_decided(store: Store, effe
         with pytest.raises(Frozen, match="wait for a human"):
             bet(effects, "bet:3", "1", pytest.fail, service=service)
     bet(effects, "order:1", None, service="trading")
-    EffectResolver(store, Operations(), None).decide(effects.get("bet:1").id, Absent("seen by eye"))
+    effects.decide("bet:1", happened=False, who="ana", reason="seen by eye")
     bet(effects, "bet:3", "1")
 
 
 @pytest.mark.parametrize(("amount", "stops"), [("5", False), ("-5.000001", True), (None, True)])
 def test_an_open_break_above_the_limit_freezes(
-    store: Store, effects: Effects, guards: Guards, amount: str | None, stops: bool
+    store: Store, effects: AgentEffects, guards: Guards, amount: str | None, stops: bool
 ) -> None:
     guards.limit(unexplained="5")
     money = None if amount is None else Money(amount)
@@ -424,7 +442,7 @@ def test_an_open_break_above_the_limit_freezes(
     bet(effects, "bet:1", "1")
 
 
-def test_open_breaks_count_together(store: Store, effects: Effects, guards: Guards) -> None:
+def test_open_breaks_count_together(store: Store, effects: AgentEffects, guards: Guards) -> None:
     guards.limit(unexplained="5")
     five = Money(5)
     for subject, service in (("a", "casino"), ("b", "trading"), ("c", "escrow")):
@@ -480,7 +498,7 @@ def test_a_block_whose_process_died_is_in_flight_only_so_long(store: Store, guar
         pass
 
 
-def test_a_block_and_an_effect_share_a_limit(effects: Effects, guards: Guards) -> None:
+def test_a_block_and_an_effect_share_a_limit(effects: AgentEffects, guards: Guards) -> None:
     guards.limit(total="10", rate=3)
     bet(effects, "bet:1", "5")
     with guards.use("5", service="casino"):
@@ -564,7 +582,7 @@ def test_the_registry_prints_all_rules(guards: Guards) -> None:
     assert {rule.set_by for rule in found} == {"carol"}
 
 
-def test_a_limit_set_again_takes_the_place_of_the_first(effects: Effects, guards: Guards) -> None:
+def test_a_limit_set_again_takes_the_place_of_the_first(effects: AgentEffects, guards: Guards) -> None:
     first = guards.limit(total="1")
     second = guards.limit(total="6")
     assert first[0].id == second[0].id
@@ -572,7 +590,7 @@ def test_a_limit_set_again_takes_the_place_of_the_first(effects: Effects, guards
     bet(effects, "bet:1", "6")
 
 
-def test_a_limit_is_removed_by_its_agent_alone(store: Store, effects: Effects, guards: Guards) -> None:
+def test_a_limit_is_removed_by_its_agent_alone(store: Store, effects: AgentEffects, guards: Guards) -> None:
     (rule,) = guards.limit(total="1")
     with pytest.raises(NotFound):
         Guards(store, "somebody_else").remove(rule.id)

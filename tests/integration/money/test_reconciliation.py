@@ -15,19 +15,18 @@ import sqlalchemy as sa
 
 from agentstate.errors import EffectInDoubt, ServiceReadFailed
 from agentstate.money import (
-    Absent,
+    AgentEffects,
     Applied,
     Breaks,
-    EffectResolver,
     Effects,
     Guarantee,
     Money,
     Observation,
-    Operations,
     Reconciler,
     ReconRules,
     ServiceAccounts,
     TransactionLedger,
+    call,
     earn,
     move,
     spend,
@@ -70,14 +69,14 @@ def status(reconciler: Reconciler, ledger: TransactionLedger) -> str:
     return reconciler.reconcile(ledger.agent_id, "casino").status
 
 
-def doubtful_bet(store: Store, ledger: TransactionLedger) -> Effects:
-    effects = Effects(store, ledger.agent_id)
+def doubtful_bet(store: Store, ledger: TransactionLedger) -> AgentEffects:
+    effects = AgentEffects(Effects(store), ledger.agent_id)
 
-    def call(_key: str) -> None:
+    def send(_key: str) -> None:
         raise TimeoutError
 
     with pytest.raises(EffectInDoubt):
-        effects.execute_once("bet:1", call, service="casino", guarantee=Guarantee.KEYED, hold=FIVE)
+        effects.execute_once("bet:1", call(send, service="casino", guarantee=Guarantee.KEYED, hold=FIVE))
     return effects
 
 
@@ -137,7 +136,7 @@ def test_an_effect_that_ends_while_the_service_is_read_counts_whole(
     won = [*spend("casino", FIVE), *earn("casino", Money(12))]
     options: dict[str, Any] = {"service": "casino", "hold": FIVE, "postings": lambda _receipt: won}
     with ThreadPoolExecutor(1) as pool:
-        bet = pool.submit(Effects(store, ledger.agent_id).execute_once, "b", slow, **options)
+        bet = pool.submit(AgentEffects(Effects(store), ledger.agent_id).execute_once, "b", call(slow, **options))
         assert called.wait(10)
 
         def end_the_bet() -> None:
@@ -187,7 +186,7 @@ def test_an_effect_freshly_in_doubt_may_have_cost_or_won_any_amount(
     effects = doubtful_bet(store, ledger)
     service.balance = Decimal("104.75")
     assert [status(reconciler, ledger) for _ in range(4)] == ["timing"] * 4
-    EffectResolver(store, Operations(), None).decide(effects.get("bet:1").id, Absent("nothing happened"))
+    effects.decide("bet:1", happened=False, who="ana", reason="nothing happened")
     assert status(reconciler, ledger) == "break"
 
 
@@ -271,6 +270,7 @@ def test_finding_an_effect_out_ends_its_timing(
     assert status(reconciler, ledger) == "timing"
     service.balance = Decimal(95)
     effects.execute_once(
-        "bet:1", lambda _key: {}, service="casino", guarantee=Guarantee.KEYED, hold=FIVE, verify=lambda _i: Applied({})
+        "bet:1",
+        call(lambda _key: {}, service="casino", guarantee=Guarantee.KEYED, hold=FIVE, verify=lambda _i: Applied({})),
     )
     assert status(reconciler, ledger) == "matched"

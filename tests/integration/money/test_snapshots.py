@@ -11,6 +11,7 @@ import pytest
 
 from agentstate.errors import Conflict, EffectInDoubt, InvalidInput, RedisUnavailable
 from agentstate.money import (
+    AgentEffects,
     Effects,
     Guarantee,
     Money,
@@ -18,6 +19,7 @@ from agentstate.money import (
     ServiceAccounts,
     SnapshotTaker,
     TransactionLedger,
+    call,
     move,
 )
 from agentstate.store.store import Store
@@ -81,12 +83,12 @@ def test_the_books_tell_what_is_owned_and_the_cache_what_was_seen(
 def test_money_that_moves_or_is_in_flight_is_counted_once(
     store: Store, taker: SnapshotTaker, ledger: TransactionLedger
 ) -> None:
-    def call(_key: str) -> None:
+    def send(_key: str) -> None:
         raise TimeoutError
 
     with pytest.raises(EffectInDoubt):
-        Effects(store, ledger.agent_id).execute_once(
-            "b", call, service="casino", guarantee=Guarantee.KEYED, hold=Money(5)
+        AgentEffects(Effects(store), ledger.agent_id).execute_once(
+            "b", call(send, service="casino", guarantee=Guarantee.KEYED, hold=Money(5))
         )
     ledger.post("lock", move(Money(20), ("casino", "available"), ("escrow", "escrow_locked")))
     ledger.transfer("t", Money(30), source=("casino", "available"), target=("trading", "available"))

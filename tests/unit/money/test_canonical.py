@@ -9,7 +9,7 @@ import pytest
 
 from agentstate.errors import InvalidInput
 from agentstate.money import Money
-from agentstate.money.effects.fingerprint import fingerprint, remote_key, storable
+from agentstate.money.effects.fingerprint import fingerprint, make_remote_key, storable_params
 
 
 def test_equal_numbers_have_one_fingerprint() -> None:
@@ -41,11 +41,11 @@ def test_what_cannot_be_stored_is_refused_before_anything(value: Any) -> None:
     with pytest.raises(InvalidInput):
         fingerprint(value)
     with pytest.raises(InvalidInput):
-        storable(value)
+        storable_params(value)
 
 
 def test_a_remote_key_is_made_again_and_belongs_to_one_agent_and_key() -> None:
-    assert remote_key(b"s", "ag_1", "bet") == remote_key(b"s", "ag_1", "bet")
-    keys = {remote_key(*names) for names in [(b"s", "ag_1", "bet"), (b"t", "ag_1", "bet"), (b"s", "ag_1b", "et")]}
+    assert make_remote_key(b"s", "ag_1", "bet") == make_remote_key(b"s", "ag_1", "bet")
+    keys = {make_remote_key(*names) for names in [(b"s", "ag_1", "bet"), (b"t", "ag_1", "bet"), (b"s", "ag_1b", "et")]}
     assert len(keys) == 3
     assert all(len(key) == 40 for key in keys)

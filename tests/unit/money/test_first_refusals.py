@@ -6,19 +6,26 @@ from typing import Any
 
 import pytest
 
+from agentstate.clock import utc_now
 from agentstate.errors import ServiceInDoubt, ServiceReadFailed, ServiceRejected
-from agentstate.money.effects.first_refusals import called
-from agentstate.money.effects.verdicts import Absent, Applied, Unknown
+from agentstate.money.effects.operation import Intent
+from agentstate.money.effects.operations import Operations
+from agentstate.money.effects.verdicts import Absent, Applied, Guarantee, Unknown
 
 
 class Refusing:
     """An operation that is refused, and what looking for it finds."""
 
     name = "escrow.release"
+    service = "escrow"
+    guarantee = Guarantee.NATURAL
     already = frozenset({"invalid_status"})
 
     def __init__(self, code: str, finds: Any) -> None:
         self.code, self.finds, self.looked = code, finds, 0
+
+    def check(self, *_: Any, **__: Any) -> None:
+        """Every parameter will do."""
 
     def call(self, *_: Any, **__: Any) -> Any:
         raise ServiceRejected("refused", code=self.code)
@@ -31,7 +38,10 @@ class Refusing:
 
 
 def ask(operation: Any, baseline: Any = True) -> Any:
-    return called(operation, None, "ag", "tag", params={}, baseline=baseline)
+    intent = Intent(
+        agent_id="ag", key="k", remote_key="tag", params={}, attempt=1, called_at=utc_now(), baseline=baseline
+    )
+    return Operations([operation]).parse(operation.name, {}).send(None, intent)
 
 
 def test_what_was_done_after_all_is_a_success() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from agentstate.money.effects.outcomes import plain, success
+from agentstate.money.effects.outcomes import success_envelope, to_plain
 from agentstate.state import codec
 
 
@@ -37,11 +37,11 @@ class Rude:
     ],
 )  # fmt: skip
 def test_a_result_is_stored_as_it_is_replayed(result: Any, stored: Any) -> None:
-    assert plain(result) == stored
-    assert codec.loads(codec.dumps(success(result)))["value"] == plain(result)
+    assert to_plain(result) == stored
+    assert codec.loads(codec.dumps(success_envelope(result)))["value"] == to_plain(result)
 
 
 def test_a_result_that_contains_itself_is_kept_as_its_description() -> None:
     knot: list[Any] = []
     knot.append(knot)
-    assert "repr" in codec.dumps(success(knot))
+    assert "repr" in codec.dumps(success_envelope(knot))

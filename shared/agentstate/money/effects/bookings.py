@@ -6,52 +6,81 @@ agent too, all accounts are locked together first, so that two agents who pay ea
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
-from agentstate.money.effects.table import Effect
+from agentstate.money.effects.operation import Operation
+from agentstate.money.effects.outcomes import failure_envelope, success_envelope
+from agentstate.money.effects.plan import SCOPE
+from agentstate.money.effects.table import Effect, EffectState
 from agentstate.money.ledger.accounts import lock_accounts_of_agents
-from agentstate.money.ledger.ledger import Ledgers, reverse_lines, spend_all
+from agentstate.money.ledger.ledger import SETTLE, VOID, Ledgers, reverse_lines, spend_all
 from agentstate.money.ledger.postings import Credit, Line, Posting, net_lines
 from agentstate.money.reconciliation.enrolment import is_enrolled
 from agentstate.store.store import Store, Transaction
 
-SCOPE = "effect"
-"""Scope of the ledger keys that effects choose."""
-
-Postings: TypeAlias = Callable[[Any], Sequence[Line]]
-Credits: TypeAlias = Callable[[Any], Sequence[Credit]]
-FollowUp: TypeAlias = Callable[[Transaction, Any], None]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Bookings:
-    """How to book a success, each from the receipt: for the agent, for others, and what else to write."""
+class OutcomeRecord:
+    """What became of a call, complete for recording.
 
-    postings: Postings | None = None
-    credits: Credits | None = None
-    follow_up: FollowUp | None = None
+    Attributes:
+        state: `succeeded` or `failed`.
+        envelope: the outcome as it is stored.
+        lines: what it moved for the agent; None: what was held is spent.
+        credits: what it moved for other agents.
+        follow_up: writes more in the transaction of the outcome.
+    """
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Happened:
-    """What an outcome moved; `lines` is None when it is what was held."""
-
-    lines: Sequence[Line] | None = None
-    credits: Sequence[Credit] = field(default_factory=tuple)
+    state: EffectState
+    envelope: dict[str, Any]
+    lines: Sequence[Line] | None = ()
+    credits: Sequence[Credit] = ()
+    follow_up: Callable[[Transaction], None] | None = None
 
     @classmethod
-    def by(cls, receipt: Any, bookings: Bookings) -> Happened:
-        """What `receipt` says; raises whatever the caller's functions raise."""
+    def from_receipt(cls, operation: Operation[Any], receipt: Any, envelope: dict[str, Any]) -> OutcomeRecord:
+        """Return the record of a success; raises whatever the operation's own bookkeeping raises."""
+        lines = operation.postings(receipt)
         return cls(
-            lines=bookings.postings(receipt) if bookings.postings else None,
-            credits=tuple(bookings.credits(receipt)) if bookings.credits else (),
+            state=EffectState.SUCCEEDED,
+            envelope=envelope,
+            lines=None if lines is None else tuple(lines),
+            credits=tuple(operation.credits(receipt)),
+            follow_up=partial(_run_follow_up, operation, receipt) if operation.follow_up else None,
+        )
+
+    @classmethod
+    def from_failure(cls, code: str, message: str) -> OutcomeRecord:
+        """Return the record of a call that certainly had no effect."""
+        return cls(state=EffectState.FAILED, envelope=failure_envelope(code, message))
+
+    def to_evidence(self) -> dict[str, Any]:
+        """Return all of a success but its follow-up, for a process that has to book it later."""
+        lines = None if self.lines is None else _plain_lines(self.lines)
+        others = [{"agent_id": credit.agent_id, "lines": _plain_lines(credit.lines)} for credit in self.credits]
+        return {"outcome": self.envelope, "lines": lines, "credits": others}
+
+    @classmethod
+    def from_evidence(cls, detail: Mapping[str, Any]) -> OutcomeRecord:
+        """Return the success that `to_evidence` described."""
+        return cls(
+            state=EffectState.SUCCEEDED,
+            envelope=detail["outcome"],
+            lines=None if detail["lines"] is None else _load_lines(detail["lines"]),
+            credits=[Credit(credit["agent_id"], _load_lines(credit["lines"])) for credit in detail["credits"]],
         )
 
 
-NOTHING = Happened(lines=())
-"""Nothing was moved: what was held is given back."""
+def make_envelope(operation: Operation[Any] | None, receipt: Any) -> dict[str, Any]:
+    """Return the envelope of a receipt. One that its operation cannot store is kept as it is: it did happen."""
+    try:
+        stored = receipt if operation is None else operation.store_receipt(receipt)
+    except Exception:  # noqa: BLE001 the fact of the success is not lost to the shape of its receipt
+        stored = receipt
+    return success_envelope(stored)
 
 
 class Bookkeeper:
@@ -64,39 +93,50 @@ class Bookkeeper:
         self,
         tx: Transaction,
         effect: Effect,
-        happened: Happened,
-        kind: str,
+        record: OutcomeRecord,
         *,
-        decide: Callable[[], bool],
+        write_outcome: Callable[[], bool],
         held: Sequence[Line] | None = None,
         suspend: bool = False,
     ) -> bool:
-        """Post what happened and end the hold, once `decide` has written the outcome; return what `decide` returned.
+        """Post what happened and end the hold, once `write_outcome` has; return what that returned.
 
-        All accounts are locked before `decide` is called: whoever ends an effect takes the locks of its money first.
-        `held` are the lines of the hold, where they are known.
+        All accounts are locked before it is called: whoever ends an effect takes the locks of its money first. `held`
+        are the lines of the hold, where they are known.
 
         Raises:
             InsufficientFunds: the books lack what has moved; with `suspend` the lack goes to suspense instead.
         """
-        taken = self._held(tx, effect) if held is None else held
-        own = self.settlement(effect, taken, happened, kind, suspend=suspend)
+        if held is None:
+            ledger = self._ledgers.for_agent(effect.agent_id)
+            held = [] if effect.hold_id is None else ledger.hold_lines(tx.connection, effect.hold_id)
+        own = self.make_settlement(effect, held, record, suspend=suspend)
         postings = [(effect.agent_id, own)] if own.lines else []
-        others = [credit for credit in happened.credits if is_enrolled(tx, credit.agent_id)]
-        postings += [(credit.agent_id, _credit(effect, number, credit)) for number, credit in enumerate(others)]
+        enrolled = [credit for credit in record.credits if is_enrolled(tx, credit.agent_id)]
+        for number, credit in enumerate(enrolled):
+            posting = Posting(
+                key=f"{effect.id}:credit:{number}",
+                lines=credit.lines,
+                kind="credit",
+                scope=SCOPE,
+                effect_id=effect.id,
+                meta={"operation": effect.operation, "from": effect.agent_id},
+            )
+            postings.append((credit.agent_id, posting))
         lock_accounts_of_agents(tx, [(agent, line.account) for agent, posting in postings for line in posting.lines])
-        if not decide():
+        if not write_outcome():
             return False
         for agent, posting in postings:
             self._ledgers.for_agent(agent).write(posting, tx=tx)
         return True
 
-    def settlement(
-        self, effect: Effect, held: Sequence[Line], happened: Happened, kind: str, *, suspend: bool = False
+    def make_settlement(
+        self, effect: Effect, held: Sequence[Line], record: OutcomeRecord, *, suspend: bool = False
     ) -> Posting:
-        """The posting in the agent's own books; without lines when nothing was held and nothing moved."""
+        """Return the posting in the agent's own books; without lines when nothing was held and nothing moved."""
         given = reverse_lines(held)
-        moved = spend_all(given) if happened.lines is None else happened.lines
+        moved = spend_all(given) if record.lines is None else record.lines
+        kind = SETTLE if record.state is EffectState.SUCCEEDED else VOID
         return Posting(
             key=f"{effect.id}:{kind}",
             lines=net_lines([*given, *moved]),
@@ -110,18 +150,15 @@ class Bookkeeper:
             sha=effect.params_sha,
         )
 
-    def _held(self, tx: Transaction, effect: Effect) -> Sequence[Line]:
-        if effect.hold_id is None:
-            return []
-        return self._ledgers.for_agent(effect.agent_id).hold_lines(tx.connection, effect.hold_id)
+
+def _run_follow_up(operation: Operation[Any], receipt: Any, tx: Transaction) -> None:
+    if operation.follow_up is not None:
+        operation.follow_up(tx, receipt)
 
 
-def _credit(effect: Effect, number: int, credit: Credit) -> Posting:
-    return Posting(
-        key=f"{effect.id}:credit:{number}",
-        lines=credit.lines,
-        kind="credit",
-        scope=SCOPE,
-        effect_id=effect.id,
-        meta={"operation": effect.operation, "from": effect.agent_id},
-    )
+def _plain_lines(lines: Sequence[Line]) -> list[list[Any]]:
+    return [[line.service, str(line.bucket), line.amount] for line in lines]
+
+
+def _load_lines(stored: Sequence[Sequence[Any]]) -> list[Line]:
+    return [Line(service, bucket, amount) for service, bucket, amount in stored]

@@ -9,15 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from agentstate.errors import NotFound
-from agentstate.money.effects.engine import Effects
+from agentstate.money.effects.engine import AgentEffects
+from agentstate.money.effects.operation import call
 from agentstate.money.effects.table import Effect
 
 
 class CheckpointManager:
     """Executes operations of one agent at most once each."""
 
-    def __init__(self, effects: Effects) -> None:
+    def __init__(self, effects: AgentEffects) -> None:
         self._effects = effects
 
     def execute_once(
@@ -40,21 +40,18 @@ class CheckpointManager:
             fn: makes the call.
             service: where it happens.
             key_as: the keyword under which `fn` takes the key for the remote, when it takes one.
-            **options: as `Effects.execute_once` (guarantee, hold, verify, postings, ...).
+            **options: as `call` (guarantee, hold, verify, postings, ...).
 
         Raises:
-            As `Effects.execute_once`.
+            As `AgentEffects.execute_once`.
         """
 
-        def call(remote_key: str) -> Any:
+        def send(remote_key: str) -> Any:
             return fn(**params, **({} if key_as is None else {key_as: remote_key}))
 
-        return self._effects.execute_once(key, call, service=service, operation=operation, params=params, **options)
+        return self._effects.execute_once(key, call(send, service=service, name=operation, params=params, **options))
 
     def already_executed(self, key: str) -> Effect | None:
         """The effect under `key` when it has ended, with its `outcome`; None when it has not, or was never begun."""
-        try:
-            effect = self._effects.get(key)
-        except NotFound:
-            return None
-        return effect if effect.ended else None
+        effect = self._effects.find(key)
+        return effect if effect is not None and effect.is_ended else None

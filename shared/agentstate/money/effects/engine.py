@@ -1,4 +1,4 @@
-"""Effects on the outside, at most once each.
+"""The engine of effects: calls to the outside, at most once each.
 
 The idea: write down what is about to be called, and hold its money, before calling; write down what came of it, and
 book it, after; and when a process ends in between, look at the outside instead of calling again. The caller names each
@@ -7,342 +7,393 @@ call by a key of its own, so that a retry is told from a second call that is mea
 
 from __future__ import annotations
 
-import inspect
 from asyncio import shield, to_thread
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import replace
-from typing import Any, NoReturn
+from collections.abc import Mapping, Sequence
+from inspect import isawaitable, iscoroutine
+from typing import Any, NoReturn, TypeVar
 from uuid import UUID
 
 from agentstate.errors import (
+    ConfigurationError,
     EffectInDoubt,
     Fenced,
     Frozen,
     InvalidInput,
     NotFound,
     ServiceUnreachable,
-    StoreUnavailable,
+    Unavailable,
 )
-from agentstate.ids import validate_name
+from agentstate.jobs.jobs import Jobs
 from agentstate.money.amounts import Money
 from agentstate.money.effects import table as effect_rows
-from agentstate.money.effects.bookings import Bookings, FollowUp, Postings
-from agentstate.money.effects.call_errors import advice, record_error
 from agentstate.money.effects.claims import Claim, Claims, Replay
-from agentstate.money.effects.fingerprint import remote_key, storable
-from agentstate.money.effects.first_refusals import called
-from agentstate.money.effects.lookup import EffectResolver, bookings_of, look
-from agentstate.money.effects.operations import Operation, Operations
-from agentstate.money.effects.plan import Call, EffectRules, Intent, JobQueue, Plan, Verify
-from agentstate.money.effects.recorder import OutcomeRecorder
-from agentstate.money.effects.table import Effect, Params
+from agentstate.money.effects.operation import Operation, OperationRegistry
+from agentstate.money.effects.operations import StatelessOperation
+from agentstate.money.effects.plan import EffectRules, Plan
+from agentstate.money.effects.recorder import OutcomeRecorder, advise
+from agentstate.money.effects.resolver import EffectResolver, OnChange, Outside, look_up
+from agentstate.money.effects.table import Effect
 from agentstate.money.effects.verdicts import Absent, Applied, Guarantee
 from agentstate.money.guards.freezes import require_not_frozen
-from agentstate.money.ledger.ledger import TransactionLedger
-from agentstate.store.store import Store
+from agentstate.money.ledger.postings import Line
+from agentstate.store.store import Store, Transaction
+
+R = TypeVar("R")
+
+PERFORM = "effects.perform"
+"""The kind of job that executes an operation once."""
 
 
 class Effects:
-    """The effects of one agent. Safe to share between threads."""
+    """The effects of all agents; one per process, safe to share between threads.
+
+    Args:
+        store: the durable store.
+        jobs: where looking for a doubtful effect is submitted, and `submit` goes; without it the sweep alone looks.
+        secret: makes the remote keys unpredictable to the outside; must stay the same for ever.
+        registry: the operations known by name, for workers.
+        outside: opens the gateway to the services, for the operations that need it.
+        rules: how long to wait for what.
+        on_change: is told whose cached states at which services an attempt may have changed. Not called by a replay.
+    """
 
     def __init__(
         self,
         store: Store,
-        agent_id: str,
-        jobs: JobQueue | None = None,
+        jobs: Jobs | None = None,
         *,
         secret: bytes | None = None,
-        operations: Operations | None = None,
-        gateway: Any = None,
+        registry: OperationRegistry | None = None,
+        outside: Outside = lambda: None,
         rules: EffectRules | None = None,
+        on_change: OnChange = lambda _changed: None,
     ) -> None:
-        """Effects of `agent_id` in `store`.
-
-        Args:
-            store: the durable store.
-            agent_id: whose effects.
-            jobs: where looking for a doubtful effect is submitted; without it the sweep alone does it.
-            secret: makes the remote keys unpredictable to the outside; must stay the same for ever.
-            operations: the operations known by name, for `perform` and `resolve`.
-            gateway: handed to the operations.
-            rules: how long to wait for what.
-        """
-        self.agent_id = validate_name(agent_id)
         self._store = store
+        self._jobs = jobs
         self._rules = rules or EffectRules()
-        self._operations = operations or Operations()
-        self._gateway = gateway
-        self._secret = secret
-        ledger = TransactionLedger(store, agent_id)
-        self._claims = Claims(store, agent_id, ledger, secret=secret, rules=self._rules)
+        self._outside = outside
+        self._on_change = on_change
+        self.registry = OperationRegistry() if registry is None else registry
+        self._claims = Claims(store, secret=secret, rules=self._rules)
         self._recorder = OutcomeRecorder(store, jobs=jobs, rules=self._rules)
-        self._resolver = EffectResolver(store, self._operations, gateway, jobs=jobs, rules=self._rules)
+        self.resolver = EffectResolver(
+            store, self.registry, self._recorder, outside=outside, on_change=on_change, rules=self._rules
+        )
+
+    def execute_once(self, agent_id: str, key: str, operation: Operation[R], *, hold: Money | None = None) -> R:
+        """Execute `operation` at most once for a key of an agent; see `AgentEffects.execute_once`."""
+        if operation.is_coroutine:
+            raise InvalidInput(f"{operation.name} is a coroutine function; use execute_once_async. Nothing was called.")
+        self._store.refuse_ambient("execute_once")
+        plan = Plan.make(agent_id, key, operation, hold)
+        claimed, outside = self._claim(plan)
+        if isinstance(claimed, Replay):
+            return operation.load_receipt(claimed.value)
+        try:
+            ready = self._prepare_call(plan, claimed)
+            if isinstance(ready, Replay):
+                return operation.load_receipt(ready.value)
+            try:
+                receipt: Any = operation.send(outside, ready.effect.to_intent())
+            except BaseException as error:  # noqa: BLE001 always raised again, as itself or as what it means
+                self._raise_recorded(ready, error)
+            if isawaitable(receipt):
+                if iscoroutine(receipt):
+                    receipt.close()
+                self._recorder.release_unsent(ready, "the call gave a coroutine that nobody ran")
+                raise InvalidInput(f"{operation.name} gave a coroutine; use execute_once_async. Nothing was called.")
+            return operation.load_receipt(self._record_success(plan, ready, receipt))
+        finally:
+            self._on_change(operation.invalidates(agent_id))
+
+    async def execute_once_async(
+        self, agent_id: str, key: str, operation: Operation[R], *, hold: Money | None = None
+    ) -> R:
+        """`execute_once` on an event loop: coroutine functions are awaited, the rest runs in threads.
+
+        Being cancelled leaves the effect in doubt.
+        """
+        if not operation.is_coroutine:
+            return await to_thread(self.execute_once, agent_id, key, operation, hold=hold)
+        self._store.refuse_ambient("execute_once")
+        plan = await to_thread(Plan.make, agent_id, key, operation, hold)
+        claimed, outside = await to_thread(self._claim, plan)
+        if isinstance(claimed, Replay):
+            return operation.load_receipt(claimed.value)
+        try:
+            ready = await to_thread(self._prepare_call, plan, claimed)
+            if isinstance(ready, Replay):
+                return operation.load_receipt(ready.value)
+            try:
+                awaitable: Any = operation.send(outside, ready.effect.to_intent())
+                receipt = await awaitable
+            except BaseException as error:  # noqa: BLE001 always raised again, as itself or as what it means
+                self._raise_recorded(ready, error)
+            # Not to be cancelled any more: what happened has to be written down.
+            return operation.load_receipt(await shield(to_thread(self._record_success, plan, ready, receipt)))
+        finally:
+            if changed := operation.invalidates(agent_id):
+                await shield(to_thread(self._on_change, changed))
+
+    def perform(
+        self, agent_id: str, key: str, name: str, params: Mapping[str, Any], *, hold: Money | None = None
+    ) -> Any:
+        """`execute_once` of a registered operation by its name; raises NotFound when there is none."""
+        return self.execute_once(agent_id, key, self.registry.parse(name, params), hold=hold)
+
+    def submit(self, agent_id: str, key: str, operation: Operation[Any], *, tx: Transaction | None = None) -> UUID:
+        """Let a worker execute a registered operation once; see `AgentEffects.submit`."""
+        if self._jobs is None:
+            raise ConfigurationError("these effects have no jobs; nothing was submitted.")
+        if self.registry.find(operation.name) is None:
+            raise InvalidInput(f"no worker knows the operation {operation.name!r}. Nothing was submitted.")
+        payload = {"key": key, "operation": operation.name, "params": dict(operation.params())}
+        return self._jobs.submit(PERFORM, payload, agent_id=agent_id, dedupe_key=key, tx=tx)
+
+    def get(self, agent_id: str, key: str) -> Effect:
+        """Return the effect under `key`; raises NotFound."""
+        found = self.find(agent_id, key)
+        if found is None:
+            raise NotFound(f"{agent_id} has no effect {key!r}.")
+        return found
+
+    def find(self, agent_id: str, key: str) -> Effect | None:
+        """Return the effect under `key`, None when there is none."""
+        with self._store.read_connection() as connection:
+            return effect_rows.find_by_key(connection, agent_id, key)
+
+    def list(self, *, agent_id: str | None = None, state: str | None = None, limit: int = 50) -> list[Effect]:
+        """Return the newest effects, of one agent or in one state when named."""
+        with self._store.read_connection() as connection:
+            return effect_rows.list_effects(connection, agent_id=agent_id, state=state, limit=limit)
+
+    def _claim(self, plan: Plan) -> tuple[Claim | Replay, Any]:
+        """Return the right to call with the way to the outside, or a stored result, for which none is opened."""
+        seen = self._claims.find(plan)
+        if isinstance(seen, Replay):
+            return seen, None
+        operation = plan.operation
+        # Before anything is written: without a key there is no way to the services, and a baseline comes before.
+        outside = self._outside() if operation.needs_outside else None
+        baseline = operation.read_baseline(outside, plan.agent_id) if seen is None else None
+        return self._claims.claim(plan, seen=seen, baseline=baseline), outside
+
+    def _prepare_call(self, plan: Plan, claim: Claim) -> Claim | Replay:
+        """Return the claim when the call is to be sent now, or a result that was found out without calling."""
+        ready = claim if claim.clean else self._resume(plan, claim)
+        if isinstance(ready, Claim) and ready.elapsed_s > plan.operation.deadline_s:
+            late = ServiceUnreachable(f"{plan.operation.name} {plan.key!r} was not sent: preparing it took too long.")
+            raise self._recorder.record_error(ready, late)
+        return ready
+
+    def _resume(self, plan: Plan, claim: Claim) -> Claim | Replay:
+        """Find out about a call of another process whose outcome was never recorded; call again where that is safe."""
+        operation, effect = plan.operation, claim.effect
+        kept = self._recorder.find_receipt(effect)
+        if kept is not None:
+            self._recorder.record_outcome(claim, kept)
+            return Replay(kept.envelope["value"])
+        if operation.guarantee is Guarantee.KEYED and self._rules.remembers_key(effect.read_at - effect.created_at):
+            return self._begin_attempt(plan, claim, clean=False)
+        if not operation.is_verifiable:
+            if operation.guarantee is Guarantee.NATURAL:
+                return self._begin_attempt(plan, claim, clean=False)
+            state = self._recorder.release_doubtful(
+                claim, "its process ended during the call, and it cannot be looked up"
+            )
+            raise EffectInDoubt(
+                f"{operation.name} {plan.key!r} may have happened and cannot be looked up; it is {state}. "
+                f"{advise(state)}"
+            )
+        verdict = look_up(effect, operation, self._outside)
+        if isinstance(verdict, Applied):
+            return Replay(self._record_success(plan, claim, verdict.receipt))
+        if isinstance(verdict, Absent):
+            return self._begin_after_absence(plan, claim)
+        reason = verdict.reason or "looking did not tell"
+        state = self._recorder.release_doubtful(claim, reason, looked=True, settles_in_s=verdict.settles_in_s)
+        raise EffectInDoubt(f"{operation.name} {plan.key!r} is {state}: {reason}. {advise(state)}")
+
+    def _begin_after_absence(self, plan: Plan, claim: Claim) -> Claim:
+        """Begin a new attempt after verification found no effect; refused while a freeze is in force."""
+        try:
+            with self._store.transaction() as tx:
+                require_not_frozen(tx, plan.agent_id, plan.operation.service)
+        except Frozen:
+            self._recorder.release_unsent(claim, "looked up and not there; not called again because of a freeze")
+            raise
+        return self._begin_attempt(plan, claim, clean=True)
+
+    def _begin_attempt(self, plan: Plan, claim: Claim, *, clean: bool) -> Claim:
+        renewed = claim.renew(clean=clean)
+        with self._store.transaction() as tx:
+            lease_s = self._rules.lease_s(plan.operation.deadline_s)
+            if not effect_rows.begin_attempt(tx, claim.effect.id, claim.fence, lease_s=lease_s):
+                raise Fenced(f"{plan.operation.name} {plan.key!r} was taken over; nothing was called. Ask again.")
+        return renewed
+
+    def _record_success(self, plan: Plan, claim: Claim, receipt: Any) -> Any:
+        try:
+            return self._recorder.record_success(claim, plan.operation, receipt)
+        except Unavailable as error:
+            raise EffectInDoubt(
+                f"{plan.operation.name} {plan.key!r} was called, but the store does not answer, so its outcome is not "
+                "recorded; it will be looked up. Ask again with the same key."
+            ) from error
+
+    def _raise_recorded(self, claim: Claim, error: BaseException) -> NoReturn:
+        meaning = self._recorder.record_error(claim, error)
+        raise meaning from (None if meaning is error else error)
+
+
+class AgentEffects:
+    """The effects of one agent: what it does outside, at most once each.
+
+    Example:
+        receipt = agent.effects.execute_once("mail:7", call(send, service="mail", params={"to": address}))
+    """
+
+    def __init__(self, engine: Effects, agent_id: str) -> None:
+        self.agent_id = agent_id
+        self._engine = engine
+
+    def __repr__(self) -> str:
+        return f"AgentEffects({self.agent_id!r})"
 
     def execute_once(
-        self,
-        key: str,
-        call: Call,
-        *,
-        service: str,
-        operation: str = "call",
-        guarantee: Guarantee = Guarantee.BLIND,
-        params: Mapping[str, Any] | None = None,
-        hold: Money | None = None,
-        verify: Verify | None = None,
-        postings: Postings | None = None,
-        follow_up: FollowUp | None = None,
-        baseline: Any = None,
-        serial_key: str | None = None,
-        deadline_s: float = 30.0,
-        settle_s: float = 35.0,
-    ) -> Any:
-        """Make `call` at most once for `key`, ever; return its result, the stored one when it was made before.
+        self, key: str, operation: Operation[R] | StatelessOperation, /, *, hold: Money | None = None, **params: Any
+    ) -> R:
+        """Execute `operation` at most once for `key`, ever; return its receipt, the stored one when it was done before.
 
         Args:
-            key: the caller's name for this very call, such as `bet:round-981`; a new key is a new call.
-            call: is given the key for the remote (the same at every attempt) and returns the receipt.
-            service: where it happens, and where the money is held.
-            operation: the name of what is called; with a registered operation a worker can find it out.
-            guarantee: what the remote does for us; decides what may follow a lost answer.
-            params: what the call does; the same key with others is refused. No secrets: they are stored.
-            hold: the most that it may cost; moved from available to in flight until the outcome is known.
-            verify: looks whether it happened, changing nothing; needed for VERIFIABLE.
-            postings: what the receipt moved, written as if nothing had been held; unset: the hold was spent.
-            follow_up: writes more in the transaction of the outcome, such as a job. It belongs to this process: when
-                this one is lost and a worker finds the outcome, it is not called.
-            baseline: what the remote showed before, for `verify` to compare with.
-            serial_key: effects of this agent with the same one are never open together; for operations whose effects
-                could not be told apart.
-            deadline_s: longest duration of `call`, in seconds; it has to keep it by its own timeouts.
-            settle_s: seconds after that from which "it is not there" is conclusive.
+            key: your name for this very call, such as `bet:round-981`; a new key is a new call.
+            operation: one of a service's, or a function of your own by `call`.
+            hold: the most that it may cost, where the operation does not know; a larger one than its own counts.
+            **params: the parameters of an operation in its older form.
 
         Raises:
             KeyReused, InvalidInput, InsufficientFunds, LimitExceeded, Frozen: nothing was called.
             ServiceUnreachable, or ServiceRejected with `retry_after`: it had no effect; call again with the same key.
             EffectFailed: it certainly had no effect, and never will under this key.
             EffectExpired: it happened so long ago that its result is not kept any more.
-            EffectInDoubt: nobody knows yet; it is being found out. Ask again with the same key.
+            EffectInDoubt: it may have happened; it is being found out. Ask again with the same key.
             EffectInProgress: another process is at it. Fenced: it took over while the call was running.
+
+        Example:
+            agent.effects.execute_once("bet:981", casino.bet(amount=Decimal("2.50"), side="heads"))
         """
-        return self._run(
-            Plan(
-                key=key,
-                call=call,
-                service=service,
-                operation=operation,
-                guarantee=Guarantee(guarantee),
-                params=params or {},
-                hold=hold,
-                verify=verify,
-                bookings=Bookings(postings=postings, follow_up=follow_up),
-                baseline=baseline,
-                serial_key=serial_key,
-                deadline_s=deadline_s,
-                settle_s=settle_s,
-            )
-        )
+        parsed: Operation[R] = self._parse(operation, params)
+        return self._engine.execute_once(self.agent_id, key, parsed, hold=hold)
 
     async def execute_once_async(
-        self,
-        key: str,
-        call: Callable[[str], Awaitable[Any]],
-        *,
-        service: str,
-        operation: str = "call",
-        guarantee: Guarantee = Guarantee.BLIND,
-        params: Mapping[str, Any] | None = None,
-        postings: Postings | None = None,
-        follow_up: FollowUp | None = None,
-        **options: Any,
-    ) -> Any:
-        """`execute_once` for a coroutine function; takes the same options. Being cancelled leaves it in doubt."""
-        plan = Plan(
-            key=key,
-            call=call,
-            service=service,
-            operation=operation,
-            guarantee=Guarantee(guarantee),
-            params=params or {},
-            bookings=Bookings(postings=postings, follow_up=follow_up),
-            **options,
-        )
-        prepared = await to_thread(self._prepare, plan)
-        if isinstance(prepared, Replay):
-            return prepared.value
-        try:
-            receipt = await call(prepared.effect.remote_key)
-        except BaseException as error:  # noqa: BLE001 always raised again, as itself or as what it means
-            self._raise_told(prepared, error)
-        # Not to be cancelled any more: what happened has to be written down.
-        return await shield(to_thread(self._after_receipt, plan, prepared, receipt))
+        self, key: str, operation: Operation[R] | StatelessOperation, /, *, hold: Money | None = None, **params: Any
+    ) -> R:
+        """`execute_once` on an event loop, for coroutine functions too; a cancelled call is in doubt.
+
+        Example:
+            await agent.effects.execute_once_async("mail:7", call(send_async, service="mail"))
+        """
+        parsed: Operation[R] = self._parse(operation, params)
+        return await self._engine.execute_once_async(self.agent_id, key, parsed, hold=hold)
 
     def perform(
+        self, key: str, name: str, params: Mapping[str, Any] | None = None, *, hold: Money | None = None
+    ) -> Any:
+        """`execute_once` of a registered operation by its name, such as `casino.bet`; raises NotFound."""
+        return self._engine.perform(self.agent_id, key, name, params or {}, hold=hold)
+
+    def submit(
         self,
         key: str,
-        operation: str,
-        params: Mapping[str, Any] | None = None,
+        operation: Operation[Any] | StatelessOperation,
+        /,
         *,
-        hold: Money | None = None,
-        deadline_s: float = 30.0,
-        follow_up: FollowUp | None = None,
-    ) -> Any:
-        """`execute_once` of a registered operation by its name; a worker can find it out when this process ends.
+        tx: Transaction | None = None,
+        **params: Any,
+    ) -> UUID:
+        """Let a worker execute a registered operation once for `key`, ever; return the id of its job.
 
-        Guarantee, verification, postings and the hold are the operation's own; only a larger hold may be given.
+        The same key gives the same job. Its result tells the `state` of the effect, and the receipt.
 
         Raises:
-            NotFound: no such operation is registered. ServiceError: the service could not be read before the call.
-            And as `execute_once`.
-        """
-        found = self._operations.get(operation)
-        if found is None:
-            raise NotFound(f"no operation {operation!r}; known are {', '.join(self._operations.names()) or 'none'}.")
-        plan = self._plan_of(key, found, storable(params or {}), hold)
-        bookings = replace(plan.bookings, follow_up=follow_up)
-        return self._run(replace(plan, bookings=bookings, deadline_s=deadline_s))
+            InvalidInput: no worker knows the operation. KeyReused: the key was submitted with other parameters.
 
-    def resolve(self, effect_id: UUID) -> Effect:
-        """Look for an effect that is in doubt now, by its registered operation; return it as it stands then."""
-        return self._resolver.resolve(effect_id)
+        Example:
+            job_id = agent.effects.submit("bet:982", casino.bet(amount=Decimal("2.50"), side="heads"))
+        """
+        return self._engine.submit(self.agent_id, key, self._parse(operation, params), tx=tx)
 
     def get(self, key: str) -> Effect:
-        """The effect under `key`; raises NotFound."""
-        with self._store.read_connection() as connection:
-            found = effect_rows.by_key(connection, self.agent_id, key)
-        if found is None:
-            raise NotFound(f"{self.agent_id} has no effect {key!r}.")
-        return found
+        """Return the effect under `key`; raises NotFound.
+
+        Example:
+            agent.effects.get("bet:981").state
+        """
+        return self._engine.get(self.agent_id, key)
+
+    def find(self, key: str) -> Effect | None:
+        """Return the effect under `key`, None when there is none.
+
+        Example:
+            if agent.effects.find("bet:981") is None: ...
+        """
+        return self._engine.find(self.agent_id, key)
 
     def list(self, *, state: str | None = None, limit: int = 50) -> list[Effect]:
-        """The newest effects of this agent, in one state when named."""
-        with self._store.read_connection() as connection:
-            return effect_rows.find(connection, agent_id=self.agent_id, state=state, limit=limit)
+        """Return the newest effects, newest first, in one state when named.
 
-    def _run(self, plan: Plan) -> Any:
-        if inspect.iscoroutinefunction(plan.call):
-            raise InvalidInput(f"{plan.operation} is a coroutine function; use execute_once_async. Nothing was called.")
-        prepared = self._prepare(plan)
-        if isinstance(prepared, Replay):
-            return prepared.value
-        try:
-            receipt = plan.call(prepared.effect.remote_key)
-        except BaseException as error:  # noqa: BLE001 always raised again, as itself or as what it means
-            self._raise_told(prepared, error)
-        if inspect.iscoroutine(receipt):
-            receipt.close()
-            self._recorder.not_sent(prepared, "the call gave a coroutine that nobody ran")
-            raise InvalidInput(f"{plan.operation} gave a coroutine; use execute_once_async. Nothing was called.")
-        return self._after_receipt(plan, prepared, receipt)
+        Example:
+            waiting = agent.effects.list(state="manual")
+        """
+        return self._engine.list(agent_id=self.agent_id, state=state, limit=limit)
 
-    def _raise_told(self, claim: Claim, error: BaseException) -> NoReturn:
-        told = record_error(self._recorder, claim, error)
-        raise told from (None if told is error else error)
+    def resolve(self, key: str) -> Effect:
+        """Look for an effect that is in doubt now, by its registered operation; return it as it stands then.
 
-    def _prepare(self, plan: Plan) -> Claim | Replay:
-        """The right to call, or a result without calling."""
-        taken = self._claims.claim(plan)
-        if isinstance(taken, Claim) and not taken.clean:
-            taken = self._resume(plan, taken)
-        if isinstance(taken, Claim) and taken.elapsed_s > plan.deadline_s:
-            late = ServiceUnreachable(f"{plan.operation} {plan.key!r} was not sent: preparing it took too long.")
-            raise record_error(self._recorder, taken, late)
-        return taken
+        Raises:
+            NotFound: there is no such effect. EffectError: it succeeded, but its postings are wrong.
 
-    def _resume(self, plan: Plan, claim: Claim) -> Claim | Replay:
-        """What to do about a call of another process whose outcome was never recorded."""
-        keyed = plan.guarantee is Guarantee.KEYED
-        if keyed and self._rules.remembered(claim.effect.read_at - claim.effect.created_at):
-            return self._again(plan, claim, clean=False)
-        if plan.verify is not None:
-            return self._verified(plan, claim, plan.verify)
-        if plan.guarantee is Guarantee.NATURAL:
-            return self._again(plan, claim, clean=False)
-        state = self._recorder.doubtful(claim, "its process ended during the call, and it cannot be looked up")
-        raise EffectInDoubt(
-            f"{plan.operation} {plan.key!r} may have happened and cannot be looked up; it is {state}. {advice(state)}"
-        )
+        Example:
+            agent.effects.resolve("bet:981").state
+        """
+        return self._engine.resolver.resolve(self.get(key).id)
 
-    def _verified(self, plan: Plan, claim: Claim, verify: Verify) -> Claim | Replay:
-        verdict = look(claim.effect, lambda: verify(intent_of(claim.effect)))
-        if isinstance(verdict, Applied):
-            return Replay(self._after_receipt(plan, claim, verdict.receipt))
-        if isinstance(verdict, Absent):
-            return self._anew(plan, claim)
-        reason = verdict.reason or "looking did not tell"
-        state = self._recorder.doubtful(claim, reason, looked=True, settles_in_s=verdict.settles_in_s)
-        raise EffectInDoubt(f"{plan.operation} {plan.key!r} is {state}: {reason}. {advice(state)}")
+    def decide(self, key: str, *, happened: bool, receipt: Any = None, who: str, reason: str = "") -> Effect:
+        """End an open effect by what a person found out; return it as it stands then. Final.
 
-    def _anew(self, plan: Plan, claim: Claim) -> Claim:
-        """Call after it was looked up and is not there: a call that has not begun, which a freeze stops."""
-        try:
-            with self._store.transaction() as tx:
-                require_not_frozen(tx, self.agent_id, plan.service)
-        except Frozen:
-            self._recorder.not_sent(claim, "looked up and not there; not called again because of a freeze")
-            raise
-        return self._again(plan, claim, clean=True)
+        Args:
+            key: the effect's key.
+            happened: True books `receipt` as the operation does; False gives back what was held.
+            receipt: what the call would have returned, as plain values.
+            who: the person who found out; kept as evidence, with `reason`.
+            reason: how that was found out.
 
-    def _again(self, plan: Plan, claim: Claim, *, clean: bool) -> Claim:
-        renewed = claim.again(clean=clean)
-        with self._store.transaction() as tx:
-            lease_s = self._rules.lease_s(plan.deadline_s)
-            if not effect_rows.call_again(tx, claim.effect.id, claim.fence, lease_s=lease_s):
-                raise Fenced(f"{plan.operation} {plan.key!r} was taken over; nothing was called. Ask again.")
-        return renewed
+        Raises:
+            NotFound: there is no such effect. InvalidInput: it has ended. EffectInProgress: a process is at it.
 
-    def _after_receipt(self, plan: Plan, claim: Claim, receipt: Any) -> Any:
-        try:
-            return self._recorder.succeeded(claim, receipt, plan.bookings)
-        except StoreUnavailable as error:
-            raise EffectInDoubt(
-                f"{plan.operation} {plan.key!r} was called, but the store does not answer, so its outcome is not "
-                "recorded; it will be looked up. Ask again with the same key."
-            ) from error
+        Example:
+            agent.effects.decide("wire:3", happened=False, who="ann", reason="not on the statement")
+        """
+        effect_id = self.get(key).id
+        return self._engine.resolver.decide(effect_id, happened=happened, receipt=receipt, who=who, reason=reason)
 
-    def _plan_of(self, key: str, operation: Operation, params: Params, hold: Money | None) -> Plan:
-        gateway, agent_id = self._gateway, self.agent_id
-        operation.check(remote_key(self._secret, agent_id, key), **params)
-        baseline = self._baseline(key, operation, params)
-        return Plan(
-            key=key,
-            call=lambda tag: called(operation, gateway, agent_id, tag, params=params, baseline=baseline),
-            service=operation.service,
-            operation=operation.name,
-            guarantee=Guarantee(operation.guarantee),
-            params=params,
-            hold=_larger(operation.hold(params), hold),
-            verify=lambda intent: operation.verify(
-                gateway, agent_id, intent.remote_key, params, intent.called_at, baseline=intent.baseline
-            ),
-            bookings=bookings_of(operation, params),
-            baseline=baseline,
-            serial_key=operation.serial_key(params),
-            # The operation's own `verify` knows how long its service takes to settle.
-            settle_s=0.0,
-        )
+    def book(self, key: str, *, lines: Sequence[Line] | None = None) -> Effect:
+        """Book a success whose postings were wrong, and end its break; nothing when it is booked already.
 
-    def _baseline(self, key: str, operation: Operation, params: Params) -> Any:
-        """What the service showed before the first attempt; its row keeps that for the later ones."""
-        with self._store.read_connection(autocommit=True) as connection:
-            begun = effect_rows.by_key(connection, self.agent_id, key)
-        return begun.baseline if begun else operation.baseline(self._gateway, self.agent_id, params)
+        Args:
+            key: the effect's key.
+            lines: what it moved, as if nothing had been held; by its operation and receipt when left out.
 
+        Raises:
+            NotFound, InvalidInput: there is nothing to book, or the lines have to be given.
+            Unbalanced, AmountInvalid: the postings are still wrong; nothing was changed.
 
-def _larger(own: Money | None, given: Money | None) -> Money | None:
-    """What to hold: a caller may say that more is at stake than the operation knows of, never less."""
-    if given is None or own is None:
-        return own if given is None else given
-    return max(own, given)
+        Example:
+            agent.effects.book("mail:7", lines=spend("mail", Money("0.01")))
+        """
+        return self._engine.resolver.book(self.get(key).id, lines=lines)
 
-
-def intent_of(effect: Effect) -> Intent:
-    """What a verification is told."""
-    return Intent(
-        agent_id=effect.agent_id,
-        key=effect.key,
-        remote_key=effect.remote_key,
-        params=effect.params,
-        attempt=effect.attempt,
-        called_at=effect.called_at,
-        baseline=effect.baseline,
-    )
+    def _parse(self, operation: Any, params: Mapping[str, Any]) -> Operation[Any]:
+        if isinstance(operation, Operation):
+            return operation
+        return self._engine.registry.parse(operation.name, params)

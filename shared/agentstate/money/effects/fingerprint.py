@@ -24,13 +24,13 @@ def fingerprint(value: Any) -> bytes:
     return hashlib.sha256(codec.dumps(_canonical(value)).encode()).digest()
 
 
-def storable(params: Mapping[str, Any]) -> dict[str, Any]:
+def storable_params(params: Mapping[str, Any]) -> dict[str, Any]:
     """`params` as the codec will read them back; raises InvalidInput for what it cannot hold."""
     restored: dict[str, Any] = codec.loads(codec.dumps(dict(params)))
     return restored
 
 
-def remote_key(secret: bytes | None, agent_id: str, key: str) -> str:
+def make_remote_key(secret: bytes | None, agent_id: str, key: str) -> str:
     """The name under which a remote service knows the effect `key` of `agent_id`: 40 hex digits.
 
     Made from the key alone, so a store that lost the effect makes the same name again and the remote still dedupes.

@@ -9,42 +9,26 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from agentstate.clock import utc_now
 from agentstate.errors import ServiceError, ServiceInDoubt, ServiceRejected
-from agentstate.money.effects.operations import Operation
-from agentstate.money.effects.table import Params
 from agentstate.money.effects.verdicts import Applied, Unknown, Verdict
 
 
-def called(operation: Operation, gateway: Any, agent_id: str, tag: str, *, params: Params, baseline: Any) -> Any:
-    """The receipt of `operation`, also when its refusal turns out to be its own success; raises as it does.
+def look_into_refusal(operation: str, refused: ServiceRejected, verify: Callable[[], Verdict]) -> Any:
+    """Return the receipt when the refused call was done before; raise the refusal when it was not.
 
     Raises:
-        ServiceInDoubt: whether it was its own success cannot be told now. ServiceRejected: it was not.
+        ServiceInDoubt: looking cannot tell as yet. ServiceRejected: it was not done.
     """
-    called_at = utc_now()
     try:
-        return operation.call(gateway, agent_id, tag, **params)
-    except ServiceRejected as refused:
-        if baseline is None or refused.code not in getattr(operation, "already", ()):
-            raise
-        return _looked_into(
-            operation, refused, lambda: operation.verify(gateway, agent_id, tag, params, called_at, baseline=baseline)
-        )
-
-
-def _looked_into(operation: Operation, refused: ServiceRejected, look: Callable[[], Verdict]) -> Any:
-    """The receipt when it was done, the refusal when it was not; in doubt when looking cannot tell as yet."""
-    try:
-        verdict = look()
+        verdict = verify()
     except ServiceError as error:
-        raise _doubtful(operation, refused, error.message) from error
+        raise _make_doubt(operation, refused, error.message) from error
     if isinstance(verdict, Applied):
         return verdict.receipt
     if isinstance(verdict, Unknown) and verdict.settles_in_s is not None:
-        raise _doubtful(operation, refused, verdict.reason)
+        raise _make_doubt(operation, refused, verdict.reason)
     raise refused
 
 
-def _doubtful(operation: Operation, refused: ServiceRejected, why: str) -> ServiceInDoubt:
-    return ServiceInDoubt(f"{operation.name} was refused with {refused.code}, which may be its own success: {why}")
+def _make_doubt(operation: str, refused: ServiceRejected, why: str) -> ServiceInDoubt:
+    return ServiceInDoubt(f"{operation} was refused with {refused.code}, which may be its own success: {why}")

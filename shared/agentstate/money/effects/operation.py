@@ -65,24 +65,20 @@ class Operation(ABC, Generic[R]):
         name: stored with each effect, such as `casino.bet`; its meaning never changes.
         service: where the money is held, and whose limits and freezes apply.
         guarantee: what the remote does for us; decides what may follow a lost answer.
-        already: codes of refusals that can be the success of an earlier copy of the same request.
         deadline_s: longest duration of `send`, in seconds; it keeps to that by its own timeouts.
         settle_s: seconds after the deadline from which "it is not there" is conclusive.
         follow_up: writes more in the transaction of the outcome, such as a job. It belongs to this process: when this
             one is lost and a worker settles the effect, it is not called.
         needs_outside: whether `send`, `verify` and `read_baseline` are to be given the gateway to the services.
-        has_baseline: whether `read_baseline` has to run before the first attempt.
     """
 
     name: str
     service: str
     guarantee: Guarantee
-    already: frozenset[str] = frozenset()
     deadline_s: float = 30.0
     settle_s: float = 35.0
     follow_up: FollowUp | None = None
     needs_outside: ClassVar[bool] = True
-    has_baseline: bool = False
 
     @classmethod
     def parse(cls, params: Mapping[str, Any]) -> Self:
@@ -93,6 +89,11 @@ class Operation(ABC, Generic[R]):
     def is_coroutine(self) -> bool:
         """Whether `send` returns a coroutine, to be awaited by `execute_once_async`."""
         return False
+
+    @property
+    def is_verifiable(self) -> bool:
+        """Whether `verify` can look the call up."""
+        return type(self).verify is not Operation.verify
 
     @abstractmethod
     def params(self) -> Mapping[str, Any]:
@@ -181,6 +182,11 @@ class FunctionCall(Operation[R]):
         """Whether the function is a coroutine function."""
         return iscoroutinefunction(self.function)
 
+    @property
+    def is_verifiable(self) -> bool:
+        """Whether a function that looks was given."""
+        return self.look is not None
+
     def params(self) -> Mapping[str, Any]:
         """Return the parameters that were given for the fingerprint."""
         return self.given
@@ -192,7 +198,7 @@ class FunctionCall(Operation[R]):
         return receipt  # type: ignore[no-any-return]  # a coroutine when `is_coroutine`, which the engine awaits
 
     def verify(self, outside: Any, intent: Intent) -> Verdict:
-        """Ask the function that was given for it."""
+        """GuardRequest the function that was given for it."""
         return super().verify(outside, intent) if self.look is None else self.look(intent)
 
     def read_baseline(self, outside: Any, agent_id: str) -> Any:

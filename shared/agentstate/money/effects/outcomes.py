@@ -22,30 +22,30 @@ _LONGEST_REPR = 2_000
 _DEEPEST = 40
 
 
-def success(result: Any) -> dict[str, Any]:
+def success_envelope(result: Any) -> dict[str, Any]:
     """The envelope of a call that returned `result`."""
-    return {"v": _VERSION, "ok": True, "value": plain(result)}
+    return {"v": _VERSION, "ok": True, "value": to_plain(result)}
 
 
-def failure(code: str, message: str) -> dict[str, Any]:
+def failure_envelope(code: str, message: str) -> dict[str, Any]:
     """The envelope of a call that certainly had no effect."""
     return {"v": _VERSION, "ok": False, "code": _clean(code), "message": _clean(message)}
 
 
-def plain(value: Any, *, depth: int = 0) -> Any:
+def to_plain(value: Any, *, depth: int = 0) -> Any:
     """`value` as what the codec gives back: floats as the Decimal that they print as, odd keys as text."""
     if depth > _DEEPEST:
-        return described(value)
+        return describe_value(value)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         value = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
     if isinstance(value, Mapping):
-        return {_clean(str(name)): plain(item, depth=depth + 1) for name, item in value.items()}
+        return {_clean(str(name)): to_plain(item, depth=depth + 1) for name, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
-        return [plain(item, depth=depth + 1) for item in value]
+        return [to_plain(item, depth=depth + 1) for item in value]
     return _leaf(value)
 
 
-def described(value: Any) -> dict[str, str]:
+def describe_value(value: Any) -> dict[str, str]:
     """What is kept of a value that cannot be stored."""
     try:
         text = repr(value)
@@ -64,7 +64,7 @@ def _leaf(value: Any) -> Any:
     try:
         return codec.loads(codec.dumps(value))
     except InvalidInput:
-        return described(value)
+        return describe_value(value)
 
 
 def _storable(text: str) -> str:

@@ -1,99 +1,128 @@
 """Recording what became of a call: the commit that comes after it.
 
 The outcome, the ledger postings and any follow-up are one transaction under the fence. What happened is never lost:
-when the postings cannot be made, or another process has taken over, the fact itself is kept and a break is opened.
+when the store cannot do it for now, the receipt is kept as evidence and booked later; when the postings are wrong, or
+another process has taken over, the fact itself is kept and a break is opened.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import logging
+import time
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy.engine import Connection
+from sqlalchemy.exc import DBAPIError
 
-from agentstate.errors import EffectError, Fenced, InsufficientFunds, NotFound, StoreUnavailable
-from agentstate.money.effects import outcomes
+from agentstate.errors import (
+    EffectError,
+    EffectFailed,
+    EffectInDoubt,
+    Fenced,
+    InsufficientFunds,
+    NotFound,
+    ServiceRejected,
+    ServiceUnreachable,
+    StoreUnavailable,
+    Unavailable,
+)
+from agentstate.jobs.jobs import Jobs
 from agentstate.money.effects import table as effect_rows
-from agentstate.money.effects.bookings import NOTHING, Bookings, Bookkeeper, Happened
+from agentstate.money.effects.bookings import Bookkeeper, OutcomeRecord, make_envelope
 from agentstate.money.effects.claims import Claim
-from agentstate.money.effects.plan import EffectRules, JobQueue
-from agentstate.money.effects.statements import Ending, end
+from agentstate.money.effects.operation import Operation
+from agentstate.money.effects.plan import EffectRules
+from agentstate.money.effects.statements import end_effect_fast
 from agentstate.money.effects.table import Effect, EffectState
 from agentstate.money.effects.verdicts import Guarantee
-from agentstate.money.ledger.ledger import SETTLE, VOID
 from agentstate.money.reconciliation.breaks import EFFECT_MANUAL, Breaks, Sighting
+from agentstate.state import codec
+from agentstate.store.sqlstate import is_data_error
 from agentstate.store.store import Store, Transaction
 
+_log = logging.getLogger(__name__)
+
 RESOLVE = "effects.resolve"
+UNPOSTED = "unposted"
+"""The kind of break of a success whose postings are wrong."""
 
+RECEIPT = "receipt"
+"""The kind of evidence that is a success waiting to be booked."""
 
-@dataclass(frozen=True, slots=True)
-class Success:
-    """A receipt on its way into the store."""
-
-    receipt: Any
-    envelope: dict[str, Any]
-    bookings: Bookings
+_LONGEST_NOTE = 500
 
 
 class OutcomeRecorder:
     """Records outcomes of effects, of any agent."""
 
-    def __init__(self, store: Store, *, jobs: JobQueue | None, rules: EffectRules) -> None:
+    def __init__(self, store: Store, *, jobs: Jobs | None, rules: EffectRules) -> None:
         self._store = store
         self._jobs = jobs
         self._rules = rules
-        self._breaks = Breaks(store)
-        self._books = Bookkeeper(store)
+        self.breaks = Breaks(store)
+        self.books = Bookkeeper(store)
 
-    def succeeded(self, claim: Claim, receipt: Any, bookings: Bookings) -> Any:
-        """Record that the call returned `receipt`; return it as every replay will.
+    def record_success(self, claim: Claim, operation: Operation[Any] | None, receipt: Any) -> Any:
+        """Record that the call returned `receipt`; return it as it is stored. Without an operation the hold is spent.
 
         Raises:
             Fenced: another process took over; the receipt is kept as evidence, or ends the effect if it is still open.
-            EffectError: the success is recorded, but its postings could not be made; a break is open.
+            EffectInDoubt: the store cannot record it for now; it will be booked from its evidence, or looked up.
+            EffectError: the success is recorded, but its postings are wrong; a break is open.
         """
-        success = Success(receipt, outcomes.success(receipt), bookings)
+        envelope = make_envelope(operation, receipt)
+        plain = OutcomeRecord(state=EffectState.SUCCEEDED, envelope=envelope, lines=None)
         try:
-            self._with_retry(claim, success)
-        except InsufficientFunds as lack:
-            self._finish(claim, success, suspend=True)
-            evidence = {"reason": str(lack), "receipt": success.envelope["value"]}
-            self._breaks.report(_sighting(claim.effect, "shortage", evidence))
-        except (Fenced, StoreUnavailable):
-            raise
+            record = plain if operation is None else OutcomeRecord.from_receipt(operation, receipt, envelope)
         except Exception as error:
-            self._unposted(claim, success, error)
-            raise EffectError(
-                f"{claim.effect.operation} {claim.effect.key!r} succeeded and that is recorded, but its postings could "
-                f"not be made ({error}); its money stays held and a break is open. Correct the postings."
-            ) from error
-        return success.envelope["value"]
+            raise self._record_unposted(claim, plain, error) from error
+        self.record_outcome(claim, record)
+        return envelope["value"]
 
-    def failed(self, claim: Claim, code: str, message: str) -> None:
+    def record_outcome(self, claim: Claim, record: OutcomeRecord) -> None:
+        """Write a success and book it; raises as `record_success`."""
+        tries, lack = 0, None
+        while True:
+            try:
+                self._end(claim, record, suspend=lack is not None)
+                break
+            except InsufficientFunds as error:
+                lack = error
+            except Fenced:
+                raise
+            except Unavailable as error:
+                # It may have been done all the same, which the next try finds out.
+                tries += 1
+                if tries >= self._rules.record_tries:
+                    raise self._keep_receipt(claim, record, error) from error
+                time.sleep(self._rules.record_pause_s * 2 ** (tries - 1))
+            except DBAPIError as error:
+                if not is_data_error(error):
+                    raise self._keep_receipt(claim, record, error) from error
+                raise self._record_unposted(claim, record, error) from error
+            except Exception as error:
+                raise self._record_unposted(claim, record, error) from error
+        if lack is not None:
+            evidence = {"reason": str(lack), "receipt": record.envelope["value"]}
+            self.breaks.report(_make_sighting(claim.effect, "shortage", evidence))
+
+    def record_failure(self, claim: Claim, code: str, message: str) -> None:
         """Record that the call certainly had no effect, and give the held money back."""
-        envelope = outcomes.failure(code, message)
-        if self._at_once(claim, EffectState.FAILED, envelope, NOTHING, VOID):
+        record = OutcomeRecord.from_failure(code, message)
+        if self._end_at_once(claim, record):
             return
         with self._store.transaction() as tx:
-            if not self._books.book(
-                tx,
-                claim.effect,
-                NOTHING,
-                VOID,
-                decide=lambda: self._ended(tx, claim, EffectState.FAILED, envelope),
-                held=claim.held,
-            ):
-                self._was_mine(tx, claim, envelope)
+            self._end_in_steps(tx, claim, record)
 
-    def not_sent(self, claim: Claim, note: str) -> None:
+    def release_unsent(self, claim: Claim, note: str) -> None:
         """Record that no call was sent, or none arrived: its caller may come again while the money stays held."""
-        self._put_back(claim, EffectState.READY, note, due_in=self._rules.ready_s)
+        self._release(claim, EffectState.READY, note, due_in=self._rules.ready_s)
 
-    def doubtful(
+    def release_doubtful(
         self, claim: Claim, note: str, *, looked: bool = False, settles_in_s: float | None = None
     ) -> EffectState:
-        """Record that nobody knows; look again later, or leave it to a human when looking is over.
+        """Record that the outcome is unknown; look again later, or leave it to a human when looking is over.
 
         Returns:
             `in_doubt` or `manual`.
@@ -104,100 +133,158 @@ class OutcomeRecorder:
         counted = looked and not claim.early_s
         looks = effect.verify_attempts + int(counted)
         if effect.guarantee == Guarantee.BLIND or looks >= self._rules.looks:
-            self._to_human(claim, note)
+            self._release_manual(claim, note)
             return EffectState.MANUAL
-        soonest = settles_in_s if settles_in_s is not None else _until_settled(effect)
-        due_in = claim.early_s or self._rules.next_look(looks, soonest) if looked else self._rules.first_look_s
-        self._put_back(claim, EffectState.IN_DOUBT, note, due_in=due_in, counted=counted, submit=not looked)
+        remaining_s = (effect.settles_at - effect.read_at).total_seconds()
+        soonest = settles_in_s if settles_in_s is not None else remaining_s if remaining_s > 0 else None
+        due_in = claim.early_s or self._rules.next_look_s(looks, soonest) if looked else self._rules.first_look_s
+        self._release(claim, EffectState.IN_DOUBT, note, due_in=due_in, counted=counted, submit=not looked)
         return EffectState.IN_DOUBT
 
-    def _with_retry(self, claim: Claim, success: Success) -> None:
-        try:
-            self._finish(claim, success)
-        except StoreUnavailable:
-            # The connection broke; the commit may have been taken all the same, which the second try finds out.
-            self._finish(claim, success)
+    def record_error(self, claim: Claim, error: BaseException) -> BaseException:
+        """Record what an error of the call means for its effect; return what its caller is to be given.
 
-    def _finish(self, claim: Claim, success: Success, *, suspend: bool = False) -> None:
-        happened, follow_up = Happened.by(success.receipt, success.bookings), success.bookings.follow_up
-        state, envelope = EffectState.SUCCEEDED, success.envelope
-        if not suspend and not follow_up and self._at_once(claim, state, envelope, happened, SETTLE):
+        Only two errors are certain: not sent, and refused before any effect; and only while no earlier attempt can have
+        arrived. Everything else, a time-out, a broken answer, a cancelled task, leaves the effect in doubt.
+        """
+        try:
+            meaning = self._record_meaning(claim, error)
+        except StoreUnavailable:
+            meaning = EffectInDoubt(
+                f"{_describe(claim)} ended with {type(error).__name__} and the store does not answer, so its outcome "
+                "is not recorded; it will be looked up. Ask again with the same key."
+            )
+        return meaning if isinstance(error, Exception) else error
+
+    def find_receipt(self, effect: Effect) -> OutcomeRecord | None:
+        """Return the success of an open effect that was kept as evidence when it could not be booked."""
+        with self._store.read_connection() as connection:
+            kept = [row for row in effect_rows.list_evidence(connection, effect.id) if row["kind"] == RECEIPT]
+        return OutcomeRecord.from_evidence(kept[0]["detail"]) if kept else None
+
+    def _record_meaning(self, claim: Claim, error: BaseException) -> Exception:
+        note = codec.legible(f"{type(error).__name__}: {error}", _LONGEST_NOTE)
+        if claim.clean and isinstance(error, ServiceUnreachable):
+            self.release_unsent(claim, note)
+            return error
+        if claim.clean and isinstance(error, ServiceRejected):
+            if error.retry_after is not None:
+                self.release_unsent(claim, codec.legible(f"refused for now: {error}", _LONGEST_NOTE))
+                return error
+            self.record_failure(claim, error.code or "rejected", str(error))
+            return EffectFailed(f"{_describe(claim)} was refused before any effect: {error}")
+        state = self.release_doubtful(claim, note, looked=not claim.clean)
+        return EffectInDoubt(f"{_describe(claim)} may have happened ({note}); it is {state}. {advise(state)}")
+
+    def _end(self, claim: Claim, record: OutcomeRecord, *, suspend: bool = False) -> None:
+        if not suspend and not record.follow_up and self._end_at_once(claim, record):
             return
         with self._store.transaction() as tx:
-            mine = self._books.book(
-                tx,
-                claim.effect,
-                happened,
-                SETTLE,
-                decide=lambda: self._ended(tx, claim, state, envelope),
-                held=claim.held,
-                suspend=suspend,
-            )
-            if mine and follow_up:
-                follow_up(tx, success.receipt)
-            late = not mine and not self._was_mine(tx, claim, envelope)
-        if late:
-            self._adopt(claim, success)
+            mine = self._end_in_steps(tx, claim, record, suspend=suspend)
+        if not mine:
+            self._adopt_late_receipt(claim, record)
 
-    def _at_once(
-        self, claim: Claim, state: EffectState, envelope: dict[str, Any], happened: Happened, kind: str
-    ) -> bool:
+    def _end_at_once(self, claim: Claim, record: OutcomeRecord) -> bool:
         """Write the outcome and book it in one statement; False when that could not be done, and nothing was."""
         effect = claim.effect
-        known = claim.held is not None and not happened.credits and effect.state is not EffectState.MANUAL
+        known = claim.held is not None and not record.credits and effect.state is not EffectState.MANUAL
         if self._store.dialect != "postgresql" or not known:
             return False
-        booking = self._books.settlement(effect, claim.held or [], happened, kind)
-        ending = Ending(effect_id=effect.id, fence=claim.fence, state=state, outcome=envelope)
-        return end(self._store, effect.agent_id, ending, booking if booking.lines else None)
+        booking = self.books.make_settlement(effect, claim.held or [], record)
+        row = {"id": effect.id, "fence": claim.fence, "state": record.state, "outcome": record.envelope}
+        return end_effect_fast(self._store, effect.agent_id, row, booking if booking.lines else None)
 
-    def _ended(self, tx: Transaction, claim: Claim, state: EffectState, envelope: dict[str, Any]) -> bool:
-        ended = effect_rows.end(tx, claim.effect.id, claim.fence, state=state, outcome=envelope)
+    def _end_in_steps(self, tx: Transaction, claim: Claim, record: OutcomeRecord, *, suspend: bool = False) -> bool:
+        """Write the outcome and book it in `tx`; False when another process has taken over: it is kept as evidence."""
+        mine = self.books.book(
+            tx,
+            claim.effect,
+            record,
+            write_outcome=lambda: self._write_outcome(tx, claim, record),
+            held=claim.held,
+            suspend=suspend,
+        )
+        if mine and record.follow_up:
+            record.follow_up(tx)
+        return mine or self._is_recorded(tx, claim, record)
+
+    def _write_outcome(self, tx: Transaction, claim: Claim, record: OutcomeRecord) -> bool:
+        ended = effect_rows.end_effect(tx, claim.effect.id, claim.fence, state=record.state, outcome=record.envelope)
         if ended and claim.effect.state is EffectState.MANUAL:
-            manual = _sighting(claim.effect, EFFECT_MANUAL, {})
-            self._breaks.explain(manual.fingerprint, f"the effect has {state}", tx=tx)
+            manual = _make_sighting(claim.effect, EFFECT_MANUAL, {})
+            self.breaks.explain(manual.fingerprint, f"the effect has {record.state}", tx=tx)
         return ended
 
-    def _was_mine(self, tx: Transaction, claim: Claim, envelope: dict[str, Any]) -> bool:
+    def _is_recorded(self, tx: Transaction, claim: Claim, record: OutcomeRecord) -> bool:
         """Whether the outcome is there by our own earlier commit; if not, the late one is kept as evidence."""
-        now = self._read(tx.connection, claim)
-        if now.fence == claim.fence and now.ended:
+        now = self._load(tx.connection, claim)
+        if now.fence == claim.fence and now.is_ended:
             return True
-        effect_rows.add_evidence(tx, now.id, "late_outcome", claim.fence, envelope)
+        effect_rows.add_evidence(tx, now.id, "late_outcome", claim.fence, record.envelope)
         return False
 
-    def _adopt(self, claim: Claim, success: Success) -> None:
-        """A late receipt proves the effect: end it by that when it is open and nobody is at it, else tell."""
+    def _adopt_late_receipt(self, claim: Claim, record: OutcomeRecord) -> None:
+        """Settle a still open effect with a late receipt; otherwise raise Fenced, and report what differs."""
         with self._store.transaction() as tx:
-            now = self._read(tx.connection, claim)
+            now = self._load(tx.connection, claim)
             fence = None
-            if not now.ended and not now.leased:
+            if not now.is_ended and not now.is_leased:
                 fence = effect_rows.take_over(tx, now, EffectState.IN_DOUBT, lease_s=self._rules.lease_margin_s)
         if fence is not None:
-            self._finish(replace(claim, effect=now, fence=fence), success)
+            self._end(replace(claim, effect=now, fence=fence), record)
             return
-        if now.outcome != success.envelope:
-            evidence = {"late": success.envelope, "stored": now.outcome, "state": now.state}
-            self._breaks.report(_sighting(now, "late_outcome", evidence))
+        if now.outcome != record.envelope:
+            evidence = {"late": record.envelope, "stored": now.outcome, "state": now.state}
+            self.breaks.report(_make_sighting(now, "late_outcome", evidence))
         raise Fenced(
             f"{now.operation} {now.key!r} was taken over while its call was running; it is {now.state}. The late "
             "result was kept as evidence and nothing was posted for it."
         )
 
-    def _read(self, connection: Connection, claim: Claim) -> Effect:
-        now = effect_rows.by_id(connection, claim.effect.id)
+    def _load(self, connection: Connection, claim: Claim) -> Effect:
+        now = effect_rows.find_by_id(connection, claim.effect.id)
         if now is None:
             raise NotFound(f"the effect {claim.effect.id} is gone from the store.")
         return now
 
-    def _unposted(self, claim: Claim, success: Success, error: Exception) -> None:
-        envelope = success.envelope
-        evidence = {"reason": f"{type(error).__name__}: {error}", "receipt": envelope["value"]}
+    def _record_unposted(self, claim: Claim, record: OutcomeRecord, error: Exception) -> EffectError:
+        """End the effect without postings, which are proven wrong, and open a break; return the caller's error."""
+        evidence = {"reason": f"{type(error).__name__}: {error}", "receipt": record.envelope["value"]}
         with self._store.transaction() as tx:
-            if self._ended(tx, claim, EffectState.SUCCEEDED, envelope) or self._was_mine(tx, claim, envelope):
-                self._breaks.report(_sighting(claim.effect, "unposted", evidence), tx=tx)
+            if self._write_outcome(tx, claim, record) or self._is_recorded(tx, claim, record):
+                self.breaks.report(_make_sighting(claim.effect, UNPOSTED, evidence), tx=tx)
+        return EffectError(
+            f"{_describe(claim)} succeeded and that is recorded, but its postings could not be made ({error}); its "
+            f"money stays held and a break is open. Correct the postings, then `agentstate effects book "
+            f"{claim.effect.id}`."
+        )
 
-    def _put_back(
+    def _keep_receipt(self, claim: Claim, record: OutcomeRecord, error: Exception) -> EffectInDoubt:
+        """Keep the receipt beside the open effect, so that it is booked later; return the caller's error."""
+        reason = str(error).splitlines()[0][:_LONGEST_NOTE]
+        try:
+            with self._store.transaction() as tx:
+                effect_rows.add_evidence(tx, claim.effect.id, RECEIPT, claim.fence, record.to_evidence())
+                effect_rows.release_effect(
+                    tx,
+                    claim.effect.id,
+                    claim.fence,
+                    state=EffectState.IN_DOUBT,
+                    note=codec.legible(f"it happened, and could not be booked for now: {reason}", _LONGEST_NOTE),
+                    due_in=self._rules.first_look_s,
+                )
+        except (StoreUnavailable, DBAPIError) as second:
+            _log.warning("could not keep the receipt of effect %s, it will be looked up: %s", claim.effect.id, second)
+            return EffectInDoubt(
+                f"{_describe(claim)} was called, but the store does not answer, so its outcome is not recorded; it "
+                "will be looked up. Ask again with the same key."
+            )
+        return EffectInDoubt(
+            f"{_describe(claim)} happened, but could not be booked for now ({reason}); its receipt is kept and will be "
+            "booked. Ask again with the same key."
+        )
+
+    def _release(
         self,
         claim: Claim,
         state: EffectState,
@@ -208,29 +295,43 @@ class OutcomeRecorder:
         submit: bool = False,
     ) -> None:
         """Give the effect up for now. `counted`: that was a look; `submit`: with a job that looks when it is due."""
+        effect = claim.effect
         with self._store.transaction() as tx:
-            kept = effect_rows.put_back(
-                tx, claim.effect.id, claim.fence, state=state, note=note, due_in=due_in, looked=counted
+            kept = effect_rows.release_effect(
+                tx, effect.id, claim.fence, state=state, note=note, due_in=due_in, looked=counted
             )
             # The sweep looks at it when it is due; the job is for looking sooner than the sweep comes by.
-            if kept and submit:
-                self._submit(tx, claim.effect, due_in)
+            if kept and submit and self._jobs is not None:
+                subject = str(effect.id)
+                payload = {"effect_id": subject}
+                self._jobs.submit(
+                    RESOLVE, payload, agent_id=effect.agent_id, coalesce_key=subject, due_in=due_in, tx=tx
+                )
 
-    def _submit(self, tx: Transaction, effect: Effect, due_in: float) -> None:
-        if self._jobs is not None:
-            subject = str(effect.id)
-            payload = {"effect_id": subject}
-            self._jobs.submit(RESOLVE, payload, agent_id=effect.agent_id, coalesce_key=subject, due_in=due_in, tx=tx)
-
-    def _to_human(self, claim: Claim, note: str) -> None:
+    def _release_manual(self, claim: Claim, note: str) -> None:
         effect, state = claim.effect, EffectState.MANUAL
         with self._store.transaction() as tx:
-            if effect_rows.put_back(tx, effect.id, claim.fence, state=state, note=note, due_in=None, looked=True):
+            if effect_rows.release_effect(tx, effect.id, claim.fence, state=state, note=note, due_in=None, looked=True):
                 evidence = {"note": note, "params": effect.params}
-                self._breaks.report(_sighting(effect, EFFECT_MANUAL, evidence), tx=tx)
+                self.breaks.report(_make_sighting(effect, EFFECT_MANUAL, evidence), tx=tx)
 
 
-def _sighting(effect: Effect, kind: str, evidence: dict[str, Any]) -> Sighting:
+def advise(state: EffectState) -> str:
+    """Return what a caller can do about an effect that is in doubt or left to a human."""
+    if state is EffectState.MANUAL:
+        return (
+            "It is never called again, and asking again tells no more: look at the service, then say what happened "
+            "with `agentstate effects resolve`. A new key would be a second call."
+        )
+    return "Ask again with the same key; a new key would be a second call."
+
+
+def unposted_fingerprint(effect: Effect) -> str:
+    """Return the fingerprint of the break that an unposted success opens."""
+    return _make_sighting(effect, UNPOSTED, {}).fingerprint
+
+
+def _make_sighting(effect: Effect, kind: str, evidence: dict[str, Any]) -> Sighting:
     return Sighting(
         agent_id=effect.agent_id,
         service=effect.service,
@@ -241,7 +342,5 @@ def _sighting(effect: Effect, kind: str, evidence: dict[str, Any]) -> Sighting:
     )
 
 
-def _until_settled(effect: Effect) -> float | None:
-    """Seconds until "absent" is conclusive, None when it is already."""
-    remaining = (effect.settles_at - effect.read_at).total_seconds()
-    return remaining if remaining > 0 else None
+def _describe(claim: Claim) -> str:
+    return f"{claim.effect.operation} {claim.effect.key!r}"

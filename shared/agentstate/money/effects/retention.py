@@ -33,7 +33,7 @@ _THIN = (
 )
 
 
-def thin(tx: Transaction, *, kept_s: float, limit: int) -> int:
+def thin_effects(tx: Transaction, *, kept_s: float, limit: int) -> int:
     """Thin up to `limit` effects that ended over `kept_s` seconds ago; return how many were."""
     whole = effects.c.resolved_at.is_not(None) & effects.c.expired_at.is_(None)
     statement = (

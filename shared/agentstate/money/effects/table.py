@@ -20,6 +20,7 @@ from sqlalchemy.engine import Connection
 
 from agentstate.errors import NotFound
 from agentstate.ids import new_id
+from agentstate.money.effects.operation import Intent
 from agentstate.store.store import Transaction
 from agentstate.store.tables.base import db_time
 from agentstate.store.tables.money import effect_evidence, effects
@@ -83,12 +84,12 @@ class Effect:
     read_at: datetime
 
     @property
-    def ended(self) -> bool:
+    def is_ended(self) -> bool:
         """Whether the outcome is known for good."""
         return self.state in ENDED_STATES
 
     @property
-    def leased(self) -> bool:
+    def is_leased(self) -> bool:
         """Whether a process is working on it."""
         return self.lease_until is not None and self.lease_until > self.read_at
 
@@ -97,16 +98,28 @@ class Effect:
         """From when on "absent" is conclusive."""
         return self.called_at + timedelta(milliseconds=self.deadline_ms + self.settle_ms)
 
+    def to_intent(self) -> Intent:
+        """Return the call as its operation is given it."""
+        return Intent(
+            agent_id=self.agent_id,
+            key=self.key,
+            remote_key=self.remote_key,
+            params=self.params,
+            attempt=self.attempt,
+            called_at=self.called_at,
+            baseline=self.baseline,
+        )
+
 
 _FIELDS = [name for name in Effect.__dataclass_fields__ if name != "read_at"]
 
 
-def owner_name() -> str:
+def lease_owner_name() -> str:
     """Who holds a lease: this process."""
     return f"{socket.gethostname()[:100]}:{os.getpid()}"
 
 
-def begun(values: Mapping[str, Any], now: datetime, *, lease_s: float) -> Effect:
+def new_effect(values: Mapping[str, Any], now: datetime, *, lease_s: float) -> Effect:
     """The effect whose intent was written `now` with these columns."""
     until = now + timedelta(seconds=lease_s)
     return Effect(
@@ -127,46 +140,46 @@ def begun(values: Mapping[str, Any], now: datetime, *, lease_s: float) -> Effect
     )
 
 
-def insert(tx: Transaction, values: Mapping[str, Any], *, lease_s: float) -> Effect | None:
+def insert_effect(tx: Transaction, values: Mapping[str, Any], *, lease_s: float) -> Effect | None:
     """Write the intent with a lease of `lease_s` seconds; None when its key, or its serial key, is taken."""
     row = {
         **values,
         "state": EffectState.INTENT,
-        "lease_owner": owner_name(),
+        "lease_owner": lease_owner_name(),
         "lease_until": db_time(lease_s),
         "next_verify_at": db_time(lease_s),
         "created_at": db_time(),
         "called_at": db_time(),
     }
     written = insert_returning(tx, effects, row, effects.c.created_at)
-    return None if written is None else begun(values, written.created_at, lease_s=lease_s)
+    return None if written is None else new_effect(values, written.created_at, lease_s=lease_s)
 
 
-def by_key(connection: Connection, agent_id: str, key: str) -> Effect | None:
+def find_by_key(connection: Connection, agent_id: str, key: str) -> Effect | None:
     """The effect of an agent under its key."""
     return _one(connection, (effects.c.agent_id == agent_id) & (effects.c.key == key))
 
 
-def by_id(connection: Connection, effect_id: UUID) -> Effect | None:
+def find_by_id(connection: Connection, effect_id: UUID) -> Effect | None:
     """One effect."""
     return _one(connection, effects.c.id == effect_id)
 
 
-def get(connection: Connection, effect_id: UUID) -> Effect:
+def load_effect(connection: Connection, effect_id: UUID) -> Effect:
     """One effect that has to be there; raises NotFound."""
-    found = by_id(connection, effect_id)
+    found = find_by_id(connection, effect_id)
     if found is None:
         raise NotFound(f"there is no effect {effect_id}.")
     return found
 
 
-def blocking(connection: Connection, agent_id: str, serial_key: str) -> Effect | None:
+def find_blocking(connection: Connection, agent_id: str, serial_key: str) -> Effect | None:
     """The effect that keeps others with the same serial key waiting."""
     mine = (effects.c.agent_id == agent_id) & (effects.c.serial_key == serial_key)
     return _one(connection, mine & effects.c.state.not_in(ENDED_STATES))
 
 
-def find(
+def list_effects(
     connection: Connection, *, agent_id: str | None = None, state: str | None = None, limit: int = 50
 ) -> list[Effect]:
     """The newest effects that match."""
@@ -175,11 +188,11 @@ def find(
     return [_effect(row) for row in connection.execute(statement.order_by(effects.c.created_at.desc()).limit(limit))]
 
 
-def due(connection: Connection, limit: int) -> list[UUID]:
+def list_due(connection: Connection, limit: int) -> list[UUID]:
     """The effects that nobody works on and that are to be looked at now, longest waiting first."""
     statement = (
         sa.select(effects.c.id)
-        .where(effects.c.state.in_(OPEN_STATES), effects.c.next_verify_at <= db_time(), _unleased())
+        .where(effects.c.state.in_(OPEN_STATES), effects.c.next_verify_at <= db_time(), without_lease())
         .order_by(effects.c.next_verify_at)
         .limit(limit)
     )
@@ -194,7 +207,7 @@ def take_over(tx: Transaction, seen: Effect, state: EffectState, *, lease_s: flo
     changes: dict[str, Any] = {
         "state": state,
         "fence": effects.c.fence + 1,
-        "lease_owner": owner_name(),
+        "lease_owner": lease_owner_name(),
         "lease_until": db_time(lease_s),
         "next_verify_at": db_time(lease_s),
     }
@@ -202,20 +215,20 @@ def take_over(tx: Transaction, seen: Effect, state: EffectState, *, lease_s: flo
         changes |= _new_attempt()
     statement = (
         sa.update(effects)
-        .where(effects.c.id == seen.id, effects.c.fence == seen.fence, effects.c.state == seen.state, _unleased())
+        .where(effects.c.id == seen.id, effects.c.fence == seen.fence, effects.c.state == seen.state, without_lease())
         .values(changes)
         .returning(effects.c.fence)
     )
     return tx.connection.execute(statement).scalar_one_or_none()
 
 
-def call_again(tx: Transaction, effect_id: UUID, fence: int, *, lease_s: float) -> bool:
+def begin_attempt(tx: Transaction, effect_id: UUID, fence: int, *, lease_s: float) -> bool:
     """Begin another attempt under a claim that is held already."""
     lease = {"lease_until": db_time(lease_s), "next_verify_at": db_time(lease_s)}
-    return _guarded(tx, effect_id, fence, lease | _new_attempt())
+    return update_claimed(tx, effect_id, fence, lease | _new_attempt())
 
 
-def end(tx: Transaction, effect_id: UUID, fence: int, *, state: EffectState, outcome: Mapping[str, Any]) -> bool:
+def end_effect(tx: Transaction, effect_id: UUID, fence: int, *, state: EffectState, outcome: Mapping[str, Any]) -> bool:
     """Write the final outcome; False when the fence is not the row's any more."""
     values = {
         "state": state,
@@ -226,10 +239,10 @@ def end(tx: Transaction, effect_id: UUID, fence: int, *, state: EffectState, out
         "next_verify_at": None,
         "note": None,
     }
-    return _guarded(tx, effect_id, fence, values)
+    return update_claimed(tx, effect_id, fence, values)
 
 
-def put_back(
+def release_effect(
     tx: Transaction,
     effect_id: UUID,
     fence: int,
@@ -248,7 +261,7 @@ def put_back(
         "next_verify_at": None if due_in is None else db_time(due_in),
         "verify_attempts": effects.c.verify_attempts + int(looked),
     }
-    return _guarded(tx, effect_id, fence, values)
+    return update_claimed(tx, effect_id, fence, values)
 
 
 def add_evidence(tx: Transaction, effect_id: UUID, kind: str, fence: int, detail: Any) -> None:
@@ -257,7 +270,7 @@ def add_evidence(tx: Transaction, effect_id: UUID, kind: str, fence: int, detail
     tx.connection.execute(sa.insert(effect_evidence).values(**row, recorded_at=db_time()))
 
 
-def evidence_of(connection: Connection, effect_id: UUID) -> list[dict[str, Any]]:
+def list_evidence(connection: Connection, effect_id: UUID) -> list[dict[str, Any]]:
     """All evidence about an effect, oldest first."""
     statement = (
         sa.select(effect_evidence)
@@ -271,14 +284,16 @@ def _new_attempt() -> dict[str, Any]:
     return {"attempt": effects.c.attempt + 1, "called_at": db_time()}
 
 
-def _guarded(tx: Transaction, effect_id: UUID, fence: int, values: Mapping[Any, Any]) -> bool:
+def update_claimed(tx: Transaction, effect_id: UUID, fence: int, values: Mapping[Any, Any]) -> bool:
+    """Change an effect that is being worked on under the fence `fence`; False when there is none."""
     mine = (effects.c.id == effect_id) & (effects.c.fence == fence)
     # Not "is one of the open states": the planner would walk the index of open effects, with all that have left it.
     working = effects.c.state.not_in((EffectState.READY, EffectState.MANUAL, *ENDED_STATES))
     return tx.connection.execute(sa.update(effects).where(mine, working).values(values)).rowcount == 1
 
 
-def _unleased() -> sa.ColumnElement[bool]:
+def without_lease() -> sa.ColumnElement[bool]:
+    """Return the condition that no process is working on an effect."""
     return sa.or_(effects.c.lease_until.is_(None), effects.c.lease_until <= db_time())
 
 

@@ -12,7 +12,7 @@ from uuid import UUID
 from agentstate.errors import InvalidInput, NotFound
 from agentstate.ids import validate_name
 from agentstate.money.amounts import DEFAULT_CURRENCY, Amount, parse_money
-from agentstate.money.effects.table import owner_name
+from agentstate.money.effects.table import lease_owner_name
 from agentstate.money.guards import freezes, rule_rows
 from agentstate.money.guards.decorators import guarded
 from agentstate.money.guards.freezes import Freeze
@@ -108,7 +108,7 @@ class Guards:
         }
         if rate is not None:
             maxima[RuleKind.RATE] = rate
-        named = self._named(service, operation, who or owner_name())
+        named = self._named(service, operation, who or lease_owner_name())
         rules = [
             named(kind=kind, maximum=most, window_s=window_s if kind in WINDOWED else None)
             for kind, most in maxima.items()
@@ -128,12 +128,12 @@ class Guards:
     def freeze(self, service: str, reason: str, *, who: str | None = None, tx: Transaction | None = None) -> bool:
         """Stop money moves at `service` (`*`: everywhere) that have not begun; False when they are stopped already."""
         with self._store.transaction(tx) as opened:
-            return freezes.insert_freeze(opened, self.agent_id, service, reason=reason, who=who or owner_name())
+            return freezes.insert_freeze(opened, self.agent_id, service, reason=reason, who=who or lease_owner_name())
 
     def unfreeze(self, service: str, *, who: str | None = None, tx: Transaction | None = None) -> bool:
         """Lift the freeze of `service`; False when there is none."""
         with self._store.transaction(tx) as opened:
-            return freezes.lift_freeze(opened, self.agent_id, service, who=who or owner_name())
+            return freezes.lift_freeze(opened, self.agent_id, service, who=who or lease_owner_name())
 
     def rules(self) -> Rules:
         """All rules and freezes that bind the agent, the fleet's among them; `describe()` puts them into words."""

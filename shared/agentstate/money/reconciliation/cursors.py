@@ -11,8 +11,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from agentstate.ids import new_id
-from agentstate.money.effects.outcomes import plain
-from agentstate.money.effects.table import owner_name
+from agentstate.money.effects.outcomes import to_plain
+from agentstate.money.effects.table import lease_owner_name
 from agentstate.store.store import Transaction
 from agentstate.store.tables.base import db_time
 from agentstate.store.tables.money import recon_cursors, recon_runs
@@ -92,12 +92,12 @@ def last_difference(connection: Connection, agent_id: str, service: str) -> int 
 
 def insert_run(tx: Transaction, run: Mapping[str, Any], *, started_at: datetime) -> None:
     """Keep what one run found."""
-    row = {**run, "id": new_id(), "evidence": plain(run["evidence"]), "started_at": started_at}
+    row = {**run, "id": new_id(), "evidence": to_plain(run["evidence"]), "started_at": started_at}
     tx.connection.execute(sa.insert(recon_runs).values(**row, finished_at=db_time()))
 
 
 def _claim(which: sa.ColumnElement[bool], lease_s: float) -> Any:
-    lease = {"lease_owner": owner_name(), "lease_until": db_time(lease_s), "fence": recon_cursors.c.fence + 1}
+    lease = {"lease_owner": lease_owner_name(), "lease_until": db_time(lease_s), "fence": recon_cursors.c.fence + 1}
     return sa.update(recon_cursors).where(which).values(lease).returning(recon_cursors)
 
 

@@ -1,0 +1,47 @@
+"""What a database error means for its transaction: passing, a fault of the data, or anything else.
+
+Decided by SQLSTATE on Postgres and by the error code on SQLite, never by the words of a message.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, InterfaceError
+
+_PASSING_CLASSES = frozenset({"08", "40", "53", "57", "58"})
+"""Connection, rollback (deadlock, serialization), resources, intervention (statement timeout, shutdown), I/O."""
+
+_PASSING_STATES = frozenset({"55P03", "25P03", "25P04"})
+"""Lock not available, and sessions that the server ended for their time."""
+
+_DATA_CLASSES = frozenset({"22", "23"})
+"""Data exceptions, such as a number out of range, and integrity violations."""
+
+_PASSING_SQLITE = frozenset({5, 6, 9, 10, 13, 14, 15})
+"""Busy, locked, interrupted, I/O, full, cannot open, protocol."""
+
+
+def sqlstate(error: DBAPIError) -> str | None:
+    """Return the five characters of SQLSTATE; None when the server sent none, or the store is SQLite."""
+    found: str | None = getattr(error.orig, "sqlstate", None)
+    return found
+
+
+def is_passing(error: DBAPIError) -> bool:
+    """Return whether the same transaction may well succeed later: the connection, a lock, a timeout, a full disk."""
+    if error.connection_invalidated or isinstance(error, InterfaceError):
+        return True
+    code = getattr(error.orig, "sqlite_errorcode", None)
+    if code is not None:
+        return (code & 0xFF) in _PASSING_SQLITE
+    state = sqlstate(error)
+    if state is None:
+        # psycopg sets no SQLSTATE when it did not reach the server, or lost it.
+        return type(error.orig).__name__ in {"OperationalError", "ConnectionTimeout", "PoolTimeout"}
+    return state[:2] in _PASSING_CLASSES or state in _PASSING_STATES
+
+
+def is_data_error(error: DBAPIError) -> bool:
+    """Return whether the database refused the data itself, so that the same data will always be refused."""
+    if isinstance(error, DataError | IntegrityError):
+        return True
+    return (sqlstate(error) or "")[:2] in _DATA_CLASSES
