@@ -20,7 +20,7 @@ from redis import BlockingConnectionPool, Redis
 
 from agentstate.errors import ServiceRejected
 from agentstate.runtime import REDIS_CONNECTIONS
-from agentstate.services.cache.quality import Quality
+from agentstate.services.cache.reading import Quality
 from agentstate.services.cache.source import GatewaySource
 from agentstate.services.cache.state_cache import StateCache
 from agentstate.services.http.gateway import Gateway

@@ -16,7 +16,7 @@ from agentstate.errors import EffectInDoubt
 from agentstate.jobs import JobRunner, Outcome
 from agentstate.jobs.kinds import KINDS
 from agentstate.runtime import Runtime
-from agentstate.services.cache.quality import Quality
+from agentstate.services.cache.reading import Quality
 from agentstate.services.operations import casino
 from agentstate.settings import Settings
 from agentstate.store.tables import effects

@@ -16,7 +16,7 @@ from redis import Redis
 
 from agentstate.errors import InvalidInput, ServiceAnswerInvalid
 from agentstate.services.cache.async_cache import AsyncStateCache
-from agentstate.services.cache.quality import Quality
+from agentstate.services.cache.reading import Quality
 from agentstate.services.cache.source import GatewaySource, Reading
 from agentstate.services.cache.state_cache import StateCache
 from agentstate.services.http.gateway import Gateway

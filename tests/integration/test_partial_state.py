@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from agentstate.services.cache.quality import Quality
+from agentstate.services.cache.reading import Quality
 from agentstate.services.cache.source import GatewaySource
 from agentstate.services.cache.state_cache import StateCache
 from agentstate.services.http.gateway import Gateway

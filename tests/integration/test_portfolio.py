@@ -16,7 +16,7 @@ from agentstate.runtime import Runtime
 from agentstate.services.cache.async_cache import AsyncStateCache
 from agentstate.services.cache.entry import Bounds, CacheEntry, CacheKey
 from agentstate.services.cache.portfolio import Portfolio
-from agentstate.services.cache.quality import Quality
+from agentstate.services.cache.reading import Quality
 from agentstate.services.cache.source import GatewaySource
 from agentstate.services.cache.state_cache import StateCache
 from agentstate.services.http.gateway import Gateway

@@ -30,7 +30,7 @@ from agentstate.money.ledger.postings import Bucket
 from agentstate.money.reconciliation.reconciler import Reconciler
 from agentstate.redaction import STAND_IN, redact_secrets, register_secret
 from agentstate.services.adapter import Adapter, InDoubt, Intent, Rejected
-from agentstate.services.cache.quality import Quality
+from agentstate.services.cache.reading import Quality
 from agentstate.services.cache.source import GatewaySource
 from agentstate.services.cache.state_cache import StateCache
 from agentstate.services.http.gateway import Gateway, dialect_of

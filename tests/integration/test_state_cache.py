@@ -23,9 +23,9 @@ from redis import Redis
 
 from agentstate.clock import utc_now
 from agentstate.errors import InvalidInput, ServiceRejected
-from agentstate.services.cache.backend import LocalBackend
 from agentstate.services.cache.entry import CacheKey, StoredEntry, to_micros
-from agentstate.services.cache.quality import Quality
+from agentstate.services.cache.local_backend import LocalBackend
+from agentstate.services.cache.reading import Quality
 from agentstate.services.cache.redis_backend import RedisBackend
 from agentstate.services.cache.source import GatewaySource
 from agentstate.services.cache.state_cache import StateCache
@@ -337,7 +337,7 @@ def test_an_invalidation_that_redis_missed_is_made_up_for(
     cache = StateCache(GatewaySource(counting), redis)
     cache.get(rich, "casino")
     with monkeypatch.context() as away:
-        away.setattr(cache._shelves._fallback, "_rests_until", float("inf"))
+        away.setattr(cache._backend._fallback, "_rests_until", float("inf"))
         cache.invalidate(rich, "casino")
     assert redis.exists(f"as:{{{rich}}}:state:{counting.mark(rich, Service.CASINO)}:casino")
     cache.get(rich, "casino")
@@ -548,3 +548,38 @@ def test_the_other_side_of_a_payment_is_read_anew_too(cache: StateCache, gateway
     funds = cache.get(other, "casino").funds
     assert funds is not None
     assert funds.cash == 7_000_000
+
+
+@pytest.mark.parametrize("ahead_s", [2, 600])
+def test_a_writer_whose_clock_is_ahead_dates_no_live_entry_in_the_future(
+    redis: Redis, counting: CountingGateway, rich: str, now: Now, ahead_s: float
+) -> None:
+    fast = Now()
+    fast.pass_s(ahead_s)
+    StateCache(GatewaySource(counting), redis, draw=lambda: 0.0, clock=fast).get(rich, "casino")
+    reader = StateCache(GatewaySource(counting), redis, draw=lambda: 0.0, clock=now)
+
+    peeked = reader.peek(rich, "casino")
+    assert (peeked.quality, peeked.as_of, peeked.state) == (Quality.UNKNOWN, None, None)
+    assert "clock is ahead" in str(peeked.reason)
+
+    entry = reader.get(rich, "casino")
+    assert counting.reads == 2, "the entry from the future is replaced"
+    assert entry.quality is Quality.LIVE
+    assert entry.as_of is not None
+    assert entry.age_s is not None
+    assert entry.as_of <= now()
+    assert entry.age_s >= 0
+    assert reader.peek(rich, "casino").quality is Quality.LIVE
+
+
+def test_a_failure_that_is_dated_in_the_future_holds_nobody_up(redis: Redis, sandbox: Any, rich: str) -> None:
+    fast = Now()
+    fast.pass_s(600)
+    down = CountingGateway("http://127.0.0.1:1", SecretStr("pf_test_sandbox"), deadline_s=1)
+    up = CountingGateway(sandbox.api, SecretStr("pf_test_sandbox"), deadline_s=5)
+    up.mark = down.mark  # type: ignore[method-assign] # the same account
+    assert StateCache(GatewaySource(down), redis, clock=fast).get(rich, "casino").quality is Quality.UNKNOWN
+    assert StateCache(GatewaySource(up), redis).get(rich, "casino").quality is Quality.LIVE
+    down.close()
+    up.close()

@@ -16,7 +16,7 @@ from agentstate.money.reconciliation.breaks import Breaks
 from agentstate.providers.summaries.evidence import find_unsupported_figures
 from agentstate.providers.summaries.summarizer import SourceTurn, format_turn
 from agentstate.runtime import Runtime
-from agentstate.services.cache.quality import Quality
+from agentstate.services.cache.reading import Quality
 from agentstate.store.tables import effects, jobs, memories, portfolio_snapshots, recon_cursors, summaries, turns
 from agentstate.store.tables.base import db_time
 from deploy.local.demo import ledgers, privacy, sentences, told

@@ -17,8 +17,8 @@ from agentstate.ids import validate_name
 from agentstate.money.amounts import DEFAULT_CURRENCY
 from agentstate.money.effects.verdicts import Applied, Guarantee, Verdict
 from agentstate.money.ledger.shared_balances import balance_service
-from agentstate.services.cache.quality import assess_quality
-from agentstate.services.cache.reading import parse_funds, read_state
+from agentstate.services.cache.reading import assess_quality, parse_funds
+from agentstate.services.cache.source import read_state
 from agentstate.services.http.declared_limits import ServiceLimits, declared_limits
 from agentstate.services.http.gateway import Gateway
 from agentstate.services.http.json_wire import Body

@@ -10,8 +10,8 @@ from agentstate.clock import Clock, utc_now
 from agentstate.errors import ServiceAnswerInvalid
 from agentstate.money.amounts import DEFAULT_CURRENCY
 from agentstate.money.reconciliation.observations import Observation
-from agentstate.services.cache.quality import Quality, assess_quality
-from agentstate.services.cache.reading import Funds, parse_funds, read_state
+from agentstate.services.cache.reading import Funds, Quality, assess_quality, parse_funds
+from agentstate.services.cache.source import read_state
 from agentstate.services.cache.state_cache import StateCache
 from agentstate.services.http.gateway import Gateway
 from agentstate.services.operations.amounts import from_micros

@@ -1,7 +1,7 @@
 """The state cache for asyncio agents: the same verbs, awaited; the event loop never waits for Redis or a service.
 
 The work is done by threads of its own, so that a slow service holds up neither the loop nor other users of its
-default threads. A reader that is cancelled leaves; what it asked for still reaches the cache.
+default threads. A cancelled reader returns at once; its load still reaches the cache.
 """
 
 from __future__ import annotations
@@ -43,26 +43,28 @@ class AsyncStateCache:
         *,
         stale_for_s: float = 0.0,
     ) -> CacheEntry:
-        """The agent's state at a service."""
-        return await self._run(partial(self._cache.get, agent_id, service, force_refresh, stale_for_s=stale_for_s))
+        """Return the agent's state at a service."""
+        return await self._run_in_thread(
+            partial(self._cache.get, agent_id, service, force_refresh, stale_for_s=stale_for_s)
+        )
 
     async def peek(self, agent_id: str, service: str) -> CacheEntry:
-        """What the cache holds, without asking the service."""
-        return await self._run(partial(self._cache.peek, agent_id, service))
+        """Return the cached state without asking the service."""
+        return await self._run_in_thread(partial(self._cache.peek, agent_id, service))
 
     async def invalidate(self, agent_id: str, service: str, *, others: Iterable[str] = ()) -> None:
-        """Drop what an operation at `service` has made out of date."""
-        await self._run(partial(self._cache.invalidate, agent_id, service, others=list(others)))
+        """Drop the entries that an operation at `service` made out of date."""
+        await self._run_in_thread(partial(self._cache.invalidate, agent_id, service, others=list(others)))
 
     async def write_through(
         self, agent_id: str, service: str, state: Body, *, as_of: datetime | None = None
     ) -> CacheEntry:
-        """Keep a state that the service has told after a confirmed operation."""
-        return await self._run(partial(self._cache.write_through, agent_id, service, state, as_of=as_of))
+        """Store a state that the service returned after a confirmed operation."""
+        return await self._run_in_thread(partial(self._cache.write_through, agent_id, service, state, as_of=as_of))
 
     async def refresh(self, agent_id: str, service: str) -> CacheEntry:
-        """Ask the service and keep the answer."""
-        return await self._run(partial(self._cache.refresh, agent_id, service))
+        """Ask the service and store the answer."""
+        return await self._run_in_thread(partial(self._cache.refresh, agent_id, service))
 
     async def portfolio_snapshot(
         self,
@@ -71,14 +73,16 @@ class AsyncStateCache:
         *,
         in_flight: Callable[[], Mapping[str, int]] = dict,
     ) -> Portfolio:
-        """All six states, read side by side; `in_flight` is called in a thread."""
-        return await self._run(partial(self._cache.portfolio_snapshot, agent_id, force_refresh, in_flight=in_flight))
+        """Return all six states, read in parallel; `in_flight` is called in a thread."""
+        return await self._run_in_thread(
+            partial(self._cache.portfolio_snapshot, agent_id, force_refresh, in_flight=in_flight)
+        )
 
     def close(self) -> None:
-        """Let the threads end once what they do is done; the cache itself stays open."""
+        """Wait for the running calls and end the threads; the cache itself stays open."""
         self._pool.shutdown(wait=True, cancel_futures=True)
 
-    async def _run(self, action: Callable[[], T]) -> T:
+    async def _run_in_thread(self, action: Callable[[], T]) -> T:
         loop: Any = asyncio.get_running_loop()
         result: T = await loop.run_in_executor(self._pool, action)
         return result

@@ -1,4 +1,4 @@
-"""Cache entries: a state of a service with the moment it was asked for, and how far it can be relied on."""
+"""Cache entries: a state of a service, the time it was requested, and how far it can be relied on."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from agentstate.services.cache.quality import Quality
-from agentstate.services.cache.reading import Funds, parse_funds
+from agentstate.services.cache.reading import Funds, Quality, parse_funds
 from agentstate.services.http.json_wire import Body, decode_json
 from agentstate.services.operations.names import Service
 
@@ -16,10 +15,11 @@ _OF_ANOTHER_TIME_OR_SOURCE = frozenset({Quality.STALE, Quality.FALLBACK})
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _SECOND = 1_000_000
+_LONGEST_FAILURE_US = 60 * _SECOND
 
 
 class CacheKey(NamedTuple):
-    """Which entry: whose, where, and by which account of ours it was read."""
+    """Identity of an entry: agent, service, and fingerprint of the account that reads it."""
 
     agent_id: str
     service: Service
@@ -27,10 +27,10 @@ class CacheKey(NamedTuple):
 
 
 class StoredEntry(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
-    """What a shelf keeps; times are microseconds since 1970.
+    """An entry as a backend stores it; times are microseconds since 1970.
 
     Attributes:
-        as_of: the moment just before the service was asked.
+        as_of: just before the service was asked, by the clock of the host that asked.
         fresh_until: until when it counts as live.
         quality: as it was read.
         reason: why the quality is not live.
@@ -49,16 +49,24 @@ class StoredEntry(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
 
     @property
     def state(self) -> Body:
-        """The state; every call gives a copy of its own."""
+        """A new copy of the state."""
         return decode_json(self.content)
 
+    def is_from_future(self, now_us: int) -> bool:
+        """Whether it was written by a host whose clock is ahead of ours: its age cannot be told, so it is not used."""
+        return self.as_of > now_us
+
+    def is_live(self, now_us: int) -> bool:
+        """Whether it counts as live at `now_us`."""
+        return self.as_of <= now_us < self.fresh_until
+
     def to_bytes(self) -> bytes:
-        """As bytes, the state as it is."""
+        """Return the entry as JSON, the state unparsed."""
         return _ENCODER.encode(self)
 
     @classmethod
     def from_bytes(cls, packed: bytes) -> StoredEntry:
-        """The inverse of `packed`."""
+        """Parse the result of `to_bytes`."""
         return _STORED.decode(packed)
 
 
@@ -67,7 +75,7 @@ _STORED = msgspec.json.Decoder(StoredEntry)
 
 
 class LoadFailure(msgspec.Struct, frozen=True, kw_only=True):
-    """Why a service could not be read a moment ago, remembered briefly so that not everybody asks again.
+    """A failed read of a service, remembered briefly so that not every reader asks again.
 
     Attributes:
         until: until when it is remembered, in microseconds since 1970.
@@ -80,34 +88,29 @@ class LoadFailure(msgspec.Struct, frozen=True, kw_only=True):
     code: str | None = None
 
     def is_remembered(self, now: datetime) -> bool:
-        """Whether it is still remembered."""
-        return to_micros(now) < self.until
-
-
-def failure_until(until: datetime, reason: str, code: str | None) -> LoadFailure:
-    """A failure that is remembered until a time."""
-    return LoadFailure(until=to_micros(until), reason=reason, code=code)
+        """Whether it is still remembered; a time beyond the longest one is from a host whose clock is ahead."""
+        return 0 < self.until - to_micros(now) <= _LONGEST_FAILURE_US
 
 
 class Bounds(NamedTuple):
-    """The least and the most that something can be, in micro-USDC; `high` is None where nothing bounds it."""
+    """Lower and upper bound of an amount in micro-USDC; `high` is None when unbounded."""
 
     low: int
     high: int | None
 
     @property
     def is_exact(self) -> bool:
-        """Whether both are the same."""
+        """Whether both bounds are equal."""
         return self.low == self.high
 
 
 class CacheEntry:
-    """What is known about one agent at one service. Each reader gets its own copy of the state.
+    """One agent's state at one service, with its age and quality. Each reader gets its own copy of the state.
 
     Attributes:
-        agent_id: whose.
-        service: where.
-        quality: how far it can be relied on.
+        agent_id: the agent.
+        service: the service.
+        quality: how far the state can be relied on.
         age_s: seconds between `as_of` and the return of this entry; None when it never answered.
         reason: why it is not live; None when it is.
         before: of a suspect zero: what was there before, in micro-USDC.
@@ -132,8 +135,8 @@ class CacheEntry:
         self._content: msgspec.Raw | None = None
         self._state: Body | None = None
         if stored is not None:
-            self._as_of = stored.as_of
-            self.age_s = max(now_us - stored.as_of, 0) / _SECOND
+            self._as_of = min(stored.as_of, now_us)
+            self.age_s = (now_us - self._as_of) / _SECOND
             self.before = stored.before
             self._content = None if quality is Quality.UNKNOWN else stored.content
 
@@ -160,7 +163,7 @@ class CacheEntry:
 
     @property
     def bounds(self) -> Bounds:
-        """Between which amounts the money lies that this service adds to a portfolio.
+        """Lower and upper bound of the money that this service adds to a portfolio.
 
         Exact when the state is live; of a state that is partly known, the lower bound alone; of a suspect zero, what
         was there before; nothing of what is unknown, second-hand or stale: `funds` says what a stale one showed, and
@@ -177,10 +180,10 @@ class CacheEntry:
 
 
 def to_micros(when: datetime) -> int:
-    """Microseconds since 1970."""
+    """Return microseconds since 1970."""
     return (when - _EPOCH) // _MICROSECOND
 
 
 def from_micros(us: int) -> datetime:
-    """The inverse of `micros`."""
+    """Return the UTC time of microseconds since 1970."""
     return _EPOCH + timedelta(microseconds=us)

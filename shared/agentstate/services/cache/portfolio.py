@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from agentstate.services.cache.entry import Bounds, CacheEntry
-from agentstate.services.cache.quality import Quality
+from agentstate.services.cache.reading import Quality
 from agentstate.services.operations.names import Service
 
 
@@ -20,7 +20,7 @@ class Portfolio:
     """One agent's money at all services, in micro-USDC.
 
     Attributes:
-        agent_id: whose.
+        agent_id: the agent.
         legs: the reading of each service, with its quality, `as_of`, age and `bounds`; one that failed is unknown, with
             the age of the last that is known of.
         in_flight: what our books hold for calls without a known outcome, by service.
@@ -35,22 +35,22 @@ class Portfolio:
 
     @property
     def unknown(self) -> tuple[Service, ...]:
-        """The services of which nothing is known now."""
+        """Services whose state is unknown now."""
         return tuple(service for service, leg in self.legs.items() if leg.quality is Quality.UNKNOWN)
 
     @property
     def doubtful(self) -> tuple[Service, ...]:
-        """The services whose worth is known within bounds alone; unknown and stale ones included."""
+        """Services whose worth is known only within bounds; unknown and stale ones included."""
         return tuple(service for service, leg in self.legs.items() if not leg.bounds.is_exact)
 
     @property
     def known(self) -> int:
-        """What the services show or last showed: stale ones included, so never taken for a total."""
+        """Sum of the last known amounts, stale ones included; not a total."""
         return sum(funds.worth for leg in self.legs.values() if (funds := leg.funds) is not None)
 
     @property
     def bounds(self) -> Bounds:
-        """The least and the most that the agent can have in all; `high` is None where a leg has no upper bound."""
+        """Lower and upper bound of the agent's total; `high` is None when a leg has no upper bound."""
         flying = sum(self.in_flight.values())
         bounds = [leg.bounds for leg in self.legs.values()]
         highs = [each.high for each in bounds]
@@ -61,13 +61,13 @@ class Portfolio:
 
     @property
     def total(self) -> int | None:
-        """What the agent has at all services; None, not less, while that is known within bounds alone."""
+        """Exact total over all services; None while it is known only within bounds."""
         bounds = self.bounds
         return bounds.low if bounds.is_exact else None
 
     @property
     def as_of(self) -> tuple[datetime, datetime] | None:
-        """The moments of the oldest and the newest reading that the known legs stand on; None when there is none."""
+        """Times of the oldest and the newest reading behind the known legs; None when there is none."""
         times = [
             leg.as_of for leg in self.legs.values() if leg.as_of is not None and leg.quality is not Quality.UNKNOWN
         ]

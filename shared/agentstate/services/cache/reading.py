@@ -1,19 +1,58 @@
-"""A state of a service in our own terms: what is on the account, and what it adds to a portfolio, in micro-USDC.
+"""What a service's state says: how far it can be relied on, and the money in it, in micro-USDC.
 
-The body is kept as it came; here is the one place that knows which of its members means what.
+The body is kept as it came; this is the one module that knows the meaning of its members.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any, Final
 
 from agentstate.errors import ServiceAnswerInvalid
-from agentstate.services.http.gateway import Gateway
 from agentstate.services.http.json_wire import Body
 from agentstate.services.operations.answer import Answer
 from agentstate.services.operations.names import Service
+
+FIRST_HAND = "hyperliquid"
+"""The trading service names the source of its positions; any other than the venue is second-hand."""
+
+UNREAD_MEMBER = "unread"
+"""The member of a state that names the parts which could not be read, where there are any."""
+
+
+class Quality(StrEnum):
+    """How far an entry can be relied on."""
+
+    LIVE = "live"
+    """Asked for within the service's time to live, and answered in full."""
+
+    FALLBACK = "fallback"
+    """As live, but the service itself had it from a second-hand source."""
+
+    PARTIAL = "partial"
+    """As live, but a part could not be read; what is there is right."""
+
+    SUSPECT_ZERO = "suspect_zero"
+    """As live, but money that was there is shown as zero, which services also do when they cannot tell."""
+
+    STALE = "stale"
+    """Older; the service could not be asked, or is being asked. Within the limit for stale entries."""
+
+    UNKNOWN = "unknown"
+    """Nothing is known that is young enough. There is no state; `as_of` tells of when the last one was."""
+
+
+def assess_quality(service: Service, state: Mapping[str, Any]) -> tuple[Quality, str | None]:
+    """Live, fallback or partial, and why it is not live."""
+    unread = state.get(UNREAD_MEMBER)
+    if unread:
+        return Quality.PARTIAL, f"could not be read: {', '.join(map(str, unread))[:200]}"
+    source = state.get("source") if service is Service.TRADING else None
+    if source is not None and source != FIRST_HAND:
+        return Quality.FALLBACK, f"positions come from {str(source)[:40]!r}, not from the venue"
+    return Quality.LIVE, None
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,15 +66,6 @@ class Funds:
 
     cash: int | None
     worth: int
-
-
-def read_state(gateway: Gateway, agent_id: str, service: Service) -> Body:
-    """The agent's state at a service, checked: it is this agent's, and its money can be read.
-
-    Raises:
-        ServiceError: as `Gateway.read`; ServiceAnswerInvalid when the state is another agent's or lacks a member.
-    """
-    return validate_state(agent_id, service, gateway.read(agent_id, service))
 
 
 def validate_state(agent_id: str, service: Service, body: Body) -> Body:

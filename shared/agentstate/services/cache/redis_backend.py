@@ -1,24 +1,34 @@
-"""Cache entries in Redis, for all processes: every change is one script, so no two of them mix.
+"""Cache entries in Redis, shared by all processes, with an in-process fallback while Redis is unavailable.
 
-Keys of an entry: `as:{<agent>}:state:<tenant>:<service>` is the entry itself, `…:token` the right to keep an answer,
-`…:asking` who asks now, `…:failed` how it failed a moment ago. All end by themselves.
+Every change is one script, so changes are atomic. Keys of an entry, all of which expire:
+`as:{<agent>}:state:<tenant>:<service>` is the entry itself, `...:token` the token that may store it, `...:asking` the
+current claim, `...:failed` the last failure.
 """
 
 from __future__ import annotations
 
+import itertools
 import secrets
-from typing import Any
+import threading
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
 import msgspec
 from redis import Redis, RedisError
 
-from agentstate.errors import RedisUnavailable
-from agentstate.services.cache.backend import ClaimResult
+from agentstate.errors import InvalidInput, RedisUnavailable
 from agentstate.services.cache.entry import CacheKey, LoadFailure, StoredEntry
+from agentstate.services.cache.local_backend import CacheBackend, ClaimResult, LocalBackend
 from agentstate.store.bare import run_command
+from agentstate.store.redis_client import RedisFallback
+
+T = TypeVar("T")
+
+MOST_OWED = 10_000
+"""Invalidations that are kept for Redis while it is away; beyond, an entry is left to its time to live."""
 
 TOKEN_KEPT_MS = 3_600_000
-"""A token is needed by a reader in flight, which ends within seconds; an hour is ample. Without it nothing is kept."""
+"""Tokens outlive any read in flight, which takes seconds. Without its token an answer is not stored."""
 
 _FAILURES = msgspec.json.Decoder(LoadFailure)
 
@@ -42,7 +52,7 @@ _FAIL = """
 if redis.call('GET', KEYS[3]) == ARGV[1] then redis.call('DEL', KEYS[3]) end
 if redis.call('GET', KEYS[2]) == ARGV[1] and ARGV[2] ~= '' then redis.call('SET', KEYS[4], ARGV[2], 'PX', ARGV[3]) end
 """
-# KEYS: the mark of moves, then four of each entry that is spoiled. ARGV: mark and its time, then an entry to keep.
+# KEYS: the epoch, then four per invalidated entry. ARGV: new epoch and its lifetime in ms, then an entry and its own.
 _DROP = """
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 for first = 2, #KEYS, 4 do
@@ -65,79 +75,142 @@ class RedisBackend:
         self._scripts = {text: client.register_script(text) for text in (_CLAIM, _HOLD, _KEEP, _FAIL, _DROP)}
 
     def load_entry(self, key: CacheKey) -> StoredEntry | None:
-        """The entry, or None."""
+        """Return the entry, or None."""
         try:
-            return _stored(run_command(self._client, "GET", _name(key)))
+            return _parse_entry(run_command(self._client, "GET", _entry_name(key)))
         except RedisError as error:
-            raise _away(error) from error
+            raise _unavailable(error) from error
 
     def load_entries(self, keys: list[CacheKey]) -> list[StoredEntry | None]:
-        """The entries of one agent, which lie in one slot."""
+        """Return the entries of one agent, which share a hash slot."""
         try:
-            return [_stored(found) for found in self._client.mget([_name(key) for key in keys])]
+            return [_parse_entry(found) for found in self._client.mget([_entry_name(key) for key in keys])]
         except RedisError as error:
-            raise _away(error) from error
+            raise _unavailable(error) from error
 
     def claim_load(self, key: CacheKey, hold_s: float) -> ClaimResult:
-        """Look, and take the right to ask when nobody has it."""
+        """Return the current entry, and take the right to load it when it is free."""
         token = secrets.token_hex(16)
-        granted, found, failed = self._run(_CLAIM, _keys(key), token, _millis(hold_s), TOKEN_KEPT_MS)
+        granted, found, failed = self._run_script(_CLAIM, _key_names(key), token, _millis(hold_s), TOKEN_KEPT_MS)
         failure = None if failed is None else _FAILURES.decode(failed)
-        return ClaimResult(token if granted else None, _stored(found), failure)
+        return ClaimResult(token if granted else None, _parse_entry(found), failure)
 
     def renew_claim(self, key: CacheKey, token: str, hold_s: float) -> None:
-        """Keep the right for longer."""
-        self._run(_HOLD, _keys(key), token, _millis(hold_s))
+        """Extend the claim."""
+        self._run_script(_HOLD, _key_names(key), token, _millis(hold_s))
 
     def store_claimed(self, key: CacheKey, token: str, stored: StoredEntry, keep_s: float) -> bool:
-        """Keep an entry and give the right back."""
-        return bool(self._run(_KEEP, _keys(key), token, stored.to_bytes(), _millis(keep_s)))
+        """Store an entry and release the claim."""
+        return bool(self._run_script(_KEEP, _key_names(key), token, stored.to_bytes(), _millis(keep_s)))
 
     def release_claim(self, key: CacheKey, token: str, failure: LoadFailure | None, keep_s: float) -> None:
-        """Give the right back, and remember the failure."""
+        """Release the claim, and remember the failure."""
         content = b"" if failure is None else msgspec.json.encode(failure)
-        self._run(_FAIL, _keys(key), token, content, _millis(keep_s))
+        self._run_script(_FAIL, _key_names(key), token, content, _millis(keep_s))
 
     def drop_entries(self, keys: list[CacheKey]) -> None:
         """Drop entries of one agent."""
-        self._drop(keys)
+        self._invalidate(keys)
 
-    def replace_entry(self, key: CacheKey, stored: StoredEntry, keep_s: float, spoiled: list[CacheKey]) -> None:
-        """Drop `spoiled` and keep an entry, in one step."""
-        self._drop([key, *(other for other in spoiled if other != key)], stored.to_bytes(), _millis(keep_s))
+    def replace_entry(self, key: CacheKey, stored: StoredEntry, keep_s: float, invalidated: list[CacheKey]) -> None:
+        """Drop `invalidated` and store an entry, in one step."""
+        self._invalidate([key, *(other for other in invalidated if other != key)], stored.to_bytes(), _millis(keep_s))
 
     def invalidation_epoch(self, agent_id: str) -> str:
-        """A mark that changes with every invalidation."""
+        """Return a value that changes with every invalidation."""
         try:
-            return str(self._client.get(_moved(agent_id)))
+            return str(self._client.get(_epoch_name(agent_id)))
         except RedisError as error:
-            raise _away(error) from error
+            raise _unavailable(error) from error
 
-    def _drop(self, keys: list[CacheKey], *entry: Any) -> None:
-        names = [name for key in keys for name in _keys(key)]
-        self._run(_DROP, [_moved(keys[0].agent_id), *names], secrets.token_hex(16), TOKEN_KEPT_MS, *entry)
+    def _invalidate(self, keys: list[CacheKey], *entry: Any) -> None:
+        names = [name for key in keys for name in _key_names(key)]
+        self._run_script(_DROP, [_epoch_name(keys[0].agent_id), *names], secrets.token_hex(16), TOKEN_KEPT_MS, *entry)
 
-    def _run(self, script: str, keys: list[str], *arguments: Any) -> Any:
+    def _run_script(self, script: str, keys: list[str], *arguments: Any) -> Any:
         try:
             return self._scripts[script](keys, arguments)
         except RedisError as error:
-            raise _away(error) from error
+            raise _unavailable(error) from error
 
 
-def _name(key: CacheKey) -> str:
+class FallbackBackend:
+    """Redis while it answers, else the in-process backend.
+
+    An invalidation that Redis missed is owed to it, and applied before this process uses Redis again.
+
+    Args:
+        redis: a synchronous client with timeouts; None uses the in-process backend alone.
+    """
+
+    def __init__(self, redis: Redis | None) -> None:
+        if redis is not None and not isinstance(redis, Redis):
+            raise InvalidInput(
+                f"a synchronous Redis client is needed, not {type(redis).__name__}; see AsyncStateCache."
+            )
+        self._local = LocalBackend()
+        self._redis = None if redis is None else RedisBackend(redis)
+        self._fallback = RedisFallback(present=redis is not None)
+        self._owed: set[CacheKey] = set()
+        self._owed_lock = threading.Lock()
+
+    @property
+    def is_away(self) -> bool:
+        """Whether only the in-process backend is in use now."""
+        return self._fallback.is_away
+
+    def call_backend(self, action: Callable[[CacheBackend], T]) -> T:
+        """Run `action` on the backend in use."""
+        redis = self._redis
+        if redis is None:
+            return action(self._local)
+        return self._fallback.run_with_fallback(lambda: self._call_redis(redis, action), lambda: action(self._local))
+
+    def load_entry(self, key: CacheKey) -> StoredEntry | None:
+        """Return the entry, or None."""
+        return self.call_backend(lambda backend: backend.load_entry(key))
+
+    def drop_entries(self, keys: list[CacheKey]) -> None:
+        """Drop entries of one agent in both backends; in Redis later if it is away."""
+        self._local.drop_entries(keys)
+        redis = self._redis
+        if redis is not None:
+            self._fallback.run_with_fallback(
+                lambda: self._call_redis(redis, lambda backend: backend.drop_entries(keys)),
+                lambda: self._owe_invalidation(keys),
+            )
+
+    def _call_redis(self, redis: RedisBackend, action: Callable[[CacheBackend], T]) -> T:
+        """Run `action` on Redis, once the invalidations that it missed are applied."""
+        if self._owed:
+            with self._owed_lock:  # other threads wait, so that none reads an entry that is about to be dropped
+                by_agent: dict[str, list[CacheKey]] = {}
+                for key in self._owed:
+                    by_agent.setdefault(key.agent_id, []).append(key)
+                for keys in by_agent.values():
+                    redis.drop_entries(keys)
+                self._owed.clear()
+        return action(redis)
+
+    def _owe_invalidation(self, keys: Iterable[CacheKey]) -> None:
+        with self._owed_lock:
+            self._owed.update(itertools.islice(keys, max(MOST_OWED - len(self._owed), 0)))
+
+
+def _entry_name(key: CacheKey) -> str:
     return f"as:{{{key.agent_id}}}:state:{key.tenant}:{key.service.value}"
 
 
-def _keys(key: CacheKey) -> list[str]:
-    name = _name(key)
+def _key_names(key: CacheKey) -> list[str]:
+    name = _entry_name(key)
     return [name, f"{name}:token", f"{name}:asking", f"{name}:failed"]
 
 
-def _moved(agent_id: str) -> str:
-    return f"as:{{{agent_id}}}:state:moved"
+def _epoch_name(agent_id: str) -> str:
+    return f"as:{{{agent_id}}}:state:epoch"
 
 
-def _stored(packed: bytes | str | None) -> StoredEntry | None:
+def _parse_entry(packed: bytes | str | None) -> StoredEntry | None:
     return None if packed is None else StoredEntry.from_bytes(packed.encode() if isinstance(packed, str) else packed)
 
 
@@ -145,5 +218,5 @@ def _millis(seconds: float) -> int:
     return max(int(seconds * 1_000), 1)
 
 
-def _away(error: RedisError) -> RedisUnavailable:
+def _unavailable(error: RedisError) -> RedisUnavailable:
     return RedisUnavailable(f"Redis does not answer ({type(error).__name__}); states are read from the services.")

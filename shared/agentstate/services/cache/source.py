@@ -1,12 +1,11 @@
-"""Where states come from when the cache has none: one reading of one account, with what it is worth."""
+"""Where the cache loads states from: one reading of one account through the gateway, with its quality."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Protocol
 
-from agentstate.services.cache.quality import Quality, assess_quality
-from agentstate.services.cache.reading import read_state
+from agentstate.services.cache.reading import Quality, assess_quality, validate_state
 from agentstate.services.http.gateway import Gateway
 from agentstate.services.http.json_wire import Body
 from agentstate.services.operations.names import Service
@@ -29,14 +28,14 @@ class StateSource(Protocol):
         """Longest time of one reading, in seconds."""
 
     def tenant(self, agent_id: str, service: Service) -> str:
-        """A mark of the account that would be read; readers of another account never share an entry. No secret."""
+        """Return a fingerprint of the account that would be read, so that accounts never share an entry. No secret."""
 
     def read_state(self, agent_id: str, service: Service) -> Reading:
-        """Ask the service; raises ServiceError."""
+        """Read the state from the service; raises ServiceError."""
 
 
 class GatewaySource:
-    """Reads through the gateway, in whichever dialect."""
+    """Reads through the gateway, in either dialect."""
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
@@ -47,10 +46,19 @@ class GatewaySource:
         return self._gateway.deadline_s
 
     def tenant(self, agent_id: str, service: Service) -> str:
-        """The mark of the account and the key in use."""
+        """Return the fingerprint of the account and the key in use."""
         return self._gateway.mark(agent_id, service)
 
     def read_state(self, agent_id: str, service: Service) -> Reading:
-        """The state, checked; it tells itself whether it is in full and first-hand."""
+        """Read and validate the state, and assess its quality."""
         state = read_state(self._gateway, agent_id, service)
         return Reading(state, *assess_quality(service, state))
+
+
+def read_state(gateway: Gateway, agent_id: str, service: Service) -> Body:
+    """Read the agent's state at a service, and check that it is this agent's and that its money can be read.
+
+    Raises:
+        ServiceError: as `Gateway.read`; ServiceAnswerInvalid when the state is another agent's or lacks a member.
+    """
+    return validate_state(agent_id, service, gateway.read(agent_id, service))

@@ -1,13 +1,12 @@
-"""The state cache: readings of the six services, shared by all processes, honest about their age.
+"""The state cache: readings of the six services, shared by all processes, with their age and quality.
 
-One reader asks a service while all others wait for its answer; a mutation invalidates every reading that it spoils; a
-service that does not answer leaves a stale reading for a while, then none, and never a zero.
+One reader asks a service while the others wait for its answer; an operation invalidates every reading it affects; a
+service that does not answer leaves a stale entry for a while, then an unknown one, and never a zero.
 """
 
 from __future__ import annotations
 
 import random
-import threading
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
@@ -18,34 +17,33 @@ from redis import Redis
 from agentstate.clock import Clock, utc_now
 from agentstate.errors import AgentStateError, InvalidInput, ServiceAnswerInvalid, ServiceError, ServiceRejected
 from agentstate.ids import validate_name
-from agentstate.services.cache.backends import Shelves
 from agentstate.services.cache.entry import CacheEntry, CacheKey, StoredEntry, to_micros
 from agentstate.services.cache.portfolio import Portfolio
-from agentstate.services.cache.quality import Quality
-from agentstate.services.cache.reading import validate_state
-from agentstate.services.cache.refresh_ahead import RefreshAhead
-from agentstate.services.cache.single_flight import HOLD_S, Asker, Fits
+from agentstate.services.cache.reading import Quality, validate_state
+from agentstate.services.cache.redis_backend import FallbackBackend
+from agentstate.services.cache.refresh_ahead import REFRESHERS, BackgroundRefresher, RefreshAhead
+from agentstate.services.cache.single_flight import HOLD_S, Fits, SingleFlightLoader
 from agentstate.services.cache.source import Reading, StateSource
-from agentstate.services.cache.zero_check import judged
+from agentstate.services.cache.zero_check import mark_suspect
 from agentstate.services.http.json_wire import Body, encode_json
 from agentstate.services.operations.names import TTL_S, Service, service_named, spoiled_by
 
 STALE_TIMES_TTL = 10.0
-"""A reading is shown as stale until it is ten times as old as it may be live; then there is none."""
+"""An entry is served stale until its age is ten times its time to live; afterwards it is unknown."""
 
 JITTER = 0.1
-"""A reading is live for up to a tenth less than its time, so that what was read together does not end together."""
+"""An entry lives up to a tenth shorter than its time, so that entries loaded together do not expire together."""
 
 AHEAD = 1 / 3
-"""What is read in the last third of its time is in use, and read anew ahead of need."""
+"""An entry that is read in the last third of its life is in use, and reloaded before it expires."""
 
 HIT, MISS, REFRESH = "hit", "miss", "refresh"
 OUTCOMES = (HIT, MISS, REFRESH, Quality.STALE.value, Quality.UNKNOWN.value)
-"""What a read came to: taken from the cache; asked for, as none was there or because it had to be; older, or none."""
+"""Outcomes of a read: cached; loaded; loaded by request; stale; unknown."""
 
-REFRESHERS = 8
 MOST_TRIES = 3
 SECOND = 1_000_000
+_FROM_FUTURE = "the last reading is dated in the future: a host's clock is ahead"
 
 
 class StateCache:
@@ -56,10 +54,10 @@ class StateCache:
         redis: a synchronous client with timeouts; None keeps entries in this process alone.
         ttl_s: seconds for which a reading is live, by service; the guide's values when left out.
         stale_times_ttl: limit for stale readings, in multiples of their time to live.
-        hold_s: how soon another process asks when the one that was asking was killed, in seconds.
-        wake: wakes a worker that reads ahead what is in use; None leaves that to the schedule.
-        count: is told each read by an agent, as (service, outcome), outcome one of `OUTCOMES`; must not wait.
-        draw: gives numbers from 0 to 1, for the jitter.
+        hold_s: seconds after which another process asks when the one that was asking was killed.
+        wake: wakes a worker that reloads entries in use; None leaves that to the schedule.
+        count: called for each read by an agent with (service, outcome), outcome one of `OUTCOMES`; must not block.
+        draw: returns numbers from 0 to 1, for the jitter.
         clock: present time, UTC.
     """
 
@@ -83,12 +81,10 @@ class StateCache:
         self._count = count
         self._draw = draw
         self._clock = clock
-        self._shelves = Shelves(redis)
-        self._ahead = None if redis is None else RefreshAhead(redis)
-        self._asker = Asker(source, self._shelves, self._stored, self._keep_s, clock, hold_s=hold_s)
-        self._behind: ThreadPoolExecutor | None = None
-        self._behind_keys: set[CacheKey] = set()
-        self._behind_lock = threading.Lock()
+        self._backend = FallbackBackend(redis)
+        self._refresh_ahead = None if redis is None else RefreshAhead(redis)
+        self._loader = SingleFlightLoader(source, self._backend, self._make_entry, self._keep_s, clock, hold_s=hold_s)
+        self._refresher = BackgroundRefresher(lambda key: self._load(key, self._is_live))
 
     def get(
         self,
@@ -98,14 +94,14 @@ class StateCache:
         *,
         stale_for_s: float = 0.0,
     ) -> CacheEntry:
-        """The agent's state at a service: from the cache while it is live, else from the service.
+        """Return the agent's state at a service: from the cache while it is live, else from the service.
 
         Args:
-            agent_id: whose.
+            agent_id: the agent.
             service: one of the six.
-            force_refresh: ask the service even when a live reading is there.
-            stale_for_s: take a reading that has been out of date for up to so many seconds at once, marked stale, and
-                let it be read anew meanwhile; 0 waits for the new one.
+            force_refresh: ask the service even when a live reading is cached.
+            stale_for_s: return a reading that expired up to this many seconds ago at once, marked stale, and reload it
+                in the background; 0 waits for the new one.
 
         Returns:
             A live entry (or one that says why it is less); a stale one when the service cannot be read and the limit
@@ -117,54 +113,55 @@ class StateCache:
         """
         key, began = self._key(agent_id, service), to_micros(self._clock())
         if force_refresh:
-            return self._counted(self._bring(key, lambda stored: stored.as_of >= began, again=True), REFRESH)
-        stored = self._shelves.load(key)
-        if stored is not None and stored.fresh_until > began:
-            return self._counted(self._live(key, stored, began), HIT)
+            entry = self._load(key, lambda stored: began <= stored.as_of <= to_micros(self._clock()), retry_failed=True)
+            return self._count_read(entry, REFRESH)
+        stored = self._backend.load_entry(key)
+        if stored is not None and stored.is_live(began):
+            return self._count_read(self._serve_live(key, stored, began), HIT)
         limit_us = int(min(stale_for_s, self._keep_s(key)) * SECOND)
-        if stored is not None and began < stored.fresh_until + limit_us:
-            self._read_behind(key)
-            entry = CacheEntry(key, Quality.STALE, stored, now_us=began, reason="it is being read anew")
-            return self._counted(entry, HIT)
-        return self._counted(self._bring(key, self._is_fresh), MISS)
+        if stored is not None and stored.as_of <= began < stored.fresh_until + limit_us:
+            self._refresher.submit(key)
+            entry = CacheEntry(key, Quality.STALE, stored, now_us=began, reason="it is being reloaded")
+            return self._count_read(entry, HIT)
+        return self._count_read(self._load(key, self._is_live), MISS)
 
     def peek(self, agent_id: str, service: str) -> CacheEntry:
-        """What the cache holds, without asking the service: live, stale, or unknown when there is nothing young enough.
+        """Return the cached state without asking the service: live, stale, or unknown when none is young enough.
 
         Raises:
             InvalidInput: a malformed agent id, or no such service.
         """
         key = self._key(agent_id, service)
-        stored = self._shelves.load(key)
-        if stored is not None and self._is_fresh(stored):
-            return self._entry(key, stored)
-        return self._aged(key, stored, "nobody has asked the service lately")
+        stored = self._backend.load_entry(key)
+        if stored is not None and self._is_live(stored):
+            return self._cache_entry(key, stored)
+        return self._stale_or_unknown(key, stored, "the service was not asked lately")
 
     def refresh(self, agent_id: str, service: str) -> CacheEntry:
-        """Ask the service and keep the answer; what a worker does ahead of need. As `get` with `force_refresh`."""
+        """Ask the service and store the answer; the same as `get` with `force_refresh`."""
         return self.get(agent_id, service, force_refresh=True)
 
     def invalidate(self, agent_id: str, service: str, *, others: Iterable[str] = ()) -> None:
-        """Drop what an operation at `service` has made out of date, here and for readers that are under way.
+        """Drop the entries that an operation at `service` made out of date, also those being loaded now.
 
-        Casino, escrow and faucet share a balance, so each of them drops all three; for `others`, agents whose money
-        the operation moved too, the same. While Redis is away the drop is owed, and done before Redis is used again by
-        this process.
+        Casino, escrow and faucet share a balance, so each of them drops all three; the same for `others`, agents whose
+        money the operation moved too. While Redis is unavailable the drop is owed, and applied before this process uses
+        Redis again.
         """
-        spoiled = spoiled_by(service_named(service))
+        invalidated = spoiled_by(service_named(service))
         agents = [validate_name(each) for each in (agent_id, *others)]
         for each in agents:
-            self._shelves.forget([self._key(each, name) for name in spoiled])
+            self._backend.drop_entries([self._key(each, name) for name in invalidated])
 
     def write_through(self, agent_id: str, service: str, state: Body, *, as_of: datetime | None = None) -> CacheEntry:
-        """Keep a state that the service itself has told after a confirmed operation, and drop what that spoiled.
+        """Store a state that the service returned after a confirmed operation, and drop the entries it invalidates.
 
         Only for the whole state, as a read would give it: amounts in answers to operations are rounded.
 
         Args:
-            agent_id: whose.
-            service: where.
-            state: as the service told it.
+            agent_id: the agent.
+            service: the service.
+            state: as the service returned it.
             as_of: when it held; now when left out.
 
         Raises:
@@ -172,12 +169,13 @@ class StateCache:
         """
         key, now = self._key(agent_id, service), self._clock()
         validate_state(agent_id, key.service, state)
-        stored = self._stored(key, as_of or now, Reading(state), None)
-        spoiled = [self._key(agent_id, each) for each in spoiled_by(key.service)]
-        if self._shelves.away:
-            self._shelves.forget(spoiled)
-        self._shelves.use(lambda shelf: shelf.replace_entry(key, stored, self._keep_s(key), spoiled))
-        return self._entry(key, stored)
+        stored = self._make_entry(key, min(as_of or now, now), Reading(state), None)
+        invalidated = [self._key(agent_id, each) for each in spoiled_by(key.service)]
+        if self._backend.is_away:
+            self._backend.drop_entries(invalidated)
+        keep_s = self._keep_s(key)
+        self._backend.call_backend(lambda backend: backend.replace_entry(key, stored, keep_s, invalidated))
+        return self._cache_entry(key, stored)
 
     def portfolio_snapshot(
         self,
@@ -186,15 +184,15 @@ class StateCache:
         *,
         in_flight: Callable[[], Mapping[str, int]] = dict,
     ) -> Portfolio:
-        """All six states, read side by side. A service that cannot be read is unknown, with the reason.
+        """Return all six states, read in parallel. A service that cannot be read is unknown, with the reason.
 
         When an operation of the agent ended meanwhile the states are read again: money that moved from one service to
         another would else be seen twice, or not at all.
 
         Args:
-            agent_id: whose.
-            force_refresh: ask the services even when live readings are there.
-            in_flight: tells what our books hold for calls whose outcome is open, in micro-USDC by service; asked
+            agent_id: the agent.
+            force_refresh: ask the services even when live readings are cached.
+            in_flight: returns what our books hold for calls whose outcome is open, in micro-USDC by service; asked
                 before the services and after.
 
         Raises:
@@ -202,119 +200,94 @@ class StateCache:
         """
         validate_name(agent_id)
         for _ in range(MOST_TRIES):
-            mark, flying = self._shelves.use(lambda shelf: shelf.invalidation_epoch(agent_id)), in_flight()
-            legs = self._legs(agent_id, force_refresh=force_refresh)
-            if self._shelves.use(lambda shelf: shelf.invalidation_epoch(agent_id)) == mark:
-                return Portfolio(agent_id, legs, _most(flying, in_flight()))
+            epoch, flying = (
+                self._backend.call_backend(lambda backend: backend.invalidation_epoch(agent_id)),
+                in_flight(),
+            )
+            legs = self._read_legs(agent_id, force_refresh=force_refresh)
+            if self._backend.call_backend(lambda backend: backend.invalidation_epoch(agent_id)) == epoch:
+                now_flying = in_flight()
+                names = sorted({*flying, *now_flying})
+                most = {name: max(flying.get(name, 0), now_flying.get(name, 0)) for name in names}
+                return Portfolio(agent_id, legs, most)
         return Portfolio(agent_id, legs, in_flight(), moving=True)
 
     def get_or_unknown(self, agent_id: str, service: Service, *, force_refresh: bool = False) -> CacheEntry:
-        """As `get`; what the service refuses is an unknown entry with the reason."""
+        """Return the same as `get`; a refusal by the service gives an unknown entry with the reason."""
         try:
             return self.get(agent_id, service, force_refresh)
         except ServiceError as error:
             return CacheEntry(self._key(agent_id, service), Quality.UNKNOWN, reason=error.message)
 
     def refresh_due(self, limit: int = 64) -> int:
-        """Read anew, ahead of need, what is in use and soon out of date; return how many entries were looked at."""
-        if self._ahead is None:
+        """Reload entries that are in use and expire soon; return how many were looked at."""
+        if self._refresh_ahead is None:
             return 0
-        # What another account's reader noted is left to a worker with that account's key.
-        keys = [key for key in self._ahead.take_due(limit) if key == self._key(key.agent_id, key.service)]
+        # Notes of another account's readers are left to a worker with that account's key.
+        keys = [key for key in self._refresh_ahead.take_due(limit) if key == self._key(key.agent_id, key.service)]
+
+        def reload(key: CacheKey) -> None:
+            ahead_us = int(self._ttl_s[key.service] * AHEAD * SECOND)
+
+            def has_life_left(stored: StoredEntry) -> bool:
+                now = to_micros(self._clock())
+                return stored.as_of <= now and stored.fresh_until > now + ahead_us
+
+            try:
+                self._load(key, has_life_left)
+            except AgentStateError:
+                return  # the backend remembers the failure for the next reader
+
         with ThreadPoolExecutor(REFRESHERS, thread_name_prefix="ahead") as pool:
-            return sum(pool.map(self._renewed, keys))
+            list(pool.map(reload, keys))
+        return len(keys)
 
     def close(self) -> None:
-        """Wait for what is being read behind the readers."""
-        with self._behind_lock:
-            behind, self._behind = self._behind, None
-        if behind is not None:
-            behind.shutdown(cancel_futures=True)
+        """Wait for the background reloads under way."""
+        self._refresher.close()
 
     def _key(self, agent_id: str, service: str) -> CacheKey:
         named = service_named(service)
         return CacheKey(validate_name(agent_id), named, self._source.tenant(agent_id, named))
 
-    def _legs(self, agent_id: str, *, force_refresh: bool) -> dict[Service, CacheEntry]:
-        """What is live at once; the rest side by side."""
+    def _keep_s(self, key: CacheKey) -> float:
+        return self._ttl_s[key.service] * self._stale_times_ttl
+
+    def _is_live(self, stored: StoredEntry) -> bool:
+        return stored.is_live(to_micros(self._clock()))
+
+    def _read_legs(self, agent_id: str, *, force_refresh: bool) -> dict[Service, CacheEntry]:
+        """Return an entry per service: live ones by one request to the backend, the others loaded in parallel."""
         keys = [self._key(agent_id, service) for service in Service]
-        found = [None] * len(keys) if force_refresh else self._shelves.use(lambda shelf: shelf.load_entries(keys))
+        found: list[StoredEntry | None] = [None] * len(keys)
+        if not force_refresh:
+            found = self._backend.call_backend(lambda backend: backend.load_entries(keys))
         now = to_micros(self._clock())
         legs = {
-            key.service: self._counted(self._live(key, stored, now), HIT)
+            key.service: self._count_read(self._serve_live(key, stored, now), HIT)
             for key, stored in zip(keys, found, strict=True)
-            if stored is not None and stored.fresh_until > now
+            if stored is not None and stored.is_live(now)
         }
         missing = [service for service in Service if service not in legs]
         if missing:
             with ThreadPoolExecutor(len(missing), thread_name_prefix="portfolio") as pool:
-                asked = pool.map(
+                loaded = pool.map(
                     lambda service: self.get_or_unknown(agent_id, service, force_refresh=force_refresh), missing
                 )
-                legs.update(zip(missing, asked, strict=True))
+                legs.update(zip(missing, loaded, strict=True))
         return {service: legs[service] for service in Service}
 
-    def _is_fresh(self, stored: StoredEntry) -> bool:
-        return stored.fresh_until > to_micros(self._clock())
+    def _load(self, key: CacheKey, fits: Fits, *, retry_failed: bool = False) -> CacheEntry:
+        """Load an entry that fits; stale or unknown when the service cannot be read, ServiceRejected if it refuses."""
+        result = self._loader.load(key, fits, retry_failed=retry_failed)
+        if isinstance(result, StoredEntry):
+            return self._cache_entry(key, result)
+        if result.code is not None:
+            raise ServiceRejected(result.reason, code=result.code)
+        return self._stale_or_unknown(key, self._backend.load_entry(key), result.reason)
 
-    def _live(self, key: CacheKey, stored: StoredEntry, now: int) -> CacheEntry:
-        """A live entry; when it is read near its end, it is in use and is to be read ahead."""
-        near = stored.fresh_until - now < (stored.fresh_until - stored.as_of) * AHEAD
-        if (
-            near
-            and self._ahead is not None
-            and self._ahead.note_in_use(key, stored.fresh_until)
-            and self._wake is not None
-        ):
-            self._wake()
-        return CacheEntry(key, stored.quality, stored, now_us=now, reason=stored.reason)
-
-    def _counted(self, entry: CacheEntry, outcome: str) -> CacheEntry:
-        if self._count is not None:
-            worse = entry.quality in (Quality.STALE, Quality.UNKNOWN)
-            self._count(entry.service, entry.quality if worse else outcome)
-        return entry
-
-    def _renewed(self, key: CacheKey) -> bool:
-        ahead = int(self._ttl_s[key.service] * AHEAD * SECOND)
-        self._quietly(key, lambda stored: stored.fresh_until > to_micros(self._clock()) + ahead)
-        return True
-
-    def _quietly(self, key: CacheKey, fits: Fits) -> None:
-        """Read for somebody who comes later; what goes wrong is remembered on the shelf, and told to that one."""
-        try:
-            self._bring(key, fits)
-        except AgentStateError:
-            return
-
-    def _read_behind(self, key: CacheKey) -> None:
-        """Read an entry anew behind the reader's back, once at a time."""
-        with self._behind_lock:
-            if key in self._behind_keys:
-                return
-            self._behind_keys.add(key)
-            if self._behind is None:
-                self._behind = ThreadPoolExecutor(REFRESHERS, thread_name_prefix="behind")
-            self._behind.submit(self._behind_done, key)
-
-    def _behind_done(self, key: CacheKey) -> None:
-        try:
-            self._quietly(key, self._is_fresh)
-        finally:
-            with self._behind_lock:
-                self._behind_keys.discard(key)
-
-    def _bring(self, key: CacheKey, fits: Fits, *, again: bool = False) -> CacheEntry:
-        """Ask the service, or wait for whoever is asking it."""
-        brought = self._asker.bring(key, fits, again=again)
-        if isinstance(brought, StoredEntry):
-            return self._entry(key, brought)
-        if brought.code is not None:
-            raise ServiceRejected(brought.reason, code=brought.code)
-        return self._aged(key, self._shelves.load(key), brought.reason)
-
-    def _stored(self, key: CacheKey, as_of: datetime, reading: Reading, before: StoredEntry | None) -> StoredEntry:
-        """What is kept of a reading; a sudden zero in it is marked."""
+    def _make_entry(self, key: CacheKey, as_of: datetime, reading: Reading, before: StoredEntry | None) -> StoredEntry:
+        """Make the entry to store of a reading; a sudden zero in it is marked as suspect."""
         lives_s = self._ttl_s[key.service] * (1 - JITTER * self._draw())
         try:
             content = encode_json(reading.state)
@@ -328,20 +301,34 @@ class StateCache:
             quality=reading.quality,
             reason=reading.reason,
         )
-        return judged(key.service, fresh, before)
+        return mark_suspect(key.service, fresh, before)
 
-    def _entry(self, key: CacheKey, stored: StoredEntry) -> CacheEntry:
+    def _cache_entry(self, key: CacheKey, stored: StoredEntry) -> CacheEntry:
         return CacheEntry(key, stored.quality, stored, now_us=to_micros(self._clock()), reason=stored.reason)
 
-    def _aged(self, key: CacheKey, stored: StoredEntry | None, reason: str) -> CacheEntry:
-        """The last reading as stale, or as unknown when it is too old or there is none."""
+    def _serve_live(self, key: CacheKey, stored: StoredEntry, now_us: int) -> CacheEntry:
+        """Return a live entry; one that expires soon is noted for reload, as it is in use."""
+        expires_soon = stored.fresh_until - now_us < (stored.fresh_until - stored.as_of) * AHEAD
+        if (
+            expires_soon
+            and self._refresh_ahead is not None
+            and self._refresh_ahead.note_in_use(key, stored.fresh_until)
+            and self._wake is not None
+        ):
+            self._wake()
+        return CacheEntry(key, stored.quality, stored, now_us=now_us, reason=stored.reason)
+
+    def _stale_or_unknown(self, key: CacheKey, stored: StoredEntry | None, reason: str) -> CacheEntry:
+        """Return the last reading as stale, or as unknown when it is too old, dated in the future, or missing."""
         now = to_micros(self._clock())
-        in_limit = stored is not None and now - stored.as_of <= self._keep_s(key) * SECOND
-        return CacheEntry(key, Quality.STALE if in_limit else Quality.UNKNOWN, stored, now_us=now, reason=reason)
+        if stored is not None and stored.is_from_future(now):
+            return CacheEntry(key, Quality.UNKNOWN, reason=f"{reason}; {_FROM_FUTURE}")
+        is_within_limit = stored is not None and now - stored.as_of <= self._keep_s(key) * SECOND
+        quality = Quality.STALE if is_within_limit else Quality.UNKNOWN
+        return CacheEntry(key, quality, stored, now_us=now, reason=reason)
 
-    def _keep_s(self, key: CacheKey) -> float:
-        return self._ttl_s[key.service] * self._stale_times_ttl
-
-
-def _most(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
-    return {name: max(one.get(name, 0), other.get(name, 0)) for name in sorted({*one, *other})}
+    def _count_read(self, entry: CacheEntry, outcome: str) -> CacheEntry:
+        if self._count is not None:
+            is_worse = entry.quality in (Quality.STALE, Quality.UNKNOWN)
+            self._count(entry.service, entry.quality if is_worse else outcome)
+        return entry

@@ -1,7 +1,7 @@
-"""A sudden zero is suspect: some services answer 200 with amount 0 when they cannot tell (wallet on Solana and Tron).
+"""Suspect zeros: some services answer 200 with amount 0 when they cannot tell (the wallet on Solana and Tron).
 
-Money that was there and is shown as zero is a suspect zero until our own operation explains it, which drops the reading
-before, or until the zero has been shown for ten minutes.
+An amount that drops to zero is suspect until an operation of our own explains it, which drops the earlier reading, or
+until the zero has been shown for ten minutes.
 """
 
 from __future__ import annotations
@@ -10,37 +10,32 @@ from msgspec.structs import replace
 
 from agentstate.errors import ServiceAnswerInvalid
 from agentstate.services.cache.entry import StoredEntry, from_micros
-from agentstate.services.cache.quality import Quality
-from agentstate.services.cache.reading import parse_parts
+from agentstate.services.cache.reading import Quality, parse_parts
 from agentstate.services.operations.names import Service
 
 BELIEVED_AFTER_US = 600_000_000
 
 
-def judged(service: Service, fresh: StoredEntry, before: StoredEntry | None) -> StoredEntry:
-    """`fresh`, marked when it shows zero where `before` showed money."""
+def mark_suspect(service: Service, fresh: StoredEntry, before: StoredEntry | None) -> StoredEntry:
+    """Return `fresh`, marked as a suspect zero when it shows zero where `before` showed money."""
     if before is None or fresh.quality is not Quality.LIVE:
         return fresh
-    now, was = parse_parts(service, fresh.state), _parts(service, before)
+    now = parse_parts(service, fresh.state)
+    try:
+        earlier = parse_parts(service, before.state)
+    except ServiceAnswerInvalid:  # stored by another version
+        earlier = {}
     shown = sum(now.values())
     if before.quality is Quality.SUSPECT_ZERO and before.before is not None and before.since is not None:
-        if shown >= before.before or fresh.as_of - before.since >= BELIEVED_AFTER_US or 0 not in now.values():
+        since = min(before.since, fresh.as_of)  # the host that saw it first may have a fast clock
+        if shown >= before.before or fresh.as_of - since >= BELIEVED_AFTER_US or 0 not in now.values():
             return fresh
-        return _suspect(fresh, before.before, before)
-    lost = sum(amount for part, amount in was.items() if amount > 0 and now.get(part) == 0)
-    return _suspect(fresh, shown + lost, None) if lost else fresh
-
-
-def _suspect(fresh: StoredEntry, before: int, first: StoredEntry | None) -> StoredEntry:
-    since = fresh.as_of if first is None or first.since is None else first.since
-    reason = (
-        f"shown as 0 since {from_micros(since).isoformat(timespec='seconds')}, and no operation of ours explains it"
-    )
-    return replace(fresh, quality=Quality.SUSPECT_ZERO, reason=reason, before=before, since=since)
-
-
-def _parts(service: Service, stored: StoredEntry) -> dict[str, int]:
-    try:
-        return parse_parts(service, stored.state)
-    except ServiceAnswerInvalid:  # kept by another version
-        return {}
+        amount = before.before
+    else:
+        lost = sum(amount for part, amount in earlier.items() if amount > 0 and now.get(part) == 0)
+        if not lost:
+            return fresh
+        since, amount = fresh.as_of, shown + lost
+    moment = from_micros(since).isoformat(timespec="seconds")
+    reason = f"shown as 0 since {moment}, and none of our operations explains it"
+    return replace(fresh, quality=Quality.SUSPECT_ZERO, reason=reason, before=amount, since=since)

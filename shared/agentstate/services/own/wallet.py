@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from agentstate.errors import CredentialMissing, ServiceError, ServiceInDoubt
-from agentstate.services.cache.quality import UNREAD_MEMBER
+from agentstate.services.cache.reading import UNREAD_MEMBER
 from agentstate.services.http.json_wire import Body
 from agentstate.services.operations.answer import Answer
 from agentstate.services.own.desk import Desk

@@ -11,7 +11,7 @@ import msgspec
 from agentstate.memory.context.renderers import newest_reading, portfolio_entries
 from agentstate.services.cache.entry import Bounds, CacheEntry, CacheKey, StoredEntry, to_micros
 from agentstate.services.cache.portfolio import Portfolio
-from agentstate.services.cache.quality import Quality
+from agentstate.services.cache.reading import Quality
 from agentstate.services.operations.names import Service
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)

@@ -1,7 +1,7 @@
-"""Where cache entries lie: the interface, and the shelf of one process for while Redis is away.
+"""The cache backend interface, and the in-process backend used while Redis is unavailable.
 
-Two things keep a slow reader from undoing what came after it. Whoever asks a service holds a token; an invalidation,
-and the next one who may ask, replace it; and only the holder of the present token may keep an answer.
+Two rules keep a slow reader from overwriting newer data: loading requires a claim token; an invalidation, or the next
+claim, replaces that token; and only the holder of the current token may store an entry.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ LOCAL_ENTRIES = 1_024
 
 @dataclass(frozen=True, slots=True)
 class ClaimResult:
-    """What a shelf says to one who would ask the service.
+    """Answer to a request for the right to load an entry.
 
     Attributes:
-        token: the right to ask; None when another has it.
-        stored: the entry as it is now.
-        failure: how the service failed a moment ago.
+        token: proof of the right to load; None when another process holds it.
+        stored: the current entry.
+        failure: the service's last failure, while it is remembered.
     """
 
     token: str | None
@@ -33,34 +33,34 @@ class ClaimResult:
 
 
 class CacheBackend(Protocol):
-    """Keeps entries. Raises RedisUnavailable when it cannot be reached."""
+    """Storage of entries. Every method raises RedisUnavailable when the storage cannot be reached."""
 
     def load_entry(self, key: CacheKey) -> StoredEntry | None:
-        """The entry, or None."""
+        """Return the entry, or None."""
 
     def load_entries(self, keys: list[CacheKey]) -> list[StoredEntry | None]:
-        """The entries of one agent."""
+        """Return the entries of one agent, in the order of `keys`."""
 
     def claim_load(self, key: CacheKey, hold_s: float) -> ClaimResult:
-        """Look, and take the right to ask the service for `hold_s` seconds when nobody has it."""
+        """Return the current entry, and take the right to load it for `hold_s` seconds when it is free."""
 
     def renew_claim(self, key: CacheKey, token: str, hold_s: float) -> None:
-        """Keep the right for `hold_s` seconds more, if it is still ours."""
+        """Extend the claim by `hold_s` seconds if `token` still holds it."""
 
     def store_claimed(self, key: CacheKey, token: str, stored: StoredEntry, keep_s: float) -> bool:
-        """Keep an entry for `keep_s` seconds and give the right back; False when the token is not the present one."""
+        """Store an entry for `keep_s` seconds and release the claim; False when `token` is no longer current."""
 
     def release_claim(self, key: CacheKey, token: str, failure: LoadFailure | None, keep_s: float) -> None:
-        """Give the right back, and remember the failure if there is one."""
+        """Release the claim, and remember `failure` if there is one."""
 
     def drop_entries(self, keys: list[CacheKey]) -> None:
-        """Drop entries of one agent, and let no reader that has begun put one back."""
+        """Drop entries of one agent, and revoke the claims of readers that are loading them."""
 
-    def replace_entry(self, key: CacheKey, stored: StoredEntry, keep_s: float, spoiled: list[CacheKey]) -> None:
-        """Drop `spoiled` and keep an entry, in one step."""
+    def replace_entry(self, key: CacheKey, stored: StoredEntry, keep_s: float, invalidated: list[CacheKey]) -> None:
+        """Drop `invalidated` and store an entry, in one step."""
 
     def invalidation_epoch(self, agent_id: str) -> str:
-        """A mark that changes with every invalidation of the agent's entries."""
+        """Return a value that changes with every invalidation of the agent's entries."""
 
 
 @dataclass(slots=True)
@@ -71,16 +71,16 @@ class _Slot:
 
 
 class LocalBackend:
-    """Entries in this process, at most 1,024, the longest unused leaving first."""
+    """Entries of this process alone: at most 1,024, the least recently used are dropped first."""
 
     def __init__(self, size: int = LOCAL_ENTRIES) -> None:
         self._size = size
         self._lock = threading.Lock()
         self._slots: OrderedDict[CacheKey, _Slot] = OrderedDict()
-        self._moves = 0
+        self._invalidations = 0
 
     def load_entry(self, key: CacheKey) -> StoredEntry | None:
-        """The entry, or None."""
+        """Return the entry, or None."""
         with self._lock:
             slot = self._slots.get(key)
             if slot is None:
@@ -89,22 +89,23 @@ class LocalBackend:
             return slot.stored
 
     def load_entries(self, keys: list[CacheKey]) -> list[StoredEntry | None]:
-        """The entries."""
+        """Return the entries in the order of `keys`."""
         return [self.load_entry(key) for key in keys]
 
     def claim_load(self, key: CacheKey, hold_s: float) -> ClaimResult:
-        """Always granted: within one process the flights keep the order."""
+        """Grant the claim; within one process the single-flight lock serialises the readers."""
         del hold_s
         with self._lock:
-            slot = self._slot(key)
-            slot.token = _token()
+            slot = self._touch_slot(key)
+            # Never equal to a token of Redis, in case Redis fails or returns between two steps of a reader.
+            slot.token = f"local-{secrets.token_hex(8)}"
             return ClaimResult(slot.token, slot.stored, slot.failure)
 
     def renew_claim(self, key: CacheKey, token: str, hold_s: float) -> None:
-        """Nothing ends by time here."""
+        """Do nothing: a claim within a process does not expire."""
 
     def store_claimed(self, key: CacheKey, token: str, stored: StoredEntry, keep_s: float) -> bool:
-        """Keep an entry; readers judge its age, so nothing leaves by time."""
+        """Store an entry; readers judge its age, so nothing expires here."""
         del keep_s
         with self._lock:
             slot = self._slots.get(key)
@@ -114,7 +115,7 @@ class LocalBackend:
             return True
 
     def release_claim(self, key: CacheKey, token: str, failure: LoadFailure | None, keep_s: float) -> None:
-        """Remember the failure."""
+        """Remember `failure` if there is one."""
         del keep_s
         with self._lock:
             slot = self._slots.get(key)
@@ -122,35 +123,31 @@ class LocalBackend:
                 slot.failure = failure
 
     def drop_entries(self, keys: list[CacheKey]) -> None:
-        """Drop entries."""
+        """Drop entries and revoke their claims."""
         with self._lock:
-            self._drop(keys)
+            self._drop_slots(keys)
 
-    def replace_entry(self, key: CacheKey, stored: StoredEntry, keep_s: float, spoiled: list[CacheKey]) -> None:
-        """Drop `spoiled` and keep an entry."""
+    def replace_entry(self, key: CacheKey, stored: StoredEntry, keep_s: float, invalidated: list[CacheKey]) -> None:
+        """Drop `invalidated` and store an entry."""
         del keep_s
         with self._lock:
-            self._drop(spoiled)
-            self._slot(key).stored = stored
+            self._drop_slots(invalidated)
+            self._touch_slot(key).stored = stored
 
     def invalidation_epoch(self, agent_id: str) -> str:
-        """One mark for all agents."""
+        """Return the number of invalidations in this process, of any agent."""
         del agent_id
-        return f"local-{self._moves}"
+        return f"local-{self._invalidations}"
 
-    def _drop(self, keys: list[CacheKey]) -> None:
-        self._moves += 1
+    def _drop_slots(self, keys: list[CacheKey]) -> None:
+        self._invalidations += 1
         for key in keys:
             self._slots.pop(key, None)
 
-    def _slot(self, key: CacheKey) -> _Slot:
+    def _touch_slot(self, key: CacheKey) -> _Slot:
+        """Return the key's slot, made if needed, as the most recently used one; the oldest one may be dropped."""
         slot = self._slots.setdefault(key, _Slot())
         self._slots.move_to_end(key)
         if len(self._slots) > self._size:
             self._slots.popitem(last=False)
         return slot
-
-
-def _token() -> str:
-    """Never equal to one of Redis, in case it went away or came back between a reader's steps."""
-    return f"local-{secrets.token_hex(8)}"
