@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentstate.providers.summaries.evidence import find_unsupported_figures
-from agentstate.providers.summaries.figures import find_figures, shift_decimal
+from agentstate.providers.summaries.figures import find_figures
+from agentstate.providers.summaries.numerals import shift_decimal
 
 
 def numbers(text: str) -> list[tuple[str, str | None]]:

@@ -1,115 +1,116 @@
-"""Evidence: the figures that a source holds, asked whether they support those of a summary."""
+"""Evidence: the figures of a source text, and whether they support those of a summary."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections import defaultdict
 from decimal import Decimal
 from typing import Final
 
 from agentstate.providers.summaries.figures import CalendarDate, Figure, find_figures
+from agentstate.providers.summaries.numerals import fold_text, is_same_unit
 
 _TAGGED_NUMBER: Final = re.compile(r"[A-Za-z]+[-_#:/](\d{1,18})")
+_PARTS: Final = re.compile(r"[/#+@:]+")
 _HALF_DAY: Final = 12 * 60  # minutes
 _MONTHS_IN_YEAR: Final = 12
 
 
 class Evidence:
-    """The figures of one source text, indexed once; every question afterwards is cheap."""
+    """The figures of one source text, indexed once; each question afterwards is a look-up."""
 
     def __init__(self, source: str) -> None:
-        self._text = source.lower()
-        self._units: dict[Decimal, set[str | None]] = {}
-        self._dates: set[CalendarDate] = set()
+        self._units: dict[Decimal, set[str | None]] = defaultdict(set)
+        self._identifiers: set[str] = set()
+        self._years_of_days: dict[tuple[int, int | None], set[int | None]] = defaultdict(set)
+        self._years_of_months: dict[int, set[int | None]] = defaultdict(set)
+        self._years: set[int] = set()
+        self._days: set[int] = set()
         self._minutes: set[int] = set()
         self._turns: set[Decimal] = set()
         for figure in find_figures(source):
-            self._take(figure)
-        self._years = {date[0] for date in self._dates if date[0] is not None}
+            if figure.kind == "identifier":
+                self._add_identifier(figure.text)
+            elif figure.minutes is not None:
+                self._minutes.add(figure.minutes % _HALF_DAY)
+            elif figure.kind == "turn":
+                self._turns.update(figure.readings)
+            else:
+                for number in figure.readings:
+                    self._units[number].add(figure.unit)
+            for year, month, day in _date_readings(figure):
+                self._years_of_days[month, day].add(year)
+                self._years_of_months[month].add(year)
+                self._years.update(() if year is None else (year,))
+                self._days.update(() if day is None else (day,))
 
     def find_unsupported(self, summary: str) -> list[str]:
-        """Figures of `summary`, verbatim and once each, that the source lacks."""
+        """Return the figures of `summary`, verbatim and once each, that the source lacks."""
         missing = (figure.text for figure in find_figures(summary) if not self.supports_figure(figure))
         return list(dict.fromkeys(missing))
 
     def supports_figure(self, figure: Figure) -> bool:
-        """Whether the source holds this figure."""
+        """Whether the source holds this figure: the same value, in whatever spelling, and not only as a part of one."""
         if figure.kind == "identifier":
-            return self._holds_word(figure.text.lower())
+            return _fold_identifier(figure.text) in self._identifiers
         if figure.date is not None:
-            return any(self._same_date(said, known) for said in _readings(figure) for known in self._dates)
+            return any(self._holds_date(date) for date in _date_readings(figure))
         if figure.minutes is not None:
-            return any((figure.minutes - minutes) % _HALF_DAY == 0 for minutes in self._minutes)
+            return figure.minutes % _HALF_DAY in self._minutes
         if figure.kind == "turn":
             return figure.number in self._turns
-        return self._supports_number(figure)
-
-    def _take(self, figure: Figure) -> None:
-        if figure.kind == "identifier":
-            tagged = _TAGGED_NUMBER.fullmatch(figure.text)
-            if tagged:
-                self._units.setdefault(Decimal(tagged[1]), set()).add(None)
-        elif figure.date is not None:
-            self._dates.update(_readings(figure))
-        elif figure.minutes is not None:
-            self._minutes.add(figure.minutes)
-        elif figure.number is not None:
-            self._take_number(figure.kind, figure.number, figure.unit)
-
-    def _take_number(self, kind: str, number: Decimal, unit: str | None) -> None:
-        if kind == "turn":
-            self._turns.add(number)
-        else:
-            self._units.setdefault(number, set()).add(unit)
-
-    def _supports_number(self, figure: Figure) -> bool:
-        number = figure.number
-        if number is None:
-            return True
-        if number == 1 and figure.text.lower() == "one":
+        if figure.number == 1 and figure.text.lower() == "one":
             return True  # "one of them" counts nothing
+        return any(self._holds_number(figure, number) for number in figure.readings)
+
+    def _add_identifier(self, text: str) -> None:
+        """Index an identifier, its parts where paths, anchors or lists join several, and the number of a tagged one."""
+        folded = _fold_identifier(text)
+        self._identifiers.add(folded)
+        self._identifiers.update(part for part in _PARTS.split(folded) if part)
+        tagged = _TAGGED_NUMBER.fullmatch(fold_text(text).text)
+        if tagged:
+            self._units[Decimal(tagged[1])].add(None)
+
+    def _holds_number(self, figure: Figure, number: Decimal) -> bool:
         units = self._units.get(number, set())
-        if not number.is_signed():
+        if not number.is_signed():  # "lost 50" for -50
             units = units | self._units.get(number.copy_negate(), set())
         if units:
-            return figure.unit is None or figure.unit in units or None in units
-        return figure.unit is None and self._part_of_date(figure)
+            unit = figure.unit
+            return unit is None or None in units or any(is_same_unit(unit, known) for known in units if known)
+        if figure.unit is not None:
+            return False
+        # A year alone, or a day of the month as an ordinal.
+        is_ordinal = figure.text[-2:].lower() in {"st", "nd", "rd", "th"}
+        return number in self._years or (is_ordinal and number in self._days)
 
-    def _part_of_date(self, figure: Figure) -> bool:
-        """A year alone, or a day of the month as an ordinal."""
-        if figure.number in self._years:
-            return True
-        ordinal = figure.text[-2:].lower() in {"st", "nd", "rd", "th"}
-        return ordinal and any(date[2] == figure.number for date in self._dates)
-
-    def _same_date(self, said: CalendarDate, known: CalendarDate) -> bool:
-        year = said[0] is None or said[0] == known[0] or (known[0] is None and said[0] in self._years)
-        return year and said[1] == known[1] and (said[2] is None or said[2] == known[2])
-
-    def _holds_word(self, word: str) -> bool:
-        position = self._text.find(word)
-        while position >= 0:
-            if not self._joined(position - 1) and not self._joined(position + len(word)):
-                return True
-            position = self._text.find(word, position + 1)
-        return False
-
-    def _joined(self, position: int) -> bool:
-        """Whether an ASCII letter or digit stands there; other scripts set no spaces around figures."""
-        char = self._text[position] if 0 <= position < len(self._text) else " "
-        return char.isascii() and char.isalnum()
+    def _holds_date(self, date: CalendarDate) -> bool:
+        year, month, day = date
+        years = self._years_of_months.get(month) if day is None else self._years_of_days.get((month, day))
+        if not years:
+            return False
+        return year is None or year in years or (None in years and year in self._years)
 
 
-def _readings(figure: Figure) -> Iterator[CalendarDate]:
-    """The date, and for `3/4/2026` the one with day and month the other way round too."""
+def _date_readings(figure: Figure) -> tuple[CalendarDate, ...]:
+    """Return the figure's date, and for `3/4/2026` the one with day and month the other way round too."""
     if figure.date is None:
-        return
-    yield figure.date
+        return ()
     year, month, day = figure.date
     if "/" in figure.text and day is not None and day <= _MONTHS_IN_YEAR:
-        yield (year, day, month)
+        return (figure.date, (year, day, month))
+    return (figure.date,)
+
+
+def _fold_identifier(text: str) -> str:
+    return fold_text(text).text.casefold()
 
 
 def find_unsupported_figures(summary: str, source: str) -> list[str]:
-    """Figures of `summary`, verbatim and once each, that `source` lacks; empty when all are supported."""
+    """Return the figures of `summary`, verbatim and once each, that `source` lacks; empty when all are supported.
+
+    Example:
+        find_unsupported_figures("Ann paid 50 EUR", "Ann: I paid 1.234,50 EUR")  # ["50 EUR"]
+    """
     return Evidence(source).find_unsupported(summary)

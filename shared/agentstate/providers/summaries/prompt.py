@@ -12,7 +12,7 @@ PROMPT_VERSION: Final = 1
 """Raise it whenever the wording changes: stored summaries name it beside the model."""
 
 _TAGS: Final = ("transcript", "previous_summary")
-_TAG: Final = re.compile(rf"<(\s*/?\s*(?:{'|'.join(_TAGS)})\b)", re.IGNORECASE)
+_TAG: Final = re.compile(rf"<(\s*+(?:/\s*+)?(?:{'|'.join(_TAGS)})\b)", re.IGNORECASE)
 
 RULES: Final = """\
 You keep the running summary of a conversation for a financial agent.
