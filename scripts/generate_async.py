@@ -43,7 +43,8 @@ MODULES: dict[str, tuple[str, tuple[Part, ...]]] = {
     "memory": (
         "Memories, episodes and conversations of an agent, awaited.",
         (
-            Part("agentstate.agent:AgentMemory", "AsyncMemory"),
+            Part("agentstate.memory.facts.service:AgentMemory", "AsyncMemory"),
+            Part("agentstate.memory.facts.namespaces:AgentNamespaces", "AsyncNamespaces"),
             Part("agentstate.memory.episodes.store:EpisodicStore", "AsyncEpisodes"),
             Part("agentstate.memory.conversation.history:ConversationHistory", "AsyncConversation"),
             Part("agentstate.agent_context:AgentContext", "AsyncContext"),

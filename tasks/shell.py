@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeAlias
 from uuid import UUID
@@ -14,6 +15,18 @@ from tasks.app import app, runtime
 
 JobHandler: TypeAlias = Callable[[Runtime, Claim], Any]
 BulkHandler: TypeAlias = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Slice:
+    """The result of one slice of a walk."""
+
+    result: dict[str, Any]
+    following: Mapping[str, str] | None
+    """Payload of the job that does the next slice, without the slot; None at the end of the walk."""
+
+
+SliceHandler: TypeAlias = Callable[[Runtime, Claim], Slice]
 
 DECLARED: dict[str, str] = {}
 """Kind -> module of every task made here; a test holds it against the registry."""
@@ -47,6 +60,35 @@ def bulk_task(kind: str, **options: Any) -> Callable[[BulkHandler], BulkHandler]
 
         _register_task(kind, spec.task_name, handler, run, options)
         return handler
+
+    return bind
+
+
+def sliced_task(kind: str, *, wakes: str | None = None) -> Callable[[SliceHandler], JobHandler]:
+    """Make the Celery task of `kind` from a handler that does one slice of a walk; the next slice is a job of its own.
+
+    That job is submitted in the transaction that ends this one, so that no slice is left out and none is done twice.
+
+    Args:
+        kind: of a job whose payload has a `slot`, which all slices of a walk share.
+        wakes: bulk work to wake after each slice.
+    """
+
+    def bind(handler: SliceHandler) -> JobHandler:
+        def run_slice(opened: Runtime, claim: Claim) -> dict[str, Any]:
+            done = handler(opened, claim)
+            with opened.store.transaction() as tx:
+                if done.following is not None:
+                    slot, where = claim.payload.slot, done.following
+                    key = ":".join(("slot", slot, *map(str, where.values())))
+                    opened.jobs.submit(kind, {"slot": slot, **where}, dedupe_key=key, tx=tx)
+                if wakes is not None:
+                    opened.jobs.wake_bulk(wakes, tx=tx)
+                claim.finish(tx, done.result)
+            return done.result
+
+        run_slice.__module__ = handler.__module__
+        return job_task(kind)(run_slice)
 
     return bind
 

@@ -16,8 +16,8 @@ from uuid import uuid4
 import sqlalchemy as sa
 
 from agentstate.clock import utc_now
-from agentstate.memory.facts.records import NewMemory
-from agentstate.memory.index.index_points import IndexPoint
+from agentstate.memory.facts.records import MemoryRecord, NewMemory
+from agentstate.memory.index.points import make_points
 from agentstate.memory.index.verify import IndexVerifier
 from agentstate.runtime import Runtime
 from agentstate.settings import Settings
@@ -135,9 +135,7 @@ def _measure_one_by_one(runtime: Runtime, count: int) -> float:
     def store(number: int) -> None:
         text = f"{uuid4()} is no. {number}"
         [vector] = runtime.embedder.embed_documents([text])
-        point = IndexPoint(
-            id=uuid4(), agent_id="plain", kind="fact", text=text, version=1, at=utc_now(), vector=vector.tolist()
-        )
-        runtime.index.upsert_points([point])
+        memory = MemoryRecord(id=uuid4(), seq=0, agent_id="plain", kind="fact", content=text, created_at=utc_now())
+        runtime.index.upsert_points(make_points(memory, [text], [vector.tolist()]))
 
     return count / time_call(store_all)

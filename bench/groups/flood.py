@@ -70,7 +70,7 @@ def _measure_waits(runtime: Runtime) -> tuple[list[float], list[float]]:
     deadline = time.monotonic() + PATIENCE_S
     while _count_waiting(runtime, "flood") and time.monotonic() < deadline:
         asked.append(time.monotonic())
-        receipt = runtime.memory.remember(f"quiet-{len(asked) % 5}", f"single memory no. {len(asked)}")
+        receipt = runtime.memory.of(f"quiet-{len(asked) % 5}").remember(f"single memory no. {len(asked)}")
         runtime.memory.wait_searchable([receipt], timeout_s=PATIENCE_S)
         waits.append(time.monotonic() - asked[-1])
         time.sleep(PAUSE_S)

@@ -21,11 +21,12 @@ from statistics import fmean
 from uuid import UUID
 
 from agentstate.agent import Fleet
-from agentstate.memory import MemoryCounts, count_memories, read_transcript
+from agentstate.memory.facts.counts import MemoryCounts, count_memories
 from agentstate.memory.ingest import locomo
 from agentstate.memory.ingest.ingest import Ingest
+from agentstate.memory.ingest.transcripts import read_transcript
+from agentstate.memory.search.filters import Scope
 from agentstate.memory.search.fusion import DENSE
-from agentstate.memory.search.scope import Scope
 from agentstate.providers.embedding.minilm import find_model
 from agentstate.runtime import Runtime
 from bench.ground import BenchStack, make_settings_for
@@ -211,6 +212,6 @@ _sources: dict[str, str] = {}
 
 def _read_source(runtime: Runtime, agent: str, memory: str) -> str:
     if memory not in _sources:
-        record = runtime.memory.get(agent, UUID(memory))
+        record = runtime.memory.of(agent).find(UUID(memory))
         _sources[memory] = (record.source if record else None) or ""
     return _sources[memory]

@@ -20,10 +20,10 @@ from typing import Any
 import numpy as np
 from qdrant_client.http import models
 
-from agentstate.memory.facts.records import NewMemory
+from agentstate.memory.facts.records import MemoryRecord, NewMemory
 from agentstate.memory.index.collection import VECTOR
-from agentstate.memory.index.index_points import IndexPoint
-from agentstate.memory.search.scope import tenant_filter
+from agentstate.memory.index.points import make_points
+from agentstate.memory.search.filters import tenant_filter
 from agentstate.providers.embedding.minilm import find_model
 from agentstate.runtime import Runtime
 from agentstate.store.tables import memories
@@ -90,7 +90,9 @@ def _add_memories(runtime: Runtime, rng: random.Random, first: int, size: int) -
         items = [_make_memory(rng, number) for number in range(begin, min(begin + 1_000, size))]
         receipts = runtime.memory.remember_many(items)
         vectors = generator.standard_normal((len(items), max(runtime.embedder.space.dimensions, 1))).astype(np.float32)
-        runtime.index.upsert_points([_make_point(item, vector) for item, vector in zip(items, vectors, strict=True)])
+        runtime.index.upsert_points(
+            [point for item, vector in zip(items, vectors, strict=True) for point in _make_points(item, vector)]
+        )
         with runtime.store.transaction() as tx:
             done = {"state": "searchable", "space": runtime.index.space, "searchable_at": db_time()}
             seqs = [receipt.seq for receipt in receipts]
@@ -112,18 +114,18 @@ def _make_memory(rng: random.Random, number: int) -> NewMemory:
     )
 
 
-def _make_point(item: NewMemory, vector: Any) -> IndexPoint:
-    return IndexPoint(
+def _make_points(item: NewMemory, vector: Any) -> list[models.PointStruct]:
+    record = MemoryRecord(
         id=item.id,
+        seq=0,
         agent_id=item.agent_id,
         kind=item.kind,
-        text=item.content,
-        version=1,
-        at=item.at or _EPOCH,
+        content=item.content,
+        created_at=item.at or _EPOCH,
         session=item.session,
         turn=item.turn,
-        vector=vector.tolist(),
     )
+    return make_points(record, [item.content], [vector.tolist()])
 
 
 def _draw_words(rng: random.Random, count: int) -> list[str]:
@@ -148,7 +150,7 @@ def _draw_queries(rng: random.Random, count: int) -> Iterator[str]:
 
 
 def _recall_by_library(runtime: Runtime, agent: str, query: str) -> None:
-    found = runtime.memory.recall(agent, query, LIMIT)
+    found = runtime.memory.of(agent).recall(query, LIMIT)
     assert found.degraded is None
 
 
@@ -165,7 +167,7 @@ def _nearest_points(runtime: Runtime, agent: str, vector: list[float] | None) ->
 
 
 def _time_parts(runtime: Runtime, rng: random.Random, count: int) -> dict[str, float]:
-    from agentstate.memory.search.scope import Scope
+    from agentstate.memory.search.filters import Scope
 
     found: dict[str, list[float]] = {"embedding": [], "index, all retrievers": [], "whole": []}
     for query in _draw_queries(rng, count):

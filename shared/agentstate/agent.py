@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
-from uuid import UUID
 
 from agentstate.errors import ConfigurationError
 from agentstate.ids import validate_name
@@ -27,11 +25,8 @@ if TYPE_CHECKING:
     from agentstate.jobs.jobs import Jobs
     from agentstate.memory.conversation import ConversationHistory
     from agentstate.memory.episodes.store import EpisodicStore
-    from agentstate.memory.facts.counts import Watermark
-    from agentstate.memory.facts.forget import ForgetReceipt
-    from agentstate.memory.facts.records import MemoryRecord
-    from agentstate.memory.facts.service import Receipt
-    from agentstate.memory.search.recall import Recall
+    from agentstate.memory.facts.namespaces import AgentNamespaces
+    from agentstate.memory.facts.service import AgentMemory
     from agentstate.money.effects.engine import AgentEffects
     from agentstate.money.guards import Guards
     from agentstate.money.ledger.ledger import TransactionLedger
@@ -234,7 +229,12 @@ class Agent:
     @property
     def memory(self) -> AgentMemory:
         """What it knows."""
-        return AgentMemory(self)
+        return self.fleet.runtime.memory.of(self.id)
+
+    @property
+    def namespaces(self) -> AgentNamespaces:
+        """The namespaces that it shares with other agents."""
+        return self.memory.namespaces
 
     @property
     def episodes(self) -> EpisodicStore:
@@ -327,54 +327,3 @@ class Agent:
         from agentstate.jobs.agent_jobs import AgentJobs
 
         return AgentJobs(self.fleet.runtime.jobs, self.id)
-
-
-class AgentMemory:
-    """The memories of one agent; see `agentstate.memory.facts.service.SemanticMemory`."""
-
-    def __init__(self, agent: Agent) -> None:
-        self._agent = agent
-
-    def remember(self, content: str, *, kind: str = "fact", tx: Transaction | None = None, **options: Any) -> Receipt:
-        """Keep `content`: durable at return, searchable soon; the same content of the same kind is kept once.
-
-        `options` are those of `SemanticMemory.remember`: metadata, source, at, subject, importance, valid_from,
-        valid_to, namespace.
-        """
-        return self._agent.fleet.runtime.memory.remember(self._agent.id, content, kind=kind, tx=tx, **options)
-
-    def recall(self, query: str, limit: int = 5, **options: Any) -> Recall:
-        """The memories that answer `query`, best first; none when nothing does."""
-        return self._agent.fleet.runtime.memory.recall(self._agent.id, query, limit, **options)
-
-    def wait_searchable(self, receipts: Sequence[Receipt], *, timeout_s: float = 30.0) -> None:
-        """Return once all are in the index; raises WaitTimeout."""
-        self._agent.fleet.runtime.memory.wait_searchable(receipts, timeout_s=timeout_s)
-
-    def believed(self, subject: str, *, as_of: datetime | None = None, **options: Any) -> MemoryRecord | None:
-        """The statement about `subject` that was held for true at `at`, now when left out."""
-        return self._agent.fleet.runtime.memory.believed(self._agent.id, subject, as_of=as_of, **options)
-
-    def statements(self, subject: str, **options: Any) -> list[MemoryRecord]:
-        """All statements about `subject`, by the time since which they hold."""
-        return self._agent.fleet.runtime.memory.statements(self._agent.id, subject, **options)
-
-    def export(self, **options: Any) -> Iterator[MemoryRecord]:
-        """All memories, in the order in which they were accepted."""
-        return self._agent.fleet.runtime.memory.export(self._agent.id, **options)
-
-    def watermark(self) -> Watermark:
-        """How far the memories are searchable."""
-        return self._agent.fleet.runtime.memory.watermark(self._agent.id)
-
-    def forget(self, memory_id: UUID, *, namespace: str | None = None) -> ForgetReceipt:
-        """Remove one memory from every store; the receipt tells what was found there afterwards."""
-        return self._agent.fleet.runtime.memory.forget(self._agent.id, memory_id, namespace=namespace)
-
-    def forget_all(self, *, conversations: bool = False) -> ForgetReceipt:
-        """Remove all memories and episodes from every store, and with `conversations` every turn and summary too.
-
-        Books and effects are never forgotten, and states and the profile stay; `receipt.kept` tells how many rows of
-        each there are.
-        """
-        return self._agent.fleet.runtime.memory.forget_agent(self._agent.id, conversations=conversations)

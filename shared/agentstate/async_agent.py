@@ -15,7 +15,7 @@ from typing import Any, Self, TypeVar
 from weakref import WeakSet
 
 from agentstate.agent import Agent, Fleet, connect, default_fleet
-from agentstate.aio.memory import AsyncContext, AsyncConversation, AsyncEpisodes, AsyncMemory
+from agentstate.aio.memory import AsyncContext, AsyncConversation, AsyncEpisodes, AsyncMemory, AsyncNamespaces
 from agentstate.aio.money import AsyncEffects, AsyncGuards, AsyncLedger, AsyncServices
 from agentstate.aio.state import AsyncJobs, AsyncProfile, AsyncStateStore, AsyncUpdates
 from agentstate.aio.threads import ThreadRunner
@@ -62,6 +62,11 @@ class AsyncAgent:
     def memory(self) -> AsyncMemory:
         """Its memories."""
         return AsyncMemory(self._runner, lambda: self.sync.memory)
+
+    @property
+    def namespaces(self) -> AsyncNamespaces:
+        """The namespaces that it shares with other agents."""
+        return AsyncNamespaces(self._runner, lambda: self.sync.namespaces)
 
     @property
     def episodes(self) -> AsyncEpisodes:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from agentstate.memory.episodes.archive import EpisodeArchive
     from agentstate.memory.episodes.recent import RecentEpisodes
     from agentstate.memory.episodes.store import EpisodicStore
-    from agentstate.memory.facts.service import SemanticMemory
+    from agentstate.memory.facts.service import MemoryService
     from agentstate.memory.index.qdrant_index import MemoryIndex
     from agentstate.money.effects.engine import Effects
     from agentstate.money.effects.operation import AgentService, OperationRegistry
@@ -154,13 +154,13 @@ class Runtime:
         return self.once("index", lambda: MemoryIndex(lambda: self.qdrant, self.embedder.space))
 
     @property
-    def memory(self) -> SemanticMemory:
+    def memory(self) -> MemoryService:
         """Semantic memory of all agents."""
-        from agentstate.memory.facts.service import SemanticMemory
+        from agentstate.memory.facts.service import MemoryService
 
         return self.once(
             "memory",
-            lambda: SemanticMemory(
+            lambda: MemoryService(
                 self.store, self.jobs, self.index, self.embedder, self.settings, recent=lambda: self.recent_episodes
             ),
         )

@@ -204,7 +204,7 @@ def in_memories(runtime: Runtime, acknowledged: dict[str, str]) -> dict[str, int
     points, _ = runtime.qdrant.scroll(runtime.index.space, scroll_filter=mine, limit=100_000, with_payload=False)
     indexed = Counter(str(point.id) for point in points)
     name = next(iter(acknowledged))
-    recalled = {str(hit.id) for hit in runtime.memory.recall(AGENT, f"What did I learn as {name}?")}
+    recalled = {str(hit.id) for hit in runtime.memory.of(AGENT).recall(f"What did I learn as {name}?")}
     return {
         "memories missing": len(set(acknowledged.values()) - stored),
         "memories not in the index": len(stored - set(indexed)),

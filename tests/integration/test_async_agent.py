@@ -28,7 +28,8 @@ def runtime(settings: Settings) -> Iterator[Runtime]:
 
 
 PARTS = (
-    "memory", "episodes", "ledger", "effects", "guards", "services", "state", "profile", "updates", "jobs",
+    "memory", "namespaces", "episodes", "ledger", "effects", "guards", "services", "state", "profile", "updates",
+    "jobs",
 )  # fmt: skip
 
 

@@ -133,7 +133,7 @@ def test_an_agent_is_forgotten_by_the_role_and_no_episode_otherwise(
         refused(app, statement, "permission denied")
     runtime = Runtime(settings.model_copy(update={"database_url": app_url, "embedder": "lexical"}))
     with closing(runtime):
-        receipt = runtime.memory.forget_agent("ag_1")
+        receipt = runtime.memory.of("ag_1").forget_all()
     assert {erased.store: (erased.removed, erased.left) for erased in receipt.stores}["episodes"] == (2, 0)
     assert archived(app) == ["ag_2"]
     with app.transaction() as tx:

@@ -72,7 +72,11 @@ def test_the_job_of_a_forgetting_removes_what_a_redis_that_was_away_has(runtime:
     [job] = runtime.jobs.list(kind=ERASE_KIND)
     with runtime.store.transaction() as tx:
         tx.connection.execute(jobs.update().values(due_at=db_time(-1.0)))
-    assert run_job(runtime, job.id, task_module("embedding").erase) == {"removed": 0, "left": 0, "episodes": 1}
+    assert run_job(runtime, job.id, task_module("embedding").erase_forgotten) == {
+        "removed": 0,
+        "left": 0,
+        "episodes": 1,
+    }
     assert agent.episodes.get_recent() == [later]
 
 
@@ -101,7 +105,7 @@ def test_rebuild_switches_and_lists(runtime: Runtime, agentstate: Command) -> No
     assert agentstate("index", "drop", "memories-nowhere").code == 2
     assert agentstate("index", "switch-model").code == 2
     with runtime.index.collections.open_client() as client:
-        runtime.index.collections.create_with_indexes(client, "memories-old--1")
+        runtime.index.collections.create_collection(client, "memories-old--1")
     assert agentstate("index", "drop", "memories-old--1").code == 0
 
 

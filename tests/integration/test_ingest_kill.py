@@ -26,8 +26,8 @@ from click.testing import CliRunner
 
 from agentstate.cli.root import cli
 from agentstate.memory.conversation import turns as turn_rows
+from agentstate.memory.facts.counts import read_settling
 from agentstate.memory.facts.service import EMBED_PENDING
-from agentstate.memory.facts.settling import read_settling
 from agentstate.runtime import Runtime
 from agentstate.settings import PREFIX, Settings
 from agentstate.store.store import Transaction
@@ -192,7 +192,7 @@ def test_command_and_worker_are_killed_half_way_and_every_turn_is_there_once(sys
         numbered = connection.execute(sa.select(last).group_by(turns.c.conversation_id)).scalars().all()
     assert system.indexed() == Counter(ids)
     assert set(numbered) == {True}
-    recalled = system.runtime.memory.recall(AGENTS[1], "Which bet was it on round 37?")
+    recalled = system.runtime.memory.of(AGENTS[1]).recall("Which bet was it on round 37?")
     assert "On round 37 I put 1.50 USDC on heads." in [hit.content for hit in recalled]
 
 

@@ -149,7 +149,7 @@ def test_deleted_items_leave_nothing(store: AgentStore, runtime: Runtime) -> Non
     store.delete(("a",), "k")
     assert store.get(("a",), "k") is None
     assert store.search(("a",)) == store.search(("a",), query="gold") == []
-    assert list(runtime.memory.export("ag_graph")) == []
+    assert list(runtime.memory.of("ag_graph").export()) == []
 
 
 def test_agents_are_apart(store: AgentStore, runtime: Runtime) -> None:

@@ -224,7 +224,7 @@ def test_what_is_remembered_is_embedded_and_a_long_conversation_summarized(fleet
     for n in range(40):
         conversation.add("user", f"Remember the number {n}: the bet on round {n} was 2.50 USDC on heads.")
     agent.memory.wait_searchable(receipts, timeout_s=PATIENCE_S)
-    assert [fleet.runtime.memory.get("ag_memory", each.id).metadata for each in receipts] == notes  # type: ignore[union-attr]
+    assert [fleet.runtime.memory.of("ag_memory").find(each.id).metadata for each in receipts] == notes  # type: ignore[union-attr]
     summary = until(conversation.summary)
     assert "2.50 USDC" in summary.text
 
@@ -373,11 +373,11 @@ def test_agents_stay_fast_while_redis_is_away_and_their_work_is_done_when_it_is_
     fleet.done(fleet.submit("ag_before"))
     # As in another process: this one will leave Redis alone for a while when the submission has met the trouble.
     other = Runtime(fleet.runtime.settings)
-    other.memory.remember("ag_away", f"Redis is there: {trouble.__name__}")
+    other.memory.of("ag_away").remember(f"Redis is there: {trouble.__name__}")
     trouble(fleet.wire)
     try:
         job_id = quickly(lambda: fleet.submit("ag_away"))
-        receipt = quickly(lambda: other.memory.remember("ag_away", f"Redis is away: {trouble.__name__}"))
+        receipt = quickly(lambda: other.memory.of("ag_away").remember(f"Redis is away: {trouble.__name__}"))
         assert fleet.runtime.jobs.get(job_id).status is JobStatus.READY
     finally:
         fleet.wire.restore()
@@ -470,7 +470,7 @@ def test_two_beats_make_one_job_a_slot(fleet: Fleet) -> None:
 def test_a_message_carries_the_jobs_id_and_nothing_of_the_agents(settings: Settings) -> None:
     runtime = Runtime(settings)
     job_id = runtime.jobs.submit("cache.refresh", {"service": "casino"}, agent_id="ag_private", dedupe_key="my-secret")
-    runtime.memory.remember("ag_private", "my secret plan")
+    runtime.memory.of("ag_private").remember("my secret plan")
     with redis.Redis.from_url(settings.broker_url) as client:
         raw = [client.lrange(name, 0, -1) for name in client.keys("*.[0-9]*")]
     runtime.close()

@@ -146,8 +146,8 @@ def _memories(connection: Connection) -> Iterator[MemoryFact]:
 def _answers(runtime: Runtime, agents: Sequence[str]) -> Iterator[Answer]:
     for number, question in enumerate(sentences.QUESTIONS):
         agent = agents[number * 4 % len(agents)]
-        for hit in runtime.memory.recall(agent, question, 2):
-            retrievers = ", ".join(f"{name} {score.score:.2f}" for name, score in sorted(hit.retrievers.items()))
+        for hit in runtime.memory.of(agent).recall(question, 2):
+            retrievers = ", ".join(f"{name} {score.score:.2f}" for name, score in sorted(hit.why.retrievers.items()))
             yield Answer(agent_id=agent, question=question, content=hit.content, score=hit.score, retrievers=retrievers)
 
 

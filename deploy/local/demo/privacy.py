@@ -32,7 +32,7 @@ def leaked(runtime: Runtime, agents: Sequence[str], seed: int) -> tuple[list[str
         if agent == other:
             continue
         word = sentences.secret_word(other, seed)
-        hits = runtime.memory.recall(agent, f"code word of the vault {word}", 10)
+        hits = runtime.memory.of(agent).recall(f"code word of the vault {word}", 10)
         found += [f"{agent} recalled {other}'s secret" for hit in hits if word in hit.content]
     return found, len(agents) if len(agents) > 1 else 0
 

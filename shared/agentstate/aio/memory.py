@@ -11,14 +11,14 @@ from agentstate.agent_context import PORTFOLIO_FRESH_S
 from agentstate.aio.threads import AsyncPart
 from agentstate.memory.context.budget import DEFAULT_OUTPUT
 from agentstate.memory.conversation.history import DEFAULT_MAX_TOKENS
+from agentstate.memory.facts.records import USUAL_IMPORTANCE
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
-    from datetime import datetime
+    from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
+    from datetime import datetime, timedelta
     from typing import Any, Self
     from uuid import UUID
 
-    from agentstate.agent import AgentMemory
     from agentstate.agent_context import AgentContext
     from agentstate.memory.context.cutting import Keep
     from agentstate.memory.context.plan import Plan
@@ -31,53 +31,173 @@ if TYPE_CHECKING:
     from agentstate.memory.episodes.store import EpisodicStore
     from agentstate.memory.facts.counts import Watermark
     from agentstate.memory.facts.forget import ForgetReceipt
-    from agentstate.memory.facts.records import MemoryRecord
-    from agentstate.memory.facts.service import Receipt
-    from agentstate.memory.search.recall import Recall
+    from agentstate.memory.facts.namespaces import AgentNamespaces, Role, Share
+    from agentstate.memory.facts.records import MemoryRecord, NewMemory
+    from agentstate.memory.facts.service import AgentMemory, Receipt
+    from agentstate.memory.search.hits import Recall
     from agentstate.store.store import Transaction
 
 
 class AsyncMemory(AsyncPart["AgentMemory"]):
     """`AgentMemory`, awaited: the same verbs with the same arguments, results and errors."""
 
+    @property
+    def namespaces(self) -> AsyncNamespaces:
+        """The namespaces that the agent shares with others."""
+        return AsyncNamespaces(self._runner, lambda: self._open_part().namespaces)
+
     async def remember(
-        self, content: str, *, kind: str = "fact", tx: Transaction | None = None, **options: Any
+        self,
+        content: str,
+        kind: str = "fact",
+        *,
+        at: datetime | None = None,
+        subject: str | None = None,
+        valid_from: datetime | None = None,
+        valid_to: datetime | None = None,
+        importance: int = USUAL_IMPORTANCE,
+        metadata: dict[str, Any] | None = None,
+        source: str | None = None,
+        namespace: str | None = None,
+        tx: Transaction | None = None,
     ) -> Receipt:
-        """Keep `content`: durable at return, searchable soon; the same content of the same kind is kept once."""
-        return await self._run(lambda part: part.remember(content, kind=kind, tx=tx, **options))
+        """Store `content`: durable at return, found by its words at once and by its meaning soon after."""
+        return await self._run(
+            lambda part: part.remember(
+                content,
+                kind,
+                at=at,
+                subject=subject,
+                valid_from=valid_from,
+                valid_to=valid_to,
+                importance=importance,
+                metadata=metadata,
+                source=source,
+                namespace=namespace,
+                tx=tx,
+            )
+        )
 
-    async def recall(self, query: str, limit: int = 5, **options: Any) -> Recall:
-        """The memories that answer `query`, best first; none when nothing does."""
-        return await self._run(lambda part: part.recall(query, limit, **options))
+    async def remember_many(self, items: Iterable[NewMemory], tx: Transaction | None = None) -> list[Receipt]:
+        """Store all of `items` or none, in one transaction; return a receipt each, in their order."""
+        return await self._run(lambda part: part.remember_many(items, tx))
 
-    async def wait_searchable(self, receipts: Sequence[Receipt], *, timeout_s: float = 30.0) -> None:
-        """Return once all are in the index; raises WaitTimeout."""
-        await self._run(lambda part: part.wait_searchable(receipts, timeout_s=timeout_s))
+    async def recall(
+        self,
+        query: str,
+        limit: int = 5,
+        *,
+        kind: str | Collection[str] | None = None,
+        session: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        as_of: datetime | None = None,
+        where: Mapping[str, Any] | None = None,
+        half_life: timedelta | None = None,
+        neighbours: int = 0,
+        namespaces: Sequence[str] = (),
+    ) -> Recall:
+        """Return the memories that answer `query`, best first; an empty query, or one without a match, gives none."""
+        return await self._run(
+            lambda part: part.recall(
+                query,
+                limit,
+                kind=kind,
+                session=session,
+                since=since,
+                until=until,
+                as_of=as_of,
+                where=where,
+                half_life=half_life,
+                neighbours=neighbours,
+                namespaces=namespaces,
+            )
+        )
 
-    async def believed(self, subject: str, *, as_of: datetime | None = None, **options: Any) -> MemoryRecord | None:
-        """The statement about `subject` that was held for true at `at`, now when left out."""
-        return await self._run(lambda part: part.believed(subject, as_of=as_of, **options))
+    async def get(self, memory_id: UUID | str, *, namespaces: Sequence[str] = ()) -> MemoryRecord:
+        """Return one memory; raises NotFound when the agent has none of this id."""
+        return await self._run(lambda part: part.get(memory_id, namespaces=namespaces))
 
-    async def statements(self, subject: str, **options: Any) -> list[MemoryRecord]:
-        """All statements about `subject`, by the time since which they hold."""
-        return await self._run(lambda part: part.statements(subject, **options))
+    async def find(self, memory_id: UUID | str, *, namespaces: Sequence[str] = ()) -> MemoryRecord | None:
+        """Return one memory, None when the agent has none of this id."""
+        return await self._run(lambda part: part.find(memory_id, namespaces=namespaces))
 
-    async def export(self, **options: Any) -> AsyncIterator[MemoryRecord]:
-        """All memories, in the order in which they were accepted."""
-        async for item in self._iterate(lambda part: part.export(**options)):
+    async def statements(
+        self, subject: str, *, known_as_of: datetime | None = None, namespaces: Sequence[str] = ()
+    ) -> list[MemoryRecord]:
+        """Return all statements about `subject`, by the time since which they hold."""
+        return await self._run(lambda part: part.statements(subject, known_as_of=known_as_of, namespaces=namespaces))
+
+    async def believed(
+        self, subject: str, *, as_of: datetime | None = None, namespaces: Sequence[str] = ()
+    ) -> MemoryRecord | None:
+        """Return the statement about `subject` that is held for true, None when there is none."""
+        return await self._run(lambda part: part.believed(subject, as_of=as_of, namespaces=namespaces))
+
+    async def export(self, *, namespaces: Sequence[str] = ()) -> AsyncIterator[MemoryRecord]:
+        """Yield all memories, history included, in the order in which they were accepted; read in pages."""
+        async for item in self._iterate(lambda part: part.export(namespaces=namespaces)):
             yield item
 
-    async def watermark(self) -> Watermark:
-        """How far the memories are searchable."""
-        return await self._run(lambda part: part.watermark())
+    async def iterate_held(self, kinds: Sequence[str]) -> AsyncIterator[MemoryRecord]:
+        """Yield the memories of these kinds that hold now, in the order in which they were accepted."""
+        async for item in self._iterate(lambda part: part.iterate_held(kinds)):
+            yield item
 
-    async def forget(self, memory_id: UUID, *, namespace: str | None = None) -> ForgetReceipt:
-        """Remove one memory from every store; the receipt tells what was found there afterwards."""
+    async def forget(self, memory_id: UUID | str, *, namespace: str | None = None) -> ForgetReceipt:
+        """Remove one memory from every store; the receipt says what each store had left afterwards."""
         return await self._run(lambda part: part.forget(memory_id, namespace=namespace))
 
     async def forget_all(self, *, conversations: bool = False) -> ForgetReceipt:
         """Remove all memories and episodes from every store, and with `conversations` every turn and summary too."""
         return await self._run(lambda part: part.forget_all(conversations=conversations))
+
+    async def watermark(self) -> Watermark:
+        """Return how far the agent's memories are searchable."""
+        return await self._run(lambda part: part.watermark())
+
+    async def wait_searchable(self, receipts: Sequence[Receipt], *, timeout_s: float = 30.0) -> None:
+        """Return once all memories are in the index."""
+        await self._run(lambda part: part.wait_searchable(receipts, timeout_s=timeout_s))
+
+    async def list(
+        self,
+        limit: int = 50,
+        *,
+        before: int | None = None,
+        kind: str | Collection[str] | None = None,
+        namespaces: Sequence[str] = (),
+    ) -> list[MemoryRecord]:
+        """Return the newest memories, newest first, history included."""
+        return await self._run(lambda part: part.list(limit, before=before, kind=kind, namespaces=namespaces))
+
+
+class AsyncNamespaces(AsyncPart["AgentNamespaces"]):
+    """`AgentNamespaces`, awaited: the same verbs with the same arguments, results and errors."""
+
+    async def create(self, name: str) -> None:
+        """Create a namespace that the agent owns; harmless to repeat. Raises Conflict when another agent has it."""
+        await self._run(lambda part: part.create(name))
+
+    async def offer(self, name: str, to: str, *, role: Role = "reader") -> None:
+        """Let agent `to` read a namespace of this agent, or as a writer also write; it has to accept first."""
+        await self._run(lambda part: part.offer(name, to, role=role))
+
+    async def accept(self, name: str) -> None:
+        """Accept an offer; raises NotFound when there is none."""
+        await self._run(lambda part: part.accept(name))
+
+    async def leave(self, name: str) -> None:
+        """Give up access; the memories that the agent wrote stay."""
+        await self._run(lambda part: part.leave(name))
+
+    async def withdraw(self, name: str, agent_id: str) -> None:
+        """End another agent's access to a namespace of this agent; raises NotFound when it owns no such namespace."""
+        await self._run(lambda part: part.withdraw(name, agent_id))
+
+    async def list(self) -> list[Share]:
+        """Return the shares that the agent has or is offered, and those of the namespaces that it owns."""
+        return await self._run(lambda part: part.list())
 
 
 class AsyncEpisodes(AsyncPart["EpisodicStore"]):

@@ -1,9 +1,8 @@
-"""`agentstate forget`: memories removed from every store, with what each store said afterwards."""
+"""`agentstate forget`: memories removed from every store, with the answer of each store afterwards."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import click
@@ -11,9 +10,6 @@ import click
 from agentstate.cli import output
 from agentstate.cli.invocation import Invocation, pass_invocation
 from agentstate.cli.verb import Verb
-
-if TYPE_CHECKING:
-    from agentstate.memory.facts.forget import ForgetReceipt
 
 
 @click.command(cls=Verb)
@@ -39,38 +35,28 @@ def forget(
     Every store is asked afterwards whether anything is left. Books, effects and states are kept: they are the record
     of what the agent did with money.
     """
-    _check(memory, namespace, everything=everything, conversations=conversations)
-    memories = invocation.runtime.memory
-    if memory is not None:
-        receipt = memories.forget(agent, memory, namespace=namespace)
-    else:
-        receipt = memories.forget_agent(agent, conversations=conversations)
-    if invocation.as_json:
-        output.print_document(_document(receipt))
-    else:
-        _show(receipt)
-
-
-def _check(memory: UUID | None, namespace: str | None, *, everything: bool, conversations: bool) -> None:
     if everything == (memory is not None):
         raise click.UsageError("name one MEMORY by its id, or say --everything. Nothing was removed.")
     if conversations and not everything:
         raise click.UsageError("--conversations goes with --everything. Nothing was removed.")
     if namespace is not None and everything:
-        raise click.UsageError("what is in a namespace is not the agent's alone. Nothing was removed.")
-
-
-def _document(receipt: ForgetReceipt) -> dict[str, Any]:
-    return {
-        "agent": receipt.agent_id,
-        "memory": receipt.memory_id,
-        "complete": receipt.complete,
-        "stores": [asdict(store) for store in receipt.stores],
-        "kept": dict(receipt.kept),
-    }
-
-
-def _show(receipt: ForgetReceipt) -> None:
+        raise click.UsageError("memories in a namespace are not the agent's alone. Nothing was removed.")
+    memories = invocation.runtime.memory.of(agent)
+    if memory is not None:
+        receipt = memories.forget(memory, namespace=namespace)
+    else:
+        receipt = memories.forget_all(conversations=conversations)
+    if invocation.as_json:
+        output.print_document(
+            {
+                "agent": receipt.agent_id,
+                "memory": receipt.memory_id,
+                "complete": receipt.complete,
+                "stores": [asdict(store) for store in receipt.stores],
+                "kept": dict(receipt.kept),
+            }
+        )
+        return
     rows = [(store.store, store.removed, "unknown" if store.left is None else store.left) for store in receipt.stores]
     output.print_table(("store", "removed", "left"), rows)
     for store in receipt.stores:

@@ -1,11 +1,11 @@
-"""`agentstate index`: compare the index with the truth, fill it anew, or move it to another embedding model."""
+"""`agentstate index`: compare the index with the durable store, rebuild it, or move it to another embedding model."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 def index() -> None:
     """Look after the index of memories.
 
-    The durable store is the truth. The index is made from it, can be compared with it, and made again at any time.
+    The durable store is the source of truth. The index is derived from it, can be compared with it, and rebuilt.
     """
 
 
@@ -34,30 +34,30 @@ def index() -> None:
 @pass_invocation
 def list_collections(invocation: Invocation) -> None:
     """List the collections of memories, and which of them are searched."""
-    place = invocation.runtime.index.collections
-    with place.open_client() as client:
+    collections = invocation.runtime.index.collections
+    with collections.open_client() as client:
         serving = {found.collection_name: found.alias_name for found in client.get_aliases().aliases}
         found = [
             {"collection": name, "points": client.count(name).count, "serves": serving.get(name)}
-            for name in place.list_collections()
+            for name in collections.list_collections()
         ]
     if invocation.as_json:
-        output.print_document({"space": place.name, "collections": found})
+        output.print_document({"space": collections.name, "collections": found})
     else:
         output.print_table(("collection", "points", "serves"), [tuple(each.values()) for each in found])
 
 
 @index.command()
-@click.option("--no-repair", is_flag=True, help="Tell the differences only.")
+@click.option("--no-repair", is_flag=True, help="Report the differences only.")
 @click.option("--remove-unknown", is_flag=True, help="Also remove points of memories that this store does not have.")
 @pass_invocation
 @click.pass_context
 def verify(context: click.Context, invocation: Invocation, *, no_repair: bool, remove_unknown: bool) -> None:
     """Compare every memory with its points in the index, and repair what differs.
 
-    What the index lacks waits for the workers again, what it should not have is removed. Points of memories that this
-    durable store does not have may be another store's: they are told, and stay unless --remove-unknown is given. Exit
-    code 1 when there were differences that were not repaired.
+    Missing memories are queued for the workers again, surplus points are removed. Points of memories that this durable
+    store does not have may be another store's: they are counted, and stay unless --remove-unknown is given. Exit code 1
+    when there were differences that were not repaired.
     """
     if no_repair and remove_unknown:
         raise click.UsageError("--no-repair changes nothing and --remove-unknown removes: give one of them.")
@@ -72,7 +72,7 @@ def verify(context: click.Context, invocation: Invocation, *, no_repair: bool, r
         )
     if found.missing + found.stale and not no_repair:
         runtime.jobs.wake_bulk("embedding.embed_pending")
-    _tell_verified(invocation, found, repaired=not no_repair, removed=remove_unknown)
+    _print_comparison(invocation, found, repaired=not no_repair, removed=remove_unknown)
     left = not found.is_sound if no_repair else found.unknown > 0 and not remove_unknown
     context.exit(1 if left else 0)
 
@@ -81,26 +81,26 @@ def verify(context: click.Context, invocation: Invocation, *, no_repair: bool, r
 @click.option("--remove-unknown", is_flag=True, help="Also remove points of memories that this store does not have.")
 @pass_invocation
 def rebuild(invocation: Invocation, *, remove_unknown: bool) -> None:
-    """Fill the index anew from the durable store, beside the one that is searched, and switch to it.
+    """Rebuild the index from the durable store, beside the one that is searched, and switch to it.
 
-    Search goes on meanwhile. Run again after an interruption, it goes on where it was; vectors that were made before
-    are not paid for again. Points of memories that this durable store does not have would go with the old collection:
+    Search goes on meanwhile. Run again after an interruption, it resumes; vectors that were made before are not paid
+    for again. Points of memories that this durable store does not have would go with the old collection:
     they may be another store's, so it is refused unless --remove-unknown is given.
     """
     runtime = invocation.runtime
-    _build(invocation, runtime.index, runtime.embedder, invocation.settings, remove_unknown=remove_unknown)
+    _run_build(invocation, runtime.index, runtime.embedder, invocation.settings, remove_unknown=remove_unknown)
 
 
 @index.command("switch-model")
-@click.option("--embedder", type=click.Choice(["openai", "minilm", "lexical"]), help="Who embeds from now on.")
+@click.option("--embedder", type=click.Choice(["openai", "minilm", "lexical"]), help="The embedder from now on.")
 @click.option("--model", help="Name of the embedding model at the provider.")
 @click.option("--dimensions", type=click.IntRange(8, 8192), help="Width to ask the provider for.")
 @pass_invocation
 def switch_model(invocation: Invocation, *, embedder: str | None, model: str | None, dimensions: int | None) -> None:
     """Embed all memories with another model, while search goes on with the present one.
 
-    Run again after an interruption, it goes on where it was. When it is done, give all processes the new settings and
-    restart them: they find everything in place. The old model's collection stays until it is dropped with
+    Run again after an interruption, it resumes. When it is done, give all processes the new settings and
+    restart them: they find everything in collections. The old model's collection stays until it is dropped with
     `agentstate index drop`.
     """
     from agentstate.memory.index.qdrant_index import MemoryIndex
@@ -111,7 +111,7 @@ def switch_model(invocation: Invocation, *, embedder: str | None, model: str | N
         raise click.UsageError("say what changes: --embedder, --model or --dimensions.")
     settings, runtime = invocation.settings.model_copy(update=changes), invocation.runtime
     target = runtime.embedder_by(settings)
-    _build(invocation, MemoryIndex(lambda: runtime.qdrant, target.space), target, settings)
+    _run_build(invocation, MemoryIndex(lambda: runtime.qdrant, target.space), target, settings)
     if not invocation.as_json:
         wanted = " ".join(f"AGENTSTATE_{name.upper()}={value}" for name, value in changes.items())
         output.print_note(
@@ -126,7 +126,7 @@ def switch_model(invocation: Invocation, *, embedder: str | None, model: str | N
 def dead(invocation: Invocation, *, agent_id: str | None, limit: int) -> None:
     """List memories that were given up, with the cause.
 
-    The provider would not take them, or its key or quota was refused. They stay stored and are found by their words.
+    The provider refused them, or its key or quota was refused. They stay stored and are found by their words.
     """
     from agentstate.memory.embedding.queue import EmbeddingBacklog
 
@@ -141,7 +141,7 @@ def dead(invocation: Invocation, *, agent_id: str | None, limit: int) -> None:
 @click.option("--agent", "agent_id", help="Only memories of this agent.")
 @pass_invocation
 def revive(invocation: Invocation, *, agent_id: str | None) -> None:
-    """Let memories that were given up be embedded again, once the cause is gone."""
+    """Queue memories that were given up again, once the cause is gone."""
     from agentstate.memory.embedding.provider_circuit import ProviderCircuit
     from agentstate.memory.embedding.queue import EmbeddingBacklog
 
@@ -159,20 +159,20 @@ def revive(invocation: Invocation, *, agent_id: str | None) -> None:
 @click.argument("collection")
 @pass_invocation
 def drop(invocation: Invocation, *, collection: str) -> None:
-    """Remove a collection of another vector space than the one in use."""
-    place = invocation.runtime.index.collections
-    if collection in place.list_generations():
+    """Drop a collection of another vector space than the one in use."""
+    collections = invocation.runtime.index.collections
+    if collection in collections.list_generations():
         raise click.UsageError(f"{collection} is of the vector space in use; `agentstate index rebuild` replaces it.")
-    if collection not in place.list_collections():
+    if collection not in collections.list_collections():
         raise click.UsageError(f"there is no collection {collection}; `agentstate index list` shows them.")
-    place.drop_collection(collection)
+    collections.drop_collection(collection)
     if invocation.as_json:
         output.print_document({"dropped": collection})
     else:
         output.print_line(f"{collection} dropped")
 
 
-def _build(
+def _run_build(
     invocation: Invocation,
     target: MemoryIndex,
     embedder: Embedder,
@@ -185,7 +185,7 @@ def _build(
     began = time.monotonic()
     with show_progress("memories", shown=not invocation.as_json) as advance:
         builder = IndexBuilder(invocation.runtime.store, target, embedder, settings)
-        build, found = builder.run(_rated(advance), remove_unknown=remove_unknown)
+        build, found = builder.run_build(_with_rate(advance), remove_unknown=remove_unknown)
     if found.missing + found.stale:
         invocation.runtime.jobs.wake_bulk("embedding.embed_pending")
     seconds = time.monotonic() - began
@@ -195,25 +195,27 @@ def _build(
     before = f", {build.earlier:,} of them by a run that was cut short," if build.resumed else ""
     output.print_line(f"{build.collection} serves: {build.written:,} memories{before} in {seconds:.1f} s")
     if build.left_out:
-        output.print_note(f"warning: {build.left_out:,} were left out, the provider will not take them")
-    _tell_verified(invocation, found, repaired=True)
+        output.print_note(f"warning: {build.left_out:,} were left out: the provider refuses them")
+    _print_comparison(invocation, found, repaired=True)
 
 
-def _rated(advance: Callable[[int, int | None, str], None]) -> Callable[[BuildProgress], None]:
+def _with_rate(advance: Callable[[int, int | None, str], None]) -> Callable[[BuildProgress], None]:
     began, first = time.monotonic(), [-1]
 
-    def tell(build: BuildProgress) -> None:
+    def advance_build(build: BuildProgress) -> None:
         if first[0] < 0:
             first[0] = build.written
         rate = (build.written - first[0]) / max(time.monotonic() - began, 0.001)
         advance(build.written, build.total, f"{rate:,.0f} a second")
 
-    return tell
+    return advance_build
 
 
-def _tell_verified(invocation: Invocation, found: Comparison, *, repaired: bool, removed: bool = False) -> None:
+def _print_comparison(invocation: Invocation, found: Comparison, *, repaired: bool, removed: bool = False) -> None:
     if invocation.as_json:
-        output.print_document(_document(found, repaired=repaired, removed=removed))
+        differs = found.missing + found.stale + found.orphaned > 0
+        counts = {**asdict(found), "sound": found.is_sound}
+        output.print_document({**counts, "repaired": repaired and differs, "removed_unknown": removed})
         return
     output.print_line(f"{found.rows:,} memories and {found.points:,} points compared")
     what = {
@@ -238,8 +240,3 @@ def _tell_verified(invocation: Invocation, found: Comparison, *, repaired: bool,
             f"warning: {found.elsewhere:,} memories are searchable in another vector space alone; "
             "`agentstate index rebuild` brings them here"
         )
-
-
-def _document(found: Comparison, *, repaired: bool, removed: bool) -> dict[str, Any]:
-    differs = found.missing + found.stale + found.orphaned > 0
-    return {**asdict(found), "sound": found.is_sound, "repaired": repaired and differs, "removed_unknown": removed}

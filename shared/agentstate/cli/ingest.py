@@ -1,8 +1,8 @@
-"""`agentstate ingest`: take transcripts in, each turn once however often it is run."""
+"""`agentstate ingest`: store the turns of transcripts, each once however often it is run."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ from agentstate.cli.progress import can_draw, show_progress
 from agentstate.cli.verb import Verb
 
 if TYPE_CHECKING:
-    from agentstate.memory.facts.settling import Settling
+    from agentstate.memory.facts.counts import Settling
     from agentstate.memory.ingest.ingest import IngestReport
     from agentstate.memory.ingest.transcripts import Form, Parsed, Problem
 
@@ -26,7 +26,7 @@ MOST_SHOWN = 20
 
 @dataclass
 class _Taken:
-    """What became of all files so far."""
+    """The outcome of all files so far."""
 
     reports: dict[str, IngestReport] = field(default_factory=dict)
     agents: set[str] = field(default_factory=set)
@@ -38,10 +38,28 @@ class _Taken:
     def refused(self) -> list[tuple[str, Problem]]:
         return [(file, problem) for file, report in self.reports.items() for problem in report.refused]
 
+    def as_document(self, settled: Settling | None) -> dict[str, Any]:
+        return {
+            "stored": self.total("stored"),
+            "already": self.total("already"),
+            "refused": [{"file": file, **asdict(problem)} for file, problem in self.refused],
+            "files": {
+                file: {
+                    "read": report.read,
+                    "stored": report.stored,
+                    "already": report.already,
+                    "refused": len(report.refused),
+                }
+                for file, report in self.reports.items()
+            },
+            "agents": sorted(self.agents),
+            "settled": None if settled is None else asdict(settled),
+        }
+
 
 @click.command(cls=Verb)
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False))
-@click.option("--agent", "agent_id", help="Whose the turns are that name no agent.")
+@click.option("--agent", "agent_id", help="The agent of turns that name none.")
 @click.option(
     "--format", "form", type=click.Choice(FORMATS), default="auto", show_default=True, help="Form of the files."
 )
@@ -65,50 +83,53 @@ def ingest(
     timeout: float,
     strict: bool,
 ) -> None:
-    """Take transcripts in: every turn once, searchable soon.
+    """Ingest transcripts: every turn once, searchable soon.
 
     A turn is a JSON object with agent, session, speaker, time and text, one a line or in a list; id, role and metadata
-    are taken too, and LoCoMo's files are read as they are. A turn without id is known by what it says, so a file that
-    is taken in again, after any interruption too, adds only what is missing.
+    are taken too, and LoCoMo's files are read as they are. A turn without id is recognized by its text, so a file that
+    is ingested again, after any interruption too, adds only the missing turns.
 
-    A turn that cannot be taken is refused with its line and the reason, and the rest is taken: exit code 0 with a
+    A bad turn is refused with its line and the reason, and the rest is taken: exit code 0 with a
     warning; 1 with --strict, or when nothing at all could be taken.
     """
     taken = _Taken()
     for file in files:
-        _take(invocation, taken, file, form, agent_id)
-    settled = _settled(invocation, taken, timeout) if wait else None
-    _tell(invocation, taken, settled)
-    context.exit(_exit_code(taken, strict=strict))
+        _ingest_file(invocation, taken, file, form, agent_id)
+    settled = _wait_until_settled(invocation, taken, timeout) if wait else None
+    if invocation.as_json:
+        output.print_document(taken.as_document(settled))
+    else:
+        for file, report in taken.reports.items():
+            output.print_line(f"{file}: {_summarize_report(report)}")
+        _print_refused(taken.refused)
+        if settled is not None:
+            output.print_line(str(settled))
+    nothing = taken.total("stored") + taken.total("already") == 0
+    context.exit(1 if taken.refused and (strict or nothing) else 0)
 
 
-def _take(invocation: Invocation, taken: _Taken, file: str, form: Form, agent_id: str | None) -> None:
+def _ingest_file(invocation: Invocation, taken: _Taken, file: str, form: Form, agent_id: str | None) -> None:
     from agentstate.memory.ingest.ingest import Ingest
     from agentstate.memory.ingest.transcripts import read_transcript
 
     runtime, settings = invocation.runtime, invocation.settings
 
-    def turns() -> Iterator[Parsed]:
-        return read_transcript(Path(file), settings, form=form, agent_id=agent_id)
+    def read_turns() -> Iterator[Parsed]:
+        for turn in read_transcript(Path(file), settings, form=form, agent_id=agent_id):
+            if (agent := getattr(turn, "agent_id", None)) is not None:
+                taken.agents.add(agent)
+            yield turn
 
-    total = sum(1 for _ in turns()) if not invocation.as_json and can_draw() else None
+    total = sum(1 for _ in read_turns()) if not invocation.as_json and can_draw() else None
     with show_progress(Path(file).name, shown=not invocation.as_json) as advance:
         advance(0, total, "")
         taken.reports[file] = Ingest(runtime.store, runtime.jobs, runtime.memory, settings).store_turns(
-            _noting_agents(turns(), taken.agents), lambda report: advance(report.read, total, _said(report))
+            read_turns(), lambda report: advance(report.read, total, _summarize_report(report))
         )
 
 
-def _noting_agents(turns: Iterable[Parsed], agents: set[str]) -> Iterator[Parsed]:
-    for turn in turns:
-        agent = getattr(turn, "agent_id", None)
-        if agent is not None:
-            agents.add(agent)
-        yield turn
-
-
-def _settled(invocation: Invocation, taken: _Taken, timeout: float) -> Settling:
-    from agentstate.memory.facts.settling import wait_until_settled
+def _wait_until_settled(invocation: Invocation, taken: _Taken, timeout: float) -> Settling:
+    from agentstate.memory.facts.counts import wait_until_settled
 
     with show_progress("searchable", shown=not invocation.as_json) as advance:
         return wait_until_settled(
@@ -119,18 +140,7 @@ def _settled(invocation: Invocation, taken: _Taken, timeout: float) -> Settling:
         )
 
 
-def _tell(invocation: Invocation, taken: _Taken, settled: Settling | None) -> None:
-    if invocation.as_json:
-        output.print_document(_document(taken, settled))
-        return
-    for file, report in taken.reports.items():
-        output.print_line(f"{file}: {_said(report)}")
-    _tell_refused(taken.refused)
-    if settled is not None:
-        output.print_line(str(settled))
-
-
-def _tell_refused(refused: list[tuple[str, Problem]]) -> None:
+def _print_refused(refused: list[tuple[str, Problem]]) -> None:
     if refused:
         output.print_note(f"warning: {output.count_noun(len(refused), 'turn')} refused; nothing of that was stored:")
     for file, problem in refused[:MOST_SHOWN]:
@@ -140,28 +150,6 @@ def _tell_refused(refused: list[tuple[str, Problem]]) -> None:
         output.print_note(f"... and {len(refused) - MOST_SHOWN:,} more; --json lists all")
 
 
-def _said(report: IngestReport) -> str:
+def _summarize_report(report: IngestReport) -> str:
     stored = output.count_noun(report.stored, "turn")
     return f"{stored} stored, {report.already:,} there already, {len(report.refused):,} refused"
-
-
-def _document(taken: _Taken, settled: Settling | None) -> dict[str, Any]:
-    return {
-        "stored": taken.total("stored"),
-        "already": taken.total("already"),
-        "refused": [{"file": file, **asdict(problem)} for file, problem in taken.refused],
-        "files": {file: _counts(report) for file, report in taken.reports.items()},
-        "agents": sorted(taken.agents),
-        "settled": None if settled is None else asdict(settled),
-    }
-
-
-def _counts(report: IngestReport) -> dict[str, int]:
-    return {"read": report.read, "stored": report.stored, "already": report.already, "refused": len(report.refused)}
-
-
-def _exit_code(taken: _Taken, *, strict: bool) -> int:
-    if not taken.refused:
-        return 0
-    nothing = taken.total("stored") + taken.total("already") == 0
-    return 1 if strict or nothing else 0

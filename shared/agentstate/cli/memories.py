@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from dataclasses import asdict, replace
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -16,7 +17,7 @@ from agentstate.cli.verb import Verb
 if TYPE_CHECKING:
     from agentstate.memory.facts.records import MemoryRecord
     from agentstate.memory.facts.service import Receipt
-    from agentstate.memory.search.hits import Hit, Recall
+    from agentstate.memory.search.hits import Hit
 
 
 @click.command(cls=Verb)
@@ -44,21 +45,47 @@ def remember(
     text: str,
     kind: str,
     metadata: tuple[str, ...],
+    subject: str | None,
+    importance: int,
+    at: datetime | None,
+    valid_from: datetime | None,
+    valid_to: datetime | None,
+    source: str | None,
+    namespace: str | None,
     wait: bool,
     timeout: float,
-    **about: Any,
 ) -> None:
     """Remember TEXT for AGENT.
 
     "-" reads the text from standard input. It is durable when the command returns, found by its words at once, and by
-    its meaning soon after. The same text of the same kind is kept once, however often it is given.
+    its meaning soon after. The same text of the same kind and times is kept once, however often it is given.
     """
+    memory = invocation.runtime.memory.of(agent)
+
+    def store_text() -> Receipt:
+        return memory.remember(
+            content,
+            kind,
+            at=at,
+            subject=subject,
+            valid_from=valid_from,
+            valid_to=valid_to,
+            importance=importance,
+            metadata=_parse_pairs(metadata) or None,
+            source=source,
+            namespace=namespace,
+        )
+
     content = sys.stdin.read() if text == "-" else text
-    memory = invocation.runtime.memory
-    receipt = memory.remember(agent, content, kind=kind, metadata=_pairs(metadata) or None, **about)
+    receipt = store_text()
     if wait:
         memory.wait_searchable([receipt], timeout_s=timeout)
-    _tell_receipt(invocation, receipt, "searchable" if wait else receipt.state)
+        receipt = replace(store_text(), outcome=receipt.outcome, supersedes=receipt.supersedes)
+    if invocation.as_json:
+        output.print_document(asdict(receipt))
+    else:
+        how = f"found by its {receipt.searchable}" if receipt.searchable else "not found by a search of now"
+        output.print_line(f"{receipt.id} {receipt.outcome}, {how}")
 
 
 @click.command(cls=Verb)
@@ -84,78 +111,67 @@ def recall(
     limit: int,
     kind: tuple[str, ...],
     metadata: tuple[str, ...],
+    session: str | None,
+    since: datetime | None,
+    until: datetime | None,
+    as_of: datetime | None,
     namespace: tuple[str, ...],
+    neighbours: int,
     explain: bool,
-    **within: Any,
 ) -> None:
     """Show the memories of AGENT that answer QUERY.
 
     The best comes first.
     """
-    where = _pairs(metadata)
-    found = invocation.runtime.memory.recall(
-        agent, query, limit, kind=kind, where=where, namespaces=namespace, **within
+    found = invocation.runtime.memory.of(agent).recall(
+        query,
+        limit,
+        kind=kind,
+        session=session,
+        since=since,
+        until=until,
+        as_of=as_of,
+        where=_parse_pairs(metadata),
+        neighbours=neighbours,
+        namespaces=namespace,
     )
     if invocation.as_json:
-        output.print_document(_recall_document(found, explain=explain))
-    else:
-        _show_recall(found, explain=explain)
-
-
-def _pairs(given: tuple[str, ...]) -> dict[str, str]:
-    wrong = [pair for pair in given if not pair.partition("=")[1] or pair.startswith("=")]
-    if wrong:
-        raise click.UsageError(f"--metadata {wrong[0]!r} has no form KEY=VALUE.")
-    return {key: value for key, _, value in (pair.partition("=") for pair in given)}
-
-
-def _tell_receipt(invocation: Invocation, receipt: Receipt, state: str) -> None:
-    if invocation.as_json:
-        output.print_document({"id": receipt.id, "seq": receipt.seq, "state": state, "created": receipt.created})
-    else:
-        output.print_line(f"{receipt.id} {state}" + ("" if receipt.created else " (known already)"))
-
-
-def _recall_document(found: Recall, *, explain: bool) -> dict[str, Any]:
-    hits = [_hit(hit, explain=explain) for hit in found]
-    return {"hits": hits, "retrievers": list(found.retrievers), "degraded": found.degraded}
-
-
-def _hit(hit: Hit, *, explain: bool) -> dict[str, Any]:
-    how = {"own": hit.own, "freshness": hit.freshness, "retrievers": _retriever_scores(hit)}
-    beside = {side: [_turn(turn) for turn in turns] for side, turns in (("before", hit.before), ("after", hit.after))}
-    shown = {name: value for name, value in vars(hit).items() if name not in {*how, *beside}}
-    return {**shown, **{side: turns for side, turns in beside.items() if turns}, **(how if explain else {})}
-
-
-def _turn(turn: MemoryRecord) -> dict[str, Any]:
-    return {name: getattr(turn, name) for name in ("id", "turn", "speaker", "content", "at")}
-
-
-def _retriever_scores(hit: Hit) -> dict[str, Any]:
-    return {name: {"rank": one.rank, "score": one.score} for name, one in hit.retrievers.items()}
-
-
-def _show_recall(found: Recall, *, explain: bool) -> None:
+        hits = [_hit_document(hit, explain=explain) for hit in found]
+        output.print_document({"hits": hits, "retrievers": list(found.retrievers), "degraded": found.degraded})
+        return
     if found.degraded:
         output.print_note(f"warning: {found.degraded}")
     if not found:
         output.print_line("nothing found")
         return
-    taken = 42
-    width = output.width_left(taken)
-    rows = [row for hit in found for row in _rows(hit, width)]
+    width = output.width_left(42)
+    rows: list[tuple[object, ...]] = []
+    for hit in found:
+        rows += [("", "before", turn.at, output.shorten_text(_quote(turn), width)) for turn in hit.before]
+        rows.append((f"{hit.score:.3f}", hit.kind, hit.at, output.shorten_text(_quote(hit.record), width)))
+        rows += [("", "after", turn.at, output.shorten_text(_quote(turn), width)) for turn in hit.after]
     output.print_table(("score", "kind", "at", "memory"), rows)
     if explain:
         output.print_table(("memory", "state", "found by"), [(hit.id, hit.state, hit.explain()) for hit in found])
         output.print_line(f"searched: {', '.join(found.retrievers) or 'none'}")
 
 
-def _rows(hit: Hit, width: int) -> Iterator[tuple[object, ...]]:
-    yield from (("", "before", turn.at, output.shorten_text(_said(turn), width)) for turn in hit.before)
-    yield f"{hit.score:.3f}", hit.kind, hit.at, output.shorten_text(_said(hit), width)
-    yield from (("", "after", turn.at, output.shorten_text(_said(turn), width)) for turn in hit.after)
+def _parse_pairs(given: tuple[str, ...]) -> dict[str, str]:
+    wrong = [pair for pair in given if not pair.partition("=")[1] or pair.startswith("=")]
+    if wrong:
+        raise click.UsageError(f"--metadata {wrong[0]!r} has no form KEY=VALUE.")
+    return {key: value for key, _, value in (pair.partition("=") for pair in given)}
 
 
-def _said(said: Hit | MemoryRecord) -> str:
-    return f"{said.speaker}: {said.content}" if said.speaker else said.content
+def _hit_document(hit: Hit, *, explain: bool) -> dict[str, Any]:
+    names = ("id", "content", "score", "kind", "at", "source", "metadata", "speaker", "session", "turn", "state")
+    document: dict[str, Any] = {name: getattr(hit, name) for name in names}
+    for side, turns in (("before", hit.before), ("after", hit.after)):
+        if turns:
+            told = ("id", "turn", "speaker", "content", "at")
+            document[side] = [{name: getattr(turn, name) for name in told} for turn in turns]
+    return document | (asdict(hit.why) if explain else {})
+
+
+def _quote(record: MemoryRecord) -> str:
+    return f"{record.speaker}: {record.content}" if record.speaker else record.content

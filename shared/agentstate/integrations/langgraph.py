@@ -10,15 +10,17 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import operator
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from langgraph.store.base import (
     BaseStore,
     GetOp,
     Item,
     ListNamespacesOp,
+    MatchCondition,
     Op,
     PutOp,
     Result,
@@ -31,9 +33,7 @@ from langgraph.store.base import (
 
 from agentstate.agent import Agent
 from agentstate.errors import InvalidInput
-from agentstate.integrations.matching import matches_namespace, meets_filter
 from agentstate.memory.facts.records import MemoryRecord, NewMemory
-from agentstate.memory.search.hits import Hit
 from agentstate.memory.search.recall import MAX_LIMIT
 
 ITEM = "item"
@@ -42,13 +42,25 @@ HIDDEN = "item-hidden"
 
 Namespace = tuple[str, ...]
 
+_COMPARISONS: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
+    "$gt": operator.gt,
+    "$gte": operator.ge,
+    "$lt": operator.lt,
+    "$lte": operator.le,
+}
+
 
 class AgentStore(BaseStore):
     """Items of one agent. Safe to share between threads; the asynchronous verbs run in threads.
 
     Args:
-        agent: whose memory holds the items.
+        agent: its memory holds the items.
         fields: paths into a value whose text is searched by queries, as LangGraph writes them; `$` is all of it.
+
+    Example:
+        store = AgentStore(Agent("ag_7"))
+        store.put(("users", "ada"), "likes", {"text": "She paints landscapes."})
+        store.search(("users",), query="who paints?")
     """
 
     __slots__ = ("_agent", "_fields")
@@ -58,7 +70,7 @@ class AgentStore(BaseStore):
         self._fields = tuple(fields)
 
     def batch(self, ops: Iterable[Op]) -> list[Result]:
-        """Do all of `ops`: what reads sees the state before, what writes is written together or not at all.
+        """Do all of `ops`: reads see the state before, writes are committed together or not at all.
 
         Raises:
             InvalidNamespaceError: a label is refused. InvalidInput: a value is no JSON. TooLarge: it is too long.
@@ -67,86 +79,78 @@ class AgentStore(BaseStore):
         asked = list(ops)
         for op in asked:
             validate_op_namespace(op)
-        results: list[Result] = [None if isinstance(op, PutOp) else self._read(op) for op in asked]
+        results: list[Result] = []
+        for op in asked:
+            match op:
+                case PutOp():
+                    results.append(None)
+                case GetOp():
+                    record = self._agent.memory.believed(_item_subject(op.namespace, op.key))
+                    results.append(None if record is None else Item(**_item_fields(record)))
+                case SearchOp():
+                    results.append(self._search_items(op))
+                case ListNamespacesOp():
+                    results.append(self._list_namespaces(op))
+                case _:
+                    raise InvalidInput(f"{type(op).__name__} is no operation of a store.")
         # Of several writes to one key the last counts.
-        self._write(list({(op.namespace, op.key): op for op in asked if isinstance(op, PutOp)}.values()))
+        self._write_items(list({(op.namespace, op.key): op for op in asked if isinstance(op, PutOp)}.values()))
         return results
 
     async def abatch(self, ops: Iterable[Op]) -> list[Result]:
-        """As `batch`, in a thread."""
+        """Do all of `ops` in a thread; see `batch`."""
         return await asyncio.to_thread(self.batch, list(ops))
 
-    def _read(self, op: Op) -> Result:
-        match op:
-            case GetOp():
-                return self._get(op.namespace, op.key)
-            case SearchOp():
-                return self._found(op)
-            case ListNamespacesOp():
-                return self._namespaces(op)
-        raise InvalidInput(f"{type(op).__name__} is no operation of a store.")
-
-    def _get(self, namespace: Namespace, key: str) -> Item | None:
-        record = self._agent.memory.believed(_subject(namespace, key))
-        return None if record is None else Item(**_fields(record))
-
-    def _found(self, op: SearchOp) -> list[SearchItem]:
-        items = self._by_query(op) if op.query else self._all(op.namespace_prefix)
+    def _search_items(self, op: SearchOp) -> list[SearchItem]:
+        memory = self._agent.memory
+        if op.query:
+            limit = MAX_LIMIT if op.filter else min(op.offset + op.limit, MAX_LIMIT)
+            where = {"namespace": ".".join(op.namespace_prefix)} if op.namespace_prefix else None
+            hits = memory.recall(op.query, max(limit, 1), kind=ITEM, where=where)
+            items = [SearchItem(**_item_fields(hit.record), score=hit.score) for hit in hits]
+        else:
+            held = [SearchItem(**_item_fields(record)) for record in memory.iterate_held((ITEM, HIDDEN))]
+            prefix = tuple(op.namespace_prefix)
+            items = [item for item in held if item.namespace[: len(prefix)] == prefix]
+            items.sort(key=lambda item: item.updated_at, reverse=True)
         fitting = [item for item in items if meets_filter(item.value, op.filter)]
         return fitting[op.offset : op.offset + op.limit]
 
-    def _by_query(self, op: SearchOp) -> list[SearchItem]:
-        wanted = MAX_LIMIT if op.filter else min(op.offset + op.limit, MAX_LIMIT)
-        where = {"namespace": _path(op.namespace_prefix)} if op.namespace_prefix else None
-        hits = self._agent.memory.recall(op.query or "", max(wanted, 1), kind=ITEM, where=where)
-        return [SearchItem(**_fields(hit), score=hit.score) for hit in hits]
-
-    def _all(self, prefix: Namespace) -> list[SearchItem]:
-        """The items below a namespace, the newest first."""
-        items = [SearchItem(**_fields(record)) for record in self._records()]
-        below = [item for item in items if item.namespace[: len(prefix)] == tuple(prefix)]
-        return sorted(below, key=lambda item: item.updated_at, reverse=True)
-
-    def _records(self) -> Iterator[MemoryRecord]:
-        return self._agent.fleet.runtime.memory.holding(self._agent.id, (ITEM, HIDDEN))
-
-    def _namespaces(self, op: ListNamespacesOp) -> list[Namespace]:
-        known = {_fields(record)["namespace"] for record in self._records()}
-        fitting = {
-            space
-            for space in known
-            if all(matches_namespace(space, condition) for condition in op.match_conditions or ())
-        }
+    def _list_namespaces(self, op: ListNamespacesOp) -> list[Namespace]:
+        held = self._agent.memory.iterate_held((ITEM, HIDDEN))
+        known: set[Namespace] = {_item_fields(record)["namespace"] for record in held}
+        conditions = op.match_conditions or ()
+        fitting = {space for space in known if all(matches_namespace(space, condition) for condition in conditions)}
         shown = sorted({space[: op.max_depth] for space in fitting} if op.max_depth is not None else fitting)
         return shown[op.offset : op.offset + op.limit]
 
-    def _write(self, ops: Sequence[PutOp]) -> None:
-        texts = [(op, _json(op.value)) for op in ops if op.value is not None]
-        before = [self._agent.memory.believed(_subject(op.namespace, op.key)) for op, _ in texts]
+    def _write_items(self, ops: Sequence[PutOp]) -> None:
+        memory = self._agent.memory
+        texts = [(op, _dump_value(op.value)) for op in ops if op.value is not None]
+        before = [memory.believed(_item_subject(op.namespace, op.key)) for op, _ in texts]
         if texts:
             with self._agent.transaction() as tx:
                 now = tx.now()
-                items = [self._memory(op, text, now, old) for (op, text), old in zip(texts, before, strict=True)]
-                self._agent.fleet.runtime.memory.remember_many(items, tx=tx)
+                items = [self._make_memory(op, text, now, old) for (op, text), old in zip(texts, before, strict=True)]
+                memory.remember_many(items, tx=tx)
         for op in ops:
             if op.value is None:
-                self._delete(_subject(op.namespace, op.key))
+                for record in memory.statements(_item_subject(op.namespace, op.key)):
+                    memory.forget(record.id)
 
-    def _delete(self, subject: str) -> None:
-        for record in self._agent.memory.statements(subject):
-            self._agent.memory.forget(record.id)
-
-    def _memory(self, op: PutOp, text: str, now: datetime, before: MemoryRecord | None) -> NewMemory:
+    def _make_memory(self, op: PutOp, text: str, now: datetime, before: MemoryRecord | None) -> NewMemory:
+        # The text that queries are compared with; empty when the item is not to be found by them.
+        paths = () if op.index is False else self._fields if op.index is None else op.index
+        found = (each for path in paths for each in get_text_at_path(op.value, _parse_path(path)))
+        searched = "\n".join(each for each in found if each.strip())
         created = now.isoformat() if before is None else (before.metadata or {})["created"]
-        searched = self._searched(op)
         return NewMemory(
-            agent_id=self._agent.id,
             content=searched or text,
             kind=ITEM if searched else HIDDEN,
-            subject=_subject(op.namespace, op.key),
+            subject=_item_subject(op.namespace, op.key),
             valid_from=now,
             metadata={
-                "namespace": _prefixes(op.namespace),
+                "namespace": [".".join(op.namespace[:depth]) for depth in range(1, len(op.namespace) + 1)],
                 "key": op.key,
                 "value": text,
                 "created": created,
@@ -154,20 +158,50 @@ class AgentStore(BaseStore):
             },
         )
 
-    def _searched(self, op: PutOp) -> str:
-        """The text that queries are held against; none when the item is not to be found by them."""
-        if op.index is False:
-            return ""
-        paths = self._fields if op.index is None else op.index
-        texts = (
-            text for path in paths for text in get_text_at_path(op.value, path if path == "$" else tokenize_path(path))
-        )
-        return "\n".join(text for text in texts if text.strip())
+
+def meets_filter(value: Any, wanted: Mapping[str, Any] | None) -> bool:
+    """Return whether a value meets a filter: equal parts, or `$eq`, `$ne`, `$gt`, `$gte`, `$lt`, `$lte`.
+
+    Raises:
+        InvalidInput: an operator is unknown.
+    """
+    return all(_meets_condition(value.get(key), each) for key, each in (wanted or {}).items())
 
 
-def _fields(found: MemoryRecord | Hit) -> dict[str, Any]:
-    """What an item is made of."""
-    held = found.metadata or {}
+def matches_namespace(namespace: Sequence[str], condition: MatchCondition) -> bool:
+    """Return whether a namespace begins or ends as a condition says; `*` is any label."""
+    path = condition.path
+    if len(namespace) < len(path):
+        return False
+    labels = namespace[: len(path)] if condition.match_type == "prefix" else namespace[len(namespace) - len(path) :]
+    return all(wanted in {"*", label} for label, wanted in zip(labels, path, strict=True))
+
+
+def _meets_condition(found: Any, wanted: Any) -> bool:
+    if isinstance(wanted, Mapping):
+        if any(str(key).startswith("$") for key in wanted):
+            return all(_compare_values(found, name, limit) for name, limit in wanted.items())
+        return isinstance(found, Mapping) and meets_filter(found, wanted)
+    if isinstance(wanted, list | tuple):
+        same_length = isinstance(found, list | tuple) and len(found) == len(wanted)
+        return same_length and all(_meets_condition(one, other) for one, other in zip(found, wanted, strict=True))
+    return bool(found == wanted)
+
+
+def _compare_values(found: Any, name: str, limit: Any) -> bool:
+    if name in {"$eq", "$ne"}:
+        return bool(found == limit) is (name == "$eq")
+    if name not in _COMPARISONS:
+        raise InvalidInput(f"the operator {name!r} is unknown; use $eq, $ne, $gt, $gte, $lt or $lte.")
+    try:
+        return _COMPARISONS[name](float(found), float(limit))
+    except (TypeError, ValueError):
+        return False
+
+
+def _item_fields(record: MemoryRecord) -> dict[str, Any]:
+    """Return the arguments of an `Item`."""
+    held = record.metadata or {}
     return {
         "namespace": tuple(held["namespace"][-1].split(".")),
         "key": held["key"],
@@ -177,22 +211,18 @@ def _fields(found: MemoryRecord | Hit) -> dict[str, Any]:
     }
 
 
-def _json(value: Mapping[str, Any]) -> str:
-    try:
-        return json.dumps(dict(value), ensure_ascii=False, allow_nan=False)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise InvalidInput(f"the value is no JSON ({error}). Nothing was stored.") from None
-
-
-def _subject(namespace: Namespace, key: str) -> str:
-    # Namespaces and keys may be longer than a subject, and hold anything.
+def _item_subject(namespace: Namespace, key: str) -> str:
+    # Namespaces and keys may be longer than a subject, and hold any character.
     named = json.dumps([*namespace, key]).encode()
     return f"item:{hashlib.sha256(named).hexdigest()}"
 
 
-def _path(namespace: Namespace) -> str:
-    return ".".join(namespace)
+def _parse_path(path: str) -> str | list[str]:
+    return path if path == "$" else tokenize_path(path)
 
 
-def _prefixes(namespace: Namespace) -> list[str]:
-    return [_path(namespace[:depth]) for depth in range(1, len(namespace) + 1)]
+def _dump_value(value: Mapping[str, Any]) -> str:
+    try:
+        return json.dumps(dict(value), ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidInput(f"the value is no JSON ({error}). Nothing was stored.") from None

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy.engine import Connection
 
 from agentstate.errors import SchemaOutdated
 from agentstate.store import grants
 from agentstate.store.store import Store
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 # Any constant: two migrators at once wait for each other on it.
@@ -29,14 +29,17 @@ def upgrade_schema(database_url: str) -> str:
     Raises:
         SchemaOutdated: a newer version of agentstate has been here; nothing was changed.
     """
+    # Only here: loading Alembic takes longer than most commands, which all ask for the revision.
+    from alembic import command
+
     store = Store.open(database_url)
     try:
         with store.transaction() as tx:
             if tx.dialect == "postgresql":
                 tx.connection.execute(sa.text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _MIGRATION_LOCK})
+            _require_known(tx.connection)
             config = _alembic_config()
             config.attributes["connection"] = tx.connection
-            _require_known(tx.connection)
             command.upgrade(config, "head")
             grants.grant_new_tables(tx)
         return newest_revision()
@@ -65,21 +68,19 @@ def grant_role_of_url(database_url: str, application_url: str) -> str:
 
 
 def newest_revision() -> str:
-    """The revision that this version of agentstate needs."""
-    head = ScriptDirectory.from_config(_alembic_config()).get_current_head()
-    assert head is not None, "the package carries its migrations"  # noqa: S101
-    return head
+    """Return the revision that this version of agentstate needs."""
+    return max(_list_revisions())
 
 
 def is_known_revision(revision: str) -> bool:
-    """Whether this version of agentstate has that revision; one that it lacks was made by a newer version."""
-    return revision in {script.revision for script in ScriptDirectory.from_config(_alembic_config()).walk_revisions()}
+    """Return whether this version of agentstate has that revision; one that it lacks was made by a newer version."""
+    return revision in _list_revisions()
 
 
 def current_revision(store: Store) -> str | None:
-    """The revision that `store` has, None when it has no schema yet."""
+    """Return the revision that `store` has, None when it has no schema yet."""
     with store.read_connection() as connection:
-        return MigrationContext.configure(connection).get_current_revision()
+        return _read_revision(connection)
 
 
 def require_newest(store: Store) -> None:
@@ -93,7 +94,7 @@ def require_newest(store: Store) -> None:
 
 
 def _require_known(connection: Connection) -> None:
-    found = MigrationContext.configure(connection).get_current_revision()
+    found = _read_revision(connection)
     if found is not None and not is_known_revision(found):
         raise SchemaOutdated(
             f"the durable store is at schema revision {found}, which this version does not know (its newest is "
@@ -102,7 +103,21 @@ def _require_known(connection: Connection) -> None:
         )
 
 
+def _list_revisions() -> list[str]:
+    # A revision is called as its file.
+    return [path.stem for path in (_MIGRATIONS / "versions").glob("[0-9]*.py")]
+
+
+def _read_revision(connection: Connection) -> str | None:
+    if not sa.inspect(connection).has_table("alembic_version"):
+        return None
+    revision: str | None = connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
+    return revision
+
+
 def _alembic_config() -> Config:
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS))
     return config

@@ -142,7 +142,7 @@ class Searching:
             memory, item = self._draw.choice(self._items)
             self.asked += 1
             try:
-                found = self._runtime.memory.recall(item.agent_id, item.content.split()[0], 10)
+                found = self._runtime.memory.of(item.agent_id).recall(item.content.split()[0], 10)
             except AgentStateError:
                 self.not_found += 1
                 continue

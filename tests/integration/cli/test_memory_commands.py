@@ -74,7 +74,7 @@ def worker(settings_env: dict[str, str]) -> Iterator[None]:
 def test_a_memory_is_kept_once_and_found_at_once(agentstate: Command) -> None:
     words = ("remember", "ag_1", "Flat stakes beat martingale", "--kind", "lesson", "--metadata", "game=dice")
     first, again = agentstate(*words, "--json").json, agentstate(*words, "--json").json
-    assert (first["created"], again["created"]) == (True, False)
+    assert (first["outcome"], again["outcome"], again["searchable"]) == ("new", "kept", "words")
     assert first["id"] == again["id"]
     found = agentstate("recall", "ag_1", "stakes", "--json").json
     assert [hit["id"] for hit in found["hits"]] == [first["id"]]
@@ -219,7 +219,8 @@ def test_what_is_waited_for_is_searchable(agentstate: Command, worker: None, tmp
     hit = agentstate("recall", "conv-1", "What is the puppy called?", "--json").json["hits"][0]
     assert (hit["content"], hit["speaker"], hit["state"]) == ("I adopted a puppy named Biscuit.", "Ann", "searchable")
     waited = agentstate("remember", "conv-1", "Biscuit likes cheese", "--wait", "--timeout", "60", "--json")
-    assert waited.json["state"] == "searchable"
+    assert waited.json["outcome"] == "new"
+    assert waited.json["searchable"] in {"words", "meaning"}
     workers = agentstate("doctor", "--only", "workers", "--json").json["checks"][0]
     assert workers["verdict"] == "warn"
     assert "1 alive: worker@" in workers["found"]

@@ -261,7 +261,7 @@ def test_only_a_failed_check_makes_it_unwell(settings: Settings) -> None:
 def test_memories_that_were_given_up_and_a_provider_that_rests_are_told(settings: Settings) -> None:
     assert examined(settings, "memories")["memories"].verdict is Verdict.OK
     with closing(Runtime(settings)) as runtime:
-        runtime.memory.remember("ag_1", "never embedded")
+        runtime.memory.of("ag_1").remember("never embedded")
         with runtime.store.transaction() as tx:
             tx.connection.execute(memories.update().values(state="dead", error="no quota"))
         given_up = examined(settings, "memories")["memories"]

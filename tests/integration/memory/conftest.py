@@ -6,7 +6,9 @@ import hashlib
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import numpy as np
 import pytest
@@ -16,19 +18,33 @@ from pydantic import SecretStr
 from agentstate.jobs import Jobs
 from agentstate.jobs.wake_ups import WakeUp
 from agentstate.memory.embedding.worker import EmbeddingPipeline
-from agentstate.memory.facts.service import SemanticMemory
+from agentstate.memory.facts.records import MemoryRecord
+from agentstate.memory.facts.service import MemoryService
+from agentstate.memory.index.points import make_points
 from agentstate.memory.index.qdrant_index import MemoryIndex
-from agentstate.memory.search.words import split_terms
+from agentstate.memory.search.terms import split_terms
 from agentstate.settings import Settings
 from agentstate.store import Store
 from agentstate.store.qdrant import open_qdrant
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient
+    from qdrant_client.http import models
 
     from deploy.local.stack.stack import Stack
 
 _numbers = itertools.count(1)
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def points_of(
+    memory: UUID, texts: Sequence[str], *, agent: str = "a", version: int = 1, vector: list[float] | None = None
+) -> list[models.PointStruct]:
+    """The points of a memory that need not be stored, one for each text."""
+    record = MemoryRecord(
+        id=memory, seq=0, agent_id=agent, kind="fact", content=texts[0], created_at=NOW, version=version
+    )
+    return make_points(record, texts, [vector] * len(texts))
 
 
 @dataclass(frozen=True)
@@ -107,8 +123,8 @@ class World:
     settings: Settings
 
     @property
-    def memory(self) -> SemanticMemory:
-        return SemanticMemory(self.store, self.jobs, self.index, self.embedder, self.settings)
+    def memory(self) -> MemoryService:
+        return MemoryService(self.store, self.jobs, self.index, self.embedder, self.settings)
 
     def pipeline(self, **changes: Any) -> EmbeddingPipeline:
         settings = self.settings.model_copy(update=changes)

@@ -25,7 +25,7 @@ from agentstate.memory.episodes.archiving import DRAW_LESSONS, EpisodeArchiver
 from agentstate.memory.episodes.lessons import ENOUGH, LessonDrawer
 from agentstate.memory.episodes.recent import RecentEpisodes
 from agentstate.memory.episodes.store import EpisodicStore
-from agentstate.memory.facts.service import SemanticMemory
+from agentstate.memory.facts.service import MemoryService
 from agentstate.providers.summaries.digest import DigestSummarizer
 from agentstate.settings import Settings
 from agentstate.state.profile import AgentProfile
@@ -66,9 +66,9 @@ def archiver(recent: RecentEpisodes, archive: EpisodeArchive, settings: Settings
 
 
 @pytest.fixture
-def remembering(store: Store, settings: Settings) -> SemanticMemory:
+def remembering(store: Store, settings: Settings) -> MemoryService:
     """Semantic memory for those who only remember: no index, no embedder."""
-    return SemanticMemory(
+    return MemoryService(
         store, Jobs(store, NullWakeUpSender(), settings), cast("Any", None), cast("Any", None), settings
     )
 
@@ -259,7 +259,7 @@ def test_agents_that_record_no_more_are_visited_no_more(
 
 
 def test_lessons_rest_on_episodes_that_they_name(
-    store: Store, archive: EpisodeArchive, recent: RecentEpisodes, settings: Settings, remembering: SemanticMemory
+    store: Store, archive: EpisodeArchive, recent: RecentEpisodes, settings: Settings, remembering: MemoryService
 ) -> None:
     jobs = Jobs(store, NullWakeUpSender(), settings)
     episodes = EpisodicStore(recent, "ag_7", settings, archive=archive)
@@ -285,7 +285,7 @@ def test_few_episodes_wait_for_more_or_for_a_day(
     archive: EpisodeArchive,
     episodes: EpisodicStore,
     archiver: EpisodeArchiver,
-    remembering: SemanticMemory,
+    remembering: MemoryService,
 ) -> None:
     episodes.record("bet", {"n": 1, "amount": Decimal("2.50")}, {"won": True})
     archiver.run()

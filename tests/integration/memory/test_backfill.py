@@ -59,7 +59,7 @@ def test_all_vectors_come_by_batches_and_none_directly(
     assert backfill(world, embedder).run_batches() == 0
     index = MemoryIndex(world.index.collections.client, embedder.space)
     settings = world.settings.model_copy(update={"embedding_backfill": "batch"})
-    build, found = IndexBuilder(world.store, index, embedder, settings, pause=lambda _s: None).run()
+    build, found = IndexBuilder(world.store, index, embedder, settings, pause=lambda _s: None).run_build()
     assert (build.written, found.is_sound, direct_texts(provider)) == (11, True, 0)
     index.collections.drop_collection(build.collection)
 
@@ -75,7 +75,7 @@ def test_a_batch_whose_answer_was_lost_is_found_and_not_paid_twice(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(OpenAIBatches, "submit", submit_and_die)
+        patch.setattr(OpenAIBatches, "submit_batch", submit_and_die)
         with pytest.raises(KeyboardInterrupt):
             backfill(world, embedder).run_batches()
     assert backfill(world, embedder).run_batches() == 3
@@ -89,7 +89,7 @@ def test_what_a_batch_leaves_out_is_embedded_directly(
     provider.batch_api.spoils = lambda text: text == "a fact 2"
     index = MemoryIndex(world.index.collections.client, embedder.space)
     settings = world.settings.model_copy(update={"embedding_backfill": "batch"})
-    build, found = IndexBuilder(world.store, index, embedder, settings, pause=lambda _s: None).run()
+    build, found = IndexBuilder(world.store, index, embedder, settings, pause=lambda _s: None).run_build()
     assert (build.written, found.is_sound, direct_texts(provider)) == (5, True, 1)
     index.collections.drop_collection(build.collection)
 
@@ -108,6 +108,6 @@ def test_a_batch_that_fails_is_told_and_the_next_run_hands_in_anew(
 def test_what_was_forgotten_meanwhile_gets_no_vector(world: World, embedder: OpenAIEmbedder) -> None:
     remember(world, 3)
     filling = backfill(world, embedder)
-    filling._plan()
-    world.memory.forget_agent("a")
+    filling._plan_batches()
+    world.memory.of("a").forget_all()
     assert filling.run_batches() == 0

@@ -93,7 +93,7 @@ class Shop:
 
     def finds(self) -> bool:
         """Whether recall finds a memory by its meaning and by its words."""
-        found = self.runtime.memory.recall("a", f"the fact {COUNT - 1}")
+        found = self.runtime.memory.of("a").recall(f"the fact {COUNT - 1}")
         return bool(found) and {"dense", "keyword"} <= set(found.retrievers) and not found.degraded
 
     def sound(self, runtime: Runtime) -> bool:

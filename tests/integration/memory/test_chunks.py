@@ -19,32 +19,32 @@ def database_url(postgres_url: str) -> str:
 
 
 def test_a_long_text_comes_back_whole_and_once(world: World) -> None:
-    receipt = world.memory.remember("a", LONG)
-    world.memory.remember("a", "Short words about gardens")
+    receipt = world.memory.of("a").remember(LONG)
+    world.memory.of("a").remember("Short words about gardens")
     world.pipeline().run_until_idle()
     assert world.index.count_points("a") == len(split_chunks(LONG, limit=CHUNK_TOKENS)) + 1 > 3
     for query in ("what is the vault code?", "gardener Ottokar", "markets"):
-        hits = world.memory.recall("a", query)
+        hits = world.memory.of("a").recall(query)
         assert [hit.content == LONG for hit in hits if hit.id == receipt.id] == [True], query
 
 
 def test_its_chunks_are_sent_in_one_call_and_paid_once(world: World) -> None:
-    world.memory.remember("a", LONG)
-    world.memory.remember("a", LONG, kind="lesson")
+    world.memory.of("a").remember(LONG)
+    world.memory.of("a").remember(LONG, kind="lesson")
     world.pipeline().run_until_idle()
     assert len(world.embedder.calls) == 1
     assert world.embedder.calls[0] == len(set(split_chunks(LONG, limit=CHUNK_TOKENS)))
-    world.memory.remember("a", LONG, kind="strategy")
+    world.memory.of("a").remember(LONG, kind="strategy")
     world.pipeline().run_until_idle()
     assert len(world.embedder.calls) == 1
 
 
 def test_a_worker_that_was_slower_makes_no_second_set_of_points(world: World) -> None:
-    world.memory.remember("a", LONG)
+    world.memory.of("a").remember(LONG)
     world.pipeline().run_until_idle()
     before = world.index.count_points("a")
-    world.memory.remember("a", f"{LONG} Later.", subject="x")
-    world.memory.remember("a", "Never mind.", subject="x")
+    world.memory.of("a").remember(f"{LONG} Later.", subject="x")
+    world.memory.of("a").remember("Never mind.", subject="x")
     world.pipeline().run_until_idle()
     assert world.index.count_points("a") == 2 * before + 1
 

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from agentstate.errors import ProviderRateLimited, ProviderRefused, ProviderTransient
 from agentstate.memory.embedding import provider_circuit as circuit
-from agentstate.memory.embedding.provider_circuit import LONGEST_REST_S, OPENS_AFTER, ProviderCircuit
+from agentstate.memory.embedding.provider_circuit import LONGEST_PAUSE_S, OPENS_AFTER, ProviderCircuit
 from agentstate.store import Store
 from agentstate.store.tables import provider_circuits
 from agentstate.store.tables.base import db_time
@@ -33,7 +33,7 @@ def let_rest_end(store: Store) -> None:
 def test_after_some_failures_nobody_calls_and_then_one_tries(
     store: Store, other: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(circuit, "FIRST_REST_S", 200.0)
+    monkeypatch.setattr(circuit, "FIRST_PAUSE_S", 200.0)
     here, there = ProviderCircuit(store, "s"), ProviderCircuit(other, "s")
     rests = [here.record_failure("down") for _ in range(OPENS_AFTER)]
     assert rests == [0.0] * (OPENS_AFTER - 1) + [200.0]
@@ -42,7 +42,7 @@ def test_after_some_failures_nobody_calls_and_then_one_tries(
     assert there.pause_s() == 0
     assert there.admit_call() == 0
     assert here.admit_call() > 0
-    assert there.record_failure("still down") == LONGEST_REST_S
+    assert there.record_failure("still down") == LONGEST_PAUSE_S
     let_rest_end(store)
     assert here.admit_call() == 0
     here.record_success()
@@ -50,7 +50,7 @@ def test_after_some_failures_nobody_calls_and_then_one_tries(
 
 
 def test_a_rest_that_was_asked_for_is_taken_by_all(store: Store, other: Store) -> None:
-    assert ProviderCircuit(store, "s").record_failure("slow down", rest_s=300) == 300
+    assert ProviderCircuit(store, "s").record_failure("slow down", pause_s=300) == 300
     assert 0 < ProviderCircuit(other, "s").admit_call() <= 300
     assert ProviderCircuit(other, "another").admit_call() == 0
 

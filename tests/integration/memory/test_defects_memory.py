@@ -10,10 +10,10 @@ from uuid import UUID
 
 import pytest
 
+from agentstate.guide import HybridMemory, SemanticMemory
 from agentstate.memory.facts.records import NewMemory
-from agentstate.memory.facts.service import SemanticMemory
+from agentstate.memory.facts.service import MemoryService
 from agentstate.memory.index.qdrant_index import MemoryIndex
-from agentstate.memory.search.recall import HybridMemory, MemoryRecall
 from tests.integration.memory.conftest import World
 
 
@@ -25,7 +25,7 @@ def database_url(postgres_url: str) -> str:
 
 @pytest.fixture
 def hybrid(world: World) -> HybridMemory:
-    return HybridMemory(MemoryRecall(world.store, world.index, world.embedder, world.settings))
+    return HybridMemory(world.memory)
 
 
 def contents(hits: object) -> list[str]:
@@ -34,34 +34,34 @@ def contents(hits: object) -> list[str]:
 
 @pytest.mark.guide_defect(117)
 def test_recall_works_with_the_client_of_today(world: World) -> None:
-    world.memory.store("a", "flat stakes beat martingale")
+    SemanticMemory(world.memory).store("a", "flat stakes beat martingale")
     world.pipeline().run_until_idle()
-    assert contents(world.memory.recall("a", "stakes")) == ["flat stakes beat martingale"]
+    assert contents(world.memory.of("a").recall("stakes")) == ["flat stakes beat martingale"]
 
 
 @pytest.mark.guide_defect(118)
 def test_ids_are_such_as_the_index_takes(world: World) -> None:
-    memory = UUID(world.memory.store("a", "flat stakes beat martingale"))
+    memory = UUID(SemanticMemory(world.memory).store("a", "flat stakes beat martingale"))
     assert world.pipeline().run_until_idle().searchable == 1
-    assert world.memory.recall("a", "stakes")[0].id == memory
+    assert world.memory.of("a").recall("stakes")[0].id == memory
 
 
 @pytest.mark.guide_defect(119)
 def test_metadata_overrides_neither_agent_nor_content_nor_score(world: World) -> None:
     forged = {"agent_id": "victim", "content": "forged", "score": 9, "id": "0", "text": "forged"}
-    world.memory.store("a", "paid the escrow", forged)
+    SemanticMemory(world.memory).store("a", "paid the escrow", forged)
     world.pipeline().run_until_idle()
-    assert world.memory.recall("victim", "escrow") == []
-    [hit] = world.memory.recall("a", "escrow")
+    assert world.memory.of("victim").recall("escrow") == []
+    [hit] = world.memory.of("a").recall("escrow")
     assert (hit.content, hit.metadata, hit.score < 1) == ("paid the escrow", forged, True)
-    assert world.memory.recall("a", "forged") == []
+    assert world.memory.of("a").recall("forged") == []
 
 
 @pytest.mark.guide_defect(120)
 def test_a_retry_makes_no_second_memory(world: World) -> None:
-    first = world.memory.store("a", "the house edge is 1 %")
+    first = SemanticMemory(world.memory).store("a", "the house edge is 1 %")
     world.pipeline().run_until_idle()
-    assert world.memory.store("a", "the house edge is 1 %") == first
+    assert SemanticMemory(world.memory).store("a", "the house edge is 1 %") == first
     world.pipeline().run_until_idle()
     assert world.index.count_points("a") == 1
 
@@ -69,7 +69,7 @@ def test_a_retry_makes_no_second_memory(world: World) -> None:
 @pytest.mark.guide_defect(121)
 def test_each_agent_searches_its_own_whoever_wrote_last(world: World, hybrid: HybridMemory) -> None:
     world.memory.remember_many([NewMemory(agent_id="a", content=f"gold rule {n}") for n in range(3)])
-    world.memory.remember("b", "gold is heavy")
+    world.memory.of("b").remember("gold is heavy")
     for _ in range(2):
         assert sorted(contents(hybrid.search("a", "gold"))) == [f"gold rule {n}" for n in range(3)]
         assert contents(hybrid.search("b", "gold")) == ["gold is heavy"]
@@ -78,9 +78,9 @@ def test_each_agent_searches_its_own_whoever_wrote_last(world: World, hybrid: Hy
 
 @pytest.mark.guide_defect(122)
 def test_no_match_gives_nothing(lexical_world: World) -> None:
-    lexical_world.memory.remember("a", "gold is heavy")
+    lexical_world.memory.of("a").remember("gold is heavy")
     for _ in range(2):
-        assert lexical_world.memory.recall("a", "umbrella") == []
+        assert lexical_world.memory.of("a").recall("umbrella") == []
         lexical_world.pipeline().run_until_idle()
 
 
@@ -88,7 +88,7 @@ def test_no_match_gives_nothing(lexical_world: World) -> None:
 @pytest.mark.parametrize("query", ["", "  ", "?!", "the of and"])
 def test_an_empty_query_gives_nothing_and_breaks_nothing(world: World, hybrid: HybridMemory, query: str) -> None:
     assert hybrid.search("a", query) == []
-    world.memory.remember("a", "gold is heavy")
+    world.memory.of("a").remember("gold is heavy")
     world.embedder.semantic = False
     assert hybrid.search("a", query) == []
 
@@ -100,27 +100,27 @@ def test_an_insert_costs_the_same_however_much_is_there(world: World) -> None:
     written: list[int] = []
     upsert = world.index.upsert_points
     world.index.upsert_points = lambda points, **options: (written.append(len(points)), upsert(points, **options))[1]  # type: ignore[method-assign,func-returns-value,assignment]
-    world.memory.remember("a", "one more")
+    world.memory.of("a").remember("one more")
     world.pipeline().run_until_idle()
     assert written == [1]
 
 
 @pytest.mark.guide_defect(125)
 def test_a_new_process_finds_what_others_wrote(world: World) -> None:
-    world.memory.remember("a", "gold is heavy")
+    world.memory.of("a").remember("gold is heavy")
     world.pipeline().run_until_idle()
     index = MemoryIndex(world.index.collections.client, world.embedder.space)
-    fresh = SemanticMemory(world.store, world.jobs, index, world.embedder, world.settings)
-    [hit] = fresh.recall("a", "gold")
-    assert "keyword" in hit.retrievers
+    fresh = MemoryService(world.store, world.jobs, index, world.embedder, world.settings)
+    [hit] = fresh.of("a").recall("gold")
+    assert "keyword" in hit.why.retrievers
 
 
 @pytest.mark.guide_defect(126)
 @pytest.mark.parametrize("written", ["use a stop-loss.", "use a (stop-loss)", "Stop-Loss: use it!"])
 def test_marks_around_a_word_do_not_hide_it(world: World, written: str) -> None:
-    world.memory.remember("a", written)
+    world.memory.of("a").remember(written)
     for _ in range(2):
-        assert contents(world.memory.recall("a", "stop-loss")) == [written]
+        assert contents(world.memory.of("a").recall("stop-loss")) == [written]
         world.pipeline().run_until_idle()
 
 

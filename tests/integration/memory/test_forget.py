@@ -11,7 +11,7 @@ from agentstate.errors import NotFound
 from agentstate.memory.conversation import ConversationHistory
 from agentstate.memory.embedding.queue import ClaimedBatch, EmbeddingBacklog
 from agentstate.memory.facts.forget import ERASE_KIND
-from agentstate.memory.facts.service import SemanticMemory
+from agentstate.memory.facts.service import MemoryService
 from agentstate.memory.index.qdrant_index import MemoryIndex
 from agentstate.memory.search.chunks import CHUNK_TOKENS, split_chunks
 from agentstate.store.qdrant import open_qdrant
@@ -32,61 +32,63 @@ def vectors(world: World) -> int:
 
 
 def test_a_memory_is_forgotten_everywhere_and_the_receipt_says_so(world: World) -> None:
-    long = world.memory.remember("a", LONG)
-    kept = world.memory.remember("a", "the vault has a door")
+    long = world.memory.of("a").remember(LONG)
+    kept = world.memory.of("a").remember("the vault has a door")
     world.pipeline().run_until_idle()
-    receipt = world.memory.forget("a", long.id)
+    receipt = world.memory.of("a").forget(long.id)
     assert receipt.complete
     removed = {erased.store: erased.removed for erased in receipt.stores}
     assert removed["memories"] == 1
     assert removed["index"] == len(split_chunks(LONG, limit=CHUNK_TOKENS)) > removed["vectors"] > 0
-    assert [hit.id for hit in world.memory.recall("a", "vault")] == [kept.id]
+    assert [hit.id for hit in world.memory.of("a").recall("vault")] == [kept.id]
     assert (world.index.count_points("a"), vectors(world)) == (1, 1)
     with pytest.raises(NotFound):
-        world.memory.forget("a", long.id)
+        world.memory.of("a").forget(long.id)
 
 
 def test_nobody_forgets_for_another(world: World) -> None:
-    kept = world.memory.remember("a", "the vault has a door")
+    kept = world.memory.of("a").remember("the vault has a door")
     with pytest.raises(NotFound):
-        world.memory.forget("b", kept.id)
-    assert world.memory.get("a", kept.id) is not None
+        world.memory.of("b").forget(kept.id)
+    assert world.memory.of("a").find(kept.id) is not None
 
 
 def test_an_agent_is_forgotten_and_others_stay(world: World) -> None:
     for agent in ("a", "b"):
-        world.memory.remember(agent, "the vault has a door")
+        world.memory.of(agent).remember("the vault has a door")
     world.pipeline().run_until_idle()
-    receipt = world.memory.forget_agent("a")
+    receipt = world.memory.of("a").forget_all()
     assert receipt.complete
     removed = {erased.store: erased.removed for erased in receipt.stores}
     assert removed == {"memories": 1, "vectors": 1, "episodes": 0, "index": 1}
     assert (world.index.count_points("a"), world.index.count_points("b")) == (0, 1)
-    assert world.memory.recall("a", "vault") == []
-    assert len(world.memory.recall("b", "vault")) == 1
+    assert world.memory.of("a").recall("vault") == []
+    assert len(world.memory.of("b").recall("vault")) == 1
 
 
 def test_conversations_go_when_asked_for_and_the_receipt_tells_what_stays(world: World) -> None:
     for agent in ("a", "b"):
         history = ConversationHistory(world.store, world.jobs, world.settings, agent, "s")
         history.add("user", "the vault has a door")
-    receipt = world.memory.forget_agent("a")
+    receipt = world.memory.of("a").forget_all()
     assert (receipt.complete, receipt.kept) == (True, {"turns": 1})
-    receipt = world.memory.forget_agent("a", conversations=True)
+    receipt = world.memory.of("a").forget_all(conversations=True)
     assert {erased.store: erased.removed for erased in receipt.stores}["conversations"] == 1
     assert (receipt.complete, receipt.kept) == (True, {})
-    assert world.memory.forget_agent("b").kept == {"turns": 1}
+    assert world.memory.of("b").forget_all().kept == {"turns": 1}
 
 
 def test_an_index_that_is_down_is_told_and_left_to_a_job(world: World) -> None:
-    memory = world.memory.remember("a", "the vault has a door")
+    memory = world.memory.of("a").remember("the vault has a door")
     world.pipeline().run_until_idle()
     with closing(open_qdrant("http://127.0.0.1:9")) as nowhere:
         index = MemoryIndex(nowhere, Space(world.index.space))
-        receipt = SemanticMemory(world.store, world.jobs, index, world.embedder, world.settings).forget("a", memory.id)
+        receipt = (
+            MemoryService(world.store, world.jobs, index, world.embedder, world.settings).of("a").forget(memory.id)
+        )
     assert not receipt.complete
     assert receipt.stores[-1].left is None
-    assert world.memory.recall("a", "vault") == []
+    assert world.memory.of("a").recall("vault") == []
     [job] = world.jobs.list(kind=ERASE_KIND)
     assert job.payload == {"tenant": "a", "memories": [str(memory.id)]}
     erased = world.memory.forgetting.erase_points("a", [memory.id])
@@ -94,35 +96,35 @@ def test_an_index_that_is_down_is_told_and_left_to_a_job(world: World) -> None:
 
 
 def test_a_worker_that_comes_late_brings_nothing_back(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    memory = world.memory.remember("a", "the vault has a door")
+    memory = world.memory.of("a").remember("the vault has a door")
     claim = EmbeddingBacklog.claim_batch
 
     def claim_and_lose(backlog: EmbeddingBacklog, limit: int, *, lease_s: float, light: bool = False) -> ClaimedBatch:
         batch = claim(backlog, limit, lease_s=lease_s, light=light)
         if batch.memories:
-            world.memory.forget("a", memory.id)
+            world.memory.of("a").forget(memory.id)
         return batch
 
-    monkeypatch.setattr(EmbeddingBacklog, "claim", claim_and_lose)
+    monkeypatch.setattr(EmbeddingBacklog, "claim_batch", claim_and_lose)
     assert world.pipeline().run_once().fenced == 1
     assert (world.index.count_points("a"), vectors(world)) == (0, 0)
 
 
 def test_forgetting_the_newest_statement_does_not_bring_back_the_older(world: World) -> None:
-    world.memory.remember("a", "the balance is 100", subject="balance")
-    newest = world.memory.remember("a", "the balance is 200", subject="balance")
-    world.memory.forget("a", newest.id)
+    world.memory.of("a").remember("the balance is 100", subject="balance")
+    newest = world.memory.of("a").remember("the balance is 200", subject="balance")
+    world.memory.of("a").forget(newest.id)
     for _ in range(2):
-        assert world.memory.believed("a", "balance") is None
-        assert world.memory.recall("a", "balance") == []
+        assert world.memory.of("a").believed("balance") is None
+        assert world.memory.of("a").recall("balance") == []
         world.pipeline().run_until_idle()
 
 
 def test_after_everything_was_forgotten_a_new_life_may_begin(world: World) -> None:
-    world.memory.remember("a", "the vault has a door")
+    world.memory.of("a").remember("the vault has a door")
     world.pipeline().run_until_idle()
-    world.memory.forget_agent("a")
-    world.memory.remember("a", "the vault has a door")
+    world.memory.of("a").forget_all()
+    world.memory.of("a").remember("the vault has a door")
     world.pipeline().run_until_idle()
     assert world.memory.forgetting.erase_points("a", None).removed == 0
-    assert len(world.memory.recall("a", "vault")) == 1
+    assert len(world.memory.of("a").recall("vault")) == 1

@@ -189,7 +189,7 @@ def test_no_lesson_is_drawn_from_what_was_forgotten(past: Past) -> None:
     with past.world.store.read_connection() as connection:
         assert len(connection.execute(sa.select(memories.c.id)).all()) == 1
     past.forget()
-    assert past.world.memory.recall("ag_7", "bet") == []
+    assert past.world.memory.of("ag_7").recall("bet") == []
 
 
 def test_a_redis_that_was_away_gives_back_nothing_of_before(past: Past) -> None:

@@ -9,14 +9,14 @@ from uuid import UUID
 import pytest
 from pydantic import SecretStr
 from qdrant_client import QdrantClient
+from qdrant_client.http import models
 
 from agentstate.errors import IndexUnavailable, InvalidInput
-from agentstate.memory.index.index_points import IndexPoint
 from agentstate.memory.index.qdrant_index import MemoryIndex
-from agentstate.memory.search.scope import Scope
+from agentstate.memory.search.filters import Scope
 from agentstate.store.qdrant import open_qdrant
 from deploy.local.stack.stack import Stack
-from tests.integration.memory.conftest import Space
+from tests.integration.memory.conftest import Space, points_of
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 VECTOR = [1.0] + [0.0] * 63
@@ -24,10 +24,9 @@ VECTOR = [1.0] + [0.0] * 63
 
 def point(
     number: int, text: str, *, version: int = 1, agent: str = "a", vector: list[float] | None = None
-) -> IndexPoint:
-    return IndexPoint(
-        id=UUID(int=number), agent_id=agent, kind="fact", text=text, version=version, at=NOW, vector=vector
-    )
+) -> models.PointStruct:
+    [made] = points_of(UUID(int=number), [text], agent=agent, version=version, vector=vector)
+    return made
 
 
 @pytest.fixture
@@ -43,7 +42,7 @@ def words(index: MemoryIndex, text: str, agent: str = "a") -> list[UUID]:
 def test_several_who_come_first_make_one_collection(qdrant: QdrantClient, space: Space) -> None:
     indexes = [MemoryIndex(qdrant, space) for _ in range(6)]
     with ThreadPoolExecutor(6) as pool:
-        list(pool.map(lambda n: indexes[n].upsert([point(n + 1, f"coin {n}")]), range(6)))
+        list(pool.map(lambda n: indexes[n].upsert_points([point(n + 1, f"coin {n}")]), range(6)))
     assert indexes[0].count_points("a") == 6
     schema = qdrant.get_collection(space.collection).payload_schema
     assert schema["agent_id"].params is not None

@@ -29,7 +29,7 @@ from agentstate.jobs import Jobs
 from agentstate.jobs.wake_ups import NullWakeUpSender
 from agentstate.memory.index.qdrant_index import MemoryIndex
 from agentstate.memory.ingest.ingest import Ingest
-from agentstate.memory.facts.service import SemanticMemory
+from agentstate.memory.facts.service import MemoryService
 from agentstate.memory.ingest.transcripts import read_transcript
 from agentstate.providers.embedding.lexical import LexicalEmbedder
 from agentstate.settings import Settings
@@ -40,13 +40,13 @@ settings = Settings.load(database_url=sys.argv[1])
 store, embedder = Store.open(settings.database_url), LexicalEmbedder()
 jobs = Jobs(store, NullWakeUpSender(), settings)
 index = MemoryIndex(None, embedder.space)
-memory = SemanticMemory(store, jobs, index, embedder, settings)
+memory = MemoryService(store, jobs, index, embedder, settings)
 
 def die(report):
     if report.stored >= 500:
         os.kill(os.getpid(), signal.SIGKILL)
 
-Ingest(store, jobs, memory, settings).run(read_transcript(Path(sys.argv[2]), settings), die)
+Ingest(store, jobs, memory, settings).store_turns(read_transcript(Path(sys.argv[2]), settings), die)
 """
 
 
@@ -154,6 +154,6 @@ def test_ingested_turns_are_found_with_their_neighbours_numbers(world: World, in
     path.write_text(json.dumps([{"sample_id": "conv-1", "conversation": conversation}]))
     assert ingest.store_turns(read_transcript(path, world.settings)) == IngestReport(read=2, stored=2)
     world.pipeline().run_until_idle()
-    hit = world.memory.recall("conv-1", "when did Bo race?", kind="turn")[0]
+    hit = world.memory.of("conv-1").recall("when did Bo race?", kind="turn")[0]
     assert (hit.content, hit.speaker, hit.source, hit.turn) == ("I raced for charity", "Bo", "D1:2", 2)
     assert hit.metadata == {"part": 1}

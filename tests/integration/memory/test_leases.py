@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 
-from agentstate.memory.embedding.leases import hold_lease
 from agentstate.memory.embedding.queue import EmbeddingBacklog
+from agentstate.memory.embedding.worker import hold_lease
 from tests.integration.memory.conftest import World
 from tests.integration.memory.test_pipeline import counts, remember
 

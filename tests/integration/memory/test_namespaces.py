@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from agentstate.errors import Conflict, InvalidInput, NotFound
-from agentstate.memory.search.recall import Recall
+from agentstate.memory.search.hits import Recall
 from tests.integration.memory.conftest import World
 
 
@@ -18,14 +18,14 @@ def database_url(sqlite_url: str) -> str:
 @pytest.fixture
 def shared(world: World) -> World:
     world.memory.namespaces.create("desk", owner="boss")
-    world.memory.remember("boss", "The desk trades gold on Fridays", namespace="desk")
-    world.memory.remember("boss", "My own view on gold is grim")
+    world.memory.of("boss").remember("The desk trades gold on Fridays", namespace="desk")
+    world.memory.of("boss").remember("My own view on gold is grim")
     world.pipeline().run_until_idle()
     return world
 
 
 def recall(world: World, agent: str, *namespaces: str) -> Recall:
-    return world.memory.recall(agent, "gold", namespaces=namespaces)
+    return world.memory.of(agent).recall("gold", namespaces=namespaces)
 
 
 def test_it_takes_both_sides_and_the_name_in_the_call(shared: World) -> None:
@@ -49,13 +49,13 @@ def test_a_reader_does_not_write_and_a_writer_is_named(shared: World) -> None:
     spaces.offer("desk", "b", owner="boss")
     spaces.accept("desk", agent_id="b")
     with pytest.raises(NotFound):
-        shared.memory.remember("b", "gold fell", namespace="desk")
+        shared.memory.of("b").remember("gold fell", namespace="desk")
     spaces.offer("desk", "b", owner="boss", role="writer")
-    receipt = shared.memory.remember("b", "gold fell", namespace="desk")
-    found = shared.memory.get("boss", receipt.id, namespaces=["desk"])
+    receipt = shared.memory.of("b").remember("gold fell", namespace="desk")
+    found = shared.memory.of("boss").find(receipt.id, namespaces=["desk"])
     assert found is not None
     assert (found.author, found.agent_id) == ("b", "/desk")
-    assert shared.memory.get("b", receipt.id) is None
+    assert shared.memory.of("b").find(receipt.id) is None
 
 
 def test_it_ends_when_one_side_says_so(shared: World) -> None:
@@ -83,13 +83,13 @@ def test_a_name_has_one_owner_and_is_no_agents(shared: World) -> None:
     with pytest.raises(InvalidInput):
         spaces.create("n" * 128, owner="boss")
     with pytest.raises(InvalidInput):
-        shared.memory.recall("/desk", "gold")
+        shared.memory.of("/desk").recall("gold")
     with pytest.raises(InvalidInput):
-        shared.memory.remember("/desk", "gold")
+        shared.memory.of("/desk").remember("gold")
 
 
 def test_forgetting_in_a_namespace_asks_for_a_writer(shared: World) -> None:
-    receipt = shared.memory.remember("boss", "gold is heavy", namespace="desk")
+    receipt = shared.memory.of("boss").remember("gold is heavy", namespace="desk")
     with pytest.raises(NotFound):
-        shared.memory.forget("b", receipt.id, namespace="desk")
-    assert shared.memory.forget("boss", receipt.id, namespace="desk").complete
+        shared.memory.of("b").forget(receipt.id, namespace="desk")
+    assert shared.memory.of("boss").forget(receipt.id, namespace="desk").complete

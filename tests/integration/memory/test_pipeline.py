@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from qdrant_client.http import models
 
 from agentstate.errors import (
     IndexUnavailable,
@@ -22,10 +23,9 @@ from agentstate.errors import (
 )
 from agentstate.memory.embedding import embed_texts as embedding
 from agentstate.memory.embedding.queue import LIGHT, MAX_ATTEMPTS, EmbeddingBacklog
-from agentstate.memory.embedding.worker import PART, REFUSED_REST_S
+from agentstate.memory.embedding.worker import PART, REFUSED_PAUSE_S
 from agentstate.memory.facts.counts import MemoryCounts, count_memories
 from agentstate.memory.facts.records import NewMemory
-from agentstate.memory.index.index_points import IndexPoint
 from agentstate.memory.index.qdrant_index import MemoryIndex
 from agentstate.store.qdrant import open_qdrant
 from agentstate.store.tables import memories
@@ -103,10 +103,10 @@ def test_no_quota_ends_the_batch_and_is_not_hammered(world: World) -> None:
     world.embedder.fails = lambda _texts: ProviderRefused("no quota")
     pipeline = world.pipeline(embedding_batch=64)
     result = pipeline.run_until_idle()
-    assert (result.dead, result.pause_s) == (64, REFUSED_REST_S)
+    assert (result.dead, result.pause_s) == (64, REFUSED_PAUSE_S)
     assert world.embedder.calls == [64, 1]
     assert column(world, "error")[0] == "ProviderRefused: no quota"
-    assert world.memory.recall("a", "fact 7") != []
+    assert world.memory.of("a").recall("fact 7") != []
     world.embedder.fails = lambda _texts: None
     assert EmbeddingBacklog(world.store).revive_dead(agent_id="a") == 64
     world.make_due()
@@ -158,7 +158,7 @@ def test_kept_vectors_reach_the_index_when_it_is_back(world: World) -> None:
     world.make_due()
     assert world.pipeline().run_until_idle().searchable == 3
     assert world.embedder.calls == [3]
-    assert set(world.memory.recall("a", "fact 2")[0].retrievers) == {"dense", "keyword"}
+    assert set(world.memory.of("a").recall("fact 2")[0].why.retrievers) == {"dense", "keyword"}
 
 
 def test_a_late_worker_changes_nothing(world: World) -> None:
@@ -275,13 +275,13 @@ def test_agents_with_little_are_written_first_and_an_index_that_fails_in_between
     remember(world, 1, "quiet")
     upsert, written = MemoryIndex.upsert_points, list[int]()
 
-    def upsert_once(index: MemoryIndex, points: Sequence[IndexPoint]) -> None:
+    def upsert_once(index: MemoryIndex, points: Sequence[models.PointStruct]) -> None:
         if written:
             raise IndexUnavailable
         written.append(len(points))
         upsert(index, points)
 
-    monkeypatch.setattr(MemoryIndex, "upsert", upsert_once)
+    monkeypatch.setattr(MemoryIndex, "upsert_points", upsert_once)
     result = world.pipeline().run_until_idle()
     assert (result.searchable, result.retried, written) == (PART, PART + 1, [PART])
     assert counts(world, "quiet").searchable == 1

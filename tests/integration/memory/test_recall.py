@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from agentstate.errors import InvalidInput, ProviderTransient, TooLarge
+from agentstate.guide import HybridMemory
 from agentstate.memory.facts.records import NewMemory
+from agentstate.memory.facts.service import MemoryService
 from agentstate.memory.index.qdrant_index import MemoryIndex
-from agentstate.memory.search.recall import HybridMemory, MemoryRecall
 from tests.integration.memory.conftest import Space, World
 
 FACTS = (
@@ -31,21 +32,21 @@ def contents(hits: object) -> list[str]:
 
 def test_fresh_memories_are_found_by_words_before_they_are_embedded(world: World) -> None:
     remember_facts(world)
-    hits = world.memory.recall("a", "when do domains renew?")
+    hits = world.memory.of("a").recall("when do domains renew?")
     assert contents(hits)[0] == FACTS[1]
-    assert set(hits[0].retrievers) == {"keyword_store"}
+    assert set(hits[0].why.retrievers) == {"keyword_store"}
     assert hits[0].state == "stored"
 
 
 def test_embedded_memories_are_found_by_meaning_and_words(world: World) -> None:
     remember_facts(world)
     world.pipeline().run_until_idle()
-    hits = world.memory.recall("a", "renewal of a domain")
+    hits = world.memory.of("a").recall("renewal of a domain")
     assert contents(hits)[0] == FACTS[1]
     assert hits.retrievers == ("dense", "keyword", "keyword_store")
     assert hits.degraded is None
-    assert set(hits[0].retrievers) == {"dense", "keyword"}
-    assert hits[0].retrievers["keyword"].rank == 1
+    assert set(hits[0].why.retrievers) == {"dense", "keyword"}
+    assert hits[0].why.retrievers["keyword"].rank == 1
     assert 0 < hits[0].score < 1
 
 
@@ -53,26 +54,26 @@ def test_without_a_model_the_index_finds_by_words(lexical_world: World) -> None:
     remember_facts(lexical_world)
     result = lexical_world.pipeline().run_until_idle()
     assert (result.searchable, result.provider_calls) == (3, 0)
-    hits = lexical_world.memory.recall("a", "coin flips")
+    hits = lexical_world.memory.of("a").recall("coin flips")
     assert contents(hits) == [FACTS[0]]
-    assert set(hits[0].retrievers) == {"keyword"}
+    assert set(hits[0].why.retrievers) == {"keyword"}
 
 
 def test_an_identifier_is_found_whole(world: World) -> None:
     remember_facts(world)
-    assert contents(world.memory.recall("a", "0xAB12CD"))[:1] == [FACTS[2]]
+    assert contents(world.memory.of("a").recall("0xAB12CD"))[:1] == [FACTS[2]]
     world.pipeline().run_until_idle()
-    assert contents(world.memory.recall("a", "0xAB12CD"))[:1] == [FACTS[2]]
+    assert contents(world.memory.of("a").recall("0xAB12CD"))[:1] == [FACTS[2]]
 
 
 @pytest.mark.parametrize("embedded", [False, True])
 def test_another_agents_memories_stay_unseen(world: World, embedded: bool) -> None:
     remember_facts(world, "a")
-    world.memory.remember("b", "nothing of interest")
+    world.memory.of("b").remember("nothing of interest")
     if embedded:
         world.pipeline().run_until_idle()
     for query in FACTS:
-        assert set(contents(world.memory.recall("b", query))) <= {"nothing of interest"}
+        assert set(contents(world.memory.of("b").recall(query))) <= {"nothing of interest"}
 
 
 @pytest.mark.parametrize("embedded", [False, True])
@@ -81,20 +82,20 @@ def test_a_query_without_words_finds_nothing(lexical_world: World, query: str, e
     remember_facts(lexical_world)
     if embedded:
         lexical_world.pipeline().run_until_idle()
-    assert lexical_world.memory.recall("a", query) == []
+    assert lexical_world.memory.of("a").recall(query) == []
 
 
 def test_a_query_that_matches_nothing_finds_nothing(lexical_world: World) -> None:
     remember_facts(lexical_world)
     lexical_world.pipeline().run_until_idle()
-    assert lexical_world.memory.recall("a", "zeppelin") == []
+    assert lexical_world.memory.of("a").recall("zeppelin") == []
 
 
 def test_punctuation_does_not_hide_a_word(lexical_world: World) -> None:
-    lexical_world.memory.remember("a", 'We moved the "stop-loss".')
-    assert contents(lexical_world.memory.recall("a", "stop-loss")) == ['We moved the "stop-loss".']
+    lexical_world.memory.of("a").remember('We moved the "stop-loss".')
+    assert contents(lexical_world.memory.of("a").recall("stop-loss")) == ['We moved the "stop-loss".']
     lexical_world.pipeline().run_until_idle()
-    assert contents(lexical_world.memory.recall("a", "stop-loss")) == ['We moved the "stop-loss".']
+    assert contents(lexical_world.memory.of("a").recall("stop-loss")) == ['We moved the "stop-loss".']
 
 
 def test_turns_are_found_by_speaker_and_date(lexical_world: World) -> None:
@@ -104,30 +105,30 @@ def test_turns_are_found_by_speaker_and_date(lexical_world: World) -> None:
     )
     lexical_world.memory.remember_many([turn, NewMemory(agent_id="a", content="I ran a business")])
     for _ in range(2):
-        hits = lexical_world.memory.recall("a", "what did Melanie run")
+        hits = lexical_world.memory.of("a").recall("what did Melanie run")
         assert hits[0].content == "I ran a race"
         assert hits[0].speaker == "Melanie"
         lexical_world.pipeline().run_until_idle()
-    assert contents(lexical_world.memory.recall("a", "in May 2023"))[0] == "I ran a race"
+    assert contents(lexical_world.memory.of("a").recall("in May 2023"))[0] == "I ran a race"
 
 
 @pytest.mark.parametrize("embedded", [False, True])
 def test_filters_hold_in_every_arm(world: World, embedded: bool) -> None:
     early, late = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 6, 1, tzinfo=UTC)
-    world.memory.remember("a", "bet early", kind="event", at=early)
-    world.memory.remember("a", "bet late", kind="event", at=late)
-    world.memory.remember("a", "bet lesson", kind="lesson", at=late)
+    world.memory.of("a").remember("bet early", kind="event", at=early)
+    world.memory.of("a").remember("bet late", kind="event", at=late)
+    world.memory.of("a").remember("bet lesson", kind="lesson", at=late)
     if embedded:
         world.pipeline().run_until_idle()
-    assert contents(world.memory.recall("a", "bet", kind="lesson")) == ["bet lesson"]
-    assert set(contents(world.memory.recall("a", "bet", since=late))) == {"bet late", "bet lesson"}
-    assert contents(world.memory.recall("a", "bet", until=late)) == ["bet early"]
-    assert world.memory.recall("a", "bet", session="none") == []
+    assert contents(world.memory.of("a").recall("bet", kind="lesson")) == ["bet lesson"]
+    assert set(contents(world.memory.of("a").recall("bet", since=late))) == {"bet late", "bet lesson"}
+    assert contents(world.memory.of("a").recall("bet", until=late)) == ["bet early"]
+    assert world.memory.of("a").recall("bet", session="none") == []
 
 
 def test_an_index_that_is_down_is_named_and_the_store_answers(unplugged: World) -> None:
     remember_facts(unplugged)
-    hits = unplugged.memory.recall("a", "coin flip")
+    hits = unplugged.memory.of("a").recall("coin flip")
     assert contents(hits) == [FACTS[0]]
     assert hits.retrievers == ("keyword_store",)
     assert hits.degraded is not None
@@ -138,7 +139,7 @@ def test_a_provider_that_is_down_is_named_and_words_answer(world: World) -> None
     remember_facts(world)
     world.pipeline().run_until_idle()
     world.embedder.answers = [ProviderTransient("no answer")]
-    hits = world.memory.recall("a", "coin flip")
+    hits = world.memory.of("a").recall("coin flip")
     assert contents(hits) == [FACTS[0]]
     assert hits.retrievers == ("keyword", "keyword_store")
     assert hits.degraded == "searched by words alone: no answer"
@@ -146,20 +147,20 @@ def test_a_provider_that_is_down_is_named_and_words_answer(world: World) -> None
 
 def test_limits_are_checked(world: World) -> None:
     with pytest.raises(InvalidInput):
-        world.memory.recall("a", "x", limit=0)
+        world.memory.of("a").recall("x", limit=0)
     with pytest.raises(TooLarge):
-        world.memory.recall("a", "x" * 300_000)
+        world.memory.of("a").recall("x" * 300_000)
 
 
 def test_hybrid_search_is_the_same_search(world: World) -> None:
     remember_facts(world)
-    hybrid = HybridMemory(MemoryRecall(world.store, world.index, world.embedder, world.settings))
+    hybrid = HybridMemory(world.memory)
     assert contents(hybrid.search("a", "coin", top_k=1)) == [FACTS[0]]
 
 
 def test_an_amount_is_found_however_it_is_grouped(lexical_world: World) -> None:
-    lexical_world.memory.remember("a", "paid 1,234.56 to the escrow")
-    assert contents(lexical_world.memory.recall("a", "1234.56")) == ["paid 1,234.56 to the escrow"]
+    lexical_world.memory.of("a").remember("paid 1,234.56 to the escrow")
+    assert contents(lexical_world.memory.of("a").recall("1234.56")) == ["paid 1,234.56 to the escrow"]
 
 
 @pytest.mark.parametrize("embedded", [False, True])
@@ -178,12 +179,12 @@ def test_identifiers_come_before_all_words(world: World, query: str, embedded: b
         "0xab12cde paid 12345",
         "tx_9f8a331 and USD the one about",
     ):
-        world.memory.remember("a", noise)
+        world.memory.of("a").remember(noise)
     if embedded:
         world.pipeline().run_until_idle()
-    best = world.memory.recall("a", query)[0]
+    best = world.memory.of("a").recall(query)[0]
     assert best.content == texts[query]
-    assert best.retrievers["exact"].score == 1.0
+    assert best.why.retrievers["exact"].score == 1.0
 
 
 PAYMENTS: tuple[tuple[str, dict[str, Any]], ...] = (
@@ -196,12 +197,12 @@ PAYMENTS: tuple[tuple[str, dict[str, Any]], ...] = (
 @pytest.mark.parametrize("embedded", [False, True])
 def test_metadata_can_be_asked_for(lexical_world: World, embedded: bool) -> None:
     for text, metadata in PAYMENTS:
-        lexical_world.memory.remember("a", text, metadata=metadata)
+        lexical_world.memory.of("a").remember(text, metadata=metadata)
     if embedded:
         lexical_world.pipeline().run_until_idle()
 
     def found(**where: Any) -> set[str]:
-        return set(contents(lexical_world.memory.recall("a", "paid", where=where)))
+        return set(contents(lexical_world.memory.of("a").recall("paid", where=where)))
 
     assert found(asset="USDC") == {"paid the casino"}
     assert found(asset=["USDC", "ETH"]) == {"paid the casino", "paid the bank"}
@@ -214,21 +215,24 @@ def test_metadata_can_be_asked_for(lexical_world: World, embedded: bool) -> None
 @pytest.mark.parametrize("embedded", [False, True])
 def test_several_kinds_can_be_asked_for(lexical_world: World, embedded: bool) -> None:
     for kind in ("fact", "lesson", "event"):
-        lexical_world.memory.remember("a", f"bet {kind}", kind=kind)
+        lexical_world.memory.of("a").remember(f"bet {kind}", kind=kind)
     if embedded:
         lexical_world.pipeline().run_until_idle()
-    assert set(contents(lexical_world.memory.recall("a", "bet", kind=["fact", "event"]))) == {"bet fact", "bet event"}
+    assert set(contents(lexical_world.memory.of("a").recall("bet", kind=["fact", "event"]))) == {
+        "bet fact",
+        "bet event",
+    }
 
 
 def test_age_counts_only_when_asked(lexical_world: World) -> None:
     now = datetime.now(UTC)
-    lexical_world.memory.remember("a", "bet bet bet", at=now - timedelta(days=100))
-    lexical_world.memory.remember("a", "a bet in passing among other things", at=now - timedelta(days=1))
+    lexical_world.memory.of("a").remember("bet bet bet", at=now - timedelta(days=100))
+    lexical_world.memory.of("a").remember("a bet in passing among other things", at=now - timedelta(days=1))
     lexical_world.pipeline().run_until_idle()
-    assert contents(lexical_world.memory.recall("a", "bet"))[0] == "bet bet bet"
-    hits = lexical_world.memory.recall("a", "bet", half_life=timedelta(days=10), limit=1)
+    assert contents(lexical_world.memory.of("a").recall("bet"))[0] == "bet bet bet"
+    hits = lexical_world.memory.of("a").recall("bet", half_life=timedelta(days=10), limit=1)
     assert contents(hits) == ["a bet in passing among other things"]
-    assert hits[0].freshness == pytest.approx(2**-0.1, rel=0.01)
+    assert hits[0].why.freshness == pytest.approx(2**-0.1, rel=0.01)
 
 
 def turns(*texts: str, session: str = "s", minutes: int = 1) -> list[NewMemory]:
@@ -254,45 +258,45 @@ TALK = ("Hello there", "How long have you painted landscapes?", "Since 2016.", "
 def test_an_answer_is_found_by_its_question(lexical_world: World) -> None:
     lexical_world.memory.remember_many(turns(*TALK))
     lexical_world.pipeline().run_until_idle()
-    hits = lexical_world.memory.recall("a", "painting landscapes", limit=2)
+    hits = lexical_world.memory.of("a").recall("painting landscapes", limit=2)
     assert set(contents(hits)) == {TALK[1], TALK[2]}
 
 
 def test_after_a_pause_a_turn_stands_alone(lexical_world: World) -> None:
     lexical_world.memory.remember_many(turns(*TALK, minutes=90))
     lexical_world.pipeline().run_until_idle()
-    assert contents(lexical_world.memory.recall("a", "landscapes")) == [TALK[1]]
+    assert contents(lexical_world.memory.of("a").recall("landscapes")) == [TALK[1]]
 
 
 def test_a_forgotten_turn_leaves_the_turns_after_it(lexical_world: World) -> None:
     lexical_world.memory.remember_many(turns(*TALK))
     lexical_world.pipeline().run_until_idle()
-    found = lexical_world.memory.recall("a", "landscapes")
+    found = lexical_world.memory.of("a").recall("landscapes")
     assert set(contents(found)) == set(TALK[1:])
     lexical_world.memory.forgetting.forget_memory("a", found[0].id)
     lexical_world.pipeline().run_until_idle()
-    assert lexical_world.memory.recall("a", "landscapes") == []
+    assert lexical_world.memory.of("a").recall("landscapes") == []
 
 
 def test_neighbours_come_on_request(lexical_world: World) -> None:
     lexical_world.memory.remember_many([*turns(*TALK), *turns("Another talk", "about paint", session="t")])
-    lexical_world.memory.remember("a", "a fact about landscapes")
+    lexical_world.memory.of("a").remember("a fact about landscapes")
     lexical_world.pipeline().run_until_idle()
-    hits = {hit.content: hit for hit in lexical_world.memory.recall("a", "landscapes", neighbours=2)}
+    hits = {hit.content: hit for hit in lexical_world.memory.of("a").recall("landscapes", neighbours=2)}
     asked = hits[TALK[1]]
     assert [(turn.turn, turn.content) for turn in asked.before] == [(1, TALK[0])]
     assert [turn.content for turn in asked.after] == [TALK[2], TALK[3]]
     assert hits["a fact about landscapes"].before == hits["a fact about landscapes"].after == ()
-    assert lexical_world.memory.recall("a", "landscapes")[0].after == ()
+    assert lexical_world.memory.of("a").recall("landscapes")[0].after == ()
 
 
 def test_a_memory_in_another_vector_space_is_found_by_words(world: World) -> None:
     remember_facts(world)
     world.pipeline().run_until_idle()
     other = MemoryIndex(lambda: world.index.collections.client, Space(f"{world.index.space}-other"))
-    hits = MemoryRecall(world.store, other, world.embedder, world.settings).recall("a", "coin flip")
+    hits = MemoryService(world.store, world.jobs, other, world.embedder, world.settings).of("a").recall("coin flip")
     assert contents(hits) == [FACTS[0]]
-    assert hits[0].retrievers.keys() == {"keyword_store"}
+    assert hits[0].why.retrievers.keys() == {"keyword_store"}
 
 
 @pytest.mark.parametrize(
@@ -308,6 +312,5 @@ def test_a_memory_in_another_vector_space_is_found_by_words(world: World) -> Non
     ],
 )
 def test_a_filter_that_says_nothing_is_refused(lexical_world: World, options: dict[str, Any]) -> None:
-    recall = MemoryRecall(lexical_world.store, lexical_world.index, lexical_world.embedder, lexical_world.settings)
     with pytest.raises(InvalidInput):
-        recall.recall("a", "x", **options)
+        lexical_world.memory.of("a").recall("x", **options)

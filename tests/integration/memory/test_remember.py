@@ -20,11 +20,11 @@ from tests.integration.memory.conftest import World
 
 def test_what_is_remembered_is_stored_and_wakes_the_workers_after_the_commit(world: World) -> None:
     with world.store.transaction() as tx:
-        receipt = world.memory.remember("a", "Flat stakes beat martingale", kind="lesson", tx=tx)
+        receipt = world.memory.of("a").remember("Flat stakes beat martingale", kind="lesson", tx=tx)
         assert world.wakes.bulk == []
-    assert (receipt.state, receipt.created) == ("stored", True)
+    assert (receipt.searchable, receipt.outcome) == ("words", "new")
     assert world.wakes.bulk == ["embedding.embed_pending"]
-    stored = world.memory.get("a", receipt.id)
+    stored = world.memory.of("a").find(receipt.id)
     assert stored is not None
     assert stored.content == "Flat stakes beat martingale"
 
@@ -32,21 +32,21 @@ def test_what_is_remembered_is_stored_and_wakes_the_workers_after_the_commit(wor
 def test_a_transaction_that_fails_remembers_nothing(world: World) -> None:
     def remember_and_fail() -> None:
         with world.store.transaction() as tx:
-            world.memory.remember("a", "never", tx=tx)
+            world.memory.of("a").remember("never", tx=tx)
             raise KeyError
 
     with pytest.raises(KeyError):
         remember_and_fail()
-    assert world.memory.recall("a", "never") == []
+    assert world.memory.of("a").recall("never") == []
     assert world.wakes.bulk == []
 
 
 def test_the_same_memory_is_kept_once_and_the_receipt_says_so(world: World) -> None:
-    first = world.memory.remember("a", "the house edge is 1 %")
-    again = world.memory.remember("a", "the house edge is 1 %")
-    other_kind = world.memory.remember("a", "the house edge is 1 %", kind="lesson")
-    other_agent = world.memory.remember("b", "the house edge is 1 %")
-    assert (again.id, again.created, again.seq) == (first.id, False, first.seq)
+    first = world.memory.of("a").remember("the house edge is 1 %")
+    again = world.memory.of("a").remember("the house edge is 1 %")
+    other_kind = world.memory.of("a").remember("the house edge is 1 %", kind="lesson")
+    other_agent = world.memory.of("b").remember("the house edge is 1 %")
+    assert (again.id, again.outcome, again.seq) == (first.id, "kept", first.seq)
     assert len({first.id, other_kind.id, other_agent.id}) == 3
 
 
@@ -55,7 +55,7 @@ def test_two_equal_turns_stay_two(world: World) -> None:
         NewMemory(agent_id="a", kind="turn", content="ok", session="s", source=source) for source in ("1", "2", "1")
     ]
     receipts = world.memory.remember_many(turns)
-    assert [receipt.created for receipt in receipts] == [True, True, True]
+    assert [receipt.outcome for receipt in receipts] == ["new"] * 3
     assert receipts[0].id == receipts[2].id != receipts[1].id
     assert memory_stored(world, "a") == 2
 
@@ -67,12 +67,12 @@ def memory_stored(world: World, agent: str) -> int:
 
 def test_metadata_comes_back_exact_and_overrides_nothing(world: World) -> None:
     metadata = {"agent_id": "victim", "content": "forged", "score": 9, "amount": Decimal("0.10")}
-    world.memory.remember("a", "paid the escrow", metadata=metadata)
+    world.memory.of("a").remember("paid the escrow", metadata=metadata)
     world.pipeline().run_until_idle()
-    hits = world.memory.recall("a", "escrow")
+    hits = world.memory.of("a").recall("escrow")
     assert [(hit.content, hit.metadata) for hit in hits] == [("paid the escrow", metadata)]
     assert hits[0].score < 1
-    assert world.memory.recall("victim", "escrow") == []
+    assert world.memory.of("victim").recall("escrow") == []
 
 
 @pytest.mark.parametrize(
@@ -96,13 +96,13 @@ def test_bad_input_is_refused_and_nothing_is_stored(
     world: World, content: Any, changes: dict[str, Any], said: str
 ) -> None:
     with pytest.raises(InvalidInput, match=said):
-        world.memory.remember(**{"agent_id": "a", "content": content, **changes})
+        world.memory.remember_many([NewMemory(**{"agent_id": "a", "content": content, **changes})])
     assert memory_stored(world, "a") == 0
 
 
 def test_a_text_over_the_limit_names_size_and_limit(world: World) -> None:
     with pytest.raises(TooLarge, match=r"262,145 bytes.*262,144"):
-        world.memory.remember("a", "x" * 262_145)
+        world.memory.of("a").remember("x" * 262_145)
 
 
 def test_one_bad_item_keeps_the_whole_batch_out(world: World) -> None:
@@ -113,11 +113,11 @@ def test_one_bad_item_keeps_the_whole_batch_out(world: World) -> None:
 
 def test_times_and_sources_come_back(world: World) -> None:
     at = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
-    receipt = world.memory.remember("a", "x", at=at, source="mail:7")
-    stored = world.memory.get("a", receipt.id)
+    receipt = world.memory.of("a").remember("x", at=at, source="mail:7")
+    stored = world.memory.of("a").find(receipt.id)
     assert stored is not None
     assert (stored.at, stored.source) == (at, "mail:7")
-    assert world.memory.get("b", receipt.id) is None
+    assert world.memory.of("b").find(receipt.id) is None
 
 
 REMEMBER = """

@@ -16,16 +16,16 @@ DAY = timedelta(days=1)
 
 
 def say(world: World, amount: int, at: datetime | None = None, agent: str = "a") -> object:
-    return world.memory.remember(agent, f"the balance is {amount} USDC", subject="wallet.usdc", at=at)
+    return world.memory.of(agent).remember(f"the balance is {amount} USDC", subject="wallet.usdc", at=at)
 
 
 def held(world: World, at: datetime | None = None, agent: str = "a") -> str | None:
-    found = world.memory.believed(agent, "wallet.usdc", as_of=at)
+    found = world.memory.of(agent).believed("wallet.usdc", as_of=at)
     return None if found is None else found.content
 
 
 def recalled(world: World, **options: object) -> list[str]:
-    return [hit.content for hit in world.memory.recall("a", "balance USDC", **options)]  # type: ignore[arg-type]
+    return [hit.content for hit in world.memory.of("a").recall("balance USDC", **options)]  # type: ignore[arg-type]
 
 
 def test_of_three_balances_the_newest_is_recalled_and_the_others_are_history(world: World) -> None:
@@ -34,15 +34,15 @@ def test_of_three_balances_the_newest_is_recalled_and_the_others_are_history(wor
     for _ in range(2):  # waiting, then in the index
         assert recalled(world) == ["the balance is 300 USDC"]
         world.pipeline().run_until_idle()
-    history = [found.content for found in world.memory.statements("a", "wallet.usdc")]
+    history = [found.content for found in world.memory.of("a").statements("wallet.usdc")]
     assert history == [f"the balance is {amount} USDC" for amount in (100, 200, 300)]
 
 
 def test_the_receipt_says_what_was_superseded(world: World) -> None:
-    first = world.memory.remember("a", "limit 5", subject="limit")
-    second = world.memory.remember("a", "limit 7", subject="limit")
+    first = world.memory.of("a").remember("limit 5", subject="limit")
+    second = world.memory.of("a").remember("limit 7", subject="limit")
     assert (first.supersedes, second.supersedes) == (None, first.id)
-    older = world.memory.get("a", first.id)
+    older = world.memory.of("a").find(first.id)
     assert older is not None
     assert older.superseded_by == second.id
 
@@ -52,7 +52,7 @@ def test_what_was_searchable_leaves_the_recall_when_it_is_superseded(world: Worl
     world.pipeline().run_until_idle()
     say(world, 200)
     assert recalled(world) == ["the balance is 200 USDC"]
-    assert world.memory.watermark("a").waiting == 1
+    assert world.memory.of("a").watermark().waiting == 1
     assert world.pipeline().run_until_idle().searchable == 2
     assert recalled(world) == ["the balance is 200 USDC"]
     assert world.index.count_points("a") == 2
@@ -63,7 +63,7 @@ def test_a_statement_that_arrives_late_takes_its_place_in_the_past(world: World)
     say(world, 100, MONDAY)
     assert held(world) == "the balance is 200 USDC"
     assert recalled(world) == ["the balance is 200 USDC"]
-    assert [found.content for found in world.memory.statements("a", "wallet.usdc")] == [
+    assert [found.content for found in world.memory.of("a").statements("wallet.usdc")] == [
         "the balance is 100 USDC",
         "the balance is 200 USDC",
     ]
@@ -99,19 +99,19 @@ def test_a_balance_that_comes_back_needs_its_time(world: World) -> None:
 
 def test_a_batch_given_again_changes_nothing(world: World) -> None:
     batch = [NewMemory(agent_id="a", content=f"limit {n}", subject="limit") for n in (5, 7, 9)]
-    assert [receipt.created for receipt in world.memory.remember_many(batch)] == [True] * 3
-    assert [receipt.created for receipt in world.memory.remember_many(batch)] == [False] * 3
-    found = world.memory.believed("a", "limit")
+    assert [receipt.outcome for receipt in world.memory.remember_many(batch)] == ["new"] * 3
+    assert [receipt.outcome for receipt in world.memory.remember_many(batch)] == ["kept"] * 3
+    found = world.memory.of("a").believed("limit")
     assert found is not None
     assert found.content == "limit 9"
 
 
 def test_what_has_ended_or_not_begun_does_not_hold(world: World) -> None:
-    world.memory.remember("a", "the old fee is 1 %", valid_to=MONDAY)
-    world.memory.remember("a", "the coming fee is 3 %", valid_from=datetime.now(UTC) + DAY)
-    world.memory.remember("a", "the present fee is 2 %", valid_from=MONDAY)
+    world.memory.of("a").remember("the old fee is 1 %", valid_to=MONDAY)
+    world.memory.of("a").remember("the coming fee is 3 %", valid_from=datetime.now(UTC) + DAY)
+    world.memory.of("a").remember("the present fee is 2 %", valid_from=MONDAY)
     for _ in range(2):
-        assert [hit.content for hit in world.memory.recall("a", "fee")] == ["the present fee is 2 %"]
+        assert [hit.content for hit in world.memory.of("a").recall("fee")] == ["the present fee is 2 %"]
         world.pipeline().run_until_idle()
 
 
@@ -126,13 +126,13 @@ def test_what_has_ended_or_not_begun_does_not_hold(world: World) -> None:
 )
 def test_a_wrong_interval_or_importance_is_refused(world: World, changes: dict[str, object], said: str) -> None:
     with pytest.raises(InvalidInput, match=said):
-        world.memory.remember("a", "x", **changes)  # type: ignore[arg-type]
-    assert world.memory.watermark("a").newest == 0
+        world.memory.of("a").remember("x", **changes)  # type: ignore[arg-type]
+    assert world.memory.of("a").watermark().newest == 0
 
 
 def test_writers_at_once_leave_one_statement_that_holds(world: World) -> None:
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda n: say(world, n, MONDAY + n * DAY), range(12)))
-    history = world.memory.statements("a", "wallet.usdc")
+    history = world.memory.of("a").statements("wallet.usdc")
     assert [found.superseded_by for found in history] == [*(found.id for found in history[1:]), None]
     assert held(world) == "the balance is 11 USDC"

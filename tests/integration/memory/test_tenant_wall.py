@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from agentstate.agent import Agent, AgentMemory, Fleet
+from agentstate.agent import Agent, Fleet
 from agentstate.errors import AgentStateError
 from agentstate.memory.embedding.embed_texts import text_sha
 from agentstate.memory.embedding.queue import EmbeddingBacklog
-from agentstate.memory.facts.records import MemoryRows
-from agentstate.memory.facts.service import Receipt
+from agentstate.memory.facts.records import MemoryRows, NewMemory
+from agentstate.memory.facts.service import AgentMemory, Receipt
 from tests.integration.memory.conftest import World
 from tests.integration.memory.test_chunks import LONG
 
@@ -33,12 +33,12 @@ def database_url(postgres_url: str) -> str:
 def walled(world: World) -> World:
     """A knows a secret, in every shape there is; B knows something near it."""
     world.memory.namespaces.create("desk", owner="a")
-    world.memory.remember("a", CONTENT, subject="vault", metadata={"note": SECRET})
-    world.memory.remember("a", f"{CONTENT}!", kind="lesson", namespace="desk")
-    world.memory.remember("a", f"{LONG} {SECRET}")
-    world.memory.remember("b", OWN)
+    world.memory.of("a").remember(CONTENT, subject="vault", metadata={"note": SECRET})
+    world.memory.of("a").remember(f"{CONTENT}!", kind="lesson", namespace="desk")
+    world.memory.of("a").remember(f"{LONG} {SECRET}")
+    world.memory.of("b").remember(OWN)
     world.pipeline().run_until_idle()
-    world.memory.remember("a", f"{CONTENT}, not indexed yet")
+    world.memory.of("a").remember(f"{CONTENT}, not indexed yet")
     return world
 
 
@@ -55,7 +55,7 @@ def agent(world: World, name: str) -> Agent:
 
 
 def first_of_a(world: World) -> Any:
-    return next(world.memory.export("a"))
+    return next(world.memory.of("a").export())
 
 
 PATHS: dict[str, Callable[[World, AgentMemory], object]] = {
@@ -66,23 +66,30 @@ PATHS: dict[str, Callable[[World, AgentMemory], object]] = {
     "export": lambda _world, memory: list(memory.export()),
     "forget": lambda world, memory: refused(lambda: memory.forget(first_of_a(world).id)),
     "forget_all": lambda _world, memory: memory.forget_all(),
-    "remember": lambda _world, memory: memory.remember("a word", namespace=None).created,
+    "remember": lambda _world, memory: memory.remember("a word", namespace=None).outcome,
+    "remember_many": lambda _world, memory: [
+        memory.remember_many([NewMemory(content="two words")])[0].outcome,
+        refused(lambda: memory.remember_many([NewMemory(agent_id="a", content="a word")])),
+    ],
     "wait_searchable": lambda _world, memory: memory.wait_searchable([]),
+    "find": lambda world, memory: memory.find(first_of_a(world).id),
+    "get": lambda world, memory: refused(lambda: memory.get(first_of_a(world).id)),
+    "list": lambda _world, memory: memory.list(1_000),
+    "iterate_held": lambda _world, memory: list(memory.iterate_held(("fact", "lesson"))),
+    "namespaces": lambda _world, memory: memory.namespaces.list(),
 }
 """Every verb of an agent's memory; a new one has to be added."""
 
-SHARED_PATHS: dict[str, Callable[[AgentMemory], object]] = {
-    "recall": lambda memory: memory.recall(QUERY, namespaces=["desk"]),
-    "statements": lambda memory: memory.statements("vault", namespaces=["desk"]),
-    "believed": lambda memory: memory.believed("vault", namespaces=["desk"]),
-    "export": lambda memory: list(memory.export(namespaces=["desk"])),
-    "remember": lambda memory: memory.remember("a word", namespace="desk"),
-    "get": lambda memory: memory._agent.fleet.runtime.memory.get("b", first_id(memory), namespaces=["desk"]),
+SHARED_PATHS: dict[str, Callable[[World, AgentMemory], object]] = {
+    "recall": lambda _world, memory: memory.recall(QUERY, namespaces=["desk"]),
+    "statements": lambda _world, memory: memory.statements("vault", namespaces=["desk"]),
+    "believed": lambda _world, memory: memory.believed("vault", namespaces=["desk"]),
+    "export": lambda _world, memory: list(memory.export(namespaces=["desk"])),
+    "remember": lambda _world, memory: memory.remember("a word", namespace="desk"),
+    "get": lambda world, memory: memory.get(first_of_a(world).id, namespaces=["desk"]),
+    "find": lambda world, memory: memory.find(first_of_a(world).id, namespaces=["desk"]),
+    "list": lambda _world, memory: memory.list(namespaces=["desk"]),
 }
-
-
-def first_id(memory: AgentMemory) -> Any:
-    return next(memory._agent.fleet.runtime.memory.export("a")).id
 
 
 def refused(call: Callable[[], object]) -> str:
@@ -98,14 +105,14 @@ def test_every_verb_is_walked() -> None:
 def test_no_verb_gives_another_agents_memory(walled: World) -> None:
     for name, path in PATHS.items():
         assert SECRET not in repr(path(walled, agent(walled, "b").memory)), name
-    assert len(list(walled.memory.export("a"))) == 3
-    assert walled.memory.recall("a", QUERY)[0].content.startswith(CONTENT)
+    assert len(list(walled.memory.of("a").export())) == 3
+    assert walled.memory.of("a").recall(QUERY)[0].content.startswith(CONTENT)
 
 
 def test_a_namespace_that_is_not_shared_is_refused_on_every_path(walled: World) -> None:
     mine = agent(walled, "b").memory
     for name, path in SHARED_PATHS.items():
-        assert SECRET not in refused(lambda path=path: path(mine)), name  # type: ignore[misc]
+        assert SECRET not in refused(lambda path=path: path(walled, mine)), name  # type: ignore[misc]
 
 
 def test_the_index_is_asked_for_one_agent_alone(walled: World) -> None:
@@ -117,7 +124,7 @@ def test_the_index_is_asked_for_one_agent_alone(walled: World) -> None:
 
 
 def test_the_vectors_of_one_agents_texts_are_not_another_agents(walled: World) -> None:
-    walled.memory.remember("b", CONTENT)
+    walled.memory.of("b").remember(CONTENT)
     backlog = EmbeddingBacklog(walled.store)
     batch = backlog.claim_batch(10, lease_s=60)
     mine = [memory for memory in batch.memories if memory.agent_id == "b"]
@@ -126,7 +133,7 @@ def test_the_vectors_of_one_agents_texts_are_not_another_agents(walled: World) -
 
 
 def test_the_jobs_of_one_agent_are_not_another_agents(walled: World) -> None:
-    walled.memory.forget("a", first_of_a(walled).id)
+    walled.memory.of("a").forget(first_of_a(walled).id)
     [job] = agent(walled, "a").jobs.list()
     assert agent(walled, "b").jobs.list() == []
     refused(lambda: agent(walled, "b").jobs.get(job.id))
@@ -134,9 +141,9 @@ def test_the_jobs_of_one_agent_are_not_another_agents(walled: World) -> None:
 
 def test_the_same_content_of_two_agents_is_two_memories(walled: World) -> None:
     receipt: Receipt = agent(walled, "b").memory.remember(CONTENT, subject="vault", metadata={"note": "mine"})
-    assert receipt.created
+    assert receipt.outcome == "new"
     assert receipt.supersedes is None
-    believed = walled.memory.believed("a", "vault")
+    believed = walled.memory.of("a").believed("vault")
     assert believed is not None
     assert believed.metadata == {"note": SECRET}
 
@@ -146,7 +153,7 @@ def test_the_walk_sees_a_missing_filter(walled: World, monkeypatch: pytest.Monke
         rows._connection, rows._tenants = connection, ["a", "b", "/desk"]
 
     monkeypatch.setattr(MemoryRows, "__init__", for_all)
-    for name in ("recall", "statements", "believed", "export"):
+    for name in ("recall", "statements", "believed", "export", "find", "list", "iterate_held"):
         assert SECRET in repr(PATHS[name](walled, agent(walled, "b").memory)), name
 
 

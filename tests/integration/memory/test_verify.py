@@ -8,14 +8,12 @@ import pytest
 import sqlalchemy as sa
 
 from agentstate.errors import Conflict
-from agentstate.memory.index.index_points import IndexPoint
 from agentstate.memory.index.rebuild import IndexBuilder
 from agentstate.memory.index.verify import Comparison, IndexVerifier
 from agentstate.memory.search.chunks import CHUNK_TOKENS, point_id, split_chunks
 from agentstate.store.tables import memories
-from tests.integration.memory.conftest import World
+from tests.integration.memory.conftest import World, points_of
 from tests.integration.memory.test_chunks import LONG
-from tests.integration.memory.test_index import NOW
 from tests.integration.memory.test_pipeline import counts, remember
 
 
@@ -28,7 +26,7 @@ def database_url(sqlite_url: str) -> str:
 @pytest.fixture
 def filled(world: World) -> World:
     remember(world, 5)
-    world.memory.remember("a", LONG)
+    world.memory.of("a").remember(LONG)
     world.pipeline().run_until_idle()
     return world
 
@@ -37,8 +35,9 @@ def points(world: World) -> int:
     return world.index.count_points("a")
 
 
-def verify(world: World, **options: bool) -> Comparison:
-    return IndexVerifier(world.store, world.index).compare_all(**options)
+def verify(world: World, *, repair: bool = True, remove_unknown: bool = False) -> Comparison:
+    verifier = IndexVerifier(world.store, world.index)
+    return verifier.compare_all(repair=repair, remove_unknown=remove_unknown)
 
 
 def remove(world: World, *ids: object) -> None:
@@ -77,21 +76,21 @@ def test_another_version_is_replaced_newer_or_older(filled: World) -> None:
     with filled.store.transaction() as tx:
         ahead = memories.update().where(memories.c.id == older)
         tx.connection.execute(ahead.values(version=3, indexed_version=3))
-    stray = IndexPoint(id=newer, agent_id="a", kind="fact", text="from a lost time", version=9, at=NOW)  # type: ignore[arg-type]
-    filled.index.upsert_points([stray])
+    filled.index.upsert_points(points_of(newer, ["from a lost time"], version=9))  # type: ignore[arg-type]
     assert verify(filled).stale == 2
     filled.pipeline().run_until_idle()
     assert verify(filled).is_sound
-    assert filled.memory.recall("a", "lost time") == []
+    assert filled.memory.of("a").recall("lost time") == []
 
 
 def strange(filled: World) -> UUID:
     """A point that has no memory here, and a chunk of one that has fewer; the memory of the former."""
     *_, long = all_ids(filled)
     ghost = point_id(long, 10_000)  # type: ignore[arg-type]
-    chunk = IndexPoint(id=ghost, memory=long, agent_id="a", kind="fact", text="x", version=1, at=NOW)  # type: ignore[arg-type]
+    [_, chunk] = points_of(long, ["x", "x"])  # type: ignore[arg-type]
+    chunk.id = str(ghost)
     unknown = point_id(ghost, 1)
-    filled.index.upsert_points([chunk, IndexPoint(id=unknown, agent_id="a", kind="fact", text="x", version=1, at=NOW)])
+    filled.index.upsert_points([chunk, *points_of(unknown, ["x"])])
     return unknown
 
 
@@ -110,16 +109,16 @@ def test_a_switch_that_would_remove_another_stores_points_is_refused(filled: Wor
     serving = filled.index.collections.current_collection()
     builder = IndexBuilder(filled.store, filled.index, filled.embedder, filled.settings)
     with pytest.raises(Conflict, match="1 points"):
-        builder.run()
+        builder.run_build()
     assert filled.index.collections.list_generations() == [serving]
-    builder.run(remove_unknown=True)
+    builder.run_build(remove_unknown=True)
     assert verify(filled).is_sound
 
 
 def test_a_change_that_is_under_way_is_no_difference(filled: World) -> None:
-    filled.memory.remember("a", "the limit is 5", subject="limit")
+    filled.memory.of("a").remember("the limit is 5", subject="limit")
     filled.pipeline().run_until_idle()
-    filled.memory.remember("a", "the limit is 7", subject="limit")
+    filled.memory.of("a").remember("the limit is 7", subject="limit")
     assert verify(filled).is_sound
     filled.pipeline().run_until_idle()
     assert verify(filled).is_sound

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentstate.memory.facts.records import MemoryRecord
-from agentstate.memory.search import bm25
+from agentstate.memory.search import terms
 from agentstate.memory.search.fusion import (
     DENSE,
     DENSE_FLOOR,
@@ -19,11 +19,10 @@ from agentstate.memory.search.fusion import (
     KEYWORD,
     KEYWORD_STORE,
     WEIGHT,
-    Fused,
     RetrieverScore,
     fuse_scores,
 )
-from agentstate.memory.search.hits import make_hit
+from agentstate.memory.search.hits import Hit, Why
 
 A, B, C = (str(UUID(int=number)) for number in (1, 2, 3))
 
@@ -35,23 +34,23 @@ ARMS = st.dictionaries(
 
 def test_texts_with_more_of_the_query_come_first() -> None:
     texts = ["nothing here", "the coin pays", "the coin flip pays twice"]
-    assert [position for position, _ in bm25.rank_texts("coin flip", texts)] == [2, 1]
+    assert [position for position, _ in terms.rank_texts("coin flip", texts)] == [2, 1]
 
 
 def test_a_rare_word_weighs_more_than_a_common_one() -> None:
     texts = ["bet coin"] * 50 + ["bet zeppelin"]
-    assert bm25.rank_texts("bet zeppelin", texts)[0][0] == 50
+    assert terms.rank_texts("bet zeppelin", texts)[0][0] == 50
 
 
 def test_a_single_fresh_memory_scores_as_one_among_many() -> None:
-    ((_, alone),) = bm25.rank_texts("coin", ["coin flip"])
+    ((_, alone),) = terms.rank_texts("coin", ["coin flip"])
     assert alone > 5
 
 
 def test_no_common_word_is_no_match() -> None:
-    assert bm25.rank_texts("zeppelin", ["coin flip"]) == []
-    assert bm25.rank_texts("the of", ["the of"]) == []
-    assert bm25.rank_texts("coin", []) == []
+    assert terms.rank_texts("zeppelin", ["coin flip"]) == []
+    assert terms.rank_texts("the of", ["the of"]) == []
+    assert terms.rank_texts("coin", []) == []
 
 
 def test_a_strong_arm_is_not_dragged_down_by_a_weak_one() -> None:
@@ -125,25 +124,25 @@ def test_half_of_the_identifiers_is_less_than_all() -> None:
 
 def test_what_was_said_before_counts_in_part() -> None:
     alone, after = (
-        bm25.term_weights("Since 2016."),
-        bm25.term_weights("Since 2016.", ["How long have you painted?", "Hello"]),
+        terms.weigh_terms("Since 2016."),
+        terms.weigh_terms("Since 2016.", ["How long have you painted?", "Hello"]),
     )
     assert set(after) == {*alone, "paint", "long", "hello"}
     assert after["2016"] > after["paint"] > after["hello"] > 0
 
 
 def test_a_text_that_asks_counts_less_than_one_that_tells() -> None:
-    assert bm25.term_weights("you paint?")["paint"] < bm25.term_weights("you paint.")["paint"]
+    assert terms.weigh_terms("you paint?")["paint"] < terms.weigh_terms("you paint.")["paint"]
     assert (
-        bm25.term_weights("you paint? [image: a brush]")["paint"]
-        < bm25.term_weights("you paint! [image: a brush]")["paint"]
+        terms.weigh_terms("you paint? [image: a brush]")["paint"]
+        < terms.weigh_terms("you paint! [image: a brush]")["paint"]
     )
 
 
 def test_a_hit_explains_itself() -> None:
     retrievers = {DENSE: RetrieverScore(rank=2, score=0.52), KEYWORD: RetrieverScore(rank=1, score=11.3)}
     record: Any = type("Record", (), dict.fromkeys(MemoryRecord.__dataclass_fields__))()
-    hit = make_hit(Fused(id=A, score=0.6, retrievers=retrievers, own=0.5), record, 0.5, (), ())
+    hit = Hit(record=record, score=0.3, why=Why(retrievers=retrievers, own=0.5, freshness=0.5))
     assert hit.explain() == "0.30 = dense 0.52 (no. 2), keyword 11.30 (best), later turns +0.10, age x0.50"
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from agentstate.errors import InvalidInput
-from agentstate.memory.search.tags import meets_where, metadata_tags, parse_where
+from agentstate.memory.search.filters import meets_where, metadata_tags, parse_where
 
 PAID: dict[str, Any] = {
     "asset": "USDC",

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentstate.memory.search.words import MAX_TERMS, split_terms
+from agentstate.memory.search.terms import MAX_TERMS, split_terms
 
 
 @pytest.mark.parametrize(

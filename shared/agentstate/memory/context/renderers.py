@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from agentstate.memory.episodes.store import Episode
-    from agentstate.memory.search.recall import Hit
+    from agentstate.memory.search.hits import Hit
     from agentstate.money.effects.table import Effect
     from agentstate.money.reconciliation.breaks import Break
     from agentstate.services.cache.entry import Bounds, CacheEntry

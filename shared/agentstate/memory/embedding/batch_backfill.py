@@ -1,8 +1,8 @@
-"""Back-fill by a provider's batch API: the texts without a vector are handed in, and the vectors kept when they come.
+"""Back-fill by a provider's batch API: the texts without a vector are submitted, and the vectors stored when they come.
 
-Every step is a row before it is a request: a batch that was handed in is looked for under its own id before it is
-handed in again, and one that has ended is applied once. So this can be killed and run again at any moment. What the
-batch leaves out is embedded directly afterwards.
+Every step is a row before it is a request: a batch that was submitted is looked up under its own id before it is
+submitted again, and one that has ended is applied once. So this can be killed and run again at any moment. Texts that
+the batch leaves out are embedded directly afterwards.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ import sqlalchemy as sa
 from agentstate.errors import ProviderRefused
 from agentstate.ids import new_id
 from agentstate.memory.embedding.embed_texts import MemoryEmbedder, text_sha
-from agentstate.memory.embedding.queue import EmbeddingBacklog, PendingMemory
+from agentstate.memory.embedding.queue import EmbeddingBacklog
+from agentstate.memory.facts.records import RECORD_COLUMNS, MemoryRecord
 from agentstate.providers.embedding.openai_batches import MOST_TEXTS, BatchState
 from agentstate.store.store import Store
 from agentstate.store.tables import embedding_batch_items, embedding_batches, memories
@@ -26,28 +27,27 @@ from agentstate.store.tables.base import db_time
 POLL_S = 30.0
 PAGE = 1_000
 
-_PENDING = tuple(memories.c[name] for name in PendingMemory.__dataclass_fields__)
 Say = Callable[[str], None]
 
 
 class BatchProvider(Protocol):
-    """Who takes texts now and gives their vectors later; see `OpenAIBatches`."""
+    """A provider that takes texts now and returns their vectors later; see `OpenAIBatches`."""
 
     def submit_batch(self, our_id: str, texts: dict[str, str]) -> BatchState:
-        """Hand in texts by key, once for `our_id`."""
+        """Submit texts by key, once for `our_id`."""
         ...
 
     def fetch_batch(self, batch_id: str) -> BatchState:
-        """Where a batch stands."""
+        """Return the state of a batch."""
         ...
 
     def fetch_vectors(self, batch: BatchState) -> Iterator[tuple[str, bytes]]:
-        """(key, vector) of what was embedded."""
+        """Yield (key, vector) of the texts that were embedded."""
         ...
 
 
 class Backfill:
-    """Vectors for all memories that have none in one space, by batches of a provider."""
+    """Makes the vectors that memories lack in one space, by batches of a provider."""
 
     def __init__(
         self,
@@ -68,37 +68,37 @@ class Backfill:
         self._pause = pause
 
     def run_batches(self, say: Say = lambda _text: None) -> int:
-        """Hand in what lacks a vector, wait, and keep what comes; how many vectors came.
+        """Submit the texts without a vector, wait, and store the vectors; return how many came.
 
         Raises:
             ProviderError: the provider takes no batch, or one failed; run it again to go on.
         """
-        self._plan()
+        self._plan_batches()
         came = 0
-        while open_batches := self._open():
+        while open_batches := self._read_open():
             for batch_id, provider_id in open_batches:
-                state = self._provider.fetch_batch(provider_id) if provider_id else self._hand_in(batch_id)
+                state = self._provider.fetch_batch(provider_id) if provider_id else self._submit_batch(batch_id)
                 say(f"batch {state.id} is {state.status}")
                 if state.is_ended:
-                    came += self._apply(batch_id, state)
-            if self._open():
+                    came += self._apply_batch(batch_id, state)
+            if self._read_open():
                 self._pause(POLL_S)
         return came
 
-    def _plan(self) -> None:
-        """Note which texts will be handed in together; those of open batches are left to these."""
+    def _plan_batches(self) -> None:
+        """Store which texts will be submitted together; those of open batches are left to these."""
         texts: dict[bytes, list[UUID]] = {}
-        for page in self._pages():
-            for memory, missing in self._embedder.missing(page).items():
+        for page in self._iterate_pages():
+            for memory, missing in self._embedder.find_missing(page).items():
                 for key in missing:
                     texts.setdefault(key, []).append(memory)
                     if len(texts) == self._most:
-                        self._note(texts)
+                        self._insert_batch(texts)
                         texts = {}
         if texts:
-            self._note(texts)
+            self._insert_batch(texts)
 
-    def _pages(self) -> Iterator[list[PendingMemory]]:
+    def _iterate_pages(self) -> Iterator[list[MemoryRecord]]:
         under_way = (
             sa.select(embedding_batch_items.c.memory_id)
             .join(embedding_batches, embedding_batches.c.id == embedding_batch_items.c.batch_id)
@@ -107,15 +107,15 @@ class Backfill:
         after = 0
         while True:
             fresh = (memories.c.seq > after, memories.c.state != "dead", memories.c.id.not_in(under_way))
-            query = sa.select(*_PENDING).where(*fresh).order_by(memories.c.seq).limit(PAGE)
+            query = sa.select(*RECORD_COLUMNS).where(*fresh).order_by(memories.c.seq).limit(PAGE)
             with self._store.read_connection() as connection:
-                page = [PendingMemory(**row) for row in connection.execute(query).mappings()]
+                page = [MemoryRecord(**row) for row in connection.execute(query).mappings()]
             if not page:
                 return
             after = page[-1].seq
             yield page
 
-    def _note(self, texts: dict[bytes, list[UUID]]) -> None:
+    def _insert_batch(self, texts: dict[bytes, list[UUID]]) -> None:
         batch = new_id()
         rows = [
             {"batch_id": batch, "memory_id": memory, "text_sha": key}
@@ -126,60 +126,60 @@ class Backfill:
             tx.connection.execute(embedding_batches.insert().values(id=batch, space=self._space, texts=len(texts)))
             tx.connection.execute(embedding_batch_items.insert(), rows)
 
-    def _open(self) -> list[tuple[UUID, str | None]]:
+    def _read_open(self) -> list[tuple[UUID, str | None]]:
         batches = embedding_batches.c
         mine = (batches.space == self._space, batches.state == "open")
         query = sa.select(batches.id, batches.provider_id).where(*mine).order_by(batches.created_at)
         with self._store.read_connection() as connection:
             return [(batch, provider_id) for batch, provider_id in connection.execute(query)]
 
-    def _hand_in(self, batch: UUID) -> BatchState:
-        wanted = {key for key, _ in self._items(batch)}
-        texts = {key.hex(): text for key, text in self._texts(batch) if key in wanted}
+    def _submit_batch(self, batch: UUID) -> BatchState:
+        wanted = {key for key, _ in self._read_items(batch)}
+        texts = {key.hex(): text for key, text in self._iterate_texts(batch) if key in wanted}
         state = self._provider.submit_batch(str(batch), texts)
         with self._store.transaction() as tx:
             mine = embedding_batches.update().where(embedding_batches.c.id == batch)
             tx.connection.execute(mine.values(provider_id=state.id))
         return state
 
-    def _apply(self, batch: UUID, state: BatchState) -> int:
+    def _apply_batch(self, batch: UUID, state: BatchState) -> int:
         if state.status != "completed" and state.output_file is None:
-            self._end(batch, "failed", 0, state.error or state.status)
+            self._end_batch(batch, "failed", 0, state.error or state.status)
             raise ProviderRefused(
                 f"the provider ended batch {state.id} as {state.status}: {state.error or 'no reason given'}. What was "
                 "kept before stays; run it again, or with AGENTSTATE_EMBEDDING_BACKFILL=direct."
             )
         vectors = {bytes.fromhex(key): vector for key, vector in self._provider.fetch_vectors(state)}
-        owners = self._items(batch)
+        owners = self._read_items(batch)
         for at in range(0, len(owners), PAGE):
             part = owners[at : at + PAGE]
-            known = self._memories([memory for _, memory in part])
+            known = self._read_memories([memory for _, memory in part])
             self._backlog.keep_vectors(
                 self._space,
                 [(known[memory], key, vectors[key]) for key, memory in part if memory in known and key in vectors],
             )
-        self._end(batch, "applied", len(vectors), state.error)
+        self._end_batch(batch, "applied", len(vectors), state.error)
         return len(vectors)
 
-    def _end(self, batch: UUID, state: str, embedded: int, error: str | None) -> None:
+    def _end_batch(self, batch: UUID, state: str, embedded: int, error: str | None) -> None:
         with self._store.transaction() as tx:
             tx.connection.execute(embedding_batch_items.delete().where(embedding_batch_items.c.batch_id == batch))
             mine = embedding_batches.update().where(embedding_batches.c.id == batch)
             tx.connection.execute(mine.values(state=state, embedded=embedded, error=error, ended_at=db_time()))
 
-    def _items(self, batch: UUID) -> list[tuple[bytes, UUID]]:
+    def _read_items(self, batch: UUID) -> list[tuple[bytes, UUID]]:
         items = embedding_batch_items.c
         query = sa.select(items.text_sha, items.memory_id).where(items.batch_id == batch)
         with self._store.read_connection() as connection:
             return [(key, memory) for key, memory in connection.execute(query)]
 
-    def _texts(self, batch: UUID) -> Iterator[tuple[bytes, str]]:
-        owners = sorted({memory for _, memory in self._items(batch)})
+    def _iterate_texts(self, batch: UUID) -> Iterator[tuple[bytes, str]]:
+        owners = sorted({memory for _, memory in self._read_items(batch)})
         for at in range(0, len(owners), PAGE):
-            for memory in self._memories(owners[at : at + PAGE]).values():
-                yield from ((text_sha(text), text) for text in self._embedder.texts(memory))
+            for memory in self._read_memories(owners[at : at + PAGE]).values():
+                yield from ((text_sha(text), text) for text in self._embedder.split_texts(memory))
 
-    def _memories(self, ids: Sequence[UUID]) -> dict[UUID, PendingMemory]:
-        query = sa.select(*_PENDING).where(memories.c.id.in_(set(ids)))
+    def _read_memories(self, ids: Sequence[UUID]) -> dict[UUID, MemoryRecord]:
+        query = sa.select(*RECORD_COLUMNS).where(memories.c.id.in_(set(ids)))
         with self._store.read_connection() as connection:
-            return {row["id"]: PendingMemory(**row) for row in connection.execute(query).mappings()}
+            return {row["id"]: MemoryRecord(**row) for row in connection.execute(query).mappings()}

@@ -1,8 +1,8 @@
-"""The memories that wait to become searchable: claimed in fair batches, marked by whoever still holds them.
+"""The memories that wait to become searchable: claimed in fair batches, marked by the worker that still holds them.
 
-A claim takes as many from each agent as it can, so that one agent's hundred thousand do not stand before another's
-one. It stamps a token and a time until which the rows are its own; after that time another worker may take them, and
-the late one's token no longer matches, so nothing of it is applied.
+A claim takes as many from each agent as it can, so that one agent's backlog of 100,000 does not delay another agent's
+single memory. It stamps a token and a time until which the rows are its own; after that time another worker may take
+them, and the late one's token no longer matches, so no result of it is applied.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from uuid import UUID, uuid4
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from agentstate.memory.search.preceding_turns import read_preceding
+from agentstate.memory.facts.records import RECORD_COLUMNS, MemoryRecord
 from agentstate.store.store import Store, Transaction
 from agentstate.store.tables import memories, memory_vectors
 from agentstate.store.tables.base import db_time
@@ -30,34 +30,11 @@ MAX_ATTEMPTS = 12
 
 
 @dataclass(frozen=True, kw_only=True)
-class PendingMemory:
-    """One claimed memory, with what the index needs of it."""
-
-    seq: int
-    id: UUID
-    agent_id: str
-    kind: str
-    content: str
-    session: str | None
-    speaker: str | None
-    turn: int | None
-    said_at: datetime | None
-    created_at: datetime
-    version: int
-    attempts: int
-    importance: int
-    valid_from: datetime | None
-    valid_to: datetime | None
-    superseded_at: datetime | None
-    metadata: dict[str, Any] | None
-
-
-@dataclass(frozen=True, kw_only=True)
 class ClaimedBatch:
-    """What one claim took."""
+    """The memories of one claim."""
 
     token: UUID
-    memories: list[PendingMemory]
+    memories: list[MemoryRecord]
     exhausted: int
     """Memories that had no attempt left and are dead now."""
 
@@ -72,10 +49,9 @@ class DeadMemory:
     error: str | None
 
 
-Made = tuple[str, bytes]
-"""Whose text it is, and the text's hash."""
+TextKey = tuple[str, bytes]
+"""The agent whose text it is, and the text's hash."""
 
-_COLUMNS = tuple(memories.c[name] for name in PendingMemory.__dataclass_fields__)
 _DEAD: dict[str, Any] = {"state": "dead", "claim": None, "searchable_at": None}
 
 
@@ -87,15 +63,15 @@ class EmbeddingBacklog:
         self._after = ""
 
     def has_due(self) -> bool:
-        """Whether any memory waits and may be taken now."""
+        """Return whether any memory is due."""
         with self._store.read_connection() as connection:
             due = sa.select(memories.c.seq).where(pending, memories.c.due_at <= db_time()).limit(1)
             return connection.execute(due).first() is not None
 
     def claim_batch(self, limit: int, *, lease_s: float, light: bool = False) -> ClaimedBatch:
-        """Take up to `limit` due memories for `lease_s` seconds, the oldest of each agent in turn.
+        """Claim up to `limit` due memories for `lease_s` seconds, the oldest of each agent in turn.
 
-        With `light`, of those agents alone that have few: such a batch is done soon, whatever else waits.
+        With `light`, only of agents that have few: such a batch is done soon, whatever else waits.
         """
         token = uuid4()
         with self._store.transaction() as tx:
@@ -103,7 +79,7 @@ class EmbeddingBacklog:
             agents = self._next_agents(tx, now, limit)
             if light:
                 agents = _light_agents(tx, agents, now)
-            taken: list[PendingMemory] = []
+            taken: list[MemoryRecord] = []
             while agents and len(taken) < limit:
                 room = limit - len(taken)
                 share = max(1, room // len(agents))
@@ -111,10 +87,18 @@ class EmbeddingBacklog:
                 taken += found
                 yielded = Counter(memory.agent_id for memory in found)
                 agents = [agent for agent in agents if yielded[agent] == share]
-            return _without_exhausted(tx, token, taken)
+            spent = [memory.seq for memory in taken if memory.attempts > MAX_ATTEMPTS]
+            if spent:
+                cause = sa.func.coalesce(memories.c.error, "the worker died each time")
+                error = sa.literal(f"given up after {MAX_ATTEMPTS} attempts: ") + cause
+                _update_held(tx, token, spent, **_DEAD, error=error)
+        fresh = [memory for memory in taken if memory.attempts <= MAX_ATTEMPTS]
+        return ClaimedBatch(token=token, memories=fresh, exhausted=len(spent))
 
-    def read_vectors(self, claimed: Sequence[PendingMemory], space: str, hashes: Sequence[bytes]) -> dict[Made, bytes]:
-        """Vectors of `space` that were made before for the same texts of the same agents."""
+    def read_vectors(
+        self, claimed: Sequence[MemoryRecord], space: str, hashes: Sequence[bytes]
+    ) -> dict[TextKey, bytes]:
+        """Return the vectors of `space` that were made before for the same texts of the same agents."""
         made = memory_vectors.c
         query = sa.select(made.agent_id, made.text_sha, made.vector).where(
             made.agent_id.in_({memory.agent_id for memory in claimed}), made.space == space, made.text_sha.in_(hashes)
@@ -122,13 +106,8 @@ class EmbeddingBacklog:
         with self._store.read_connection() as connection:
             return {(agent_id, text_sha): vector for agent_id, text_sha, vector in connection.execute(query)}
 
-    def read_preceding(self, claimed: Sequence[PendingMemory]) -> dict[UUID, tuple[str, ...]]:
-        """What was said right before those that are turns, see `preceding.preceding`."""
-        with self._store.read_connection() as connection:
-            return read_preceding(connection, claimed)
-
-    def keep_vectors(self, space: str, vectors: Iterable[tuple[PendingMemory, bytes, bytes]]) -> None:
-        """Keep what was paid for, as (memory, hash of the text, vector), so that nothing that fails costs it again."""
+    def keep_vectors(self, space: str, vectors: Iterable[tuple[MemoryRecord, bytes, bytes]]) -> None:
+        """Store paid vectors, as (memory, hash of the text, vector), so that no later failure costs them again."""
         rows = [
             {
                 "memory_id": memory.id,
@@ -151,12 +130,12 @@ class EmbeddingBacklog:
                 tx.connection.execute(insert.on_conflict_do_nothing(), kept)
 
     def mark_embedded(self, batch: ClaimedBatch, seqs: Sequence[int]) -> None:
-        """Note that all vectors of these memories are kept."""
+        """Mark memories whose vectors are all stored."""
         with self._store.transaction() as tx:
             _update_held(tx, batch.token, seqs, memories.c.state == "stored", state="embedded")
 
     def mark_searchable(self, batch: ClaimedBatch, points: Mapping[int, int], space: str) -> int:
-        """Mark memories, by number with how many points each has, that the index of `space` has; how many were held."""
+        """Mark memories that the index of `space` has, by number with their points; return how many were still held."""
         by_count: dict[int, list[int]] = {}
         for seq, count in points.items():
             by_count.setdefault(count, []).append(seq)
@@ -178,13 +157,13 @@ class EmbeddingBacklog:
             )
 
     def renew_lease(self, batch: ClaimedBatch, *, lease_s: float) -> int:
-        """Hold the batch for `lease_s` seconds more; how many of it are still held."""
+        """Hold the batch for `lease_s` seconds more; return how many of it are still held."""
         with self._store.transaction() as tx:
             seqs = [memory.seq for memory in batch.memories]
             return _update_held(tx, batch.token, seqs, due_at=db_time(lease_s))
 
-    def find_forgotten(self, claimed: Sequence[PendingMemory]) -> list[PendingMemory]:
-        """Those that have no row any more."""
+    def find_forgotten(self, claimed: Sequence[MemoryRecord]) -> list[MemoryRecord]:
+        """Return those that have no row any more."""
         query = sa.select(memories.c.id).where(memories.c.id.in_([memory.id for memory in claimed]))
         with self._store.read_connection() as connection:
             there = set(connection.execute(query).scalars())
@@ -199,8 +178,8 @@ class EmbeddingBacklog:
             batch: the claim.
             seqs: which of it.
             delay_s: seconds until they are due.
-            error: the cause, kept for whoever looks.
-            counted: whether this was an attempt; not when they had no chance, such as an index that is down.
+            error: the cause, kept for operators.
+            counted: whether this was an attempt; False when the index is down, which is no fault of theirs.
         """
         attempts = memories.c.attempts if counted else memories.c.attempts - 1
         with self._store.transaction() as tx:
@@ -209,12 +188,12 @@ class EmbeddingBacklog:
             )
 
     def mark_dead(self, batch: ClaimedBatch, seqs: Sequence[int], *, error: str) -> int:
-        """Give memories up. They stay stored and are found by keyword; `revive` takes them back."""
+        """Give memories up. They stay stored and are found by keyword; `revive_dead` queues them again."""
         with self._store.transaction() as tx:
             return _update_held(tx, batch.token, seqs, **_DEAD, error=error)
 
     def list_dead(self, *, agent_id: str | None = None, limit: int = 50) -> list[DeadMemory]:
-        """The newest memories that were given up."""
+        """Return the newest memories that were given up."""
         query = sa.select(memories.c.id, memories.c.agent_id, memories.c.attempts, memories.c.error)
         query = query.where(memories.c.state == "dead").order_by(memories.c.seq.desc()).limit(limit)
         if agent_id is not None:
@@ -223,18 +202,18 @@ class EmbeddingBacklog:
             return [DeadMemory(*row) for row in connection.execute(query)]
 
     def revive_dead(self, *, agent_id: str | None = None) -> int:
-        """Make dead memories pending again with a fresh budget of attempts; return how many."""
+        """Queue dead memories again with a fresh budget of attempts; return how many."""
         dead = [memories.c.state == "dead"]
         if agent_id is not None:
             dead.append(memories.c.agent_id == agent_id)
         return self._requeue_where(dead)
 
     def requeue_other_spaces(self, space: str) -> int:
-        """Make memories pending again that are searchable in another vector space alone; return how many."""
+        """Queue memories again that are searchable in another vector space alone; return how many."""
         return self._requeue_where([memories.c.state == "searchable", memories.c.space != space])
 
     def requeue(self, versions: Mapping[int, int]) -> int:
-        """Make searchable memories pending again, by number and the version that was found wanting; how many."""
+        """Queue searchable memories again, by number and the version that differed; return how many."""
         if not versions:
             return 0
         return self._requeue_where(
@@ -255,7 +234,7 @@ class EmbeddingBacklog:
             return done.rowcount
 
     def _next_agents(self, tx: Transaction, now: datetime, limit: int) -> list[str]:
-        """Agents with due memories, beginning after the last one of the claim before, so that all have their turn."""
+        """Return agents with due memories, from after the last one of the claim before, so that all have their turn."""
         agents = _agents_after(tx, now, limit, self._after)
         if len(agents) < limit and self._after:
             agents += [agent for agent in _agents_after(tx, now, limit - len(agents), "") if agent <= self._after]
@@ -278,46 +257,35 @@ def _agents_after(tx: Transaction, now: datetime, limit: int, after: str) -> lis
 
 def _claim_oldest(
     tx: Transaction, agents: list[str], share: int, now: datetime, *, token: UUID, lease_s: float
-) -> list[PendingMemory]:
-    chosen = (
-        _choose_locked(tx, agents, share, now)
-        if tx.dialect == "postgresql"
-        else _choose_unlocked(tx, agents, share, now)
-    )
-    statement = (
-        memories.update()
-        .where(memories.c.seq.in_(chosen))
-        .values(claim=token, due_at=db_time(lease_s), attempts=memories.c.attempts + 1)
-        .returning(*_COLUMNS)
-    )
-    found = tx.connection.execute(statement).mappings() if chosen else ()
-    return sorted((PendingMemory(**row) for row in found), key=lambda memory: memory.seq)
-
-
-def _choose_locked(tx: Transaction, agents: list[str], share: int, now: datetime) -> list[int]:
-    names = sa.func.unnest(sa.literal(agents, postgresql.ARRAY(sa.String()))).table_valued("agent_id").render_derived()
-    oldest = _select_oldest(names.c.agent_id, share, now).correlate(names).with_for_update(skip_locked=True).lateral()
-    query = sa.select(oldest.c.seq).select_from(names.join(oldest, sa.true()))
-    return list(tx.connection.execute(query).scalars())
-
-
-def _choose_unlocked(tx: Transaction, agents: list[str], share: int, now: datetime) -> list[int]:
+) -> list[MemoryRecord]:
+    """Claim up to `share` due memories of each agent, the oldest first."""
     chosen: list[int] = []
-    for agent in agents:
-        chosen += tx.connection.execute(_select_oldest(sa.literal(agent), share, now)).scalars()
-    return chosen
+    if tx.dialect == "postgresql":
+        names = _unnest_agents(agents)
+        oldest = _select_oldest(names.c.agent_id, share, now).correlate(names).with_for_update(skip_locked=True)
+        query = sa.select((lateral := oldest.lateral()).c.seq).select_from(names.join(lateral, sa.true()))
+        chosen += tx.connection.execute(query).scalars()
+    else:
+        for agent in agents:
+            chosen += tx.connection.execute(_select_oldest(sa.literal(agent), share, now)).scalars()
+    if not chosen:
+        return []
+    claimed = memories.update().where(memories.c.seq.in_(chosen))
+    claimed = claimed.values(claim=token, due_at=db_time(lease_s), attempts=memories.c.attempts + 1)
+    found = tx.connection.execute(claimed.returning(*RECORD_COLUMNS)).mappings()
+    return sorted((MemoryRecord(**row) for row in found), key=lambda memory: memory.seq)
 
 
 def _light_agents(tx: Transaction, agents: list[str], now: datetime) -> list[str]:
-    """Those of `agents` that have no more than a few due memories."""
+    """Return those of `agents` that have no more than LIGHT due memories."""
 
-    def more(agent: sa.ColumnElement[str]) -> sa.Select[int]:
+    def select_surplus(agent: sa.ColumnElement[str]) -> sa.Select[int]:
         return _select_oldest(agent, 1, now).offset(LIGHT)
 
     if tx.dialect != "postgresql":
-        return [agent for agent in agents if tx.connection.execute(more(sa.literal(agent))).first() is None]
-    names = sa.func.unnest(sa.literal(agents, postgresql.ARRAY(sa.String()))).table_valued("agent_id").render_derived()
-    query = sa.select(names.c.agent_id).where(~more(names.c.agent_id).correlate(names).exists())
+        return [agent for agent in agents if tx.connection.execute(select_surplus(sa.literal(agent))).first() is None]
+    names = _unnest_agents(agents)
+    query = sa.select(names.c.agent_id).where(~select_surplus(names.c.agent_id).correlate(names).exists())
     return list(tx.connection.execute(query).scalars())
 
 
@@ -326,14 +294,10 @@ def _select_oldest(agent: sa.ColumnElement[str], share: int, now: datetime) -> s
     return sa.select(memories.c.seq).where(*due).order_by(memories.c.due_at, memories.c.seq).limit(share)
 
 
-def _without_exhausted(tx: Transaction, token: UUID, taken: list[PendingMemory]) -> ClaimedBatch:
-    spent = [memory.seq for memory in taken if memory.attempts > MAX_ATTEMPTS]
-    if spent:
-        cause = sa.func.coalesce(memories.c.error, "the worker died each time")
-        error = sa.literal(f"given up after {MAX_ATTEMPTS} attempts: ") + cause
-        _update_held(tx, token, spent, **_DEAD, error=error)
-    fresh = [memory for memory in taken if memory.attempts <= MAX_ATTEMPTS]
-    return ClaimedBatch(token=token, memories=fresh, exhausted=len(spent))
+def _unnest_agents(agents: list[str]) -> sa.TableValuedAlias:
+    """Return the agents as a table with the column `agent_id`; Postgres alone."""
+    names = sa.literal(agents, postgresql.ARRAY(sa.String()))
+    return sa.func.unnest(names).table_valued("agent_id").render_derived()
 
 
 def _update_held(

@@ -13,7 +13,7 @@ from agentstate.clock import Clock, utc_now
 from agentstate.memory.episodes.archive import EpisodeArchive
 from agentstate.memory.episodes.episode import Episode
 from agentstate.memory.facts.records import NewMemory
-from agentstate.memory.facts.service import SemanticMemory
+from agentstate.memory.facts.service import MemoryService
 from agentstate.providers.models import cost_nano_usd
 from agentstate.providers.summaries.summarizer import SourceTurn, Summarizer, Summary, SummaryRequest
 from agentstate.state import codec
@@ -42,7 +42,7 @@ class LessonDrawer:
         self,
         store: Store,
         archive: EpisodeArchive,
-        memory: SemanticMemory,
+        memory: MemoryService,
         summarizer: Summarizer,
         *,
         clock: Clock = utc_now,

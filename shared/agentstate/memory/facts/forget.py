@@ -1,9 +1,9 @@
 """Forgetting: memories removed from every store, with a receipt for each that was checked afterwards.
 
 The durable row goes first, in one transaction with a job that looks again later: from that moment no recall can give
-the memory, since what a user reads comes from the row alone. A worker that held it may still write a point into the
-index; the job removes that too. An agent's episodes go with its memories, and leave a tombstone, so that no worker that
-holds some of them brings them back.
+the memory, since every text that a user reads comes from the row. A worker that held it may still write a point into
+the index; the job removes that too. An agent's episodes go with its memories, and leave a tombstone, so that no worker
+that holds some of them brings them back.
 """
 
 from __future__ import annotations
@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection
 
 from agentstate.errors import IndexUnavailable, NotFound, RedisUnavailable
 from agentstate.ids import validate_name
 from agentstate.jobs import Jobs
 from agentstate.memory.conversation.forgetting import remove_conversations, turns_left
-from agentstate.memory.facts import namespaces
+from agentstate.memory.facts.namespaces import allowed_tenants
 from agentstate.memory.facts.statements import new_version_values
 from agentstate.memory.facts.tombstones import Tombstone, count_archived, forget_archived, newest_tombstones
 from agentstate.memory.index.qdrant_index import MemoryIndex
@@ -43,19 +42,19 @@ if TYPE_CHECKING:
 
 ERASE_KIND = "embedding.erase"
 ERASE_AGAIN_AFTER_S = 180.0
-"""After this time no worker holds what was forgotten any more."""
+"""After this time no worker can hold a forgotten memory any more."""
 KEPT_TABLES = {
     table.name: table
     for table in (turns, agent_state_versions, profile_fields, ledger_transactions, effects, portfolio_snapshots)
 }
-"""What else is stored of an agent. Books and effects are never forgotten: they are the record of what it did with
-money. Nor is its state; conversations go when that is asked for."""
+"""The other tables of an agent. Books and effects are never forgotten: they are the record of what it did with money.
+Nor is its state; conversations go when that is asked for."""
 _PAGE = 1_000
 
 
 @dataclass(frozen=True, kw_only=True)
 class Erased:
-    """What became of the memories in one store."""
+    """The result of forgetting in one store."""
 
     store: str
     removed: int
@@ -66,14 +65,14 @@ class Erased:
 
 @dataclass(frozen=True, kw_only=True)
 class ForgetReceipt:
-    """What was removed where."""
+    """The result of forgetting, store by store."""
 
     agent_id: str
     memory_id: UUID | None
     """None when it was everything."""
     stores: tuple[Erased, ...]
     kept: Mapping[str, int] = field(default_factory=dict)
-    """What else there is of the agent and was not touched: rows by table. Of a single memory, nothing is told."""
+    """Rows of the agent that were not touched, by table; empty when one memory was forgotten."""
 
     @property
     def complete(self) -> bool:
@@ -88,7 +87,7 @@ class Forgetting:
         store: the durable store.
         jobs: where the job that looks again is submitted.
         index: the index.
-        recent: gives the episodes in Redis; None when there is no Redis.
+        recent: opens the episodes in Redis; None when there is no Redis.
     """
 
     def __init__(
@@ -100,80 +99,93 @@ class Forgetting:
         self._recent = recent
 
     def forget_memory(self, agent_id: str, memory_id: UUID, *, namespace: str | None = None) -> ForgetReceipt:
-        """Remove one memory of `agent_id`, or of a namespace into which it may write.
-
-        Older statements on the same subject stay history: what the forgotten one had ended does not hold again.
-
-        Raises:
-            NotFound: there is none. StoreUnavailable: the durable store does not answer; nothing was removed.
-        """
+        """Remove one memory of `agent_id`, or of a namespace into which it may write; see `AgentMemory.forget`."""
         validate_name(agent_id)
+        vectors = memory_vectors.c.memory_id == memory_id
         with self._store.transaction() as tx:
-            tenant = _writable_tenant(tx.connection, agent_id, namespace)
+            shared = [] if namespace is None else [namespace]
+            tenant = allowed_tenants(tx.connection, agent_id, shared, writing=True)[-1]
             one = sa.and_(memories.c.agent_id == tenant, memories.c.id == memory_id)
-            _end_superseded(tx, one)
+            # The statement that this one had superseded does not hold again: it ended when this one began.
+            forgotten = sa.select(memories.c.id).where(one).scalar_subquery()
+            ended = sa.case(
+                (memories.c.valid_to < memories.c.superseded_at, memories.c.valid_to), else_=memories.c.superseded_at
+            )
+            closed = {"valid_to": ended, "superseded_by": None, "superseded_at": None, **new_version_values()}
+            tx.connection.execute(memories.update().where(memories.c.superseded_by == forgotten).values(**closed))
             reindex_followers(tx, one)
-            removed = _delete_rows(tx, one, memory_vectors.c.memory_id == memory_id)
+            removed = _delete_rows(tx, one, vectors)
             if not removed[0]:
                 raise NotFound(f"{agent_id} has no memory {memory_id}. Nothing was removed.")
             self._submit_erase(tx, agent_id, tenant=tenant, memories=[str(memory_id)])
-        stored = self._verify_rows(removed, one, memory_vectors.c.memory_id == memory_id)
+        stored = self._verify_rows(removed, one, vectors)
         return ForgetReceipt(
             agent_id=agent_id, memory_id=memory_id, stores=(*stored, self.erase_points(tenant, [memory_id]))
         )
 
     def forget_agent(self, agent_id: str, *, conversations: bool = False) -> ForgetReceipt:
-        """Remove all memories and episodes of `agent_id`, those in Redis too.
+        """Remove all memories and episodes of `agent_id`, those in Redis too; see `AgentMemory.forget_all`.
 
-        What it wrote into shared namespaces is the namespace's and stays. Of its episodes a tombstone stays: the name
-        of the agent, when it was forgotten, and how many there were.
-
-        Args:
-            agent_id: whose.
-            conversations: every turn and summary of its conversations too.
-
-        Raises:
-            StoreUnavailable: the durable store does not answer; nothing was removed.
+        The memories that it wrote into shared namespaces are the namespace's and stay. Of its episodes a tombstone
+        stays: the name of the agent, when it was forgotten, and how many there were.
         """
         validate_name(agent_id)
         mine, vectors = memories.c.agent_id == agent_id, memory_vectors.c.agent_id == agent_id
         with self._store.transaction() as tx:
-            # First of all: who is drawing a lesson now ends before, and its lesson goes too, or finds nothing any more.
-            stone = forget_archived(tx, agent_id)
+            # Before all else: a worker that is drawing a lesson now either ends before, and its lesson is removed too,
+            # or finds no episodes any more.
+            tombstone = forget_archived(tx, agent_id)
             removed = _delete_rows(tx, mine, vectors)
             said = remove_conversations(tx, agent_id) if conversations else 0
             tx.connection.execute(memory_shares.delete().where(memory_shares.c.agent_id == agent_id))
             self._submit_erase(tx, agent_id, tenant=agent_id)
-        recent = self._erase_recent(stone)
+        recent = self._erase_recent(tombstone)
         stored = self._verify_rows(removed, mine, vectors)
         with self._store.read_connection() as connection:
-            told = Erased(store="conversations", removed=said, left=turns_left(connection, agent_id))
-            archived = Erased(store="episodes", removed=stone.removed, left=count_archived(connection, stone))
-            kept = {
-                name: count
+            talks = Erased(store="conversations", removed=said, left=turns_left(connection, agent_id))
+            archived = Erased(store="episodes", removed=tombstone.removed, left=count_archived(connection, tombstone))
+            rows = {
+                name: connection.execute(
+                    sa.select(sa.func.count()).select_from(table).where(table.c.agent_id == agent_id)
+                ).scalar_one()
                 for name, table in KEPT_TABLES.items()
-                if (count := _count_rows(connection, table, agent_id))
             }
-        beside = (*([told] if conversations else ()), archived, *recent)
-        return ForgetReceipt(
-            agent_id=agent_id, memory_id=None, stores=(*stored, *beside, self.erase_points(agent_id, None)), kept=kept
+        stores = (
+            *stored,
+            *([talks] if conversations else ()),
+            archived,
+            *recent,
+            self.erase_points(agent_id, None),
         )
+        kept = {name: count for name, count in rows.items() if count}
+        return ForgetReceipt(agent_id=agent_id, memory_id=None, stores=stores, kept=kept)
 
     def erase_late(self, agent_id: str) -> int:
-        """Remove from Redis what it has of the time before `agent_id` was last forgotten; return how many.
+        """Remove the episodes in Redis from before `agent_id` was last forgotten; return how many.
 
         Raises:
-            RedisUnavailable: again later.
+            RedisUnavailable: try again later.
         """
         with self._store.read_connection() as connection:
-            stone = newest_tombstones(connection, [agent_id]).get(agent_id)
-        return self._recent().forget(stone, late=True) if stone is not None and self._recent is not None else 0
+            tombstone = newest_tombstones(connection, [agent_id]).get(agent_id)
+        return self._recent().forget(tombstone, late=True) if tombstone is not None and self._recent is not None else 0
 
     def erase_points(self, tenant: str, memory_ids: Sequence[UUID] | None) -> Erased:
-        """Remove the points of `tenant`'s memories from the index: of the named ones, else of all without a row."""
+        """Remove the points of `tenant`'s memories from the index: of the given ones, else of all without a row."""
+
+        def read_existing(found: Sequence[UUID]) -> set[UUID]:
+            # An agent may have stored new memories since it was forgotten.
+            query = sa.select(memories.c.id).where(memories.c.agent_id == tenant)
+            with self._store.read_connection() as connection:
+                return {
+                    memory
+                    for at in range(0, len(found), _PAGE)
+                    for memory in connection.execute(query.where(memories.c.id.in_(found[at : at + _PAGE]))).scalars()
+                }
+
         try:
             if memory_ids is None:
-                removed, left = self._index.erase_unknown(tenant, keep=lambda found: self._existing_ids(tenant, found))
+                removed, left = self._index.erase_unknown(tenant, keep=read_existing)
             else:
                 removed, left = self._index.erase_memories(tenant, memory_ids)
         except IndexUnavailable as error:
@@ -181,29 +193,19 @@ class Forgetting:
             return Erased(store="index", removed=0, left=None, note=note)
         return Erased(store="index", removed=removed, left=left)
 
-    def _erase_recent(self, stone: Tombstone) -> Sequence[Erased]:
+    def _erase_recent(self, tombstone: Tombstone) -> Sequence[Erased]:
         if self._recent is None:
             return ()
         try:
-            removed = self._recent().forget(stone)
-            left = self._recent().of_before(stone)
+            removed = self._recent().forget(tombstone)
+            left = self._recent().of_before(tombstone)
         except RedisUnavailable as error:
             note = f"{error} A job removes them when it is back; the archive takes none of them."
             return (Erased(store="recent episodes", removed=0, left=None, note=note),)
         return (Erased(store="recent episodes", removed=removed, left=left),)
 
-    def _existing_ids(self, tenant: str, found: Sequence[UUID]) -> set[UUID]:
-        """Those that have a row: an agent may have begun anew since it was forgotten."""
-        query = sa.select(memories.c.id).where(memories.c.agent_id == tenant)
-        with self._store.read_connection() as connection:
-            return {
-                memory
-                for at in range(0, len(found), _PAGE)
-                for memory in connection.execute(query.where(memories.c.id.in_(found[at : at + _PAGE]))).scalars()
-            }
-
-    def _submit_erase(self, tx: Transaction, agent_id: str, **what: object) -> None:
-        self._jobs.submit(ERASE_KIND, dict(what), agent_id=agent_id, due_in=ERASE_AGAIN_AFTER_S, tx=tx)
+    def _submit_erase(self, tx: Transaction, agent_id: str, **payload: object) -> None:
+        self._jobs.submit(ERASE_KIND, dict(payload), agent_id=agent_id, due_in=ERASE_AGAIN_AFTER_S, tx=tx)
 
     def _verify_rows(
         self, removed: tuple[int, int], rows: sa.ColumnElement[bool], vectors: sa.ColumnElement[bool]
@@ -217,27 +219,7 @@ class Forgetting:
             )
 
 
-def _writable_tenant(connection: Connection, agent_id: str, namespace: str | None) -> str:
-    if namespace is None:
-        return agent_id
-    return namespaces.allowed_tenants(connection, agent_id, [namespace], writing=True)[-1]
-
-
 def _delete_rows(tx: Transaction, rows: sa.ColumnElement[bool], vectors: sa.ColumnElement[bool]) -> tuple[int, int]:
+    """Delete memories and their vectors; return how many of each."""
     made = tx.connection.execute(memory_vectors.delete().where(vectors)).rowcount
     return tx.connection.execute(memories.delete().where(rows)).rowcount, made
-
-
-def _count_rows(connection: Connection, table: sa.Table, agent_id: str) -> int:
-    query = sa.select(sa.func.count()).select_from(table).where(table.c.agent_id == agent_id)
-    return connection.execute(query).scalar_one()
-
-
-def _end_superseded(tx: Transaction, one: sa.ColumnElement[bool]) -> None:
-    """What the forgotten statement had superseded does not hold again: it ended when that one began."""
-    forgotten = sa.select(memories.c.id).where(one).scalar_subquery()
-    older = memories.update().where(memories.c.superseded_by == forgotten)
-    ended = sa.case(
-        (memories.c.valid_to < memories.c.superseded_at, memories.c.valid_to), else_=memories.c.superseded_at
-    )
-    tx.connection.execute(older.values(valid_to=ended, superseded_by=None, superseded_at=None, **new_version_values()))

@@ -1,7 +1,7 @@
-"""Namespaces: memories that several agents share, by an offer of the owner and a yes of each other agent.
+"""Namespaces: memories that several agents share, offered by the owner and accepted by each other agent.
 
 Nothing is shared by a name alone: the owner names the agent, the agent accepts, and then names the namespace in every
-single call. Whoever is left out gets the same answer as for a namespace that does not exist.
+single call. An agent without access gets the same answer as for a namespace that does not exist.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ Role = Literal["reader", "writer"]
 
 @dataclass(frozen=True, kw_only=True)
 class Share:
-    """One agent's part in a namespace."""
+    """One agent's access to a namespace."""
 
     namespace: str
     owner: str
     agent_id: str
     role: str
     accepted_at: datetime | None
-    """None while the agent has not said yes."""
+    """None while the agent has not accepted."""
 
 
 class Namespaces:
@@ -44,7 +44,7 @@ class Namespaces:
         self._store = store
 
     def create(self, name: str, *, owner: str) -> None:
-        """Make a namespace that `owner` may read and write; harmless to repeat.
+        """Create a namespace that `owner` may read and write; harmless to repeat.
 
         Raises:
             InvalidInput: a name is refused. Conflict: another agent owns a namespace of this name.
@@ -68,20 +68,20 @@ class Namespaces:
             _require_owner(tx.connection, name, owner)
             row = {"namespace": name, "agent_id": validate_name(agent_id), "role": role}
             if not insert_new(tx, memory_shares, [row]):
-                tx.connection.execute(memory_shares.update().where(_share_condition(name, agent_id)).values(role=role))
+                tx.connection.execute(memory_shares.update().where(_is_share(name, agent_id)).values(role=role))
 
     def accept(self, name: str, *, agent_id: str) -> None:
-        """Take part in what was offered; raises NotFound when nothing was."""
+        """Accept an offer; raises NotFound when there is none."""
         with self._store.transaction() as tx:
             accepted_at = sa.func.coalesce(memory_shares.c.accepted_at, db_time())
             done = tx.connection.execute(
-                memory_shares.update().where(_share_condition(name, agent_id)).values(accepted_at=accepted_at)
+                memory_shares.update().where(_is_share(name, agent_id)).values(accepted_at=accepted_at)
             )
             if not done.rowcount:
                 raise _no_access(name, agent_id)
 
     def end(self, name: str, agent_id: str, *, by: str) -> None:
-        """End a share: the owner withdraws it, or the agent leaves. What it wrote stays.
+        """End a share: the owner withdraws it, or the agent leaves. The memories that it wrote stay.
 
         Raises:
             NotFound: `by` is neither the namespace's owner nor the agent itself.
@@ -89,10 +89,10 @@ class Namespaces:
         with self._store.transaction() as tx:
             if by != agent_id:
                 _require_owner(tx.connection, name, by)
-            tx.connection.execute(memory_shares.delete().where(_share_condition(name, agent_id)))
+            tx.connection.execute(memory_shares.delete().where(_is_share(name, agent_id)))
 
     def shares(self, agent_id: str) -> list[Share]:
-        """What `agent_id` takes part in, or is invited to, and the shares of what it owns."""
+        """Return the shares that `agent_id` has or is offered, and those of the namespaces that it owns."""
         mine = sa.or_(memory_shares.c.agent_id == agent_id, memory_namespaces.c.owner == agent_id)
         joined = memory_shares.join(memory_namespaces, memory_shares.c.namespace == memory_namespaces.c.name)
         names = ("namespace", "agent_id", "role", "accepted_at")
@@ -102,27 +102,64 @@ class Namespaces:
             return [Share(**row) for row in found.mappings()]
 
 
+class AgentNamespaces:
+    """The namespaces that one agent shares with others, `agent.namespaces`.
+
+    Example:
+        agent.namespaces.create("desk")
+        agent.namespaces.offer("desk", "ag_8", role="writer")
+        Agent("ag_8").namespaces.accept("desk")
+    """
+
+    def __init__(self, namespaces: Namespaces, agent_id: str) -> None:
+        self._namespaces = namespaces
+        self.agent_id = validate_name(agent_id)
+
+    def create(self, name: str) -> None:
+        """Create a namespace that the agent owns; harmless to repeat. Raises Conflict when another agent has it."""
+        self._namespaces.create(name, owner=self.agent_id)
+
+    def offer(self, name: str, to: str, *, role: Role = "reader") -> None:
+        """Let agent `to` read a namespace of this agent, or as a writer also write; it has to accept first.
+
+        Raises:
+            InvalidInput: the role is unknown. NotFound: this agent owns no such namespace.
+        """
+        self._namespaces.offer(name, to, owner=self.agent_id, role=role)
+
+    def accept(self, name: str) -> None:
+        """Accept an offer; raises NotFound when there is none."""
+        self._namespaces.accept(name, agent_id=self.agent_id)
+
+    def leave(self, name: str) -> None:
+        """Give up access; the memories that the agent wrote stay."""
+        self._namespaces.end(name, self.agent_id, by=self.agent_id)
+
+    def withdraw(self, name: str, agent_id: str) -> None:
+        """End another agent's access to a namespace of this agent; raises NotFound when it owns no such namespace."""
+        self._namespaces.end(name, agent_id, by=self.agent_id)
+
+    def list(self) -> list[Share]:
+        """Return the shares that the agent has or is offered, and those of the namespaces that it owns."""
+        return self._namespaces.shares(self.agent_id)
+
+
 def allowed_tenants(
     connection: Connection, agent_id: str, namespaces: Sequence[str], *, writing: bool = False
 ) -> tuple[str, ...]:
-    """Under which names `agent_id` may read (or write): its own, and those of `namespaces`.
+    """Return the tenants that `agent_id` may read (or write): itself, and those of `namespaces`.
 
     Raises:
-        NotFound: one of them is not there, not shared with the agent, or not accepted by it.
+        NotFound: one of them does not exist, is not shared with the agent, or was not accepted by it.
     """
-    for name in namespaces:
-        if not _may_use(connection, name, agent_id, writing=writing):
-            raise _no_access(name, agent_id)
-    return (agent_id, *(tenant_name(agent_id, name) for name in namespaces))
-
-
-def _may_use(connection: Connection, name: str, agent_id: str, *, writing: bool) -> bool:
-    if _read_owner(connection, name) == agent_id:
-        return True
     share = memory_shares.c
-    query = sa.select(share.role).where(_share_condition(name, agent_id), share.accepted_at.is_not(None))
-    role = connection.execute(query).scalar_one_or_none()
-    return role == "writer" or (role is not None and not writing)
+    for name in namespaces:
+        if _read_owner(connection, name) != agent_id:
+            query = sa.select(share.role).where(_is_share(name, agent_id), share.accepted_at.is_not(None))
+            role = connection.execute(query).scalar_one_or_none()
+            if role is None or (writing and role != "writer"):
+                raise _no_access(name, agent_id)
+    return (agent_id, *(tenant_name(agent_id, name) for name in namespaces))
 
 
 def _read_owner(connection: Connection, name: str) -> str | None:
@@ -135,12 +172,12 @@ def _require_owner(connection: Connection, name: str, owner: str) -> None:
         raise NotFound(f"{owner} owns no namespace {name!r}. Nothing was changed.")
 
 
-def _share_condition(name: str, agent_id: str) -> sa.ColumnElement[bool]:
+def _is_share(name: str, agent_id: str) -> sa.ColumnElement[bool]:
     return sa.and_(memory_shares.c.namespace == name, memory_shares.c.agent_id == agent_id)
 
 
 def _no_access(name: str, agent_id: str) -> NotFound:
     return NotFound(
-        f"{agent_id} takes no part in a namespace {str(name)[:130]!r}, or not in this way: its owner has to offer it "
+        f"{agent_id} has no access to a namespace {str(name)[:130]!r}, or not in this way: its owner has to offer it "
         "and the agent to accept it. Nothing was changed."
     )

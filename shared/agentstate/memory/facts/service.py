@@ -1,30 +1,42 @@
-"""Semantic memory: what an agent knows, durable when `remember` returns and searchable soon after.
+"""Semantic memory: the facts of an agent, durable when `remember` returns and searchable soon after.
 
 Remembering writes a row and wakes the embedding workers; it calls no provider and no index, so it is as fast and as
-sure as the durable store.
+reliable as the durable store.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Literal
 from uuid import UUID
 
+from agentstate.clock import utc_now
 from agentstate.errors import Conflict, InvalidInput, JobDead, NotFound, TooLarge, WaitTimeout
 from agentstate.ids import validate_name
 from agentstate.jobs import Jobs
-from agentstate.memory.facts import namespaces, records, statements
 from agentstate.memory.facts.counts import Watermark, read_watermark
 from agentstate.memory.facts.forget import ForgetReceipt, Forgetting
-from agentstate.memory.facts.namespaces import Namespaces
-from agentstate.memory.facts.records import USUAL_IMPORTANCE, MemoryRecord, MemoryRows, NewMemory, StoredState
-from agentstate.memory.facts.texts import check_label, check_text
+from agentstate.memory.facts.namespaces import AgentNamespaces, Namespaces, allowed_tenants
+from agentstate.memory.facts.records import (
+    USUAL_IMPORTANCE,
+    MemoryRecord,
+    MemoryRows,
+    NewMemory,
+    StoredState,
+    insert_memories,
+    read_states,
+)
+from agentstate.memory.facts.statements import Placement, belief_conditions, order_statements
+from agentstate.memory.facts.texts import check_aware, check_kind, check_label, check_text
 from agentstate.memory.index.qdrant_index import MemoryIndex
-from agentstate.memory.search.recall import MemoryRecall, Recall
+from agentstate.memory.search.filters import Scope, parse_where
+from agentstate.memory.search.hits import Recall
+from agentstate.memory.search.recall import MemoryRecall
+from agentstate.memory.search.terms import has_terms
 from agentstate.providers.embedding.embedder import Embedder
 from agentstate.settings import Settings
 from agentstate.state import codec
@@ -37,29 +49,40 @@ if TYPE_CHECKING:
 
 EMBED_PENDING = "embedding.embed_pending"
 
+Outcome = Literal["new", "again", "kept"]
+Searchable = Literal["words", "meaning"]
+
 _FIRST_POLL_S = 0.02
 _SLOWEST_POLL_S = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
 class Receipt:
-    """What became of something to remember."""
+    """The outcome of `remember`."""
 
     id: UUID
     seq: int
-    """Grows with every memory that is accepted."""
-    state: str
-    """`stored` (durable, found by its words), `embedded`, `searchable`, or `dead` (durable, will not be indexed)."""
-    created: bool
-    """False when this very memory was there already."""
+    """Grows with every memory that is accepted, over all agents."""
+    outcome: Outcome
+    """`new`: stored now. `again`: stored now, and the same was stated about the subject before; it holds again.
+    `kept`: this very memory was stored before, and nothing was written."""
+    searchable: Searchable | None
+    """How a recall finds it now: by its `words`, by its `meaning` too, or not at all (None), since it does not hold now
+    or has nothing to search for. A new memory is found by its words at once and by its meaning soon after."""
     supersedes: UUID | None = None
     """The statement on the same subject whose place it took."""
 
 
-class SemanticMemory:
-    """The memories of all agents; every call names the agent.
+class MemoryService:
+    """The memories of all agents, one object a process. Safe to share between threads.
 
-    `recent` gives the episodes in Redis, which are forgotten with an agent; None when there is no Redis.
+    Args:
+        store: the durable store.
+        jobs: wakes the workers.
+        index: the index of the vector space in use.
+        embedder: embeds queries.
+        settings: limits of size.
+        recent: opens the episodes in Redis, which are forgotten with an agent; None: there is no Redis.
     """
 
     def __init__(
@@ -72,57 +95,193 @@ class SemanticMemory:
         *,
         recent: Callable[[], RecentEpisodes] | None = None,
     ) -> None:
-        self._store = store
-        self._jobs = jobs
-        self._settings = settings
-        self._recall = MemoryRecall(store, index, embedder, settings)
+        self.store = store
+        self.recaller = MemoryRecall(store, index, embedder, settings)
         self.namespaces = Namespaces(store)
-        """Memories that several agents share."""
         self.forgetting = Forgetting(store, jobs, index, recent)
-        """Removal of memories from every store."""
+        self._jobs = jobs
+        self._index = index
+        self._embedder = embedder
+        self._settings = settings
+
+    def of(self, agent_id: str) -> AgentMemory:
+        """Return the memories of one agent."""
+        return AgentMemory(self, agent_id)
+
+    def remember_many(self, items: Iterable[NewMemory], *, tx: Transaction | None = None) -> list[Receipt]:
+        """Store all of `items`, of any agents, or none; return a receipt each, in their order.
+
+        Raises:
+            As `AgentMemory.remember`.
+        """
+        checked = [self._check_item(item) for item in items]
+        if not checked:
+            return []
+        with self.store.transaction(tx) as open_tx:
+            for agent_id, namespace in {(item.agent_id, item.namespace) for item in checked if item.namespace}:
+                allowed_tenants(open_tx.connection, agent_id, [namespace], writing=True)
+            created = insert_memories(open_tx, checked)
+            known = read_states(open_tx.connection, [item.id for item in checked if item.id not in created])
+            _refuse_undated_repeats(checked, known)
+            about = [item.id for item in checked if item.subject is not None and item.id in created]
+            places = order_statements(open_tx, about) if about else {}
+            if created:
+                self._jobs.wake_bulk(EMBED_PENDING, tx=open_tx)
+        return [self._make_receipt(item, created.get(item.id), known, places.get(item.id)) for item in checked]
+
+    def wait_searchable(self, receipts: Sequence[Receipt], *, timeout_s: float = 30.0) -> None:
+        """Return once all memories are in the index.
+
+        Raises:
+            WaitTimeout: some are not after `timeout_s` seconds; the work continues in the background.
+            JobDead: one was given up; it stays stored. NotFound: one was forgotten.
+        """
+        ids = [receipt.id for receipt in receipts]
+        deadline, pause = time.monotonic() + timeout_s, _FIRST_POLL_S
+        while True:
+            with self.store.read_connection() as connection:
+                found = read_states(connection, ids)
+            if missing := set(ids) - found.keys():
+                raise NotFound(f"memory {missing.pop()} does not exist any more; it was forgotten.")
+            if dead := [memory for memory in ids if found[memory].state == "dead"]:
+                raise JobDead(f"memory {dead[0]} was given up and is not in the index; it stays stored.")
+            waiting = [memory for memory in ids if found[memory].state != "searchable"]
+            if not waiting:
+                return
+            if time.monotonic() >= deadline:
+                raise WaitTimeout(
+                    f"{len(waiting)} memories are not searchable after {timeout_s:g} seconds; they are stored, and "
+                    "workers index them in the background."
+                )
+            time.sleep(pause)
+            pause = min(pause * 1.5, _SLOWEST_POLL_S)
+
+    def _check_item(self, item: NewMemory) -> NewMemory:
+        validate_name(item.agent_id)
+        check_text(item.content, limit=self._settings.max_text_bytes)
+        check_kind(item.kind)
+        check_label(item.source, "source")
+        check_label(item.speaker, "speaker")
+        check_label(item.subject, "subject")
+        if item.session is not None:
+            validate_name(item.session, "session")
+        for what, moment in (("at", item.at), ("valid_from", item.valid_from), ("valid_to", item.valid_to)):
+            check_aware(moment, what)
+        if item.valid_to is not None and item.holds_from is not None and item.valid_to <= item.holds_from:
+            raise InvalidInput(
+                f"a memory that holds from {item.holds_from.isoformat()} cannot end at {item.valid_to.isoformat()}. "
+                "Nothing was stored."
+            )
+        if item.importance not in range(1, 11):
+            raise InvalidInput(f"the importance is {item.importance!r}; it is 1 to 10. Nothing was stored.")
+        if item.metadata is not None:
+            if not isinstance(item.metadata, dict):
+                raise InvalidInput(f"metadata is {type(item.metadata).__name__}, not a dict. Nothing was stored.")
+            size, limit = len(codec.dumps(item.metadata).encode()), self._settings.max_payload_bytes
+            if size > limit:
+                raise TooLarge(f"the metadata has {size:,} bytes, over the limit of {limit:,}. Nothing was stored.")
+        return item
+
+    def _make_receipt(
+        self, item: NewMemory, seq: int | None, known: Mapping[UUID, StoredState], place: Placement | None
+    ) -> Receipt:
+        outcome: Outcome = "kept"
+        if seq is not None:
+            outcome = "again" if place is not None and place.is_repeated else "new"
+            state = StoredState(
+                seq=seq,
+                state="stored",
+                space=None,
+                superseded_by=None,
+                superseded_at=None if place is None else place.superseded_at,
+                valid_from=item.valid_from if item.subject is None else item.holds_from,
+                valid_to=item.valid_to,
+            )
+        else:
+            state = known[item.id]
+        return Receipt(
+            id=item.id,
+            seq=state.seq,
+            outcome=outcome,
+            searchable=self._how_searchable(item, state),
+            supersedes=None if place is None else place.supersedes,
+        )
+
+    def _how_searchable(self, item: NewMemory, state: StoredState) -> Searchable | None:
+        now = utc_now()
+        ended = any(end is not None and end <= now for end in (state.valid_to, state.superseded_at))
+        # The start of an undated statement was read from the database's clock, which may be ahead of this one.
+        is_ahead = item.holds_from is not None and state.valid_from is not None and state.valid_from > now
+        if ended or is_ahead:
+            return None
+        if state.state == "searchable" and state.space == self._index.space and self._embedder.semantic:
+            return "meaning"
+        return "words" if has_terms(item.content) else None
+
+
+class AgentMemory:
+    """The memories of one agent, `agent.memory`. Safe to share between threads.
+
+    Args:
+        service: the memories of all agents.
+        agent_id: the agent; raises InvalidInput when it cannot name one.
+    """
+
+    def __init__(self, service: MemoryService, agent_id: str) -> None:
+        self._service = service
+        self._store = service.store
+        self.agent_id = validate_name(agent_id)
+
+    @property
+    def namespaces(self) -> AgentNamespaces:
+        """The namespaces that the agent shares with others."""
+        return AgentNamespaces(self._service.namespaces, self.agent_id)
 
     def remember(
         self,
-        agent_id: str,
         content: str,
-        *,
         kind: str = "fact",
-        metadata: dict[str, Any] | None = None,
-        source: str | None = None,
+        *,
         at: datetime | None = None,
         subject: str | None = None,
-        importance: int = USUAL_IMPORTANCE,
         valid_from: datetime | None = None,
         valid_to: datetime | None = None,
+        importance: int = USUAL_IMPORTANCE,
+        metadata: dict[str, Any] | None = None,
+        source: str | None = None,
         namespace: str | None = None,
         tx: Transaction | None = None,
     ) -> Receipt:
-        """Keep `content` for `agent_id`; the same content of the same kind is kept once, however often it is given.
+        """Store `content`: durable at return, found by its words at once and by its meaning soon after.
+
+        The same content of the same kind, subject and times is stored once, however often it is given, so a retry does
+        no harm. Another `at`, `valid_from` or `valid_to` makes it another memory.
 
         Args:
-            agent_id: whose memory it is.
-            content: what to remember.
-            kind: what sort of thing it is: `fact`, `lesson`, `strategy`, `event`, or a name of yours.
-            metadata: anything more, kept beside it and given back with it; of a repeated memory the first stays.
-            source: where it comes from.
+            content: the text, up to `AGENTSTATE_MAX_TEXT_BYTES`.
+            kind: `fact`, `lesson`, `strategy`, `event`, or a name of yours, up to 32 characters.
             at: when it happened; aware.
-            subject: what it is a statement about. The newest statement about a subject holds; the older ones are not
-                recalled any more but stay as history (`statements`, `believed`).
-            importance: from 1 to 10.
+            subject: makes it a statement about this, such as `wallet.usdc`. The newest statement about a subject holds;
+                the older ones are not recalled any more but stay as history (`statements`, `believed`).
             valid_from: since when it holds; left out: since `at`, or since now.
-            valid_to: until when it holds, that moment excluded.
-            namespace: keep it in this namespace, which several agents share; `agent_id` has to be allowed to write.
+            valid_to: until when it holds, that moment excluded; left out: for good.
+            importance: from 1 to 10.
+            metadata: values to keep beside it and to filter by; of a repeated memory the first stays.
+            source: where it comes from, up to 200 characters.
+            namespace: store it in this shared namespace, into which the agent must be allowed to write.
             tx: the caller's transaction; the memory exists exactly if that commits.
 
         Raises:
-            InvalidInput: the agent's name, the content or the metadata is refused.
-            TooLarge: the content is over `max_text_bytes`, or the metadata over `max_payload_bytes`.
+            InvalidInput: an argument is refused. TooLarge: content or metadata is over its limit.
             Conflict: this very statement was superseded since, and no time tells whether it is new or repeated.
             NotFound: the agent may not write into the namespace.
-            StoreUnavailable: the durable store does not answer; nothing was kept.
+            StoreUnavailable: the durable store does not answer. After each of these nothing was stored.
+
+        Example:
+            receipt = agent.memory.remember("The wallet holds 97.50 USDC.", subject="wallet.usdc")
         """
         item = NewMemory(
-            agent_id=agent_id,
+            agent_id=self.agent_id,
             content=content,
             kind=kind,
             metadata=metadata,
@@ -134,172 +293,203 @@ class SemanticMemory:
             valid_to=valid_to,
             namespace=namespace,
         )
-        return self.remember_many([item], tx=tx)[0]
+        return self._service.remember_many([item], tx=tx)[0]
 
-    def store(self, agent_id: str, content: str, metadata: dict[str, Any] | None = None) -> str:
-        """Keep `content` and return its id; `remember` tells more."""
-        return str(self.remember(agent_id, content, metadata=metadata).id)
+    def remember_many(self, items: Iterable[NewMemory], tx: Transaction | None = None) -> list[Receipt]:
+        """Store all of `items` or none, in one transaction; return a receipt each, in their order.
 
-    def remember_many(self, items: Iterable[NewMemory], *, tx: Transaction | None = None) -> list[Receipt]:
-        """Keep all of `items` or none; one receipt each, in their order. Raises as `remember`."""
-        checked = [self._check_item(item) for item in items]
-        if not checked:
-            return []
-        with self._store.transaction(tx) as open_tx:
-            for agent_id, namespace in {(item.agent_id, item.namespace) for item in checked if item.namespace}:
-                namespaces.allowed_tenants(open_tx.connection, agent_id, [namespace], writing=True)
-            created = records.insert_memories(open_tx, checked)
-            there = [item.id for item in checked if item.id not in created]
-            known = records.read_states(open_tx.connection, there) if there else {}
-            _refuse_undated_repeats(checked, known)
-            about = [item.id for item in checked if item.subject is not None and item.id in created]
-            replaced = statements.order_statements(open_tx, about) if about else {}
-            if created:
-                self._jobs.wake_bulk(EMBED_PENDING, tx=open_tx)
-        return [_make_receipt(item.id, created, known, replaced) for item in checked]
+        Raises:
+            InvalidInput: an item names another agent, or as `remember`.
 
-    def recall(self, agent_id: str, query: str, limit: int = 5, **options: Any) -> Recall:
-        """The memories of `agent_id` that answer `query`, best first; see `MemoryRecall.recall` for `options`."""
-        return self._recall.recall(agent_id, query, limit=limit, **options)
+        Example:
+            agent.memory.remember_many([NewMemory(content=text, kind="lesson") for text in lessons])
+        """
+        mine = [replace(item, agent_id=item.agent_id or self.agent_id) for item in items]
+        if foreign := next((item for item in mine if item.agent_id != self.agent_id), None):
+            raise InvalidInput(f"a memory names {foreign.agent_id}, not {self.agent_id}. Nothing was stored.")
+        return self._service.remember_many(mine, tx=tx)
 
-    def get(self, agent_id: str, memory_id: UUID, *, namespaces: Sequence[str] = ()) -> MemoryRecord | None:
-        """One memory of `agent_id`, None when there is none."""
-        with self._open_rows(agent_id, namespaces) as rows:
-            return rows.read_ids([memory_id]).get(memory_id)
+    def recall(
+        self,
+        query: str,
+        limit: int = 5,
+        *,
+        kind: str | Collection[str] | None = None,
+        session: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        as_of: datetime | None = None,
+        where: Mapping[str, Any] | None = None,
+        half_life: timedelta | None = None,
+        neighbours: int = 0,
+        namespaces: Sequence[str] = (),
+    ) -> Recall:
+        """Return the memories that answer `query`, best first; an empty query, or one without a match, gives none.
+
+        Args:
+            query: a question or some words.
+            limit: hits at most, 1 to 1,000.
+            kind: only this kind, or any of these.
+            session: only turns of this session.
+            since: only memories that happened (or, without a time, were stored) at or after this moment.
+            until: only memories that did so before this moment.
+            as_of: search what was held for true at this moment, judged by what was stored then; left out: now.
+            where: only with this metadata, such as `{"asset": "USDC"}`; a list means any of its values.
+            half_life: the age at which a memory's score is halved; left out, age does not matter.
+            neighbours: turns to give before and after each turn (`Hit.before`, `Hit.after`), 0 to 20.
+            namespaces: search these shared namespaces too.
+
+        Raises:
+            InvalidInput: an argument is refused. TooLarge: the query is over `AGENTSTATE_MAX_TEXT_BYTES`.
+            NotFound: the agent has no access to one of the namespaces.
+            StoreUnavailable: the durable store does not answer.
+
+        Example:
+            for hit in agent.memory.recall("what did I learn about bet sizing?", kind="lesson"):
+                print(hit.score, hit.content)
+        """
+        kinds = () if kind is None else (kind,) if isinstance(kind, str) else tuple(kind)
+        scope = Scope(
+            agent_id=self.agent_id,
+            kinds=tuple(validate_name(one, "kind") for one in kinds),
+            session=session,
+            since=check_aware(since, "since"),
+            until=check_aware(until, "until"),
+            as_of=check_aware(as_of, "as_of"),
+            where=parse_where(where),
+        )
+        return self._service.recaller.recall(
+            scope, query, limit, half_life=half_life, neighbours=neighbours, namespaces=namespaces
+        )
+
+    def get(self, memory_id: UUID | str, *, namespaces: Sequence[str] = ()) -> MemoryRecord:
+        """Return one memory; raises NotFound when the agent has none of this id."""
+        if (found := self.find(memory_id, namespaces=namespaces)) is None:
+            raise NotFound(f"{self.agent_id} has no memory {memory_id}.")
+        return found
+
+    def find(self, memory_id: UUID | str, *, namespaces: Sequence[str] = ()) -> MemoryRecord | None:
+        """Return one memory, None when the agent has none of this id."""
+        wanted = memory_id if isinstance(memory_id, UUID) else UUID(memory_id)
+        with self._open_rows(namespaces) as rows:
+            return rows.read_ids([wanted]).get(wanted)
 
     def statements(
-        self, agent_id: str, subject: str, *, known_as_of: datetime | None = None, namespaces: Sequence[str] = ()
+        self, subject: str, *, known_as_of: datetime | None = None, namespaces: Sequence[str] = ()
     ) -> list[MemoryRecord]:
-        """The statements about `subject`, by the time since which they hold; stored by `known_as_of`, when given."""
-        known = [] if known_as_of is None else [memories.c.created_at <= known_as_of]
-        with self._open_rows(agent_id, namespaces) as rows:
+        """Return all statements about `subject`, by the time since which they hold.
+
+        Args:
+            subject: what they are about.
+            known_as_of: only those that were stored by this moment.
+            namespaces: these shared namespaces too.
+        """
+        known = [] if known_as_of is None else [memories.c.created_at <= check_aware(known_as_of, "known_as_of")]
+        with self._open_rows(namespaces) as rows:
             return rows.read_statements(subject, *known)
 
     def believed(
-        self, agent_id: str, subject: str, *, as_of: datetime | None = None, namespaces: Sequence[str] = ()
+        self, subject: str, *, as_of: datetime | None = None, namespaces: Sequence[str] = ()
     ) -> MemoryRecord | None:
-        """The statement about `subject` that was held for true at `at` (now when left out), by what was stored then."""
-        with self._open_rows(agent_id, namespaces) as rows:
-            found = rows.read_statements(
-                subject, *statements.belief_conditions(db_time() if as_of is None else _aware(as_of))
-            )
+        """Return the statement about `subject` that is held for true, None when there is none.
+
+        Args:
+            subject: what it is about.
+            as_of: what was held for true at this moment, judged by what was stored then; left out: now.
+            namespaces: these shared namespaces too.
+
+        Example:
+            agent.memory.believed("wallet.usdc").content
+        """
+        conditions = belief_conditions(db_time() if as_of is None else check_aware(as_of, "as_of"))
+        with self._open_rows(namespaces) as rows:
+            found = rows.read_statements(subject, *conditions)
         return found[-1] if found else None
 
-    def export(self, agent_id: str, *, namespaces: Sequence[str] = ()) -> Iterator[MemoryRecord]:
-        """All memories of `agent_id`, in the order in which they were accepted, a page at a time."""
-        after = 0
-        while True:
-            with self._open_rows(agent_id, namespaces) as rows:
-                page = rows.read_page(after=after)
-            yield from page
-            if not page:
-                return
-            after = page[-1].seq
+    def export(self, *, namespaces: Sequence[str] = ()) -> Iterator[MemoryRecord]:
+        """Yield all memories, history included, in the order in which they were accepted; read in pages."""
+        return self._read_all([], namespaces)
 
-    def holding(self, agent_id: str, kinds: Sequence[str]) -> Iterator[MemoryRecord]:
-        """The memories of these kinds that hold now, in the order in which they were accepted, a page at a time."""
-        conditions = (memories.c.kind.in_(kinds), *statements.belief_conditions(db_time()))
+    def iterate_held(self, kinds: Sequence[str]) -> Iterator[MemoryRecord]:
+        """Yield the memories of these kinds that hold now, in the order in which they were accepted."""
+        return self._read_all([memories.c.kind.in_(kinds), *belief_conditions(db_time())], ())
+
+    def forget(self, memory_id: UUID | str, *, namespace: str | None = None) -> ForgetReceipt:
+        """Remove one memory from every store; the receipt says what each store had left afterwards.
+
+        Older statements on the same subject stay history: what the forgotten one had ended does not hold again.
+
+        Raises:
+            NotFound: there is none. StoreUnavailable: the durable store does not answer; nothing was removed.
+        """
+        wanted = memory_id if isinstance(memory_id, UUID) else UUID(memory_id)
+        return self._service.forgetting.forget_memory(self.agent_id, wanted, namespace=namespace)
+
+    def forget_all(self, *, conversations: bool = False) -> ForgetReceipt:
+        """Remove all memories and episodes from every store, and with `conversations` every turn and summary too.
+
+        Books and effects are never forgotten, and states and the profile stay; `receipt.kept` counts the rows of each.
+
+        Raises:
+            StoreUnavailable: the durable store does not answer; nothing was removed.
+        """
+        return self._service.forgetting.forget_agent(self.agent_id, conversations=conversations)
+
+    def watermark(self) -> Watermark:
+        """Return how far the agent's memories are searchable."""
+        with self._store.read_connection() as connection:
+            return read_watermark(connection, self.agent_id)
+
+    def wait_searchable(self, receipts: Sequence[Receipt], *, timeout_s: float = 30.0) -> None:
+        """Return once all memories are in the index.
+
+        Raises:
+            WaitTimeout: some are not after `timeout_s` seconds; the work continues in the background.
+            JobDead: one was given up; it stays stored. NotFound: one was forgotten.
+        """
+        self._service.wait_searchable(receipts, timeout_s=timeout_s)
+
+    @contextmanager
+    def _open_rows(self, namespaces: Sequence[str]) -> Iterator[MemoryRows]:
+        with self._store.read_connection() as connection:
+            yield MemoryRows(connection, allowed_tenants(connection, self.agent_id, namespaces))
+
+    def _read_all(self, conditions: Sequence[Any], namespaces: Sequence[str]) -> Iterator[MemoryRecord]:
         after: int | None = 0
         while after is not None:
-            with self._open_rows(agent_id, ()) as rows:
+            with self._open_rows(namespaces) as rows:
                 page = rows.read_page(*conditions, after=after)
             yield from page
             after = page[-1].seq if page else None
 
-    def watermark(self, agent_id: str) -> Watermark:
-        """How far the memories of `agent_id` are searchable."""
-        with self._store.read_connection() as connection:
-            return read_watermark(connection, validate_name(agent_id))
+    def list(
+        self,
+        limit: int = 50,
+        *,
+        before: int | None = None,
+        kind: str | Collection[str] | None = None,
+        namespaces: Sequence[str] = (),
+    ) -> list[MemoryRecord]:
+        """Return the newest memories, newest first, history included.
 
-    def forget(self, agent_id: str, memory_id: UUID, *, namespace: str | None = None) -> ForgetReceipt:
-        """Remove one memory from every store and look whether it is gone; see `Forgetting.forget`."""
-        return self.forgetting.forget_memory(agent_id, memory_id, namespace=namespace)
+        Args:
+            limit: memories at most.
+            before: only those accepted before this number (`MemoryRecord.seq`), to page on.
+            kind: only this kind, or any of these.
+            namespaces: these shared namespaces too.
 
-    def forget_agent(self, agent_id: str, *, conversations: bool = False) -> ForgetReceipt:
-        """Remove all memories and episodes of `agent_id` from every store; see `Forgetting.forget_agent`."""
-        return self.forgetting.forget_agent(agent_id, conversations=conversations)
-
-    def wait_searchable(self, receipts: Sequence[Receipt], *, timeout_s: float = 30.0) -> None:
-        """Return once all are in the index.
-
-        Raises:
-            WaitTimeout: some are not after `timeout_s` seconds; the work goes on.
-            JobDead: one of them was given up; `agentstate status` tells why.
+        Example:
+            page = agent.memory.list(100, before=page[-1].seq)
         """
-        deadline, pause = time.monotonic() + timeout_s, _FIRST_POLL_S
-        while waiting := self._not_searchable(receipts):
-            if time.monotonic() >= deadline:
-                raise WaitTimeout(
-                    f"{len(waiting)} memories are not searchable after {timeout_s:g} seconds; they will be."
-                )
-            time.sleep(pause)
-            pause = min(pause * 1.5, _SLOWEST_POLL_S)
-
-    def _not_searchable(self, receipts: Sequence[Receipt]) -> list[UUID]:
-        with self._store.read_connection() as connection:
-            found = records.read_states(connection, [receipt.id for receipt in receipts])
-        for receipt in receipts:
-            if receipt.id not in found:
-                raise NotFound(f"memory {receipt.id} is not there any more; it was forgotten.")
-            if found[receipt.id].state == "dead":
-                raise JobDead(f"memory {receipt.id} was given up and is not in the index; it stays stored.")
-        return [receipt.id for receipt in receipts if found[receipt.id].state != "searchable"]
-
-    @contextmanager
-    def _open_rows(self, agent_id: str, shared: Sequence[str]) -> Iterator[MemoryRows]:
-        with self._store.read_connection() as connection:
-            yield MemoryRows(connection, namespaces.allowed_tenants(connection, validate_name(agent_id), shared))
-
-    def _check_item(self, item: NewMemory) -> NewMemory:
-        validate_name(item.agent_id)
-        check_text(item.content, limit=self._settings.max_text_bytes)
-        _check_kind(item.kind)
-        check_label(item.source, "source")
-        check_label(item.speaker, "speaker")
-        if item.session is not None:
-            validate_name(item.session, "session")
-        _check_times(item)
-        check_label(item.subject, "subject")
-        if item.importance not in range(1, 11):
-            raise InvalidInput(f"the importance is {item.importance!r}; it is 1 to 10. Nothing was stored.")
-        self._check_metadata(item.metadata)
-        return item
-
-    def _check_metadata(self, metadata: dict[str, Any] | None) -> None:
-        if metadata is None:
-            return
-        if not isinstance(metadata, dict):
-            raise InvalidInput(f"metadata is {type(metadata).__name__}, not a dict. Nothing was stored.")
-        size, limit = len(codec.dumps(metadata).encode()), self._settings.max_payload_bytes
-        if size > limit:
-            raise TooLarge(f"the metadata has {size:,} bytes, over the limit of {limit:,}. Nothing was stored.")
-
-
-def _check_kind(kind: str) -> None:
-    validate_name(kind, "kind")
-    if len(kind) > 32:  # noqa: PLR2004 the column's width
-        raise InvalidInput(f"the kind {kind[:40]!r} has over 32 characters. Nothing was stored.")
-
-
-def _check_times(item: NewMemory) -> None:
-    for moment in (item.at, item.valid_from, item.valid_to):
-        if moment is not None:
-            _aware(moment)
-    if item.valid_to is not None and item.holds_from is not None and item.valid_to <= item.holds_from:
-        raise InvalidInput(
-            f"what holds from {item.holds_from.isoformat()} cannot end at {item.valid_to.isoformat()}. "
-            "Nothing was stored."
-        )
-
-
-def _aware(moment: datetime) -> datetime:
-    if moment.tzinfo is None:
-        raise InvalidInput(f"the time {moment.isoformat()} has no time zone; give UTC. Nothing was stored.")
-    return moment
+        conditions = [] if before is None else [memories.c.seq < before]
+        if kind is not None:
+            conditions.append(memories.c.kind.in_([kind] if isinstance(kind, str) else list(kind)))
+        with self._open_rows(namespaces) as rows:
+            return rows.read_newest(*conditions, limit=limit)
 
 
 def _refuse_undated_repeats(items: Sequence[NewMemory], known: Mapping[UUID, StoredState]) -> None:
-    """Refuse what was superseded and comes again without a time: repeated by mistake or true again, who can tell?"""
+    """Refuse a superseded statement that comes again without a time: a retry and a new statement look the same."""
     given = {item.id for item in items}
     for item in items:
         newer = known[item.id].superseded_by if item.id in known else None
@@ -308,12 +498,3 @@ def _refuse_undated_repeats(items: Sequence[NewMemory], known: Mapping[UUID, Sto
                 f"this statement about {item.subject!r} was superseded by {newer}. If it holds again, give the time "
                 "since when (`at`); if this is a retry, nothing is to be done. Nothing was stored."
             )
-
-
-def _make_receipt(
-    memory: UUID, created: Mapping[UUID, int], known: Mapping[UUID, StoredState], replaced: Mapping[UUID, UUID]
-) -> Receipt:
-    if memory in created:
-        seq, state = created[memory], "stored"
-        return Receipt(id=memory, seq=seq, state=state, created=True, supersedes=replaced.get(memory))
-    return Receipt(id=memory, seq=known[memory].seq, state=known[memory].state, created=False)

@@ -1,7 +1,7 @@
-"""The index of memories in Qdrant: one collection per vector space, and the only place that builds a filter.
+"""The index of memories in Qdrant: one collection per vector space, always searched for named tenants.
 
-The index is a copy of what the durable store holds and can be made again at any time. A point carries what is searched
-and filtered on; everything a user gets to read comes from the store. No search can be asked for without an agent.
+The index is a copy of the durable store and can be rebuilt at any time. A point carries what is searched and filtered
+by; every text that a user reads comes from the store.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from agentstate.memory.index.collection import Space, SpaceCollections
-from agentstate.memory.index.index_points import IndexPoint, batch_points, payload_indexes, point_struct
+from agentstate.memory.index.points import batch_points, payload_indexes, version_of
 from agentstate.memory.index.queries import Answer, build_requests, run_requests
-from agentstate.memory.search.scope import Scope, memories_filter, tenant_filter
+from agentstate.memory.search.filters import Scope, memories_filter, tenant_filter
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient
@@ -27,7 +27,7 @@ class MemoryIndex:
     """The index of one vector space. Safe to share between threads.
 
     Args:
-        client: Qdrant, or what opens it: then a process that only remembers does not pay for it.
+        client: Qdrant, or a function that opens it: then a process that only remembers does not pay for it.
         space: the vector space.
     """
 
@@ -35,20 +35,23 @@ class MemoryIndex:
         self.collections = SpaceCollections(client, space, payload_indexes)
         self.space = self.collections.name
 
-    def upsert_points(self, points: Sequence[IndexPoint], *, into: str | None = None) -> None:
+    def upsert_points(self, points: Sequence[models.PointStruct], *, into: str | None = None) -> None:
         """Write points; one that is there in the same or a newer version is left alone.
 
         Args:
-            points: what to write.
+            points: see `make_points`.
             into: a collection beside the one that serves.
 
         Raises:
             IndexUnavailable: Qdrant does not answer; some of the points may have been written.
             InvalidInput: Qdrant refuses the points.
         """
+        from qdrant_client.http import models
+
         with self.collections.open_ready_client() as client:
             for batch in batch_points(points):
-                _upsert(client, into or self.space, batch)
+                older = models.FieldCondition(key="version", range=models.Range(lt=version_of(batch[0])))
+                client.upsert(into or self.space, points=batch, update_filter=models.Filter(must=[older]), wait=True)
 
     def search(
         self,
@@ -59,14 +62,14 @@ class MemoryIndex:
         limit: int,
         meanwhile: Callable[[], None] | None = None,
     ) -> Answer:
-        """The best memories in `scope` by vector, by words and by identifiers, in one request.
+        """Return the best memories in `scope` by vector, by words and by identifiers, in one request.
 
         Args:
-            scope: which memories are searched.
+            scope: the memories that are searched.
             text: the question, for words and identifiers.
             vector: the question's, of the index's width; None: not by vector.
             limit: how many of each.
-            meanwhile: called, once, while Qdrant searches; what it raises is raised here.
+            meanwhile: called, once, while Qdrant searches; an error that it raises is raised here.
 
         Raises:
             IndexUnavailable: Qdrant does not answer; `meanwhile` may not have been called.
@@ -80,32 +83,42 @@ class MemoryIndex:
         return Answer({}, space=self.space)
 
     def count_points(self, agent_id: str) -> int:
-        """How many points of `agent_id` the index holds: one a memory, more of a long one."""
+        """Return how many points of `agent_id` the index holds: one a memory, more of a long one."""
         with self.collections.open_ready_client() as client:
             return client.count(self.space, count_filter=tenant_filter((agent_id,))).count
 
     def erase_memories(self, tenant: str, memories: Sequence[UUID]) -> tuple[int, int]:
-        """Remove the points of these memories of `tenant` in every collection; how many, and how many are left."""
-        removed = left = 0
-        for name in self.collections.list_collections():
-            with self.collections.open_client() as client:
-                removed, left = _plus((removed, left), _erase(client, name, tenant, memories))
-        return removed, left
+        """Remove the points of these memories of `tenant` in every collection; return (removed, left)."""
+        return self._erase(tenant, lambda _client, _collection: memories)
 
     def erase_unknown(self, tenant: str, *, keep: Callable[[Sequence[UUID]], set[UUID]]) -> tuple[int, int]:
-        """Remove the points of `tenant` whose memories `keep` does not name, in every collection; as `erase`."""
+        """Remove the points of `tenant` whose memories `keep` does not return, in every collection; (removed, left)."""
+
+        def find_unknown(client: QdrantClient, collection: str) -> Sequence[UUID]:
+            found = sorted(set(memories_in(client, collection, tenant_filter((tenant,)))))
+            known = keep(found) if found else set()
+            return [memory for memory in found if memory not in known]
+
+        return self._erase(tenant, find_unknown)
+
+    def _erase(self, tenant: str, choose: Callable[[QdrantClient, str], Sequence[UUID]]) -> tuple[int, int]:
+        from qdrant_client.http import models
+
         removed = left = 0
         for name in self.collections.list_collections():
             with self.collections.open_client() as client:
-                found = set(memories_in(client, name, tenant_filter((tenant,))))
-                gone = sorted(found - keep(sorted(found))) if found else []
-                for at in range(0, len(gone), PAGE):
-                    removed, left = _plus((removed, left), _erase(client, name, tenant, gone[at : at + PAGE]))
+                chosen = choose(client, name)
+                for at in range(0, len(chosen), PAGE):
+                    condition = memories_filter(tenant, chosen[at : at + PAGE])
+                    if there := client.count(name, count_filter=condition).count:
+                        client.delete(name, points_selector=models.FilterSelector(filter=condition), wait=True)
+                        still = client.count(name, count_filter=condition).count
+                        removed, left = removed + there - still, left + still
         return removed, left
 
 
 def memories_in(client: QdrantClient, collection: str, condition: models.Filter | None = None) -> Iterator[UUID]:
-    """The memories of all points that meet `condition`, one for each point."""
+    """Yield the memory of every point that meets `condition`, one for each point."""
     offset: Any = None
     while True:
         page, offset = client.scroll(
@@ -116,30 +129,6 @@ def memories_in(client: QdrantClient, collection: str, condition: models.Filter 
             return
 
 
-def _erase(client: QdrantClient, collection: str, tenant: str, memories: Sequence[UUID]) -> tuple[int, int]:
-    from qdrant_client.http import models
-
-    condition = memories_filter(tenant, memories)
-    there = client.count(collection, count_filter=condition).count
-    if there:
-        client.delete(collection, points_selector=models.FilterSelector(filter=condition), wait=True)
-    left = client.count(collection, count_filter=condition).count if there else 0
-    return there - left, left
-
-
-def _plus(one: tuple[int, int], other: tuple[int, int]) -> tuple[int, int]:
-    return one[0] + other[0], one[1] + other[1]
-
-
 def memory_id_of(point: Any) -> UUID:
-    """The memory that a point, or a hit, belongs to."""
+    """Return the memory that a point, or a hit, belongs to."""
     return UUID(str((point.payload or {}).get("memory") or point.id))
-
-
-def _upsert(client: QdrantClient, collection: str, points: Sequence[IndexPoint]) -> None:
-    from qdrant_client.http import models
-
-    newest = max(point.version for point in points)
-    older = models.FieldCondition(key="version", range=models.Range(lt=newest))
-    structs = [point_struct(point) for point in points]
-    client.upsert(collection, points=structs, update_filter=models.Filter(must=[older]), wait=True)

@@ -1,26 +1,25 @@
-"""What a search asks of the index, and what it reads of the answer: one request for all retrievers, as plain JSON.
+"""The requests of a search to the index, and its answer: one request for all retrievers, as plain JSON.
 
 The client's models check each of the hundreds of points, which takes longer than finding them. The request goes through
 the client's connection all the same, so keys, deadlines and errors are those of every other call.
 
-Between sending and reading there is time: what the caller has to do anyway, such as embedding the query, is done while
-the index searches, in the same thread. The client has sent all there is when it asks the request for more to send.
+Between sending and reading there is time: other work of the caller, such as embedding the query, is done while the
+index searches, in the same thread. The client has sent the whole request when it asks its body for another part.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from agentstate.memory.index.collection import IDENTIFIERS, VECTOR, WORDS
-from agentstate.memory.index.index_points import hash_terms, weigh_equally
+from agentstate.memory.index.points import hash_terms
+from agentstate.memory.search.filters import Json, Scope, scope_json, tenant_json
 from agentstate.memory.search.fusion import DENSE, EXACT, KEYWORD, Found, Place
-from agentstate.memory.search.identifiers import find_identifiers
-from agentstate.memory.search.scope import Json, Scope, scope_json, tenant_json
-from agentstate.memory.search.words import split_terms
+from agentstate.memory.search.terms import find_identifiers, split_terms
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient
@@ -30,55 +29,42 @@ _READ = ["memory", "session", "turn"]
 
 @dataclass(frozen=True)
 class Answer:
-    """What the index found."""
+    """The memories that the index found."""
 
     found: dict[str, Found]
-    """By retriever; an retriever that had nothing to ask for is not there."""
+    """By retriever; one without a request is left out."""
     places: dict[str, Place] = field(default_factory=dict)
-    """Of the found ones that are turns, where they stand."""
+    """The places of those that are turns."""
     space: str | None = None
     """The vector space whose index answered; None: none did."""
 
     def merge_with(self, other: Answer) -> Answer:
-        """Both answers as one."""
+        """Return both answers as one."""
         return Answer({**self.found, **other.found}, {**self.places, **other.places}, self.space)
 
 
 def build_requests(scope: Scope, text: str, vector: list[float] | None, limit: int) -> dict[str, Json]:
-    """What to ask for, by retriever: words and identifiers only when the query has some."""
+    """Return the requests by retriever: words and identifiers only when the query has some."""
     common = {"filter": scope_json(scope), "limit": limit, "with_payload": _READ}
-    words, exact = weigh_equally(split_terms(text)), weigh_equally(find_identifiers(text))
+    words, exact = split_terms(text), find_identifiers(text)
     asked: dict[str, Json] = {}
     if vector is not None:
         asked[DENSE] = {"query": {"nearest": vector}, "using": VECTOR}
     if words:
-        # How rare a word is counts within this agent's memories, whatever others talk about.
+        # How rare a word is counts within this agent's memories, not those of others.
         within = {"idf": {"corpus": tenant_json(scope.tenants)}}
-        asked[KEYWORD] = {"query": {"nearest": _sparse(words)}, "using": WORDS, "params": within}
+        asked[KEYWORD] = {"query": {"nearest": _sparse_json(words)}, "using": WORDS, "params": within}
     if exact:
-        asked[EXACT] = {"query": {"nearest": _sparse(exact)}, "using": IDENTIFIERS}
+        asked[EXACT] = {"query": {"nearest": _sparse_json(exact)}, "using": IDENTIFIERS}
     return {retriever: {**request, **common} for retriever, request in asked.items()}
 
 
 def run_requests(
     client: QdrantClient, collection: str, asked: dict[str, Json], meanwhile: Callable[[], None] | None = None
 ) -> Answer:
-    """What `collection` has for these requests; `meanwhile` is called once they are sent."""
-    found = Answer({}, space=collection)
-    for retriever, points in zip(asked, _points(client, collection, list(asked.values()), meanwhile), strict=True):
-        found.found[retriever] = _best_chunks(points, found.places)
-    if EXACT in asked:
-        count = len(asked[EXACT]["query"]["nearest"]["indices"])
-        found.found[EXACT] = [(memory, score / count) for memory, score in found.found[EXACT]]
-    return found
-
-
-def _points(
-    client: QdrantClient, collection: str, searches: list[Json], meanwhile: Callable[[], None] | None
-) -> list[list[Json]]:
-    """The points of each search, in one request."""
-    body = _Body(msgspec.json.encode({"searches": searches}), meanwhile)
-    told: Json = client.http.client.request(
+    """Send the requests to `collection` as one; `meanwhile` is called once they are sent."""
+    body = _Body(msgspec.json.encode({"searches": list(asked.values())}), meanwhile)
+    answered: Json = client.http.client.request(
         type_=dict[str, Any],
         method="POST",
         url="/collections/{name}/points/query/batch",
@@ -88,12 +74,25 @@ def _points(
     )
     if body.raised is not None:
         raise body.raised
-    return [found["points"] for found in told["result"]]
+    answer = Answer({}, space=collection)
+    for retriever, result in zip(asked, answered["result"], strict=True):
+        # Each memory once, with the score of its best chunk.
+        best: dict[str, float] = {}
+        for point in result["points"]:
+            payload = point["payload"] or {}
+            memory = payload.get("memory") or point["id"]
+            if memory not in best:
+                best[memory] = point["score"]
+                if "turn" in payload and "session" in payload:
+                    answer.places[memory] = payload["session"], payload["turn"]
+        count = len(asked[EXACT]["query"]["nearest"]["indices"]) if retriever == EXACT else 1
+        answer.found[retriever] = [(memory, score / count) for memory, score in best.items()]
+    return answer
 
 
 @dataclass
 class _Body:
-    """What a request sends. Its length is told, so the server has all of it when the client asks for a second part."""
+    """A request body of a declared length in one part; the client asks for a second part once it has sent that."""
 
     content: bytes
     meanwhile: Callable[[], None] | None
@@ -109,19 +108,6 @@ class _Body:
             self.raised = error
 
 
-def _sparse(weights: dict[str, float]) -> Json:
-    entries = hash_terms(weights)
+def _sparse_json(terms: Sequence[str]) -> Json:
+    entries = hash_terms(dict.fromkeys(terms, 1.0))
     return {"indices": list(entries), "values": list(entries.values())}
-
-
-def _best_chunks(points: Iterable[Json], places: dict[str, Place]) -> Found:
-    """Each memory once, with its best chunk's score; where turns stand is noted in `places`."""
-    best: dict[str, float] = {}
-    for point in points:
-        payload = point["payload"] or {}
-        memory = payload.get("memory") or point["id"]
-        if memory not in best:
-            best[memory] = point["score"]
-            if "turn" in payload and "session" in payload:
-                places[memory] = payload["session"], payload["turn"]
-    return list(best.items())

@@ -1,17 +1,17 @@
-"""Comparing the index with the truth, by (id, version), and repairing what differs.
+"""Comparing the index with the durable store, by (id, version), and repairing what differs.
 
-Two walks: from the rows to their points, which finds what the index lacks or has in another version, and from the
-points to their rows, which finds what should not be there. A row that is found wanting waits again, so that a worker
-indexes it as any other. A point of a memory that has no row is told and left alone: another durable store may have
-written it, or this one after the backup that it was restored from. Only who says so has it removed.
+There are two walks: from the rows to their points, which finds what the index lacks or has in another version, and
+from the points to their rows, which finds what should not be there. A row that differs is queued again, so that a
+worker indexes it as any other. A point of a memory without a row is counted and left alone: another durable store may
+have written it, or this one after the backup that it was restored from. It is removed on request only.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -27,19 +27,19 @@ if TYPE_CHECKING:
     from qdrant_client import QdrantClient
 
 PROBES, PER_PROBE = 20, 25
-"""A sample looks at this many places, and at so many rows at each."""
+"""A sample reads this many places, and so many rows at each."""
 SLACK = 0.02
 """Share of points that may be under way while a sample counts."""
 
 
 @dataclass(kw_only=True)
 class Comparison:
-    """What a comparison found."""
+    """The differences that a comparison found."""
 
     rows: int = 0
-    """Memories that count as searchable and were looked for."""
+    """Memories that count as searchable and were looked up."""
     points: int = 0
-    """Points that were looked at."""
+    """Points that were read."""
     missing: int = 0
     """Memories that the index lacks, or lacks in part."""
     stale: int = 0
@@ -53,13 +53,22 @@ class Comparison:
 
     @property
     def is_sound(self) -> bool:
-        """Whether index and truth agree."""
+        """Whether index and store agree."""
         return self.missing == self.stale == self.orphaned == self.unknown == 0
 
     def add_counts(self, other: Comparison) -> None:
-        """Count `other` in."""
+        """Add the counts of `other`."""
         for each in fields(self):
             setattr(self, each.name, getattr(self, each.name) + getattr(other, each.name))
+
+
+@dataclass(frozen=True)
+class Cursor:
+    """Where a comparison goes on."""
+
+    walk: Literal["rows", "points"] = "rows"
+    after: str = "0"
+    """The number of the last row, or the point to begin at; empty: the first."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +89,7 @@ Progress = Callable[[Comparison], None]
 
 
 class IndexVerifier:
-    """Compares one vector space's index with the rows. Safe to run anywhere, at any time, by many at once."""
+    """Compares one vector space's index with the rows. Safe to run anywhere, at any time, many at once."""
 
     def __init__(self, store: Store, index: MemoryIndex) -> None:
         self._store = store
@@ -91,53 +100,68 @@ class IndexVerifier:
     def compare_all(
         self, *, repair: bool = True, remove_unknown: bool = False, progress: Progress = lambda _found: None
     ) -> Comparison:
-        """Compare everything.
+        """Compare all rows and all points.
 
         Args:
-            repair: what differs is put right, or waits for the workers.
+            repair: remove points that should not be there, and queue memories that differ for the workers.
             remove_unknown: also remove points of memories that this store does not have. Only where no other durable
                 store uses this Qdrant: they may be its.
-            progress: is told how far it came.
+            progress: called with the counts so far.
 
         Raises:
             IndexUnavailable: Qdrant does not answer; what was repaired stays so.
         """
         found = Comparison(elsewhere=self.count_elsewhere())
-        after: int | None = 0
-        while after is not None:
-            part, after = self.compare_rows(after, repair=repair)
-            found.add_counts(part)
-            progress(found)
-        offset: str | None = ""
-        while offset is not None:
-            part, offset = self.compare_points(offset, repair=repair, remove_unknown=remove_unknown)
+        for part, _ in self.resume(Cursor(), repair=repair, remove_unknown=remove_unknown):
             found.add_counts(part)
             progress(found)
         return found
+
+    def resume(
+        self, cursor: Cursor, *, repair: bool = True, remove_unknown: bool = False
+    ) -> Iterator[tuple[Comparison, Cursor | None]]:
+        """Compare from `cursor` on, page by page; yield what each page had, and where to go on, None at the end."""
+        following: Cursor | None = cursor
+        while following is not None:
+            if following.walk == "rows":
+                found, row = self.compare_rows(int(following.after), repair=repair)
+                following = Cursor("points", "") if row is None else Cursor("rows", str(row))
+            else:
+                found, point = self.compare_points(following.after, repair=repair, remove_unknown=remove_unknown)
+                following = None if point is None else Cursor("points", point)
+            yield found, following
 
     def count_unknown(self) -> int:
-        """How many points of memories that this store does not have are in the collection that serves."""
-        found, offset = 0, None if self._index.collections.current_collection() is None else ""
-        while offset is not None:
-            part, offset = self.compare_points(offset, repair=False)
-            found += part.unknown
-        return found
+        """Return how many points in the collection that serves are of memories that this store does not have."""
+        if self._index.collections.current_collection() is None:
+            return 0
+        return sum(found.unknown for found, _ in self.resume(Cursor("points", ""), repair=False))
 
     def compare_rows(self, after: int, *, repair: bool, limit: int = PAGE) -> tuple[Comparison, int | None]:
-        """Compare the next rows after number `after` with their points; and where to go on, None at the end."""
+        """Compare the next rows after number `after` with their points; return also where to go on, None at the end."""
         with self._store.read_connection() as connection:
-            page = self._rows(connection, memories.c.seq > after, limit=limit)
-        return self._compare(page, repair=repair), page[-1].seq if len(page) == limit else None
+            page = self._read_rows(connection, memories.c.seq > after, limit=limit)
+        return self._compare_page(page, repair=repair), page[-1].seq if len(page) == limit else None
 
     def compare_points(
         self, offset: str, *, repair: bool, remove_unknown: bool = False
     ) -> tuple[Comparison, str | None]:
-        """Compare the next points from `offset` on with their rows; and where to go on, None at the end."""
+        """Compare the next points from `offset` on with their rows; return also where to go on, None at the end."""
         with self._index.collections.open_ready_client() as client:
             page, following = client.scroll(
                 self._index.space, limit=PAGE, offset=offset or None, with_payload=["memory"]
             )
-            orphans, unknown = self._astray(page)
+            owners = {UUID(str(point.id)): memory_id_of(point) for point in page}
+            query = sa.select(*_ROW, memories.c.state).where(memories.c.id.in_(set(owners.values())))
+            with self._store.read_connection() as connection:
+                known = {row.id: (_Row(*row[:-1]), row.state) for row in connection.execute(query)}
+            unknown = [point for point, memory in owners.items() if memory not in known]
+            orphans = []
+            for point, memory in owners.items():
+                row, state = known.get(memory, (None, ""))
+                # The number of its points is noted when a memory becomes searchable; before, none is too many.
+                if row is not None and state == "searchable" and point != row.id and point not in row.point_ids:
+                    orphans.append(point)
             gone = [*(orphans if repair else ()), *(unknown if remove_unknown else ())]
             if gone:
                 client.delete(self._index.space, points_selector=list(gone), wait=True)
@@ -145,7 +169,7 @@ class IndexVerifier:
         return found, None if following is None else str(following)
 
     def compare_sample(self, draw: random.Random | None = None) -> Comparison:
-        """Compare some rows at random, and the number of points: notices an emptied collection. Repairs nothing."""
+        """Compare rows at random, and the number of points: notices an emptied collection. Repairs nothing."""
         rng = draw or random.Random()  # noqa: S311 no secret
         with self._store.read_connection() as connection:
             first, last, total = connection.execute(
@@ -157,9 +181,9 @@ class IndexVerifier:
             picked = {
                 row.seq: row
                 for start in starts
-                for row in self._rows(connection, memories.c.seq >= start, limit=PER_PROBE)
+                for row in self._read_rows(connection, memories.c.seq >= start, limit=PER_PROBE)
             }
-        found = self._compare(list(picked.values()), repair=False)
+        found = self._compare_page(list(picked.values()), repair=False)
         with self._index.collections.open_ready_client() as client:
             found.points = client.count(self._index.space, exact=True).count
         wanted = int(total or 0)
@@ -169,24 +193,32 @@ class IndexVerifier:
         return found
 
     def count_elsewhere(self) -> int:
-        """How many memories are searchable in another vector space alone."""
+        """Return how many memories are searchable in another vector space alone."""
         query = sa.select(sa.func.count()).where(
             memories.c.state == "searchable", memories.c.space != self._index.space
         )
         with self._store.read_connection() as connection:
             return connection.execute(query).scalar_one()
 
-    def _rows(self, connection: Connection, *conditions: sa.ColumnElement[bool], limit: int) -> list[_Row]:
+    def _read_rows(self, connection: Connection, *conditions: sa.ColumnElement[bool], limit: int) -> list[_Row]:
         query = sa.select(*_ROW).where(self._here, *conditions).order_by(memories.c.seq).limit(limit)
         return [_Row(*row) for row in connection.execute(query)]
 
-    def _compare(self, page: Sequence[_Row], *, repair: bool) -> Comparison:
+    def _compare_page(self, page: Sequence[_Row], *, repair: bool) -> Comparison:
         if not page:
             return Comparison()
         with self._index.collections.open_ready_client() as client:
             versions = read_versions(client, self._index.space, [each for row in page for each in row.point_ids])
             missing = [row for row in page if not all(point in versions for point in row.point_ids)]
-            wrong = {row.seq: _others(row, versions) for row in page}
+            # Points in another version than was noted, or is about to be.
+            wrong = {
+                row.seq: [
+                    point
+                    for point in row.point_ids
+                    if versions.get(point, row.version) not in range(row.indexed_version, row.version + 1)
+                ]
+                for row in page
+            }
             stale = [row for row in page if wrong[row.seq]]
             if repair and stale:
                 # A newer version than the row's is no use either: the row is the truth, as after a restored backup.
@@ -196,35 +228,12 @@ class IndexVerifier:
             self._backlog.requeue({row.seq: row.indexed_version for row in (*missing, *stale)})
         return Comparison(rows=len(page), missing=len(missing), stale=len(stale))
 
-    def _astray(self, page: Sequence[Any]) -> tuple[list[UUID], list[UUID]]:
-        """Chunks beyond those that their memory has, and points whose memory has no row."""
-        owners = {UUID(str(point.id)): memory_id_of(point) for point in page}
-        query = sa.select(*_ROW, memories.c.state).where(memories.c.id.in_(set(owners.values())))
-        with self._store.read_connection() as connection:
-            known = {row.id: (_Row(*row[:-1]), row.state) for row in connection.execute(query)}
-        ours = {point: known[memory] for point, memory in owners.items() if memory in known}
-        return (
-            [point for point, (row, state) in ours.items() if not _belongs(point, row, state)],
-            [point for point in owners if point not in ours],
-        )
-
 
 def read_versions(client: QdrantClient, collection: str, points: Collection[UUID]) -> dict[UUID, int]:
-    """The versions of those of `points` that are in a collection."""
+    """Return the versions of those of `points` that are in a collection."""
     ids = [str(point) for point in points]
     return {
         UUID(str(found.id)): int((found.payload or {}).get("version", 0))
         for at in range(0, len(ids), PAGE)
         for found in client.retrieve(collection, ids[at : at + PAGE], with_payload=["version"])
     }
-
-
-def _others(row: _Row, versions: dict[UUID, int]) -> list[UUID]:
-    """Its points that are there in another version than was noted, or is about to be."""
-    fine = range(row.indexed_version, row.version + 1)
-    return [point for point in row.point_ids if versions.get(point, row.version) not in fine]
-
-
-def _belongs(point: UUID, row: _Row, state: str) -> bool:
-    # While it waits, or is given up, nobody has noted yet how many points it has.
-    return point == row.id or state != "searchable" or point in row.point_ids

@@ -1,8 +1,8 @@
 """Reading transcripts: a file of turns, as JSON, as JSON lines, or in LoCoMo's form.
 
-Reading never stops at a bad turn: it gives a `Problem` that names the line and the reason, and goes on. A turn without
-an id of its own gets one from what it says and how often that came before, so that the same file read twice gives the
-same turns.
+Reading never stops at a bad turn: it yields a `Problem` that names the line and the reason, and goes on. A turn without
+an id of its own gets one from its text and how often that came before, so that the same file read twice gives the same
+turns.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ class TranscriptTurn:
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """A turn that cannot be taken, and why; nothing of it is stored."""
+    """A turn that is refused, with the reason; no part of it is stored."""
 
     line: int
     """1 is the first of the file; of a LoCoMo file the line of the conversation."""
     where: str
-    """Which turn, as far as that can be told."""
+    """The turn, as far as it can be named."""
     reason: str
 
     def __str__(self) -> str:
@@ -64,14 +64,14 @@ Form: TypeAlias = Literal["auto", "jsonl", "json", "locomo"]
 def read_transcript(
     path: Path, settings: Settings, *, form: Form = "auto", agent_id: str | None = None
 ) -> Iterator[Parsed]:
-    """The turns of the file at `path` in order, and a problem in the place of each that cannot be taken.
+    """Yield the turns of the file at `path` in order, and a problem in the place of each that is refused.
 
     Args:
         path: the file.
         settings: limits of size.
         form: `jsonl` reads an object a line, `json` one document, `locomo` one document of LoCoMo's conversations;
             `auto` goes by the name and the beginning of the file.
-        agent_id: whose the turns are that name no agent.
+        agent_id: the agent of turns that name none.
 
     Raises:
         InvalidInput: there is no such file, or it cannot be opened.
@@ -82,12 +82,12 @@ def read_transcript(
     except OSError as error:
         raise InvalidInput(f"the transcript {path} cannot be opened: {error.strerror}. Nothing was stored.") from None
     with file:
-        for item in _items(file, path.suffix.lower(), form):
+        for item in _iterate_items(file, path.suffix.lower(), form):
             yield from [item] if isinstance(item, Problem) else reader.read_turns(*item)
 
 
 class TurnReader:
-    """Turns objects of a transcript into turns."""
+    """Makes turns of the objects of a transcript."""
 
     def __init__(self, settings: Settings, *, agent_id: str | None = None, locomo_only: bool = False) -> None:
         self._agent_id = agent_id
@@ -97,80 +97,82 @@ class TurnReader:
         self._seen: Counter[bytes] = Counter()
 
     def read_turns(self, line: int, value: Any) -> Iterator[Parsed]:
-        """The turns in one object of the file: one, or a whole conversation of LoCoMo's."""
+        """Yield the turns in one object of the file: one, or a whole conversation of LoCoMo's."""
         if not isinstance(value, dict):
-            yield Problem(line=line, where="", reason=f"it is {_kind(value)}, not an object with the fields of a turn.")
+            yield Problem(
+                line=line, where="", reason=f"it is {_json_type(value)}, not an object with the fields of a turn."
+            )
         elif locomo.is_conversation(value):
             for where, fields in locomo.read_turns(value):
-                yield self._turn(line, where, fields)
+                yield self._make_turn(line, where, fields)
         elif self._locomo_only:
-            yield Problem(line=line, where=_where(value), reason="it is no conversation of LoCoMo's.")
+            yield Problem(line=line, where=_describe_place(value), reason="it is no conversation of LoCoMo's.")
         else:
-            yield self._turn(line, _where(value), value)
+            yield self._make_turn(line, _describe_place(value), value)
 
-    def _turn(self, line: int, where: str, fields: dict[str, Any]) -> Parsed:
+    def _make_turn(self, line: int, where: str, fields: dict[str, Any]) -> Parsed:
         try:
-            return self._checked(line, fields)
+            return self._check_fields(line, fields)
         except InvalidInput as error:
             return Problem(line=line, where=where, reason=error.message)
 
-    def _checked(self, line: int, fields: dict[str, Any]) -> TranscriptTurn:
-        agent = validate_name(self._agent_of(fields))
-        session = validate_name(_required(fields, "session"), "session")
-        speaker = _optional(fields, "speaker")
+    def _check_fields(self, line: int, fields: dict[str, Any]) -> TranscriptTurn:
+        agent = validate_name(self._agent_of_turn(fields))
+        session = validate_name(_text_field(fields, "session"), "session")
+        speaker = _optional_text(fields, "speaker")
         turn = NewTurn(
-            role=_optional(fields, "role") or "user",
-            text=_required(fields, "text", "content"),
-            at=_time(fields.get("time", fields.get("timestamp"))),
+            role=_optional_text(fields, "role") or "user",
+            text=_text_field(fields, "text", "content"),
+            at=_parse_time(fields.get("time", fields.get("timestamp"))),
             speaker=speaker,
         )
         checked_turn(turn, max_text_bytes=self._max_text_bytes)
         source = _source_id(fields.get("id"))
-        source = self._made_up(agent, session, turn) if source is None else source
+        source = self._derive_source(agent, session, turn) if source is None else source
         named = NewTurn(role=turn.role, text=turn.text, at=turn.at, speaker=speaker, source_id=source)
         return TranscriptTurn(
             line=line,
             agent_id=agent,
             session=session,
             turn=checked_turn(named, max_text_bytes=self._max_text_bytes),
-            metadata=self._metadata(fields),
+            metadata=self._other_fields(fields),
         )
 
-    def _agent_of(self, fields: dict[str, Any]) -> str:
+    def _agent_of_turn(self, fields: dict[str, Any]) -> str:
         named = any(fields.get(name) is not None for name in ("agent", "agent_id"))
-        return self._agent_id if self._agent_id is not None and not named else _required(fields, "agent", "agent_id")
+        return self._agent_id if self._agent_id is not None and not named else _text_field(fields, "agent", "agent_id")
 
-    def _metadata(self, fields: dict[str, Any]) -> dict[str, Any] | None:
-        """What came beside the fields of a turn is kept with it."""
+    def _other_fields(self, fields: dict[str, Any]) -> dict[str, Any] | None:
+        """Return the fields beside those of a turn, which are kept with it as metadata."""
         given = fields.get("metadata")
         if given is not None and not isinstance(given, dict):
-            raise InvalidInput(f"the field 'metadata' is {_kind(given)}, not an object.")
+            raise InvalidInput(f"the field 'metadata' is {_json_type(given)}, not an object.")
         metadata = {name: value for name, value in fields.items() if name not in _FIELDS} | (given or {})
         if (size := len(codec.dumps(metadata).encode(errors="replace"))) > self._max_metadata_bytes:
             raise TooLarge(f"the fields beside the turn have {size:,} bytes, allowed are {self._max_metadata_bytes:,}.")
         return metadata or None
 
-    def _made_up(self, agent: str, session: str, turn: NewTurn) -> str:
+    def _derive_source(self, agent: str, session: str, turn: NewTurn) -> str:
         said = (agent, session, turn.role, turn.speaker or "", turn.at.isoformat(), turn.text)
         digest = hashlib.blake2b("\x1f".join(f"{len(part)}:{part}" for part in said).encode(), digest_size=16).digest()
         self._seen[digest] += 1
         return f"~{digest.hex()}.{self._seen[digest]}"
 
 
-def _items(file: BinaryIO, suffix: str, form: Form) -> Iterator[tuple[int, Any] | Problem]:
-    """(line, value) of each object of the file."""
+def _iterate_items(file: BinaryIO, suffix: str, form: Form) -> Iterator[tuple[int, Any] | Problem]:
+    """Return (line, value) of each object of the file."""
     if form == "jsonl" or (form == "auto" and suffix in LINE_SUFFIXES):
-        return _lines(file)
+        return _iterate_lines(file)
     start = file.read(4096).removeprefix(b"\xef\xbb\xbf").lstrip()
     file.seek(0)
     if form == "auto" and not start.startswith((b"[", b"{")):
-        return _lines(file)
+        return _iterate_lines(file)
     if start.startswith(b"["):
-        return _elements(file)
-    return _object(file, or_lines=form == "auto")
+        return _iterate_elements(file)
+    return _read_document(file, or_lines=form == "auto")
 
 
-def _lines(file: BinaryIO) -> Iterator[tuple[int, Any] | Problem]:
+def _iterate_lines(file: BinaryIO) -> Iterator[tuple[int, Any] | Problem]:
     number = 0
     while line := file.readline(MAX_LINE_BYTES):
         number += 1
@@ -179,35 +181,35 @@ def _lines(file: BinaryIO) -> Iterator[tuple[int, Any] | Problem]:
                 pass
             yield Problem(line=number, where="", reason=f"the line is over {MAX_LINE_BYTES:,} bytes.")
         elif line.strip():
-            yield _parsed(number, line)
+            yield _parse_line(number, line)
 
 
-def _parsed(number: int, line: bytes) -> tuple[int, Any] | Problem:
+def _parse_line(number: int, line: bytes) -> tuple[int, Any] | Problem:
     try:
         return number, json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip(), parse_float=Decimal)
     except (ValueError, RecursionError) as error:
-        return Problem(line=number, where="", reason=_unreadable(error))
+        return Problem(line=number, where="", reason=_describe_fault(error))
 
 
-def _object(file: BinaryIO, *, or_lines: bool) -> Iterator[tuple[int, Any] | Problem]:
+def _read_document(file: BinaryIO, *, or_lines: bool) -> Iterator[tuple[int, Any] | Problem]:
     try:
         value = json.loads(file.read().decode("utf-8-sig"), parse_float=Decimal)
     except (ValueError, RecursionError) as error:
         if not or_lines:
-            yield Problem(line=getattr(error, "lineno", 1), where="", reason=_unreadable(error))
+            yield Problem(line=getattr(error, "lineno", 1), where="", reason=_describe_fault(error))
             return
         file.seek(0)
-        yield from _lines(file)
+        yield from _iterate_lines(file)
     else:
         yield 1, value
 
 
-def _elements(file: BinaryIO) -> Iterator[tuple[int, Any] | Problem]:
-    """The elements of a JSON array, one by one, so that each has a line and those before a fault are taken."""
+def _iterate_elements(file: BinaryIO) -> Iterator[tuple[int, Any] | Problem]:
+    """Yield the elements of a JSON array one by one, so that each has a line and those before a fault are taken."""
     try:
         text = file.read().decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        yield Problem(line=1, where="", reason=_unreadable(error))
+        yield Problem(line=1, where="", reason=_describe_fault(error))
         return
     decoder = json.JSONDecoder(parse_float=Decimal)
     position, line, counted = text.index("[") + 1, 1, 0
@@ -221,7 +223,7 @@ def _elements(file: BinaryIO) -> Iterator[tuple[int, Any] | Problem]:
             value, position = decoder.raw_decode(text, position)
             position = _after_element(text, position)
         except (ValueError, RecursionError) as error:
-            yield Problem(line=line, where="", reason=f"{_unreadable(error)} What comes after it was not read.")
+            yield Problem(line=line, where="", reason=f"{_describe_fault(error)} What comes after it was not read.")
             return
         yield line, value
 
@@ -241,7 +243,7 @@ def _after_element(text: str, position: int) -> int:
     return position
 
 
-def _unreadable(error: Exception) -> str:
+def _describe_fault(error: Exception) -> str:
     if isinstance(error, json.JSONDecodeError):
         return f"it is not valid JSON: {error.msg} at column {error.colno}."
     if isinstance(error, UnicodeDecodeError):
@@ -249,30 +251,30 @@ def _unreadable(error: Exception) -> str:
     return "it is not valid JSON: too deep, or a number is too long."
 
 
-def _required(fields: dict[str, Any], *names: str) -> str:
+def _text_field(fields: dict[str, Any], *names: str) -> str:
     for name in names:
         if name in fields:
             value = fields[name]
             if not isinstance(value, str):
-                raise InvalidInput(f"the field {name!r} is {_kind(value)}, not text.")
+                raise InvalidInput(f"the field {name!r} is {_json_type(value)}, not text.")
             return value
     raise InvalidInput(f"the field {names[0]!r} is missing.")
 
 
-def _optional(fields: dict[str, Any], name: str) -> str | None:
-    return None if fields.get(name) is None else _required(fields, name)
+def _optional_text(fields: dict[str, Any], name: str) -> str | None:
+    return None if fields.get(name) is None else _text_field(fields, name)
 
 
 def _source_id(value: Any) -> str | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, str | int):
-        raise InvalidInput(f"the field 'id' is {_kind(value)}, not text or a whole number.")
+        raise InvalidInput(f"the field 'id' is {_json_type(value)}, not text or a whole number.")
     return str(value)
 
 
-def _time(value: Any) -> datetime:
-    """A time as ISO 8601 (without an offset it is UTC), or as seconds since 1970."""
+def _parse_time(value: Any) -> datetime:
+    """Parse a time in ISO 8601 (UTC without an offset), or in seconds since 1970."""
     if value is None:
         raise InvalidInput("the field 'time' is missing.")
     try:
@@ -288,11 +290,11 @@ def _time(value: Any) -> datetime:
     )
 
 
-def _where(fields: dict[str, Any]) -> str:
+def _describe_place(fields: dict[str, Any]) -> str:
     named = [f"{name} {str(fields[name])[:40]}" for name in ("agent", "session", "id") if name in fields]
     return ", ".join(named)
 
 
-def _kind(value: Any) -> str:
+def _json_type(value: Any) -> str:
     names = {dict: "an object", list: "a list", str: "text", bool: "true or false", type(None): "null"}
     return names.get(type(value), "a number")

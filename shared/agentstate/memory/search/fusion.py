@@ -10,7 +10,7 @@ about the same. The constants were chosen on LoCoMo's conversations 26, 41, 43, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 DENSE = "dense"
@@ -38,7 +38,7 @@ Place = tuple[str, int]
 
 @dataclass(frozen=True, kw_only=True)
 class RetrieverScore:
-    """Where one retriever put a memory."""
+    """The place that one retriever gave a memory."""
 
     rank: int
     """1 is the retriever's best."""
@@ -64,25 +64,48 @@ def fuse_scores(
     places: Mapping[str, Place] | None = None,
     limit: int | None = None,
 ) -> list[Fused]:
-    """Merge what the retrievers found, best first; equal scores by id.
+    """Merge the memories that the retrievers found, best first; equal scores by id.
 
     Args:
         found: by retriever name, (memory, the retriever's score), best first.
         semantic: whether a dense retriever exists. Without it the keyword score counts whole.
-        places: of memories that are turns, where they stand.
+        places: of memories that are turns, their place.
         limit: how many are wanted; None: all.
     """
-    scores = {retriever: dict(found) for retriever, found in found.items()}
-    own = _own(scores, WEIGHT if semantic else 0.0)
-    left = _following(own, places or {})
-    whole = {memory: 1 - (1 - score) * left.get(memory, 1.0) for memory, score in own.items()}
+    scores = {name: dict(one) for name, one in found.items()}
+    own = _score_alone(scores, WEIGHT if semantic else 0.0)
+
+    # What a turn lacks to a full score is reduced by the scores of the two turns after it.
+    places = places or {}
+    by_place = {places[memory]: score for memory, score in own.items() if memory in places}
+    soon, later = NEXT
+    whole = dict(own)
+    for memory, score in own.items():
+        if memory in places:
+            session, number = places[memory]
+            lack = 1 - soon * by_place.get((session, number + 1), 0.0)
+            lack *= 1 - later * by_place.get((session, number + 2), 0.0)
+            whole[memory] = 1 - (1 - score) * lack
+
     best = sorted(whole, key=lambda memory: (-whole[memory], memory))[:limit]
-    told = _told(scores)
-    return [Fused(id=memory, score=whole[memory], retrievers=told(memory), own=own[memory]) for memory in best]
+    ranks = {name: {memory: rank for rank, memory in enumerate(one, start=1)} for name, one in scores.items()}
+    return [
+        Fused(
+            id=memory,
+            score=whole[memory],
+            retrievers={
+                name: RetrieverScore(rank=ranks[name][memory], score=one[memory])
+                for name, one in scores.items()
+                if memory in one
+            },
+            own=own[memory],
+        )
+        for memory in best
+    ]
 
 
-def _own(scores: Mapping[str, Mapping[str, float]], share: float) -> dict[str, float]:
-    """The score above 0 of each memory that matches, by what the retrievers say of it alone."""
+def _score_alone(scores: Mapping[str, Mapping[str, float]], share: float) -> dict[str, float]:
+    """Return the score above 0 of each memory that matches, by its own text alone."""
     dense, exact = scores.get(DENSE, {}), scores.get(EXACT, {})
     words = dict(scores.get(KEYWORD, {}))
     for memory, score in scores.get(KEYWORD_STORE, {}).items():
@@ -98,30 +121,3 @@ def _own(scores: Mapping[str, Mapping[str, float]], share: float) -> dict[str, f
         score = share * min(max(near, 0.0), 1.0) + (1 - share) * word / (word + HALF_SCORE)
         own[memory] = 1 - (1 - score) * (1 - EXACT_WEIGHT * exact.get(memory, 0.0))
     return {memory: score for memory, score in own.items() if score > 0}
-
-
-def _following(own: Mapping[str, float], places: Mapping[str, Place]) -> dict[str, float]:
-    """How much of what a turn lacks to a full score is left by the turns after it."""
-    at = {places[memory]: score for memory, score in own.items() if memory in places}
-    soon, later = NEXT
-    return {
-        memory: (1 - soon * at.get((session, number + 1), 0.0)) * (1 - later * at.get((session, number + 2), 0.0))
-        for memory, (session, number) in places.items()
-        if memory in own
-    }
-
-
-def _told(scores: Mapping[str, Mapping[str, float]]) -> Callable[[str], dict[str, RetrieverScore]]:
-    """Tells of a memory where each retriever put it."""
-    ranks = {
-        retriever: {memory: rank for rank, memory in enumerate(found, start=1)} for retriever, found in scores.items()
-    }
-
-    def told(memory: str) -> dict[str, RetrieverScore]:
-        return {
-            retriever: RetrieverScore(rank=ranks[retriever][memory], score=found[memory])
-            for retriever, found in scores.items()
-            if memory in found
-        }
-
-    return told

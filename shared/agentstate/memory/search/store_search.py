@@ -1,13 +1,13 @@
 """Search in the durable store itself: for memories that the index lacks as yet, and for all when it does not answer.
 
-The database picks the newest memories that hold any word of the query; they are ranked here as the index would rank
+The database picks the newest memories that contain a word of the query; they are ranked here as the index would rank
 them. It is slower than the index and needs none.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from uuid import UUID
@@ -16,67 +16,70 @@ import sqlalchemy as sa
 
 from agentstate.memory.facts.records import MemoryRecord, MemoryRows
 from agentstate.memory.facts.statements import belief_conditions
-from agentstate.memory.search import bm25
+from agentstate.memory.search.filters import Scope, meets_where
 from agentstate.memory.search.fusion import EXACT, KEYWORD_STORE, Found
-from agentstate.memory.search.identifiers import find_identifiers
-from agentstate.memory.search.scope import Scope
-from agentstate.memory.search.tags import meets_where
-from agentstate.memory.search.words import split_terms
+from agentstate.memory.search.terms import find_identifiers, rank_texts, split_terms
 from agentstate.store.tables import memories
 from agentstate.store.tables.base import db_time
 
 STORE_DEPTH = 2_000
-"""Memories ranked at most, the newest that hold any word of the query."""
+"""Memories ranked at most, the newest that contain a word of the query."""
 MAX_WORDS = 32
 """Words of the query that are looked for at most, the longest."""
 
 _NUMBER = re.compile(r"\d+(\.\d+)?")
 _BEFORE_LAST_GROUP = re.compile(r"\A\d+(?=\d{3}(\.|\Z))")
+_SHORTEST_STEM = 4
 
 
-def read_and_search(
-    rows: MemoryRows, scope: Scope, query: str, ids: Sequence[UUID], *, beside: str | None
-) -> tuple[list[MemoryRecord], list[MemoryRecord]]:
-    """Those of `ids` that are there and in `scope`, and in the same journey what the words of `query` find.
+def find_in_store(rows: MemoryRows, scope: Scope, query: str, *, beside: str | None) -> list[MemoryRecord]:
+    """Return the newest memories in `scope` that contain a word of `query`.
 
     Args:
-        rows: whose memories.
-        scope: which of them.
+        rows: the memories of the scope's tenants.
+        scope: the memories that may be seen.
         query: the question.
-        ids: memories that the index found.
-        beside: the vector space whose index answered: only memories that it lacks are looked for; None: all.
+        beside: only memories that the index of this vector space lacks; None: all.
     """
-    words = _wanted(query)
+    words = sorted(set(split_terms(query)), key=len, reverse=True)[:MAX_WORDS]
     if not words:
-        return read_in_scope(rows, scope, ids), []
-    lacking = (sa.true(),) if beside is None else _not_indexed_in(beside)
-    there, held = rows.read_and_find(ids, words, *lacking, both=scope_conditions(scope), limit=STORE_DEPTH)
-    return _meeting(there, scope), _meeting(held, scope)
+        return []
+    either = (sa.true(),) if beside is None else _not_indexed_in(beside)
+    pieces = [_common_piece(word) for word in words]
+    found = rows.find_pieces(pieces, *either, both=_scope_conditions(scope), limit=STORE_DEPTH)
+    return [one for one in found if meets_where(one.metadata, scope.where)]
 
 
 def read_in_scope(rows: MemoryRows, scope: Scope, ids: Sequence[UUID]) -> list[MemoryRecord]:
-    """Those of `ids` that are there and in `scope`."""
-    return _meeting(rows.read_ids(ids, *scope_conditions(scope)).values(), scope) if ids else []
+    """Return those of `ids` that exist and are in `scope`."""
+    found = rows.read_ids(ids, *_scope_conditions(scope)).values()
+    return [one for one in found if meets_where(one.metadata, scope.where)]
 
 
-def rank_held(held: Sequence[MemoryRecord], query: str, indexed: Mapping[str, Found]) -> dict[str, Found]:
-    """Add to what the index found, by retriever, the memories that the store holds, ranked by words and identifiers."""
-    best = bm25.rank_texts(query, [one.text for one in held])
+def add_ranked(indexed: Mapping[str, Found], held: Sequence[MemoryRecord], query: str) -> dict[str, Found]:
+    """Return what the index found, by retriever, and beside it the memories `held`, ranked by words and identifiers."""
+    best = rank_texts(query, [one.text for one in held])
     found = {**indexed, KEYWORD_STORE: [(str(held[position].id), score) for position, score in best]}
-    exact = _exact(held, query)
-    if exact:
-        found[EXACT] = sorted([*indexed.get(EXACT, ()), *exact], key=lambda hit: -hit[1])
+    wanted = set(find_identifiers(query)) if held else set()
+    shares = {str(one.id): len(wanted.intersection(find_identifiers(one.text))) for one in held} if wanted else {}
+    if any(shares.values()):
+        # A memory that is indexed meanwhile is found on both sides.
+        exact = dict(indexed.get(EXACT, ()))
+        for memory, count in shares.items():
+            if count:
+                exact[memory] = max(count / len(wanted), exact.get(memory, 0.0))
+        found[EXACT] = sorted(exact.items(), key=lambda hit: -hit[1])
     return found
 
 
-def scope_conditions(scope: Scope) -> tuple[sa.ColumnElement[bool], ...]:
-    """What a memory must meet to be in `scope`, as far as the database can tell: all but its metadata."""
-    return _conditions(replace(scope, agent_id="", shared=(), where=()))
+def _scope_conditions(scope: Scope) -> tuple[sa.ColumnElement[bool], ...]:
+    """Return the conditions of a memory in `scope`, as far as the database can judge: all but its metadata."""
+    return _cached_conditions(replace(scope, agent_id="", shared=(), where=()))
 
 
 @lru_cache(maxsize=128)
-def _conditions(scope: Scope) -> tuple[sa.ColumnElement[bool], ...]:
-    # Kept, since making them takes longer than many a query.
+def _cached_conditions(scope: Scope) -> tuple[sa.ColumnElement[bool], ...]:
+    # Making the conditions takes longer than many a query.
     moment = sa.func.coalesce(memories.c.said_at, memories.c.created_at, type_=memories.c.said_at.type)
     found = belief_conditions(db_time() if scope.as_of is None else scope.as_of)
     if scope.kinds:
@@ -90,25 +93,11 @@ def _conditions(scope: Scope) -> tuple[sa.ColumnElement[bool], ...]:
     return tuple(found)
 
 
-def _meeting(found: Iterable[MemoryRecord], scope: Scope) -> list[MemoryRecord]:
-    return [one for one in found if meets_where(one.metadata, scope.where)]
-
-
-def _exact(held: Sequence[MemoryRecord], query: str) -> Found:
-    wanted = set(find_identifiers(query))
-    shares = ((one.id, len(wanted.intersection(find_identifiers(one.text)))) for one in held) if wanted else ()
-    return [(str(memory), count / len(wanted)) for memory, count in shares if count]
-
-
-def _wanted(query: str) -> list[str]:
-    """Pieces of text to look for in the store, so short that every form of the query's words holds one."""
-    return [_piece(term) for term in sorted(set(split_terms(query)), key=len, reverse=True)[:MAX_WORDS]]
-
-
-def _piece(term: str) -> str:
+def _common_piece(term: str) -> str:
+    """Return a piece of text so short that every form of the term contains it."""
     if _NUMBER.fullmatch(term):
         return _BEFORE_LAST_GROUP.sub("", term)  # 1234.56 is also written 1,234.56
-    return term[:-1] if len(term) > 3 and term[-1] in "iy" else term  # noqa: PLR2004 happy has the stem happi
+    return term[:-1] if len(term) >= _SHORTEST_STEM and term[-1] in "iy" else term  # happy has the stem happi
 
 
 @lru_cache(maxsize=8)
