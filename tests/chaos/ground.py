@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from agentstate.settings import Settings
+from deploy.local.stack.control import find_supervisor, start_detached
 from deploy.local.stack.folder import Folder
-from deploy.local.stack.launcher import find_supervisor, start_detached
 from deploy.local.stack.ownership import ProcessIdentity, find_processes, wait_for_end
 from deploy.local.stack.supervisor import end_leftovers
 

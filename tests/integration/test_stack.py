@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -11,7 +12,9 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -21,16 +24,16 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from deploy.local.stack.child import RestartPolicy
+from deploy.local.stack import control
+from deploy.local.stack import folder as folder_module
+from deploy.local.stack.control import find_supervisor, read_status, start_detached, stop_stack
 from deploy.local.stack.errors import AlreadyRunning, FolderUnusable, PortTaken, ServerMissing, StackError, StartFailed
 from deploy.local.stack.folder import ROOT, Folder
-from deploy.local.stack.launcher import find_supervisor, start_detached, stop_stack
+from deploy.local.stack.loopback import LoopbackHandler, LoopbackServer
 from deploy.local.stack.ownership import MARK, find_processes, wait_for_end
-from deploy.local.stack.probes import file_is_there
-from deploy.local.stack.spec import ProcessSpec
+from deploy.local.stack.spec import ProcessSpec, file_is_there
 from deploy.local.stack.stack import Stack
-from deploy.local.stack.status import read_status
-from deploy.local.stack.supervisor import find_leftovers
+from deploy.local.stack.supervisor import RestartPolicy, find_leftovers
 from deploy.local.stack.table import python_path
 
 pytestmark = pytest.mark.long
@@ -418,3 +421,126 @@ def test_processes_get_the_settings_and_the_user_keeps_his_lines(data: Path, tmp
 def _settings(folder: Folder) -> dict[str, str]:
     lines = (line for line in folder.env_file.read_text().splitlines() if "=" in line and not line.startswith("#"))
     return dict(line.split("=", 1) for line in lines)
+
+
+def test_a_full_disk_never_ends_the_supervision(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    full = False
+    refused: list[str] = []
+    write = folder_module.write_private
+
+    def write_unless_full(path: Path, text: str) -> None:
+        if full:
+            refused.append(path.name)
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(path, text)
+
+    def report(_line: str) -> None:
+        if full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(folder_module, "write_private", write_unless_full)
+    with Stack(data, only=(), extra=[sleeper("one"), sleeper("two")], policy=QUICK, progress=report) as stack:
+        full = True
+        for name in ("one", "two", "one"):
+            before = stack.pids[name]
+            stack.kill_process(name)
+            assert stack.wait_running(name, other_than=before) != before
+        assert "stack.json" in refused
+        assert Folder(data).read_record()["processes"]["one"]["pid"] != stack.pids["one"]
+
+        full = False
+        deadline = time.monotonic() + 10
+        while Folder(data).read_record()["processes"]["one"]["pid"] != stack.pids["one"]:
+            assert time.monotonic() < deadline, "stack.json was not written again"
+            time.sleep(0.05)
+        assert read_status(Folder(data)).is_well
+    assert find_processes(tag(data)) == []
+
+
+def test_a_process_that_was_given_up_comes_back_when_its_trouble_is_over(data: Path, tmp_path: Path) -> None:
+    """As after a disk that was full for a while: nobody has to ask."""
+    broken = tmp_path / "broken"
+    code = "import os,signal,sys; os.path.exists(sys.argv[1]) and sys.exit(7); signal.pause()"
+    policy = replace(QUICK, retry_every=0.2)
+    gave_up = threading.Event()
+
+    def report(line: str) -> None:
+        if "given up" in line:
+            gave_up.set()
+
+    with Stack(data, only=(), extra=[script("ill", code, broken)], policy=policy, progress=report) as stack:
+        before = stack.pids["ill"]
+        broken.touch()
+        stack.kill_process("ill")
+        assert gave_up.wait(20)
+        broken.unlink()
+        assert stack.wait_running("ill", other_than=before) > 0
+
+
+def test_another_program_on_the_port_is_not_taken_for_the_process(data: Path) -> None:
+    told: list[str] = []
+    with LoopbackServer(LoopbackHandler) as other:
+        deaf = sleeper("flower", port=other.port, ready=lambda: None)
+        with pytest.raises(PortTaken, match=rf"flower cannot have port {other.port}: .*--flower-port"):
+            Stack(data, only=(), extra=[deaf], progress=told.append).start()
+    assert not any("ready" in line for line in told)
+
+
+def test_a_port_that_was_taken_after_a_death_is_told_within_one_try(data: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    code = (
+        "import signal,socket,sys; server=socket.socket();"
+        "server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1);"
+        "server.bind(('127.0.0.1', int(sys.argv[1]))); server.listen(); signal.pause()"
+    )
+    other, told = socket.socket(), list[str]()
+    starts = 0
+
+    def take_the_port() -> None:
+        nonlocal starts
+        starts += 1
+        if starts == 2:
+            other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            other.bind(("127.0.0.1", port))
+            other.listen()
+
+    def answers() -> str | None:
+        with socket.socket() as probe:
+            return None if probe.connect_ex(("127.0.0.1", port)) == 0 else "nothing listens"
+
+    policy = replace(QUICK, delays=(0.2,), give_up_after=4)
+    server = script("flower", code, port, port=port, ready=answers, prepare=take_the_port)
+    with Stack(data, only=(), extra=[server], policy=policy, progress=told.append) as stack:
+        ready = [line for line in told if "ready" in line]
+        stack.kill_process("flower")
+        deadline = time.monotonic() + 20
+        while stack.get_child("flower").state.state != "gave up":
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert f"port {port}" in str(stack.get_child("flower").state.last_exit)
+        assert [line for line in told if "ready in" in line] == [line for line in ready if "ready in" in line]
+        other.close()
+        stack.retry_given_up()
+        assert stack.wait_running("flower") > 0
+
+
+def test_restart_returns_when_the_new_process_is_ready_and_says_so_when_it_is_not(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken, works = tmp_path / "broken", tmp_path / "works"
+    code = (
+        "import os,pathlib,signal,sys; os.path.exists(sys.argv[1]) and sys.exit(7);"
+        "pathlib.Path(sys.argv[2]).touch(); signal.pause()"
+    )
+    ready = file_is_there(works)
+    ill = script("ill", code, broken, works, ready=ready, prepare=lambda: works.unlink(missing_ok=True))
+    with Stack(data, only=(), extra=[ill], policy=QUICK) as stack:
+        before = stack.pids["ill"]
+        assert control.restart_process(Folder(data), "ill") == stack.pids["ill"] != before
+
+        broken.touch()
+        monkeypatch.setattr(control, "RESTART_WITHIN_S", 1.0)
+        with pytest.raises(StartFailed, match=r"ill .* is not back.*'gave up', last exit: exit code 7"):
+            control.restart_process(Folder(data), "ill")

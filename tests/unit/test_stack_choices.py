@@ -11,13 +11,12 @@ from click.testing import CliRunner
 from dotenv import dotenv_values
 
 from deploy.local.stack import ports
-from deploy.local.stack.child import RestartPolicy
 from deploy.local.stack.cli import cli
 from deploy.local.stack.errors import PortTaken, StackError
-from deploy.local.stack.folder import Folder
+from deploy.local.stack.folder import Folder, write_settings
 from deploy.local.stack.ports import choose_port
-from deploy.local.stack.settings_file import write_settings
 from deploy.local.stack.stack import Stack
+from deploy.local.stack.supervisor import RestartPolicy
 from deploy.local.stack.table import ProcessTable, StackChoices
 
 

@@ -20,8 +20,8 @@ from deploy.local.demo.report import print_report
 from deploy.local.demo.rows import rows_of
 from deploy.local.demo.run import Choices, Demo
 from deploy.local.demo.stage import Stage
+from deploy.local.stack.control import INTERRUPTED, interrupt_once
 from deploy.local.stack.folder import ROOT
-from deploy.local.stack.interrupt import INTERRUPTED, interrupt_once
 from deploy.local.stack.results import make_console, write_rows
 
 BUILD = ROOT / "build" / "demo.json"

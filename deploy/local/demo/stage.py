@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from agentstate.settings import PREFIX, Settings
-from deploy.local.stack import launcher
+from deploy.local.stack import control
 from deploy.local.stack.errors import NotRunning, StartFailed
 from deploy.local.stack.folder import Folder
 from deploy.local.stack.stack import Stack
@@ -45,7 +45,7 @@ class Stage:
         if self._stays:
             chosen = [part for name, value in self._overrides.items() for part in ("--set", f"{name}={value}")]
             arguments = ["--data", str(self.folder.path), "--seed", str(self._seed), *chosen]
-            launcher.start_detached(self.folder, arguments, self._say)
+            control.start_detached(self.folder, arguments, self._say)
             return
         self._own.start()
         self._stack = self._own
@@ -56,7 +56,7 @@ class Stage:
             self._stack.stop()
         elif self._stays:
             try:
-                launcher.stop_stack(self.folder, self._say)
+                control.stop_stack(self.folder, self._say)
             except NotRunning:
                 self._say("the stack does not run any more")
 

@@ -25,8 +25,7 @@ from deploy.local.stack.errors import ServerMissing, StartFailed
 from deploy.local.stack.folder import Folder, write_private
 from deploy.local.stack.ownership import cluster_name, make_mark
 from deploy.local.stack.ports import LOOPBACK
-from deploy.local.stack.probes import postgres_answers
-from deploy.local.stack.spec import ProcessSpec
+from deploy.local.stack.spec import ProcessSpec, postgres_answers
 
 NAME = "postgres"
 USER = "agentstate"

@@ -17,8 +17,7 @@ from deploy.local.stack.errors import ServerMissing
 from deploy.local.stack.folder import Folder, write_private
 from deploy.local.stack.ownership import title_template
 from deploy.local.stack.ports import LOOPBACK
-from deploy.local.stack.probes import redis_answers
-from deploy.local.stack.spec import ProcessSpec
+from deploy.local.stack.spec import ProcessSpec, redis_answers
 
 NAME = "redis"
 OLDEST = (7, 0)

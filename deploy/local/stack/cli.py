@@ -15,12 +15,11 @@ from typing import Any
 import click
 
 from agentstate.errors import AgentStateError
-from deploy.local.stack import launcher
+from deploy.local.stack import control
+from deploy.local.stack.control import INTERRUPTED, interrupt_once, read_status
 from deploy.local.stack.errors import NotRunning, StackError
 from deploy.local.stack.folder import DEFAULT_DATA, Folder
-from deploy.local.stack.interrupt import INTERRUPTED, interrupt_once
 from deploy.local.stack.stack import Stack
-from deploy.local.stack.status import read_status
 from deploy.local.stack.table import EVERYTHING, SERVERS, SETTINGS_OF
 
 WITH_PORT = (*SERVERS, "flower")
@@ -66,7 +65,7 @@ def up(
 ) -> None:
     """Start everything and return when it is ready. All data of the last run is there again."""
     ports = {name: port for name in WITH_PORT if (port := choices.pop(f"{name}_port")) is not None}
-    steps = launcher.StartReport(report)
+    steps = control.StartReport(report)
     stack = Stack(
         data,
         only=only.split(",") if only else EVERYTHING,
@@ -87,7 +86,7 @@ def up(
 def down(data: Path) -> None:
     """Stop everything; no process is left, all data is kept."""
     try:
-        launcher.stop_stack(Folder(data), click.echo)
+        control.stop_stack(Folder(data), click.echo)
     except NotRunning as nothing:
         click.echo(nothing.message)
     else:
@@ -124,7 +123,7 @@ def logs(data: Path, lines: int, process: str, *, follow: bool) -> None:
 @click.argument("process")
 def restart(data: Path, process: str) -> None:
     """Stop one process; its supervisor starts it again."""
-    launcher.restart_process(Folder(data), process)
+    control.restart_process(Folder(data), process)
     click.echo(f"{process} is started again; `status` shows it.")
 
 
@@ -135,14 +134,14 @@ def _start_in_background(folder: Folder) -> None:
         return
     _warn_of_other_settings()
     try:
-        launcher.start_detached(folder, sys.argv[2:], click.echo)
+        control.start_detached(folder, sys.argv[2:], click.echo)
     except KeyboardInterrupt:
         click.echo("interrupted; everything was stopped again, all data was kept", err=True)
         sys.exit(INTERRUPTED)
     click.echo(_where_things_are(folder))
 
 
-def _supervise_stack(stack: Stack, steps: launcher.StartReport) -> None:
+def _supervise_stack(stack: Stack, steps: control.StartReport) -> None:
     """Start, then wait for a signal; SIGINT, SIGTERM and a closed terminal stop everything."""
     interrupt_once()
     signal.signal(signal.SIGUSR1, lambda _number, _frame: stack.retry_given_up())

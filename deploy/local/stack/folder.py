@@ -1,9 +1,4 @@
-"""The data folder of a stack: where its files are, who owns it, and what is remembered between two runs.
-
-Layout: `env` (settings for commands and workers), `stack.json` (what runs, on which ports), `lock` (held by the
-running supervisor), `secrets.json`, `logs/<process>.log`, `data/<process>/`. Everything is private to the user
-who owns the folder.
-"""
+"""The data folder of a stack: lock, state file, logs, secrets, and the settings file for commands and workers."""
 
 from __future__ import annotations
 
@@ -15,6 +10,7 @@ import secrets
 import shutil
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -207,3 +203,34 @@ def write_private(path: Path, text: str) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+MARKER = "# --- your own settings go below this line; the stack keeps them ---"
+_HEADER = "# Written by the one-machine stack at every start. Private: it holds passwords."
+
+
+def write_settings(path: Path, settings: Mapping[str, str]) -> None:
+    """Write the file, readable by its owner only, with the user's own lines kept."""
+    lines = [
+        _HEADER,
+        *(f"{name}={_quote_value(value)}" for name, value in settings.items()),
+        "",
+        MARKER,
+        *_read_own_lines(path),
+    ]
+    write_private(path, "\n".join(lines) + "\n")
+
+
+def _read_own_lines(path: Path) -> list[str]:
+    try:
+        text = path.read_text("utf-8")
+    except FileNotFoundError:
+        return []
+    return text.split(MARKER, 1)[1].strip("\n").splitlines() if MARKER in text else []
+
+
+def _quote_value(value: str) -> str:
+    """A value as the settings reader takes it."""
+    if value and all(letter.isalnum() or letter in "._-:/@%+=,~" for letter in value):
+        return value
+    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"

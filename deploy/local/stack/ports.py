@@ -13,6 +13,8 @@ import socket
 from collections.abc import Collection
 from pathlib import Path
 
+import psutil
+
 from deploy.local.stack.errors import PortTaken
 
 LOOPBACK = "127.0.0.1"
@@ -35,6 +37,17 @@ def is_free(port: int) -> bool:
                 return False
             raise
     return True
+
+
+def describe_listener(port: int) -> str:
+    """Return the program that listens on `port`, such as `python (pid 4711)`, as far as the kernel tells."""
+    try:
+        for connection in psutil.net_connections("tcp"):
+            if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port and connection.pid:
+                return f"{psutil.Process(connection.pid).name()} (pid {connection.pid})"
+    except (psutil.Error, OSError):
+        pass
+    return "another program"
 
 
 def choose_port(

@@ -19,13 +19,11 @@ from types import TracebackType
 from typing import Any, Self
 
 from agentstate.settings import ENV_FILE_VARIABLE, PREFIX, Settings
-from deploy.local.stack.child import Child, RestartPolicy, StackContext
 from deploy.local.stack.errors import StackError, StartFailed
-from deploy.local.stack.folder import Folder
+from deploy.local.stack.folder import Folder, write_settings
 from deploy.local.stack.ports import LOOPBACK
-from deploy.local.stack.settings_file import write_settings
 from deploy.local.stack.spec import ProcessSpec
-from deploy.local.stack.supervisor import Supervisor, end_leftovers, find_tag
+from deploy.local.stack.supervisor import Child, RestartPolicy, StackContext, Supervisor, end_leftovers, find_tag
 from deploy.local.stack.table import EVERYTHING, ProcessTable, StackChoices, python_path
 
 

@@ -13,8 +13,7 @@ from deploy.local.servers.postgres_server import PostgresServer, find_postgres
 from deploy.local.servers.redis_server import RedisServer, find_redis
 from deploy.local.stack.folder import ROOT, Folder, write_private
 from deploy.local.stack.ports import LOOPBACK, choose_port
-from deploy.local.stack.probes import file_is_there, http_answers
-from deploy.local.stack.spec import ProcessSpec
+from deploy.local.stack.spec import ProcessSpec, file_is_there, http_answers
 
 SERVERS = (redis_server.NAME, postgres_server.NAME, "qdrant", "sandbox")
 EVERYTHING = (*SERVERS, "migrate", "worker-io", "worker-money", "beat", "flower")

@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 
-from deploy.local.stack.launcher import restart_process
+from deploy.local.stack.control import restart_process
 from tests.chaos.ground import Ground, until
 
 TARGETS = ("worker-io", "qdrant", "redis", "postgres")

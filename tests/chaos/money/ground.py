@@ -22,7 +22,7 @@ from sqlalchemy.engine import make_url
 
 from agentstate.store.migrate import upgrade_schema
 from agentstate.store.store import Store
-from deploy.local.stack import launcher
+from deploy.local.stack import control
 from deploy.local.stack.folder import ROOT, Folder
 from deploy.local.stack.table import python_path
 from tests.chaos.money.lives import end_all
@@ -74,8 +74,8 @@ class Ground:
         if self._given is not None:
             return None
         folder = Folder(self.folder / "stack")
-        launcher.start_detached(folder, ["--data", str(folder.path), "--only", "postgres"], lambda _line: None)
-        self._cleanup.callback(launcher.stop_stack, folder, lambda _line: None)
+        control.start_detached(folder, ["--data", str(folder.path), "--only", "postgres"], lambda _line: None)
+        self._cleanup.callback(control.stop_stack, folder, lambda _line: None)
         return folder
 
     @cached_property
