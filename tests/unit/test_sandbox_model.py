@@ -9,15 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploy.local.sandbox.limits import RequestLimits
-from deploy.local.sandbox.model.books import MICROS, Books
-from deploy.local.sandbox.model.casino import Casino
-from deploy.local.sandbox.model.chance import Chance
+from deploy.local.sandbox.http.serving import RequestLimits
+from deploy.local.sandbox.model.books import MICROS, Books, Chance, Refusal
+from deploy.local.sandbox.model.casino import Casino, play_game
 from deploy.local.sandbox.model.domains import price_of
 from deploy.local.sandbox.model.escrow import Escrows, fee_of
 from deploy.local.sandbox.model.funding import Funding
-from deploy.local.sandbox.model.games import play_game
-from deploy.local.sandbox.model.refusal import Refusal
 from deploy.local.sandbox.model.trading import COINS, Trading, profit_of
 
 START_US = 1_800_000_000 * MICROS

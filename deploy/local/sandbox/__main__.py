@@ -8,17 +8,28 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from tornado.httpserver import HTTPServer
 from tornado.ioloop import PeriodicCallback
 from tornado.netutil import bind_sockets
+from tornado.web import Application, RequestHandler
 
-from deploy.local.sandbox.app import make_app
-from deploy.local.sandbox.model.books import Books, FolderInUse
-from deploy.local.sandbox.model.chance import Chance
-from deploy.local.sandbox.model.deposits import Deposits
+from deploy.local.sandbox.faults import FaultPlan
+from deploy.local.sandbox.http.control import (
+    ChainHandler,
+    FaultsHandler,
+    FundHandler,
+    HealthHandler,
+    SwitchesHandler,
+    TruthHandler,
+)
+from deploy.local.sandbox.http.dialects import GatewayHandler, GatewayRoutes, OwnHandler, own_routes
+from deploy.local.sandbox.http.serving import Parts, RequestLimits
+from deploy.local.sandbox.model.books import Books, Chance, FolderInUse
 from deploy.local.sandbox.model.escrow import Escrows
-from deploy.local.sandbox.model.orders import Orders
+from deploy.local.sandbox.model.funding import Deposits
+from deploy.local.sandbox.model.trading import Orders
 
 SWEEP_MS = 300_000
 """Overdue escrows are given back every five minutes and at the start, as at the real service."""
@@ -100,6 +111,37 @@ async def _wait_for_stop_signal() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     await stop.wait()
+
+
+def make_app(books: Books) -> Application:
+    """The application over open books, with the fault plan that was last set."""
+    plan = FaultPlan()
+    plan.replace_rules(books.read_switch("faults", {}))
+    control: dict[str, Any] = {"books": books, "plan": plan}
+    serving = {"parts": Parts(books=books, plan=plan, limits=RequestLimits())}
+    return Application(
+        [
+            ("/healthz", HealthHandler),
+            ("/__control/faults", FaultsHandler, control),
+            ("/__control/switches", SwitchesHandler, control),
+            ("/__control/chain", ChainHandler, control),
+            ("/__control/fund", FundHandler, control),
+            ("/__truth", TruthHandler, control),
+            ("/api/v1/([a-z]+)/([a-z-]+)", GatewayHandler, {**serving, "routes": GatewayRoutes(books)}),
+            ("/own/([a-z]+)(/.*)", OwnHandler, {**serving, "faces": own_routes(books)}),
+        ],
+        default_handler_class=NotFoundHandler,
+        log_function=lambda _handler: None,
+    )
+
+
+class NotFoundHandler(RequestHandler):
+    """Any other path."""
+
+    def prepare(self) -> None:
+        """Answer 404 to every method."""
+        self.set_status(404)
+        self.finish({"error": "not_found"})
 
 
 if __name__ == "__main__":

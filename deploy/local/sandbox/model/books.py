@@ -1,12 +1,14 @@
 """The books: agents, balances, ledger entries and the list of effects, in one SQLite file.
 
-Every operation is one transaction, committed before it is answered, so whatever was acknowledged survives `kill -9`
+Every operation is one transaction, committed before it is answered, so acknowledged operations survive `kill -9`
 of the process (write-ahead log, `synchronous = NORMAL`: a power cut may take the last commits, a kill may not).
 """
 
 from __future__ import annotations
 
 import fcntl
+import hashlib
+import hmac
 import json
 import sqlite3
 import time
@@ -15,9 +17,155 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from deploy.local.sandbox.model.chance import Chance
-from deploy.local.sandbox.model.refusal import Refusal
-from deploy.local.sandbox.model.schema import SCHEMA
+
+class Refusal(Exception):
+    """A service says no; whatever the operation had written is rolled back.
+
+    Args:
+        status: HTTP status of the answer.
+        code: the service's error code.
+        message: the sentence beside the code.
+        details: further members of the answer, amounts in micro-dollars.
+    """
+
+    def __init__(self, status: int, code: str, message: str = "", /, **details: int | str) -> None:
+        super().__init__(f"{status} {code}")
+        self.status = status
+        self.code = code
+        self.message = message
+        self.details = details
+
+
+class Chance:
+    """Draws and identifiers derived from one seed.
+
+    Args:
+        seed: any integer; two sandboxes with one seed and one history give the same answers.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self._key = str(seed).encode()
+
+    def derive_bytes(self, *parts: str | int) -> bytes:
+        """32 bytes that depend on the seed and on every part."""
+        text = "\x1f".join(str(part) for part in parts)
+        return hmac.new(self._key, text.encode("utf-8", "surrogatepass"), hashlib.sha256).digest()
+
+    def draw_below(self, limit: int, *parts: str | int) -> int:
+        """A whole number from 0 to `limit` - 1; the bias of the remainder is under 2**-64 for small limits."""
+        return int.from_bytes(self.derive_bytes(*parts)[:16], "big") % limit
+
+    def make_token(self, prefix: str, *parts: str | int) -> str:
+        """An identifier such as `bet_5f0c…`, 96 bits long."""
+        return f"{prefix}_{self.derive_bytes(prefix, *parts).hex()[:24]}"
+
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS agents (
+    agent_id TEXT PRIMARY KEY, nonce INTEGER NOT NULL, created_at INTEGER NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS balances (
+    agent_id TEXT NOT NULL, account TEXT NOT NULL, micros INTEGER NOT NULL, PRIMARY KEY (agent_id, account)
+) STRICT;
+CREATE TABLE IF NOT EXISTS entries (
+    id INTEGER PRIMARY KEY, agent_id TEXT NOT NULL, account TEXT NOT NULL, micros INTEGER NOT NULL,
+    balance_after INTEGER NOT NULL, reason TEXT NOT NULL, reference TEXT NOT NULL, service TEXT NOT NULL,
+    created_at INTEGER NOT NULL
+) STRICT;
+CREATE INDEX IF NOT EXISTS entries_of_account ON entries (agent_id, account, created_at);
+CREATE INDEX IF NOT EXISTS entries_by_reference ON entries (agent_id, service, reference);
+CREATE TABLE IF NOT EXISTS entry_keys (entry_id INTEGER PRIMARY KEY, request_key TEXT NOT NULL) STRICT;
+CREATE INDEX IF NOT EXISTS entries_by_key ON entry_keys (request_key);
+CREATE TABLE IF NOT EXISTS effects (
+    id INTEGER PRIMARY KEY, service TEXT NOT NULL, operation TEXT NOT NULL, agent_id TEXT NOT NULL,
+    reference TEXT NOT NULL, request_key TEXT NOT NULL, created_at INTEGER NOT NULL
+) STRICT;
+CREATE INDEX IF NOT EXISTS effects_by_key ON effects (request_key);
+CREATE INDEX IF NOT EXISTS effects_of_agent ON effects (agent_id, service, operation, reference);
+CREATE TABLE IF NOT EXISTS bets (
+    bet_id TEXT PRIMARY KEY, agent_id TEXT NOT NULL, game TEXT NOT NULL, choice TEXT NOT NULL,
+    amount INTEGER NOT NULL, multiplier_e4 INTEGER NOT NULL, payout INTEGER NOT NULL, won INTEGER NOT NULL,
+    result TEXT NOT NULL, client_seed TEXT NOT NULL, nonce INTEGER NOT NULL, created_at INTEGER NOT NULL
+) STRICT;
+CREATE INDEX IF NOT EXISTS bets_of_agent ON bets (agent_id, created_at);
+CREATE INDEX IF NOT EXISTS bets_by_seed ON bets (agent_id, client_seed);
+CREATE TABLE IF NOT EXISTS escrows (
+    escrow_id TEXT PRIMARY KEY, creator TEXT NOT NULL, counterparty TEXT NOT NULL, amount INTEGER NOT NULL,
+    fee INTEGER NOT NULL, description TEXT NOT NULL, status TEXT NOT NULL, created_at INTEGER NOT NULL,
+    due_at INTEGER NOT NULL, changed_at INTEGER NOT NULL
+) STRICT;
+CREATE INDEX IF NOT EXISTS escrows_of_creator ON escrows (creator, created_at);
+CREATE INDEX IF NOT EXISTS escrows_of_counterparty ON escrows (counterparty, created_at);
+CREATE INDEX IF NOT EXISTS escrows_due ON escrows (status, due_at);
+CREATE TABLE IF NOT EXISTS positions (
+    position_id TEXT PRIMARY KEY, agent_id TEXT NOT NULL, coin TEXT NOT NULL, side TEXT NOT NULL,
+    units_e8 INTEGER NOT NULL, notional INTEGER NOT NULL, entry_price INTEGER NOT NULL, leverage INTEGER NOT NULL,
+    margin INTEGER NOT NULL, fee INTEGER NOT NULL, status TEXT NOT NULL, exit_price INTEGER, pnl INTEGER,
+    close_fee INTEGER,
+    opened_at INTEGER NOT NULL, closed_at INTEGER
+) STRICT;
+CREATE INDEX IF NOT EXISTS positions_of_agent ON positions (agent_id, status, opened_at);
+CREATE TABLE IF NOT EXISTS domains (
+    domain TEXT PRIMARY KEY, domain_id TEXT NOT NULL, agent_id TEXT NOT NULL, price INTEGER NOT NULL,
+    created_at INTEGER NOT NULL, expires_at INTEGER NOT NULL
+) STRICT;
+CREATE INDEX IF NOT EXISTS domains_of_agent ON domains (agent_id, created_at);
+CREATE TABLE IF NOT EXISTS addresses (
+    address TEXT PRIMARY KEY, agent_id TEXT NOT NULL, chain TEXT NOT NULL, created_at INTEGER NOT NULL
+) STRICT;
+CREATE INDEX IF NOT EXISTS addresses_of_agent ON addresses (agent_id, chain, created_at);
+CREATE TABLE IF NOT EXISTS transfers (
+    tx_hash TEXT PRIMARY KEY, agent_id TEXT NOT NULL, chain TEXT NOT NULL, source TEXT NOT NULL,
+    target TEXT NOT NULL, amount INTEGER NOT NULL, created_at INTEGER NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS answers (
+    agent_id TEXT NOT NULL, route TEXT NOT NULL, request_key TEXT NOT NULL, body TEXT NOT NULL,
+    PRIMARY KEY (agent_id, route, request_key)
+) STRICT;
+CREATE TABLE IF NOT EXISTS withdrawals (
+    withdrawal_id TEXT PRIMARY KEY, agent_id TEXT NOT NULL, amount INTEGER NOT NULL, fee INTEGER NOT NULL,
+    address TEXT NOT NULL, status TEXT NOT NULL, tx_hash TEXT, created_at INTEGER NOT NULL
+) STRICT;
+CREATE INDEX IF NOT EXISTS withdrawals_of_agent ON withdrawals (agent_id, created_at);
+CREATE TABLE IF NOT EXISTS daily (
+    bonus_id TEXT PRIMARY KEY, agent_id TEXT NOT NULL, amount INTEGER NOT NULL, streak INTEGER NOT NULL,
+    claimed_at INTEGER NOT NULL
+) STRICT;
+CREATE INDEX IF NOT EXISTS daily_of_agent ON daily (agent_id, claimed_at);
+CREATE TABLE IF NOT EXISTS referrals (
+    agent_id TEXT PRIMARY KEY, code TEXT NOT NULL UNIQUE, referred_by TEXT
+) STRICT;
+CREATE TABLE IF NOT EXISTS deposit_addresses (agent_id TEXT PRIMARY KEY, micros INTEGER NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS deposits (
+    tx_hash TEXT PRIMARY KEY, agent_id TEXT NOT NULL, amount INTEGER NOT NULL, created_at INTEGER NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS orders (
+    order_id TEXT PRIMARY KEY, agent_id TEXT NOT NULL, coin TEXT NOT NULL, side TEXT NOT NULL, size INTEGER NOT NULL,
+    price INTEGER NOT NULL, leverage INTEGER NOT NULL, status TEXT NOT NULL, created_at INTEGER NOT NULL
+) STRICT;
+CREATE INDEX IF NOT EXISTS orders_of_agent ON orders (agent_id, created_at);
+CREATE INDEX IF NOT EXISTS orders_open ON orders (status);
+CREATE TABLE IF NOT EXISTS swaps (
+    swap_id TEXT PRIMARY KEY, agent_id TEXT NOT NULL, order_id TEXT NOT NULL, source TEXT NOT NULL,
+    target TEXT NOT NULL, amount TEXT NOT NULL, address TEXT NOT NULL, deposit_address TEXT NOT NULL,
+    created_at INTEGER NOT NULL
+) STRICT;
+CREATE INDEX IF NOT EXISTS swaps_of_agent ON swaps (agent_id, created_at);
+CREATE TABLE IF NOT EXISTS registrar (domain TEXT PRIMARY KEY, agent_id TEXT NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS renewals (
+    id INTEGER PRIMARY KEY, domain TEXT NOT NULL, agent_id TEXT NOT NULL, price INTEGER NOT NULL,
+    created_at INTEGER NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS keys (
+    digest TEXT PRIMARY KEY, service TEXT NOT NULL, agent_id TEXT NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS injected (
+    id INTEGER PRIMARY KEY, fault TEXT NOT NULL, service TEXT NOT NULL, operation TEXT NOT NULL,
+    agent_id TEXT NOT NULL, request_key TEXT NOT NULL, created_at INTEGER NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS switches (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
+"""
+
 
 MICROS = 1_000_000
 """Micro-dollars in a dollar, and microseconds in a second."""

@@ -1,11 +1,67 @@
-"""The casino: bets against the shared balance, found again by the `client_seed` that the caller chose."""
+"""The casino and the faucet: bets against the shared balance, found again by `client_seed`, and one dollar once.
+
+Multipliers are whole ten-thousandths, so payouts of cents are exact.
+"""
 
 from __future__ import annotations
 
-from deploy.local.sandbox.model import games
-from deploy.local.sandbox.model.books import CASINO, MICROS, Books, Row
-from deploy.local.sandbox.model.referrals import Referrals
-from deploy.local.sandbox.model.refusal import Refusal
+from dataclasses import dataclass
+
+from deploy.local.sandbox.model.books import CASINO, MICROS, Books, Refusal, Row
+from deploy.local.sandbox.model.funding import Referrals
+
+SIDES = ("heads", "tails")
+FLIP_E4 = 19_900
+"""A won coin flip pays 1.99 times the stake."""
+
+DICE_RETURN_E4 = 995_000
+"""Dice pay 99.5 divided by the chance in per cent."""
+
+LOWEST, HIGHEST = 2, 98
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came out: the result in words, whether it won, and the multiplier of the stake in ten-thousandths."""
+
+    result: str
+    won: bool
+    multiplier_e4: int
+
+
+def play_game(game: str, choice: str, draw: int) -> Outcome:
+    """The outcome of `game` for `choice` ("heads", "over:50") and a draw of 128 random bits."""
+    return _flip_coin(choice, draw) if game == "coin-flip" else _roll_dice(choice, draw)
+
+
+def check_side(side: object) -> str:
+    """A checked side of the coin."""
+    if side not in SIDES:
+        raise Refusal(400, "invalid_side", "side is heads or tails.")
+    return str(side)
+
+
+def check_dice_choice(direction: object, threshold: object) -> str:
+    """A checked choice for the dice, such as `over:50`."""
+    if direction not in {"over", "under"}:
+        raise Refusal(400, "invalid_direction", "direction is over or under.")
+    if isinstance(threshold, bool) or not isinstance(threshold, int) or not LOWEST <= threshold <= HIGHEST:
+        raise Refusal(400, "invalid_threshold", f"threshold is a whole number from {LOWEST} to {HIGHEST}.")
+    return f"{direction}:{threshold}"
+
+
+def _flip_coin(choice: str, draw: int) -> Outcome:
+    side = SIDES[draw % 2]
+    return Outcome(side, side == choice, FLIP_E4)
+
+
+def _roll_dice(choice: str, draw: int) -> Outcome:
+    direction, threshold = choice.split(":")
+    rolled, limit = draw % 100, int(threshold)
+    chance = 99 - limit if direction == "over" else limit
+    won = rolled > limit if direction == "over" else rolled < limit
+    return Outcome(str(rolled), won, DICE_RETURN_E4 // chance)
+
 
 MINIMUM = MICROS // 100
 KELLY_SHARE = 8
@@ -27,7 +83,7 @@ class Casino:
         self._check_bet(agent_id, amount)
         nonce = self._books.next_nonce(agent_id)
         seed = client_seed if client_seed is not None else self._books.chance.make_token("seed", agent_id, nonce)
-        outcome = games.play_game(game, choice, self._books.chance.draw_below(1 << 64, "draw", agent_id, seed, nonce))
+        outcome = play_game(game, choice, self._books.chance.draw_below(1 << 64, "draw", agent_id, seed, nonce))
         bet_id = self._books.chance.make_token("bet", agent_id, nonce)
         payout = amount * outcome.multiplier_e4 // 10_000 if outcome.won else 0
         self._settle_bet(agent_id, bet_id, amount, payout)
@@ -97,4 +153,34 @@ class Casino:
             "AND e.reason = 'deposit') AS deposited FROM bets WHERE agent_id = ?",
             agent_id,
             agent_id,
+        )
+
+
+class Faucet:
+    """Claims; whether an agent has claimed is told by its ledger row, as at the real service."""
+
+    def __init__(self, books: Books) -> None:
+        self._books = books
+
+    def claim_dollar(self, agent_id: str) -> str:
+        """Credit one dollar; the claim's id."""
+        self._books.require_agent(agent_id)
+        if self.find_claim(agent_id) is not None:
+            raise Refusal(409, "already_claimed", "This agent has claimed before.")
+        claim_id = self._books.chance.make_token("claim", agent_id, self._books.next_nonce(agent_id))
+        self._books.post_entry(agent_id, MICROS, "faucet_claim", claim_id, "faucet")
+        self._books.record_effect("faucet", "claim", agent_id, agent_id)
+        return claim_id
+
+    def count_claims(self) -> int:
+        """How many agents have claimed."""
+        row = self._books.query_row(
+            "SELECT count(*) AS n FROM entries WHERE service = 'faucet' AND reason = 'faucet_claim'"
+        )
+        return int(row["n"]) if row else 0
+
+    def find_claim(self, agent_id: str) -> Row | None:
+        """The ledger row of the agent's claim, or None."""
+        return self._books.query_row(
+            "SELECT * FROM entries WHERE agent_id = ? AND service = 'faucet' AND reason = 'faucet_claim'", agent_id
         )

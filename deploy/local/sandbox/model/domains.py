@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 
-from deploy.local.sandbox.model.books import MICROS, Books, Row
-from deploy.local.sandbox.model.refusal import Refusal
+from deploy.local.sandbox.model.books import MICROS, Books, Refusal, Row
 
 ACCOUNT = "domains"
 EUR_CENTS = {"com": 1_200, "dev": 1_500, "io": 3_800, "xyz": 300, "ai": 7_500}

@@ -6,8 +6,7 @@ that is completed but not released goes back to its creator: both as the real se
 
 from __future__ import annotations
 
-from deploy.local.sandbox.model.books import MICROS, Books, Row
-from deploy.local.sandbox.model.refusal import Refusal
+from deploy.local.sandbox.model.books import MICROS, Books, Refusal, Row
 
 SHORTEST_TEXT = 3
 MOST_HOURS = 720

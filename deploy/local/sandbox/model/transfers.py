@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import re
 
-from deploy.local.sandbox.model.books import MICROS, Books, Row
-from deploy.local.sandbox.model.refusal import Refusal
+from deploy.local.sandbox.model.books import MICROS, Books, Refusal, Row
 
 WITHDRAWAL_FEE = MICROS // 2
 LEAST, MOST, REVIEWED = MICROS, 100_000 * MICROS, 1_000 * MICROS

@@ -1,9 +1,10 @@
-"""Serving one request in either dialect: does it pass, what goes wrong, what happens, what is answered."""
+"""One request of either dialect: rate limits, injected faults, the operation, and the answer."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
@@ -11,14 +12,19 @@ from typing import Any, TypeAlias
 
 from tornado.web import RequestHandler
 
-from deploy.local.sandbox.faults import CUT_OFF, HEADER, Fault, FaultPlan
-from deploy.local.sandbox.gateway.shapes import Body, add_info, to_usd
-from deploy.local.sandbox.limits import RequestLimits, daily_limit_body, rate_limit_body
-from deploy.local.sandbox.model.books import Books, Crashed
+from deploy.local.sandbox.faults import (
+    CUT_OFF,
+    HEADER,
+    Fault,
+    FaultPlan,
+    drop_ledger_rows,
+    drop_venue_data,
+    zero_amounts,
+)
+from deploy.local.sandbox.http.values import Body, add_info, to_iso, to_usd
+from deploy.local.sandbox.model.books import MICROS, Books, Crashed, Refusal
 from deploy.local.sandbox.model.escrow import Escrows
 from deploy.local.sandbox.model.funding import Funding
-from deploy.local.sandbox.model.refusal import Refusal
-from deploy.local.sandbox.spoiling import drop_ledger_rows, drop_venue_data, zero_amounts
 
 PAGE = "<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1></body></html>"
 
@@ -184,3 +190,60 @@ def _alter_body(kind: str, body: Body | str) -> Body | str:
         "ledger_gap": drop_ledger_rows,
     }
     return changes[kind](body) if kind in changes else body
+
+
+WINDOW_S = 60
+PER_ADDRESS = {
+    "casino/bet": 60, "casino/bets": 60, "casino/export": 60, "casino/register": 10, "casino/join": 10,
+    "casino/withdraw": 5,
+    "escrow/create": 20, "escrow/complete": 30, "escrow/release": 30, "escrow/dispute": 10, "faucet/claim": 5,
+    "trading/open": 30, "trading/close": 30, "trading/join": 10, "wallet/send": 20, "wallet/swap": 30,
+    "wallet/create": 10, "wallet/join": 10,
+}  # fmt: skip
+"""Requests a minute and exact path; what is not listed is unlimited."""
+
+PER_AGENT_BETS = 60
+
+
+class RequestLimits:
+    """Counters of the present window.
+
+    Args:
+        clock: gives seconds since 1970.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+        self._window = 0
+        self._counts: dict[tuple[str, str], int] = {}
+
+    def find_refusal(self, service: str, name: str, path: str, address: str, agent_id: str) -> dict[str, str] | None:
+        """The body of a 429, or None when the request may pass. Counts the request by its exact path."""
+        self._turn_window()
+        limit = PER_ADDRESS.get(f"{service}/{name}")
+        if limit is not None and self._count_over((path, address), limit):
+            return rate_limit_body(limit)
+        if (service, name) == ("casino", "bet") and self._count_over(("agent", agent_id), PER_AGENT_BETS):
+            reset = (self._window + 1) * WINDOW_S * MICROS
+            return {"error": "rate_limit_exceeded", "message": "Too many bets.", "reset_at": to_iso(reset)}
+        return None
+
+    def _turn_window(self) -> None:
+        window = int(self._clock()) // WINDOW_S
+        if window != self._window:
+            self._window = window
+            self._counts.clear()
+
+    def _count_over(self, key: tuple[str, str], limit: int) -> bool:
+        self._counts[key] = self._counts.get(key, 0) + 1
+        return self._counts[key] > limit
+
+
+def rate_limit_body(limit: int = 60) -> dict[str, str]:
+    """The shape without a time of reset."""
+    return {"error": "rate_limited", "message": f"Too many requests. Limit: {limit} per {WINDOW_S}s"}
+
+
+def daily_limit_body() -> dict[str, str]:
+    """A rule of the service that looks like a rate limit: a day, told in prose alone."""
+    return {"error": "ip_rate_limited", "message": "One claim per address in ~24h."}

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from deploy.local.sandbox.gateway.shapes import Body
-from deploy.local.sandbox.model.refusal import Refusal
+from deploy.local.sandbox.http.values import Body
+from deploy.local.sandbox.model.books import Refusal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

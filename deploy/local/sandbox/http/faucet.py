@@ -1,13 +1,15 @@
-"""Faucet on the gateway."""
+"""The faucet over HTTP: on the gateway, and its own routes, which need no key and have no state."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from deploy.local.sandbox.gateway.shapes import Body, to_iso, to_usd
+from deploy.local.sandbox.http import values
+from deploy.local.sandbox.http.route import RequestData, Route, read_route, write_route
+from deploy.local.sandbox.http.values import Body, to_iso, to_usd
 from deploy.local.sandbox.model.books import MICROS, Books
-from deploy.local.sandbox.model.faucet import Faucet
+from deploy.local.sandbox.model.casino import Faucet
 
 
 class FaucetHandler:
@@ -38,3 +40,23 @@ class FaucetHandler:
             "claimed_at": None if row is None else to_iso(row["created_at"]),
             "credited_usd": to_usd(0 if row is None else row["micros"]),
         }
+
+
+class FaucetRoutes:
+    """What the faucet answers under its own address."""
+
+    def __init__(self, books: Books) -> None:
+        self._face = FaucetHandler(books)
+
+    def list_routes(self) -> Sequence[Route]:
+        """The table."""
+        return (
+            write_route("/faucet/claim", "claim", self.claim_dollar, public=True),
+            read_route(
+                "/faucet/stats", "stats", lambda who, given: self._face.read_stats(who, given.query), public=True
+            ),
+        )
+
+    def claim_dollar(self, _who: str, given: RequestData) -> Body:
+        """Answer `POST /faucet/claim`."""
+        return self._face.claim_dollar(values.read_text(given.body, "agent_casino_id"), given.body)

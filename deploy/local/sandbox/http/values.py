@@ -1,4 +1,4 @@
-"""What a request may contain: readers that refuse what the services refuse."""
+"""Values on the wire: readers that refuse what the services refuse, and writers of amounts and times."""
 
 from __future__ import annotations
 
@@ -7,8 +7,37 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from deploy.local.sandbox.model.books import MICROS
-from deploy.local.sandbox.model.refusal import Refusal
+from deploy.local.sandbox.model.books import MICROS, Refusal
+from deploy.local.sandbox.model.truth import exact_json
+
+Body = dict[str, Any]
+
+
+def to_usd(micros: int) -> float:
+    """An amount as the unrounded JSON number that the services send."""
+    return micros / MICROS
+
+
+def to_cents(micros: int) -> float:
+    """An amount rounded to cents: 0.199 becomes 0.2."""
+    return round(micros / MICROS, 2)
+
+
+def to_usd_text(micros: int) -> str:
+    """Return an amount as exact decimal text, as the wallet and the exchange send it."""
+    return str(exact_json(micros)["usd"])
+
+
+def to_iso(microseconds: int) -> str:
+    """A time such as 2026-01-31T12:00:00.250Z."""
+    when = datetime.fromtimestamp(microseconds / MICROS, UTC)
+    return when.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def add_info(body: Body, service: str) -> Body:
+    """The body with the `_info` object that every answer carries."""
+    return {**body, "_info": {"service": service, "note": "sandbox"}}
+
 
 MOST = Decimal(10) ** 12
 LONGEST_SEED = 5_000

@@ -1,4 +1,4 @@
-"""The sandbox's own routes, which no real service has: readiness, faults, switches, truth."""
+"""The sandbox's own routes, which no real service has: readiness, faults, switches, test money, the exact books."""
 
 from __future__ import annotations
 
@@ -10,13 +10,11 @@ from typing import Any
 from tornado.web import RequestHandler
 
 from deploy.local.sandbox.faults import FaultPlan
-from deploy.local.sandbox.gateway import inputs
-from deploy.local.sandbox.model.books import Books
-from deploy.local.sandbox.model.deposits import Deposits
+from deploy.local.sandbox.http import values
+from deploy.local.sandbox.model.books import Books, Refusal
 from deploy.local.sandbox.model.escrow import Escrows
-from deploy.local.sandbox.model.funding import Funding
-from deploy.local.sandbox.model.orders import Orders
-from deploy.local.sandbox.model.refusal import Refusal
+from deploy.local.sandbox.model.funding import Deposits, Funding
+from deploy.local.sandbox.model.trading import Orders
 from deploy.local.sandbox.model.truth import Truth
 
 SWITCHES = {"idempotency_keys": False, "rate_limits": False, "kelly_cap": True}
@@ -129,7 +127,7 @@ class ChainHandler(ControlHandler):
         if not isinstance(names, list) or not set(names) <= set(runs):
             raise Refusal(400, "invalid_request", f"run is a list of {', '.join(runs)}.")
         if "deposit" in given:
-            amount = inputs.read_micros({"deposit": Decimal(str(given["deposit"]))}, "deposit")
+            amount = values.read_micros({"deposit": Decimal(str(given["deposit"]))}, "deposit")
             deposits.add_on_chain(str(given.get("agent_id")), amount)
         return {name: runs[name]() for name in names}
 
@@ -141,7 +139,7 @@ class FundHandler(ControlHandler):
         """`{"agent_id", "service", "amount", "reference", "address"?}`."""
         try:
             given = self._read_object()
-            amount = inputs.read_micros({"amount": Decimal(str(given.get("amount")))}, "amount")
+            amount = values.read_micros({"amount": Decimal(str(given.get("amount")))}, "amount")
             service = str(given.get("service"))
             accounts = {"casino": "casino", "wallet": f"wallet:{given.get('address')}"}
             account = accounts.get(service, service)
