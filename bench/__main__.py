@@ -18,9 +18,8 @@ from rich.console import Console
 from bench import groups
 from bench.ground import BenchStack
 from bench.tokens.kinds import SHARED_DATA
-from deploy.local.pictures import draw
 from deploy.local.stack.folder import ROOT
-from deploy.local.stack.results import Row, all_met, make_console, print_rows, write_rows
+from deploy.local.stack.results import Row, all_met, draw_picture, make_console, print_rows, write_rows
 
 PICTURE = 130
 """Columns of the picture."""
@@ -47,7 +46,7 @@ def main(*, only: tuple[str, ...], quick: bool, data: Path, json_file: Path | No
             print_rows(out, name, tables[name])
     rows = [row for table in tables.values() for row in table]
     if picture is not None:
-        draw(picture, "make bench", lambda out: _print_tables(out, tables), width=PICTURE)
+        draw_picture(picture, "make bench", lambda out: _print_tables(out, tables), width=PICTURE)
     for path in (BUILD, *([json_file] if json_file else ())):
         write_rows(path, rows)
         out.print(f"written: {path}", soft_wrap=True)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.local.demo.__main__ import INTERRUPTED
+from deploy.local.stack.control import INTERRUPTED
 from deploy.local.stack.folder import ROOT, Folder
 from deploy.local.stack.supervisor import end_leftovers, find_leftovers
 from deploy.local.stack.table import python_path

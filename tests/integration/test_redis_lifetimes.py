@@ -20,7 +20,7 @@ from agentstate.memory.episodes.archiving import EpisodeArchiver
 from agentstate.runtime import Runtime
 from agentstate.services.operations import casino
 from agentstate.settings import Settings
-from deploy.local.demo.privacy import our_keys
+from deploy.local.demo.audits import list_our_keys
 from deploy.local.stack.table import python_path
 from tests.stubs.redis_server import redis_server
 from workers.eviction import require_no_eviction
@@ -59,7 +59,7 @@ def live(runtime: Runtime, agent_id: str) -> None:
 @pytest.mark.guide_defect(146)
 def test_every_key_of_ours_ends_by_itself(runtime: Runtime, rich: str) -> None:
     live(runtime, f"{rich}_life")
-    keys = our_keys(runtime)
+    keys = list_our_keys(runtime)
     parts = {key.name.split(":")[2] for key in keys if key.name.startswith("as:{")}
     assert {"episodes", "state", "sent", "halt"} <= parts
     assert [key.name for key in keys if key.ttl_s < 0] == []
@@ -68,7 +68,7 @@ def test_every_key_of_ours_ends_by_itself(runtime: Runtime, rich: str) -> None:
 
 def test_a_key_without_an_end_is_found(runtime: Runtime) -> None:
     runtime.redis.set("as:{ag_1}:forgotten", 1)
-    assert [key.name for key in our_keys(runtime) if key.ttl_s < 0] == ["as:{ag_1}:forgotten"]
+    assert [key.name for key in list_our_keys(runtime) if key.ttl_s < 0] == ["as:{ag_1}:forgotten"]
 
 
 @pytest.mark.parametrize("policy", ["allkeys-lru", "allkeys-random"])

@@ -6,23 +6,20 @@ import shutil
 import sys
 import tempfile
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import click
 from rich.console import Console
 
 from agentstate.errors import AgentStateError
-from deploy.local.demo import promises
-from deploy.local.demo.pictures import draw
-from deploy.local.demo.progress import Progress
-from deploy.local.demo.report import print_report
-from deploy.local.demo.rows import rows_of
-from deploy.local.demo.run import Choices, Demo
-from deploy.local.demo.stage import Stage
+from deploy.local.demo.promises import all_kept, check_promises, make_rows
+from deploy.local.demo.report import print_end, print_report
+from deploy.local.demo.scenario import Demo, DemoChoices, Progress
+from deploy.local.demo.workers import DemoStack
 from deploy.local.stack.control import INTERRUPTED, interrupt_once
 from deploy.local.stack.folder import ROOT
-from deploy.local.stack.results import make_console, write_rows
+from deploy.local.stack.results import draw_picture, make_console, write_rows
 
 BUILD = ROOT / "build" / "demo.json"
 
@@ -54,48 +51,54 @@ def main(
     warnings.filterwarnings("ignore", message="Api key is used with an insecure connection")
     interrupt_once()
     folder = data or Path(tempfile.mkdtemp(prefix="agentstate-demo-"))
-    choices = Choices(
+    choices = DemoChoices(
         data=folder,
         agents=agents,
         seconds=seconds,
         seed=seed,
         stays=keep,
-        settings=dict(_pair(text) for text in settings),
+        settings=dict(_parse_setting(text) for text in settings),
     )
     ok = False
     try:
-        ok = _run(choices, [path for path in (build, json_file) if path], pictures)
+        ok = _run_demo(choices, [path for path in (build, json_file) if path], pictures)
     finally:
         if data is None and not keep:
-            _remove(folder, ok=ok)
+            _remove_folder(folder, ok=ok)
     sys.exit(0 if ok else 1)
 
 
-def _run(choices: Choices, files: Sequence[Path], pictures: Path | None) -> bool:
+def _run_demo(choices: DemoChoices, files: Sequence[Path], pictures: Path | None) -> bool:
     out = make_console()
     with Progress(out) as progress, Demo(choices, progress) as demo:
-        facts = demo.run()
-        verdicts = promises.check(facts)
+        found = demo.run()
+        verdicts = check_promises(found)
         if choices.stays:
-            demo.keep()
-    print_report(out, facts, verdicts)
+            demo.keep_stack()
+    print_report(out, found, verdicts)
     for path in files:
-        write_rows(path, rows_of(facts, verdicts))
+        write_rows(path, make_rows(found, verdicts))
         out.print(f"written: {path}", soft_wrap=True)
     if pictures is not None:
-        draw(pictures, facts, verdicts)
+        for name, print_part in (("demo-report.svg", print_report), ("demo-promises.svg", print_end)):
+
+            def print_all(page: Console, print_part: Callable[..., None] = print_part) -> None:
+                print_part(page, found, verdicts)
+                page.print("all promises were kept")
+
+            draw_picture(pictures / name, "make demo", print_all)
     if choices.stays:
-        _say_where(out, demo.stage)
-    kept = promises.kept(verdicts)
+        _print_hints(out, demo.stack)
+    kept = all_kept(verdicts)
     out.print("all promises were kept" if kept else "A PROMISE WAS BROKEN")
     return kept
 
 
-def _say_where(out: Console, stage: Stage) -> None:
-    folder = stage.folder
+def _print_hints(out: Console, stack: DemoStack) -> None:
+    folder = stack.folder
     lines = (
         "The stack goes on. To look around:",
-        f"  Flower    {stage.urls['flower']} (user agent, password: AGENTSTATE_FLOWER_BASIC_AUTH in the settings)",
+        f"  Flower    {stack.urls['flower']} (user agent, password: AGENTSTATE_FLOWER_BASIC_AUTH in the settings)",
         f"  settings  {folder.env_file}",
         f"  logs      {folder.logs}",
         f"  try       export AGENTSTATE_ENV_FILE={folder.env_file}",
@@ -107,14 +110,14 @@ def _say_where(out: Console, stage: Stage) -> None:
         out.print(line, markup=False, soft_wrap=True)
 
 
-def _remove(folder: Path, *, ok: bool) -> None:
+def _remove_folder(folder: Path, *, ok: bool) -> None:
     if ok or not any(folder.iterdir()):
         shutil.rmtree(folder, ignore_errors=True)
     else:
         click.echo(f"logs and data were kept in {folder}", err=True)
 
 
-def _pair(text: str) -> tuple[str, str]:
+def _parse_setting(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not equals:
         raise click.UsageError(f"--set {text}: write NAME=VALUE.")

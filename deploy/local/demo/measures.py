@@ -1,15 +1,18 @@
-"""Gathering the facts: from the tables, the services' truth, Redis, Flower, and what agents were told."""
+"""Measurements at the end of a run: from the tables, the services' own record, Redis, Flower, and the agents' notes."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
+import httpx
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from agentstate.memory.conversation.turns import conversation_id
 from agentstate.memory.facts.counts import count_conversations, count_memories
 from agentstate.money.amounts import Money
 from agentstate.money.reconciliation.breaks import Breaks
@@ -17,97 +20,100 @@ from agentstate.providers.summaries.evidence import find_unsupported_figures
 from agentstate.providers.summaries.summarizer import SourceTurn, format_turn
 from agentstate.runtime import Runtime
 from agentstate.services.cache.reading import Quality
+from agentstate.settings import Settings
+from agentstate.state import codec
 from agentstate.store.tables import effects, jobs, memories, portfolio_snapshots, recon_cursors, summaries, turns
 from agentstate.store.tables.base import db_time
-from deploy.local.demo import ledgers, privacy, sentences, told
-from deploy.local.demo.facts import Answer, BreakFact, EffectFact, Facts, MemoryFact, TaskFact
+from deploy.local.demo import audits
+from deploy.local.demo.agents import QUESTIONS, SESSION
 from deploy.local.demo.faults import PLANTED_AGENT
-from deploy.local.demo.flower import ask_flower
-from deploy.local.demo.quiet import SOON_S
-from deploy.local.demo.receipts import read_receipts
-from deploy.local.demo.stage import Stage
+from deploy.local.demo.findings import Answer, EffectCount, Findings, FlowerView, MemoryCount, OpenedBreak, WorkTimes
+from deploy.local.demo.receipts import RECEIPTS, Acknowledgement, read_receipts
+from deploy.local.demo.workers import DemoStack
 from deploy.local.sandbox.client import SandboxClient
 
 STRANGER = "ag_stranger"
 """An agent that no service knows: all of its amounts are unknown."""
+SOON_S = 600.0
+"""Work that is due later than that, such as the lessons of today, is an appointment and not open."""
 _MOST = 1_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class Course:
-    """What is known of the run itself."""
+class RunCourse:
+    """The course of the run: its agents, the injected faults, and the work left open."""
 
     agents: Sequence[str]
     seed: int
     injected: Mapping[str, int]
-    killed: Sequence[str]
+    disruptions: Sequence[str]
     open: Sequence[str]
     failures: Sequence[str]
 
 
-def gather(stage: Stage, runtime: Runtime, course: Course) -> Facts:
-    """All facts, now."""
-    answers = tuple(_answers(runtime, course.agents))
-    with SandboxClient(stage.urls["sandbox"]) as sandbox:
+def gather_findings(stack: DemoStack, runtime: Runtime, course: RunCourse) -> Findings:
+    """Take all measurements, now."""
+    answers = tuple(_ask_questions(runtime, course.agents))
+    with SandboxClient(stack.urls["sandbox"]) as sandbox:
         truth = sandbox.read_truth()
-    flower, pages = ask_flower(runtime.settings, stage.urls["flower"])
-    leaks, recalls = privacy.leaked(runtime, course.agents, course.seed)
-    misplaced, points = privacy.index_leaks(runtime)
-    secrets, places = privacy.secrets_found(
-        privacy.secrets_of(stage.folder), privacy.places(runtime, stage.folder, pages)
+    flower, pages = ask_flower(runtime.settings, stack.urls["flower"])
+    leaks, recalls = audits.find_leaks(runtime, course.agents, course.seed)
+    misplaced, points = audits.find_index_leaks(runtime)
+    secrets, places = audits.find_secrets(
+        audits.read_secrets(stack.folder), audits.list_places(runtime, stack.folder, pages)
     )
-    receipts = list(read_receipts(stage.folder.path / "told"))
+    receipts = list(read_receipts(stack.folder.path / RECEIPTS))
     with runtime.store.read_connection() as connection:
         conversations = count_conversations(connection)
-        return Facts(
-            tasks=tuple(_tasks(connection)),
-            memories=tuple(_memories(connection)),
+        return Findings(
+            work=tuple(_measure_work(connection)),
+            memories=tuple(_count_memories(connection)),
             answers=answers,
             turns=sum(found.turns for found in conversations),
             summaries=sum(found.summaries for found in conversations),
             summarized=sum(found.summarized for found in conversations),
-            effects=tuple(_effects(connection, truth)),
+            effects=tuple(_count_effects(connection, truth)),
             unknown_effects=tuple(_unknown_effects(connection, truth)),
-            balances=tuple(ledgers.balances(connection, truth)),
-            breaks=tuple(_breaks(runtime)),
-            unmatched=tuple(_unmatched(connection)),
-            snapshots=_snapshots(connection),
-            told=dict(Counter(item.what for item in receipts)),
-            lost=tuple(told.lost(connection, receipts)),
-            book_faults=tuple(ledgers.book_faults(connection)),
+            balances=tuple(audits.compare_balances(connection, truth)),
+            breaks=tuple(_list_breaks(runtime)),
+            unmatched=tuple(_list_unmatched(connection)),
+            snapshots=_count_snapshots(connection),
+            acknowledged=dict(Counter(item.kind for item in receipts)),
+            lost=tuple(list_lost(connection, receipts)),
+            ledger_faults=tuple(audits.find_ledger_faults(connection)),
             entries=int(connection.execute(sa.text("SELECT count(*) FROM entries")).scalar_one()),
-            rewritten=tuple(ledgers.rewrites_accepted(runtime.store)),
-            invented=(*_invented(connection), *_unknown_as_number(runtime)),
+            rewritten=tuple(audits.find_accepted_rewrites(runtime.store)),
+            invented=(*_list_invented(connection), *_unknown_as_number(runtime)),
             leaked=(*leaks, *misplaced),
             recalls=recalls,
             points=points,
             secrets=tuple(secrets),
             places=places,
-            keys=tuple(privacy.our_keys(runtime)),
+            keys=tuple(audits.list_our_keys(runtime)),
             flower=flower,
             injected=dict(course.injected),
-            killed=tuple(course.killed),
+            disruptions=tuple(course.disruptions),
             open=tuple(course.open),
             failures=tuple(course.failures),
         )
 
 
-def counts(runtime: Runtime) -> dict[str, int]:
+def count_progress(runtime: Runtime) -> dict[str, int]:
     """A few numbers that grow, for the display while it runs."""
     with runtime.store.read_connection() as connection:
 
-        def number(statement: str) -> int:
+        def count_rows(statement: str) -> int:
             return int(connection.execute(sa.text(statement)).scalar_one())
 
         return {
-            "effects": number("SELECT count(*) FROM effects WHERE state IN ('succeeded', 'failed')"),
-            "open": number("SELECT count(*) FROM effects WHERE state NOT IN ('succeeded', 'failed')"),
-            "memories": number("SELECT count(*) FROM memories"),
-            "searchable": number("SELECT count(*) FROM memories WHERE state = 'searchable'"),
-            "turns": number("SELECT count(*) FROM turns"),
-            "summaries": number("SELECT count(*) FROM summaries"),
-            "jobs done": number("SELECT count(*) FROM jobs WHERE status = 'done'"),
-            "snapshots": number("SELECT count(*) FROM portfolio_snapshots"),
+            "effects": count_rows("SELECT count(*) FROM effects WHERE state IN ('succeeded', 'failed')"),
+            "open": count_rows("SELECT count(*) FROM effects WHERE state NOT IN ('succeeded', 'failed')"),
+            "memories": count_rows("SELECT count(*) FROM memories"),
+            "searchable": count_rows("SELECT count(*) FROM memories WHERE state = 'searchable'"),
+            "turns": count_rows("SELECT count(*) FROM turns"),
+            "summaries": count_rows("SELECT count(*) FROM summaries"),
+            "jobs done": count_rows("SELECT count(*) FROM jobs WHERE status = 'done'"),
+            "snapshots": count_rows("SELECT count(*) FROM portfolio_snapshots"),
         }
 
 
@@ -117,7 +123,7 @@ def percentile(values: Sequence[float], share: float) -> float:
     return ordered[min(int(len(ordered) * share), len(ordered) - 1)] if ordered else 0.0
 
 
-def _tasks(connection: Connection) -> Iterator[TaskFact]:
+def _measure_work(connection: Connection) -> Iterator[WorkTimes]:
     table = jobs.c
     took: dict[str, list[float]] = defaultdict(list)
     unfinished: Counter[str] = Counter()
@@ -133,29 +139,29 @@ def _tasks(connection: Connection) -> Iterator[TaskFact]:
         took[kind] += [(searchable_at - stored_at).total_seconds()] if searchable_at else []
     for kind, times in sorted(took.items()):
         p50, p95 = percentile(times, 0.5), percentile(times, 0.95)
-        yield TaskFact(
+        yield WorkTimes(
             kind=kind, count=len(times), unfinished=unfinished[kind], later=later[kind], p50_s=p50, p95_s=p95
         )
 
 
-def _memories(connection: Connection) -> Iterator[MemoryFact]:
+def _count_memories(connection: Connection) -> Iterator[MemoryCount]:
     for found in count_memories(connection):
-        yield MemoryFact(agent_id=found.agent_id, stored=found.stored, searchable=found.searchable)
+        yield MemoryCount(agent_id=found.agent_id, stored=found.stored, searchable=found.searchable)
 
 
-def _answers(runtime: Runtime, agents: Sequence[str]) -> Iterator[Answer]:
-    for number, question in enumerate(sentences.QUESTIONS):
+def _ask_questions(runtime: Runtime, agents: Sequence[str]) -> Iterator[Answer]:
+    for number, question in enumerate(QUESTIONS):
         agent = agents[number * 4 % len(agents)]
         for hit in runtime.memory.of(agent).recall(question, 2):
             retrievers = ", ".join(f"{name} {score.score:.2f}" for name, score in sorted(hit.why.retrievers.items()))
             yield Answer(agent_id=agent, question=question, content=hit.content, score=hit.score, retrievers=retrievers)
 
 
-def _effects(connection: Connection, truth: Mapping[str, Any]) -> Iterator[EffectFact]:
-    seen = _seen(truth)
+def _count_effects(connection: Connection, truth: Mapping[str, Any]) -> Iterator[EffectCount]:
+    seen = _count_seen(truth)
     for row in connection.execute(sa.select(effects).order_by(effects.c.created_at)):
         ended = row.resolved_at or row.created_at
-        yield EffectFact(
+        yield EffectCount(
             agent_id=row.agent_id,
             key=row.key,
             operation=row.operation,
@@ -167,7 +173,7 @@ def _effects(connection: Connection, truth: Mapping[str, Any]) -> Iterator[Effec
         )
 
 
-def _seen(truth: Mapping[str, Any]) -> Counter[tuple[str, str]]:
+def _count_seen(truth: Mapping[str, Any]) -> Counter[tuple[str, str]]:
     """How often the services had the effect of each request key, by agent and key."""
     seen: Counter[tuple[str, str]] = Counter()
     for row in truth["effects"]:
@@ -177,13 +183,13 @@ def _seen(truth: Mapping[str, Any]) -> Counter[tuple[str, str]]:
 
 def _unknown_effects(connection: Connection, truth: Mapping[str, Any]) -> list[str]:
     ours = {(row.agent_id, row.remote_key) for row in connection.execute(sa.select(effects))}
-    strange = [named for named in _seen(truth) if named not in ours and named[0] != PLANTED_AGENT]
+    strange = [named for named in _count_seen(truth) if named not in ours and named[0] != PLANTED_AGENT]
     return [f"{agent}: {key}" for agent, key in strange]
 
 
-def _breaks(runtime: Runtime) -> Iterator[BreakFact]:
+def _list_breaks(runtime: Runtime) -> Iterator[OpenedBreak]:
     for found in Breaks(runtime.store).find(only_open=False, limit=_MOST):
-        yield BreakFact(
+        yield OpenedBreak(
             agent_id=found.agent_id,
             service=found.service,
             kind=found.kind,
@@ -193,7 +199,7 @@ def _breaks(runtime: Runtime) -> Iterator[BreakFact]:
         )
 
 
-def _unmatched(connection: Connection) -> list[str]:
+def _list_unmatched(connection: Connection) -> list[str]:
     table = recon_cursors.c
     other = sa.or_(table.status.is_(None), table.status != "matched")
     found = connection.execute(
@@ -202,17 +208,17 @@ def _unmatched(connection: Connection) -> list[str]:
     return [f"the last comparison of {row.service} of {row.agent_id} is {row.status}" for row in found]
 
 
-def _snapshots(connection: Connection) -> dict[str, int]:
+def _count_snapshots(connection: Connection) -> dict[str, int]:
     slot = portfolio_snapshots.c.slot
     rows = connection.execute(sa.select(slot, sa.func.count().label("rows")).group_by(slot).order_by(slot))
     return {row.slot: row.rows for row in rows}
 
 
-def _invented(connection: Connection) -> Iterator[str]:
+def _list_invented(connection: Connection) -> Iterator[str]:
     """Figures of summaries that neither their turns nor the summary before them hold; snapshots with made-up totals."""
     before: dict[Any, Any] = {}
     for made in connection.execute(sa.select(summaries).order_by(summaries.c.conversation_id, summaries.c.number)):
-        source = _source(connection, made, before.get(made.conversation_id))
+        source = _summary_source(connection, made, before.get(made.conversation_id))
         before[made.conversation_id] = made
         for figure in find_unsupported_figures(made.text, source):
             yield f"summary {made.number} of {made.agent_id} says {figure}, its source does not"
@@ -223,8 +229,8 @@ def _invented(connection: Connection) -> Iterator[str]:
             yield f"snapshot {row.slot} of {row.agent_id} has total {row.total} with unknown legs: {unknown}"
 
 
-def _source(connection: Connection, made: Any, before: Any) -> str:
-    """What a summary was made from: the summary before with its facts, and the turns."""
+def _summary_source(connection: Connection, made: Any, before: Any) -> str:
+    """Return the source of a summary: the summary before with its facts, and the turns."""
     said = sa.select(turns).where(
         turns.c.conversation_id == made.conversation_id, turns.c.number.between(made.covers_from, made.covers_to)
     )
@@ -243,3 +249,88 @@ def _unknown_as_number(runtime: Runtime) -> list[str]:
         f"{service} of {STRANGER}" for service, leg in portfolio.legs.items() if leg.quality is not Quality.UNKNOWN
     ]
     return given + ([f"a total of {Money.from_minor(portfolio.total)}"] if portfolio.total is not None else [])
+
+
+_GONE = object()
+
+
+def list_lost(connection: Connection, acknowledged: Iterable[Acknowledgement]) -> list[str]:
+    """Return the acknowledgements that are missing in the stores, or stored with another value."""
+    kept = {
+        **_stored_effects(connection),
+        **_stored_memories(connection),
+        **_stored_turns(connection),
+        **_stored_jobs(connection),
+    }
+    return list(_find_missing(acknowledged, kept))
+
+
+def _find_missing(acknowledged: Iterable[Acknowledgement], kept: dict[tuple[str, str, str], Any]) -> Iterator[str]:
+    for item in acknowledged:
+        found = kept.get((item.agent_id, item.kind, _normalize_key(item)), _GONE)
+        if found is _GONE:
+            yield f"{item.kind} {item.key} of {item.agent_id} is gone"
+        elif item.value is not None and codec.dumps(found) != codec.dumps(item.value):
+            yield f"{item.kind} {item.key} of {item.agent_id} is there with another value"
+
+
+def _normalize_key(item: Acknowledgement) -> str:
+    return str(UUID(item.key)) if item.kind in {"memory", "job"} else item.key
+
+
+def _stored_effects(connection: Connection) -> dict[tuple[str, str, str], Any]:
+    table = effects.c
+    found = connection.execute(sa.select(table.agent_id, table.key, table.outcome).where(table.state == "succeeded"))
+    return {(row.agent_id, "effect", row.key): row.outcome["value"] for row in found}
+
+
+def _stored_memories(connection: Connection) -> dict[tuple[str, str, str], Any]:
+    found = connection.execute(sa.select(memories.c.agent_id, memories.c.id))
+    return {(row.agent_id, "memory", str(row.id)): None for row in found}
+
+
+def _stored_turns(connection: Connection) -> dict[tuple[str, str, str], Any]:
+    table = turns.c
+    found = connection.execute(
+        sa.select(table.agent_id, table.conversation_id, table.source_id, table.number).where(
+            table.source_id.is_not(None)
+        )
+    )
+    return {
+        (row.agent_id, "turn", row.source_id): row.number
+        for row in found
+        if row.conversation_id == conversation_id(row.agent_id, SESSION)
+    }
+
+
+def _stored_jobs(connection: Connection) -> dict[tuple[str, str, str], Any]:
+    """Jobs that have ended well, by id, and those that came by the broker, by key too."""
+    table = jobs.c
+    rows = connection.execute(sa.select(table.id, table.agent_id, table.dedupe_key).where(table.status == "done")).all()
+    by_id = {(row.agent_id, "job", str(row.id)): None for row in rows}
+    return by_id | {(row.agent_id, "submission", row.dedupe_key): None for row in rows if row.dedupe_key}
+
+
+FLOWER_TIMEOUT_S = 20.0
+
+
+def ask_flower(settings: Settings, url: str) -> tuple[FlowerView, dict[str, str]]:
+    """Return the view of Flower, and its pages by name."""
+    user, _, password = (settings.flower_basic_auth.get_secret_value() if settings.flower_basic_auth else "").partition(
+        ":"
+    )
+    with httpx.Client(base_url=url, timeout=FLOWER_TIMEOUT_S, trust_env=False) as stranger:
+        without = stranger.get("/api/tasks").status_code
+    with httpx.Client(base_url=url, timeout=FLOWER_TIMEOUT_S, trust_env=False, auth=(user, password)) as client:
+        workers = client.get("/workers", params={"json": "1"})
+        tasks = client.get("/api/tasks")
+        control = client.post("/api/worker/shutdown/io").status_code
+    rows = workers.raise_for_status().json()["data"]
+    fact = FlowerView(
+        url=url,
+        status_without_password=without,
+        status_of_control=control,
+        workers=tuple(sorted(row["hostname"].partition("@")[0] for row in rows if row.get("status"))),
+        tasks=len(tasks.raise_for_status().json()),
+    )
+    return fact, {"Flower's workers": workers.text, "Flower's tasks": tasks.text}

@@ -6,19 +6,28 @@ The demonstration, the benchmarks and the runs under fire share this form, so th
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from io import StringIO
 from pathlib import Path
 from typing import Any, NoReturn, TypeAlias
 
 import click
+from rich._export_format import CONSOLE_SVG_FORMAT
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
 Value: TypeAlias = int | float | str
 
+PICTURE_WIDTH = 108
+_FONTS = 'ui-monospace, SFMono-Regular, Menlo, Consolas, "Liberation Mono", monospace'
+# Rich's own form fetches its font from elsewhere; a picture in a repository should not.
+_FORM = re.sub(r"@font-face \{\{.*?\}\}|<!--.*?-->", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL).replace(
+    "Fira Code, monospace", _FONTS
+)
 _PLAIN_WIDTH = 160
 _WHOLE_FROM = 1_000
 
@@ -103,3 +112,10 @@ def format_value(value: Value) -> str:
 
 def _verdict_text(row: Row) -> str:
     return {None: "", True: "met", False: "MISSED"}[row.met]
+
+
+def draw_picture(path: Path, title: str, write: Callable[[Console], None], *, width: int = PICTURE_WIDTH) -> None:
+    """Write what `write` prints on a terminal of `width` columns as an SVG file."""
+    out = Console(record=True, force_terminal=True, width=width, highlight=False, file=StringIO())
+    write(out)
+    out.save_svg(str(path), title=title, code_format=_FORM, unique_id="report")

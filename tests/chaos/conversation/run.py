@@ -23,7 +23,7 @@ from agentstate.providers.summaries.openai_summarizer import OpenAIChat
 from agentstate.runtime import Runtime
 from agentstate.store.tables import jobs
 from agentstate.store.tables.base import db_time
-from deploy.local.demo.privacy import our_keys
+from deploy.local.demo.audits import list_our_keys
 from deploy.local.stack.results import Row, at_least, equal_to
 from tests.chaos.conversation.audit import Audit, lost, without_source
 from tests.chaos.conversation.provider import FAILS, Moods
@@ -148,7 +148,7 @@ def _judged(runtime: Runtime, plan: Plan, moods: Moods) -> Iterator[Row]:
     yield Row("summaries, by the digest", f"{audit.summaries:,}, {audit.extractive:,}")
     yield at_least("summaries with a made-up figure, sent by the provider", moods.seen["hallucinate"], 1, "answers")
     yield equal_to("figures in summaries without a source", len(audit.unsupported), 0, "figures")
-    endless = [key.name for key in our_keys(runtime) if key.ttl_s < 0]
+    endless = [key.name for key in list_our_keys(runtime) if key.ttl_s < 0]
     yield equal_to("keys of ours on Redis without a time to live", len(endless), 0, "keys")
 
 

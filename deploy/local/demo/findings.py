@@ -1,28 +1,26 @@
-"""What was measured, as plain data: the report shows it and the promises are checked against it."""
+"""The findings of one run as plain data: the report shows them, and the promises are checked against them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-MICROS = 1_000_000
-
 
 @dataclass(frozen=True, kw_only=True)
-class TaskFact:
+class WorkTimes:
     """One kind of work; seconds from its creation to its end."""
 
     kind: str
     count: int
     unfinished: int
     later: int
-    """Jobs that are to be done much later."""
+    """Jobs that are due much later."""
     p50_s: float
     p95_s: float
 
 
 @dataclass(frozen=True, kw_only=True)
-class MemoryFact:
+class MemoryCount:
     """The memories of one agent."""
 
     agent_id: str
@@ -32,7 +30,7 @@ class MemoryFact:
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """A question and what was recalled."""
+    """A question and a memory that was recalled for it."""
 
     agent_id: str
     question: str
@@ -42,8 +40,8 @@ class Answer:
 
 
 @dataclass(frozen=True, kw_only=True)
-class EffectFact:
-    """One intent, and how often the service saw its effect."""
+class EffectCount:
+    """One intent, and how many effects its service recorded for it."""
 
     agent_id: str
     key: str
@@ -51,14 +49,14 @@ class EffectFact:
     state: str
     seen: int
     resumed: bool
-    """Whether its outcome had to be found out."""
+    """True if its outcome had to be looked up."""
     attempts: int
     open_s: float
 
 
 @dataclass(frozen=True, kw_only=True)
-class BalanceFact:
-    """One balance in micro-USDC: what the books say, and what the service has."""
+class Balance:
+    """One balance in micro-USDC: by the ledger, and by the service's own record."""
 
     agent_id: str
     account: str
@@ -67,13 +65,13 @@ class BalanceFact:
 
     @property
     def difference(self) -> int:
-        """Books less service."""
+        """Ledger minus service."""
         return self.books - self.truth
 
 
 @dataclass(frozen=True, kw_only=True)
-class BreakFact:
-    """A break that was opened."""
+class OpenedBreak:
+    """A break that reconciliation opened."""
 
     agent_id: str
     service: str
@@ -84,16 +82,16 @@ class BreakFact:
 
 
 @dataclass(frozen=True, kw_only=True)
-class KeyFact:
-    """A key of ours in Redis; `ttl_s` is -1 when it never expires."""
+class RedisKey:
+    """One of our keys in Redis; `ttl_s` is -1 when it never expires."""
 
     name: str
     ttl_s: int
 
 
 @dataclass(frozen=True, kw_only=True)
-class FlowerFact:
-    """What Flower shows."""
+class FlowerView:
+    """Flower's answers with and without the password."""
 
     url: str
     status_without_password: int
@@ -103,51 +101,57 @@ class FlowerFact:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Facts:
-    """Everything that was measured at the end."""
+class Findings:
+    """All measurements, taken when the run is over."""
 
-    tasks: tuple[TaskFact, ...] = ()
-    memories: tuple[MemoryFact, ...] = ()
+    work: tuple[WorkTimes, ...] = ()
+    memories: tuple[MemoryCount, ...] = ()
     answers: tuple[Answer, ...] = ()
     turns: int = 0
     summaries: int = 0
     summarized: int = 0
-    effects: tuple[EffectFact, ...] = ()
+    effects: tuple[EffectCount, ...] = ()
     unknown_effects: tuple[str, ...] = ()
     """Effects at the services that no intent explains."""
-    balances: tuple[BalanceFact, ...] = ()
-    breaks: tuple[BreakFact, ...] = ()
+    balances: tuple[Balance, ...] = ()
+    breaks: tuple[OpenedBreak, ...] = ()
     unmatched: tuple[str, ...] = ()
     """Accounts whose last reconciliation did not match, the planted one left out."""
     snapshots: dict[str, int] = field(default_factory=dict)
     """Rows by slot."""
-    told: dict[str, int] = field(default_factory=dict)
-    """Acknowledgements by what was acknowledged."""
+    acknowledged: dict[str, int] = field(default_factory=dict)
+    """Number of acknowledgements by kind."""
     lost: tuple[str, ...] = ()
-    """Acknowledged and not there, or there with another value."""
-    book_faults: tuple[str, ...] = ()
+    """Acknowledged and missing, or stored with another value."""
+    ledger_faults: tuple[str, ...] = ()
     """Transactions that do not sum to zero, and entries whose hash or balance is wrong."""
     entries: int = 0
     rewritten: tuple[str, ...] = ()
     """Changes of written entries that the database did not refuse."""
     invented: tuple[str, ...] = ()
-    """Figures that their source lacks, and unknown amounts that were given as numbers."""
+    """Figures that their source lacks, and unknown amounts given as numbers."""
     leaked: tuple[str, ...] = ()
-    """What one agent saw of another's."""
+    """Memories of one agent that another one saw."""
     recalls: int = 0
     """Searches in which an agent looked for another's secret."""
     points: int = 0
-    """Points of the index whose agent was held against their memory's."""
+    """Points of the index whose agent was compared with their memory's."""
     secrets: tuple[str, ...] = ()
     """Places in which a secret was found."""
     places: int = 0
     """Places in which secrets were looked for."""
-    keys: tuple[KeyFact, ...] = ()
-    flower: FlowerFact | None = None
+    keys: tuple[RedisKey, ...] = ()
+    flower: FlowerView | None = None
     injected: dict[str, int] = field(default_factory=dict)
     """Faults at the services by kind."""
-    killed: tuple[str, ...] = ()
+    disruptions: tuple[str, ...] = ()
+    """Processes killed and data removed on purpose."""
     open: tuple[str, ...] = ()
-    """What is not finished, and why."""
+    """Unfinished work, one line each."""
     failures: tuple[str, ...] = ()
-    """What went wrong in the fleet itself."""
+    """Failures of the agent processes themselves."""
+
+    @property
+    def most_effects(self) -> int:
+        """The largest number of effects of one intent."""
+        return max((found.seen for found in self.effects), default=0)
