@@ -59,10 +59,10 @@ def write_history(
     """
     for begin in range(0, len(moments), _COMMITTED):
         with store.transaction() as tx:
-            if unwatched and tx.dialect == "postgresql":
+            if unwatched and tx.database.is_server:
                 tx.connection.exec_driver_sql("SET LOCAL session_replication_role = replica")
             _write_batch(tx, agent_id, service, moments[begin : begin + _COMMITTED], amount=amount, lines=lines)
-    if store.dialect == "postgresql":
+    if store.database.is_server:
         with store.transaction() as tx:
             tx.connection.exec_driver_sql("ANALYZE entries, accounts, ledger_transactions")
 
@@ -99,7 +99,7 @@ def _make_transaction(agent_id: str, txn: Any, at: datetime) -> dict[str, Any]:
 
 
 def _insert_rows(tx: Transaction, table: sa.Table, rows: Iterator[dict[str, Any]]) -> None:
-    if tx.dialect != "postgresql":
+    if not tx.database.is_server:
         while batch := list(itertools.islice(rows, _BATCH)):
             tx.connection.execute(sa.insert(table), batch)
         return

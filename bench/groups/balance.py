@@ -33,7 +33,7 @@ def measure_rows(ground: BenchStack) -> Iterator[Row]:
     for name, url in (("Postgres", ground.make_postgres()), ("SQLite", ground.make_sqlite())):
         store = Store.open(url)
         began = time.monotonic()
-        if store.dialect == "postgresql":
+        if store.database.is_server:
             _create_partitions(store)
         histories = {count: _make_history(store, count) for count in (SHORT, long)}
         ground.report(f"{name}: histories of {SHORT:,} and {long:,} entries in {time.monotonic() - began:.0f} s")

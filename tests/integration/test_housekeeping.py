@@ -36,7 +36,7 @@ def done(runtime: Runtime, kind: str, handler: Any) -> dict[str, Any]:
 
 def test_next_months_table_is_made_again_when_it_is_missing(runtime: Runtime, tasks: Any) -> None:
     expected = 0
-    if runtime.store.dialect == "postgresql":
+    if runtime.store.database.name == "postgresql":
         with runtime.store.transaction() as tx:
             drop = "'DROP TABLE entries_' || to_char(now() + interval '1 month', 'YYYY_MM')"
             tx.connection.exec_driver_sql(f"DO $$ BEGIN EXECUTE {drop}; END $$")

@@ -77,7 +77,7 @@ def test_the_migrated_schema_is_the_declared_one(migrated: Store) -> None:
         # SQLite has no identity columns, which Alembic would take for a lost default; the next test compares them.
         options = {
             "compare_type": True,
-            "compare_server_default": tx.dialect == "postgresql",
+            "compare_server_default": tx.database.name == "postgresql",
             "include_name": lambda name, kind, _: kind != "table" or not is_month(name),
         }
         assert compare_metadata(MigrationContext.configure(tx.connection, opts=options), metadata) == []
@@ -194,7 +194,7 @@ def test_facts_are_kept_by_another_migration_and_history_stays_append_only(empty
     upgrade_schema(empty_url)
     assert ledger.balance("casino") == Money("2.50")
     assert jobs.get(job_id).agent_id == "ag_old"
-    for statement in REWRITING + (TRUNCATING if empty.dialect == "postgresql" else ()):
+    for statement in REWRITING + (TRUNCATING if empty.database.name == "postgresql" else ()):
         with pytest.raises(DatabaseError, match="append-only"), empty.transaction() as tx:
             tx.connection.execute(sa.text(statement))
     ledger.deposit("more", "casino", Money("1"))

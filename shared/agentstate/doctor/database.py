@@ -8,6 +8,7 @@ from sqlalchemy.engine import Connection
 from agentstate.doctor.finding import Finding, fail_finding, ok_finding, warn_finding
 from agentstate.doctor.system import System
 from agentstate.errors import AgentStateError
+from agentstate.store.engine import database_of
 from agentstate.store.grants import unbound_role
 from agentstate.store.migrate import current_revision, is_known_revision, newest_revision
 from agentstate.store.partitions import describe_partitions
@@ -24,8 +25,8 @@ def check_database(system: System) -> Finding:
     """Whether the store answers, in a version that we know, and takes writes."""
     try:
         with system.connect_store() as connection:
-            name = connection.dialect.name
-            return _check_postgres(connection) if name == "postgresql" else _check_sqlite(connection)
+            is_server = database_of(connection).is_server
+            return _check_postgres(connection) if is_server else _check_sqlite(connection)
     except AgentStateError as error:
         return fail_finding(error.message, _UP)
 
@@ -52,7 +53,7 @@ def _check_sqlite(connection: Connection) -> Finding:
 def check_encoding(system: System) -> Finding:
     """Whether text of any language can be stored as it is."""
     with system.connect_store() as connection:
-        postgres = connection.dialect.name == "postgresql"
+        postgres = database_of(connection).is_server
         found = _read_setting(connection, "server_encoding") if postgres else _read_pragma(connection, "encoding")
     if found in {"UTF8", "UTF-8"}:
         return ok_finding(found)
@@ -63,7 +64,7 @@ def check_encoding(system: System) -> Finding:
 def check_durability(system: System) -> Finding:
     """Whether "committed" means "on disk"."""
     with system.connect_store() as connection:
-        if connection.dialect.name == "postgresql":
+        if database_of(connection).is_server:
             return _postgres_durability(connection)
         return _sqlite_durability(connection)
 
@@ -104,7 +105,7 @@ def check_schema(system: System) -> Finding:
 def check_rights(system: System) -> Finding:
     """Whether the database binds the application itself to the ledger's rules; a note either way."""
     with system.connect_store() as connection:
-        if connection.dialect.name != "postgresql":
+        if not database_of(connection).is_server:
             return ok_finding("whoever can write the file can write all of it; triggers keep our code to the rules")
         owner = unbound_role(connection)
     if owner is None:

@@ -7,7 +7,6 @@ from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 
 from agentstate.jobs.job import Job, JobStatus
@@ -20,10 +19,10 @@ _ENDING = {"lease_owner": None, "lease_until": None, "finished_at": db_time()}
 
 def insert_job(tx: Transaction, values: dict[str, Any], *, due_in: float) -> bool:
     """Insert a job unless its dedupe or coalesce key is taken; tell whether it was inserted."""
-    dialect = postgresql if tx.dialect == "postgresql" else sqlite
     waking = {"woken_at": db_time()} if due_in <= 0 else {}
-    statement = dialect.insert(jobs).values(**values, **waking, due_at=db_time(max(due_in, 0.0)), created_at=db_time())
-    inserted = tx.connection.execute(statement.on_conflict_do_nothing().returning(jobs.c.id))
+    times = {"due_at": db_time(max(due_in, 0.0)), "created_at": db_time()}
+    statement = tx.database.insert_ignoring_conflicts(jobs).values(**values, **waking, **times)
+    inserted = tx.connection.execute(statement)
     return inserted.scalar_one_or_none() is not None
 
 

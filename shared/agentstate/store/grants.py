@@ -12,6 +12,7 @@ from sqlalchemy.engine import Connection, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from agentstate.errors import AgentStateError, ConfigurationError
+from agentstate.store.engine import database_of
 from agentstate.store.store import Store, Transaction
 
 APPEND_ONLY = (
@@ -45,7 +46,7 @@ def grant_rights(store: Store, role: str) -> None:
     Raises:
         ConfigurationError: the store is SQLite, the role is not there, or it could do as it likes anyway.
     """
-    if store.dialect != "postgresql":
+    if not store.database.is_server:
         raise ConfigurationError("SQLite has no roles: whoever can write the file can write all of it. Use Postgres.")
     with store.transaction() as tx:
         _require_unprivileged(tx.connection, role)
@@ -58,7 +59,7 @@ def create_role(store: Store, application_url: str) -> str:
     Raises:
         ConfigurationError: the store is SQLite, the address names no role with a password, or we may make none.
     """
-    if store.dialect != "postgresql":
+    if not store.database.is_server:
         raise ConfigurationError("SQLite has no roles: whoever can write the file can write all of it. Use Postgres.")
     role, password = _parse_role(application_url)
     if not _can_connect(application_url):
@@ -82,7 +83,7 @@ def grant_new_tables(tx: Transaction) -> None:
 
 def unbound_role(connection: Connection) -> str | None:
     """The role that this connection has, when the ledger's tables do not bind it: it owns them or is a superuser."""
-    if connection.dialect.name != "postgresql":
+    if not database_of(connection).is_server:
         return None
     user, above = connection.execute(
         sa.text("SELECT current_user, rolsuper FROM pg_roles WHERE rolname = current_user")

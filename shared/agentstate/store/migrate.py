@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from agentstate.errors import SchemaOutdated
@@ -35,8 +34,7 @@ def upgrade_schema(database_url: str) -> str:
     store = Store.open(database_url)
     try:
         with store.transaction() as tx:
-            if tx.dialect == "postgresql":
-                tx.connection.execute(sa.text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _MIGRATION_LOCK})
+            tx.database.lock_key(tx.connection, _MIGRATION_LOCK)
             _require_known(tx.connection)
             config = _alembic_config()
             config.attributes["connection"] = tx.connection

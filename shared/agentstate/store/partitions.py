@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from agentstate.store.engine import database_of
 from agentstate.store.store import Store
 
 MONTHS_AHEAD = 3
@@ -39,7 +40,7 @@ def create_partitions(store: Store, ahead: int = MONTHS_AHEAD) -> int:
     Safe to run at any time and from several places at once; nobody's posting waits for it longer than it takes to add
     an empty table.
     """
-    if store.dialect != "postgresql":
+    if not store.database.is_server:
         return 0
     made = 0
     for month in range(ahead + 1):
@@ -51,7 +52,7 @@ def create_partitions(store: Store, ahead: int = MONTHS_AHEAD) -> int:
 
 def describe_partitions(connection: Connection) -> LedgerPartitions | None:
     """How the ledger lies on Postgres, None on SQLite."""
-    if connection.dialect.name != "postgresql":
+    if not database_of(connection).is_server:
         return None
     parts = tuple(row.relname for row in connection.execute(_PARTS))
     others = connection.execute(sa.text("SELECT count(*) FROM entries_other")).scalar_one()

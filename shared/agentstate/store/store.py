@@ -19,8 +19,9 @@ from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from agentstate.errors import InvalidInput, StoreUnavailable
-from agentstate.store.alone import commit_one
-from agentstate.store.engine import READ_ONLY_OPTION, open_engine
+from agentstate.store.database import Database
+from agentstate.store.engine import database_of, open_engine
+from agentstate.store.postgres import commit_one
 from agentstate.store.sqlstate import is_passing
 from agentstate.store.tables.base import db_time
 
@@ -40,9 +41,9 @@ class Transaction:
         self._followers: list[Callable[[], None]] = []
 
     @property
-    def dialect(self) -> str:
-        """`postgresql` or `sqlite`."""
-        return self.connection.dialect.name
+    def database(self) -> Database:
+        """What differs between Postgres and SQLite."""
+        return database_of(self.connection)
 
     def now(self) -> datetime:
         """The database's clock, read now."""
@@ -78,9 +79,9 @@ class Store:
         return cls(open_engine(database_url, pool_size=pool_size))
 
     @property
-    def dialect(self) -> str:
-        """`postgresql` or `sqlite`."""
-        return self.engine.dialect.name
+    def database(self) -> Database:
+        """What differs between Postgres and SQLite."""
+        return database_of(self.engine)
 
     @contextmanager
     def transaction(self, tx: Transaction | None = None) -> Iterator[Transaction]:
@@ -164,9 +165,7 @@ class Store:
         Args:
             autocommit: each statement is a transaction of its own, which on Postgres saves two round trips.
         """
-        options: dict[str, Any] = {READ_ONLY_OPTION: True}
-        if autocommit and self.engine.dialect.name == "postgresql":
-            options["isolation_level"] = "AUTOCOMMIT"
+        options = self.database.read_options(autocommit=autocommit)
         with self._translate_errors(), self._engine_after_fork().connect().execution_options(**options) as connection:
             yield connection
             # The pool would end with a rollback, after which the driver forgets every statement that it has prepared.

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from agentstate.store.store import Transaction
 
@@ -16,7 +14,7 @@ def insert_returning(tx: Transaction, table: sa.Table, row: dict[str, Any], *giv
 
     On Postgres this waits as `insert_new` does.
     """
-    statement = _insert(tx.dialect, table).values(row).on_conflict_do_nothing().returning(*given)
+    statement = tx.database.insert_into(table).values(row).on_conflict_do_nothing().returning(*given)
     return tx.connection.execute(statement).one_or_none()
 
 
@@ -27,7 +25,7 @@ def insert_new(tx: Transaction, table: sa.Table, rows: list[dict[str, Any]]) -> 
     """
     if not rows:
         return 0
-    statement = _statement(tx.dialect, table)
+    statement = tx.database.insert_ignoring_conflicts(table)
     if len(rows) > 1:
         return len(tx.connection.execute(statement.values(rows)).all())
     # A single row is given apart from the statement, which is compiled once; what is SQL itself cannot be.
@@ -38,15 +36,6 @@ def insert_new(tx: Transaction, table: sa.Table, rows: list[dict[str, Any]]) -> 
 
 def insert_or_add(tx: Transaction, table: sa.Table, rows: list[dict[str, Any]], column: str) -> None:
     """Insert `rows`; where there is one with the same primary key, add to its `column` instead."""
-    insert = _insert(tx.dialect, table)
+    insert = tx.database.insert_into(table)
     more = {column: table.c[column] + insert.excluded[column]}
     tx.connection.execute(insert.values(rows).on_conflict_do_update(index_elements=table.primary_key, set_=more))
-
-
-@lru_cache(maxsize=200)
-def _statement(dialect: str, table: sa.Table) -> Any:
-    return _insert(dialect, table).on_conflict_do_nothing().returning(*table.primary_key)
-
-
-def _insert(dialect: str, table: sa.Table) -> Any:
-    return (postgresql if dialect == "postgresql" else sqlite).insert(table)

@@ -53,7 +53,7 @@ def ledger(store: Store) -> TransactionLedger:
 def unguarded(store: Store) -> Iterator[sa.Connection]:
     """A transaction that no trigger watches: what an intruder with the owner's rights has."""
     with store.transaction() as tx:
-        if tx.dialect == "postgresql":
+        if tx.database.name == "postgresql":
             tx.connection.exec_driver_sql("SET LOCAL session_replication_role = replica")
             yield tx.connection
             return

@@ -283,8 +283,8 @@ def test_outcome_and_books_are_recorded_together_however_often_it_is_resumed(
 def test_what_is_committed_is_on_disk(store: Store) -> None:
     asked = {"sqlite": ("PRAGMA synchronous",), "postgresql": ("SHOW synchronous_commit", "SHOW fsync")}
     with store.transaction() as tx:
-        answers = {tx.connection.exec_driver_sql(text).scalar_one() for text in asked[store.dialect]}
-    assert answers == ({2} if store.dialect == "sqlite" else {"on"})
+        answers = {tx.connection.exec_driver_sql(text).scalar_one() for text in asked[store.database.name]}
+    assert answers == ({2} if store.database.name == "sqlite" else {"on"})
 
 
 @pytest.mark.guide_defect(19)

@@ -258,7 +258,7 @@ def test_nor_by_the_back_door(db: AgentDB, agent_id: str, store: Store) -> None:
     db.save_state(agent_id, AgentState(agent_id=agent_id))
     statement = (
         "TRUNCATE agent_state_versions CASCADE"
-        if store.dialect == "postgresql"
+        if store.database.name == "postgresql"
         else "INSERT OR REPLACE INTO agent_state_versions SELECT * FROM agent_state_versions"
     )
     with pytest.raises(DatabaseError, match="append-only"), store.transaction() as tx:
@@ -315,11 +315,11 @@ def db_now(store: Store) -> datetime:
 
 def explained(store: Store, statement: str, values: Any) -> str:
     with store.transaction() as tx:
-        if tx.dialect == "postgresql":
+        if tx.database.name == "postgresql":
             # A table of a few rows is read whole, whatever indexes it has.
             tx.connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
             tx.connection.exec_driver_sql("SET LOCAL enable_bitmapscan = off")
-        verb = "EXPLAIN" if tx.dialect == "postgresql" else "EXPLAIN QUERY PLAN"
+        verb = "EXPLAIN" if tx.database.name == "postgresql" else "EXPLAIN QUERY PLAN"
         return "\n".join(str(row) for row in tx.connection.exec_driver_sql(f"{verb} {statement}", values))
 
 
@@ -395,10 +395,10 @@ def test_a_state_of_a_newer_version_is_neither_read_nor_replaced(db: AgentDB, ag
 
 
 def test_stored_states_are_migrated_in_slices_and_what_cannot_be_is_left(store: Store, db: AgentDB) -> None:
-    old = [f"am_{store.dialect}_{number}" for number in range(5)]
+    old = [f"am_{store.database.name}_{number}" for number in range(5)]
     for agent in old:
         written_by_another_version(store, agent, {**V1, "agent_id": agent}, 1)
-    broken = f"am_{store.dialect}_broken"
+    broken = f"am_{store.database.name}_broken"
     written_by_another_version(store, broken, {"agent_id": broken}, 1)
     before = {agent: db.load_state(agent) for agent in old}
 

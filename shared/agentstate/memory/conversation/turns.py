@@ -13,7 +13,6 @@ from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 
 from agentstate.errors import InvalidInput
@@ -143,8 +142,7 @@ def lock(tx: Transaction, agent_id: str, session: str) -> Conversation:
     """The conversation, made when new, and its appends held off until `tx` ends."""
     validate_name(session, "session")
     conversation = conversation_id(validate_name(agent_id), session)
-    dialect = postgresql if tx.dialect == "postgresql" else sqlite
-    statement = dialect.insert(conversations).values(id=conversation, agent_id=agent_id, session=session)
+    statement = tx.database.insert_into(conversations).values(id=conversation, agent_id=agent_id, session=session)
     tx.connection.execute(statement.on_conflict_do_nothing())
     query = sa.select(*_CONVERSATION).where(conversations.c.id == conversation).with_for_update()
     return Conversation(**tx.connection.execute(query).mappings().one())

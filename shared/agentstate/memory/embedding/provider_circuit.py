@@ -7,7 +7,6 @@ After the pause one process tries; if that succeeds, all go on.
 from __future__ import annotations
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from agentstate.store.store import Store
 from agentstate.store.tables import provider_circuits
@@ -58,8 +57,7 @@ class ProviderCircuit:
             pause_s: seconds, if the provider asked for a pause.
         """
         with self._store.transaction() as tx:
-            dialect = postgresql if tx.dialect == "postgresql" else sqlite
-            first = dialect.insert(provider_circuits).values(space=self._space, failures=1, error=error)
+            first = tx.database.insert_into(provider_circuits).values(space=self._space, failures=1, error=error)
             counted = {"failures": provider_circuits.c.failures + 1, "error": error, "updated_at": db_time()}
             statement = first.on_conflict_do_update(index_elements=["space"], set_=counted)
             failures = tx.connection.execute(statement.returning(provider_circuits.c.failures)).scalar_one()

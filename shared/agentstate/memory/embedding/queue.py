@@ -15,7 +15,6 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from agentstate.memory.facts.records import RECORD_COLUMNS, MemoryRecord
 from agentstate.store.store import Store, Transaction
@@ -124,7 +123,7 @@ class EmbeddingBacklog:
             there = {row["memory_id"] for row in rows}
             known = tx.connection.execute(sa.select(memories.c.id).where(memories.c.id.in_(there))).scalars()
             still = set(known)  # one that was forgotten meanwhile has no vectors either
-            insert = (postgresql if tx.dialect == "postgresql" else sqlite).insert(memory_vectors)
+            insert = tx.database.insert_into(memory_vectors)
             if still:
                 kept = [row for row in rows if row["memory_id"] in still]
                 tx.connection.execute(insert.on_conflict_do_nothing(), kept)
@@ -259,15 +258,9 @@ def _claim_oldest(
     tx: Transaction, agents: list[str], share: int, now: datetime, *, token: UUID, lease_s: float
 ) -> list[MemoryRecord]:
     """Claim up to `share` due memories of each agent, the oldest first."""
-    chosen: list[int] = []
-    if tx.dialect == "postgresql":
-        names = _unnest_agents(agents)
-        oldest = _select_oldest(names.c.agent_id, share, now).correlate(names).with_for_update(skip_locked=True)
-        query = sa.select((lateral := oldest.lateral()).c.seq).select_from(names.join(lateral, sa.true()))
-        chosen += tx.connection.execute(query).scalars()
-    else:
-        for agent in agents:
-            chosen += tx.connection.execute(_select_oldest(sa.literal(agent), share, now)).scalars()
+    chosen = tx.database.select_for_each(
+        tx.connection, agents, lambda agent: _select_oldest(agent, share, now), skip_locked=True
+    )
     if not chosen:
         return []
     claimed = memories.update().where(memories.c.seq.in_(chosen))
@@ -282,22 +275,12 @@ def _light_agents(tx: Transaction, agents: list[str], now: datetime) -> list[str
     def select_surplus(agent: sa.ColumnElement[str]) -> sa.Select[int]:
         return _select_oldest(agent, 1, now).offset(LIGHT)
 
-    if tx.dialect != "postgresql":
-        return [agent for agent in agents if tx.connection.execute(select_surplus(sa.literal(agent))).first() is None]
-    names = _unnest_agents(agents)
-    query = sa.select(names.c.agent_id).where(~select_surplus(names.c.agent_id).correlate(names).exists())
-    return list(tx.connection.execute(query).scalars())
+    return tx.database.select_names_without(tx.connection, agents, select_surplus)
 
 
 def _select_oldest(agent: sa.ColumnElement[str], share: int, now: datetime) -> sa.Select[int]:
     due = (memories.c.agent_id == agent, pending, memories.c.due_at <= now)
     return sa.select(memories.c.seq).where(*due).order_by(memories.c.due_at, memories.c.seq).limit(share)
-
-
-def _unnest_agents(agents: list[str]) -> sa.TableValuedAlias:
-    """Return the agents as a table with the column `agent_id`; Postgres alone."""
-    names = sa.literal(agents, postgresql.ARRAY(sa.String()))
-    return sa.func.unnest(names).table_valued("agent_id").render_derived()
 
 
 def _update_held(
@@ -306,7 +289,6 @@ def _update_held(
     if not seqs:
         return 0
     held = (memories.c.claim == token, memories.c.seq.in_(seqs), *conditions)
-    if tx.dialect == "postgresql":
-        # In one order everywhere, as writers of statements do, so that two cannot wait for each other.
-        tx.connection.execute(sa.select(memories.c.seq).where(*held).order_by(memories.c.seq).with_for_update())
+    # In one order everywhere, as writers of statements do, so that two cannot wait for each other.
+    tx.database.lock_in_order(tx.connection, sa.select(memories.c.seq).where(*held).order_by(memories.c.seq))
     return tx.connection.execute(memories.update().where(*held).values(**values)).rowcount

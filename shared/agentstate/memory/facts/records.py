@@ -18,11 +18,12 @@ from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 
 from agentstate.ids import derive_id
 from agentstate.memory.facts.texts import search_text
+from agentstate.store.database import Database
+from agentstate.store.engine import database_of
 from agentstate.store.store import Transaction
 from agentstate.store.tables import memories
 
@@ -180,8 +181,7 @@ def insert_memories(tx: Transaction, items: Sequence[NewMemory]) -> dict[UUID, i
     rows = {item.id: _memory_row(item, starts.get(item.id)) for item in items}
     if not rows:
         return {}
-    dialect = postgresql if tx.dialect == "postgresql" else sqlite
-    statement = dialect.insert(memories).on_conflict_do_nothing(index_elements=["id"])
+    statement = tx.database.insert_into(memories).on_conflict_do_nothing(index_elements=["id"])
     # In one order everywhere, so that two batches with the same memories cannot wait for each other.
     in_order = [rows[memory] for memory in sorted(rows)]
     return dict(tx.connection.execute(statement.returning(memories.c.id, memories.c.seq), in_order).all())
@@ -209,7 +209,7 @@ class MemoryRows:
         """Return those of `ids` that exist and meet `conditions`, by id."""
         if not ids:
             return {}
-        query = _ids_query(self._connection.dialect.name, conditions)
+        query = _ids_query(database_of(self._connection), conditions)
         rows = self._connection.execute(query, {"tenants": self._tenants, "ids": list(ids)})
         return {found.id: found for found in (MemoryRecord(**row) for row in rows.mappings())}
 
@@ -226,11 +226,9 @@ class MemoryRows:
         """
         connection = self._connection
         patterns = [f"%{_SPECIAL.sub(_ESCAPED, piece)}%" for piece in pieces]
-        if connection.dialect.name == "postgresql":
-            given: dict[str, Any] = {"patterns": patterns}
-        else:
-            given = {f"pattern{number}": pattern for number, pattern in enumerate(patterns)}
-        query = _pieces_query(connection.dialect.name, len(pieces), either, tuple(both))
+        database = database_of(connection)
+        given = database.pattern_parameters(patterns)
+        query = _pieces_query(database, len(pieces), either, tuple(both))
         found = connection.execute(query, {"tenants": self._tenants, "limit": limit, **given})
         return [MemoryRecord(**dict(zip(_FIELDS, row, strict=True))) for row in found]
 
@@ -271,26 +269,16 @@ class MemoryRows:
 
 
 @lru_cache(maxsize=128)
-def _ids_query(dialect: str, conditions: Conditions) -> sa.Select[Any]:
+def _ids_query(database: Database, conditions: Conditions) -> sa.Select[Any]:
     """Return the statement of `MemoryRows.read_ids`; making it takes longer than running it."""
-    if dialect == "postgresql":
-        # One text of the statement for any number of ids: the server keeps its plan.
-        named = memories.c.id == sa.any_(sa.bindparam("ids", type_=postgresql.ARRAY(sa.Uuid())))
-    else:
-        named = memories.c.id.in_(sa.bindparam("ids", expanding=True))
+    named = database.match_any_id(memories.c.id, "ids")
     return sa.select(*RECORD_COLUMNS).where(_MINE, named, *conditions)
 
 
 @lru_cache(maxsize=128)
-def _pieces_query(dialect: str, pieces: int, either: Conditions, both: Conditions) -> sa.Select[Any]:
+def _pieces_query(database: Database, pieces: int, either: Conditions, both: Conditions) -> sa.Select[Any]:
     """Return the statement of `MemoryRows.find_pieces`; making it takes longer than running it."""
-    if dialect == "postgresql":
-        # One text of the statement for any number of words: the server keeps its plan.
-        any_of_them = sa.any_(sa.bindparam("patterns", type_=postgresql.ARRAY(sa.Text())))
-        holds = [column.ilike(any_of_them) for column in _SEARCHED]
-    else:
-        patterns = [sa.bindparam(f"pattern{number}", type_=sa.Text()) for number in range(pieces)]
-        holds = [column.ilike(pattern, escape="\\") for column in _SEARCHED for pattern in patterns]
+    holds = database.match_any_pattern(_SEARCHED, pieces)
     # Each alternative by itself, so that each is looked up in its index also where the database has no statistics yet:
     # joined by OR, all memories of the agent were read.
     newest = sa.select(*RECORD_COLUMNS).where(_MINE, *both, sa.or_(*holds))

@@ -58,10 +58,9 @@ def order_statements(tx: Transaction, new: Collection[UUID]) -> dict[UUID, Place
     """Put the new statements among `new` into the order of their subjects; return the place of each."""
     query = sa.select(_REPEATED, *_COLUMNS).where(memories.c.id.in_(new), memories.c.subject.is_not(None))
     found = [(bool(repeated), _Statement(*row)) for repeated, *row in tx.connection.execute(query)]
-    if tx.dialect == "postgresql":  # on SQLite there is one writer anyway
-        subjects = {f"{statement.agent_id}\x1f{statement.subject}" for _, statement in found}
-        for key in sorted({zlib.crc32(subject.encode()) - 2**31 for subject in subjects}):
-            tx.connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCKS, key)))
+    subjects = {f"{statement.agent_id}\x1f{statement.subject}" for _, statement in found}
+    for key in sorted({zlib.crc32(subject.encode()) - 2**31 for subject in subjects}):
+        tx.database.lock_key(tx.connection, _LOCKS, key)
     before = {statement.id: _read_adjacent(tx, statement, later=False) for _, statement in found}
     moved = {one.id: one for one in (*(each for _, each in found), *before.values()) if one is not None}
     # In one order everywhere, as the workers mark them, so that two writers cannot wait for each other.

@@ -43,7 +43,7 @@ def forget_archived(tx: Transaction, agent_id: str) -> Tombstone:
 
     On Postgres others that add episodes of this agent wait until the transaction ends.
     """
-    stone = _forget_on_postgres(tx, agent_id) if tx.dialect == "postgresql" else _forget_on_sqlite(tx, agent_id)
+    stone = _forget_on_postgres(tx, agent_id) if tx.database.is_server else _forget_on_sqlite(tx, agent_id)
     tx.connection.execute(episode_returns.delete().where(episode_returns.c.agent_id == agent_id))
     # Who is drawing one now began at an earlier number, and finds that it has changed.
     insert_new(tx, episode_lessons, [{"agent_id": agent_id, "seq": 0}])
@@ -60,9 +60,8 @@ def count_archived(connection: Connection, stone: Tombstone) -> int:
 
 def hold_off(tx: Transaction, agents: Iterable[str]) -> None:
     """Let nobody forget these agents before the transaction ends; on SQLite there is one writer anyway."""
-    if tx.dialect == "postgresql":
-        for agent_id in sorted(agents):
-            tx.connection.execute(sa.select(sa.func.pg_advisory_xact_lock_shared(_LOCKS, sa.func.hashtext(agent_id))))
+    for agent_id in sorted(agents):
+        tx.database.lock_key(tx.connection, _LOCKS, sa.func.hashtext(agent_id), shared=True)
 
 
 def life_of(connection: Connection, agent_id: str) -> int:

@@ -82,7 +82,7 @@ class Claims:
             KeyReused: the key stands for another call. EffectFailed: it failed for certain before.
             EffectExpired: it succeeded so long ago that its result is gone. EffectInDoubt: a human has to find out.
         """
-        if self._store.dialect == "postgresql":
+        if self._store.database.has_single_statement_commit:
             seen = find_effect_fast(self._store, plan.agent_id, plan.key)
         else:
             with self._store.read_connection() as connection:

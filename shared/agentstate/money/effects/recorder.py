@@ -188,7 +188,7 @@ class OutcomeRecorder:
         """Write the outcome and book it in one statement; False when that could not be done, and nothing was."""
         effect = claim.effect
         known = claim.held is not None and not record.credits and effect.state is not EffectState.MANUAL
-        if self._store.dialect != "postgresql" or not known:
+        if not (known and self._store.database.has_single_statement_commit):
             return False
         booking = self.books.make_settlement(effect, claim.held or [], record)
         row = {"id": effect.id, "fence": claim.fence, "state": record.state, "outcome": record.envelope}

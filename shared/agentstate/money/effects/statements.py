@@ -59,7 +59,7 @@ def insert_intent_fast(
         hold: the posting that takes the money, when there is any.
         lease_s: seconds for which the effect is the caller's.
     """
-    if store.dialect != "postgresql":
+    if not store.database.has_single_statement_commit:
         return None
     row = {
         **values,

@@ -16,8 +16,6 @@ from agentstate.store.tables.base import db_time
 from agentstate.store.tables.guards import guard_rules
 from agentstate.store.upsert import insert_new
 
-_LOCK = sa.text("SELECT pg_advisory_xact_lock(hashtextextended(:agent, 0))")
-
 
 def upsert_rules(tx: Transaction, rules: Iterable[Rule]) -> None:
     """Set rules, each in the place of the one of the same name; in the order in which askers lock them."""
@@ -51,8 +49,8 @@ def lock_rules(tx: Transaction, ask: GuardRequest) -> list[Rule]:
     here = table.service.in_((ask.service, EVERY)) & table.operation.in_((ask.operation, EVERY))
     applies = sa.select(guard_rules).where(here).order_by(table.id)
     fleet = [_rule(row) for row in tx.connection.execute(applies.where(table.agent_id == EVERY))]
-    if fleet and tx.dialect == "postgresql":
-        tx.connection.execute(_LOCK, {"agent": f"guards of {ask.agent_id}"})
+    if fleet:
+        tx.database.lock_key(tx.connection, sa.func.hashtextextended(f"guards of {ask.agent_id}", 0))
     mine = applies.where(table.agent_id == ask.agent_id).with_for_update()
     return _own_first([*(_rule(row) for row in tx.connection.execute(mine)), *fleet])
 

@@ -80,7 +80,7 @@ def lock_accounts_of_agents(tx: Transaction, keys: Sequence[tuple[str, AccountKe
 
     On SQLite the whole database is the writer's already.
     """
-    if tx.dialect == "sqlite":
+    if not tx.database.is_server:
         return
     _open(tx, keys)
     ids = sorted({account_id(agent_id, key) for agent_id, key in keys})

@@ -23,7 +23,6 @@ from agentstate.store.tables.money import accounts, entries, ledger_transactions
 from agentstate.store.upsert import insert_new
 
 _TICK = timedelta(microseconds=1)
-_ADD = sa.insert(entries)
 _MOVE = (
     sa.update(accounts)
     .where(accounts.c.id == sa.bindparam("account"))
@@ -54,7 +53,7 @@ def insert_posting_stepwise(
     if not insert_new(tx, ledger_transactions, [_row(agent_id, posting, sha, txn_id, recorded_at)]):
         return None
     # In one statement on Postgres: a trigger of it sees whether they sum to zero.
-    tx.connection.execute(*((_ADD, chained) if tx.dialect == "sqlite" else (_ADD.values(chained),)))
+    tx.database.insert_rows(tx.connection, entries, chained)
     tx.connection.execute(_MOVE, heads)
     return recorded_at
 

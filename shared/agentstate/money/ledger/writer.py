@@ -54,7 +54,7 @@ class LedgerWriter:
     def write_alone(self, store: Store, posting: Posting) -> Posted:
         """`write` in a transaction of its own; on Postgres a single round trip, which commits."""
         sha, txn_id = fingerprint_posting(posting), posting.id or new_id()
-        if store.dialect == "postgresql" and fits_one_statement(posting):
+        if store.database.has_single_statement_commit and fits_one_statement(posting):
             row = store.commit_one(POST, posting_parameters(self._agent_id, posting, sha, txn_id))
             if row is not None:
                 return _written(posting, txn_id, row[0])
@@ -69,7 +69,7 @@ class LedgerWriter:
 
     def _tried(self, tx: Transaction, posting: Posting, sha: bytes) -> Posted | None:
         txn_id = posting.id or new_id()
-        if tx.dialect == "postgresql" and fits_one_statement(posting):
+        if tx.database.has_single_statement_commit and fits_one_statement(posting):
             values = posting_parameters(self._agent_id, posting, sha, txn_id)
             recorded_at = tx.connection.exec_driver_sql(POST, values).scalar_one_or_none()
         else:

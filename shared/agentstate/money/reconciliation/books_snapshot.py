@@ -55,8 +55,7 @@ class BooksSnapshot:
 def open_snapshot(store: Store) -> Iterator[Connection]:
     """A connection whose reads all see the same moment."""
     with store.read_connection() as connection:
-        if store.dialect == "postgresql":
-            connection.execution_options(isolation_level="REPEATABLE READ")
+        store.database.begin_snapshot(connection)
         yield connection
 
 

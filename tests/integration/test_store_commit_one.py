@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
 from agentstate.errors import StoreUnavailable
-from agentstate.store import Store, liveness
+from agentstate.store import Store, postgres
 
 ADD = "INSERT INTO currencies (code, scale) VALUES (%(code)s, %(scale)s) RETURNING scale"
 
@@ -85,7 +85,7 @@ def test_a_connection_that_lay_idle_is_asked(store: Store, monkeypatch: pytest.M
     monkeypatch.setattr(store.engine.dialect, "do_ping", lambda connection: not asked.append(connection))
     backend(store)
     assert asked == []
-    monkeypatch.setattr(liveness, "IDLE_S", 0.0)
+    monkeypatch.setattr(postgres, "IDLE_S", 0.0)
     backend(store)
     assert len(asked) == 1
 
