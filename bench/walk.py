@@ -80,7 +80,7 @@ def make_walks(agent: Agent) -> dict[str, Callable[[], Any]]:
     numbers = count(1)
 
     def bet(key: str) -> Any:
-        return agent.effects.execute_once(key, casino.bet, amount=Decimal("0.10"), side="heads")
+        return agent.effects.execute_once(key, casino.bet(amount=Decimal("0.10"), side="heads"))
 
     return {
         "a bet": lambda: bet(f"bet:{next(numbers)}"),
@@ -94,8 +94,8 @@ def make_walks(agent: Agent) -> dict[str, Callable[[], Any]]:
 
 def measure(agent: Agent, *, routes: bool, say: Callable[[str], None]) -> list[Row]:
     """Run every walk warm and return its rows; with `routes` the files of each are printed."""
-    agent.effects.execute_once("register", casino.register)
-    agent.effects.execute_once("deposit", casino.deposit, amount=Decimal(100))
+    agent.effects.execute_once("register", casino.register())
+    agent.effects.execute_once("deposit", casino.deposit(amount=Decimal(100)))
     walks = make_walks(agent)
     for _ in range(7):
         for walk in walks.values():

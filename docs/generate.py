@@ -6,10 +6,11 @@ something else. `scripts/docs` writes them; with `--check` it only compares, as 
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import re
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -24,8 +25,9 @@ from agentstate.cli.root import cli as agentstate_command
 from agentstate.jobs.kinds import BULK, KINDS
 from agentstate.jobs.spec import QUEUES, JobSpec
 from agentstate.metrics.measures import MEASURES, STORE_UP
-from agentstate.services.operations.base import Operation
-from agentstate.services.operations.booked import OPERATIONS
+from agentstate.services.operations.base import ServiceOperation
+from agentstate.services.operations.receipts import Receipt
+from agentstate.services.operations.registry import operation_classes
 from agentstate.settings import PREFIX, Settings
 from agentstate.store.tables import metadata
 from deploy.local.demo.__main__ import main as demo_command
@@ -158,14 +160,18 @@ def commands_page() -> str:
 
 
 def operations_page() -> str:
-    """Every operation of the financial services with its class."""
-    rows = [(f"`{name}`", operation.guarantee.name, _about(operation)) for name, operation in OPERATIONS.items()]
+    """Every operation of the financial services with its guarantee, its fields and its receipt."""
+    rows = [
+        (f"`{each.name}`", each.guarantee.name, _about(each), _describe_fields(each), _describe_receipt(each))
+        for each in operation_classes()
+    ]
     return _page(
         "Operations",
-        "What `agent.effects.execute_once(key, operation, ...)` can do, as `agentstate.services` has it: "
-        "`casino.bet` is `agentstate.services.operations.casino.bet` (`trading.open` is `trading.open_` there). "
-        "[Effects](../concepts/effects.md) tells what the classes mean. Amounts are Decimal in dollars.",
-        _table(("operation", "class", "what it does"), rows),
+        'The operations that `agent.effects.execute_once` takes, such as `casino.bet(amount=Decimal("2.50"), '
+        'side="heads")` from `agentstate.services.operations.casino`. [Effects](../concepts/effects.md) explains the '
+        "guarantees. Amounts are Decimal, int, Money or plain decimal text, in dollars; a float is refused. Every "
+        "receipt has `reference`, `debited`, `credited`, `fee` and `raw`, the service's answer.",
+        _table(("operation", "guarantee", "what it does", "fields", "receipt also has"), rows),
     )
 
 
@@ -285,11 +291,39 @@ def _json_type(field: dict[str, Any]) -> str:
     return " or ".join(item["type"] for item in field.get("anyOf", [field]))
 
 
-def _about(operation: Operation) -> str:
-    """What the operation's class says of it, and of its parameters where a class above tells them."""
-    own, *above = [inspect.cleandoc(kind.__doc__ or "").split("\n\nArgs:")[0] for kind in type(operation).__mro__[:3]]
-    told = [own] if "params" in own.lower() else [own, *(text for text in above if "Params:" in text)][:2]
-    return " ".join(" ".join(told).split())
+def _about(operation: type[ServiceOperation[Any]]) -> str:
+    """The docstring of an operation, in one line."""
+    return " ".join(inspect.cleandoc(operation.__doc__ or "").split())
+
+
+def _describe_fields(operation: type[ServiceOperation[Any]]) -> str:
+    """The fields of an operation with their limits; one that may be left out has its default or `optional`."""
+    described = operation.describe()
+    return "; ".join(
+        f"`{name}`: {_describe_values(schema)}{_describe_default(name, schema, described['required'])}"
+        for name, schema in described["properties"].items()
+    )
+
+
+def _describe_values(schema: Mapping[str, Any]) -> str:
+    if "enum" in schema:
+        return " or ".join(f"`{word}`" for word in schema["enum"])
+    if schema["type"] == "integer":
+        return f"{schema['minimum']} to {schema['maximum']}"
+    return str(schema.get("description", "text"))
+
+
+def _describe_default(name: str, schema: Mapping[str, Any], required: Sequence[str]) -> str:
+    if name in required:
+        return ""
+    return f" (default `{schema['default']}`)" if "default" in schema else " (optional)"
+
+
+def _describe_receipt(operation: type[ServiceOperation[Any]]) -> str:
+    common = {field.name for field in dataclasses.fields(Receipt)}
+    return ", ".join(
+        f"`{field.name}`" for field in dataclasses.fields(operation.receipt_class) if field.name not in common
+    )
 
 
 def _make_targets(makefile: str) -> list[tuple[str, str]]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from agentstate.errors import AgentStateError
+from agentstate.errors import AgentStateError, ConfigurationError
 from agentstate.settings import Settings
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from agentstate.providers.embedding.embedder import Embedder
     from agentstate.providers.summaries.summarizer import Summarizer
     from agentstate.services.cache.state_cache import StateCache
+    from agentstate.services.http.dialect import Dialect
     from agentstate.services.http.gateway import Gateway
     from agentstate.services.http.traffic import SharedTraffic
     from agentstate.store.counters import Counters
@@ -60,9 +61,9 @@ class Runtime:
         self._made: dict[str, Any] = {}
         self._pid = os.getpid()
         if settings.services_modules:
-            from agentstate.services.operations.catalogue import load_modules
+            from agentstate.services.operations.registry import load_service_modules
 
-            load_modules(settings.services_modules)
+            load_service_modules(settings.services_modules)
         self.stopping = threading.Event()
         """Set when this process is asked to stop: long work ends at its next step and leaves the rest to others."""
 
@@ -233,9 +234,9 @@ class Runtime:
     @property
     def operations(self) -> OperationRegistry:
         """The operations of the services with their bookkeeping, by name."""
-        from agentstate.services.operations.booked import booked_operations
+        from agentstate.services.operations.registry import OPERATIONS
 
-        return self.once("operations", booked_operations)
+        return OPERATIONS
 
     @property
     def effects(self) -> Effects:
@@ -308,11 +309,7 @@ class Runtime:
     def _open_gateway(self) -> Gateway:
         from agentstate.services.http.gateway import Gateway
 
-        if self.settings.services_dialect == "gateway":
-            return Gateway.from_settings(self.settings, traffic=self.traffic)
-        from agentstate.services.own.registry import StoreRegistry
-
-        return Gateway.from_settings(self.settings, traffic=self.traffic, registry=StoreRegistry(self.store))
+        return Gateway(dialect=build_dialect(self.settings, lambda: self.store), traffic=self.traffic)
 
     def _open_store(self) -> Store:
         from agentstate.money.amounts import register_currency
@@ -346,3 +343,24 @@ class Runtime:
         if self._pid != os.getpid():
             self._pid, self._made, self._lock = os.getpid(), {}, threading.RLock()
         return self._lock
+
+
+def build_dialect(settings: Settings, open_store: Callable[[], Store]) -> Dialect:
+    """Return the dialect that the settings name.
+
+    Raises:
+        ConfigurationError: the key, or the file of the services, is missing or wrong.
+    """
+    if settings.services_dialect == "gateway":
+        from agentstate.services.http.dialect import UnifiedGateway
+
+        if settings.services_api_key is None:
+            raise ConfigurationError("AGENTSTATE_SERVICES_API_KEY is not set; the services need a key.")
+        return UnifiedGateway(settings.services_url, settings.services_api_key)
+    from agentstate.services.http.own_routes import OwnRoutes
+    from agentstate.services.http.services_file import ServicesFile
+    from agentstate.services.observing import StoredAccounts
+
+    if settings.services_file is None:
+        raise ConfigurationError("AGENTSTATE_SERVICES_FILE is not set; the services' own routes need it.")
+    return OwnRoutes(ServicesFile(settings.services_file), StoredAccounts(open_store()))

@@ -95,9 +95,9 @@ class Writing:
 def writing(ground: Ground, tmp_path: Path) -> Iterator[Writing]:
     with closing(Runtime(ground.settings())) as runtime:
         agent = Fleet(runtime).agent(AGENT)
-        agent.effects.execute_once("register", casino.register)
+        agent.effects.execute_once("register", casino.register())
         agent.services.enrol("casino")
-        agent.effects.execute_once("start", casino.deposit, amount=Decimal(500))
+        agent.effects.execute_once("start", casino.deposit(amount=Decimal(500)))
     writer = Writing(ground, tmp_path / "acknowledged.jsonl")
     yield writer
     writer.kill()
@@ -240,7 +240,7 @@ def in_money(agent: Agent, sandbox: SandboxClient, acknowledged: Acknowledged) -
     succeeded = {effect.remote_key for effect in known.values() if effect.state is EffectState.SUCCEEDED}
     asked_again = list(bets)[:: max(1, len(bets) // 10)]
     told_again = {
-        name: agent.effects.execute_once(name, casino.bet, amount=STAKE, side="heads") for name in asked_again
+        name: agent.effects.execute_once(name, casino.bet(amount=STAKE, side="heads")) for name in asked_again
     }
     happened = sandbox.count_effects_by_key(AGENT)
     booked = ledger.balance("casino")
@@ -249,7 +249,7 @@ def in_money(agent: Agent, sandbox: SandboxClient, acknowledged: Acknowledged) -
         "deposits missing, in minor units": ledger.balance("treasury").minor
         - GIFT.minor * len(acknowledged["deposit"]),
         "bets missing": sum(name not in known or known[name].remote_key not in happened for name in bets),
-        "bets with another answer": sum(bets[name] != again["reference"] for name, again in told_again.items()),
+        "bets with another answer": sum(bets[name] != again.reference for name, again in told_again.items()),
         "effects that happened twice": sum(count - 1 for count in happened.values()),
         "effects unknown to us, or unknown there": len(succeeded ^ set(happened)),
         "still held, in minor units": ledger.balance("casino", bucket=Bucket.IN_FLIGHT).minor,

@@ -89,7 +89,7 @@ def writes(agent: Agent) -> dict[str, Callable[[str], Any]]:
         return str(agent.ledger.deposit(name, "treasury", GIFT).id)
 
     def bet(name: str) -> str:
-        return str(agent.effects.execute_once(name, casino.bet, amount=STAKE, side="heads")["reference"])
+        return agent.effects.execute_once(name, casino.bet(amount=STAKE, side="heads")).reference
 
     def refresh(name: str) -> str:
         return str(agent.jobs.submit("cache.refresh", {"service": "casino"}, dedupe_key=name))

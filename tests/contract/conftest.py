@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 
 from agentstate.services.http.gateway import Gateway
-from agentstate.services.operations import casino, joining, wallet
+from agentstate.services.http.own_routes import OwnRoutes
+from agentstate.services.http.services_file import ServicesFile
+from agentstate.services.operations import casino, wallet
+from agentstate.services.operations.accounts import JOINS
 from agentstate.services.operations.names import Service
-from agentstate.services.own.dialect import OwnRoutes
-from agentstate.services.own.services_file import ServicesFile
 from tests.integration.conftest import KEY, SandboxProcess
+from tests.stubs.service_calls import send
 
 PREFIXES = {
     "casino": "/api/v1", "escrow": "", "faucet": "", "trading": "/v1", "wallet": "/v1", "domains": "/v1", "venue": "",
@@ -72,10 +74,10 @@ class Way:
         """A new agent without money."""
         agent_id = f"ag_{name}{next(_numbers)}"
         if self._file is None:
-            casino.register.call(self.gateway, agent_id, "register", **referral)
+            send(self.gateway, agent_id, "register", casino.register(**referral))
         else:
-            for join in joining.all_of_them:
-                join.call(self.gateway, agent_id, "join", **referral)
+            for join in JOINS:
+                send(self.gateway, agent_id, "join", join(**referral))
         return agent_id
 
     def rich(self, name: str = "") -> str:
@@ -83,8 +85,8 @@ class Way:
         agent_id = self.agent(name)
         for service, dollars in MONEY:
             self.fund(agent_id, service, dollars)
-        made = wallet.create.call(self.gateway, agent_id, "wallet", chain="base")
-        self.fund(agent_id, "wallet", WALLET_MONEY, str(made["reference"]))
+        made = send(self.gateway, agent_id, "wallet", wallet.create(chain="base"))
+        self.fund(agent_id, "wallet", WALLET_MONEY, str(made.reference))
         return agent_id
 
     def fund(self, agent_id: str, service: str, dollars: str, address: str | None = None) -> None:
@@ -94,7 +96,7 @@ class Way:
 
     def account(self, agent_id: str, service: str) -> str:
         """The agent's id at a service."""
-        return agent_id if self._file is None else self._file.account(agent_id, Service(service))
+        return agent_id if self._file is None else self._file.get_account(agent_id, Service(service))
 
     def micros(self, agent_id: str, service: str = "casino") -> int:
         """What really stands on an account."""

@@ -12,11 +12,13 @@ from pydantic import SecretStr
 from agentstate.errors import ServiceRejected
 from agentstate.services.adapter import Adapter
 from agentstate.services.http.gateway import Gateway
+from agentstate.services.http.own_routes import OwnRoutes
+from agentstate.services.http.services_file import ServicesFile
 from agentstate.services.http.traffic import FreeTraffic
+from agentstate.services.operations import casino
 from agentstate.services.operations.names import Service
-from agentstate.services.own.dialect import OwnRoutes
-from agentstate.services.own.services_file import ServicesFile
 from tests.contract.conftest import LIVE, LIVE_FILE, Way
+from tests.stubs.service_calls import send
 
 
 class ReadOnly(FreeTraffic):
@@ -70,5 +72,5 @@ def test_the_same_check_holds_against_the_sandbox(way: Way) -> None:
         assert set(tell(gateway, "nobody").values()) == {"refused: agent_not_found"}
     assert len(traffic.passed) >= 6
     with pytest.raises(AssertionError, match="no read"):
-        Adapter(gateway, agent, "casino").bet.call(gateway, agent, "t", amount="1", side="heads")
+        send(gateway, agent, "t", casino.bet(amount="1", side="heads"))
     gateway.close()

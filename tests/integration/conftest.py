@@ -17,6 +17,7 @@ from agentstate.services.http.gateway import Gateway
 from agentstate.services.operations import casino, domains, trading, wallet
 from agentstate.store import Store
 from deploy.local.sandbox.client import SandboxClient
+from tests.stubs.service_calls import send
 
 ROOT = Path(__file__).parents[2]
 KEY = SecretStr("pf_test_sandbox")
@@ -108,16 +109,16 @@ def gateway(sandbox: SandboxProcess) -> Iterator[Gateway]:
 def agent(gateway: Gateway) -> str:
     """A new agent without money."""
     agent_id = f"ag_{next(_numbers)}"
-    casino.register.call(gateway, agent_id, "register")
+    send(gateway, agent_id, "register", casino.register())
     return agent_id
 
 
 @pytest.fixture
 def rich(gateway: Gateway, agent: str) -> str:
     """A new agent with 100 dollars at the casino and the domains, 1,000 for trading, and 50 in a wallet on base."""
-    casino.deposit.call(gateway, agent, "start", amount="100")
-    trading.deposit.call(gateway, agent, "start", amount="1000")
-    domains.deposit.call(gateway, agent, "start", amount="100")
-    wallet.create.call(gateway, agent, "start", chain="base")
-    wallet.deposit.call(gateway, agent, "start", chain="base", amount="50")
+    send(gateway, agent, "start", casino.deposit(amount="100"))
+    send(gateway, agent, "start", trading.deposit(amount="1000"))
+    send(gateway, agent, "start", domains.deposit(amount="100"))
+    send(gateway, agent, "start", wallet.create(chain="base"))
+    send(gateway, agent, "start", wallet.deposit(chain="base", amount="50"))
     return agent

@@ -42,11 +42,11 @@ def handlers(settings_env: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> A
 
 def test_what_a_worker_settles_is_read_anew(runtime: Runtime, handlers: Any, sandbox: Any, rich: str) -> None:
     agent = Fleet(runtime).agent(f"{rich}_doubt")
-    agent.effects.execute_once("register", casino.register)
-    agent.effects.execute_once("deposit", casino.deposit, amount=Decimal(100))
+    agent.effects.execute_once("register", casino.register())
+    agent.effects.execute_once("deposit", casino.deposit(amount=Decimal(100)))
     sandbox.client.set_faults({"fault": "commit_then_drop", "operation": "bet", "agent_id": agent.id})
     with pytest.raises(EffectInDoubt):
-        agent.effects.execute_once("bet", casino.bet, amount=Decimal(1), side="heads")
+        agent.effects.execute_once("bet", casino.bet(amount=Decimal(1), side="heads"))
     sandbox.client.set_faults()
     assert agent.services.read("casino").quality is Quality.LIVE
     with runtime.store.read_connection() as connection:

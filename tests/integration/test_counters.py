@@ -69,7 +69,7 @@ def test_a_providers_calls_texts_and_tokens_are_counted_failures_too(
 
 def test_reads_of_the_cache_are_counted_by_what_they_came_to(runtime: Runtime, sandbox: Any) -> None:
     agent = Fleet(runtime).agent("ag_tallied")
-    agent.effects.execute_once("register", casino.register)
+    agent.effects.execute_once("register", casino.register())
     for _ in range(3):
         agent.services.read("casino")
     agent.services.read("casino", force_refresh=True)

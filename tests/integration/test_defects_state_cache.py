@@ -22,6 +22,7 @@ from agentstate.services.cache.state_cache import StateCache
 from agentstate.services.http.gateway import Gateway
 from agentstate.services.operations import casino, trading
 from agentstate.services.operations.names import Service
+from tests.stubs.service_calls import send
 from tests.stubs.service_server import ServiceServer
 
 KEY = SecretStr("pf_test_sandbox")
@@ -92,7 +93,7 @@ def test_an_invalidation_during_a_read_is_not_undone(
 ) -> None:
     def move(_: Service) -> None:
         watched.after = None
-        casino.deposit.call(gateway, rich, "more", amount="400")
+        send(gateway, rich, "more", casino.deposit(amount="400"))
         cache.invalidate(rich, "casino")
 
     watched.after = move
@@ -108,8 +109,8 @@ def test_money_that_moves_between_reads_is_counted_once(
 
     def move(service: Service) -> None:
         if service is Service.CASINO and moved.acquire(blocking=False):
-            casino.bet.call(gateway, rich, "b", amount="10", side="heads")
-            trading.deposit.call(gateway, rich, "t", amount="90")
+            send(gateway, rich, "b", casino.bet(amount="10", side="heads"))
+            send(gateway, rich, "t", trading.deposit(amount="90"))
             cache.invalidate(rich, "casino")
             cache.invalidate(rich, "trading")
 

@@ -12,10 +12,10 @@ from agentstate.services.cache.reading import Quality
 from agentstate.services.cache.source import GatewaySource
 from agentstate.services.cache.state_cache import StateCache
 from agentstate.services.http.gateway import Gateway
+from agentstate.services.http.own_routes import OwnRoutes
+from agentstate.services.http.services_file import ServicesFile
 from agentstate.services.observing import CacheReader, GatewayReader
 from agentstate.services.operations.names import Service
-from agentstate.services.own.dialect import OwnRoutes
-from agentstate.services.own.services_file import ServicesFile
 from deploy.local.stack.loopback import LoopbackHandler, LoopbackServer
 
 DOLLAR = 1_000_000

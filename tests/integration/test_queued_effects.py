@@ -61,13 +61,14 @@ def run(runtime: Runtime, job_id: UUID, perform: Any) -> Outcome:
 def test_a_queued_bet_is_made_once_and_its_job_has_the_receipt(
     queued: Agent, runtime: Runtime, sandbox: Any, perform: Any
 ) -> None:
-    first = queued.effects.submit("bet:1", casino.bet, amount=Decimal("2.50"), side="heads")
-    assert queued.effects.submit("bet:1", casino.bet, amount=Decimal("2.50"), side="heads") == first
+    first = queued.effects.submit("bet:1", casino.bet(amount=Decimal("2.50"), side="heads"))
+    assert queued.effects.submit("bet:1", casino.bet(amount=Decimal("2.50"), side="heads")) == first
     assert run(runtime, first, perform) is Outcome.DONE
     assert run(runtime, first, perform) is Outcome.NOTHING
     told = queued.jobs.get(first).result
     assert told["state"] == "succeeded"
-    assert told["receipt"] == queued.effects.execute_once("bet:1", casino.bet, amount=Decimal("2.50"), side="heads")
+    bet = casino.bet(amount=Decimal("2.50"), side="heads")
+    assert bet.load_receipt(told["receipt"]) == queued.effects.execute_once("bet:1", bet)
     assert list(sandbox.client.count_effects(queued.id, "casino.bet").values()) == [1]
     assert queued.ledger.balance("casino").minor == sandbox.client.read_balance(queued.id)
 
@@ -84,7 +85,7 @@ def test_a_queued_bet_whose_answer_was_lost_waits_and_is_found(
     queued: Agent, runtime: Runtime, sandbox: Any, perform: Any
 ) -> None:
     sandbox.client.set_faults({"fault": "commit_then_drop", "times": 1})
-    job_id = queued.effects.submit("bet:1", casino.bet, amount=Decimal(3), side="heads")
+    job_id = queued.effects.submit("bet:1", casino.bet(amount=Decimal(3), side="heads"))
     assert run(runtime, job_id, perform) is Outcome.RETRY
     waiting = queued.jobs.get(job_id)
     assert (waiting.status, waiting.attempts) == ("ready", 0)
@@ -94,7 +95,7 @@ def test_a_queued_bet_whose_answer_was_lost_waits_and_is_found(
 
 
 def test_a_bet_that_is_refused_is_done_and_says_so(queued: Agent, runtime: Runtime, perform: Any) -> None:
-    job_id = queued.effects.submit("bet:1", casino.bet, amount=Decimal(90), side="heads")
+    job_id = queued.effects.submit("bet:1", casino.bet(amount=Decimal(90), side="heads"))
     assert run(runtime, job_id, perform) is Outcome.DONE
     told = queued.jobs.get(job_id).result
     assert told["state"] == "failed"
@@ -104,7 +105,7 @@ def test_a_bet_that_is_refused_is_done_and_says_so(queued: Agent, runtime: Runti
 def test_what_a_human_has_to_find_out_ends_the_job_and_stays_open(
     queued: Agent, runtime: Runtime, perform: Any
 ) -> None:
-    job_id = queued.effects.submit("bet:1", casino.bet, amount=Decimal(1), side="heads")
+    job_id = queued.effects.submit("bet:1", casino.bet(amount=Decimal(1), side="heads"))
     assert run(runtime, job_id, perform) is Outcome.DONE
     with runtime.store.transaction() as tx:
         values = {"state": EffectState.MANUAL, "outcome": None, "resolved_at": None}
@@ -124,10 +125,10 @@ def test_an_unknown_operation_ends_as_a_dead_job_with_its_reason(queued: Agent, 
 
 def test_wrong_parameters_are_refused_before_anything_is_stored(queued: Agent) -> None:
     with pytest.raises(InvalidInput, match="side"):
-        queued.effects.submit("bet:1", casino.bet, amount=Decimal(1), side="edge")
-    queued.effects.submit("bet:1", casino.bet, amount=Decimal(1), side="heads")
+        queued.effects.submit("bet:1", casino.bet(amount=Decimal(1), side="edge"))
+    queued.effects.submit("bet:1", casino.bet(amount=Decimal(1), side="heads"))
     with pytest.raises(KeyReused):
-        queued.effects.submit("bet:1", casino.bet, amount=Decimal(2), side="heads")
+        queued.effects.submit("bet:1", casino.bet(amount=Decimal(2), side="heads"))
     assert len(queued.jobs.list(kind=KIND)) == 1
 
 

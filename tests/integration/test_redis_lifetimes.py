@@ -39,9 +39,9 @@ def runtime(settings: Settings, sandbox: Any) -> Iterator[Runtime]:
 def live(runtime: Runtime, agent_id: str) -> None:
     """Use every part of an agent that leaves something on Redis."""
     agent = Fleet(runtime).agent(agent_id)
-    agent.effects.execute_once("register", casino.register)
-    agent.effects.execute_once("deposit", casino.deposit, amount=Decimal(100))
-    agent.effects.execute_once("bet", casino.bet, amount=Decimal(1), side="heads")
+    agent.effects.execute_once("register", casino.register())
+    agent.effects.execute_once("deposit", casino.deposit(amount=Decimal(100)))
+    agent.effects.execute_once("bet", casino.bet(amount=Decimal(1), side="heads"))
     for number in range(40):
         agent.episodes.record("bet", {"n": number})
     agent.episodes.update_outcome(agent.episodes.get_recent(1)[0], {"won": True})

@@ -29,20 +29,22 @@ from agentstate.money.ledger.ledger import TransactionLedger
 from agentstate.money.ledger.postings import Bucket
 from agentstate.money.reconciliation.reconciler import Reconciler
 from agentstate.redaction import STAND_IN, redact_secrets, register_secret
-from agentstate.services.adapter import Adapter, InDoubt, Intent, Rejected
+from agentstate.runtime import build_dialect
+from agentstate.services.adapter import Adapter
 from agentstate.services.cache.reading import Quality
 from agentstate.services.cache.source import GatewaySource
 from agentstate.services.cache.state_cache import StateCache
-from agentstate.services.http.gateway import Gateway, dialect_of
+from agentstate.services.http.gateway import Gateway
+from agentstate.services.http.own_routes import OwnRoutes
+from agentstate.services.http.services_file import ServicesFile
 from agentstate.services.observing import GatewayReader
 from agentstate.services.operations import casino, wallet
-from agentstate.services.operations.booked import booked_operations
 from agentstate.services.operations.names import Service
-from agentstate.services.own.dialect import OwnRoutes
-from agentstate.services.own.services_file import ServicesFile
+from agentstate.services.operations.registry import OPERATIONS
 from agentstate.settings import Settings
 from agentstate.store.store import Store
 from tests.stubs.canned_server import CannedServer
+from tests.stubs.service_calls import InDoubt, attempt, send
 from workers.logs import set_up_logging
 
 WELL = {
@@ -130,9 +132,7 @@ def test_an_operation_whose_answer_cannot_be_read_is_in_doubt(
     server: CannedServer, way: Gateway, content: bytes
 ) -> None:
     server.content = content
-    outcome = Adapter(way, "ag", "casino").execute(
-        Intent(tag="t", operation="bet", params={"amount": Decimal(1), "side": "heads"})
-    )
+    outcome = attempt(way, "ag", "t", casino.bet(amount=Decimal(1), side="heads"))
     assert isinstance(outcome, InDoubt)
     assert sum(method == "POST" for method, _, _ in server.asked) == 1
 
@@ -140,7 +140,7 @@ def test_an_operation_whose_answer_cannot_be_read_is_in_doubt(
 def test_the_books_stay_as_they_were(server: CannedServer, way: Gateway, store: Store) -> None:
     ledger = TransactionLedger(store, "ag")
     ledger.deposit("start", "casino", Money("10"))
-    effects = AgentEffects(Effects(store, registry=booked_operations(), outside=lambda: way), "ag")
+    effects = AgentEffects(Effects(store, registry=OPERATIONS, outside=lambda: way), "ag")
     for number, content in enumerate(BROKEN[:4]):
         server.content = content
         with pytest.raises(EffectInDoubt):
@@ -175,14 +175,13 @@ def test_unknown_services_operations_and_parameters_are_refused_before_anything(
 ) -> None:
     with pytest.raises(InvalidInput, match="lottery"):
         Adapter(way, "ag", "lottery")
-    adapter = Adapter(way, "ag", "wallet")
     with pytest.raises(InvalidInput, match="no operation"):
-        adapter.execute(Intent(tag="t", operation="mint"))
+        Adapter(way, "ag", "wallet").capabilities("mint")
     for name in ("private_key", "mnemonic", "seed_phrase", "api_key"):
         with pytest.raises(InvalidInput, match="never goes into an intent"):
-            adapter.execute(Intent(tag="t", operation="send", params={name: "x"}))
+            wallet.send(**{name: "x"})
         with pytest.raises(InvalidInput, match="never goes into an intent"):
-            AgentEffects(Effects(store, registry=booked_operations(), outside=lambda: way), "ag").perform(
+            AgentEffects(Effects(store, registry=OPERATIONS, outside=lambda: way), "ag").perform(
                 "k", "wallet.send", {name: "x"}
             )
     assert server.asked == []
@@ -218,7 +217,7 @@ def own(server: CannedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_a_missing_account_or_key_sends_nothing_and_is_no_doubt(
     server: CannedServer, own: Gateway, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    effects = AgentEffects(Effects(store, registry=booked_operations(), outside=lambda: own), "ag")
+    effects = AgentEffects(Effects(store, registry=OPERATIONS, outside=lambda: own), "ag")
     bet = {"amount": Decimal(1), "side": "heads"}
     TransactionLedger(store, "ag").deposit("start", "casino", Money("10"))
     monkeypatch.delenv("BAD_INPUT_KEY")
@@ -227,10 +226,8 @@ def test_a_missing_account_or_key_sends_nothing_and_is_no_doubt(
     assert effects.get("bet").state == "ready"
     with pytest.raises(CredentialMissing, match=r"agents\.ag_9\.casino"):
         Adapter(own, "ag_9", "casino").read_state()
-    outcome = Adapter(own, "ag", "wallet").execute(
-        Intent(tag="t", operation="send", params={"chain": "base", "to": "0x1", "amount": "1"})
-    )
-    assert isinstance(outcome, Rejected)
+    outcome = attempt(own, "ag", "t", wallet.send(chain="base", to="0x1", amount="1"))
+    assert isinstance(outcome, CredentialMissing)
     assert server.asked == []
 
 
@@ -240,7 +237,7 @@ def test_a_key_appears_in_no_text_even_when_the_service_repeats_it(
     server.status = 400
     server.content = json.dumps({"error": f"invalid {SECRET}", "message": SECRET}).encode()
     with caplog.at_level("DEBUG"), pytest.raises(AgentStateError) as failed:
-        casino.bet.call(own, "ag", "t", amount="1", side="heads")
+        send(own, "ag", "t", casino.bet(amount="1", side="heads"))
     server.status, server.content = 200, json.dumps({"agent_id": SECRET, "balance_usd": SECRET}).encode()
     with pytest.raises(AgentStateError) as invalid:
         own.read("ag", Service.CASINO)
@@ -295,12 +292,12 @@ def test_a_services_file_that_is_wrong_is_refused_without_showing_a_secret(
     assert "4711" not in str(refused.value)
 
 
-def test_a_services_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_a_services_file_that_is_not_there_is_named(tmp_path: Path, store: Store) -> None:
     with pytest.raises(ConfigurationError, match="AGENTSTATE_SERVICES_FILE"):
         ServicesFile(tmp_path / "none.toml")
     settings = Settings.load(database_url="sqlite:///x", services_dialect="services")
     with pytest.raises(ConfigurationError, match="AGENTSTATE_SERVICES_FILE"):
-        dialect_of(settings)
+        build_dialect(settings, lambda: store)
 
 
 def test_a_signing_key_goes_to_the_wallet_alone_and_into_no_intent(
@@ -315,7 +312,7 @@ def test_a_signing_key_goes_to_the_wallet_alone_and_into_no_intent(
     own = own_way(tmp_path, server.url, agents)
     TransactionLedger(store, "ag").deposit("start", "wallet", Money("10"))
     server.content = json.dumps({"tx_hash": "0x9", "echo": "0x" + "5e" * 32}).encode()
-    effects = AgentEffects(Effects(store, registry=booked_operations(), outside=lambda: own), "ag")
+    effects = AgentEffects(Effects(store, registry=OPERATIONS, outside=lambda: own), "ag")
     effects.perform("send", "wallet.send", {"chain": "base", "to": "0x2", "amount": Decimal(1)})
     assert json.loads(server.asked[0][2])["private_key"] == "0x" + "5e" * 32  # pragma: allowlist secret
     assert "5e5e" not in str(effects.get("send"))
@@ -335,12 +332,12 @@ def test_a_wallet_is_not_made_where_its_words_could_not_be_kept(
     words = "sand box test only"
     made = {"mnemonic": words, "addresses": {"base": "0xabc"}, "private_keys": {"base": "0x" + "77" * 32}}
     server.content = json.dumps(made).encode()
-    receipt = wallet.create.call(own, "ag", "t", chain="base")
-    assert receipt["reference"] == "0xabc"
+    receipt = send(own, "ag", "t", wallet.create(chain="base"))
+    assert receipt.reference == "0xabc"
     assert (place.with_name("wallet.words")).read_text().strip() == words
     assert (place.with_name("wallet.words")).stat().st_mode & 0o077 == 0
     with pytest.raises(ServiceRejected) as again:
-        wallet.create.call(own, "ag", "t2", chain="base")
+        send(own, "ag", "t2", wallet.create(chain="base"))
     assert again.value.code == "already_there"
     assert len(server.asked) == 1
     own.close()
@@ -351,9 +348,9 @@ def test_a_refused_join_makes_no_second_account(server: CannedServer, tmp_path: 
     agents = f'[agents."*".casino]\naccount = "file:{place}.id"\ncredential = "file:{place}.key"\n'
     own = own_way(tmp_path, server.url, agents)
     server.content = json.dumps({"agent_id": "ag_77", "api_key": "sk_test_join_000001"}).encode()
-    effects = AgentEffects(Effects(store, registry=booked_operations(), outside=lambda: own), "ag")
+    effects = AgentEffects(Effects(store, registry=OPERATIONS, outside=lambda: own), "ag")
     assert "sk_test" not in str(effects.perform("join", "casino.join"))
-    assert own.dialect.offers(Service.CASINO, "join")
+    assert Adapter(own, "ag", "casino").capabilities("join").offered
     with pytest.raises(EffectFailed, match="there already"):
         effects.perform("join-again", "casino.join")
     assert len(server.asked) == 1

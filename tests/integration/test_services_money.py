@@ -17,13 +17,14 @@ from agentstate.money.reconciliation.reconciler import Reconciler
 from agentstate.services.http.gateway import Gateway
 from agentstate.services.observing import GatewayReader
 from agentstate.services.operations import casino
-from agentstate.services.operations.booked import booked_operations
+from agentstate.services.operations.registry import OPERATIONS
 from agentstate.store.store import Store
+from tests.stubs.service_calls import send
 
 
 @pytest.fixture
 def effects(store: Store, gateway: Gateway, rich: str) -> AgentEffects:
-    return AgentEffects(Effects(store, registry=booked_operations(), outside=lambda: gateway), rich)
+    return AgentEffects(Effects(store, registry=OPERATIONS, outside=lambda: gateway), rich)
 
 
 @pytest.fixture
@@ -39,17 +40,17 @@ def test_the_books_follow_every_operation(
     sandbox: Any, effects: AgentEffects, ledger: TransactionLedger, gateway: Gateway, rich: str
 ) -> None:
     other = f"{rich}_other"
-    casino.register.call(gateway, other, "r")
+    send(gateway, other, "r", casino.register())
     perform = effects.perform
     perform("bet", "casino.bet", {"amount": Decimal("2.50"), "side": "heads"}, hold=Money("2.50"))
     perform("claim", "faucet.claim", {})
     for key in ("one", "two"):
         made = perform(key, "escrow.create", {"counterparty": other, "amount": Decimal(7)}, hold=Money("7"))
-    perform("release", "escrow.release", {"escrow_id": made["reference"]})
+    perform("release", "escrow.release", {"escrow_id": made.reference})
     with pytest.raises(EffectFailed, match="invalid_status"):
-        perform("release-again", "escrow.release", {"escrow_id": made["reference"]})
+        perform("release-again", "escrow.release", {"escrow_id": made.reference})
     opened = perform("open", "trading.open", {"coin": "BTC", "side": "long", "size": Decimal(100), "leverage": 4})
-    perform("close", "trading.close", {"position_id": opened["reference"]})
+    perform("close", "trading.close", {"position_id": opened.reference})
     perform("name", "domains.register", {"domain": f"{rich.replace('_', '-')}.xyz"})
     perform("send", "wallet.send", {"chain": "base", "to": "0xabcdef0123", "amount": Decimal("1.25")})
     truth = sandbox.client.read_truth(rich)["agents"][rich]
@@ -88,15 +89,15 @@ def test_a_refusal_that_answers_the_second_copy_of_a_request_is_a_success(
     sandbox: Any, effects: AgentEffects, ledger: TransactionLedger, gateway: Gateway, rich: str
 ) -> None:
     other = f"{rich}_twice"
-    casino.register.call(gateway, other, "r")
+    send(gateway, other, "r", casino.register())
     made = effects.perform("lock", "escrow.create", {"counterparty": other, "amount": Decimal(7)})
     order = {"coin": "BTC", "side": "long", "size": Decimal(50), "price": Decimal(1_000)}
     placed = effects.perform("place", "trading.limit", order)
     opened = effects.perform("open", "trading.open", {"coin": "BTC", "side": "long", "size": Decimal(50)})
     for operation, params in (
-        ("escrow.release", {"escrow_id": made["reference"]}),
-        ("trading.cancel", {"order_id": placed["reference"]}),
-        ("trading.close", {"position_id": opened["reference"]}),
+        ("escrow.release", {"escrow_id": made.reference}),
+        ("trading.cancel", {"order_id": placed.reference}),
+        ("trading.close", {"position_id": opened.reference}),
         ("faucet.claim", {}),
         ("domains.register", {"domain": f"{rich.replace('_', '-')}-twice.xyz"}),
     ):
@@ -105,7 +106,7 @@ def test_a_refusal_that_answers_the_second_copy_of_a_request_is_a_success(
         sandbox.client.set_faults({**rule, "fault": "429_short"}, {**rule, "fault": "double_effect"})
         with pytest.raises(ServiceRejected, match="to wait"):  # what was noted before this attempt serves the next one
             effects.perform(operation, operation, params)
-        assert effects.perform(operation, operation, params)["operation"] == operation
+        assert effects.perform(operation, operation, params) == effects.perform(operation, operation, params)
         with pytest.raises(EffectFailed):
             effects.perform(f"{operation}:again", operation, params)
     for account in ("casino", "trading", "domains"):
@@ -123,17 +124,17 @@ def test_what_another_agents_open_release_brings_is_no_break(
 ) -> None:
     other = f"{rich}_paid"
     TransactionLedger(store, rich).post("start", earn("casino", Money("100")))
-    casino.register.call(gateway, other, "r")
+    send(gateway, other, "r", casino.register())
     ServiceAccounts(store).enrol(other, "casino", other)
     reconciler = Reconciler(store, GatewayReader(gateway))
     made = effects.perform("lock", "escrow.create", {"counterparty": other, "amount": Decimal(7)})
     sandbox.client.set_faults({"fault": "commit_then_drop", "times": 1})
     with pytest.raises(EffectInDoubt):
-        effects.perform("pay", "escrow.release", {"escrow_id": made["reference"]})
+        effects.perform("pay", "escrow.release", {"escrow_id": made.reference})
     assert sandbox.client.read_balance(other) == 6_930_000
     assert reconciler.reconcile(other, "casino").status == "timing"
     assert effects.resolve("pay").is_ended
     assert reconciler.reconcile(other, "casino").status == "matched"
-    casino.deposit.call(gateway, other, "foreign", amount="1")
+    send(gateway, other, "foreign", casino.deposit(amount="1"))
     reconciler.reconcile(other, "casino")
     assert reconciler.reconcile(other, "casino").status == "break"

@@ -26,7 +26,7 @@ CUT_OFF = """
 from agentstate.errors import EffectInDoubt
 
 try:
-    agent.effects.execute_once("draw:13", agent.services.at("lottery").enter, price=Decimal("3.00"))
+    agent.effects.execute_once("draw:13", lottery.enter(price=Decimal("3.00")))
 except EffectInDoubt:
     found = agent.effects.resolve("draw:13")
     print(found.state)

@@ -33,6 +33,7 @@ from agentstate.services.http.gateway import Gateway
 from agentstate.services.operations import casino, escrow, faucet
 from agentstate.services.operations.names import TTL_S, Service
 from deploy.local.stack.table import python_path
+from tests.stubs.service_calls import send
 from tests.stubs.service_server import ServiceServer
 
 ROOT = Path(__file__).parents[2]
@@ -146,7 +147,7 @@ def test_an_operation_spoils_all_three_services_that_share_the_balance(
 ) -> None:
     for service in ("casino", "escrow", "faucet", "trading"):
         cache.get(rich, service)
-    faucet.claim.call(gateway, rich, "f")
+    send(gateway, rich, "f", faucet.claim())
     cache.invalidate(rich, "faucet")
     casino_funds, claimed = cache.get(rich, "casino").funds, cache.get(rich, "faucet").state
     assert casino_funds is not None
@@ -162,7 +163,7 @@ def test_a_read_that_began_before_an_operation_does_not_come_back(
     with ThreadPoolExecutor(1) as pool:
         slow = pool.submit(cache.get, rich, "casino")
         assert counting.in_read.wait(5)
-        casino.deposit.call(gateway, rich, "more", amount="50")
+        send(gateway, rich, "more", casino.deposit(amount="50"))
         cache.invalidate(rich, "casino")
         counting.go_on.set()
         slow.result(5)
@@ -273,8 +274,8 @@ def test_bad_names_are_refused(cache: StateCache, counting: CountingGateway, age
 
 
 def test_a_portfolio_has_six_legs_and_a_total(cache: StateCache, gateway: Gateway, rich: str) -> None:
-    casino.register.call(gateway, f"{rich}_other", "r")
-    escrow.create.call(gateway, rich, "e", counterparty=f"{rich}_other", amount="30")
+    send(gateway, f"{rich}_other", "r", casino.register())
+    send(gateway, rich, "e", escrow.create(counterparty=f"{rich}_other", amount="30"))
     portfolio = cache.portfolio_snapshot(rich)
     assert set(portfolio.legs) == set(Service)
     assert portfolio.unknown == ()
@@ -292,7 +293,7 @@ def test_a_portfolio_with_an_unknown_leg_has_no_total(
 
 
 def test_another_agent_gets_its_own(cache: StateCache, gateway: Gateway, rich: str) -> None:
-    casino.register.call(gateway, f"{rich}_other", "r")
+    send(gateway, f"{rich}_other", "r", casino.register())
     cache.get(rich, "casino")
     other = cache.get(f"{rich}_other", "casino")
     assert other.state is not None
@@ -541,9 +542,9 @@ def test_what_is_in_use_is_read_ahead_by_a_worker(redis: Redis, counting: Counti
 
 def test_the_other_side_of_a_payment_is_read_anew_too(cache: StateCache, gateway: Gateway, rich: str) -> None:
     other = f"{rich}_other"
-    casino.register.call(gateway, other, "r")
+    send(gateway, other, "r", casino.register())
     cache.get(other, "casino")
-    casino.deposit.call(gateway, other, "d", amount="7")
+    send(gateway, other, "d", casino.deposit(amount="7"))
     cache.invalidate(rich, "escrow", others=[other])
     funds = cache.get(other, "casino").funds
     assert funds is not None

@@ -20,6 +20,7 @@ from agentstate.services.http.limiter import LOCAL_SHARE, LocalWindows, RateLimi
 from agentstate.services.http.traffic import FreeTraffic, SharedTraffic
 from agentstate.services.operations import casino
 from agentstate.services.operations.names import Service
+from tests.stubs.service_calls import send
 
 BET = "POST /api/v1/casino/bet"
 LONG_S = 3_600.0
@@ -239,9 +240,9 @@ def test_a_bet_that_would_pass_the_limit_is_not_sent(redis: Redis, sandbox: Any,
     traffic = SharedTraffic(redis, limits={BET: 2}, wait_s=0)
     careful = Gateway(sandbox.api, SecretStr("pf_test_sandbox"), deadline_s=5, traffic=traffic)
     for number in range(2):
-        casino.bet.call(careful, rich, f"b{number}", amount="1", side="heads")
+        send(careful, rich, f"b{number}", casino.bet(amount="1", side="heads"))
     with pytest.raises(ServiceRejected) as refused:
-        casino.bet.call(careful, rich, "b3", amount="1", side="heads")
+        send(careful, rich, "b3", casino.bet(amount="1", side="heads"))
     assert refused.value.retry_after
     assert len(gateway.read(rich, Service.CASINO, "export")["rows"]) == 2
     careful.close()

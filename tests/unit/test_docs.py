@@ -18,7 +18,7 @@ from agentstate.cli.root import cli as agentstate_command
 from agentstate.jobs.kinds import BULK, KINDS
 from agentstate.jobs.spec import QUEUES
 from agentstate.money.effects.verdicts import Guarantee
-from agentstate.services.operations.booked import OPERATIONS
+from agentstate.services.operations.registry import operation_classes
 from agentstate.settings import ENV_FILE_VARIABLE, PREFIX, SECRETS_DIR_VARIABLE, Settings
 from deploy.local.demo.__main__ import main as demo_command
 from deploy.local.stack.cli import cli as stack_command
@@ -193,7 +193,7 @@ def test_the_classes_of_operations_are_those_of_the_code() -> None:
     )
     told = {name: set(INLINE.findall(cell)) for name, cell in rows}
     assert told == {
-        guarantee.name: {name for name, operation in OPERATIONS.items() if operation.guarantee is guarantee}
+        guarantee.name: {operation.name for operation in operation_classes() if operation.guarantee is guarantee}
         for guarantee in Guarantee
     }
 

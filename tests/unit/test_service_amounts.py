@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from dataclasses import FrozenInstanceError
 from decimal import Decimal
 from typing import Any
 
@@ -9,42 +11,82 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentstate.errors import AmountInvalid, ServiceAnswerInvalid
+from agentstate.errors import AmountInvalid, InvalidInput, ServiceAnswerInvalid
+from agentstate.money.amounts import Money
 from agentstate.services.cache.reading import Funds, parse_funds
 from agentstate.services.http.json_wire import decode_json, encode_json
-from agentstate.services.operations.amounts import MOST, from_micros, nearest_micros, to_micros
+from agentstate.services.operations import casino
+from agentstate.services.operations.amounts import MOST, micros_to_dollars, round_to_micros
 from agentstate.services.operations.answer import Answer
-from agentstate.services.operations.names import TTL_S, Service, spoiled_by
+from agentstate.services.operations.names import TTL_S, Service, services_sharing_balance
+from agentstate.services.operations.registry import OPERATIONS
 
 
 @given(st.integers(min_value=-MOST, max_value=MOST))
 def test_micros_become_dollars_and_come_back(micros: int) -> None:
-    assert to_micros(from_micros(micros)) == micros
-    assert to_micros(str(from_micros(micros))) == micros
+    assert round_to_micros(micros_to_dollars(micros)) == micros
+    assert Money(micros_to_dollars(micros)) == Money.from_minor(micros)
 
 
 @given(st.integers(min_value=0, max_value=10**12))
 def test_an_ieee_number_gives_the_micros_it_was_made_from(micros: int) -> None:
-    assert nearest_micros(Decimal(repr(micros / 1_000_000))) == micros
+    assert round_to_micros(Decimal(repr(micros / 1_000_000))) == micros
 
 
 @pytest.mark.parametrize(
-    "value", [2.5, 1, True, None, "", "x", "NaN", "Infinity", "0.0000001", "1e20", Decimal("NaN"), Decimal("1e99999")]
-)
-def test_what_is_no_exact_amount_is_refused(value: object) -> None:
-    with pytest.raises(AmountInvalid):
-        to_micros(value)
+    "value",
+    [2.5, True, None, "", "x", "NaN", "Infinity", "0.0000001", "1e20", "1e3", "1_000", "\u0661", " 1", "2,50",
+     Decimal("NaN"),
+     Decimal("1e99999"), "1000000000001", 0, "-1", Money("1", "USD")],
+)  # fmt: skip
+def test_what_is_no_exact_amount_is_refused(value: Any) -> None:
+    with pytest.raises(AmountInvalid, match=r"casino\.deposit: amount .* Nothing was sent"):
+        casino.deposit(amount=value)
+
+
+@pytest.mark.parametrize("value", [Money("2.50"), Decimal("2.5"), "2.50"])
+def test_an_amount_is_one_whatever_it_is_written_as(value: Any) -> None:
+    assert casino.deposit(amount=value) == casino.deposit(amount="2.5")
+    assert casino.deposit(amount=value).params() == {"amount": Money("2.50")}
+
+
+def test_a_misspelt_a_missing_and_a_positional_field_are_named() -> None:
+    with pytest.raises(InvalidInput, match="has no field 'amont'; it has amount, game, side"):
+        casino.bet(amont="1", side="heads")  # type: ignore[call-arg]
+    with pytest.raises(InvalidInput, match="amount is missing"):
+        casino.bet(side="heads")  # type: ignore[call-arg]
+    with pytest.raises(InvalidInput, match="by name"):
+        casino.bet("1")  # type: ignore[misc]
+
+
+def test_an_operation_is_a_value() -> None:
+    bet = casino.bet(amount="1", side="heads")
+    assert copy.deepcopy(bet) == bet == casino.bet(amount=1, side="heads")
+    assert OPERATIONS.parse("casino.bet", bet.params()) == bet
+    assert len({bet, casino.bet(amount=1, side="heads")}) == 1
+    with pytest.raises(FrozenInstanceError):
+        bet.amount = "2"  # type: ignore[misc]
+
+
+def test_a_receipt_is_stored_and_comes_back() -> None:
+    bet = casino.bet(amount="1", side="heads")
+    receipt = bet.receipt(Answer({"bet_id": "b1", "won": True, "payout_multiplier": Decimal("1.99")}))
+    assert (receipt.credited, receipt.won) == (Money("1.99"), True)
+    assert bet.load_receipt(bet.store_receipt(receipt)) == receipt
+    assert bet.load_receipt({"reference": "b1", "debited": "1"}).debited == Money("1")
+    with pytest.raises(InvalidInput, match="no field stake"):
+        bet.load_receipt({"reference": "b1", "stake": "1"})
 
 
 @pytest.mark.parametrize("value", ["NaN", "Infinity", "1e13", "1e999999999", "-1e999999999"])
 def test_a_number_that_is_no_amount_is_refused(value: str) -> None:
     with pytest.raises(AmountInvalid):
-        nearest_micros(Decimal(value))
+        round_to_micros(Decimal(value))
 
 
 def test_noise_is_taken_off() -> None:
-    assert nearest_micros(Decimal("100.09900000000002")) == 100_099_000
-    assert nearest_micros(Decimal("0E-7")) == 0
+    assert round_to_micros(Decimal("100.09900000000002")) == 100_099_000
+    assert round_to_micros(Decimal("0E-7")) == 0
 
 
 def test_json_keeps_every_digit_in_both_directions() -> None:
@@ -67,8 +109,9 @@ def test_what_is_no_json_object_cannot_be_read(content: bytes) -> None:
 @pytest.mark.parametrize(
     ("method", "value"),
     [
-        ("text", ""), ("text", 3), ("flag", 1), ("number", True), ("number", "abc"), ("number", None),
-        ("micros", "NaN"), ("micros", Decimal("1e999999999")), ("time", "yesterday"), ("items", {}), ("inner", []),
+        ("get_text", ""), ("get_text", 3), ("get_flag", 1), ("get_number", True), ("get_number", "abc"),
+        ("get_number", None), ("get_micros", "NaN"), ("get_micros", Decimal("1e999999999")), ("get_time", "yesterday"),
+        ("get_items", {}), ("get_object", []),
     ],
 )  # fmt: skip
 def test_a_member_of_another_kind_is_an_error_that_names_it(method: str, value: Any) -> None:
@@ -93,5 +136,5 @@ def test_a_state_that_lacks_its_money_is_no_state() -> None:
 
 def test_casino_escrow_and_faucet_spoil_each_other() -> None:
     shared = {Service.CASINO, Service.ESCROW, Service.FAUCET}
-    assert all(spoiled_by(service) == (shared if service in shared else {service}) for service in Service)
+    assert all(services_sharing_balance(service) == (shared if service in shared else {service}) for service in Service)
     assert set(TTL_S) == set(Service)

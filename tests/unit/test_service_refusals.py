@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from agentstate.services.http.refusals import parse_refusal
-from agentstate.services.operations.booked import OPERATIONS
+from agentstate.services.operations.registry import operation_classes
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 LIARS = {"trade_failed", "close_failed", "send_failed", "registration_failed", "withdrawal_failed", "internal_error",
@@ -41,7 +41,7 @@ def test_anything_else_proves_nothing(status: int, content: bytes) -> None:
 
 @pytest.mark.parametrize("code", sorted(LIARS))
 def test_a_code_that_lies_is_on_no_list(code: str) -> None:
-    assert not [operation.name for operation in OPERATIONS.values() if code in operation.refusals]
+    assert not [operation.name for operation in operation_classes() if code in operation.refusals]
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
@@ -33,13 +33,11 @@ from agentstate.errors import (
 )
 from agentstate.jobs.broker import make_app
 from agentstate.jobs.wake_ups import lane_queue
-from agentstate.money.amounts import Money
 from agentstate.services.operations import casino, domains, escrow, faucet, trading, wallet
-from agentstate.services.operations.base import Operation
+from agentstate.services.operations.base import R, ServiceOperation
 from agentstate.services.operations.names import Service
+from agentstate.services.operations.receipts import Receipt, pack_receipt
 from deploy.local.demo.receipts import ReceiptFile
-
-Receipt = Mapping[str, Any]
 
 
 def make_secret_word(agent_id: str, seed: int) -> str:
@@ -52,55 +50,48 @@ def make_vault_sentence(agent_id: str, seed: int) -> str:
     return f"The code word of my vault is {make_secret_word(agent_id, seed)}; no other agent may ever learn it."
 
 
-def format_money(receipt: Receipt, name: str) -> str:
-    """An amount of a receipt, such as `2.50 USDC`."""
-    return str(Money.from_minor(abs(int(receipt.get(name) or 0))))
-
-
-def describe_bet(params: Mapping[str, Any], receipt: Receipt) -> tuple[str, str]:
+def describe_bet(bet: casino.Bet, receipt: casino.BetReceipt) -> tuple[str, str]:
     """A memory of a bet, and what is said about it."""
-    stake = format_money(receipt, "debited")
-    way = f"{params['game']} on {params.get('side') or params.get('direction')}"
-    if receipt["won"]:
-        memory = (
-            f"A bet of {stake} at {way} won {format_money(receipt, 'credited')}; the stake had stayed small and flat."
-        )
+    stake = receipt.debited
+    way = f"{bet.game} on {bet.side or bet.direction}"
+    if receipt.won:
+        memory = f"A bet of {stake} at {way} won {receipt.credited}; the stake had stayed small and flat."
     else:
         memory = f"A bet of {stake} at {way} lost; doubling the stake afterwards would only have risked the bankroll."
-    return memory, f"Bet {receipt['reference']}: {stake} at {way}, {format_money(receipt, 'credited')} came back."
+    return memory, f"Bet {receipt.reference}: {stake} at {way}, {receipt.credited} came back."
 
 
-def describe_open(params: Mapping[str, Any], receipt: Receipt) -> tuple[str, str]:
+def describe_open(order: trading.Open, receipt: trading.PositionReceipt) -> tuple[str, str]:
     """A memory of a position that was opened, and what is said about it."""
-    position = f"{params['side']} position in {params['coin']} with leverage {params['leverage']}"
-    memory = f"Opened a {position}; the fee for trading it was {format_money(receipt, 'fee')}."
-    return memory, f"Position {receipt['reference']} is open: {position}, notional {format_money(receipt, 'notional')}."
+    position = f"{order.side} position in {order.coin} with leverage {order.leverage}"
+    memory = f"Opened a {position}; the fee for trading it was {receipt.fee}."
+    return memory, f"Position {receipt.reference} is open: {position}, notional {receipt.notional}."
 
 
-def describe_close(receipt: Receipt) -> tuple[str, str]:
+def describe_close(receipt: trading.CloseReceipt) -> tuple[str, str]:
     """A memory of a position that was closed, and what is said about it."""
-    result = f"{'loss' if int(receipt['profit']) < 0 else 'profit'} of {format_money(receipt, 'profit')}"
-    memory = (
-        f"Closed a position with a {result} after fees of {format_money(receipt, 'fee')}; short trades pay fees twice."
-    )
-    return memory, f"Position {receipt['reference']} is closed with a {result}."
+    result = f"{'loss' if receipt.profit.minor < 0 else 'profit'} of {abs(receipt.profit)}"
+    memory = f"Closed a position with a {result} after fees of {receipt.fee}; short trades pay fees twice."
+    return memory, f"Position {receipt.reference} is closed with a {result}."
 
 
-def describe_escrow(step: str, receipt: Receipt) -> tuple[str, str]:
+def describe_escrow(step: str, receipt: escrow.EscrowReceipt | escrow.TransitionReceipt) -> tuple[str, str]:
     """A memory of a step of an escrow, and what is said about it."""
-    other, amount = receipt["counterparty"], format_money(receipt, "debited" if step == "create" else "amount")
+    other = receipt.counterparty
+    amount = receipt.debited if isinstance(receipt, escrow.EscrowReceipt) else receipt.amount
+    creator = "its maker" if isinstance(receipt, escrow.EscrowReceipt) else receipt.creator
     memories = {
         "create": f"Locked {amount} in an escrow for the work of {other}; it is paid when the work is delivered.",
-        "complete": f"Delivered the work for an escrow over {amount} on time, so {receipt.get('creator')} can pay it.",
+        "complete": f"Delivered the work for an escrow over {amount} on time, so {creator} can pay it.",
         "release": f"Released an escrow over {amount} to {other}, who delivered as agreed and can be trusted again.",
     }
-    return memories[step], f"Escrow {receipt['reference']} over {amount}: {step} is done."
+    return memories[step], f"Escrow {receipt.reference} over {amount}: {step} is done."
 
 
-def describe_domain(receipt: Receipt) -> tuple[str, str]:
+def describe_domain(receipt: domains.DomainReceipt) -> tuple[str, str]:
     """A memory of a domain that was bought, and what is said about it."""
-    price = format_money(receipt, "debited")
-    return f"Bought the domain {receipt['domain']} for {price} a year.", f"{receipt['domain']} is ours for {price}."
+    price = receipt.debited
+    return f"Bought the domain {receipt.domain} for {price} a year.", f"{receipt.domain} is ours for {price}."
 
 
 QUESTIONS = (
@@ -132,9 +123,9 @@ class AgentRole:
 
 @dataclass(slots=True)
 class Pending:
-    """Calls that are in doubt or could not be made: operation and parameters by key."""
+    """Operations that are in doubt or could not be sent, by key."""
 
-    calls: dict[str, tuple[Operation, Mapping[str, Any]]] = field(default_factory=dict)
+    calls: dict[str, ServiceOperation[Any]] = field(default_factory=dict)
 
 
 class FleetAgent:
@@ -165,16 +156,16 @@ class FleetAgent:
 
     def set_up_accounts(self) -> None:
         """Register, claim the faucet's dollar, fund the accounts; harmless to repeat."""
-        self._execute("register", casino.register)
+        self._execute("register", casino.register())
         for service in ENROLLED:
             self.agent.services.enrol(service)
-        self._execute("faucet", faucet.claim)
-        self._execute("fund:casino", casino.deposit, amount=Decimal(200))
-        self._execute("fund:trading", trading.deposit, amount=Decimal(5_000))
-        self._execute("fund:domains", domains.deposit, amount=Decimal(60))
-        if self._execute("wallet", wallet.create, chain="base"):
-            self._execute("fund:wallet", wallet.deposit, amount=Decimal(40), chain="base")
-            self._execute("wallet:rent", wallet.send, chain="base", to=ELSEWHERE, amount=Decimal("1.25"))
+        self._execute("faucet", faucet.claim())
+        self._execute("fund:casino", casino.deposit(amount=Decimal(200)))
+        self._execute("fund:trading", trading.deposit(amount=Decimal(5_000)))
+        self._execute("fund:domains", domains.deposit(amount=Decimal(60)))
+        if self._execute("wallet", wallet.create(chain="base")):
+            self._execute("fund:wallet", wallet.deposit(amount=Decimal(40), chain="base"))
+            self._execute("wallet:rent", wallet.send(chain="base", to=ELSEWHERE, amount=Decimal("1.25")))
         self._remember_text(make_vault_sentence(self.agent.id, self._role.seed), "fact")
 
     def run_step(self, number: int) -> None:
@@ -187,8 +178,8 @@ class FleetAgent:
 
     def retry_unsettled(self) -> None:
         """Ask for every unsettled call once more, with its key."""
-        for key, (operation, params) in list(self._pending.calls.items()):
-            self._execute(key, operation, **params)
+        for key, operation in list(self._pending.calls.items()):
+            self._execute(key, operation)
 
     def tend_escrows(self) -> None:
         """Deliver what others wait for, and pay what was delivered."""
@@ -196,40 +187,39 @@ class FleetAgent:
         for row in (entry.state or {}).get("escrows", ()):
             escrow_id = str(row["escrow_id"])
             if row["status"] == "funded" and row["counterparty_agent_id"] == self.agent.id:
-                self._move_escrow("complete", escrow.complete, escrow_id)
+                self._move_escrow("complete", escrow.complete(escrow_id=escrow_id))
             elif row["status"] == "completed" and row["creator_agent_id"] == self.agent.id:
-                self._move_escrow("release", escrow.release, escrow_id)
+                self._move_escrow("release", escrow.release(escrow_id=escrow_id))
 
     def _place_bet(self, chance: random.Random, number: int) -> None:
         amount = Decimal(chance.randrange(5, 250)) / 100
-        params: dict[str, Any] = {"game": "coin-flip", "side": chance.choice(("heads", "tails")), "amount": amount}
+        bet = casino.bet(amount=amount, side=chance.choice(casino.SIDES))
         if chance.random() < 0.3:  # noqa: PLR2004 share of dice
-            threshold = chance.randrange(30, 70)
-            params = {"game": "dice", "direction": "over", "threshold": threshold, "amount": amount}
+            bet = casino.bet(amount=amount, game="dice", direction="over", threshold=chance.randrange(30, 70))
         key = f"bet:{number}"
-        receipt = self._execute(key, casino.bet, **params)
+        receipt = self._execute(key, bet)
         if receipt:
-            self._record_step(key, "bet", receipt, describe_bet(params, receipt), kind="lesson")
+            self._record_step(key, "bet", receipt, describe_bet(bet, receipt), kind="lesson")
 
     def _open_position(self, chance: random.Random, number: int) -> None:
-        params = {
-            "coin": chance.choice(trading.COINS),
-            "side": chance.choice(("long", "short")),
-            "size": Decimal(chance.randrange(50, 400)),
-            "leverage": chance.randrange(1, 5),
-        }
+        order = trading.open(
+            coin=chance.choice(trading.COINS),
+            side=chance.choice(trading.SIDES),
+            size=Decimal(chance.randrange(50, 400)),
+            leverage=chance.randrange(1, 5),
+        )
         key = f"open:{number}"
-        receipt = self._execute(key, trading.open_, **params)
+        receipt = self._execute(key, order)
         if receipt:
-            self._positions.append(str(receipt["reference"]))
-            self._record_step(key, "trade", receipt, describe_open(params, receipt))
+            self._positions.append(receipt.reference)
+            self._record_step(key, "trade", receipt, describe_open(order, receipt))
 
     def _close_position(self, _chance: random.Random, _number: int) -> None:
         if not self._positions:
             return
         position = self._positions.pop(0)
         key = f"close:{position}"
-        receipt = self._execute(key, trading.close, position_id=position)
+        receipt = self._execute(key, trading.close(position_id=position))
         if receipt:
             self._record_step(key, "trade", receipt, describe_close(receipt), kind="lesson")
 
@@ -238,22 +228,22 @@ class FleetAgent:
         if not others:
             return
         amount = Decimal(chance.randrange(100, 900)) / 100
-        params = {"counterparty": chance.choice(others), "amount": amount, "description": f"analysis {number}"}
+        work = escrow.create(counterparty=chance.choice(others), amount=amount, description=f"analysis {number}")
         key = f"escrow:{number}"
-        receipt = self._execute(key, escrow.create, **params)
+        receipt = self._execute(key, work)
         if receipt:
             self._record_step(key, "escrow", receipt, describe_escrow("create", receipt))
 
-    def _move_escrow(self, run_step: str, operation: Operation, escrow_id: str) -> None:
-        key = f"{run_step}:{escrow_id}"
-        receipt = self._execute(key, operation, escrow_id=escrow_id)
+    def _move_escrow(self, step: str, transition: escrow.Transition) -> None:
+        key = f"{step}:{transition.escrow_id}"
+        receipt = self._execute(key, transition)
         if receipt:
-            self._record_step(key, "escrow", receipt, describe_escrow(run_step, receipt))
+            self._record_step(key, "escrow", receipt, describe_escrow(step, receipt))
 
     def _buy_domain(self, chance: random.Random, number: int) -> None:
         name = f"{self.agent.id.replace('_', '-')}-{chance.randrange(10_000)}-{number}.xyz"
         key = f"domain:{number}"
-        receipt = self._execute(key, domains.register, domain=name)
+        receipt = self._execute(key, domains.register(domain=name))
         if receipt:
             self._record_step(key, "domain", receipt, describe_domain(receipt))
 
@@ -270,27 +260,27 @@ class FleetAgent:
         job = self.agent.jobs.submit(kind, {"service": service}, dedupe_key=f"run_step:{number}")
         self._role.receipts.append(self.agent.id, "job", str(job))
 
-    def _execute(self, key: str, operation: Operation, **params: Any) -> Mapping[str, Any] | None:
+    def _execute(self, key: str, operation: ServiceOperation[R]) -> R | None:
         """One call, at most once; None when its outcome is not known as yet, or when it had no effect."""
         try:
-            receipt: Mapping[str, Any] = self.agent.effects.execute_once(key, operation, **params)
+            receipt = self.agent.effects.execute_once(key, operation)
         except _NOT_NOW:
-            self._pending.calls[key] = (operation, params)
+            self._pending.calls[key] = operation
             return None
         except (EffectFailed, InsufficientFunds):
             self._pending.calls.pop(key, None)
             return None
         self._pending.calls.pop(key, None)
-        self._role.receipts.append(self.agent.id, "effect", key, receipt)
+        self._role.receipts.append(self.agent.id, "effect", key, pack_receipt(receipt))
         return receipt
 
     def _record_step(
-        self, key: str, event: str, receipt: Mapping[str, Any], about: tuple[str, str], *, kind: str = "event"
+        self, key: str, event: str, receipt: Receipt, about: tuple[str, str], *, kind: str = "event"
     ) -> None:
         """Record, remember and say what was done; done again after a restart, it adds nothing."""
         memory, said = about
         if key not in self._before:
-            self.agent.episodes.record(event, {"key": key}, outcome=dict(receipt))
+            self.agent.episodes.record(event, {"key": key}, outcome=pack_receipt(receipt))
         self._remember_text(memory, kind)
         diary = self.agent.conversation(SESSION)
         for role, text in (("user", f"What became of {key}?"), ("assistant", f"{said} {memory}")):

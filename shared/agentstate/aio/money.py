@@ -26,9 +26,7 @@ if TYPE_CHECKING:
     from agentstate.money.amounts import Amount, Money
     from agentstate.money.effects.engine import AgentEffects, R
     from agentstate.money.effects.operation import Operation
-    from agentstate.money.effects.operations import StatelessOperation
     from agentstate.money.effects.table import Effect
-    from agentstate.money.effects.verdicts import Verdict
     from agentstate.money.guards.guards import Guards, P, Rules, T
     from agentstate.money.guards.rules import Rule
     from agentstate.money.guards.uses import Use
@@ -37,12 +35,11 @@ if TYPE_CHECKING:
     from agentstate.money.ledger.statement_pages import Cursor, StatementPage
     from agentstate.money.reconciliation.portfolio_snapshots import Snapshot
     from agentstate.money.reconciliation.reconciler import Finding
-    from agentstate.services.adapter import Adapter, Capabilities, InDoubt, Intent, Outcome, State
+    from agentstate.services.adapter import Adapter, Capabilities, State
     from agentstate.services.agent_services import AgentServices
     from agentstate.services.cache.entry import CacheEntry
     from agentstate.services.cache.portfolio import Portfolio
     from agentstate.services.http.declared_limits import ServiceLimits
-    from agentstate.services.operations.base import Operation as ServiceOperation
     from agentstate.services.operations.service_ledger import LedgerPage
     from agentstate.store import Transaction
 
@@ -168,12 +165,10 @@ class AsyncLedger(AsyncPart["TransactionLedger"]):
 class AsyncEffects(AsyncPart["AgentEffects"]):
     """`AgentEffects`, awaited: the same verbs with the same arguments, results and errors."""
 
-    async def execute_once(
-        self, key: str, operation: Operation[R] | StatelessOperation, /, *, hold: Money | None = None, **params: Any
-    ) -> R:
+    async def execute_once(self, key: str, operation: Operation[R], /, *, hold: Money | None = None) -> R:
         """`execute_once` on an event loop, for coroutine functions too; a cancelled call is in doubt."""
         part = await self._runner.run(self._open_part)
-        return await part.execute_once_async(key, operation, hold=hold, **params)
+        return await part.execute_once_async(key, operation, hold=hold)
 
     async def perform(
         self, key: str, name: str, params: Mapping[str, Any] | None = None, *, hold: Money | None = None
@@ -181,17 +176,9 @@ class AsyncEffects(AsyncPart["AgentEffects"]):
         """`execute_once` of a registered operation by its name, such as `casino.bet`; raises NotFound."""
         return await self._run(lambda part: part.perform(key, name, params, hold=hold))
 
-    async def submit(
-        self,
-        key: str,
-        operation: Operation[Any] | StatelessOperation,
-        /,
-        *,
-        tx: Transaction | None = None,
-        **params: Any,
-    ) -> UUID:
+    async def submit(self, key: str, operation: Operation[Any], /, *, tx: Transaction | None = None) -> UUID:
         """Let a worker execute a registered operation once for `key`, ever; return the id of its job."""
-        return await self._run(lambda part: part.submit(key, operation, tx=tx, **params))
+        return await self._run(lambda part: part.submit(key, operation, tx=tx))
 
     async def get(self, key: str) -> Effect:
         """Return the effect under `key`; raises NotFound."""
@@ -300,7 +287,7 @@ class AsyncServices(AsyncPart["AgentServices"]):
 
     @property
     def casino(self) -> AsyncService:
-        """The casino, as in `agent.services.casino.bet`."""
+        """The casino, as in `agent.services.casino.read_state()`."""
         return AsyncService(self._runner, lambda: self._open_part().casino)
 
     @property
@@ -348,30 +335,18 @@ class AsyncServices(AsyncPart["AgentServices"]):
 class AsyncService(AsyncPart["Adapter"]):
     """`Adapter`, awaited: the same verbs with the same arguments, results and errors."""
 
-    async def operations(self) -> Mapping[str, ServiceOperation]:
-        """Everything that can be done here, by name."""
-        return await self._run(lambda part: part.operations())
-
     async def capabilities(self, name: str) -> Capabilities:
-        """What may be relied on of an operation; raises InvalidInput."""
+        """Return the guarantees of an operation; raises InvalidInput when there is none of that name."""
         return await self._run(lambda part: part.capabilities(name))
 
     async def read_state(self) -> State:
-        """What the service shows now."""
+        """Ask the service for the agent's state."""
         return await self._run(lambda part: part.read_state())
 
-    async def execute(self, intent: Intent) -> Outcome:
-        """Do it, once. In doubt is the default; rejected is only what is known to have had no effect."""
-        return await self._run(lambda part: part.execute(intent))
-
-    async def resolve(self, intent: Intent, doubt: InDoubt) -> Verdict:
-        """Look whether it happened: Applied, Absent, or Unknown (which is for a person when no time settles it)."""
-        return await self._run(lambda part: part.resolve(intent, doubt))
-
     async def ledger(self) -> LedgerPage:
-        """The rows that the service shows of the account's ledger, put in order, with how far they are complete."""
+        """Return the rows that the service shows of the account's ledger, put in order, and how far they are complete."""
         return await self._run(lambda part: part.ledger())
 
     async def limits(self) -> ServiceLimits:
-        """The requests a minute and the amounts that the service is known to allow."""
+        """Return the requests a minute and the amounts that the service is known to allow."""
         return await self._run(lambda part: part.limits())

@@ -51,7 +51,7 @@ class AgentServices:
 
     @property
     def casino(self) -> Adapter:
-        """The casino, as in `agent.services.casino.bet`."""
+        """The casino, as in `agent.services.casino.read_state()`."""
         return self.at("casino")
 
     @property

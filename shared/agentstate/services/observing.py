@@ -1,22 +1,29 @@
-"""What the services show, in the terms of the books: fresh for reconciliation, from the cache for snapshots."""
+"""Readers between services and books: balances for reconciliation and snapshots, and our record of accounts."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+
+import sqlalchemy as sa
 
 from agentstate.clock import Clock, utc_now
 from agentstate.errors import ServiceAnswerInvalid
 from agentstate.money.amounts import DEFAULT_CURRENCY
+from agentstate.money.effects.table import EffectState
 from agentstate.money.reconciliation.observations import Observation
 from agentstate.services.cache.reading import Funds, Quality, assess_quality, parse_funds
 from agentstate.services.cache.source import read_state
 from agentstate.services.cache.state_cache import StateCache
 from agentstate.services.http.gateway import Gateway
-from agentstate.services.operations.amounts import from_micros
-from agentstate.services.operations.names import service_named
+from agentstate.services.operations.amounts import micros_to_dollars
+from agentstate.services.operations.names import parse_service
+from agentstate.store.store import Store
+from agentstate.store.tables.money import effects
+from agentstate.store.tables.portfolio import service_accounts
 
+_MOST_ESCROWS = 500
 _IN_FULL = frozenset({Quality.LIVE, Quality.STALE})
 
 
@@ -33,21 +40,21 @@ class GatewayReader:
         self._clock = clock
 
     def read_balance(self, agent_id: str, service: str) -> Observation:
-        """What the service shows now.
+        """Ask the service for its balances.
 
         Raises:
             ServiceError: it does not answer, or not readably. InvalidInput: there is no such service.
         """
-        as_of, named = self._clock(), service_named(service)
+        as_of, named = self._clock(), parse_service(service)
         state = read_state(self._gateway, agent_id, named)
         funds, (quality, _) = parse_funds(named, state), assess_quality(named, state)
         if funds.cash is None:
             raise ServiceAnswerInvalid(f"{service} has no balance of its own. Nothing was compared.")
-        return replace(_observed(service, funds, as_of), quality=quality.value)
+        return replace(_build_observation(service, funds, as_of), quality=quality.value)
 
 
 class CacheReader:
-    """Tells what the cache holds, without asking any service.
+    """Reads balances from the cache, without asking any service.
 
     Args:
         cache: the state cache.
@@ -57,15 +64,45 @@ class CacheReader:
         self._cache = cache
 
     def read_last_seen(self, agent_id: str, services: Sequence[str]) -> Mapping[str, Observation]:
-        """The last reading of each of `services` that there is one of in full, however old."""
+        """Return the last full reading of each service, however old; services without one are left out."""
         entries = {service: self._cache.peek(agent_id, service) for service in services}
         return {
-            service: _observed(service, entry.funds, entry.as_of)
+            service: _build_observation(service, entry.funds, entry.as_of)
             for service, entry in entries.items()
             if entry.quality in _IN_FULL and entry.funds is not None and entry.as_of is not None
         }
 
 
-def _observed(service: str, funds: Funds, as_of: datetime) -> Observation:
-    cash = {} if funds.cash is None else {DEFAULT_CURRENCY: from_micros(funds.cash)}
-    return Observation(service=service, balances=cash, worth={DEFAULT_CURRENCY: from_micros(funds.worth)}, as_of=as_of)
+def _build_observation(service: str, funds: Funds, as_of: datetime) -> Observation:
+    cash = {} if funds.cash is None else {DEFAULT_CURRENCY: micros_to_dollars(funds.cash)}
+    return Observation(
+        service=service, balances=cash, worth={DEFAULT_CURRENCY: micros_to_dollars(funds.worth)}, as_of=as_of
+    )
+
+
+class StoredAccounts:
+    """Accounts and escrows as the durable store has recorded them; for the services' own routes.
+
+    Args:
+        store: the durable store.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def find_escrows(self, agent_id: str) -> Iterable[str]:
+        """Return the newest 500 escrows that the agent is known to have made."""
+        done = (effects.c.agent_id == agent_id) & (effects.c.operation == "escrow.create")
+        done &= effects.c.state == EffectState.SUCCEEDED
+        newest = sa.select(effects.c.outcome).where(done).order_by(effects.c.created_at.desc()).limit(_MOST_ESCROWS)
+        with self._store.read_connection() as connection:
+            outcomes = list(connection.execute(newest).scalars())
+        return [str(outcome["value"]["reference"]) for outcome in outcomes if "reference" in outcome["value"]]
+
+    def find_agent(self, service: str, account: str) -> str | None:
+        """Return the agent that the account was enrolled for."""
+        table = service_accounts.c
+        holder = sa.select(table.agent_id).where(table.service == service, table.account == account).limit(1)
+        with self._store.read_connection() as connection:
+            found: str | None = connection.execute(holder).scalar_one_or_none()
+        return found

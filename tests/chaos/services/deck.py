@@ -21,9 +21,9 @@ class Hand:
     chance: random.Random
     made: dict[str, list[str]] = field(default_factory=dict)
 
-    def note(self, operation: str, receipt: Mapping[str, Any]) -> None:
+    def note(self, operation: str, reference: str) -> None:
         """Keep what came of an operation."""
-        self.made.setdefault(operation, []).append(str(receipt["reference"]))
+        self.made.setdefault(operation, []).append(reference)
 
     def take(self, operation: str) -> str | None:
         """Something that came of an operation, once."""

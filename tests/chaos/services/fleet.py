@@ -19,7 +19,8 @@ from agentstate.errors import (
     ServiceUnreachable,
 )
 from agentstate.money.effects.engine import AgentEffects, Effects
-from agentstate.services.operations.booked import booked_operations
+from agentstate.services.operations.receipts import Receipt
+from agentstate.services.operations.registry import OPERATIONS
 from agentstate.store.store import Store
 from tests.chaos.services.deck import Hand, Params, drawn
 from tests.chaos.services.setting import Group
@@ -36,7 +37,7 @@ class Fleet:
         self.gateway = group.gateway(self.store)
         self.tally: Counter[str] = Counter()
         self._lock = threading.Lock()
-        self._operations = booked_operations()
+        self._operations = OPERATIONS
 
     def run(self) -> dict[str, int]:
         """Do the group's operations; how often each thing came of them."""
@@ -78,15 +79,13 @@ class Fleet:
             if came != "not sent":
                 break
         if receipt is not None:
-            hand.note(name, receipt)
+            hand.note(name, receipt.reference)
             if name == "domains.register":
-                hand.note("domain", {"reference": params["domain"]})
+                hand.note("domain", params["domain"])
         with self._lock:
             self.tally[came] += 1
 
-    def _attempted(
-        self, effects: AgentEffects, key: str, name: str, params: Params
-    ) -> tuple[str, dict[str, object] | None]:
+    def _attempted(self, effects: AgentEffects, key: str, name: str, params: Params) -> tuple[str, Receipt | None]:
         try:
             operation = self._operations.parse(name, params)
             object.__setattr__(operation, "deadline_s", self.group.deadline_s + 0.5)

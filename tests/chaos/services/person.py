@@ -7,12 +7,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from agentstate.errors import AgentStateError
+from agentstate.money.amounts import Money
 from agentstate.money.effects.engine import Effects
 from agentstate.money.effects.table import Effect, EffectState, list_effects
 from agentstate.services.http.gateway import Gateway
+from agentstate.services.operations import escrow
 from agentstate.services.operations.answer import Answer
-from agentstate.services.operations.booked import booked_operations, operation_named
 from agentstate.services.operations.names import Service
+from agentstate.services.operations.receipts import pack_receipt
+from agentstate.services.operations.registry import OPERATIONS
 from agentstate.store.store import Store
 from deploy.local.sandbox.client import SandboxClient
 from tests.chaos.services.setting import Group
@@ -41,7 +44,7 @@ class Person:
         self._store, self._client = store, client
         self._groups = {agent: group for group in groups for agent in group.agents}
         self._gateways: Mapping[str, Gateway] = {group.name: group.gateway(store) for group in groups}
-        self._resolver = Effects(store, registry=booked_operations(), rules=groups[0].rules).resolver
+        self._resolver = Effects(store, registry=OPERATIONS, rules=groups[0].rules).resolver
         self.decided: dict[str, str] = {}
 
     def close(self) -> None:
@@ -82,8 +85,8 @@ class Person:
         mine = group.account(effect.agent_id, effect.service)
         moved = sum(row["micros"] for row in truth["ledger"] if row["agent_id"] == mine)
         reference = truth["effects"][0]["reference"] if truth["effects"] else "none"
-        amounts = {"debited": max(-moved, 0), "credited": max(moved, 0), "fee": 0}
-        receipt = {"operation": effect.operation, "reference": reference, **amounts}
+        amounts = {"debited": Money.from_minor(max(-moved, 0)), "credited": Money.from_minor(max(moved, 0))}
+        receipt = {"reference": reference, **amounts}
         if effect.operation == "casino.pay":
             receipt["to"] = effect.params["to"]
         return receipt
@@ -91,4 +94,5 @@ class Person:
     def _escrow(self, effect: Effect) -> dict[str, Any]:
         gateway = self._gateways[self._groups[effect.agent_id].name]
         body = gateway.read(effect.agent_id, Service.ESCROW, "get", escrow_id=str(effect.params["escrow_id"]))
-        return operation_named(effect.operation).receipt(Answer(body), {})
+        operation = escrow.Release(escrow_id=str(effect.params["escrow_id"]))
+        return pack_receipt(operation.receipt(Answer(body)))

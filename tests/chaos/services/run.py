@@ -23,8 +23,9 @@ from agentstate.money.effects.engine import Effects
 from agentstate.money.effects.table import Effect, EffectState
 from agentstate.money.ledger.ledger import TransactionLedger
 from agentstate.money.reconciliation.enrolment import ServiceAccounts
-from agentstate.services.operations import casino, joining, wallet
-from agentstate.services.operations.booked import booked_operations
+from agentstate.services.operations import casino, wallet
+from agentstate.services.operations.accounts import JOINS
+from agentstate.services.operations.registry import OPERATIONS
 from agentstate.store.store import Store
 from agentstate.store.tables.money import effects
 from deploy.local.sandbox.client import SandboxClient
@@ -34,6 +35,7 @@ from tests.chaos.services import judge
 from tests.chaos.services.fleet import Fleet
 from tests.chaos.services.person import QUIET_S, Person
 from tests.chaos.services.setting import SERVICES, Group
+from tests.stubs.service_calls import send
 
 ROOT = Path(__file__).parents[3]
 DOLLARS = "20000"
@@ -92,11 +94,11 @@ def equip(group: Group, store: Store, client: SandboxClient) -> None:
     gateway = group.gateway()
     for agent in group.agents:
         if group.dialect == "gateway":
-            casino.register.call(gateway, agent, "setup:register")
+            send(gateway, agent, "setup:register", casino.register())
         else:
-            for join in joining.all_of_them:
-                join.call(gateway, agent, "setup:join")
-        address = str(wallet.create.call(gateway, agent, "setup:wallet", chain="base")["reference"])
+            for join in JOINS:
+                send(gateway, agent, "setup:join", join())
+        address = send(gateway, agent, "setup:wallet", wallet.create(chain="base")).reference
         for service in SERVICES:
             account = group.account(agent, service)
             client.fund_account(account, service, DOLLARS, f"start:{agent}", address if service == "wallet" else None)
@@ -155,9 +157,7 @@ class Sweep:
         }  # fmt: skip
         self._store = store
         self._resolvers = {
-            agent: Effects(
-                store, registry=booked_operations(), outside=partial(_same, gateway), rules=groups[0].rules
-            ).resolver
+            agent: Effects(store, registry=OPERATIONS, outside=partial(_same, gateway), rules=groups[0].rules).resolver
             for agent, gateway in by_agent.items()
         }
 

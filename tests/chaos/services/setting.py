@@ -11,9 +11,9 @@ from pydantic import SecretStr
 
 from agentstate.money.effects.plan import EffectRules
 from agentstate.services.http.gateway import Gateway
-from agentstate.services.own.dialect import OwnRoutes
-from agentstate.services.own.registry import StoreRegistry
-from agentstate.services.own.services_file import ServicesFile
+from agentstate.services.http.own_routes import OwnRoutes
+from agentstate.services.http.services_file import ServicesFile
+from agentstate.services.observing import StoredAccounts
 from agentstate.store.store import Store
 
 KEY = SecretStr("pf_test_chaos")
@@ -73,9 +73,9 @@ class Group:
         """The way to the services in this group's dialect."""
         if self.dialect == "gateway":
             return Gateway(f"{self.sandbox}/api/v1", KEY, deadline_s=self.deadline_s, settle_scale=self.settle_scale)
-        dialect = OwnRoutes(self.file, None if store is None else StoreRegistry(store))
+        dialect = OwnRoutes(self.file, None if store is None else StoredAccounts(store))
         return Gateway(dialect=dialect, deadline_s=self.deadline_s, settle_scale=self.settle_scale)
 
     def account(self, agent_id: str, service: str) -> str:
         """The agent's id at a service."""
-        return agent_id if self.dialect == "gateway" else self.file.account(agent_id, service)
+        return agent_id if self.dialect == "gateway" else self.file.get_account(agent_id, service)

@@ -36,15 +36,15 @@ class Betting:
     def begin(self) -> None:
         """Make the agents known to the casino and give them money there."""
         for agent in self._agents:
-            agent.effects.execute_once("register", casino.register)
-            agent.effects.execute_once("start", casino.deposit, amount=GIFT)
+            agent.effects.execute_once("register", casino.register())
+            agent.effects.execute_once("start", casino.deposit(amount=GIFT))
 
     def queue(self, count: int) -> None:
         """Queue some bets, one agent after the other."""
         for _ in range(count):
             agent = self._agents[self.queued % AGENTS]
             side = ("heads", "tails")[self.queued // AGENTS % 2]
-            agent.effects.submit(f"{_PREFIX}{self.queued}", casino.bet, amount=STAKE, side=side)
+            agent.effects.submit(f"{_PREFIX}{self.queued}", casino.bet(amount=STAKE, side=side))
             self.queued += 1
 
     def made(self) -> int:

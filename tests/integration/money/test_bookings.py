@@ -25,13 +25,12 @@ from agentstate.services.cache.source import GatewaySource
 from agentstate.services.cache.state_cache import StateCache
 from agentstate.services.http.gateway import Gateway
 from agentstate.services.observing import CacheReader, GatewayReader
-from agentstate.services.operations.booked import booked_operations
-from agentstate.services.operations.bookings import balance_lines
+from agentstate.services.operations.receipts import Receipt, balance_lines
+from agentstate.services.operations.registry import OPERATIONS
 from agentstate.store.store import Store
 from tests.integration.money.conftest import buckets, let_time_pass
 
 _numbers = itertools.count(1)
-OPERATIONS = booked_operations()
 
 
 class Player:
@@ -112,7 +111,7 @@ def test_an_escrow_moves_money_between_the_books_of_two_agents(
     made = creator.do("e", "escrow.create", counterparty=worker.agent_id, amount=Decimal(10), description="work")
     assert buckets(creator.ledger) == {"available": "90"}
     assert buckets(creator.ledger, "escrow") == {"escrow_locked": "10"}
-    creator.do("r", "escrow.release", escrow_id=made["reference"])
+    creator.do("r", "escrow.release", escrow_id=made.reference)
     assert buckets(creator.ledger, "escrow") == {"fees": "0.1"}
     assert buckets(worker.ledger) == {"available": "109.9"}
     for player in players:
@@ -126,7 +125,7 @@ def test_the_other_services_are_booked_as_they_show(
     player = players[0]
     player.do("t", "trading.deposit", amount=Decimal(1000))
     opened = player.do("o", "trading.open", coin="ETH", side="long", size=Decimal(100), leverage=2)
-    player.do("c", "trading.close", position_id=opened["reference"])
+    player.do("c", "trading.close", position_id=opened.reference)
     player.do("n", "domains.deposit", amount=Decimal(100))
     player.do("b", "domains.register", domain=f"{player.agent_id.replace('_', '-')}.com")
     player.do("f", "faucet.claim")
@@ -147,4 +146,4 @@ def test_the_other_services_are_booked_as_they_show(
 
 
 def test_a_receipt_without_amounts_moves_nothing() -> None:
-    assert balance_lines({"operation": "wallet.create", "debited": 0, "credited": 0, "fee": 0}) == []
+    assert balance_lines("wallet", Receipt(reference="0x1")) == []

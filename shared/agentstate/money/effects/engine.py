@@ -28,7 +28,6 @@ from agentstate.money.amounts import Money
 from agentstate.money.effects import table as effect_rows
 from agentstate.money.effects.claims import Claim, Claims, Replay
 from agentstate.money.effects.operation import Operation, OperationRegistry
-from agentstate.money.effects.operations import StatelessOperation
 from agentstate.money.effects.plan import EffectRules, Plan
 from agentstate.money.effects.recorder import OutcomeRecorder, advise
 from agentstate.money.effects.resolver import EffectResolver, OnChange, Outside, look_up
@@ -260,16 +259,13 @@ class AgentEffects:
     def __repr__(self) -> str:
         return f"AgentEffects({self.agent_id!r})"
 
-    def execute_once(
-        self, key: str, operation: Operation[R] | StatelessOperation, /, *, hold: Money | None = None, **params: Any
-    ) -> R:
+    def execute_once(self, key: str, operation: Operation[R], /, *, hold: Money | None = None) -> R:
         """Execute `operation` at most once for `key`, ever; return its receipt, the stored one when it was done before.
 
         Args:
             key: your name for this very call, such as `bet:round-981`; a new key is a new call.
             operation: one of a service's, or a function of your own by `call`.
             hold: the most that it may cost, where the operation does not know; a larger one than its own counts.
-            **params: the parameters of an operation in its older form.
 
         Raises:
             KeyReused, InvalidInput, InsufficientFunds, LimitExceeded, Frozen: nothing was called.
@@ -282,19 +278,15 @@ class AgentEffects:
         Example:
             agent.effects.execute_once("bet:981", casino.bet(amount=Decimal("2.50"), side="heads"))
         """
-        parsed: Operation[R] = self._parse(operation, params)
-        return self._engine.execute_once(self.agent_id, key, parsed, hold=hold)
+        return self._engine.execute_once(self.agent_id, key, operation, hold=hold)
 
-    async def execute_once_async(
-        self, key: str, operation: Operation[R] | StatelessOperation, /, *, hold: Money | None = None, **params: Any
-    ) -> R:
+    async def execute_once_async(self, key: str, operation: Operation[R], /, *, hold: Money | None = None) -> R:
         """`execute_once` on an event loop, for coroutine functions too; a cancelled call is in doubt.
 
         Example:
             await agent.effects.execute_once_async("mail:7", call(send_async, service="mail"))
         """
-        parsed: Operation[R] = self._parse(operation, params)
-        return await self._engine.execute_once_async(self.agent_id, key, parsed, hold=hold)
+        return await self._engine.execute_once_async(self.agent_id, key, operation, hold=hold)
 
     def perform(
         self, key: str, name: str, params: Mapping[str, Any] | None = None, *, hold: Money | None = None
@@ -302,15 +294,7 @@ class AgentEffects:
         """`execute_once` of a registered operation by its name, such as `casino.bet`; raises NotFound."""
         return self._engine.perform(self.agent_id, key, name, params or {}, hold=hold)
 
-    def submit(
-        self,
-        key: str,
-        operation: Operation[Any] | StatelessOperation,
-        /,
-        *,
-        tx: Transaction | None = None,
-        **params: Any,
-    ) -> UUID:
+    def submit(self, key: str, operation: Operation[Any], /, *, tx: Transaction | None = None) -> UUID:
         """Let a worker execute a registered operation once for `key`, ever; return the id of its job.
 
         The same key gives the same job. Its result tells the `state` of the effect, and the receipt.
@@ -321,7 +305,7 @@ class AgentEffects:
         Example:
             job_id = agent.effects.submit("bet:982", casino.bet(amount=Decimal("2.50"), side="heads"))
         """
-        return self._engine.submit(self.agent_id, key, self._parse(operation, params), tx=tx)
+        return self._engine.submit(self.agent_id, key, operation, tx=tx)
 
     def get(self, key: str) -> Effect:
         """Return the effect under `key`; raises NotFound.
@@ -392,8 +376,3 @@ class AgentEffects:
             agent.effects.book("mail:7", lines=spend("mail", Money("0.01")))
         """
         return self._engine.resolver.book(self.get(key).id, lines=lines)
-
-    def _parse(self, operation: Any, params: Mapping[str, Any]) -> Operation[Any]:
-        if isinstance(operation, Operation):
-            return operation
-        return self._engine.registry.parse(operation.name, params)

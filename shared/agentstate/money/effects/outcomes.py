@@ -15,6 +15,7 @@ from math import isfinite
 from typing import Any
 
 from agentstate.errors import InvalidInput
+from agentstate.money.amounts import Money
 from agentstate.state import codec
 
 _VERSION = 1
@@ -36,7 +37,7 @@ def to_plain(value: Any, *, depth: int = 0) -> Any:
     """`value` as what the codec gives back: floats as the Decimal that they print as, odd keys as text."""
     if depth > _DEEPEST:
         return describe_value(value)
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+    if dataclasses.is_dataclass(value) and not isinstance(value, type | Money):
         value = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
     if isinstance(value, Mapping):
         return {_clean(str(name)): to_plain(item, depth=depth + 1) for name, item in value.items()}

@@ -70,7 +70,7 @@ class Funds:
 
 def validate_state(agent_id: str, service: Service, body: Body) -> Body:
     """`body` when it is the agent's state and its money can be read; raises ServiceAnswerInvalid else."""
-    told = Answer(body).text("agent_id")
+    told = Answer(body).get_text("agent_id")
     if told != agent_id:
         raise ServiceAnswerInvalid(f"{service} answered with the state of agent {told[:40]!r}. Nothing was stored.")
     parse_funds(service, body)
@@ -86,39 +86,39 @@ def parse_parts(service: Service, body: Mapping[str, Any]) -> dict[str, int]:
     """The money in a state by the place where it lies, in micro-USDC: by address in the wallet, else in one part."""
     if service is not Service.WALLET:
         return {service.value: parse_funds(service, body).worth}
-    addresses = Answer(body).items("addresses")
-    return {f"{each.get('chain')}:{each.get('address')}": each.micros("amount") for each in addresses}
+    addresses = Answer(body).get_items("addresses")
+    return {f"{each.get('chain')}:{each.get('address')}": each.get_micros("amount") for each in addresses}
 
 
 def _casino(state: Answer) -> Funds:
-    balance = state.micros("balance_usd")
+    balance = state.get_micros("balance_usd")
     return Funds(balance, balance)
 
 
 def _escrow(state: Answer) -> Funds:
     """What lies in escrows of the agent's making has left the casino's balance; that balance is not counted twice."""
-    locked = state.micros("locked_usd")
+    locked = state.get_micros("locked_usd")
     return Funds(locked, locked)
 
 
 def _faucet(state: Answer) -> Funds:
     """The faucet pays onto the casino's balance and holds nothing itself."""
-    if not (state.has("can_claim") and state.get("can_claim") is None):
-        state.flag("can_claim")
+    if not (state.has_member("can_claim") and state.get("can_claim") is None):
+        state.get_flag("can_claim")
     return Funds(None, 0)
 
 
 def _trading(state: Answer) -> Funds:
-    return Funds(state.micros("balance_usd"), state.micros("equity_usd"))
+    return Funds(state.get_micros("balance_usd"), state.get_micros("equity_usd"))
 
 
 def _domains(state: Answer) -> Funds:
-    balance = state.micros("balance_usd")
+    balance = state.get_micros("balance_usd")
     return Funds(balance, balance)
 
 
 def _wallet(state: Answer) -> Funds:
-    total = sum(address.micros("amount") for address in state.items("addresses"))
+    total = sum(address.get_micros("amount") for address in state.get_items("addresses"))
     return Funds(total, total)
 
 

@@ -15,7 +15,7 @@ from redis import Redis
 
 from agentstate.errors import AgentStateError, InvalidInput
 from agentstate.services.cache.entry import CacheKey
-from agentstate.services.operations.names import service_named
+from agentstate.services.operations.names import parse_service
 from agentstate.store.redis_client import RedisFallback
 
 REFRESHERS = 8
@@ -72,7 +72,7 @@ class RefreshAhead:
         for member, _ in found:
             try:
                 agent_id, service, tenant = (member.decode() if isinstance(member, bytes) else member).split(" ")
-                keys.append(CacheKey(agent_id, service_named(service), tenant))
+                keys.append(CacheKey(agent_id, parse_service(service), tenant))
             except (ValueError, InvalidInput):
                 continue  # a note of another version
         return keys

@@ -26,7 +26,7 @@ from agentstate.services.cache.single_flight import HOLD_S, Fits, SingleFlightLo
 from agentstate.services.cache.source import Reading, StateSource
 from agentstate.services.cache.zero_check import mark_suspect
 from agentstate.services.http.json_wire import Body, encode_json
-from agentstate.services.operations.names import TTL_S, Service, service_named, spoiled_by
+from agentstate.services.operations.names import TTL_S, Service, parse_service, services_sharing_balance
 
 STALE_TIMES_TTL = 10.0
 """An entry is served stale until its age is ten times its time to live; afterwards it is unknown."""
@@ -148,7 +148,7 @@ class StateCache:
         money the operation moved too. While Redis is unavailable the drop is owed, and applied before this process uses
         Redis again.
         """
-        invalidated = spoiled_by(service_named(service))
+        invalidated = services_sharing_balance(parse_service(service))
         agents = [validate_name(each) for each in (agent_id, *others)]
         for each in agents:
             self._backend.drop_entries([self._key(each, name) for name in invalidated])
@@ -170,7 +170,7 @@ class StateCache:
         key, now = self._key(agent_id, service), self._clock()
         validate_state(agent_id, key.service, state)
         stored = self._make_entry(key, min(as_of or now, now), Reading(state), None)
-        invalidated = [self._key(agent_id, each) for each in spoiled_by(key.service)]
+        invalidated = [self._key(agent_id, each) for each in services_sharing_balance(key.service)]
         if self._backend.is_away:
             self._backend.drop_entries(invalidated)
         keep_s = self._keep_s(key)
@@ -247,7 +247,7 @@ class StateCache:
         self._refresher.close()
 
     def _key(self, agent_id: str, service: str) -> CacheKey:
-        named = service_named(service)
+        named = parse_service(service)
         return CacheKey(validate_name(agent_id), named, self._source.tenant(agent_id, named))
 
     def _keep_s(self, key: CacheKey) -> float:

@@ -1,14 +1,13 @@
 """Dialects: how the services are spoken to, and the one shape in which every answer is handed on.
 
-Operations and readers know views (`casino/export`) and operations (`casino/bet`) by one name and one shape. A dialect
-turns each into the requests of its routes and brings the answers back into that shape: the unified gateway's as it is,
-the services' own routes by translation (`agentstate.services.own`).
+Readers know views (`casino/export`) and operations by one name and one shape. The unified gateway serves them as they
+are; the services' own routes (`own_routes`) are asked by the functions that stand beside each operation.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import urlsplit
@@ -17,27 +16,30 @@ from pydantic import SecretStr
 
 from agentstate.errors import ConfigurationError, ServiceAnswerInvalid
 from agentstate.redaction import register_secret
-from agentstate.services.http.exchange import Exchange, ServiceRequest, doubt_error
+from agentstate.services.http.exchange import Exchange, ServiceRequest, doubt_error, idempotency_key
 from agentstate.services.http.json_wire import Body, decode_json, encode_json
+from agentstate.services.http.own_request import OwnRequest
 from agentstate.services.operations.names import Service
-
-LONGEST_KEY = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Instruction:
-    """What an agent wants done at a service, once."""
+    """One operation of an agent, to be sent once."""
 
     agent_id: str
     service: Service
     operation: str
     """Such as `bet`."""
-    body: Mapping[str, Any]
+    body: Body
     """The request; Decimal becomes a JSON number."""
     tag: str
-    """Our name of the intent."""
+    """The name of the intent."""
     refusals: frozenset[str] = frozenset()
     """Codes that this operation is refused with before any effect."""
+    has_gateway_route: bool = True
+    """Whether the unified gateway has a route for it."""
+    own_route: Callable[[OwnRequest, Body], Awaitable[Body]] | None = None
+    """Sends the body to the service's own route; None where it has none."""
 
     @property
     def what(self) -> str:
@@ -57,10 +59,10 @@ class Dialect(Protocol):
         """The addresses that it calls."""
 
     def mark(self, agent_id: str, service: Service) -> str:
-        """A mark of the address, account and key in use for an agent; gives the key away to nobody."""
+        """Return a hash of the address, account and key in use for an agent."""
 
-    def offers(self, service: Service, operation: str) -> bool:
-        """Whether the operation can be asked for in this dialect."""
+    def offers(self, *, gateway_route: bool, own_route: bool) -> bool:
+        """Return whether an operation that has these routes can be asked for in this dialect."""
 
     async def read(
         self, exchange: Exchange, agent_id: str, service: Service, view: str, query: Mapping[str, str]
@@ -86,7 +88,7 @@ class UnifiedGateway:
             raise ConfigurationError(f"AGENTSTATE_SERVICES_URL={base_url}: begin with http:// or https://.")
         self._base = base_url.rstrip("/")
         self._key = api_key
-        self._mark = marked(self._base, api_key.get_secret_value())
+        self._mark = hash_credential(self._base, api_key.get_secret_value())
         register_secret(api_key.get_secret_value())
 
     @property
@@ -99,30 +101,32 @@ class UnifiedGateway:
         del agent_id, service
         return self._mark
 
-    def offers(self, service: Service, operation: str) -> bool:
-        """Every operation has a route here, but one registration stands for all services."""
-        del service
-        return operation != "join"
+    def offers(self, *, gateway_route: bool, own_route: bool) -> bool:
+        """Return whether the gateway has a route."""
+        del own_route
+        return gateway_route
 
     async def read(
         self, exchange: Exchange, agent_id: str, service: Service, view: str, query: Mapping[str, str]
     ) -> Body:
         """`GET /{service}/{view}`."""
-        call = self._call("GET", agent_id, service, view, params={"agent_id": agent_id, **query})
+        call = self._build_request("GET", agent_id, service, view, params={"agent_id": agent_id, **query})
         return decode_json(await exchange.get(call))
 
     async def act(self, exchange: Exchange, asked: Instruction) -> Body:
         """`POST /{service}/{operation}`; the tag also goes as `Idempotency-Key`: no service is known to honour it."""
-        headers = {"Idempotency-Key": header_key(asked.tag), "Content-Type": "application/json"}
+        headers = {"Idempotency-Key": idempotency_key(asked.tag), "Content-Type": "application/json"}
         content = encode_json({"agent_id": asked.agent_id, **asked.body})
-        call = self._call("POST", asked.agent_id, asked.service, asked.operation, headers=headers, content=content)
+        call = self._build_request(
+            "POST", asked.agent_id, asked.service, asked.operation, headers=headers, content=content
+        )
         answer = await exchange.post(call, asked.what, asked.refusals)
         try:
             return decode_json(answer)
         except ServiceAnswerInvalid as error:
             raise doubt_error(asked.what, error.message) from error
 
-    def _call(
+    def _build_request(
         self,
         method: str,
         agent_id: str,
@@ -140,13 +144,7 @@ class UnifiedGateway:
         )
 
 
-def header_key(tag: str) -> str:
-    """The tag when it fits a header of 64 characters, else its SHA-256."""
-    fits = 0 < len(tag) <= LONGEST_KEY and tag.isascii() and tag.isprintable()
-    return tag if fits else hashlib.sha256(tag.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def marked(place: str, key: str) -> str:
-    """A mark of an address and a key, from which the key cannot be told."""
+def hash_credential(place: str, key: str) -> str:
+    """Return a hash of an address and a key, from which the key cannot be told."""
     secret = hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()
     return hashlib.blake2b(place.encode(), key=secret, digest_size=6).hexdigest()

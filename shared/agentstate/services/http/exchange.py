@@ -7,6 +7,7 @@ refused it before any effect, or, for everything else, it may have happened.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,6 +24,7 @@ from agentstate.services.http.transport import AnswerLost, NotSent, Reply, Trans
 from agentstate.services.operations.names import Service
 
 SERVER_FAULT = 500
+LONGEST_KEY = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,6 +139,12 @@ class Exchange:
         if call.params:
             parts["params"] = dict(call.params)
         return self._transport.build_request(call.method, call.url, **parts)
+
+
+def idempotency_key(tag: str) -> str:
+    """Return the tag when it fits a header of 64 characters, else its SHA-256."""
+    fits = 0 < len(tag) <= LONGEST_KEY and tag.isascii() and tag.isprintable()
+    return tag if fits else hashlib.sha256(tag.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def doubt_error(what: str, why: str) -> ServiceError:

@@ -1,4 +1,4 @@
-"""The way to the services: one pool of connections a process, in whichever dialect the settings name.
+"""The gateway to the services: one pool of connections a process, in one dialect.
 
 A request that was certainly not sent is ServiceUnreachable; one that a known code refused before any effect is
 ServiceRejected; everything else about a money operation is ServiceInDoubt. A POST is never repeated here.
@@ -7,12 +7,11 @@ ServiceRejected; everything else about a money operation is ServiceInDoubt. A PO
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
 from agentstate.clock import Clock, utc_now
-from agentstate.errors import ConfigurationError, ServiceRejected
+from agentstate.errors import ServiceRejected
 from agentstate.ids import validate_name
 from agentstate.services.http.dialect import Dialect, Instruction, UnifiedGateway
 from agentstate.services.http.exchange import Exchange, doubt_error, read_error
@@ -20,10 +19,6 @@ from agentstate.services.http.json_wire import Body
 from agentstate.services.http.traffic import Traffic
 from agentstate.services.http.transport import DEADLINE_S, AnswerLost, Transport
 from agentstate.services.operations.names import Service
-from agentstate.settings import Settings
-
-if TYPE_CHECKING:
-    from agentstate.services.own.registry import Registry
 
 
 class Gateway:
@@ -57,21 +52,6 @@ class Gateway:
         self._clock = clock
         self._transport = Transport(self.dialect.urls, deadline_s=deadline_s)
         self._exchange = Exchange(self._transport, clock, traffic)
-
-    @classmethod
-    def from_settings(
-        cls,
-        settings: Settings,
-        *,
-        traffic: Traffic | None = None,
-        registry: Registry | None = None,
-    ) -> Gateway:
-        """The way that the settings name.
-
-        Raises:
-            ConfigurationError: the key, or the file of the services, is missing or wrong.
-        """
-        return cls(dialect=dialect_of(settings, registry), traffic=traffic)
 
     @property
     def deadline_s(self) -> float:
@@ -112,7 +92,7 @@ class Gateway:
             ServiceInDoubt: anything else; it may have been applied.
         """
         validate_name(asked.agent_id)
-        if not self.dialect.offers(asked.service, asked.operation):
+        if not self.dialect.offers(gateway_route=asked.has_gateway_route, own_route=asked.own_route is not None):
             text = f"{asked.what} has no route in the dialect `{self.dialect.name}`. Nothing was sent."
             raise ServiceRejected(text, code="not_offered")
         try:
@@ -123,14 +103,3 @@ class Gateway:
     def close(self) -> None:
         """Give up the connections; the next call opens new ones."""
         self._transport.close()
-
-
-def dialect_of(settings: Settings, registry: Registry | None = None) -> Dialect:
-    """The dialect that the settings name; raises ConfigurationError."""
-    if settings.services_dialect == "services":
-        from agentstate.services.own.dialect import OwnRoutes
-
-        return OwnRoutes.from_settings(settings, registry)
-    if settings.services_api_key is None:
-        raise ConfigurationError("AGENTSTATE_SERVICES_API_KEY is not set; the services need a key.")
-    return UnifiedGateway(settings.services_url, settings.services_api_key)

@@ -57,7 +57,7 @@ def _limited(code: str, content: bytes, clock: Clock) -> ServiceRejected:
 def seconds_until_reset(content: bytes, clock: Clock) -> float:
     """Seconds until the time that a 429 names, a minute when it names none, a day at most."""
     try:
-        reset: datetime = Answer(decode_json(content)).time("reset_at")
+        reset: datetime = Answer(decode_json(content)).get_time("reset_at")
     except ServiceAnswerInvalid:
         return SHORT_WAIT_S
     return min(max((reset - clock()).total_seconds(), 0.0), LONG_WAIT_S)

@@ -1,55 +1,37 @@
-"""Dollars on the wire and micro-USDC in our books: exact in both directions, floats refused."""
+"""Amounts on the wire: our exact amounts as JSON numbers, and the services' numbers, which carry IEEE 754 noise.
+
+Amounts of callers are read by `agentstate.money.amounts.parse_money`; nothing here reads them.
+"""
 
 from __future__ import annotations
 
-from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation, localcontext
+from decimal import ROUND_HALF_EVEN, Decimal, localcontext
+from typing import Final
 
 from agentstate.errors import AmountInvalid
+from agentstate.money.amounts import Amount, parse_money
 
-SCALE = 6
+SCALE: Final = 6
 """A micro-USDC is the sixth decimal of a dollar."""
 
-MOST = 10**18
+MOST: Final = 10**18
 """Largest amount in micro-USDC: a trillion dollars, well inside 64 bits."""
 
-CENT = 10**4
+
+def wire_amount(amount: Amount) -> Decimal:
+    """Return an amount of an operation as it is sent: dollars, without zeros beyond the cents."""
+    return micros_to_dollars(parse_money(amount).minor)
 
 
-def to_micros(value: object, what: str = "amount") -> int:
-    """A Decimal (or its text) in dollars as micro-USDC, exactly.
-
-    Raises:
-        AmountInvalid: a float or another type, not finite, over six decimals, or over a trillion dollars.
-    """
-    scaled = _decimal(value, what)
-    if not scaled.is_finite() or scaled.adjusted() > SCALE * 2:
-        raise AmountInvalid(f"{what} {str(value)[:40]} is not finite or above a trillion dollars.")
-    scaled = scaled.scaleb(SCALE)
-    if scaled != scaled.to_integral_value():
-        raise AmountInvalid(f"{what} {str(value)[:40]} has over {SCALE} decimals; round it first.")
-    return int(scaled)
-
-
-def _decimal(value: object, what: str) -> Decimal:
-    if isinstance(value, bool) or not isinstance(value, Decimal | str):
-        raise AmountInvalid(
-            f'{what} {str(value)[:40]} is a {type(value).__name__}; give a Decimal in dollars, such as Decimal("2.50").'
-        )
-    try:
-        return Decimal(value)
-    except InvalidOperation:
-        raise AmountInvalid(f"{what} {str(value)[:40]!r} is no decimal number.") from None
-
-
-def from_micros(micros: int) -> Decimal:
-    """Micro-USDC as dollars, without needless zeros beyond the cents."""
+def micros_to_dollars(micros: int) -> Decimal:
+    """Return micro-USDC as dollars, without zeros beyond the cents."""
     dollars = Decimal(micros).scaleb(-SCALE)
     short = dollars.quantize(Decimal("0.01"))
     return short if short == dollars else dollars
 
 
-def nearest_micros(value: Decimal) -> int:
-    """The micro-USDC nearest to a service's number, which carries noise of IEEE 754 (at most 1e-8 dollars).
+def round_to_micros(value: Decimal) -> int:
+    """Round a service's number, which may be 1e-8 dollars off, to micro-USDC.
 
     Raises:
         AmountInvalid: not finite, or above a trillion dollars.

@@ -6,201 +6,211 @@ withdrawals has beyond what it had before tells which it was.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Annotated, Any, Final
 
-from agentstate.errors import InvalidInput
-from agentstate.money.amounts import Money
+from agentstate.money.amounts import Amount, Money, parse_money
+from agentstate.money.effects.operation import Intent
 from agentstate.money.effects.verdicts import Applied, Guarantee, Unknown, Verdict
 from agentstate.money.ledger.postings import Credit, earn
 from agentstate.services.http.gateway import Gateway
 from agentstate.services.http.json_wire import Body
-from agentstate.services.operations.amounts import from_micros, nearest_micros
+from agentstate.services.http.own_request import OwnRequest, add_own_paths
+from agentstate.services.operations.amounts import wire_amount
 from agentstate.services.operations.answer import Answer
-from agentstate.services.operations.base import Baseline, Case, Operation
-from agentstate.services.operations.bookings import amount_in
-from agentstate.services.operations.names import Service
-from agentstate.services.operations.params import Params
-from agentstate.services.operations.receipt import Receipt
-from agentstate.services.operations.service_ledger import LedgerPage, read_ledger
+from agentstate.services.operations.base import NO_BASELINE, ServiceOperation
+from agentstate.services.operations.fields import AgentId, AmountRule, Dollars, Text, TextRule
+from agentstate.services.operations.receipts import Receipt
+from agentstate.services.operations.service_ledger import read_ledger
 
-WITHDRAWAL_FEE = 500_000
-"""Micro-USDC that every withdrawal costs."""
-
-LEAST_WITHDRAWAL = 1_000_000
-
-_ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}\Z")
+WITHDRAWAL_FEE: Final = Money("0.50")
+"""The fee of every withdrawal."""
 
 
-class Pay(Operation):
-    """Pay another agent at once. Params: `to` (agent id), `amount` (Decimal), `memo` (optional; not stored there)."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaymentReceipt(Receipt):
+    """A payment; `to` is the agent that has it."""
+
+    to: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pay(ServiceOperation[PaymentReceipt]):
+    """Pay another agent at once; the memo is not stored there."""
 
     name = "casino.pay"
     guarantee = Guarantee.VERIFIABLE
+    serial = "casino:pay"  # one payment at a time for an account.
     cost = "amount"
     refusals = frozenset(
         {"invalid_amount", "invalid_recipient", "recipient_not_found", "self_payment", "insufficient_balance"}
     )
 
-    def request(self, tag: str, params: Params) -> Body:
-        """The memo is echoed and forgotten, so it can carry no tag."""
+    to: AgentId
+    amount: Dollars
+    memo: Text | None = None
+
+    def body(self, tag: str) -> Body:
+        """Return recipient, amount and memo; the memo is echoed and forgotten, so it can carry no tag."""
         del tag
-        body: Body = {"to_agent_id": params.agent("to"), "amount": from_micros(params.micros("amount"))}
-        memo = params.optional_text("memo")
-        return body if memo is None else {**body, "memo": memo}
+        memo = {} if self.memo is None else {"memo": self.memo}
+        return {"to_agent_id": self.to, "amount": wire_amount(self.amount), **memo}
 
-    def receipt(self, answer: Answer, body: Body) -> Receipt:
-        """The amount has left the balance."""
-        return self.made(answer.text("payment_id"), debited=nearest_micros(body["amount"]), to=body["to_agent_id"])
+    async def call_own_route(self, request: OwnRequest, body: Body) -> Body:
+        """`POST stats/pay`; the answer names no id, so the payment is known by our tag."""
+        answer = await request.post("stats/pay", {**body, "to_agent_id": request.account_of(self.to)})
+        return {**answer, "payment_id": answer.get("payment_id") or request.tag}
 
-    def credits(self, params: Mapping[str, Any], receipt: Receipt) -> Sequence[Credit]:
-        """The other agent has it at once."""
-        del params
-        return (Credit(str(receipt["to"]), earn(Service.CASINO.value, amount_in(receipt, "debited"))),)
+    def receipt(self, answer: Answer) -> PaymentReceipt:
+        """Debit the amount."""
+        return PaymentReceipt(
+            reference=answer.get_text("payment_id"), debited=parse_money(self.amount), to=self.to, raw=answer.body
+        )
 
-    def baseline(self, gateway: Gateway, agent_id: str, params: Mapping[str, Any]) -> Baseline:
-        """The ledger's rows before the call, and what it may bring to whom."""
-        brings = {str(params.get("to")): Money(params["amount"]).minor}
-        return {"rows": [row.id for row in read_ledger(gateway, agent_id).rows], "credits": brings}
+    def counterparties(self) -> Sequence[str]:
+        """Return the recipient."""
+        return (self.to,)
 
-    def serial_key(self, params: Mapping[str, Any]) -> str:
-        """One payment at a time for an account."""
-        del params
-        return "casino:pay"
+    def credits(self, receipt: PaymentReceipt) -> Sequence[Credit]:
+        """Return the amount, for the recipient: the casino pays at once."""
+        return (Credit(receipt.to, earn(self.service, receipt.debited)),)
 
-    def found(self, case: Case) -> Verdict:
-        """One new row of a payment with our amount is ours; none is conclusive only when no row is missing."""
-        if case.baseline is None:
-            return Unknown("nothing was noted before the call, so a payment of before cannot be told from this one")
-        page, known = read_ledger(case.gateway, case.agent_id), frozenset(case.baseline["rows"])
-        amount = nearest_micros(case.body["amount"])
-        ours = [row for row in page.since(known) if row.reason == "payment_sent" and row.amount == -amount]
-        if len(ours) == 1:
-            return Applied(self.receipt(Answer({"payment_id": ours[0].reference or ours[0].id}), case.body))
-        return self._without_row(case, page, known, len(ours))
+    def read_baseline(self, outside: Gateway, agent_id: str) -> Mapping[str, Any]:
+        """Return the ledger's rows before the call, and the recipient's credit by it in minor units."""
+        rows = [row.id for row in read_ledger(outside, agent_id).rows]
+        return {"rows": rows, "credits": {self.to: parse_money(self.amount).minor}}
 
-    def _without_row(self, case: Case, page: LedgerPage, known: frozenset[str], fitting: int) -> Verdict:
+    def verify(self, outside: Gateway, intent: Intent) -> Verdict:
+        """Look for one new ledger row of a payment of this amount; none is conclusive only when no row is missing."""
+        if intent.baseline is None:
+            return Unknown(NO_BASELINE)
+        page, known = read_ledger(outside, intent.agent_id), frozenset(intent.baseline["rows"])
+        debit = -parse_money(self.amount).minor
+        fitting = [row for row in page.rows_since(known) if row.reason == "payment_sent" and row.amount == debit]
+        if len(fitting) == 1:
+            return Applied(self.receipt(Answer({"payment_id": fitting[0].reference or fitting[0].id})))
         if fitting:
-            return Unknown(f"{fitting} new payments fit; look at the casino's ledger")
-        if not page.complete(known):
+            return Unknown(f"{len(fitting)} new payments fit; look at the casino's ledger")
+        if not page.is_complete_since(known):
             return Unknown("the casino's ledger has a gap since before the call, so its silence proves nothing")
-        return self.missing(case, "no new payment of this amount is in the ledger")
+        return self.absent_if_settled(outside, intent, "no new payment of this amount is in the ledger")
 
 
-class Withdraw(Operation):
-    """Withdraw USDC to an address on Base. Params: `amount` (Decimal, at least 1), `address` (0x and 40 digits).
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WithdrawalReceipt(Receipt):
+    """A withdrawal; `status` tells how far the transfer is."""
 
-    A flat 0.50 comes on top. `failed` and a refund are no proof that nothing was sent: a transfer that was broadcast
-    counts as failed when its receipt is late. So only a row that is not failed is an answer; all else is for a person.
+    status: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Withdraw(ServiceOperation[WithdrawalReceipt]):
+    """Withdraw USDC to an address on Base, at least 1; a flat 0.50 comes on top.
+
+    `failed` and a refund are no proof that nothing was sent: a transfer that was broadcast counts as failed when its
+    receipt is late. So only a row that is not failed is an answer; all else is for a person.
     """
 
     name = "casino.withdraw"
     guarantee = Guarantee.VERIFIABLE
+    serial = "casino:withdraw"  # one withdrawal at a time for an account.
+    own_path = "auth/withdraw"
     refusals = frozenset(
         {"invalid_amount", "minimum_withdrawal", "maximum_withdrawal", "invalid_address", "insufficient_balance"}
     )
 
-    def request(self, tag: str, params: Params) -> Body:
-        """Amount and address."""
+    amount: Annotated[Amount, AmountRule(least="1")]
+    address: Annotated[str, TextRule(r"0x[0-9a-fA-F]{40}", "an address on Base (0x and 40 hex digits)")]
+
+    def body(self, tag: str) -> Body:
+        """Return amount and address."""
         del tag
-        address = params.text("address")
-        if not _ADDRESS.match(address):
-            raise InvalidInput(f"casino.withdraw: {address[:60]!r} is no address on Base. Nothing was sent.")
-        return {"amount": from_micros(params.micros("amount", least=LEAST_WITHDRAWAL)), "address": address}
+        return {"amount": wire_amount(self.amount), "address": self.address}
 
-    def receipt(self, answer: Answer, body: Body) -> Receipt:
-        """Amount and fee have left the balance; the status tells how far the transfer is."""
-        debited = nearest_micros(body["amount"]) + WITHDRAWAL_FEE
-        status = answer.text("status")
-        return self.made(answer.text("withdrawal_id"), debited=debited, fee=WITHDRAWAL_FEE, status=status)
+    def receipt(self, answer: Answer) -> WithdrawalReceipt:
+        """Debit amount and fee."""
+        return WithdrawalReceipt(
+            reference=answer.get_text("withdrawal_id"),
+            debited=self.hold(),
+            fee=WITHDRAWAL_FEE,
+            status=answer.get_text("status"),
+            raw=answer.body,
+        )
 
-    def hold(self, params: Mapping[str, Any]) -> Money:
-        """The fee comes on top of the amount."""
-        return Money(params["amount"]) + Money.from_minor(WITHDRAWAL_FEE)
+    def hold(self) -> Money:
+        """Return the amount and the fee."""
+        return parse_money(self.amount) + WITHDRAWAL_FEE
 
-    def baseline(self, gateway: Gateway, agent_id: str, params: Mapping[str, Any]) -> Baseline:
-        """The withdrawals before the call."""
-        del params
-        return {"ids": [row.text("id") for row in _withdrawals(gateway, agent_id)]}
+    def read_baseline(self, outside: Gateway, agent_id: str) -> Mapping[str, Any]:
+        """Return the withdrawals before the call."""
+        return {
+            "ids": [
+                row.get_text("id") for row in self.read_view(outside, agent_id, "withdrawals").get_items("withdrawals")
+            ]
+        }
 
-    def serial_key(self, params: Mapping[str, Any]) -> str:
-        """One withdrawal at a time for an account."""
-        del params
-        return "casino:withdraw"
-
-    def found(self, case: Case) -> Verdict:
-        """One new row with our amount and address."""
-        if case.baseline is None:
-            return Unknown("nothing was noted before the call")
-        known = frozenset(case.baseline["ids"])
-        fresh = [row for row in _withdrawals(case.gateway, case.agent_id) if row.text("id") not in known]
-        ours = [row for row in fresh if self._fits(row, case)]
-        if len(ours) != 1:
-            return Unknown(f"{len(ours)} new withdrawals fit; compare the casino's ledger and the chain")
-        status = ours[0].text("status")
+    def verify(self, outside: Gateway, intent: Intent) -> Verdict:
+        """Look for one new row with our amount and address."""
+        if intent.baseline is None:
+            return Unknown(NO_BASELINE)
+        known, minor = frozenset(intent.baseline["ids"]), parse_money(self.amount).minor
+        new = [
+            row
+            for row in self.read_view(outside, intent.agent_id, "withdrawals").get_items("withdrawals")
+            if row.get_text("id") not in known
+        ]
+        fitting = [row for row in new if row.get("address") == self.address and row.get_micros("amount") == minor]
+        if len(fitting) != 1:
+            return Unknown(f"{len(fitting)} new withdrawals fit; compare the casino's ledger and the chain")
+        status = fitting[0].get_text("status")
         if status == "failed":
             return Unknown("the casino says failed and refunded, which does not prove that nothing was sent")
-        return Applied(self.receipt(Answer({"withdrawal_id": ours[0].text("id"), "status": status}), case.body))
-
-    def _fits(self, row: Answer, case: Case) -> bool:
-        same = row.get("address") == case.body["address"]
-        return same and row.micros("amount") == nearest_micros(case.body["amount"])
+        return Applied(self.receipt(Answer({"withdrawal_id": fitting[0].get_text("id"), "status": status})))
 
 
-class Daily(Operation):
-    """Claim the daily bonus. No params."""
+@dataclass(frozen=True, kw_only=True)
+class Daily(ServiceOperation[Receipt]):
+    """Claim the daily bonus."""
 
     name = "casino.daily"
     guarantee = Guarantee.VERIFIABLE
+    serial = "casino:daily"  # one claim at a time for an account.
+    own_path = "daily/claim"
     refusals = frozenset({"already_claimed"})
     already = frozenset({"already_claimed"})
 
-    def request(self, tag: str, params: Params) -> Body:
-        """Nothing but the agent."""
-        del tag, params
+    def body(self, tag: str) -> Body:
+        """Return nothing but the agent."""
+        del tag
         return {}
 
-    def receipt(self, answer: Answer, body: Body) -> Receipt:
-        """The bonus came in."""
-        del body
-        bonus = answer.micros("bonus_usd")
-        return self.made(f"day-{answer.number('streak_day')}", credited=bonus)
+    def receipt(self, answer: Answer) -> Receipt:
+        """Credit the bonus."""
+        reference = f"day-{answer.get_number('streak_day')}"
+        return Receipt(reference=reference, credited=answer.get_money("bonus_usd"), raw=answer.body)
 
-    def baseline(self, gateway: Gateway, agent_id: str, params: Mapping[str, Any]) -> Baseline:
-        """When it was last claimed, and the ledger's rows."""
-        del params
-        state = Answer(gateway.read(agent_id, Service.CASINO, "daily-state"))
-        rows = [row.id for row in read_ledger(gateway, agent_id).rows]
+    def read_baseline(self, outside: Gateway, agent_id: str) -> Mapping[str, Any]:
+        """Return when it was last claimed, and the ledger's rows."""
+        state = self.read_view(outside, agent_id, "daily-state")
+        rows = [row.id for row in read_ledger(outside, agent_id).rows]
         return {"last": str(state.get("last_claimed_at")), "rows": rows}
 
-    def serial_key(self, params: Mapping[str, Any]) -> str:
-        """One at a time for an account."""
-        del params
-        return "casino:daily"
-
-    def found(self, case: Case) -> Verdict:
-        """A claim that is newer than the last one of before, with its row in the ledger."""
-        if case.baseline is None:
-            return Unknown("nothing was noted before the call")
-        state = Answer(case.gateway.read(case.agent_id, Service.CASINO, "daily-state"))
-        if str(state.get("last_claimed_at")) == case.baseline["last"]:
-            return self.missing(case, "no claim is there since the one of before")
-        page = read_ledger(case.gateway, case.agent_id)
-        rows = [row for row in page.since(frozenset(case.baseline["rows"])) if row.reason == "daily_bonus"]
+    def verify(self, outside: Gateway, intent: Intent) -> Verdict:
+        """Look for a claim that is newer than the last one before the call, with its row in the ledger."""
+        if intent.baseline is None:
+            return Unknown(NO_BASELINE)
+        state = self.read_view(outside, intent.agent_id, "daily-state")
+        if str(state.get("last_claimed_at")) == intent.baseline["last"]:
+            return self.absent_if_settled(outside, intent, "no claim is there since the one before the call")
+        new = read_ledger(outside, intent.agent_id).rows_since(frozenset(intent.baseline["rows"]))
+        rows = [row for row in new if row.reason == "daily_bonus"]
         if len(rows) != 1:
             text = f"the bonus counts as claimed, but the ledger shows {len(rows)} rows of it"
-            return Unknown(text, settles_in_s=None if self._settled(case) else self.settle_s)
-        return Applied(self.made(f"day-{state.number('current_streak')}", credited=rows[0].amount))
-
-    def _settled(self, case: Case) -> bool:
-        return (case.gateway.now() - case.called_at).total_seconds() >= self.settle_s * case.gateway.settle_scale
-
-
-def _withdrawals(gateway: Gateway, agent_id: str) -> list[Answer]:
-    return Answer(gateway.read(agent_id, Service.CASINO, "withdrawals")).items("withdrawals")
+            settles_in_s = None if self.is_settled(outside, intent.called_at) else self.settle_window_s
+            return Unknown(text, settles_in_s=settles_in_s)
+        reference = f"day-{state.get_number('current_streak')}"
+        return Applied(Receipt(reference=reference, credited=Money.from_minor(rows[0].amount), raw=state.body))
 
 
-pay: Final = Pay()
-withdraw: Final = Withdraw()
-daily: Final = Daily()
+add_own_paths("casino", {"daily-state": "daily", "withdrawals": "auth/withdrawals"})

@@ -2,122 +2,160 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
 
+from agentstate.errors import ServiceAnswerInvalid
+from agentstate.money.effects.operation import Intent
 from agentstate.money.effects.verdicts import Absent, Applied, Guarantee, Unknown, Verdict
 from agentstate.services.http.gateway import Gateway
 from agentstate.services.http.json_wire import Body
+from agentstate.services.http.own_request import OwnRequest, add_own_paths, own_view
+from agentstate.services.operations.accounts import DomainsDeposit, DomainsJoin
 from agentstate.services.operations.answer import Answer
-from agentstate.services.operations.base import Baseline, Case, Operation
-from agentstate.services.operations.funding import Deposit
+from agentstate.services.operations.base import NO_BASELINE, ServiceOperation
+from agentstate.services.operations.fields import Text
 from agentstate.services.operations.names import Service
-from agentstate.services.operations.params import Params
-from agentstate.services.operations.receipt import Receipt
+from agentstate.services.operations.receipts import Receipt
 
-SKEW = timedelta(seconds=2)
+SKEW: Final = timedelta(seconds=2)
 """How far the service's clock may be behind ours, where nothing was noted before the call."""
 
 
-class Register(Operation):
-    """Buy a domain for a year. Params: `domain`."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DomainReceipt(Receipt):
+    """A domain that was paid for, until `expires_at` where the service says so."""
+
+    domain: str
+    expires_at: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Register(ServiceOperation[DomainReceipt]):
+    """Buy a domain for a year."""
 
     name = "domains.register"
     guarantee = Guarantee.NATURAL
-    settle_s = 60.0
+    settle_window_s = 60.0
     refusals = frozenset({"invalid_domain", "domain_unavailable", "insufficient_balance", "availability_check_failed"})
     already = frozenset({"domain_unavailable"})
     reference = "domain"
+    serial = "domains"  # the real service loses debits of purchases that run together.
 
-    def request(self, tag: str, params: Params) -> Body:
-        """Only the name."""
+    domain: Text
+
+    def body(self, tag: str) -> Body:
+        """Return the name."""
         del tag
-        return {"domain": params.text("domain").lower()}
+        return {"domain": self.domain.lower()}
 
-    def receipt(self, answer: Answer, body: Body) -> Receipt:
-        """The price has left the account."""
-        price = answer.micros("price_paid")
-        return self.made(answer.text("domain_id"), debited=price, domain=body["domain"])
+    async def call_own_route(self, request: OwnRequest, body: Body) -> Body:
+        """`POST domains/register`; the price stands in the list."""
+        await request.post("domains/register", body)
+        for row in Answer(await request.get("domains")).get_items("domains"):
+            if row.get("domain") == body["domain"]:
+                return {"domain_id": row.get_text("domain_id"), "price_paid": row.get("price_paid")}
+        raise ServiceAnswerInvalid(f"{self.domain} was bought and is not in the list.")
 
-    def baseline(self, gateway: Gateway, agent_id: str, params: Mapping[str, Any]) -> Baseline:
-        """Whether the agent had the name before the call."""
-        domain = str(params.get("domain", "")).lower()
-        return {"owned": any(row.get("domain") == domain for row in owned(gateway, agent_id))}
+    def receipt(self, answer: Answer) -> DomainReceipt:
+        """Debit the price."""
+        return DomainReceipt(
+            reference=answer.get_text("domain_id"),
+            debited=answer.get_money("price_paid"),
+            domain=self.domain.lower(),
+            raw=answer.body,
+        )
 
-    def serial_key(self, params: Mapping[str, Any]) -> str:
-        """One purchase an account: the real service loses debits of purchases that run together."""
-        del params
-        return "domains"
+    def read_baseline(self, outside: Gateway, agent_id: str) -> Mapping[str, Any]:
+        """Return whether the agent had the name before the call."""
+        return {"owned": _find_owned(outside, agent_id, self.domain) is not None}
 
-    def found(self, case: Case) -> Verdict:
-        """In our list it is ours; free means that nothing happened; gone elsewhere is for a person."""
-        domain = case.body["domain"]
-        for row in owned(case.gateway, case.agent_id):
-            if row.get("domain") == domain:
-                return self._owned(row, case)
-        if Answer(case.gateway.read(case.agent_id, self.service, "search", domain=domain)).flag("available"):
-            return self.missing(case, f"{domain} is free")
+    def verify(self, outside: Gateway, intent: Intent) -> Verdict:
+        """In our list it is ours; free means that nothing happened; taken by another is for a person."""
+        domain = self.domain.lower()
+        row = _find_owned(outside, intent.agent_id, domain)
+        if row is not None:
+            noted = intent.baseline["owned"] if intent.baseline is not None else None
+            if noted if noted is not None else row.get_time("registered_at") < intent.called_at - SKEW:
+                return Absent("the agent had the name before this call, which was therefore refused")
+            return Applied(self.receipt(row))
+        found = self.read_view(outside, intent.agent_id, "search", domain=domain)
+        if found.get_flag("available"):
+            return self.absent_if_settled(outside, intent, f"{domain} is free")
         return Unknown(f"{domain} is taken and not in the agent's list: lost on the way, or somebody else's")
 
-    def _owned(self, row: Answer, case: Case) -> Verdict:
-        noted = case.baseline["owned"] if case.baseline is not None else None
-        if noted if noted is not None else row.time("registered_at") < case.called_at - SKEW:
-            return Absent("the agent had the name before this call, which was therefore refused")
-        return Applied(self.receipt(row, case.body))
 
-
-class Renew(Operation):
-    """Renew a domain for a year. Params: `domain`. The services' own routes have none for it."""
+@dataclass(frozen=True, kw_only=True)
+class Renew(ServiceOperation[DomainReceipt]):
+    """Renew a domain for a year; the services' own routes have none for it."""
 
     name = "domains.renew"
     guarantee = Guarantee.VERIFIABLE
-    settle_s = 60.0
+    settle_window_s = 60.0
     refusals = frozenset({"invalid_domain", "domain_not_found", "insufficient_balance"})
     reference = "domain"
+    serial = "domains"  # one of both at a time for an account.
 
-    def request(self, tag: str, params: Params) -> Body:
-        """Only the name."""
+    domain: Text
+
+    def body(self, tag: str) -> Body:
+        """Return the name."""
         del tag
-        return {"domain": params.text("domain").lower()}
+        return {"domain": self.domain.lower()}
 
-    def receipt(self, answer: Answer, body: Body) -> Receipt:
-        """The price has left the account."""
-        price, until = answer.micros("price_paid"), answer.text("expires_at")
-        return self.made(answer.text("domain_id"), debited=price, domain=body["domain"], expires_at=until)
+    def receipt(self, answer: Answer) -> DomainReceipt:
+        """Debit the price."""
+        return DomainReceipt(
+            reference=answer.get_text("domain_id"),
+            debited=answer.get_money("price_paid"),
+            domain=self.domain.lower(),
+            expires_at=answer.get_text("expires_at"),
+            raw=answer.body,
+        )
 
-    def baseline(self, gateway: Gateway, agent_id: str, params: Mapping[str, Any]) -> Baseline:
-        """Until when the domain was paid before the call."""
-        domain = str(params.get("domain", "")).lower()
-        rows = [row for row in owned(gateway, agent_id) if row.get("domain") == domain]
-        return {"expires_at": rows[0].text("expires_at") if rows else None}
+    def read_baseline(self, outside: Gateway, agent_id: str) -> Mapping[str, Any]:
+        """Return until when the domain was paid before the call."""
+        row = _find_owned(outside, agent_id, self.domain)
+        return {"expires_at": row.get_text("expires_at") if row else None}
 
-    def serial_key(self, params: Mapping[str, Any]) -> str:
-        """With the purchases: one at a time for an account."""
-        del params
-        return "domains"
-
-    def found(self, case: Case) -> Verdict:
+    def verify(self, outside: Gateway, intent: Intent) -> Verdict:
         """A later date of expiry than before is this renewal's, since no other ran beside it."""
-        if case.baseline is None:
-            return Unknown("nothing was noted before the call")
-        for row in owned(case.gateway, case.agent_id):
-            if row.get("domain") == case.body["domain"] and row.get("expires_at") != case.baseline["expires_at"]:
-                return Applied(self.receipt(_renewal(row), case.body))
-        return self.missing(case, "the domain expires when it did before")
+        if intent.baseline is None:
+            return Unknown(NO_BASELINE)
+        row = _find_owned(outside, intent.agent_id, self.domain)
+        if row is None or row.get("expires_at") == intent.baseline["expires_at"]:
+            return self.absent_if_settled(outside, intent, "the domain expires when it did before")
+        return Applied(self.receipt(Answer({**row.body, "price_paid": row.get("renewal_price")})))
 
 
-def owned(gateway: Gateway, agent_id: str) -> list[Answer]:
-    """The agent's domains."""
-    return Answer(gateway.read(agent_id, Service.DOMAINS, "list")).items("domains")
+def _find_owned(outside: Gateway, agent_id: str, domain: str) -> Answer | None:
+    rows = Answer(outside.read(agent_id, Service.DOMAINS, "list")).get_items("domains")
+    return next((row for row in rows if row.get("domain") == domain.lower()), None)
 
 
-def _renewal(row: Answer) -> Answer:
-    return Answer(
-        {name: row.get(name) for name in ("domain_id", "expires_at")} | {"price_paid": row.get("renewal_price")}
-    )
+@own_view("domains", "state")
+async def read_own_state(request: OwnRequest, _query: Mapping[str, str]) -> Body:
+    """`GET auth/account` and `domains`."""
+    account, listed = await asyncio.gather(request.get("auth/account"), request.get("domains"))
+    return {**request.rename_account(account), "domains": listed.get("domains")}
 
 
-register: Final = Register()
-renew: Final = Renew()
-deposit: Final = Deposit("domains.deposit")
+@own_view("domains", "search")
+async def read_own_search(request: OwnRequest, query: Mapping[str, str]) -> Body:
+    """`GET domains/search`: whether the very name is free."""
+    domain = query["domain"]
+    for row in Answer(await request.get("domains/search", q=domain)).get_items("results"):
+        if row.get("domain") == domain:
+            return {"domain": domain, "available": row.get_flag("available"), "price_usd": row.get("price")}
+    raise ServiceAnswerInvalid(f"the search for {domain} does not tell about it.")
+
+
+add_own_paths("domains", {"list": "domains"})
+
+register = Register
+renew = Renew
+join = DomainsJoin
+deposit = DomainsDeposit

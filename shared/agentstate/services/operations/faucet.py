@@ -1,26 +1,37 @@
-"""The faucet: one claim an agent, found again by the agent itself; whether it had one before is noted first."""
+"""The faucet: one claim an agent, found again by the agent itself; whether it had one before is noted first.
+
+At its own routes it shows no state: the shared ledger alone tells whether an agent has claimed.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
 
 from agentstate.errors import ServiceAnswerInvalid
+from agentstate.money.amounts import Money
+from agentstate.money.effects.operation import Intent
 from agentstate.money.effects.verdicts import Absent, Applied, Guarantee, Unknown, Verdict
 from agentstate.services.http.gateway import Gateway
 from agentstate.services.http.json_wire import Body
+from agentstate.services.http.own_request import OwnRequest, add_own_paths, own_view
+from agentstate.services.operations.accounts import referral_part
+from agentstate.services.operations.amounts import micros_to_dollars
 from agentstate.services.operations.answer import Answer
-from agentstate.services.operations.base import Baseline, Case, Operation
-from agentstate.services.operations.params import Params
-from agentstate.services.operations.receipt import Receipt
+from agentstate.services.operations.base import ServiceOperation
+from agentstate.services.operations.fields import Text
+from agentstate.services.operations.receipts import NOTHING, Receipt
+from agentstate.services.operations.service_ledger import read_own_ledger_page
 
-SKEW = timedelta(seconds=2)
+SKEW: Final = timedelta(seconds=2)
 """How far the faucet's clock may be behind ours, where nothing was noted before the call."""
 
 
-class Claim(Operation):
-    """Claim one dollar, once in an agent's life. Params: `referral_code` (optional).
+@dataclass(frozen=True, kw_only=True)
+class Claim(ServiceOperation[Receipt]):
+    """Claim one dollar, once in an agent's life.
 
     VERIFIABLE although one claim an agent looks natural: the real faucet credits before it records, so that a call
     after its 500 credits again.
@@ -31,57 +42,82 @@ class Claim(Operation):
     refusals = frozenset({"already_claimed", "has_deposits", "ip_rate_limited"})
     already = frozenset({"already_claimed"})
     reference = "agent id"
+    serial = "faucet"  # one claim at a time.
 
-    def request(self, tag: str, params: Params) -> Body:
-        """Whose referral it is, if anybody's; the agent id is the reference."""
+    referral_code: Text | None = None
+
+    def body(self, tag: str) -> Body:
+        """Return the referral code, where there is one; the agent id is the reference."""
         del tag
-        return params.referral()
+        return referral_part(self.referral_code)
 
-    def receipt(self, answer: Answer, body: Body) -> Receipt:
-        """One dollar came in; a claim of nothing is an answer that cannot be believed."""
-        del body
-        return self.made(answer.text("claim_id"), credited=_paid(answer, "credited"))
+    async def call_own_route(self, request: OwnRequest, body: Body) -> Body:
+        """`POST faucet/claim`; takes no key."""
+        return await request.post("faucet/claim", {**body, "agent_casino_id": request.account}, keyless=True)
 
-    def baseline(self, gateway: Gateway, agent_id: str, params: Mapping[str, Any]) -> Baseline:
-        """Whether the agent had claimed before the call; None where the service does not tell."""
-        del params
-        can_claim = _can_claim(Answer(gateway.read(agent_id, self.service)))
+    def receipt(self, answer: Answer) -> Receipt:
+        """Credit the dollar; a claim of nothing is an answer that cannot be believed."""
+        credited = _get_credit(answer, "credited")
+        return Receipt(reference=answer.get_text("claim_id"), credited=credited, raw=answer.body)
+
+    def read_baseline(self, outside: Gateway, agent_id: str) -> Mapping[str, Any]:
+        """Return whether the agent had claimed before the call; None where the service does not tell."""
+        can_claim = _get_can_claim(self.read_view(outside, agent_id))
         return {"claimed": None if can_claim is None else not can_claim}
 
-    def serial_key(self, params: Mapping[str, Any]) -> str:
-        """One claim at a time."""
-        del params
-        return "faucet"
-
-    def found(self, case: Case) -> Verdict:
+    def verify(self, outside: Gateway, intent: Intent) -> Verdict:
         """A claim that was not there before the call is ours."""
-        state = Answer(case.gateway.read(case.agent_id, self.service))
-        can_claim = _can_claim(state)
-        if can_claim is None and not (case.baseline and case.baseline["claimed"] is False):
+        state = self.read_view(outside, intent.agent_id)
+        can_claim = _get_can_claim(state)
+        claimed_before = intent.baseline["claimed"] if intent.baseline else None
+        if can_claim is None and claimed_before is not False:
             return Unknown("the ledger's window does not reach back far enough to tell")
         if can_claim is not False:
-            return self.missing(case, "the agent has no claim")
-        if _was_there(state, case):
+            return self.absent_if_settled(outside, intent, "the agent has no claim")
+        if claimed_before is None:
+            claimed_before = state.get_time("claimed_at") < intent.called_at - SKEW
+        if claimed_before:
             return Absent("the agent had claimed before this call, which was therefore refused")
-        return Applied(self.made(state.text("claim_id"), credited=_paid(state, "credited_usd")))
+        credited = _get_credit(state, "credited_usd")
+        return Applied(Receipt(reference=state.get_text("claim_id"), credited=credited, raw=state.body))
 
 
-def _can_claim(state: Answer) -> bool | None:
+def _get_can_claim(state: Answer) -> bool | None:
     """None when the window of the ledger, which is all that tells, does not reach back to the agent's first day."""
-    return None if state.get("can_claim") is None and state.has("can_claim") else state.flag("can_claim")
+    is_null = state.get("can_claim") is None and state.has_member("can_claim")
+    return None if is_null else state.get_flag("can_claim")
 
 
-def _paid(answer: Answer, name: str) -> int:
-    paid = answer.micros(name)
-    if paid <= 0:
-        raise ServiceAnswerInvalid(f"the faucet shows a claim with {name} {paid}.")
-    return paid
+def _get_credit(answer: Answer, name: str) -> Money:
+    credit = answer.get_money(name)
+    if credit <= NOTHING:
+        raise ServiceAnswerInvalid(f"the faucet shows a claim with {name} {credit}.")
+    return credit
 
 
-def _was_there(state: Answer, case: Case) -> bool:
-    if case.baseline is not None and case.baseline["claimed"] is not None:
-        return bool(case.baseline["claimed"])
-    return state.time("claimed_at") < case.called_at - SKEW
+@own_view("faucet", "state")
+async def read_own_state(request: OwnRequest, _query: Mapping[str, str]) -> Body:
+    """From the ledger's row of the claim; `can_claim` is null when the window does not reach back far enough."""
+    page = await read_own_ledger_page(request)
+    claim = next((row for row in page.rows if row.service == "faucet"), None)
+    if claim is None:
+        can_claim = True if page.is_complete else None
+        return {
+            "agent_id": request.agent_id,
+            "can_claim": can_claim,
+            "claim_id": None,
+            "claimed_at": None,
+            "credited_usd": 0,
+        }
+    return {
+        "agent_id": request.agent_id,
+        "can_claim": False,
+        "claim_id": claim.reference,
+        "claimed_at": claim.at.isoformat(),
+        "credited_usd": micros_to_dollars(claim.amount),
+    }
 
 
-claim: Final = Claim()
+add_own_paths("faucet", {"stats": "faucet/stats"})
+
+claim = Claim

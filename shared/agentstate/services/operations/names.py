@@ -1,6 +1,6 @@
-"""The services by name: six from the start, open for more; how long a reading stays fresh, and which one spoils which.
+"""The services by name: six from the start, open for more; how long a state stays fresh, and shared balances.
 
-`Service` is used like an enumeration. `add_service` makes a seventh known to this process; see `catalogue.add`.
+`Service` is used like an enumeration. `registry.add_service` adds a seventh.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ TTL_S: Final[Mapping[Service, float]] = MappingProxyType(_ttl_s)
 """Seconds for which a reading counts as live."""
 
 
-def add_service(name: str, *, ttl_s: float, balance_of: str | None = None) -> Service:
+def declare_service(name: str, *, ttl_s: float, balance_of: str | None = None) -> Service:
     """Make a service known.
 
     Args:
@@ -76,22 +76,22 @@ def add_service(name: str, *, ttl_s: float, balance_of: str | None = None) -> Se
         raise ConfigurationError(f"service {name}: ttl_s={ttl_s} is refused; use up to a day.")
     service = str.__new__(Service, name)
     _known[name], _ttl_s[service] = service, ttl_s
-    _balance_of[service] = service_named(balance_of) if balance_of else service
+    _balance_of[service] = parse_service(balance_of) if balance_of else service
     if balance_of:
         share_balance(name, balance_of)
     return service
 
 
-def spoiled_by(service: Service) -> frozenset[Service]:
-    """The services whose readings an operation at `service` makes out of date: all that share its balance.
+def services_sharing_balance(service: Service) -> frozenset[Service]:
+    """Return the services with the balance of `service`: an operation there makes the cached states of all out of date.
 
-    Casino, escrow and faucet keep one balance between them, so each spoils all three.
+    Casino, escrow and faucet keep one balance between them, so each changes all three.
     """
     shared = _balance_of[service]
     return frozenset(each for each, balance in _balance_of.items() if balance == shared)
 
 
-def service_named(name: str) -> Service:
+def parse_service(name: str) -> Service:
     """The service of that name; InvalidInput when there is none."""
     try:
         return Service(name)
@@ -100,9 +100,9 @@ def service_named(name: str) -> Service:
         raise InvalidInput(f"there is no service {name!r}; the services are {known}.") from None
 
 
-Service.WALLET = add_service("wallet", ttl_s=60.0)
-Service.CASINO = add_service("casino", ttl_s=10.0)
-Service.TRADING = add_service("trading", ttl_s=30.0)
-Service.DOMAINS = add_service("domains", ttl_s=300.0)
-Service.FAUCET = add_service("faucet", ttl_s=120.0, balance_of="casino")
-Service.ESCROW = add_service("escrow", ttl_s=15.0, balance_of="casino")
+Service.WALLET = declare_service("wallet", ttl_s=60.0)
+Service.CASINO = declare_service("casino", ttl_s=10.0)
+Service.TRADING = declare_service("trading", ttl_s=30.0)
+Service.DOMAINS = declare_service("domains", ttl_s=300.0)
+Service.FAUCET = declare_service("faucet", ttl_s=120.0, balance_of="casino")
+Service.ESCROW = declare_service("escrow", ttl_s=15.0, balance_of="casino")

@@ -6,11 +6,13 @@ balance after it, so rows can be put in order and a gap between them be seen.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from agentstate.services.http.gateway import Gateway
+from agentstate.services.http.json_wire import Body
+from agentstate.services.http.own_request import OwnRequest, own_view
 from agentstate.services.operations.answer import Answer
 from agentstate.services.operations.names import Service
 
@@ -31,13 +33,13 @@ class LedgerRow:
 
     @property
     def at(self) -> datetime:
-        """When it was written, to the second."""
+        """The time of writing, to the second."""
         return datetime.fromtimestamp(self.second, UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerPage:
-    """What a service showed of an account's ledger, oldest first.
+    """The rows that a service shows of an account's ledger, oldest first.
 
     Attributes:
         rows: each once, in order of time.
@@ -50,7 +52,7 @@ class LedgerPage:
     whole: bool
 
     @property
-    def linked_from(self) -> int:
+    def first_linked(self) -> int:
         """The place in `rows` from which on no row is missing, up to the balance; the number of rows when some is."""
         after = self.balance
         for place in range(len(self.rows) - 1, -1, -1):
@@ -60,47 +62,65 @@ class LedgerPage:
         return 0
 
     @property
-    def complete_since(self) -> datetime | None:
+    def is_complete(self) -> bool:
+        """Whether the account has no row that is not here."""
+        return self.whole and self.first_linked == 0
+
+    @property
+    def complete_from(self) -> datetime | None:
         """The second since which nothing is missing; None when even the newest rows may be."""
-        first = self.linked_from
-        if first == 0 and self.whole:
+        if self.is_complete:
             return datetime.fromtimestamp(0, UTC)
+        first = self.first_linked
         return self.rows[first].at if first < len(self.rows) else None
 
-    def since(self, known: Collection[str]) -> list[LedgerRow]:
-        """The rows that are not among the ids in `known`."""
+    def rows_since(self, known: Collection[str]) -> list[LedgerRow]:
+        """Return the rows that are not among the ids in `known`."""
         return [row for row in self.rows if row.id not in known]
 
-    def complete(self, known: Collection[str]) -> bool:
-        """Whether every row that came after the rows in `known` is here."""
-        linked = self.rows[self.linked_from :]
-        return (self.whole and self.linked_from == 0) or any(row.id in known for row in linked)
+    def is_complete_since(self, known: Collection[str]) -> bool:
+        """Return whether every row that came after the rows in `known` is here."""
+        return self.is_complete or any(row.id in known for row in self.rows[self.first_linked :])
 
 
 def read_ledger(gateway: Gateway, agent_id: str) -> LedgerPage:
-    """The ledger of the account that casino, escrow and faucet share. Raises as `Gateway.read`."""
-    rows = Answer(gateway.read(agent_id, Service.CASINO, "ledger")).items("ledger")
+    """Return the ledger of the account that casino, escrow and faucet share; raises as `Gateway.read`."""
+    rows = Answer(gateway.read(agent_id, Service.CASINO, "ledger")).get_items("ledger")
     state = Answer(gateway.read(agent_id, Service.CASINO))
-    return page_of(rows, state.micros("balance_usd"))
+    return build_ledger_page(rows, state.get_micros("balance_usd"))
 
 
-def page_of(rows: Sequence[Answer], balance: int) -> LedgerPage:
-    """A page from the raw rows of an answer; raises ServiceAnswerInvalid."""
-    read = [_row(row) for row in rows]
-    once = {row.id: row for row in read}
+@own_view("casino", "ledger")
+async def read_own_ledger(request: OwnRequest, _query: Mapping[str, str]) -> Body:
+    """`GET auth/ledger`."""
+    return {"ledger": (await request.get("auth/ledger")).get("entries")}
+
+
+async def read_own_ledger_page(request: OwnRequest) -> LedgerPage:
+    """Return the shared ledger with the balance read after it, at the casino's own routes."""
+    casino = request.at_service(Service.CASINO)
+    rows = Answer(await read_own_ledger(casino, {})).get_items("ledger")
+    state = Answer(casino.rename_account(await casino.get("auth/balance")))
+    return build_ledger_page(rows, state.get_micros("balance_usd"))
+
+
+def build_ledger_page(rows: Sequence[Answer], balance: int) -> LedgerPage:
+    """Return a page from the raw rows of an answer; raises ServiceAnswerInvalid."""
+    parsed = [_parse_row(row) for row in rows]
+    once = {row.id: row for row in parsed}
     # By second alone: rows of one second come in the order in which they were written.
     ordered = sorted(once.values(), key=lambda row: row.second)
-    return LedgerPage(rows=ordered, balance=balance, whole=len(read) < WINDOW)
+    return LedgerPage(rows=ordered, balance=balance, whole=len(parsed) < WINDOW)
 
 
-def _row(row: Answer) -> LedgerRow:
-    amount = row.micros("amount")
+def _parse_row(row: Answer) -> LedgerRow:
+    amount = row.get_micros("amount")
     return LedgerRow(
-        id=row.text("id"),
-        amount=-amount if row.text("type") == "debit" else amount,
-        balance_after=row.micros("balanceAfter"),
-        reason=row.text("reason"),
+        id=row.get_text("id"),
+        amount=-amount if row.get_text("type") == "debit" else amount,
+        balance_after=row.get_micros("balanceAfter"),
+        reason=row.get_text("reason"),
         reference=str(row.get("reference") or ""),
-        service=row.text("service"),
-        second=int(row.number("createdAt")),
+        service=row.get_text("service"),
+        second=int(row.get_number("createdAt")),
     )

@@ -1,44 +1,67 @@
-"""Trading: no reference of ours is kept, so one order a coin is in flight, and the history before it is remembered."""
+"""Trading: no reference of ours is kept, so one order a coin is in flight, and the history before it is remembered.
+
+At its own routes, rows come from the service, and money and fees from the venue behind it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any, Final
+from typing import Annotated, Any, Final, get_args
 
 from agentstate.errors import ServiceAnswerInvalid
+from agentstate.money.amounts import Money, parse_money
+from agentstate.money.effects.operation import Intent
 from agentstate.money.effects.verdicts import Absent, Applied, Guarantee, Unknown, Verdict
 from agentstate.services.http.gateway import Gateway
 from agentstate.services.http.json_wire import Body
-from agentstate.services.operations.amounts import from_micros, nearest_micros
+from agentstate.services.http.own_request import OwnRequest, add_own_paths, own_view
+from agentstate.services.operations.accounts import TradingDeposit, TradingJoin
+from agentstate.services.operations.amounts import wire_amount
 from agentstate.services.operations.answer import Answer
-from agentstate.services.operations.base import Baseline, Case, Operation
-from agentstate.services.operations.funding import Deposit
+from agentstate.services.operations.base import NO_BASELINE, ServiceOperation
+from agentstate.services.operations.fields import Dollars, Range, Text
 from agentstate.services.operations.names import Service
-from agentstate.services.operations.params import Params
-from agentstate.services.operations.receipt import Receipt
+from agentstate.services.operations.receipts import NOTHING, Receipt
+from agentstate.services.operations.trading_orders import Cancel, Coin, Limit, Side
+from agentstate.services.operations.venue import Fill, fill_of_order, read_account, read_fills
 
-COINS = ("BTC", "ETH", "SOL")
-HISTORY_ROWS = 200
-VENUE = "hyperliquid"
+COINS: Final[tuple[Coin, ...]] = get_args(Coin)
+SIDES: Final[tuple[Side, ...]] = get_args(Side)
+HISTORY_ROWS: Final = 200
+VENUE: Final = "hyperliquid"
 """The only `source` whose silence proves anything; the service falls back to its own rows without an error."""
 
-SETTLE_S = 60.0
-LOT_SHARE = Decimal("0.02")
-LOT_DOLLARS = Decimal(2)
+SETTLE_S: Final = 60.0
+LOT_SHARE: Final = Decimal("0.02")
+LOT_DOLLARS: Final = Decimal(2)
 """A size is cut to whole lots, so the position is smaller than what was asked for by up to this much."""
 
+CLOSE_WINDOW_MS: Final = 3_000
+"""How far the service's time of closing and the venue's may be apart."""
 
-class Open(Operation):
-    """Open a position.
 
-    Params: `coin` ("BTC", "ETH", "SOL"), `side` ("long", "short"), `size` (Decimal, dollars), `leverage` (1 to 50, 1 by
-    default). `verify` needs the baseline that was taken before the call.
-    """
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PositionReceipt(Receipt):
+    """An open position: only the fee has left the balance, the margin is tied up."""
+
+    coin: str
+    side: str
+    notional: Money
+    margin: Money
+    entry_price: Decimal
+
+
+@dataclass(frozen=True, kw_only=True)
+class Open(ServiceOperation[PositionReceipt]):
+    """Open a position of `size` dollars."""
 
     name = "trading.open"
     guarantee = Guarantee.VERIFIABLE
-    settle_s = SETTLE_S
+    settle_window_s = SETTLE_S
     refusals = frozenset(
         {
             "invalid_coin", "invalid_side", "invalid_size", "invalid_amount", "invalid_leverage",
@@ -46,134 +69,216 @@ class Open(Operation):
         }
     )  # fmt: skip
 
-    def request(self, tag: str, params: Params) -> Body:
-        """The tag travels in the header alone; the service keeps no reference."""
-        del tag
-        return {
-            "coin": params.choice("coin", COINS),
-            "side": params.choice("side", ("long", "short")),
-            "size_usd": from_micros(params.micros("size")),
-            "leverage": params.whole("leverage", 1, 50, 1),
-        }
+    coin: Coin
+    side: Side
+    size: Dollars
+    leverage: Annotated[int, Range(1, 50)] = 1
 
-    def receipt(self, answer: Answer, body: Body) -> Receipt:
-        """Only the fee leaves the balance; the margin is tied up, not paid."""
-        del body
-        fee = answer.micros("fee_usd")
-        return self.made(
-            answer.text("position_id"),
+    def body(self, tag: str) -> Body:
+        """Return the order; the tag travels in the header alone, since the service keeps no reference."""
+        del tag
+        return {"coin": self.coin, "side": self.side, "size_usd": wire_amount(self.size), "leverage": self.leverage}
+
+    async def call_own_route(self, request: OwnRequest, body: Body) -> Body:
+        """`POST trade/open`; the fee is the venue's."""
+        answer = await request.post("trade/open", body)
+        return {**answer, "fee_usd": fill_of_order(await _read_own_fills(request), answer.get("hl_order_id")).fee}
+
+    def receipt(self, answer: Answer) -> PositionReceipt:
+        """Debit the fee alone; the margin is tied up."""
+        fee = answer.get_money("fee_usd")
+        return PositionReceipt(
+            reference=answer.get_text("position_id"),
             debited=fee,
             fee=fee,
-            coin=answer.text("coin"),
-            side=answer.text("side"),
-            notional=answer.micros("size_usd"),
-            margin=answer.micros("margin_used"),
-            entry_price=answer.micros("entry_price"),
+            coin=answer.get_text("coin"),
+            side=answer.get_text("side"),
+            notional=answer.get_money("size_usd"),
+            margin=answer.get_money("margin_used"),
+            entry_price=answer.get_number("entry_price"),
+            raw=answer.body,
         )
 
-    def baseline(self, gateway: Gateway, agent_id: str, params: Mapping[str, Any]) -> Baseline:
-        """The newest positions before the call, in the service's own time."""
-        del params
-        _, rows = _history(gateway, agent_id)
-        newest = max((row.text("opened_at") for row in rows), default="")
-        return {"newest": newest, "ids": [r.text("position_id") for r in rows if r.text("opened_at") == newest]}
+    def serial_key(self) -> str:
+        """Return a key of the coin: one order a coin at a time."""
+        return f"trading:{self.coin}"
 
-    def serial_key(self, params: Mapping[str, Any]) -> str:
-        """One order a coin."""
-        return f"trading:{params.get('coin')}"
+    def read_baseline(self, outside: Gateway, agent_id: str) -> Mapping[str, Any]:
+        """Return the newest positions before the call, in the service's own time."""
+        _, rows = _read_history(outside, agent_id)
+        newest = max((row.get_text("opened_at") for row in rows), default="")
+        ids = [row.get_text("position_id") for row in rows if row.get_text("opened_at") == newest]
+        return {"newest": newest, "ids": ids}
 
-    def found(self, case: Case) -> Verdict:
-        """Look for exactly one new position that fits what was asked for."""
-        source, rows = _history(case.gateway, case.agent_id)
+    def verify(self, outside: Gateway, intent: Intent) -> Verdict:
+        """Look for exactly one new position that fits the order."""
+        source, rows = _read_history(outside, intent.agent_id)
         if source != VENUE:
             return Unknown(f"the history comes from {source}, not from the venue", settles_in_s=SETTLE_S)
-        if case.baseline is None:
-            return Unknown("nothing was noted before the call, so a new position cannot be told from an old one")
-        fresh = [row for row in rows if _is_new(row, case.baseline)]
-        fitting = [row for row in fresh if _fits(row, case.body)]
-        return self.only_one(case, fitting, "position", all_shown=len(fresh) < HISTORY_ROWS)
+        if intent.baseline is None:
+            return Unknown(NO_BASELINE)
+        newest, ids = intent.baseline["newest"], intent.baseline["ids"]
+        new = [
+            row
+            for row in rows
+            if (opened := row.get_text("opened_at")) > newest
+            or (opened == newest and row.get_text("position_id") not in ids)
+        ]
+        fitting = [row for row in new if self._matches(row)]
+        return self.match_only_one(outside, intent, fitting, "position", all_shown=len(new) < HISTORY_ROWS)
+
+    def _matches(self, row: Answer) -> bool:
+        """Return whether coin, side and leverage are the order's, and the size is smaller by at most a lot."""
+        size = parse_money(self.size)
+        try:
+            gap = size - row.get_money("size_usd")
+        except ServiceAnswerInvalid:
+            return False
+        allowed = Money(max(size.amount * LOT_SHARE, LOT_DOLLARS), rounding="half_even")
+        same = (row.get("coin"), row.get("side"), row.get("leverage")) == (self.coin, self.side, self.leverage)
+        return same and NOTHING <= gap <= allowed
 
 
-class Close(Operation):
-    """Close a position. Params: `position_id`."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CloseReceipt(Receipt):
+    """A closed position: `profit` (below zero for a loss) and the fee have moved."""
+
+    profit: Money
+    exit_price: Decimal
+
+
+@dataclass(frozen=True, kw_only=True)
+class Close(ServiceOperation[CloseReceipt]):
+    """Close a position."""
 
     name = "trading.close"
     guarantee = Guarantee.VERIFIABLE
-    settle_s = SETTLE_S
+    settle_window_s = SETTLE_S
     refusals = frozenset({"position_not_found", "position_not_open"})
     already = frozenset({"position_not_found", "position_not_open"})
     reference = "position id"
+    serial = "trading:close"  # closing one position can close others of its coin.
 
-    def request(self, tag: str, params: Params) -> Body:
-        """Only the position's id."""
+    position_id: Text
+
+    def body(self, tag: str) -> Body:
+        """Return the position's id."""
         del tag
-        return {"position_id": params.text("position_id")}
+        return {"position_id": self.position_id}
 
-    def receipt(self, answer: Answer, body: Body) -> Receipt:
-        """Profit comes in, loss and fee leave."""
-        del body
-        profit, fee = answer.micros("realized_pnl"), answer.micros("close_fee_usd")
-        return self.made(
-            answer.text("position_id"),
-            debited=max(-profit, 0) + fee,
-            credited=max(profit, 0),
+    async def call_own_route(self, request: OwnRequest, body: Body) -> Body:
+        """`POST trade/close`; profit and fee are the venue's."""
+        answer = await request.post("trade/close", body)
+        fill = fill_of_order(await _read_own_fills(request), answer.get("hl_order_id"))
+        return {**answer, **_close_figures(fill)}
+
+    def receipt(self, answer: Answer) -> CloseReceipt:
+        """Credit a profit; debit a loss and the fee."""
+        profit, fee = answer.get_money("realized_pnl"), answer.get_money("close_fee_usd")
+        return CloseReceipt(
+            reference=answer.get_text("position_id"),
+            debited=max(-profit, NOTHING) + fee,
+            credited=max(profit, NOTHING),
             fee=fee,
             profit=profit,
-            exit_price=answer.micros("exit_price"),
+            exit_price=answer.get_number("exit_price"),
+            raw=answer.body,
         )
 
-    def baseline(self, gateway: Gateway, agent_id: str, params: Mapping[str, Any]) -> Baseline:
-        """Whether the position was open before the call, so that somebody else's closing is not taken for ours.
+    def read_baseline(self, outside: Gateway, agent_id: str) -> Mapping[str, Any]:
+        """Return whether the position was open before the call, so that another's closing is not taken for ours.
 
         None for one that the history, which shows the newest alone, does not reach.
         """
-        _, rows = _history(gateway, agent_id)
-        mine = [row for row in rows if row.get("position_id") == params.get("position_id")]
-        return {"open": mine[0].text("status") == "open" if mine else None}
+        _, rows = _read_history(outside, agent_id)
+        own = [row for row in rows if row.get("position_id") == self.position_id]
+        return {"open": own[0].get_text("status") == "open" if own else None}
 
-    def serial_key(self, params: Mapping[str, Any]) -> str:
-        """One closing an account: closing one position can close others of its coin."""
-        del params
-        return "trading:close"
-
-    def found(self, case: Case) -> Verdict:
-        """The position's own row tells."""
-        if case.baseline is not None and case.baseline["open"] is False:
+    def verify(self, outside: Gateway, intent: Intent) -> Verdict:
+        """Look at the position's own row."""
+        if intent.baseline is not None and intent.baseline["open"] is False:
             return Absent("the position was not open before this call, which was therefore refused")
-        source, rows = _history(case.gateway, case.agent_id)
+        source, rows = _read_history(outside, intent.agent_id)
         if source != VENUE:
             return Unknown(f"the history comes from {source}, not from the venue", settles_in_s=SETTLE_S)
-        ours = [row for row in rows if row.get("position_id") == case.body["position_id"]]
-        if not ours:
-            return Unknown("the position is not among the newest 200; look at the trading service")
-        if ours[0].text("status") == "closed":
-            return Applied(self.receipt(ours[0], case.body))
-        return self.missing(case, "the position is still open")
+        own = [row for row in rows if row.get("position_id") == self.position_id]
+        if not own:
+            return Unknown(f"the position is not among the newest {HISTORY_ROWS}; look at the trading service")
+        if own[0].get_text("status") == "closed":
+            return Applied(self.receipt(own[0]))
+        return self.absent_if_settled(outside, intent, "the position is still open")
 
 
-def _history(gateway: Gateway, agent_id: str) -> tuple[str, list[Answer]]:
-    answer = Answer(gateway.read(agent_id, Service.TRADING, "history", limit=str(HISTORY_ROWS)))
-    return answer.text("source"), answer.items("trades")
+def _read_history(outside: Gateway, agent_id: str) -> tuple[str, list[Answer]]:
+    answer = Answer(outside.read(agent_id, Service.TRADING, "history", limit=str(HISTORY_ROWS)))
+    return answer.get_text("source"), answer.get_items("trades")
 
 
-def _is_new(row: Answer, baseline: Baseline) -> bool:
-    opened = row.text("opened_at")
-    newest: str = baseline["newest"]
-    return opened > newest or (opened == newest and row.text("position_id") not in baseline["ids"])
+@own_view("trading", "state")
+async def read_own_state(request: OwnRequest, _query: Mapping[str, str]) -> Body:
+    """`GET auth/account` and `trade/positions`, and the account at the venue."""
+    account, positions = await asyncio.gather(request.get("auth/account"), request.get("trade/positions"))
+    venue = await read_account(request, _wallet_address(account))
+    return {
+        **request.rename_account(account),
+        "balance_usd": venue.value - venue.unrealized,
+        "equity_usd": venue.value,
+        "margin_used": venue.margin,
+        "positions": positions.get("positions"),
+        "source": Answer(positions).get_text("source"),
+    }
 
 
-def _fits(row: Answer, body: Body) -> bool:
-    """Same coin and side, and a size that is the one asked for less at most a lot."""
-    asked: Decimal = body["size_usd"]
-    try:
-        gap = nearest_micros(asked) - row.micros("size_usd")
-    except ServiceAnswerInvalid:
-        return False
-    allowed = nearest_micros(max(asked * LOT_SHARE, LOT_DOLLARS))
-    same = row.get("coin") == body["coin"] and row.get("side") == body["side"]
-    return same and 0 <= gap <= allowed and row.get("leverage") == body["leverage"]
+@own_view("trading", "history")
+async def read_own_history(request: OwnRequest, _query: Mapping[str, str]) -> Body:
+    """Read the service's newest 50 rows, each with the venue's figures of its fills; `source` as the venue answers."""
+    rows, present, fills = await asyncio.gather(
+        request.get("trade/positions", status="all"), request.get("trade/positions"), _read_own_fills(request)
+    )
+    trades = [_build_trade(row, fills) for row in Answer(rows).get_items("positions")]
+    return {"trades": trades, "source": Answer(present).get_text("source")}
 
 
-open_: Final = Open()
-close: Final = Close()
-deposit: Final = Deposit("trading.deposit")
+async def _read_own_fills(request: OwnRequest) -> list[Fill]:
+    return await read_fills(request, _wallet_address(await request.get("auth/account")))
+
+
+def _wallet_address(account: Body) -> str:
+    return Answer(account).get_object("hl_wallet").get_text("address")
+
+
+def _build_trade(row: Answer, fills: Sequence[Fill]) -> Body:
+    """Translate a raw row into the gateway's words; figures that the venue lacks are left out, never invented."""
+    trade: Body = {
+        "position_id": row.get_text("id"),
+        "status": row.get_text("status"),
+        "coin": row.get_text("coin"),
+        "side": row.get_text("side"),
+        "size_usd": row.get_number("sizeUsd"),
+        "entry_price": row.get_number("entryPrice"),
+        "leverage": row.get("leverage"),
+        "margin_used": row.get_number("marginUsed"),
+        "opened_at": datetime.fromtimestamp(int(row.get_number("openedAt")), UTC).isoformat(),
+    }
+    opening = [fill for fill in fills if fill.order == str(row.get("hlOrderId"))]
+    trade |= {"fee_usd": opening[0].fee} if opening else {}
+    if trade["status"] != "closed":
+        return trade
+    at_ms = int(row.get_number("closedAt")) * 1_000
+    near = [fill for fill in fills if fill.closes and abs(fill.at_ms - at_ms) <= CLOSE_WINDOW_MS]
+    closing = [fill for fill in near if fill.coin == trade["coin"]]
+    return trade | (_close_figures(closing[0]) if len(closing) == 1 else {})
+
+
+def _close_figures(fill: Fill) -> Body:
+    return {"realized_pnl": fill.profit, "close_fee_usd": fill.fee, "exit_price": fill.price}
+
+
+add_own_paths("trading", {"positions": "trade/positions"})
+
+open = Open  # noqa: A001 users write `trading.open(...)`
+close = Close
+limit = Limit
+cancel = Cancel
+join = TradingJoin
+deposit = TradingDeposit

@@ -3,114 +3,152 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from agentstate.errors import ServiceAnswerInvalid
+from agentstate.money.amounts import parse_money
+from agentstate.money.effects.operation import Intent
 from agentstate.money.effects.verdicts import Absent, Applied, Guarantee, Unknown, Verdict
 from agentstate.services.http.gateway import Gateway
 from agentstate.services.http.json_wire import Body
-from agentstate.services.operations.amounts import from_micros, nearest_micros
+from agentstate.services.http.own_request import OwnRequest, own_view
+from agentstate.services.operations.amounts import wire_amount
 from agentstate.services.operations.answer import Answer
-from agentstate.services.operations.base import Baseline, Case, Operation
-from agentstate.services.operations.names import Service
-from agentstate.services.operations.params import Params
-from agentstate.services.operations.receipt import Receipt
-from agentstate.services.operations.trading import COINS
+from agentstate.services.operations.base import NO_BASELINE, ServiceOperation
+from agentstate.services.operations.fields import Dollars, Range, Text
+from agentstate.services.operations.receipts import Receipt
 
-ORDERS_SHOWN = 50
+Coin: TypeAlias = Literal["BTC", "ETH", "SOL"]
+Side: TypeAlias = Literal["long", "short"]
+
+ORDERS_SHOWN: Final = 50
 
 
-class Limit(Operation):
-    """Place an order that a monitor fills when the price is there.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderReceipt(Receipt):
+    """An order; nothing has moved."""
 
-    Params: `coin`, `side` ("long", "short"), `size` (Decimal, dollars), `price` (Decimal), `leverage` (1 to 50, 1 by
-    default). Nothing is paid before it fills, which happens without any call of ours.
-    """
+    status: str
+    coin: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limit(ServiceOperation[OrderReceipt]):
+    """Place an order that a monitor fills when the price is there; nothing is paid before it fills."""
 
     name = "trading.limit"
     guarantee = Guarantee.VERIFIABLE
+    own_path = "trade/limit"
     refusals = frozenset({"invalid_coin", "invalid_side", "invalid_size", "invalid_price", "invalid_leverage"})
 
-    def request(self, tag: str, params: Params) -> Body:
-        """The service keeps no reference."""
+    coin: Coin
+    side: Side
+    size: Dollars
+    price: Dollars
+    leverage: Annotated[int, Range(1, 50)] = 1
+
+    def body(self, tag: str) -> Body:
+        """Return the order; the service keeps no reference."""
         del tag
         return {
-            "coin": params.choice("coin", COINS),
-            "side": params.choice("side", ("long", "short")),
-            "size_usd": from_micros(params.micros("size")),
-            "limit_price": from_micros(params.micros("price")),
-            "leverage": params.whole("leverage", 1, 50, 1),
+            "coin": self.coin,
+            "side": self.side,
+            "size_usd": wire_amount(self.size),
+            "limit_price": wire_amount(self.price),
+            "leverage": self.leverage,
         }
 
-    def receipt(self, answer: Answer, body: Body) -> Receipt:
-        """The order rests; nothing moved."""
-        return self.made(answer.text("order_id"), coin=str(body["coin"]), status=answer.text("status"))
+    def receipt(self, answer: Answer) -> OrderReceipt:
+        """Read the order; nothing has moved."""
+        return OrderReceipt(
+            reference=answer.get_text("order_id"), coin=self.coin, status=answer.get_text("status"), raw=answer.body
+        )
 
-    def baseline(self, gateway: Gateway, agent_id: str, params: Mapping[str, Any]) -> Baseline:
-        """The orders before the call."""
-        del params
-        return {"ids": [row.text("order_id") for row in _orders(gateway, agent_id)]}
+    def serial_key(self) -> str:
+        """Return a key of the coin: one order a coin at a time."""
+        return f"trading:limit:{self.coin}"
 
-    def serial_key(self, params: Mapping[str, Any]) -> str:
-        """One order a coin at a time."""
-        return f"trading:limit:{params.get('coin')}"
+    def read_baseline(self, outside: Gateway, agent_id: str) -> Mapping[str, Any]:
+        """Return the orders before the call."""
+        return {
+            "ids": [row.get_text("order_id") for row in self.read_view(outside, agent_id, "orders").get_items("orders")]
+        }
 
-    def found(self, case: Case) -> Verdict:
-        """One new order that is like ours, filled or not."""
-        if case.baseline is None:
-            return Unknown("nothing was noted before the call, so a new order cannot be told from an old one")
-        rows = _orders(case.gateway, case.agent_id)
-        fresh = [row for row in rows if row.text("order_id") not in case.baseline["ids"]]
-        ours = [row for row in fresh if _fits(row, case.body)]
-        return self.only_one(case, ours, "order", all_shown=len(fresh) < ORDERS_SHOWN)
+    def verify(self, outside: Gateway, intent: Intent) -> Verdict:
+        """Look for one new order that is like ours, filled or not."""
+        if intent.baseline is None:
+            return Unknown(NO_BASELINE)
+        rows = self.read_view(outside, intent.agent_id, "orders").get_items("orders")
+        new = [row for row in rows if row.get_text("order_id") not in intent.baseline["ids"]]
+        fitting = [row for row in new if self._matches(row)]
+        return self.match_only_one(outside, intent, fitting, "order", all_shown=len(new) < ORDERS_SHOWN)
+
+    def _matches(self, row: Answer) -> bool:
+        try:
+            amounts = row.get_money("size_usd"), row.get_money("limit_price")
+        except ServiceAnswerInvalid:
+            return False
+        same = (row.get("coin"), row.get("side")) == (self.coin, self.side)
+        return same and amounts == (parse_money(self.size), parse_money(self.price))
 
 
-class Cancel(Operation):
-    """Cancel a resting order. Params: `order_id`. Harmless to repeat."""
+@dataclass(frozen=True, kw_only=True)
+class Cancel(ServiceOperation[OrderReceipt]):
+    """Cancel a resting order; harmless to repeat."""
 
     name = "trading.cancel"
     guarantee = Guarantee.NATURAL
     refusals = frozenset({"order_not_found", "order_not_open"})
     already = frozenset({"order_not_open"})
     reference = "order id"
+    own_path = "trade/cancel-limit"
 
-    def request(self, tag: str, params: Params) -> Body:
-        """Only the order's id."""
+    order_id: Text
+
+    def body(self, tag: str) -> Body:
+        """Return the order's id."""
         del tag
-        return {"order_id": params.text("order_id")}
+        return {"order_id": self.order_id}
 
-    def receipt(self, answer: Answer, body: Body) -> Receipt:
-        """It rests no more."""
-        return self.made(str(body["order_id"]), status=answer.text("status"))
+    def receipt(self, answer: Answer) -> OrderReceipt:
+        """Read the order's status."""
+        return OrderReceipt(reference=self.order_id, status=answer.get_text("status"), raw=answer.body)
 
-    def baseline(self, gateway: Gateway, agent_id: str, params: Mapping[str, Any]) -> Baseline:
-        """Whether the order was cancelled before the call; None for one that the list does not reach."""
-        mine = [row for row in _orders(gateway, agent_id) if row.get("order_id") == params.get("order_id")]
-        return {"cancelled": mine[0].text("status") == "cancelled" if mine else None}
+    def read_baseline(self, outside: Gateway, agent_id: str) -> Mapping[str, Any]:
+        """Return whether the order was cancelled before the call; None for one that the list does not reach."""
+        own = [
+            row
+            for row in self.read_view(outside, agent_id, "orders").get_items("orders")
+            if row.get("order_id") == self.order_id
+        ]
+        return {"cancelled": own[0].get_text("status") == "cancelled" if own else None}
 
-    def found(self, case: Case) -> Verdict:
-        """The order's own status tells."""
-        if case.baseline is not None and case.baseline["cancelled"]:
+    def verify(self, outside: Gateway, intent: Intent) -> Verdict:
+        """Look at the order's own status."""
+        if intent.baseline is not None and intent.baseline["cancelled"]:
             return Absent("the order was cancelled before this call, which was therefore refused")
-        for row in _orders(case.gateway, case.agent_id):
-            if row.get("order_id") == case.body["order_id"]:
-                cancelled = row.text("status") == "cancelled"
-                return Applied(self.receipt(row, case.body)) if cancelled else Absent("the order is not cancelled")
-        return Unknown("the order is not among the newest 50; look at the trading service")
+        for row in self.read_view(outside, intent.agent_id, "orders").get_items("orders"):
+            if row.get("order_id") == self.order_id:
+                cancelled = row.get_text("status") == "cancelled"
+                return Applied(self.receipt(row)) if cancelled else Absent("the order is not cancelled")
+        return Unknown(f"the order is not among the newest {ORDERS_SHOWN}; look at the trading service")
 
 
-def _orders(gateway: Gateway, agent_id: str) -> list[Answer]:
-    return Answer(gateway.read(agent_id, Service.TRADING, "orders")).items("orders")
-
-
-def _fits(row: Answer, body: Body) -> bool:
-    try:
-        sizes = row.micros("size_usd") == nearest_micros(body["size_usd"])
-        prices = row.micros("limit_price") == nearest_micros(body["limit_price"])
-    except ServiceAnswerInvalid:
-        return False
-    return sizes and prices and all(row.get(name) == body[name] for name in ("coin", "side"))
-
-
-limit: Final = Limit()
-cancel: Final = Cancel()
+@own_view("trading", "orders")
+async def read_own_orders(request: OwnRequest, _query: Mapping[str, str]) -> Body:
+    """`GET trade/limit-orders`."""
+    orders = [
+        {
+            "order_id": row.get_text("id"),
+            "coin": row.get_text("coin"),
+            "side": row.get_text("side"),
+            "size_usd": row.get_number("sizeUsd"),
+            "limit_price": row.get_number("limitPrice"),
+            "status": row.get_text("status"),
+            "created_at": datetime.fromtimestamp(int(row.get_number("createdAt")), UTC).isoformat(),
+        }
+        for row in Answer(await request.get("trade/limit-orders")).get_items("orders")
+    ]
+    return {"orders": orders}

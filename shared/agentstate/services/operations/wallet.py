@@ -1,130 +1,249 @@
-"""The wallet: what it sends cannot be found again through it, so a call that was cut off is for a person."""
+"""The wallet: its transfers cannot be found again through it, so a call that was cut off is for a person.
+
+At its own routes it keeps no list of addresses and signs with a key that comes with each transfer.
+"""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, Final
 
+from agentstate.errors import CredentialMissing, ServiceError, ServiceInDoubt
+from agentstate.money.amounts import parse_money
+from agentstate.money.effects.operation import Intent
 from agentstate.money.effects.verdicts import Applied, Guarantee, Unknown, Verdict
+from agentstate.services.cache.reading import UNREAD_MEMBER
+from agentstate.services.http.credential_references import (
+    is_reference,
+    require_unused_file,
+    resolve_reference,
+    resolve_secret,
+    store_secret,
+)
 from agentstate.services.http.gateway import Gateway
 from agentstate.services.http.json_wire import Body
-from agentstate.services.operations.amounts import from_micros, to_micros
+from agentstate.services.http.own_request import OwnRequest, own_view
+from agentstate.services.operations.accounts import Chain, WalletDeposit, WalletJoin
+from agentstate.services.operations.amounts import wire_amount
 from agentstate.services.operations.answer import Answer
-from agentstate.services.operations.base import Baseline, Case, Operation
-from agentstate.services.operations.funding import CHAINS, Deposit
-from agentstate.services.operations.names import Service
-from agentstate.services.operations.params import Params
-from agentstate.services.operations.receipt import Receipt
+from agentstate.services.operations.base import NO_BASELINE, ServiceOperation
+from agentstate.services.operations.fields import Dollars, Text
+from agentstate.services.operations.receipts import R, Receipt
+
+_SWAP_MARKS: Final = ("from_chain", "to_chain", "amount", "to_address")
 
 
-class _Blind(Operation):
-    """What the operations of the wallet share."""
+class BlindOperation(ServiceOperation[R]):
+    """An operation of the wallet that leaves no trace there."""
 
     guarantee = Guarantee.BLIND
+    serial = "wallet"  # one call at a time for an account.
     refusals = frozenset({"unsupported_chain", "not_implemented"})
 
-    def serial_key(self, params: Mapping[str, Any]) -> str:
-        """One at a time for an account."""
-        del params
-        return "wallet"
 
-    def found(self, case: Case) -> Verdict:
-        """Nothing to look at."""
-        del case
-        return Unknown(f"{self.name} leaves no trace at the service; compare the chain's own record")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddressReceipt(Receipt):
+    """An address, as `reference`, on `chain`."""
+
+    chain: str
 
 
-class Create(_Blind):
-    """Make an address. Params: `chain`. Calling twice makes two."""
+@dataclass(frozen=True, kw_only=True)
+class Create(BlindOperation[AddressReceipt]):
+    """Make an address; calling twice makes two."""
 
     name = "wallet.create"
 
-    def request(self, tag: str, params: Params) -> Body:
-        """Only the chain."""
+    chain: Chain
+
+    def body(self, tag: str) -> Body:
+        """Return the chain."""
         del tag
-        return {"chain": params.choice("chain", CHAINS)}
+        return {"chain": self.chain}
 
-    def receipt(self, answer: Answer, body: Body) -> Receipt:
-        """The address."""
-        return self.made(answer.text("address"), chain=body["chain"])
+    async def call_own_route(self, request: OwnRequest, body: Body) -> Body:
+        """`POST wallet/create`; words and keys are written to files, and go no further."""
+        entry = request.file.get_entry(request.agent_id, request.service)
+        what = f"a wallet for {request.agent_id}"
+        key, address = entry.signing_keys.get(self.chain, ""), entry.addresses.get(self.chain, "")
+        for reference in (entry.words, key, address):
+            require_unused_file(reference, request.agent_id, what)
+        made = Answer(await request.post("wallet/create", {}))
+        found = made.get_object("addresses").get(self.chain)
+        private_key = made.get_object("private_keys").get(self.chain) if made.has_member("private_keys") else None
+        if not isinstance(found, str):
+            raise ServiceInDoubt(f"{what} was made, but has no address on {self.chain}. Look at the wallet service.")
+        store_secret(entry.words, request.agent_id, str(made.get("mnemonic")))
+        if isinstance(private_key, str):
+            store_secret(key, request.agent_id, private_key)
+        store_secret(address, request.agent_id, found)
+        return {"agent_id": request.agent_id, "address": found}
+
+    def receipt(self, answer: Answer) -> AddressReceipt:
+        """Take the address alone, since the answer may hold words and keys."""
+        return AddressReceipt(reference=answer.get_text("address"), chain=self.chain)
 
 
-class Send(_Blind):
-    """Send USDC from the agent's newest address. Params: `chain`, `to` (address), `amount` (Decimal)."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransferReceipt(Receipt):
+    """A transfer on a chain; `reference` is its transaction, `to` the address."""
+
+    to: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Send(BlindOperation[TransferReceipt]):
+    """Send USDC from the agent's newest address."""
 
     name = "wallet.send"
     cost = "amount"
 
-    def request(self, tag: str, params: Params) -> Body:
-        """The wallet takes amounts as text."""
+    chain: Chain
+    to: Text
+    amount: Dollars
+
+    def body(self, tag: str) -> Body:
+        """Return the transfer; the wallet takes amounts as text."""
         del tag
-        return {
-            "chain": params.choice("chain", CHAINS),
-            "to": params.text("to"),
-            "amount": str(from_micros(params.micros("amount"))),
-        }
+        return {"chain": self.chain, "to": self.to, "amount": str(wire_amount(self.amount))}
 
-    def receipt(self, answer: Answer, body: Body) -> Receipt:
-        """The amount has left the address."""
-        return self.made(answer.text("tx_hash"), debited=to_micros(body["amount"]), to=body["to"])
+    async def call_own_route(self, request: OwnRequest, body: Body) -> Body:
+        """`POST wallet/send`; the signing key joins the request here and nowhere else."""
+        entry = request.file.get_entry(request.agent_id, request.service)
+        reference = entry.signing_keys.get(self.chain)
+        if reference is None:
+            raise CredentialMissing(
+                f"{request.agent_id} has no signing key on {self.chain} in the services file. Nothing was sent."
+            )
+        secret = resolve_secret(reference, request.agent_id)
+        token = request.file.get_token(request.service, self.chain)
+        sent = {**body, "private_key": secret, **({"token": token} if token else {})}
+        return await request.post("wallet/send", sent, secret=secret)
+
+    def receipt(self, answer: Answer) -> TransferReceipt:
+        """Debit the amount."""
+        return TransferReceipt(
+            reference=answer.get_text("tx_hash"), debited=parse_money(self.amount), to=self.to, raw=answer.body
+        )
 
 
-class Swap(Operation):
-    """Order a swap of USDC between chains. Params: `from_chain`, `to_chain`, `to_address`, `amount` (Decimal).
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SwapReceipt(Receipt):
+    """An order of a swap; nothing has moved before a payment arrives at `deposit_address`."""
 
-    Nothing moves before somebody pays in at the address of the receipt, so a second order costs nothing.
-    """
+    order_id: str
+    deposit_address: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Swap(ServiceOperation[SwapReceipt]):
+    """Order a swap of USDC between chains; a second order costs nothing, since nothing moves before it is paid."""
 
     name = "wallet.swap"
     guarantee = Guarantee.VERIFIABLE
+    serial = "wallet:swap"  # one order at a time for an account.
     refusals = frozenset({"unsupported_chain", "not_implemented", "same_chain"})
 
-    def request(self, tag: str, params: Params) -> Body:
-        """The wallet takes amounts as text."""
+    from_chain: Chain
+    to_chain: Chain
+    to_address: Text
+    amount: Dollars
+
+    def body(self, tag: str) -> Body:
+        """Return the order; the wallet takes amounts as text."""
         del tag
         return {
-            "from_chain": params.choice("from_chain", CHAINS),
-            "to_chain": params.choice("to_chain", CHAINS),
+            "from_chain": self.from_chain,
+            "to_chain": self.to_chain,
             "from_token": "USDC",
             "to_token": "USDC",
-            "amount": str(from_micros(params.micros("amount"))),
-            "to_address": params.text("to_address"),
+            "amount": str(wire_amount(self.amount)),
+            "to_address": self.to_address,
         }
 
-    def receipt(self, answer: Answer, body: Body) -> Receipt:
-        """Where to pay in; nothing has moved yet."""
-        del body
-        return self.made(
-            answer.text("swap_id"), order_id=answer.text("order_id"), deposit_address=answer.text("deposit_address")
+    async def call_own_route(self, request: OwnRequest, body: Body) -> Body:
+        """`POST wallet/swap`."""
+        answer = await request.post("wallet/swap", body)
+        return {**answer, "deposit_address": Answer(answer).get_object("deposit").get("address")}
+
+    def receipt(self, answer: Answer) -> SwapReceipt:
+        """Take where to pay in; nothing has moved yet."""
+        return SwapReceipt(
+            reference=answer.get_text("swap_id"),
+            order_id=answer.get_text("order_id"),
+            deposit_address=answer.get_text("deposit_address"),
+            raw=answer.body,
         )
 
-    def baseline(self, gateway: Gateway, agent_id: str, params: Mapping[str, Any]) -> Baseline:
-        """The orders before the call."""
-        del params
-        return {"ids": [row.text("swap_id") for row in _swaps(gateway, agent_id)]}
+    def read_baseline(self, outside: Gateway, agent_id: str) -> Mapping[str, Any]:
+        """Return the orders before the call."""
+        return {
+            "ids": [row.get_text("swap_id") for row in self.read_view(outside, agent_id, "activity").get_items("swaps")]
+        }
 
-    def serial_key(self, params: Mapping[str, Any]) -> str:
-        """One at a time for an account."""
-        del params
-        return "wallet:swap"
-
-    def found(self, case: Case) -> Verdict:
-        """A new order with the same parameters is ours."""
-        if case.baseline is None:
-            return Unknown("nothing was noted before the call")
-        fresh = [row for row in _swaps(case.gateway, case.agent_id) if row.text("swap_id") not in case.baseline["ids"]]
-        ours = [row for row in fresh if all(row.get(name) == case.body[name] for name in _SWAP_MARKS)]
-        return Applied(self.receipt(ours[0], case.body)) if ours else self.missing(case, "no new order is there")
-
-
-_SWAP_MARKS = ("from_chain", "to_chain", "amount", "to_address")
-
-
-def _swaps(gateway: Gateway, agent_id: str) -> list[Answer]:
-    return Answer(gateway.read(agent_id, Service.WALLET, "activity")).items("swaps")
+    def verify(self, outside: Gateway, intent: Intent) -> Verdict:
+        """Look for a new order with the same parameters."""
+        if intent.baseline is None:
+            return Unknown(NO_BASELINE)
+        body, known = self.body(intent.remote_key), intent.baseline["ids"]
+        new = [
+            row
+            for row in self.read_view(outside, intent.agent_id, "activity").get_items("swaps")
+            if row.get_text("swap_id") not in known
+        ]
+        fitting = [row for row in new if all(row.get(name) == body[name] for name in _SWAP_MARKS)]
+        if fitting:
+            return Applied(self.receipt(fitting[0]))
+        return self.absent_if_settled(outside, intent, "no new order is there")
 
 
-create: Final = Create()
-send: Final = Send()
-swap: Final = Swap()
-deposit: Final = Deposit("wallet.deposit")
+@own_view("wallet", "state")
+async def read_own_state(request: OwnRequest, _query: Mapping[str, str]) -> Body:
+    """`GET wallet/usdc-balance/{address}` for every address of the services file, side by side.
+
+    When some chains do not answer, `unread` names them; when none does, their error is raised.
+    """
+    addresses: dict[str, str] = {}
+    for chain, text in request.file.get_entry(request.agent_id, request.service).addresses.items():
+        try:
+            addresses[chain] = resolve_reference(text, request.agent_id) if is_reference(text) else text
+        except CredentialMissing:  # an address that was never made
+            continue
+    reads = (_read_balance(request, chain, address) for chain, address in addresses.items())
+    found = await asyncio.gather(*reads, return_exceptions=True)
+    failed = [each for each in found if isinstance(each, BaseException)]
+    for each in failed:
+        if not isinstance(each, ServiceError) or len(failed) == len(found):
+            raise each
+    rows = [each for each in found if not isinstance(each, BaseException)]
+    total = sum((Answer(row).get_number("amount") for row in rows), Decimal(0))
+    state: Body = {"agent_id": request.agent_id, "total_usdc": str(total), "addresses": rows}
+    unread = [chain for chain, each in zip(addresses, found, strict=True) if isinstance(each, BaseException)]
+    return state | {UNREAD_MEMBER: unread} if unread else state
+
+
+@own_view("wallet", "balance")
+async def read_own_balance(request: OwnRequest, query: Mapping[str, str]) -> Body:
+    """USDC on one address."""
+    return await _read_balance(request, query.get("chain", "base"), query.get("address", ""))
+
+
+@own_view("wallet", "activity")
+async def read_own_activity(request: OwnRequest, _query: Mapping[str, str]) -> Body:
+    """`GET wallet/activity`: swaps and referrals; transfers are in no list."""
+    return await request.get("wallet/activity", type="swaps")
+
+
+async def _read_balance(request: OwnRequest, chain: str, address: str) -> Body:
+    balance = Answer(await request.get(f"wallet/usdc-balance/{address}", chain=chain)).get_object("balance")
+    return {"address": address, "chain": chain, "symbol": "USDC", "amount": str(balance.get_number("amount"))}
+
+
+create = Create
+send = Send
+swap = Swap
+join = WalletJoin
+deposit = WalletDeposit

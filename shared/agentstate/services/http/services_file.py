@@ -17,7 +17,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from agentstate.errors import ConfigurationError, CredentialMissing
-from agentstate.services.own.references import is_reference, resolve, resolve_secret
+from agentstate.services.http.credential_references import is_reference, resolve_reference, resolve_secret
 
 EVERYBODY = "*"
 URLS: Final[Mapping[str, str]] = MappingProxyType(
@@ -72,76 +72,76 @@ class ServicesFile:
         self._stamp: tuple[int, int] = (0, 0)
         self._content: dict[str, Any] = {}
         self._agents: dict[tuple[str, str], str] = {}
-        self._fresh()
+        self._read_if_changed()
 
     @property
     def urls(self) -> tuple[str, ...]:
         """All addresses."""
-        return tuple(self.url(service) for service in {*URLS, *self._fresh().get("services", {})})
+        return tuple(self.get_url(service) for service in {*URLS, *self._read_if_changed().get("services", {})})
 
-    def url(self, service: str) -> str:
+    def get_url(self, service: str) -> str:
         """A service's base address."""
-        named = self._fresh().get("services", {}).get(service, {})
+        named = self._read_if_changed().get("services", {}).get(service, {})
         url: str | None = named.get("url", URLS.get(service))
         if url is None:
             raise ConfigurationError(f"{self._path}: [services.{service}] has no url.")
         return url.rstrip("/")
 
-    def auth_header(self, service: str) -> str:
+    def get_auth_header(self, service: str) -> str:
         """The header that takes the key bare; empty when it goes as a bearer token."""
-        auth: str = self._fresh().get("services", {}).get(service, {}).get("auth", "bearer")
+        auth: str = self._read_if_changed().get("services", {}).get(service, {}).get("auth", "bearer")
         return "" if auth == "bearer" else auth
 
-    def token(self, service: str, chain: str) -> str | None:
+    def get_token(self, service: str, chain: str) -> str | None:
         """The address of USDC on a chain, None where it is not named."""
-        tokens: Mapping[str, str] = self._fresh().get("services", {}).get(service, {}).get("tokens", {})
+        tokens: Mapping[str, str] = self._read_if_changed().get("services", {}).get(service, {}).get("tokens", {})
         return tokens.get(chain)
 
-    def entry(self, agent_id: str, service: str) -> Entry:
+    def get_entry(self, agent_id: str, service: str) -> Entry:
         """An agent's entry at the service where it is registered. Raises CredentialMissing when there is none."""
-        agents = self._fresh().get("agents", {})
+        agents = self._read_if_changed().get("agents", {})
         name = REGISTERED_AT.get(service, service)
         found = agents.get(agent_id, {}).get(name, agents.get(EVERYBODY, {}).get(name))
         if found is None:
             raise CredentialMissing(f"{self._path} has no [agents.{agent_id}.{name}]; nothing was sent.")
         return Entry(**found)
 
-    def account(self, agent_id: str, service: str) -> str:
+    def get_account(self, agent_id: str, service: str) -> str:
         """The agent's id at a service."""
-        text = self.entry(agent_id, service).account
-        account = resolve(text, agent_id) if is_reference(text) else text.replace("{agent}", agent_id)
+        text = self.get_entry(agent_id, service).account
+        account = resolve_reference(text, agent_id) if is_reference(text) else text.replace("{agent}", agent_id)
         self._agents[REGISTERED_AT.get(service, service), account] = agent_id
         return account
 
-    def agent(self, service: str, account: str) -> str | None:
+    def find_agent(self, service: str, account: str) -> str | None:
         """Our agent behind an id at a service, as far as the file tells."""
         name = REGISTERED_AT.get(service, service)
         if (name, account) not in self._agents:
-            self._learn(name)
+            self._learn_accounts(name)
         return self._agents.get((name, account))
 
-    def key(self, agent_id: str, service: str) -> str:
+    def get_key(self, agent_id: str, service: str) -> str:
         """The agent's key at a service. Raises CredentialMissing."""
-        reference = self.entry(agent_id, service).credential
+        reference = self.get_entry(agent_id, service).credential
         if not reference:
             raise CredentialMissing(f"{self._path} names no credential of {agent_id} at {service}. Nothing was sent.")
         return resolve_secret(reference, agent_id)
 
-    def _learn(self, service: str) -> None:
-        for agent_id, entries in self._fresh().get("agents", {}).items():
+    def _learn_accounts(self, service: str) -> None:
+        for agent_id, entries in self._read_if_changed().get("agents", {}).items():
             if agent_id != EVERYBODY and service in entries:
                 try:
-                    self.account(agent_id, service)
+                    self.get_account(agent_id, service)
                 except CredentialMissing:
                     continue
 
-    def _fresh(self) -> dict[str, Any]:
+    def _read_if_changed(self) -> dict[str, Any]:
         try:
             stat = self._path.stat()
             stamp = (stat.st_mtime_ns, stat.st_size)
             if stamp != self._stamp:
                 with self._lock:
-                    self._content, self._stamp = _read(self._path), stamp
+                    self._content, self._stamp = _parse_file(self._path), stamp
         except OSError as error:
             raise ConfigurationError(
                 f"{self._path}: {error.strerror}. Name the file in AGENTSTATE_SERVICES_FILE."
@@ -149,7 +149,7 @@ class ServicesFile:
         return self._content
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _parse_file(path: Path) -> dict[str, Any]:
     try:
         content = tomllib.loads(path.read_text("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -158,17 +158,17 @@ def _read(path: Path) -> dict[str, Any]:
     if unknown:
         raise ConfigurationError(f"{path}: unknown section {', '.join(sorted(unknown))}; use services and agents.")
     for name, service in content.get("services", {}).items():
-        _check(path, f"services.{name}", service, _SERVICE)
+        _check_keys(path, f"services.{name}", service, _SERVICE)
         if "url" in service and urlsplit(str(service["url"])).scheme not in {"http", "https"}:
             raise ConfigurationError(f"{path}: services.{name}.url: begin with http:// or https://.")
     for agent, entries in content.get("agents", {}).items():
         for name, entry in entries.items():
-            _check(path, f"agents.{agent}.{name}", entry, _ENTRY)
+            _check_keys(path, f"agents.{agent}.{name}", entry, _ENTRY)
             _refuse_secrets(path, f"agents.{agent}.{name}", entry)
     return content
 
 
-def _check(path: Path, where: str, found: Any, known: frozenset[str]) -> None:
+def _check_keys(path: Path, where: str, found: Any, known: frozenset[str]) -> None:
     if not isinstance(found, dict) or not set(found) <= known:
         raise ConfigurationError(f"{path}: [{where}] takes {', '.join(sorted(known))}.")
 

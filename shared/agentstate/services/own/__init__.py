@@ -1,1 +1,0 @@
-"""The services' own routes: their addresses, accounts and shapes, translated into the one shape of the gateway."""
