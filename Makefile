@@ -1,6 +1,6 @@
 # Every target sets up what it needs; nothing has to be installed before but Python 3.11 or newer.
 .DEFAULT_GOAL := help
-.PHONY: help setup up down status demo test bench walk chaos chaos-workers chaos-services chaos-memory chaos-conversation chaos-stack lint clean
+.PHONY: help setup up down status demo test bench walk chaos chaos-workers chaos-services chaos-memory chaos-conversation chaos-stack lint style clean
 
 PY := .venv/bin/python
 stack = $(PY) -m deploy.local
@@ -63,6 +63,10 @@ chaos-stack: ## Kill every process of the stack again and again while an agent w
 lint: ## Run all linters
 	@scripts/setup --dev
 	@scripts/lint
+
+style: ## Count names, riddles, fragments and circles against their bars, beside procrastinate and DBOS
+	@scripts/setup --bench
+	@mkdir -p build && $(PY) scripts/style.py --beside procrastinate dbos --json build/style.json
 
 clean: ## Remove caches and build results; the data and .venv stay
 	@scripts/clean

@@ -17,7 +17,7 @@ from rich.console import Console
 
 from bench import groups
 from bench.ground import BenchStack
-from bench.tokens.kinds import SHARED_DATA
+from bench.texts import SHARED_DATA
 from deploy.local.stack.folder import ROOT
 from deploy.local.stack.results import Row, all_met, draw_picture, make_console, print_rows, write_rows
 

@@ -15,7 +15,7 @@ import psycopg
 
 from agentstate.settings import ENV_FILE_VARIABLE, PREFIX, Settings
 from agentstate.store.migrate import upgrade_schema
-from bench.tokens.kinds import SHARED_DATA
+from bench.texts import SHARED_DATA
 from deploy.local.stack.stack import Stack
 
 

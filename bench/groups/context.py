@@ -10,9 +10,9 @@ from itertools import count
 
 from agentstate.memory.context import ContextBudget
 from bench.ground import BenchStack
+from bench.texts import CHAT, MADE, read_chat, read_python_code
 from bench.timing import compare_calls, median_seconds
-from bench.tokens import truth
-from bench.tokens.kinds import CHAT, MADE, locomo, python_code
+from bench.token_counts import find_counter, missing_packages
 from deploy.local.stack.results import Row, at_most
 
 SLOTS = 9
@@ -37,9 +37,9 @@ def measure_rows(ground: BenchStack) -> Iterator[Row]:
 
 
 def _measure_cold(name: str, texts: list[str], ground: BenchStack, *, judged: bool) -> Iterator[Row]:
-    exact = truth.counter("o200k")
+    exact = find_counter("o200k")
     if exact is None:
-        yield Row(f"context: build, {name}", "not measured", reference=truth.missing() or "")
+        yield Row(f"context: build, {name}", "not measured", reference=missing_packages() or "")
         return
     rounds = count()
 
@@ -77,13 +77,13 @@ def _build_context(texts: list[str], max_tokens: int = _ROOM) -> str:
 def _make_mixed_slots(ground: BenchStack) -> list[str]:
     """What an agent's slots hold: its events, books, rules, notes, code, and a chat."""
     texts = [_make_slot(kind) for kind in _KINDS]
-    return [*texts, python_code()[:CHARS], *_make_chat_slots(ground)[: SLOTS - len(texts) - 1]]
+    return [*texts, read_python_code()[:CHARS], *_make_chat_slots(ground)[: SLOTS - len(texts) - 1]]
 
 
 def _make_chat_slots(ground: BenchStack) -> list[str]:
     """Nothing but a chat, which a vocabulary encodes fastest."""
     file = ground.data / CHAT
-    whole = locomo(file) if file.exists() else _make_slot("prose") * SLOTS
+    whole = read_chat(file) if file.exists() else _make_slot("prose") * SLOTS
     return [whole[number * CHARS : (number + 1) * CHARS] for number in range(SLOTS)]
 
 

@@ -107,8 +107,8 @@ def balance_table(found: Findings) -> Table:
         by_agent[balance.agent_id][balance.account] = balance
     for agent, known in by_agent.items():
         off = sum(abs(balance.difference) for balance in known.values())
-        amounts = (f"{Money(known[account].truth).amount:f}" for account in accounts)
-        table.add_row(agent, *amounts, f"{Money(off).amount:f}" if off else "0")
+        amounts = (f"{Money.from_minor(known[account].truth).amount:f}" for account in accounts)
+        table.add_row(agent, *amounts, f"{Money.from_minor(off).amount:f}" if off else "0")
     return table
 
 
