@@ -1,13 +1,23 @@
 """Every error that agentstate raises, under one root.
 
+Each has `retryable` and `retry_after`, whatever its place. By what to do, all of them are one of
+
+RetryLater                  the same call may succeed later
+Refused                     refused before any effect; the same call will be refused again
+Ended                       the work has ended for good without what was wanted
+ConfigurationError          a setting is missing, unknown or wrong
+
+and by their subject:
+
 AgentStateError
-├── ConfigurationError          a setting is missing, unknown or wrong
 ├── InvalidInput                a value was refused before anything happened
 │   └── TooLarge                ... because it is over a size limit
 ├── NotFound                    what was asked for is not there
 │   └── UpdatesLost             ... because updates are kept for a time only
 ├── Unavailable                 a part of the system does not answer; nothing was changed
 │   ├── StoreUnavailable        the durable store
+│   │   ├── StoreBusy           ... answers, but others hold what the call needs
+│   │   └── StoreReadOnly       ... takes no writes
 │   ├── RedisUnavailable        Redis
 │   └── IndexUnavailable        Qdrant
 ├── SchemaOutdated              the durable store is at another schema revision
@@ -55,6 +65,11 @@ class AgentStateError(Exception):
     when none is given.
     """
 
+    retryable: bool = False
+    """True when the same call may well succeed later, and repeating it does no harm."""
+    retry_after: float | None = None
+    """Seconds to wait before the next try, where that is known."""
+
     def __init__(self, message: str | None = None) -> None:
         super().__init__(redact_secrets(message) if message is not None else self._default_message())
 
@@ -68,11 +83,25 @@ class AgentStateError(Exception):
         return str(self.args[0])
 
 
+class RetryLater(AgentStateError):
+    """The same call may succeed later; nothing was done twice."""
+
+    retryable = True
+
+
+class Refused(AgentStateError):
+    """The call was refused before any effect; the same call will be refused again until something changes."""
+
+
+class Ended(AgentStateError):
+    """The work has ended for good without what was wanted."""
+
+
 class ConfigurationError(AgentStateError):
     """A setting is missing, unknown or wrong; nothing was started."""
 
 
-class InvalidInput(AgentStateError):
+class InvalidInput(Refused):
     """A value was refused before anything happened."""
 
 
@@ -80,7 +109,7 @@ class TooLarge(InvalidInput):
     """A value is over its size limit; nothing was stored."""
 
 
-class NotFound(AgentStateError):
+class NotFound(Refused):
     """What was asked for is not there."""
 
 
@@ -97,12 +126,20 @@ class UpdatesLost(NotFound):
         self.resume_from = resume_from
 
 
-class Unavailable(AgentStateError):
+class Unavailable(RetryLater):
     """A part of the system does not answer; nothing was changed."""
 
 
 class StoreUnavailable(Unavailable):
     """The durable store does not answer; nothing was changed."""
+
+
+class StoreBusy(StoreUnavailable):
+    """The durable store answers, but this call met others that hold what it needs; nothing was changed."""
+
+
+class StoreReadOnly(StoreUnavailable):
+    """The durable store takes no writes, as a standby or a primary that is being changed; nothing was changed."""
 
 
 class RedisUnavailable(Unavailable):
@@ -117,7 +154,7 @@ class SchemaOutdated(AgentStateError):
     """The durable store is at another schema revision; run `agentstate migrate`."""
 
 
-class Conflict(AgentStateError):
+class Conflict(Refused):
     """What is stored contradicts what was asked; nothing was changed."""
 
 
@@ -129,11 +166,11 @@ class Fenced(AgentStateError):
     """Another process took this work over after the lease ran out; the late result was not applied."""
 
 
-class JobDead(AgentStateError):
+class JobDead(Ended):
     """The job ended without success; `agentstate jobs show` tells why."""
 
 
-class WaitTimeout(AgentStateError):
+class WaitTimeout(RetryLater):
     """What was waited for has not happened yet; the work goes on."""
 
 
@@ -145,7 +182,7 @@ class AmountInvalid(MoneyError, InvalidInput):
     """An amount that no money can be made from; nothing was posted."""
 
 
-class InsufficientFunds(MoneyError):
+class InsufficientFunds(MoneyError, Refused):
     """The posting would take an account below its floor; nothing was posted."""
 
 
@@ -153,7 +190,7 @@ class Unbalanced(MoneyError, InvalidInput):
     """The entries of one transaction do not sum to zero per currency; nothing was posted."""
 
 
-class LimitExceeded(MoneyError):
+class LimitExceeded(MoneyError, Refused):
     """A rule of the agent forbids this; nothing was called and nothing was posted.
 
     Args:
@@ -174,7 +211,7 @@ class LimitExceeded(MoneyError):
         self.asked = asked
 
 
-class Frozen(MoneyError):
+class Frozen(MoneyError, Refused):
     """Money moves of this agent at this service are stopped; nothing was called and nothing was posted."""
 
 
@@ -182,19 +219,19 @@ class EffectError(AgentStateError):
     """Root of the errors about effects on the outside."""
 
 
-class EffectExpired(EffectError):
+class EffectExpired(EffectError, Ended):
     """The call happened under this key, so long ago that its result is not kept any more. Nothing was called."""
 
 
-class EffectFailed(EffectError):
+class EffectFailed(EffectError, Ended):
     """The call was refused for certain and had no effect."""
 
 
-class EffectInDoubt(EffectError):
+class EffectInDoubt(EffectError, RetryLater):
     """The call may or may not have happened; it is being verified and is never repeated blindly."""
 
 
-class EffectInProgress(EffectError):
+class EffectInProgress(EffectError, RetryLater):
     """Another process is making this call right now."""
 
 
@@ -212,7 +249,7 @@ class ProviderError(AgentStateError):
     output_tokens: int = 0
 
 
-class ProviderTransient(ProviderError):
+class ProviderTransient(ProviderError, RetryLater):
     """The provider failed in a way that may pass; the work is kept and tried again."""
 
 
@@ -229,7 +266,7 @@ class ProviderRateLimited(ProviderTransient):
         self.retry_after = retry_after
 
 
-class ProviderRefused(ProviderError):
+class ProviderRefused(ProviderError, Refused):
     """The provider will never take this request: a wrong key, no quota, or a request it cannot read."""
 
 
@@ -241,15 +278,17 @@ class ServiceError(AgentStateError):
     """Root of the errors about the financial services."""
 
 
-class ServiceUnreachable(ServiceError):
+class ServiceUnreachable(ServiceError, RetryLater):
     """The request was certainly not sent."""
 
 
 class CredentialMissing(ServiceUnreachable):
     """The agent has no account or key at this service; nothing was sent."""
 
+    retryable = False
 
-class ServiceRejected(ServiceError):
+
+class ServiceRejected(ServiceError, Refused):
     """The service refused the request before any effect.
 
     Args:
@@ -262,13 +301,14 @@ class ServiceRejected(ServiceError):
         super().__init__(message)
         self.code = code
         self.retry_after = retry_after
+        self.retryable = retry_after is not None
 
 
 class ServiceInDoubt(ServiceError):
     """The request may have been applied; it must be verified, not repeated."""
 
 
-class ServiceReadFailed(ServiceError):
+class ServiceReadFailed(ServiceError, RetryLater):
     """The service gave no answer to a read; nothing was changed, and what it holds is unknown for now."""
 
 

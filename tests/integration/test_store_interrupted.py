@@ -11,7 +11,7 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
-from agentstate.store import Store, liveness
+from agentstate.store import Store, postgres
 
 # Sleeps within the server, and reports how it ended.
 PROGRAM = """
@@ -64,7 +64,7 @@ def test_an_interrupt_within_the_ping_of_a_pooled_connection(
             raise psycopg.ProgrammingError("can't change 'autocommit' now: connection in transaction status ACTIVE")
 
     monkeypatch.setattr(store.engine.dialect, "do_ping", interrupted)
-    monkeypatch.setattr(liveness, "IDLE_S", 0.0)
+    monkeypatch.setattr(postgres, "IDLE_S", 0.0)
     with pytest.raises(KeyboardInterrupt), store.read_connection():
         pass
     store.close()

@@ -20,6 +20,14 @@ _PASSING_SQLITE = frozenset({5, 6, 9, 10, 13, 14, 15})
 """Busy, locked, interrupted, I/O, full, cannot open, protocol."""
 
 
+_BUSY_STATES = frozenset({"40001", "40P01", "55P03", "57014", "53300"})
+"""Serialization failure, deadlock, lock not available, statement timeout, too many connections."""
+
+_BUSY_SQLITE = frozenset({5, 6})
+
+_READ_ONLY_STATE, _READ_ONLY_SQLITE = "25006", 8
+
+
 def sqlstate(error: DBAPIError) -> str | None:
     """Return the five characters of SQLSTATE; None when the server sent none, or the store is SQLite."""
     found: str | None = getattr(error.orig, "sqlstate", None)
@@ -38,6 +46,18 @@ def is_passing(error: DBAPIError) -> bool:
         # psycopg sets no SQLSTATE when it did not reach the server, or lost it.
         return type(error.orig).__name__ in {"OperationalError", "ConnectionTimeout", "PoolTimeout"}
     return state[:2] in _PASSING_CLASSES or state in _PASSING_STATES
+
+
+def is_busy(error: DBAPIError) -> bool:
+    """Return whether others held what the transaction needed: a lock, a connection, or the time of the statement."""
+    code = getattr(error.orig, "sqlite_errorcode", None)
+    return sqlstate(error) in _BUSY_STATES or (code is not None and (code & 0xFF) in _BUSY_SQLITE)
+
+
+def is_read_only(error: DBAPIError) -> bool:
+    """Return whether the database takes no writes: a standby, or a file that may not be written."""
+    code = getattr(error.orig, "sqlite_errorcode", None)
+    return sqlstate(error) == _READ_ONLY_STATE or (code is not None and (code & 0xFF) == _READ_ONLY_SQLITE)
 
 
 def is_data_error(error: DBAPIError) -> bool:

@@ -16,13 +16,14 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DataError, DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from agentstate.errors import InvalidInput, StoreUnavailable
+from agentstate.errors import AgentStateError, InvalidInput, StoreBusy, StoreReadOnly, StoreUnavailable
+from agentstate.store import sqlstate
 from agentstate.store.database import Database
 from agentstate.store.engine import database_of, open_engine
 from agentstate.store.postgres import commit_one
-from agentstate.store.sqlstate import is_passing
 from agentstate.store.tables.base import db_time
 
 _log = logging.getLogger(__name__)
@@ -186,25 +187,50 @@ class Store:
     def _translate_errors(self) -> Iterator[None]:
         try:
             yield
+        except PoolTimeout as error:
+            raise StoreBusy(
+                f"all connections of this process to the durable store were in use for {self._pool_timeout_s:g} s. "
+                "Nothing of this transaction is kept; try again, or open the store with a larger pool."
+            ) from error
         except DBAPIError as error:
             if _was_interrupted(error):
                 raise KeyboardInterrupt from error
-            if not is_passing(error):
+            found = _translate(error)
+            if found is None:
                 raise
-            raise StoreUnavailable(
-                f"the durable store does not answer ({_first_line(error)}). Nothing of this transaction is kept unless "
-                "it was committed; start the store and try again."
-            ) from error
+            raise found from error
+
+    @property
+    def _pool_timeout_s(self) -> float:
+        return float(getattr(self.engine.pool, "_timeout", 0.0))
+
+
+def _translate(error: DBAPIError) -> AgentStateError | None:
+    """Return our error for one of the driver's; None when it is neither passing nor a fault of the data."""
+    reason = str(error.orig).strip().splitlines()[0][:200]
+    if sqlstate.is_busy(error):
+        return StoreBusy(
+            f"others hold what this transaction needs in the store ({reason}). Nothing of it is kept; try again."
+        )
+    if sqlstate.is_read_only(error):
+        return StoreReadOnly(
+            f"the durable store takes no writes ({reason}). Nothing of this transaction is kept; name the primary "
+            "server in AGENTSTATE_DATABASE_URL, or try again when the change of primary is over."
+        )
+    if sqlstate.is_passing(error):
+        return StoreUnavailable(
+            f"the durable store does not answer ({reason}). Nothing of this transaction is kept unless it was "
+            "committed; start the store and try again."
+        )
+    if isinstance(error, DataError):
+        return InvalidInput(f"the durable store cannot hold a value of this call ({reason}). Nothing was stored.")
+    return None
 
 
 def _was_interrupted(error: BaseException | None) -> bool:
-    """Whether the driver's error is only what a Ctrl-C within it left behind: what ends the program is the Ctrl-C."""
+    """Return whether the driver's error was caused by a KeyboardInterrupt, which is raised instead."""
     while error is not None:
         if isinstance(error, KeyboardInterrupt):
             return True
         error = error.__cause__ or error.__context__
     return False
-
-
-def _first_line(error: DBAPIError) -> str:
-    return str(error.orig).strip().splitlines()[0][:200]
