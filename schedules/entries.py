@@ -11,7 +11,6 @@ EXPIRE_EVERY_S = 3_600
 MIGRATE_STATES_EVERY_S = 3_600
 ATTEST_EVERY_S = 86_400
 REFRESH_AHEAD_EVERY_S = 5
-ARCHIVE_EPISODES_EVERY_S = 30
 VERIFY_INDEX_EVERY_S = 600
 MONTHS_EVERY_S = 86_400
 
@@ -25,7 +24,6 @@ def beat_schedule(settings: Settings) -> dict[str, dict[str, Any]]:
     return {
         "sweep": _make_entry("housekeeping.sweep", settings.sweep_every_s),
         "refresh-ahead": _make_entry("cache.refresh_ahead", REFRESH_AHEAD_EVERY_S),
-        "archive-episodes": _make_entry("summarization.archive_episodes", ARCHIVE_EPISODES_EVERY_S),
         "snapshots": _slot_entry("snapshots.take", settings.snapshot_every_s),
         "expire": _slot_entry("housekeeping.expire", EXPIRE_EVERY_S),
         "migrate-states": _slot_entry("state.migrate_stored", MIGRATE_STATES_EVERY_S),

@@ -97,7 +97,6 @@ def attest_ledger(runtime: Runtime, _claim: Claim) -> dict[str, Any]:
 def find_waiting_bulk(runtime: Runtime) -> list[str]:
     """The kinds of bulk work that have rows waiting."""
     waiting = {"embedding.embed_pending": EmbeddingBacklog(runtime.store).has_due()}
-    waiting["summarization.archive_episodes"] = bool(runtime.episode_archive.returning(1))
     with runtime.store.read_connection() as connection:
         waiting["effects.sweep"] = bool(effect_rows.list_due(connection, 1))
         waiting["reconciliation.reconcile_due"] = recon_rows.is_any_due(connection)

@@ -68,10 +68,10 @@ def _legible_fields(submission: dict[str, Any]) -> dict[str, str | None]:
     """What is kept of a submission that may hold anything."""
     agent_id = submission.get("agent_id")
     return {
-        "kind": codec.legible(str(submission.get("kind")), 80),
-        "key": codec.legible(str(submission.get("key")), 200),
-        "agent_id": None if agent_id is None else codec.legible(str(agent_id), 200),
-        "payload": codec.legible(_dump_or_repr(submission.get("payload")), _SHOWN),
+        "kind": codec.storable_text(str(submission.get("kind")), 80),
+        "key": codec.storable_text(str(submission.get("key")), 200),
+        "agent_id": None if agent_id is None else codec.storable_text(str(agent_id), 200),
+        "payload": codec.storable_text(_dump_or_repr(submission.get("payload")), _SHOWN),
     }
 
 

@@ -1,20 +1,16 @@
-"""Summarization: the older turns of a long conversation become its summary, episodes the archive's and lessons."""
+"""Summarization: the older turns of a long conversation become its summary, and episodes become lessons."""
 
 from __future__ import annotations
 
-import time
 from dataclasses import asdict
 from typing import Any
 
 from agentstate.jobs import Claim
-from agentstate.jobs.kinds import BULK
 from agentstate.memory.conversation.summarization import ConversationSummarizer
-from agentstate.memory.episodes.archiving import DRAW_LESSONS, EpisodeArchiver
+from agentstate.memory.episodes.lesson_jobs import DRAW_LESSONS, RECORDS_ON_S
 from agentstate.memory.episodes.lessons import LessonDrawer
 from agentstate.runtime import Runtime
-from tasks.shell import bulk_task, job_task
-
-ARCHIVE = "summarization.archive_episodes"
+from tasks.shell import job_task
 
 
 @job_task("summarization.summarize_conversation")
@@ -25,20 +21,15 @@ def summarize_conversation(runtime: Runtime, claim: Claim) -> dict[str, Any]:
     return asdict(summarizer.run(claim.payload.conversation_id, job_id=claim.job.id, last_try=last_try))
 
 
-@bulk_task(ARCHIVE)
-def archive_episodes(runtime: Runtime) -> None:
-    """Archive what agents recorded, and give Redis what it missed while it was away."""
-    until = time.monotonic() + BULK[ARCHIVE].deadline_s / 2
-    archiver = EpisodeArchiver(runtime.recent_episodes, runtime.episode_archive, runtime.jobs, runtime.settings)
-    archiver.run(lambda: runtime.stopping.is_set() or time.monotonic() > until)
-
-
 @job_task(DRAW_LESSONS)
 def draw_lessons(runtime: Runtime, claim: Claim) -> dict[str, int]:
-    """Draw a lesson from one agent's archived episodes when enough of them wait, and look for the next one."""
+    """Draw a lesson from one agent's episodes when enough of them wait, and look again when more do or may come."""
     agent_id = claim.job.agent_id or ""
     drawer = LessonDrawer(runtime.store, runtime.episode_archive, runtime.memory, runtime.summarizer)
-    drawn = drawer.draw(agent_id)
+    drawn = drawer.draw_lesson(agent_id)
     if drawn:
-        runtime.jobs.submit(DRAW_LESSONS, agent_id=agent_id, coalesce_key=f"now:{agent_id}")
+        runtime.lesson_jobs.submit_now(agent_id)
+    archive = runtime.episode_archive
+    if archive.has_recorded_since(agent_id, RECORDS_ON_S) or archive.read_undrawn(agent_id, 1).episodes:
+        runtime.lesson_jobs.submit_later(agent_id)
     return {"episodes": drawn}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from agentstate.clock import utc_now
 from agentstate.memory.context import renderers
 from agentstate.memory.context.budget import DEFAULT_MAX_TOKENS, ContextBudget
-from agentstate.memory.context.framing import heading
+from agentstate.memory.context.headings import format_heading
 from agentstate.providers.tokens import counter_for
 
 if TYPE_CHECKING:
@@ -31,9 +31,9 @@ class AgentContext(ContextBudget):
     def portfolio(self, *, priority: int = 9, fresh_for_s: float | None = PORTFOLIO_FRESH_S, **options: Any) -> Self:
         """The money at the services with the age of each reading; one older than `fresh_for_s` counts as unknown."""
         found = self._agent.services.portfolio()
-        as_of = renderers.newest_reading(found)
+        as_of = renderers.find_newest_reading(found)
         limit = fresh_for_s if as_of is not None else None
-        entries = renderers.portfolio_entries(found, fresh_for_s)
+        entries = renderers.render_portfolio(found, fresh_for_s)
         return self.set("portfolio", entries, priority, as_of=as_of, fresh_for_s=limit, **options)
 
     def rules(self, *, priority: int = 10, **options: Any) -> Self:
@@ -49,18 +49,18 @@ class AgentContext(ContextBudget):
         effects = self._agent.effects
         listed = [effect for state in not_ended for effect in effects.list(state=state, limit=_MOST_EFFECTS)]
         breaks = Breaks(self._agent.fleet.runtime.store).find(agent_id=self._agent.id)
-        entries = renderers.effect_entries(listed, breaks)
+        entries = renderers.render_effects(listed, breaks)
         return self.set("effects", entries, priority, **options)
 
-    def episodes(self, n: int = 20, event_type: str | None = None, *, priority: int = 6, **options: Any) -> Self:
-        """The newest `n` episodes, newest first, of one type when named."""
-        found = self._agent.episodes.get_recent(n, event_type)
-        return self.set("episodes", renderers.episode_entries(found), priority, **options)
+    def episodes(self, limit: int = 20, event_type: str | None = None, *, priority: int = 6, **options: Any) -> Self:
+        """The newest `limit` episodes, newest first, of one type when named."""
+        found = self._agent.episodes.get_recent(limit, event_type)
+        return self.set("episodes", renderers.render_episodes(found), priority, **options)
 
     def memories(self, query: str, limit: int = 5, *, priority: int = 5, **options: Any) -> Self:
         """The memories that answer `query`, best first."""
         return self.set(
-            "memories", renderers.memory_entries(self._agent.memory.recall(query, limit)), priority, **options
+            "memories", renderers.render_memories(self._agent.memory.recall(query, limit)), priority, **options
         )
 
     def conversation(self, session: str, max_tokens: int = 8_000, *, priority: int = 7, **options: Any) -> Self:
@@ -68,8 +68,8 @@ class AgentContext(ContextBudget):
 
         Together they have `max_tokens` at most. Of equal priority, the summary is placed before the turns are.
         """
-        headings = sum(self._sizes.line(heading(name)) for name in (SUMMARY, CONVERSATION))
+        headings = sum(self._sizes.line_cost(format_heading(name)) for name in (SUMMARY, CONVERSATION))
         found = self._agent.conversation(session).transcript(max(1, max_tokens - headings))
         self.set(SUMMARY, found.summary, priority, whole=True)
-        left = max(1, max_tokens - self._sizes.slot(self._slots[SUMMARY]))
+        left = max(1, max_tokens - self._sizes.slot_cost(self._slots[SUMMARY]))
         return self.set(CONVERSATION, found.turns, priority, max_tokens=left, **({"keep": "end"} | options))

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from agentstate.jobs.leases import LeaseRenewer
     from agentstate.memory.embedding.worker import EmbeddingPipeline
     from agentstate.memory.episodes.archive import EpisodeArchive
+    from agentstate.memory.episodes.lesson_jobs import LessonJobs
     from agentstate.memory.episodes.recent import RecentEpisodes
     from agentstate.memory.episodes.store import EpisodicStore
     from agentstate.memory.facts.service import MemoryService
@@ -175,23 +176,32 @@ class Runtime:
 
     @property
     def recent_episodes(self) -> RecentEpisodes:
-        """The episodes that Redis holds."""
+        """Copies in Redis of agents' newest episodes."""
         from agentstate.memory.episodes.recent import RecentEpisodes
 
-        return self.once("recent_episodes", lambda: RecentEpisodes(self.redis, archived=True))
+        return self.once("recent_episodes", lambda: RecentEpisodes(self.redis))
 
     @property
     def episode_archive(self) -> EpisodeArchive:
-        """Episodes for good."""
+        """The durable episodes of all agents."""
         from agentstate.memory.episodes.archive import EpisodeArchive
 
         return self.once("episode_archive", lambda: EpisodeArchive(self.store))
+
+    @property
+    def lesson_jobs(self) -> LessonJobs:
+        """Submits the jobs that draw lessons from episodes."""
+        from agentstate.memory.episodes.lesson_jobs import LessonJobs
+
+        return self.once("lesson_jobs", lambda: LessonJobs(self.jobs))
 
     def episodes_of(self, agent_id: str) -> EpisodicStore:
         """The episodes of one agent."""
         from agentstate.memory.episodes.store import EpisodicStore
 
-        return EpisodicStore(self.recent_episodes, agent_id, self.settings, archive=self.episode_archive)
+        return EpisodicStore(
+            self.episode_archive, agent_id, self.settings, recent=self.recent_episodes, lessons=self.lesson_jobs
+        )
 
     @property
     def gateway(self) -> Gateway:

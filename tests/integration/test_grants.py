@@ -20,8 +20,8 @@ from agentstate.doctor import System, run_checks
 from agentstate.errors import ConfigurationError
 from agentstate.ids import new_hex
 from agentstate.memory.episodes.archive import EpisodeArchive
-from agentstate.memory.episodes.episode import WRITTEN_VERSION, Episode, packed
-from agentstate.memory.facts.tombstones import forget_archived
+from agentstate.memory.episodes.episode import WRITTEN_VERSION, Episode, pack_content
+from agentstate.memory.episodes.forgetting import forget_episodes
 from agentstate.money import Attestor, Guards, Money, TransactionLedger
 from agentstate.runtime import Runtime
 from agentstate.settings import PREFIX, Settings
@@ -123,7 +123,7 @@ def test_an_agent_is_forgotten_by_the_role_and_no_episode_otherwise(
 ) -> None:
     archive = EpisodeArchive(app)
     for agent_id in ("ag_1", "ag_1", "ag_2"):
-        archive.add([Episode(WRITTEN_VERSION, agent_id, new_hex(), "bet", 1, packed({}, None))])
+        archive.add([Episode(WRITTEN_VERSION, agent_id, new_hex(), "bet", 1, pack_content({}, None))])
     for statement in (
         "DELETE FROM episodes WHERE agent_id = 'ag_1'",
         "INSERT INTO episode_tombstones VALUES ('ag_1', 1, 1000, 0, now())",
@@ -137,14 +137,14 @@ def test_an_agent_is_forgotten_by_the_role_and_no_episode_otherwise(
     assert {erased.store: (erased.removed, erased.left) for erased in receipt.stores}["episodes"] == (2, 0)
     assert archived(app) == ["ag_2"]
     with app.transaction() as tx:
-        assert forget_archived(tx, "ag_2").removed == 1
+        assert forget_episodes(tx, "ag_2").removed == 1
     assert archived(app) == []
 
 
 def test_a_role_that_was_given_too_much_meets_the_trigger(app: Store, postgres_url: str) -> None:
     with closing(Store.open(postgres_url)) as owner, owner.transaction() as tx:
         tx.connection.exec_driver_sql(f"GRANT DELETE ON episodes TO {ROLE}")
-    EpisodeArchive(app).add([Episode(WRITTEN_VERSION, "ag_1", new_hex(), "bet", 1, packed({}, None))])
+    EpisodeArchive(app).add([Episode(WRITTEN_VERSION, "ag_1", new_hex(), "bet", 1, pack_content({}, None))])
     refused(app, "DELETE FROM episodes", "unless the whole agent is forgotten")
     # A table of the role's own does not pass for the one that the trigger means.
     own = "CREATE TEMPORARY TABLE episode_tombstones AS SELECT 'ag_1' AS agent_id, 1000 AS to_seq"

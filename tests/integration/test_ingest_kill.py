@@ -111,7 +111,7 @@ class System:
     def held(self, agent_id: str, session: str) -> Iterator[None]:
         """Whoever adds to this conversation waits for as long as this lasts."""
         with self.runtime.store.engine.connect() as connection, connection.begin() as transaction:
-            turn_rows.lock(Transaction(connection), agent_id, session)
+            turn_rows.lock_conversation(Transaction(connection), agent_id, session)
             yield
             transaction.rollback()
 

@@ -26,8 +26,8 @@ from agentstate.money import AgentEffects, Breaks, Effects, Money, TransactionLe
 from agentstate.money.reconciliation.breaks import Sighting
 from agentstate.settings import Settings
 from agentstate.store import Store
-from agentstate.store.tables import episode_returns, summary_calls
 from agentstate.store.tables import jobs as table
+from agentstate.store.tables import summary_calls
 from agentstate.store.tables.base import db_time
 from deploy.local.stack.table import python_path
 
@@ -71,7 +71,6 @@ def live(store: Store, settings: Settings) -> None:
         row = {"id": uuid4(), "conversation_id": history.id, "agent_id": "ag_1", "source_sha": b"1" * 32, "summary": {}}
         asked = {"asked": "anthropic:claude-haiku-5-5", "prompt_version": 1}
         tx.connection.execute(summary_calls.insert().values(**row, **asked, **paid))
-        tx.connection.execute(episode_returns.insert().values(agent_id="ag_1", id=uuid4()))
 
 
 def test_what_the_store_knows_is_told(store: Store, settings: Settings) -> None:
@@ -88,7 +87,6 @@ def test_what_the_store_knows_is_told(store: Store, settings: Settings) -> None:
         ("agentstate_breaks_open", ("casino", "balance")): 1,
         ("agentstate_memories_dead", ()): 0,
         ("agentstate_turns_unsummarized", ()): 2,
-        ("agentstate_episodes_returning", ()): 1,
         ("agentstate_summary_calls_total", ("anthropic:claude-haiku-5-5",)): 2,
         ("agentstate_summary_tokens_total", ("anthropic:claude-haiku-5-5", "output")): 90,
         ("agentstate_summary_cost_nano_usd_total", ("anthropic:claude-haiku-5-5",)): 135_000,

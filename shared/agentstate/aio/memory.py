@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from agentstate.agent_context import AgentContext
-    from agentstate.memory.context.cutting import Keep
     from agentstate.memory.context.plan import Plan
     from agentstate.memory.context.slot import Renderer
+    from agentstate.memory.context.truncation import Keep
     from agentstate.memory.conversation.accounting import Accounting
     from agentstate.memory.conversation.history import ConversationHistory, Transcript
     from agentstate.memory.conversation.messages import Form, Messages
@@ -204,44 +204,52 @@ class AsyncEpisodes(AsyncPart["EpisodicStore"]):
     """`EpisodicStore`, awaited: the same verbs with the same arguments, results and errors."""
 
     async def record(
-        self, event_type: str, payload: dict[str, Any], outcome: Any = None, *, at: datetime | None = None
+        self,
+        event_type: str,
+        payload: dict[str, Any],
+        outcome: Any = None,
+        *,
+        at: datetime | None = None,
+        tx: Transaction | None = None,
     ) -> Episode:
-        """Add an episode; two equal ones at one instant stay two."""
-        return await self._run(lambda part: part.record(event_type, payload, outcome, at=at))
+        """Add an episode: durable at return, or when `tx` commits. Two equal ones at one instant stay two."""
+        return await self._run(lambda part: part.record(event_type, payload, outcome, at=at, tx=tx))
 
-    async def record_many(self, items: Iterable[tuple[str, dict[str, Any], Any, datetime | None]]) -> list[Episode]:
-        """Add episodes, each given as type, payload, outcome and time, in one journey; all are checked first."""
-        return await self._run(lambda part: part.record_many(items))
+    async def record_many(
+        self, items: Iterable[tuple[str, dict[str, Any], Any, datetime | None]], *, tx: Transaction | None = None
+    ) -> list[Episode]:
+        """Add episodes, each given as type, payload, outcome and time, in one commit: all of them or none."""
+        return await self._run(lambda part: part.record_many(items, tx=tx))
 
-    async def get_recent(self, n: int = 50, event_type: str | None = None) -> list[Episode]:
-        """The newest `n` episodes, newest first; of one type when named: the newest `n` of that type."""
-        return await self._run(lambda part: part.get_recent(n, event_type))
+    async def get_recent(self, limit: int = 50, event_type: str | None = None) -> list[Episode]:
+        """Return the newest `limit` episodes, newest first; of one type when named."""
+        return await self._run(lambda part: part.get_recent(limit, event_type))
 
-    async def range(
+    async def between(
         self, since: datetime, until: datetime | None = None, *, event_type: str | None = None, limit: int = 1000
     ) -> list[Episode]:
-        """The newest `limit` episodes from `since` to before `until`, newest first, from Redis and the archive."""
-        return await self._run(lambda part: part.range(since, until, event_type=event_type, limit=limit))
+        """Return the newest `limit` episodes from `since` to before `until`, newest first, however old."""
+        return await self._run(lambda part: part.between(since, until, event_type=event_type, limit=limit))
 
-    async def update_outcome(self, episode: Episode | UUID, outcome: Any) -> Episode:
-        """Say how an episode ended; what it was stays as it is, and the archive keeps every outcome that it was given."""
-        return await self._run(lambda part: part.update_outcome(episode, outcome))
+    async def get(self, episode_id: UUID) -> Episode:
+        """Return one episode; raise NotFound when this agent has none with that id."""
+        return await self._run(lambda part: part.get(episode_id))
+
+    async def find(self, episode_id: UUID) -> Episode | None:
+        """Return one episode, None when this agent has none with that id."""
+        return await self._run(lambda part: part.find(episode_id))
+
+    async def update_outcome(self, episode: Episode | UUID, outcome: Any, *, tx: Transaction | None = None) -> Episode:
+        """Set how an episode ended; its payload stays, and the store keeps every outcome that it was given."""
+        return await self._run(lambda part: part.update_outcome(episode, outcome, tx=tx))
 
     async def summarize_window(self, since: datetime) -> dict[str, Any]:
-        """Counts of the episodes from `since` on, in Redis and in the archive, each counted once."""
+        """Count the episodes from `since` on."""
         return await self._run(lambda part: part.summarize_window(since))
 
     async def count(self, event_type: str | None = None, *, since: datetime | None = None) -> int:
-        """How many episodes Redis keeps, of a type and from a time on when named; `summarize_window` counts all."""
+        """Return how many episodes there are, of a type and from a time on when named."""
         return await self._run(lambda part: part.count(event_type, since=since))
-
-    async def lost(self) -> int:
-        """How many left Redis before the archive had them: more than 10,000 waited while no worker came."""
-        return await self._run(lambda part: part.lost())
-
-    async def restore(self) -> None:
-        """Give Redis what the archive has of the recent past, as far as both answer: it had nothing of the agent."""
-        await self._run(lambda part: part.restore())
 
 
 class AsyncConversation(AsyncPart["ConversationHistory"]):
@@ -293,9 +301,9 @@ class AsyncConversation(AsyncPart["ConversationHistory"]):
         """The same as text: the summary, then the newest turns, one entry each, none of which can pose as another."""
         return await self._run(lambda part: part.transcript(max_tokens))
 
-    async def accounting(self, max_tokens: int = DEFAULT_MAX_TOKENS) -> Accounting:
+    async def account_turns(self, max_tokens: int = DEFAULT_MAX_TOKENS) -> Accounting:
         """Where each turn is: word by word in the messages, in a summary that lists it, or waiting for one."""
-        return await self._run(lambda part: part.accounting(max_tokens))
+        return await self._run(lambda part: part.account_turns(max_tokens))
 
     async def turns(self, first: int = 1, last: int | None = None) -> list[Turn]:
         """The turns numbered `first` to `last` as they were said, whether a summary covers them or not."""
@@ -386,9 +394,11 @@ class AsyncContext(AsyncPart["AgentContext"]):
         await self._run(lambda part: part.effects(priority=priority, **options))
         return self
 
-    async def episodes(self, n: int = 20, event_type: str | None = None, *, priority: int = 6, **options: Any) -> Self:
-        """The newest `n` episodes, newest first, of one type when named."""
-        await self._run(lambda part: part.episodes(n, event_type, priority=priority, **options))
+    async def episodes(
+        self, limit: int = 20, event_type: str | None = None, *, priority: int = 6, **options: Any
+    ) -> Self:
+        """The newest `limit` episodes, newest first, of one type when named."""
+        await self._run(lambda part: part.episodes(limit, event_type, priority=priority, **options))
         return self
 
     async def memories(self, query: str, limit: int = 5, *, priority: int = 5, **options: Any) -> Self:

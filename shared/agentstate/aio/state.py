@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 class AsyncStateStore(AsyncPart["AgentStateStore"]):
     """`AgentStateStore`, awaited: the same verbs with the same arguments, results and errors."""
 
-    async def load(self, *, at: datetime | None = None, version: int | None = None) -> AgentState | None:
-        """The newest state, the one that was saved by `at`, or the one of a version; None when there is none."""
-        return await self._run(lambda part: part.load(at=at, version=version))
+    async def load(self, *, as_of: datetime | None = None, version: int | None = None) -> AgentState | None:
+        """The newest state, the one that was saved by `as_of`, or the one of a version; None when there is none."""
+        return await self._run(lambda part: part.load(as_of=as_of, version=version))
 
     async def save(
         self, state: AgentState | Mapping[str, Any], *, version: int | None = None, tx: Transaction | None = None
@@ -77,9 +77,9 @@ class AsyncProfile(AsyncPart["AgentProfile"]):
         """A field's value; `default` when it is not there. Raises InvalidInput when this version cannot read it."""
         return await self._run(lambda part: part.get_field(field, default))
 
-    async def entry(self, field: str) -> ProfileField | None:
+    async def find_field(self, field: str) -> ProfileField | None:
         """A field with its version and expiry; None when it is not there."""
-        return await self._run(lambda part: part.entry(field))
+        return await self._run(lambda part: part.find_field(field))
 
     async def snapshot(self) -> ProfileSnapshot:
         """All fields as they were at one moment. One that cannot be read spoils no other."""
@@ -105,17 +105,17 @@ class AsyncUpdates(AsyncPart["StateSync"]):
         """Tell that a field has a value; readers learn it once the transaction is committed."""
         return await self._run(lambda part: part.publish_update(field, value, tx=tx))
 
-    async def relay(self) -> None:
+    async def push_to_stream(self) -> None:
         """Bring the stream up to the store; raises RedisUnavailable."""
-        await self._run(lambda part: part.relay())
+        await self._run(lambda part: part.push_to_stream())
 
-    async def last(self) -> int:
+    async def last_seq(self) -> int:
         """The number of the newest update, 0 when there is none: the place to begin from now on."""
-        return await self._run(lambda part: part.last())
+        return await self._run(lambda part: part.last_seq())
 
-    async def since(self, seq: int, limit: int = BATCH) -> list[Update]:
+    async def read_since(self, seq: int, limit: int = BATCH) -> list[Update]:
         """The updates after number `seq`, oldest first, at most `limit`."""
-        return await self._run(lambda part: part.since(seq, limit))
+        return await self._run(lambda part: part.read_since(seq, limit))
 
     async def listen(self, since: int | None = None) -> AsyncIterator[Update]:
         """`listen` for asyncio; ends when its task is cancelled or the iterator is closed."""
@@ -163,9 +163,9 @@ class AsyncUpdateGroup(AsyncPart["UpdateGroup"]):
         """The batch is dealt with; raises Fenced when another member has it by now."""
         await self._run(lambda part: part.acknowledge(batch))
 
-    async def give_back(self, batch: Batch) -> None:
+    async def release(self, batch: Batch) -> None:
         """The batch is not dealt with: another member may take it at once."""
-        await self._run(lambda part: part.give_back(batch))
+        await self._run(lambda part: part.release(batch))
 
     async def seq(self) -> int:
         """The number up to which the group has dealt with everything."""

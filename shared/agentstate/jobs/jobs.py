@@ -148,7 +148,7 @@ class Jobs:
         values = self._new_row(spec, submission, None, None, None)
         with self._store.transaction() as tx:
             table.insert_job(tx, values, due_in=0.0)
-            table.end_unclaimed(tx, values["id"], JobStatus.DEAD, error=codec.legible(reason, _MAX_REASON))
+            table.end_unclaimed(tx, values["id"], JobStatus.DEAD, error=codec.storable_text(reason, _MAX_REASON))
         job_id: UUID = values["id"]
         return job_id
 

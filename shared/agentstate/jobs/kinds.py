@@ -108,7 +108,7 @@ _SPECS = (
         kind="summarization.draw_lessons",
         queue="summarization",
         payload=EmptyPayload,
-        summary="Draw lessons from an agent's archived episodes into its semantic memory.",
+        summary="Draw lessons from an agent's episodes into its semantic memory.",
         deadline_s=120.0,
         by_agents=False,
     ),
@@ -202,11 +202,6 @@ _SPECS = (
 
 _BULK_SPECS = (
     BulkSpec(
-        kind="summarization.archive_episodes",
-        queue="summarization",
-        summary="Take what agents recorded to the archive, and give Redis what it missed.",
-    ),
-    BulkSpec(
         kind="cache.refresh_ahead",
         queue="cache",
         summary="Read anew, ahead of need, the cached states that are in use and soon out of date.",
@@ -261,4 +256,4 @@ def parse_payload(spec: JobSpec, payload: dict[str, Any]) -> Payload:
     try:
         return msgspec.convert(payload, spec.payload)
     except msgspec.ValidationError as error:
-        raise InvalidInput(f"the payload of {spec.kind} is refused: {error}. Nothing was stored.") from None
+        raise InvalidInput(f"the payload of {spec.kind} is refused: {error}. EmptyPayload was stored.") from None

@@ -165,7 +165,7 @@ def final_status(spec: JobSpec) -> JobStatus:
 
 
 def _reason(error: Exception) -> str:
-    return codec.legible(f"{type(error).__name__}: {error}", _MAX_ERROR)
+    return codec.storable_text(f"{type(error).__name__}: {error}", _MAX_ERROR)
 
 
 def _storable(result: Any) -> Any:

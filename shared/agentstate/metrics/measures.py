@@ -18,7 +18,6 @@ from agentstate.providers.counting import CALLS, FAILURES, TEXTS, TOKENS
 from agentstate.store.tables import (
     conversations,
     counters,
-    episode_returns,
     jobs,
     memories,
     provider_circuits,
@@ -192,11 +191,6 @@ MEASURES: Final[tuple[Measure, ...]] = (
         "agentstate_turns_unsummarized", "gauge", (),
         "Turns of conversations that no summary covers; the newest of each never are.",
         _group_counts(sa.func.sum(conversations.c.turns - conversations.c.summarized_to)),
-    ),
-    Measure(
-        "agentstate_episodes_returning", "gauge", (),
-        "Episodes that were recorded while Redis was away, until it has them.",
-        _group_counts(sa.func.count(episode_returns.c.id)),
     ),
     Measure(
         "agentstate_summary_calls_total", "counter", ("asked",),

@@ -67,17 +67,17 @@ class AgentDB:
         seen = mine.version if version is None else version
         blob = self._storable(mine)
         with self._store.transaction(tx) as opened:
-            saved = self._append(opened, agent_id, seen, blob)
+            saved = self._append_version(opened, agent_id, seen, blob)
         return replace(mine, version=saved)
 
     def load_state(
-        self, agent_id: str, *, at: datetime | None = None, version: int | None = None, tx: Transaction | None = None
+        self, agent_id: str, *, as_of: datetime | None = None, version: int | None = None, tx: Transaction | None = None
     ) -> AgentState | None:
         """The newest state, in this version's schema; None when there is none.
 
         Args:
             agent_id: whose.
-            at: the state as it was saved at this time (timezone-aware).
+            as_of: the state as it was saved at this time (timezone-aware).
             version: the state of this save.
             tx: the caller's transaction, to see what it has written.
 
@@ -85,9 +85,9 @@ class AgentDB:
             SchemaOutdated: it was written in a newer schema. InvalidInput: a time without zone.
         """
         validate_name(agent_id)
-        if at is not None and at.tzinfo is None:
-            raise InvalidInput(f"the time {at.isoformat()} has no time zone; give an aware datetime.")
-        found = self._find(agent_id, tx, at=at, version=version)
+        if as_of is not None and as_of.tzinfo is None:
+            raise InvalidInput(f"the time {as_of.isoformat()} has no time zone; give an aware datetime.")
+        found = self._find_version(agent_id, tx, at=as_of, version=version)
         return None if found is None else AgentState.migrate(found.state, agent_id=agent_id, version=found.version)
 
     def update_state(
@@ -102,11 +102,11 @@ class AgentDB:
         """
         validate_name(agent_id)
         with self._store.transaction(tx) as opened:
-            versions.head(opened, agent_id)
+            versions.lock_head(opened, agent_id)
             now = self.load_state(agent_id, tx=opened) or AgentState(agent_id=agent_id)
             return self.save_state(agent_id, change(now), version=now.version, tx=opened)
 
-    def history(self, agent_id: str, *, limit: int = 20, before: int | None = None) -> list[StateVersion]:
+    def list_versions(self, agent_id: str, *, limit: int = 20, before: int | None = None) -> list[StateVersion]:
         """The versions of an agent's state as they were written, newest first.
 
         Args:
@@ -118,7 +118,7 @@ class AgentDB:
         if not 1 <= limit <= MAX_HISTORY:
             raise InvalidInput(f"limit={limit} is refused: ask for 1 to {MAX_HISTORY} versions.")
         with self._store.read_connection() as connection:
-            return versions.newest_first(connection, agent_id, limit=limit, before=before)
+            return versions.list_versions(connection, agent_id, limit=limit, before=before)
 
     def append_transaction(
         self,
@@ -155,17 +155,17 @@ class AgentDB:
         if service is not None:
             entry["service"] = service
         with self._store.transaction(tx) as opened:
-            if not versions.exists(opened.connection, agent_id):
+            if not versions.has_state(opened.connection, agent_id):
                 raise NotFound(f"there is no state of agent {agent_id}; save one first. Nothing was posted.")
             return ledger.append(entry, key=key, tx=opened)
 
-    def _find(
+    def _find_version(
         self, agent_id: str, tx: Transaction | None, *, at: datetime | None, version: int | None
     ) -> StateVersion | None:
         if tx is not None:
-            return versions.find(tx.connection, agent_id, at=at, version=version)
+            return versions.find_version(tx.connection, agent_id, as_of=at, version=version)
         with self._store.read_connection() as connection:
-            return versions.find(connection, agent_id, at=at, version=version)
+            return versions.find_version(connection, agent_id, as_of=at, version=version)
 
     def _storable(self, state: AgentState) -> dict[str, Any]:
         blob = state.to_dict()
@@ -175,14 +175,16 @@ class AgentDB:
             raise TooLarge(f"the state has {size:,} bytes, over the limit of {self._max_bytes:,}. Nothing was stored.")
         return blob
 
-    def _append(self, tx: Transaction, agent_id: str, seen: int, blob: dict[str, Any]) -> int:
-        now = versions.head(tx, agent_id)
+    def _append_version(self, tx: Transaction, agent_id: str, seen: int, blob: dict[str, Any]) -> int:
+        now = versions.lock_head(tx, agent_id)
         _refuse_newer(agent_id, now.schema_version)
         if now.version != seen:
-            raise _conflict(agent_id, seen, now.version)
-        saved = versions.append(tx, agent_id, now, schema_version=CURRENT_SCHEMA, state=blob, cause=versions.SAVE)
+            raise _version_conflict(agent_id, seen, now.version)
+        saved = versions.append_version(
+            tx, agent_id, now, schema_version=CURRENT_SCHEMA, state=blob, cause=versions.SAVE
+        )
         if saved is None:
-            raise _conflict(agent_id, seen, versions.head(tx, agent_id).version)
+            raise _version_conflict(agent_id, seen, versions.lock_head(tx, agent_id).version)
         return saved
 
 
@@ -202,7 +204,7 @@ def _as_state(agent_id: str, state: AgentState | Mapping[str, Any]) -> AgentStat
     return state
 
 
-def _conflict(agent_id: str, seen: int, stored: int) -> Conflict:
+def _version_conflict(agent_id: str, seen: int, stored: int) -> Conflict:
     return Conflict(
         f"the state of {agent_id} is at version {stored}, this save has seen version {seen}. Nothing was changed; load "
         "the state, make the change again and save it."

@@ -54,7 +54,7 @@ def _with_preferences(blob: Blob) -> Blob:
     return {"preferences": {}, **blob}
 
 
-CURRENT_SCHEMA = SCHEMA.newest
+CURRENT_SCHEMA = SCHEMA.newest_version
 _MOST_SESSIONS = 2**63
 
 
@@ -122,14 +122,14 @@ class AgentState:
 
     def to_dict(self) -> dict[str, Any]:
         """The state as a blob: its fields and `extra`, in a dict of its own."""
-        blob: dict[str, Any] = codec.copied({**{name: getattr(self, name) for name in _FIELDS}, **self.extra})
+        blob: dict[str, Any] = codec.deep_copy({**{name: getattr(self, name) for name in _FIELDS}, **self.extra})
         return blob
 
 
 def _own_dict(name: str, value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise InvalidInput(f"{name} is a dict, not {type(value).__name__}. Nothing was changed.")
-    copied: dict[str, Any] = codec.copied(value)
+    copied: dict[str, Any] = codec.deep_copy(value)
     return copied
 
 

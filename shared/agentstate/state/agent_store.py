@@ -19,9 +19,9 @@ class AgentStateStore:
         self.agent_id = agent_id
         self._db = AgentDB(store)
 
-    def load(self, *, at: datetime | None = None, version: int | None = None) -> AgentState | None:
-        """The newest state, the one that was saved by `at`, or the one of a version; None when there is none."""
-        return self._db.load_state(self.agent_id, at=at, version=version)
+    def load(self, *, as_of: datetime | None = None, version: int | None = None) -> AgentState | None:
+        """The newest state, the one that was saved by `as_of`, or the one of a version; None when there is none."""
+        return self._db.load_state(self.agent_id, as_of=as_of, version=version)
 
     def save(
         self, state: AgentState | Mapping[str, Any], *, version: int | None = None, tx: Transaction | None = None
@@ -35,4 +35,4 @@ class AgentStateStore:
 
     def history(self, *, limit: int = 20, before: int | None = None) -> list[StateVersion]:
         """The versions as they were written, newest first."""
-        return self._db.history(self.agent_id, limit=limit, before=before)
+        return self._db.list_versions(self.agent_id, limit=limit, before=before)

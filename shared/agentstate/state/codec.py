@@ -21,20 +21,20 @@ from uuid import UUID
 import msgspec
 
 from agentstate.errors import InvalidInput
-from agentstate.state import leaves
-from agentstate.state.plain import TAG, plainer
+from agentstate.state import scalars
+from agentstate.state.plain_values import TAG, plain_converter
 
 _SHOWN = 40
 _PAIR = 2
 _NO_TAG = ("", "")
-_LARGEST = 2**leaves.MAX_INT_BITS - 1
+_LARGEST = 2**scalars.MAX_INT_BITS - 1
 # The escape of a NUL character, which no backslash of the user's own makes harmless.
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _TAG_ESCAPE = "\\u0024"
 # An encoder that sorts keys refuses those that are not text; one that does not would write them as text.
 _sorting = msgspec.json.Encoder(order="deterministic")
 _in_order = msgspec.json.Encoder()
-_decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(float_hook=leaves.number_from)
+_decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(float_hook=scalars.number_from)
 
 
 def dumps(value: Any) -> str:
@@ -42,16 +42,16 @@ def dumps(value: Any) -> str:
 
     Raises:
         InvalidInput: a float, NaN, a naive datetime, a key that is not text, text with a NUL character or half a
-            surrogate pair, a number beyond `leaves.MAX_DIGITS` or `MAX_INT_BITS`, an unknown type, or a value that
+            surrogate pair, a number beyond `scalars.MAX_DIGITS` or `MAX_INT_BITS`, an unknown type, or a value that
             contains itself.
     """
-    return _written(value)
+    return _encode_text(value)
 
 
-def boxed(value: Any) -> str:
+def dumps_boxed(value: Any) -> str:
     """As `dumps`, with a bare number tagged: for a store that takes text which is a number for one of its own."""
     if isinstance(value, int) and not isinstance(value, bool):
-        return f'{{"{TAG}":["int","{leaves.checked_int(value):d}"]}}'
+        return f'{{"{TAG}":["int","{scalars.check_int(value):d}"]}}'
     return dumps(value)
 
 
@@ -64,46 +64,46 @@ def loads(text: str | bytes) -> Any:
     try:
         shown = text if isinstance(text, str) else str(text, "utf-8")
         value = _decoder.decode(shown)
-        return decoded(value) if _may_have_tags(shown) else value
+        return from_json_types(value) if _may_have_tags(shown) else value
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise InvalidInput(f"the stored JSON cannot be read: {str(error)[:200]}. It was left as it is.") from None
 
 
-def copied(value: Any) -> Any:
+def deep_copy(value: Any) -> Any:
     """`value` as it comes back from a store, its keys in their order, sharing nothing with it; raises as `dumps`."""
-    return loads(_written(value, in_order=True))
+    return loads(_encode_text(value, in_order=True))
 
 
-def encoded(value: Any) -> Any:
+def to_json_types(value: Any) -> Any:
     """`value` made of plain JSON types alone, for a larger JSON document; raises as `dumps`."""
-    return msgspec.json.decode(_written(value, in_order=True))
+    return msgspec.json.decode(_encode_text(value, in_order=True))
 
 
-def decoded(value: Any) -> Any:
+def from_json_types(value: Any) -> Any:
     """The inverse of `encoded`; `value` is used up."""
     whole = [value]
-    _untag(whole, ((0, value),))
+    _resolve_tags(whole, ((0, value),))
     return whole[0]
 
 
-def legible(text: str, limit: int) -> str:
+def storable_text(text: str, limit: int) -> str:
     """`text` as every store takes it, at most `limit` characters: what cannot be stored is written out."""
     return text[:limit].encode("utf-8", "backslashreplace").decode().replace("\x00", "\\x00")[:limit]
 
 
-def _written(value: Any, *, in_order: bool = False) -> str:
+def _encode_text(value: Any, *, in_order: bool = False) -> str:
     try:
-        plain = _plain(value)
+        plain = _make_plain(value)
         body = _sorting.encode(plain)
         body = _in_order.encode(plain) if in_order else body
     except RecursionError:
         raise InvalidInput("the value is nested too deeply, or contains itself. Nothing was stored.") from None
     except UnicodeEncodeError:
-        leaves.refuse_surrogate()
+        scalars.refuse_surrogate()
     except TypeError:
-        leaves.refuse_keys()
+        scalars.refuse_keys()
     if b"\\" in body and b"\\u0000" in body and _NUL.search(body):
-        leaves.refuse_nul()
+        scalars.refuse_nul()
     return body.decode()
 
 
@@ -112,58 +112,60 @@ def _may_have_tags(text: str) -> bool:
     return TAG in text or ("\\" in text and _TAG_ESCAPE in text)
 
 
-def _decimal(value: Decimal) -> msgspec.Raw:
-    return msgspec.Raw('{"$":["decimal","' + leaves.decimal_text(value) + '"]}')
+def _encode_decimal(value: Decimal) -> msgspec.Raw:
+    return msgspec.Raw('{"$":["decimal","' + scalars.decimal_text(value) + '"]}')
 
 
-def _other(value: Any) -> Any:
+def _encode_other(value: Any) -> Any:
     if isinstance(value, str):
         return str.__str__(value)
     if isinstance(value, int):
-        return int(leaves.checked_int(value))
+        return int(scalars.check_int(value))
     if isinstance(value, dict):
-        return _plain(dict(value))
+        return _make_plain(dict(value))
     if isinstance(value, list):
-        return _plain(list(value))
-    return {TAG: _tagged(value)}
+        return _make_plain(list(value))
+    return {TAG: _tag_value(value)}
 
 
-def _tagged(value: Any) -> tuple[str, Any]:
+def _tag_value(value: Any) -> tuple[str, Any]:
     if isinstance(value, Decimal):
-        return "decimal", leaves.decimal_text(value)
+        return "decimal", scalars.decimal_text(value)
     if isinstance(value, datetime):
-        return "datetime", leaves.utc(value).isoformat()
+        return "datetime", scalars.to_utc(value).isoformat()
     if isinstance(value, UUID):
         return "uuid", str(value)
     if isinstance(value, bytes):
         return "bytes", base64.b64encode(value).decode("ascii")
     if isinstance(value, tuple):
-        return "tuple", _plain(list(value))
-    money = leaves.money_text(value)
-    return ("money", money) if money is not None else leaves.refuse(value)
+        return "tuple", _make_plain(list(value))
+    money = scalars.money_text(value)
+    return ("money", money) if money is not None else scalars.refuse_value(value)
 
 
-def _escaped(value: dict[str, Any]) -> dict[str, Any]:
+def _escape_dict(value: dict[str, Any]) -> dict[str, Any]:
     return {TAG: ("dict", value)}
 
 
-_plain = plainer(low=-_LARGEST, high=_LARGEST, decimal=_decimal, other=_other, escaped=_escaped, takes_nul=True)
+_make_plain = plain_converter(
+    low=-_LARGEST, high=_LARGEST, decimal=_encode_decimal, other=_encode_other, escaped=_escape_dict, takes_nul=True
+)
 
 
-def _untag(container: Any, places: Iterable[tuple[Any, Any]]) -> None:
+def _resolve_tags(container: Any, places: Iterable[tuple[Any, Any]]) -> None:
     """Put what tags stand for into `container`, whose items are at `places`, in their place."""
     for place, item in places:
         kind = type(item)
         if kind is dict:
             if len(item) == 1 and TAG in item:
-                container[place] = _from_tag(item[TAG])
+                container[place] = _resolve_tag(item[TAG])
             else:
-                _untag(item, item.items())
+                _resolve_tags(item, item.items())
         elif kind is list:
-            _untag(item, enumerate(item))
+            _resolve_tags(item, enumerate(item))
 
 
-def _from_tag(tagged: Any) -> Any:
+def _resolve_tag(tagged: Any) -> Any:
     try:
         tag, content = tagged if type(tagged) is list else _NO_TAG
         return _READERS[tag](content)
@@ -185,14 +187,14 @@ def _refuse_tag(tagged: Any) -> NoReturn:
 
 
 def _dict_from(content: Any) -> dict[str, Any]:
-    _untag(content, content.items())
+    _resolve_tags(content, content.items())
     return dict(content)
 
 
 def _tuple_from(content: Any) -> tuple[Any, ...]:
     if type(content) is not list:
         raise TypeError(type(content))
-    _untag(content, enumerate(content))
+    _resolve_tags(content, enumerate(content))
     return tuple(content)
 
 
@@ -201,10 +203,10 @@ def _bytes_from(content: Any) -> bytes:
 
 
 _READERS: dict[str, Callable[[Any], Any]] = {
-    "decimal": leaves.decimal_from,
-    "int": leaves.int_from,
-    "money": leaves.money_from,
-    "datetime": leaves.datetime_from,
+    "decimal": scalars.decimal_from,
+    "int": scalars.int_from,
+    "money": scalars.money_from,
+    "datetime": scalars.datetime_from,
     "uuid": UUID,
     "bytes": _bytes_from,
     "dict": _dict_from,

@@ -16,8 +16,8 @@ from uuid import UUID
 import msgspec
 
 from agentstate.errors import InvalidInput
-from agentstate.state import leaves
-from agentstate.state.plain import plainer
+from agentstate.state import scalars
+from agentstate.state.plain_values import plain_converter
 
 VERSION = 1
 _HEAD = 5
@@ -35,11 +35,11 @@ def pack(value: Any) -> bytes:
         InvalidInput: as `codec.dumps`.
     """
     try:
-        body = _encoder.encode(_plain(value))
+        body = _encoder.encode(_make_plain(value))
     except RecursionError:
         raise InvalidInput("the value is nested too deeply, or contains itself. Nothing was stored.") from None
     except UnicodeEncodeError:
-        leaves.refuse_surrogate()
+        scalars.refuse_surrogate()
     head = bytes([VERSION])
     return head + _checksum(head, body) + body
 
@@ -69,39 +69,39 @@ def _read(body: bytes) -> Any:
         raise InvalidInput(f"packed state cannot be read: {str(error)[:200]}. It was left as it is.") from None
 
 
-def _decimal(value: Decimal) -> msgspec.msgpack.Ext:
-    return _text(_DECIMAL, leaves.decimal_text(value))
+def _pack_decimal(value: Decimal) -> msgspec.msgpack.Ext:
+    return _text_extension(_DECIMAL, scalars.decimal_text(value))
 
 
-def _other(value: Any) -> Any:
+def _pack_other(value: Any) -> Any:
     if isinstance(value, bytes):
         return value
     if isinstance(value, str):
-        return str.__str__(leaves.checked_text(value))
+        return str.__str__(scalars.check_text(value))
     if isinstance(value, int):
-        return _integer(int(leaves.checked_int(value)))
+        return _integer(int(scalars.check_int(value)))
     if isinstance(value, dict):
-        return _plain(dict(value))
+        return _make_plain(dict(value))
     if isinstance(value, list):
-        return _plain(list(value))
-    return _extended(value)
+        return _make_plain(list(value))
+    return _pack_extension(value)
 
 
 def _integer(value: int) -> int | msgspec.msgpack.Ext:
-    return value if _INT_MIN <= value <= _INT_MAX else _text(_INT, str(value))
+    return value if _INT_MIN <= value <= _INT_MAX else _text_extension(_INT, str(value))
 
 
-def _extended(value: Any) -> Any:
+def _pack_extension(value: Any) -> Any:
     if isinstance(value, Decimal):
-        return _decimal(value)
+        return _pack_decimal(value)
     if isinstance(value, datetime):
-        return leaves.utc(value)
+        return scalars.to_utc(value)
     if isinstance(value, UUID):
         return msgspec.msgpack.Ext(_UUID, value.bytes)
     if isinstance(value, tuple):
-        return msgspec.msgpack.Ext(_TUPLE, _encoder.encode(_plain(list(value))))
-    money = leaves.money_text(value)
-    return _text(_MONEY, money) if money is not None else leaves.refuse(value)
+        return msgspec.msgpack.Ext(_TUPLE, _encoder.encode(_make_plain(list(value))))
+    money = scalars.money_text(value)
+    return _text_extension(_MONEY, money) if money is not None else scalars.refuse_value(value)
 
 
 def _unchanged(value: dict[str, Any]) -> dict[str, Any]:
@@ -109,10 +109,12 @@ def _unchanged(value: dict[str, Any]) -> dict[str, Any]:
     return value
 
 
-_plain = plainer(low=_INT_MIN, high=_INT_MAX, decimal=_decimal, other=_other, escaped=_unchanged, takes_nul=False)
+_make_plain = plain_converter(
+    low=_INT_MIN, high=_INT_MAX, decimal=_pack_decimal, other=_pack_other, escaped=_unchanged, takes_nul=False
+)
 
 
-def _text(code: int, text: str) -> msgspec.msgpack.Ext:
+def _text_extension(code: int, text: str) -> msgspec.msgpack.Ext:
     return msgspec.msgpack.Ext(code, text.encode())
 
 
@@ -122,19 +124,19 @@ def _tuple(data: bytes) -> tuple[Any, ...]:
 
 _READERS: dict[int, Callable[[bytes], Any]] = {
     _UUID: lambda data: UUID(bytes=data),
-    _MONEY: lambda data: leaves.money_from(data.decode()),
-    _INT: lambda data: leaves.int_from(data.decode()),
+    _MONEY: lambda data: scalars.money_from(data.decode()),
+    _INT: lambda data: scalars.int_from(data.decode()),
     _TUPLE: _tuple,
 }
 
 
-def _extension(code: int, data: memoryview) -> Any:
+def _read_extension(code: int, data: memoryview) -> Any:
     if code == _DECIMAL:
-        return leaves.decimal_from(str(data, "ascii"))
+        return scalars.decimal_from(str(data, "ascii"))
     reader = _READERS.get(code)
     if reader is None:
         raise InvalidInput(f"packed state holds the unknown extension {code}; it was written by a newer version.")
     return reader(bytes(data))
 
 
-_decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(ext_hook=_extension)
+_decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(ext_hook=_read_extension)

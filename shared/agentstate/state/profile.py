@@ -100,10 +100,10 @@ class AgentProfile:
 
     def get_field(self, field: str, default: Any = None) -> Any:
         """A field's value; `default` when it is not there. Raises InvalidInput when this version cannot read it."""
-        found = self.entry(field)
+        found = self.find_field(field)
         return default if found is None else found.value
 
-    def entry(self, field: str) -> ProfileField | None:
+    def find_field(self, field: str) -> ProfileField | None:
         """A field with its version and expiry; None when it is not there."""
         stored = self._fields(validate_name(field, "field")).get(field)
         return None if stored is None else _shown(stored)
@@ -149,12 +149,12 @@ class AgentProfile:
             return True
 
     def _fields(self, field: str | None = None) -> dict[str, Stored]:
-        look = self._cache.look(field)
+        look = self._cache.read_copy(field)
         if look.fields is not None:
             return look.fields
         stored = self._load()
         if look.generation is not None:
-            self._cache.fill(look.generation, stored)
+            self._cache.fill_copy(look.generation, stored)
         return stored
 
     def _load(self) -> dict[str, Stored]:
@@ -171,8 +171,8 @@ class AgentProfile:
     def _writing(self, tx: Transaction | None) -> Iterator[Transaction]:
         """A write transaction, own or joined, before and after which the copy is cleared."""
         with self._store.transaction(tx) as opened:
-            token = self._cache.announce()
-            opened.after_commit(lambda: self._cache.withdraw(token))
+            token = self._cache.begin_write()
+            opened.after_commit(lambda: self._cache.end_write(token))
             yield opened
 
     def _write(self, tx: Transaction, field: str, body: str, ttl_s: float | None, *, seen: int | None) -> int:

@@ -75,7 +75,7 @@ class Stored:
 
 
 @dataclass(frozen=True)
-class Look:
+class CachedProfile:
     """What the copy gave: the fields when it is there, and the word that allows it to be filled."""
 
     generation: str | None
@@ -95,34 +95,38 @@ class ProfileCache:
         self._read = client.register_script(_READ)
         self._fill = client.register_script(_FILL)
 
-    def announce(self) -> str:
+    def begin_write(self) -> str:
         """Clear the copy and keep it empty until `withdraw`; the writer's token."""
         token = uuid4().hex
         self._try(lambda: self._announce(keys=self._keys, args=[token, WRITING_S]))
         return token
 
-    def withdraw(self, token: str) -> None:
+    def end_write(self, token: str) -> None:
         """The writer has committed."""
         self._try(lambda: self._withdraw(keys=self._keys, args=[token, uuid4().hex]))
 
-    def look(self, field: str | None = None) -> Look:
+    def read_copy(self, field: str | None = None) -> CachedProfile:
         """The whole copy, or one field of it."""
         try:
             generation, writers, exists, flat = self._read(
                 keys=self._keys, args=[] if field is None else [_WHOLE, field]
             )
         except RedisError:
-            return Look(None, None)
+            return CachedProfile(None, None)
         if writers:
-            return Look(None, None)
+            return CachedProfile(None, None)
         if not exists:
-            return Look(_text(generation), None)
+            return CachedProfile(_text(generation), None)
         pairs = zip(flat[::2], flat[1::2], strict=True)
         fields = {_text(name): _stored(_text(value)) for name, value in pairs}
         # Without this mark the copy is not what `fill` made: a lone field is no profile.
-        return Look(_text(generation), fields) if fields.pop(_WHOLE, None) else Look(_text(generation), None)
+        return (
+            CachedProfile(_text(generation), fields)
+            if fields.pop(_WHOLE, None)
+            else CachedProfile(_text(generation), None)
+        )
 
-    def fill(self, generation: str, fields: Mapping[str, Stored]) -> None:
+    def fill_copy(self, generation: str, fields: Mapping[str, Stored]) -> None:
         """Make the copy, unless somebody wrote since `generation` was read."""
         arguments: list[str | int] = [generation, COPY_TTL_S, *_flat([(_WHOLE, Stored("null", 0, 0)), *fields.items()])]
         self._try(lambda: self._fill(keys=self._keys, args=arguments))

@@ -47,7 +47,7 @@ class Schema:
         self._steps: list[Step] = []
 
     @property
-    def newest(self) -> int:
+    def newest_version(self) -> int:
         """The version that is written."""
         return len(self._steps) + 1
 
@@ -59,8 +59,10 @@ class Schema:
         Raises:
             ConfigurationError: steps are registered in order, each once.
         """
-        if version != self.newest:
-            raise ConfigurationError(f"{self.name}: the next step starts at version {self.newest}, not {version}.")
+        if version != self.newest_version:
+            raise ConfigurationError(
+                f"{self.name}: the next step starts at version {self.newest_version}, not {version}."
+            )
 
         def register(up: Callable[[Blob], Blob]) -> Callable[[Blob], Blob]:
             self._steps.append(Step(up, takes, shape))
@@ -82,10 +84,10 @@ class Schema:
             raise InvalidInput(
                 f"{self.name}: {VERSION_FIELD} {_shown(version)} is no whole number from 1. Nothing was read."
             )
-        if version > self.newest:
+        if version > self.newest_version:
             raise SchemaOutdated(
                 f"{self.name} is of schema version {_shown(version)}, this version of agentstate knows up to "
-                f"{self.newest}. Update agentstate; the blob was left as it is."
+                f"{self.newest_version}. Update agentstate; the blob was left as it is."
             )
         return version
 
@@ -99,13 +101,13 @@ class Schema:
         if not isinstance(raw, Mapping):
             raise InvalidInput(f"{self.name} is a dict, not {type(raw).__name__}. Nothing was read.")
         version = self.version_of(raw)
-        blob: Blob = codec.copied(dict(raw))
+        blob: Blob = codec.deep_copy(dict(raw))
         for step in self._steps[version - 1 :]:
             blob = self._climb(step, blob)
-        return {**blob, VERSION_FIELD: self.newest}
+        return {**blob, VERSION_FIELD: self.newest_version}
 
     def _climb(self, step: Step, blob: Blob) -> Blob:
-        raised = step.up(codec.copied(blob))
+        raised = step.up(codec.deep_copy(blob))
         kept = {key for key in blob if key not in step.takes and key != VERSION_FIELD}
         lost = sorted(key for key in kept if key not in raised or raised[key] != blob[key])
         if lost:

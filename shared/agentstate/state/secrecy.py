@@ -14,7 +14,7 @@ from agentstate.errors import InvalidInput
 
 _SHAPES = re.compile(
     r"(?:pf|sk|pk|rk)[_-](?:live|test)[_-][A-Za-z0-9_-]{6,}"
-    r"|(?<![A-Za-z0-9])(?:pf|sk|pk|rk)[_-](?=[A-Za-z_-]*[0-9])[A-Za-z0-9_-]{20,}"
+    r"|(?<![A-Za-z0-9])(?:pf|sk|pk|rk)[_-](?=[A-Za-z_-]{0,200}[0-9])[A-Za-z0-9_-]{20,}"
     r"|(?<![A-Za-z0-9])gh[pousr]_[A-Za-z0-9]{30,}"
     r"|(?<![A-Za-z0-9])xox[abprs]-[A-Za-z0-9-]{10,}"
     r"|(?<![A-Z0-9])AKIA[0-9A-Z]{16}(?![0-9A-Z])"

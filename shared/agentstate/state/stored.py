@@ -32,7 +32,7 @@ def migrate_slice(store: Store, *, after: str = "", limit: int = 100) -> Migrate
     `next_after` is None when these were the last.
     """
     with store.read_connection() as connection:
-        agents = versions.behind(connection, CURRENT_SCHEMA, after=after, limit=limit)
+        agents = versions.list_outdated_agents(connection, CURRENT_SCHEMA, after=after, limit=limit)
     migrated, refused = 0, {}
     for agent_id in agents:
         try:
@@ -45,9 +45,9 @@ def migrate_slice(store: Store, *, after: str = "", limit: int = 100) -> Migrate
 
 def _migrate(store: Store, agent_id: str) -> bool:
     with store.transaction() as tx:
-        now, found = versions.head(tx, agent_id), versions.find(tx.connection, agent_id)
+        now, found = versions.lock_head(tx, agent_id), versions.find_version(tx.connection, agent_id)
         if found is None or now.schema_version >= CURRENT_SCHEMA:
             return False
         blob = AgentState.migrate(found.state, agent_id=agent_id).to_dict()
-        versions.append(tx, agent_id, now, schema_version=CURRENT_SCHEMA, state=blob, cause=versions.MIGRATION)
+        versions.append_version(tx, agent_id, now, schema_version=CURRENT_SCHEMA, state=blob, cause=versions.MIGRATION)
     return True

@@ -4,17 +4,28 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Self
+from collections.abc import Callable, Iterator
+from typing import Protocol, Self
 
 from agentstate.errors import AgentStateError, UpdatesLost
-
-if TYPE_CHECKING:
-    from agentstate.state.update_log import Update
-    from agentstate.state.updates import StateSync
+from agentstate.state.update_log import Update
 
 _log = logging.getLogger(__name__)
 _REST_S = 1.0
+
+
+class UpdateSource(Protocol):
+    """The updates of one agent, as a subscription reads them."""
+
+    @property
+    def agent_id(self) -> str:
+        """The agent."""
+
+    def last_seq(self) -> int:
+        """Return the number of the newest update."""
+
+    def listen(self, since: int | None = None, *, stop: threading.Event | None = None) -> Iterator[Update]:
+        """Yield the updates after number `since` as they come, until `stop` is set."""
 
 
 class Subscription:
@@ -28,15 +39,15 @@ class Subscription:
 
     def __init__(
         self,
-        sync: StateSync,
+        source: UpdateSource,
         handler: Callable[[Update], object],
         seq: int,
         on_error: Callable[[Update, Exception], object] | None,
     ) -> None:
         self.seq, self.errors, self.lost = seq, 0, 0
-        self._sync, self._handler, self._on_error = sync, handler, on_error
+        self._source, self._handler, self._on_error = source, handler, on_error
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=f"updates-{sync.agent_id}", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=f"updates-{source.agent_id}", daemon=True)
         self._thread.start()
 
     def __enter__(self) -> Self:
@@ -52,7 +63,7 @@ class Subscription:
 
     def lag(self) -> int:
         """How many updates wait for this reader."""
-        return self._sync.last() - self.seq
+        return self._source.last_seq() - self.seq
 
     def stop(self, timeout_s: float = 10.0) -> bool:
         """Stop after the update that is being handled; whether that has happened within `timeout_s` seconds."""
@@ -64,14 +75,14 @@ class Subscription:
     def _run(self) -> None:
         while not self._stop.is_set():
             try:
-                for update in self._sync.listen(self.seq, stop=self._stop):
+                for update in self._source.listen(self.seq, stop=self._stop):
                     self._handle(update)
                     if self._stop.is_set():
                         return
             except UpdatesLost as error:
                 self._skip(error)
             except AgentStateError as error:
-                _log.warning("updates of %s cannot be read for now: %s", self._sync.agent_id, error)
+                _log.warning("updates of %s cannot be read for now: %s", self._source.agent_id, error)
                 self._stop.wait(_REST_S)
 
     def _handle(self, update: Update) -> None:

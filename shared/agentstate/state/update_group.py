@@ -7,21 +7,17 @@ same batch after the lease, and the dead one's late word is refused by the fence
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
 from agentstate.errors import Fenced, InvalidInput
 from agentstate.ids import validate_name
 from agentstate.state import update_log
+from agentstate.state.update_log import Update
 from agentstate.store.store import Store, Transaction
 from agentstate.store.tables.base import db_time
 from agentstate.store.tables.updates import update_groups as groups
 from agentstate.store.upsert import insert_new
-
-if TYPE_CHECKING:
-    from agentstate.state.update_log import Update
-    from agentstate.state.updates import StateSync
 
 LEASE_S = 30.0
 
@@ -34,7 +30,7 @@ class Batch:
     fence: int
 
     @property
-    def through(self) -> int:
+    def last_seq(self) -> int:
         """The number of the last one."""
         return self.updates[-1].seq
 
@@ -42,10 +38,10 @@ class Batch:
 class UpdateGroup:
     """The readers of one name. Each update is handed to the group at least once, and once unless a member dies."""
 
-    def __init__(self, sync: StateSync, store: Store, name: str) -> None:
+    def __init__(self, store: Store, agent_id: str, name: str) -> None:
         self.name = validate_name(name, "group")
-        self._sync, self._store = sync, store
-        self._mine = (groups.c.agent_id == sync.agent_id, groups.c.name == name)
+        self._store, self._agent_id = store, agent_id
+        self._mine = (groups.c.agent_id == agent_id, groups.c.name == name)
 
     def take(self, limit: int = 100, *, lease_s: float = LEASE_S) -> Batch | None:
         """The next updates for this member; None when there are none, or another member is at them.
@@ -64,7 +60,7 @@ class UpdateGroup:
             row = tx.connection.execute(
                 sa.select(groups.c.seq, groups.c.fence).where(*self._mine, free).with_for_update(skip_locked=True)
             ).one_or_none()
-            found = [] if row is None else update_log.after(tx.connection, self._sync.agent_id, row.seq, limit)
+            found = [] if row is None else update_log.read_after(tx.connection, self._agent_id, row.seq, limit)
             if row is None or not found:
                 return None
             leased = {"fence": row.fence + 1, "lease_until": db_time(lease_s)}
@@ -75,14 +71,14 @@ class UpdateGroup:
         """The batch is dealt with; raises Fenced when another member has it by now."""
         with self._store.transaction() as tx:
             current = (*self._mine, groups.c.fence == batch.fence)
-            done = groups.update().where(*current).values(seq=batch.through, lease_until=None)
+            done = groups.update().where(*current).values(seq=batch.last_seq, lease_until=None)
             if tx.connection.execute(done).rowcount == 0:
                 raise Fenced(
-                    f"updates through {batch.through:,} of {self._sync.agent_id} went to another member of "
+                    f"updates through {batch.last_seq:,} of {self._agent_id} went to another member of "
                     f"{self.name} after the lease ended. The group's place was not changed."
                 )
 
-    def give_back(self, batch: Batch) -> None:
+    def release(self, batch: Batch) -> None:
         """The batch is not dealt with: another member may take it at once."""
         with self._store.transaction() as tx:
             current = (*self._mine, groups.c.fence == batch.fence)
@@ -101,6 +97,6 @@ class UpdateGroup:
             tx.connection.execute(groups.update().where(*self._mine).values(place))
 
     def _begin(self, tx: Transaction) -> None:
-        oldest = update_log.head(tx.connection, self._sync.agent_id).removed_through
-        row = {"agent_id": self._sync.agent_id, "name": self.name, "seq": oldest, "fence": 0}
+        oldest = update_log.read_head(tx.connection, self._agent_id).removed_through
+        row = {"agent_id": self._agent_id, "name": self.name, "seq": oldest, "fence": 0}
         insert_new(tx, groups, [row])

@@ -32,14 +32,14 @@ class Update:
     value: Any
     at: datetime
 
-    def body(self) -> str:
+    def to_json(self) -> str:
         """As exact JSON."""
         return codec.dumps(
             {"agent_id": self.agent_id, "seq": self.seq, "field": self.field, "value": self.value, "at": self.at}
         )
 
     @classmethod
-    def from_body(cls, body: str) -> Update:
+    def from_json(cls, body: str) -> Update:
         """What `body` gave; raises InvalidInput."""
         return cls(**codec.loads(body))
 
@@ -52,7 +52,7 @@ class Head:
     removed_through: int
 
 
-def append(tx: Transaction, agent_id: str, field: str, value: Any) -> Update:
+def append_update(tx: Transaction, agent_id: str, field: str, value: Any) -> Update:
     """Add an update with the next number; others who publish for this agent wait until `tx` ends."""
     body = codec.dumps(value)
     insert_new(tx, heads, [{"agent_id": agent_id, "seq": 0, "removed_through": 0}])
@@ -65,19 +65,19 @@ def append(tx: Transaction, agent_id: str, field: str, value: Any) -> Update:
     return Update(agent_id, seq, field, codec.loads(body), at)
 
 
-def head(connection: Connection, agent_id: str) -> Head:
+def read_head(connection: Connection, agent_id: str) -> Head:
     """Where an agent's updates stand; zeros when it has published none."""
     row = connection.execute(sa.select(heads).where(heads.c.agent_id == agent_id)).one_or_none()
     return Head(0, 0) if row is None else Head(row.seq, row.removed_through)
 
 
-def after(connection: Connection, agent_id: str, seq: int, limit: int) -> list[Update]:
+def read_after(connection: Connection, agent_id: str, seq: int, limit: int) -> list[Update]:
     """The updates after number `seq`, oldest first.
 
     Raises:
         UpdatesLost: some of them are removed. InvalidInput: `seq` was never reached.
     """
-    now = head(connection, agent_id)
+    now = read_head(connection, agent_id)
     if seq > now.seq:
         raise InvalidInput(
             f"{agent_id} has published {now.seq:,} updates and none with number {seq:,}: was the store restored from "
@@ -107,7 +107,7 @@ def _with_old(connection: Connection, kept: int, ttl_s: float, agents: int) -> S
 
 
 def _remove_of(tx: Transaction, agent_id: str, kept: int, ttl_s: float) -> int:
-    now = head(tx.connection, agent_id)
+    now = read_head(tx.connection, agent_id)
     aged = sa.select(sa.func.max(updates.c.seq)).where(updates.c.agent_id == agent_id, updates.c.at < db_time(-ttl_s))
     through = max(now.seq - kept, tx.connection.execute(aged).scalar_one() or 0)
     tx.connection.execute(heads.update().where(heads.c.agent_id == agent_id).values(removed_through=through))

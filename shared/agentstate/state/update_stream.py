@@ -52,7 +52,7 @@ class UpdateStream:
         """Where each update is published too, as its JSON, for listeners that need no past."""
         return self._key
 
-    def put(self, entries: Sequence[tuple[int, str]]) -> int:
+    def append_missing(self, entries: Sequence[tuple[int, str]]) -> int:
         """Add updates (number, body) in order; the number of the newest there is, -1 when the stream is empty."""
         arguments: list[str | int] = [KEPT, TTL_S, self._key, *(part for entry in entries for part in entry)]
         try:
@@ -60,7 +60,7 @@ class UpdateStream:
         except RedisError as error:
             raise _away(error) from error
 
-    def after(self, seq: int, limit: int, wait_s: float) -> list[str] | None:
+    def read_after(self, seq: int, limit: int, wait_s: float) -> list[str] | None:
         """The updates right after `seq`, oldest first, waiting for the first; None when the stream cannot tell.
 
         Args:

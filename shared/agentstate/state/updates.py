@@ -10,19 +10,17 @@ import asyncio
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from agentstate.errors import RedisUnavailable
 from agentstate.ids import validate_name
 from agentstate.state import update_log
 from agentstate.state.secrecy import refuse_secrets
+from agentstate.state.subscription import Subscription
+from agentstate.state.update_group import UpdateGroup
 from agentstate.state.update_log import Update
 from agentstate.state.update_stream import KEPT, UpdateStream
 from agentstate.store.store import Store, Transaction
-
-if TYPE_CHECKING:
-    from agentstate.state.subscription import Subscription
-    from agentstate.state.update_group import UpdateGroup
 
 BATCH = 100
 """Updates read in one step: so many a reader holds at most."""
@@ -54,34 +52,34 @@ class StateSync:
         validate_name(field, "field")
         refuse_secrets({field: value}, "an update")
         with self._store.transaction(tx) as opened:
-            update = update_log.append(opened, self.agent_id, field, value)
-            opened.after_commit(self.relay)
+            update = update_log.append_update(opened, self.agent_id, field, value)
+            opened.after_commit(self.push_to_stream)
         return update
 
-    def relay(self) -> None:
+    def push_to_stream(self) -> None:
         """Bring the stream up to the store; raises RedisUnavailable."""
-        top = self._stream.put([])
+        top = self._stream.append_missing([])
         with self._store.read_connection() as connection:
-            now = update_log.head(connection, self.agent_id)
+            now = update_log.read_head(connection, self.agent_id)
             start = top if top >= 0 else max(now.seq - KEPT, now.removed_through)
             if start < now.removed_through or start >= now.seq:
                 return
-            entries = update_log.after(connection, self.agent_id, start, KEPT)
-        self._stream.put([(update.seq, update.body()) for update in entries])
+            entries = update_log.read_after(connection, self.agent_id, start, KEPT)
+        self._stream.append_missing([(update.seq, update.to_json()) for update in entries])
 
-    def last(self) -> int:
+    def last_seq(self) -> int:
         """The number of the newest update, 0 when there is none: the place to begin from now on."""
         with self._store.read_connection() as connection:
-            return update_log.head(connection, self.agent_id).seq
+            return update_log.read_head(connection, self.agent_id).seq
 
-    def since(self, seq: int, limit: int = BATCH) -> list[Update]:
+    def read_since(self, seq: int, limit: int = BATCH) -> list[Update]:
         """The updates after number `seq`, oldest first, at most `limit`.
 
         Raises:
             UpdatesLost: some of them are no longer kept. InvalidInput: `seq` was never reached.
         """
         with self._store.read_connection() as connection:
-            return update_log.after(connection, self.agent_id, seq, limit)
+            return update_log.read_after(connection, self.agent_id, seq, limit)
 
     def listen(self, since: int | None = None, *, stop: threading.Event | None = None) -> Iterator[Update]:
         """Updates as they come, in order and none missed, until `stop` is set.
@@ -94,18 +92,18 @@ class StateSync:
             UpdatesLost: the reader is further behind than updates are kept. InvalidInput: `since` was never reached.
         """
         stop = stop or threading.Event()
-        seq, looked = self.last() if since is None else since, 0.0
+        seq, looked = self.last_seq() if since is None else since, 0.0
         while not stop.is_set():
-            found, looked = self._next(seq, looked)
+            found, looked = self._read_or_wait(seq, looked)
             for update in found:
                 seq = update.seq
                 yield update
 
     async def listen_async(self, since: int | None = None) -> AsyncIterator[Update]:
         """`listen` for asyncio; ends when its task is cancelled or the iterator is closed."""
-        seq, looked = await asyncio.to_thread(self.last) if since is None else since, 0.0
+        seq, looked = await asyncio.to_thread(self.last_seq) if since is None else since, 0.0
         while True:
-            found, looked = await asyncio.to_thread(self._next, seq, looked)
+            found, looked = await asyncio.to_thread(self._read_or_wait, seq, looked)
             for update in found:
                 seq = update.seq
                 yield update
@@ -127,33 +125,29 @@ class StateSync:
         Raises:
             UpdatesLost, InvalidInput: as `listen`, at once.
         """
-        from agentstate.state.subscription import Subscription
-
-        seq = self.last() if since is None else since
-        self.since(seq, 1)
+        seq = self.last_seq() if since is None else since
+        self.read_since(seq, 1)
         return Subscription(self, handler, seq, on_error)
 
     def group(self, name: str) -> UpdateGroup:
         """The readers that share the work of dealing with this agent's updates under one name."""
-        from agentstate.state.update_group import UpdateGroup
+        return UpdateGroup(self._store, self.agent_id, name)
 
-        return UpdateGroup(self, self._store, name)
-
-    def _next(self, seq: int, looked: float) -> tuple[list[Update], float]:
+    def _read_or_wait(self, seq: int, looked: float) -> tuple[list[Update], float]:
         """The updates after `seq`, perhaps none after a wait; and when the store was last asked."""
         due = looked + LOOK_S - time.monotonic()
         if due > 0:
-            bodies = self._waited(seq, min(WAIT_S, due))
+            bodies = self._read_from_stream(seq, min(WAIT_S, due))
             if bodies is not None:
-                return [Update.from_body(body) for body in bodies], looked
-        found = self.since(seq)
+                return [Update.from_json(body) for body in bodies], looked
+        found = self.read_since(seq)
         if found:
             self._repair()
         return found, time.monotonic()
 
-    def _waited(self, seq: int, wait_s: float) -> list[str] | None:
+    def _read_from_stream(self, seq: int, wait_s: float) -> list[str] | None:
         try:
-            return self._stream.after(seq, BATCH, wait_s)
+            return self._stream.read_after(seq, BATCH, wait_s)
         except RedisUnavailable:
             time.sleep(min(wait_s, WAIT_S))  # the store is asked in its turn, not in a tight loop
             return []
@@ -161,6 +155,6 @@ class StateSync:
     def _repair(self) -> None:
         """What the store had and the stream did not bring: others wait for it too."""
         try:
-            self.relay()
+            self.push_to_stream()
         except RedisUnavailable:
             return  # the next one that can does it

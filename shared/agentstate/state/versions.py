@@ -52,7 +52,7 @@ class Head:
     saved_at: datetime | None = None
 
 
-def head(tx: Transaction, agent_id: str) -> Head:
+def lock_head(tx: Transaction, agent_id: str) -> Head:
     """The head of an agent's versions; locks it until the transaction ends."""
     columns = (agent_states.c.version, agent_states.c.schema_version, agent_states.c.saved_at)
     query = sa.select(*columns).where(agent_states.c.agent_id == agent_id).with_for_update()
@@ -60,13 +60,13 @@ def head(tx: Transaction, agent_id: str) -> Head:
     return Head() if row is None else Head(*row)
 
 
-def exists(connection: sa.Connection, agent_id: str) -> bool:
+def has_state(connection: sa.Connection, agent_id: str) -> bool:
     """Whether a state of the agent was ever saved; locks nothing."""
     query = sa.select(agent_states.c.version).where(agent_states.c.agent_id == agent_id)
     return connection.execute(query).first() is not None
 
 
-def append(
+def append_version(
     tx: Transaction, agent_id: str, now: Head, *, schema_version: int, state: dict[str, Any], cause: str
 ) -> int | None:
     """Add the version after `now`, the head that this transaction has locked; its number.
@@ -81,21 +81,21 @@ def append(
     return now.version + 1
 
 
-def find(
-    connection: sa.Connection, agent_id: str, *, at: datetime | None = None, version: int | None = None
+def find_version(
+    connection: sa.Connection, agent_id: str, *, as_of: datetime | None = None, version: int | None = None
 ) -> StateVersion | None:
     """The newest version, or the newest that was saved by `at`, or the one of that number."""
     query = sa.select(agent_state_versions).where(_versions.agent_id == agent_id)
-    if at is not None:
+    if as_of is not None:
         # Both orders are one, since time never runs back here; this one is the index's.
-        query = query.where(_versions.saved_at <= at).order_by(_versions.saved_at.desc())
+        query = query.where(_versions.saved_at <= as_of).order_by(_versions.saved_at.desc())
     if version is not None:
         query = query.where(_versions.version == version)
     row = connection.execute(query.order_by(_versions.version.desc()).limit(1)).mappings().first()
     return None if row is None else StateVersion(**row)
 
 
-def newest_first(
+def list_versions(
     connection: sa.Connection, agent_id: str, *, limit: int, before: int | None = None
 ) -> list[StateVersion]:
     """Versions below `before`, newest first."""
@@ -106,7 +106,7 @@ def newest_first(
     return [StateVersion(**row) for row in rows]
 
 
-def behind(connection: sa.Connection, newest_schema: int, *, after: str, limit: int) -> list[str]:
+def list_outdated_agents(connection: sa.Connection, newest_schema: int, *, after: str, limit: int) -> list[str]:
     """Agents after `after` whose newest blob is of a schema before `newest_schema`."""
     query = (
         sa.select(agent_states.c.agent_id)

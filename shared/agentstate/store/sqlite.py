@@ -45,7 +45,7 @@ class SqliteDatabase(Database):
             url,
             connect_args={"isolation_level": None, "check_same_thread": False, "timeout": BUSY_TIMEOUT_MS / 1000},
             # Its JSON columns would make a float of a bare number beyond 64 bits.
-            json_serializer=codec.boxed,
+            json_serializer=codec.dumps_boxed,
             json_deserializer=codec.loads,
         )
         sa.event.listen(engine, "connect", _set_pragmas)

@@ -33,7 +33,7 @@ class Audit:
     extractive: int = 0
 
     def look(self, store: Store, history: ConversationHistory) -> None:
-        account = history.accounting(BUDGET)
+        account = history.account_turns(BUDGET)
         self.turns += account.turns
         self.covered += len(account.covered)
         self.lost += [f"{history.session}: turn {number}" for number in lost(history)]
@@ -49,7 +49,7 @@ class Audit:
 def lost(history: ConversationHistory) -> list[int]:
     """Turns that are nowhere, looked at again if there are some: a summary may come about between two looks."""
     for _ in range(5):
-        if not (missing := history.accounting(BUDGET).lost):
+        if not (missing := history.account_turns(BUDGET).lost):
             return []
     return missing
 
@@ -60,10 +60,10 @@ def without_source(store: Store, history: ConversationHistory) -> Iterator[tuple
         newest = connection.execute(
             sa.select(sa.func.max(summaries.c.number)).where(summaries.c.conversation_id == history.id)
         ).scalar_one()
-        chain = [rows.summary(connection, history.id, number) for number in range(1, (newest or 0) + 1)]
+        chain = [rows.find_summary(connection, history.id, number) for number in range(1, (newest or 0) + 1)]
         before: StoredSummary | None = None
         for summary in filter(None, chain):
-            turns = rows.between(connection, history.id, summary.covers_from, summary.covers_to)
+            turns = rows.read_turns(connection, history.id, summary.covers_from, summary.covers_to)
             request = SummaryRequest(tuple(turn.as_source() for turn in turns), before.text if before else None)
             facts = "\n".join(fact["text"] for fact in (before.facts if before else ()))
             yield summary, Evidence(f"{Source(request).evidence_text}\n{facts}").find_unsupported(summary.text)

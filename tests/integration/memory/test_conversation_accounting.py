@@ -16,8 +16,8 @@ from agentstate.jobs import Claim, JobRunner, Jobs
 from agentstate.jobs.kinds import KINDS
 from agentstate.memory.conversation import ConversationHistory
 from agentstate.memory.conversation.accounting import SUMMARIZE
-from agentstate.memory.conversation.exchanges import torn
 from agentstate.memory.conversation.summarization import ConversationSummarizer
+from agentstate.memory.conversation.tool_exchanges import unsplittable_turns
 from agentstate.providers.summaries.digest import DigestSummarizer
 from agentstate.providers.summaries.prompt import PROMPT_VERSION
 from agentstate.providers.summaries.summarizer import Summary, SummaryRequest
@@ -132,28 +132,28 @@ def test_every_turn_is_accounted_for_whatever_happens(
         for _ in range(life.draw.randint(1, 5)):
             life.add()
         life.work()
-        accounting = history.accounting(BUDGET)
+        accounting = history.account_turns(BUDGET)
         assert accounting.lost == []
         assert accounting.covered == frozenset(range(1, len(accounting.covered) + 1))
         for form, refused in (("anthropic", refused_by_anthropic), ("openai", refused_by_openai)):
             messages = history.messages(BUDGET, form=form)  # type: ignore[arg-type]
             assert refused({"messages": list(messages)}) is None
             assert messages.tokens <= BUDGET
-        assert len(accounting.covered) not in torn(history.turns())
+        assert len(accounting.covered) not in unsplittable_turns(history.turns())
 
 
 def test_a_lost_turn_would_be_seen(history: ConversationHistory, store: Store, settings: Settings) -> None:
     for number in range(40):
         history.add("user", f"turn {number} of the long story")
     ConversationSummarizer(store, Paid(), settings).run(history.id)
-    assert history.accounting(BUDGET).lost == []
+    assert history.account_turns(BUDGET).lost == []
     with store.transaction() as tx:
         tx.connection.execute(summaries.update().where(summaries.c.number == 1).values(covers_from=3))
-    assert history.accounting(BUDGET).lost == [1, 2]
+    assert history.account_turns(BUDGET).lost == [1, 2]
     with store.transaction() as tx:
         tx.connection.execute(conversations.update().values(summarized_to=0, summary_number=0))
         tx.connection.execute(jobs_table.delete())
-    assert len(history.accounting(200).lost) > 10
+    assert len(history.account_turns(200).lost) > 10
 
 
 def test_a_window_begins_with_no_result_whose_call_is_left_out(history: ConversationHistory) -> None:
@@ -175,11 +175,11 @@ def test_a_result_that_comes_when_its_call_is_summarized_hides_no_turn(
     for number in range(40):
         history.add("user", f"turn {number} of the long story")
     ConversationSummarizer(store, Paid(), settings).run(history.id)
-    open_before = len(history.accounting(BUDGET).verbatim)
+    open_before = len(history.account_turns(BUDGET).verbatim)
     history.add_message(result(1))
     assert "[result] bet 1 of 1.50 USDC is placed" in str(history.messages(BUDGET))
-    assert len(history.accounting(BUDGET).verbatim) == open_before + 1 > 1
-    assert history.accounting(BUDGET).lost == []
+    assert len(history.account_turns(BUDGET).verbatim) == open_before + 1 > 1
+    assert history.account_turns(BUDGET).lost == []
 
 
 def test_the_budget_holds_for_names_marks_and_what_stands_for_missing_results(history: ConversationHistory) -> None:

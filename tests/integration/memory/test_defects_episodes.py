@@ -11,17 +11,8 @@ import redis
 
 from agentstate.errors import InvalidInput
 from agentstate.memory.episodes.store import EpisodicStore
-from agentstate.settings import Settings
-
-NOW = datetime(2026, 11, 1, 12, 0, 0, 654321, tzinfo=UTC)
-
-
-class Now:
-    def __init__(self) -> None:
-        self.time = NOW
-
-    def __call__(self) -> datetime:
-        return self.time
+from agentstate.store import Store
+from tests.integration.memory.episode_world import COPY, NOW, EpisodeWorld, Now
 
 
 @pytest.fixture
@@ -30,13 +21,16 @@ def now() -> Now:
 
 
 @pytest.fixture
-def episodes(client: redis.Redis, now: Now) -> EpisodicStore:
-    settings = Settings.load(database_url="sqlite:///unused.db", episodes_kept=50)
-    return EpisodicStore(client, "ag_7", settings, clock=now)
+def episodes(store: Store, client: redis.Redis, now: Now) -> EpisodicStore:
+    return EpisodeWorld(store, client, clock=now).process()
 
 
-def numbers(episodes: EpisodicStore, n: int = 100, event_type: str | None = None) -> list[Any]:
-    return [episode.payload["n"] for episode in episodes.get_recent(n, event_type)]
+def numbers(episodes: EpisodicStore, limit: int = 50, event_type: str | None = None) -> list[Any]:
+    """The numbers of the newest, from the store and again from Redis."""
+    first = [episode.payload["n"] for episode in episodes.get_recent(limit, event_type)]
+    again = [episode.payload["n"] for episode in episodes.get_recent(limit, event_type)]
+    assert first == again
+    return first
 
 
 @pytest.mark.guide_defect(76)
@@ -85,14 +79,15 @@ def test_ticks_do_not_push_out_the_open_escrow(episodes: EpisodicStore) -> None:
 
 
 @pytest.mark.guide_defect(81)
-def test_what_happened_earlier_has_its_place_while_there_is_room(episodes: EpisodicStore) -> None:
+def test_what_happened_earlier_has_its_place(episodes: EpisodicStore) -> None:
     for n in range(40):
         episodes.record("tick", {"n": n}, at=NOW - timedelta(minutes=40 - n))
     late = episodes.record("audit", {"n": 99}, at=NOW - timedelta(days=1))
-    assert late.kept
+    assert numbers(episodes)[-1] == 99
     for n in range(100):
         episodes.record("tick", {"n": n})
     assert numbers(episodes, 1, "audit") == [99]  # although it is the oldest of all
+    assert episodes.find(late.id) == late
 
 
 @pytest.mark.guide_defect(82)
@@ -109,7 +104,8 @@ def test_a_time_in_the_wrong_unit_is_refused(episodes: EpisodicStore, factor: in
 def test_a_record_of_a_newer_version_hides_no_other(episodes: EpisodicStore, client: redis.Redis) -> None:
     episodes.record("bet", {"n": 1})
     line = '[3,"ag_7","x","bet",1,{"n":2},"of a newer form"]'
-    client.zadd("as:{ag_7}:episodes:all", {f"0000000000000009{line}": NOW.timestamp() * 1e6})
+    episodes.get_recent()
+    client.zadd(COPY, {line: NOW.timestamp() * 1e6})
     assert numbers(episodes) == [1]
 
 

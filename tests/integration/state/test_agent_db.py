@@ -69,8 +69,8 @@ def agent_id() -> str:
 def written_by_another_version(store: Store, agent_id: str, blob: dict[str, Any], schema: int) -> None:
     """A save as another version of agentstate makes it."""
     with store.transaction() as tx:
-        now = versions.head(tx, agent_id)
-        versions.append(tx, agent_id, now, schema_version=schema, state=blob, cause=versions.SAVE)
+        now = versions.lock_head(tx, agent_id)
+        versions.append_version(tx, agent_id, now, schema_version=schema, state=blob, cause=versions.SAVE)
 
 
 def side_by_side(number: int, work: Callable[[], None]) -> list[BaseException]:
@@ -146,7 +146,7 @@ def test_an_old_blob_is_stored_in_the_newest_schema(db: AgentDB, agent_id: str) 
     assert state is not None
     assert (state.schema_version, state.portfolio) == (CURRENT_SCHEMA, {"usdc": Decimal("1.50")})
     assert state.extra == {"unknown": ["kept"]}
-    [version] = db.history(agent_id)
+    [version] = db.list_versions(agent_id)
     assert version.schema_version == version.state["schema_version"] == CURRENT_SCHEMA
 
 
@@ -194,7 +194,7 @@ def test_no_update_is_lost_by_update_state(db: AgentDB, agent_id: str) -> None:
     state = db.load_state(agent_id)
     assert state is not None
     assert (state.session_count, state.version) == (200, 201)
-    assert [version.version for version in db.history(agent_id, limit=300)] == list(range(201, 0, -1))
+    assert [version.version for version in db.list_versions(agent_id, limit=300)] == list(range(201, 0, -1))
 
 
 def test_a_stale_save_is_told_both_versions_and_changes_nothing(db: AgentDB, agent_id: str) -> None:
@@ -213,7 +213,7 @@ def test_a_stale_save_is_told_both_versions_and_changes_nothing(db: AgentDB, age
 def test_of_many_first_saves_one_wins(db: AgentDB, agent_id: str) -> None:
     raised = side_by_side(8, lambda: db.save_state(agent_id, AgentState(agent_id=agent_id)) and None)
     assert [type(error) for error in raised] == [Conflict] * 7
-    assert len(db.history(agent_id)) == 1
+    assert len(db.list_versions(agent_id)) == 1
 
 
 @pytest.mark.guide_defect(27)
@@ -250,7 +250,7 @@ def test_history_cannot_be_changed(db: AgentDB, agent_id: str, store: Store, sta
     db.append_transaction(agent_id, "faucet", "1")
     with pytest.raises(DatabaseError, match="append-only"), store.transaction() as tx:
         tx.connection.exec_driver_sql(statement)
-    assert len(db.history(agent_id)) == 1
+    assert len(db.list_versions(agent_id)) == 1
 
 
 @pytest.mark.guide_defect(29)
@@ -296,8 +296,8 @@ def test_reading_what_was_saved_takes_an_index_and_no_sorting(db: AgentDB, agent
     now = db_now(store)
     with statements(store) as seen:
         db.load_state(agent_id)
-        db.load_state(agent_id, at=now)
-        db.history(agent_id, before=5)
+        db.load_state(agent_id, as_of=now)
+        db.list_versions(agent_id, before=5)
         SnapshotTaker(store, NobodyReads()).latest(agent_id)
     queries = [(statement, values) for statement, values in seen if statement.startswith("SELECT")]
     assert len(queries) == 4
@@ -342,10 +342,10 @@ def test_order_is_by_number_whatever_the_clock_does(db: AgentDB, agent_id: str, 
         ahead = tx.now() + timedelta(hours=1)
         tx.connection.execute(sa.update(agent_states).where(agent_states.c.agent_id == agent_id).values(saved_at=ahead))
     db.save_state(agent_id, one_more(state))
-    newest, oldest = db.history(agent_id)
+    newest, oldest = db.list_versions(agent_id)
     assert (newest.version, oldest.version) == (2, 1)
     assert newest.saved_at == ahead
-    found = db.load_state(agent_id, at=ahead)
+    found = db.load_state(agent_id, as_of=ahead)
     assert found is not None
     assert found.version == 2
 
@@ -358,29 +358,29 @@ def test_the_state_as_of_any_time_is_kept(db: AgentDB, agent_id: str) -> None:
     state = AgentState(agent_id=agent_id)
     for _ in range(3):
         state = db.save_state(agent_id, one_more(state))
-    saves = db.history(agent_id)[::-1]
+    saves = db.list_versions(agent_id)[::-1]
     for number, save in enumerate(saves, 1):
         found = db.load_state(agent_id, version=number)
         assert found is not None
         assert (found.session_count, found.version) == (number, number)
-        at = db.load_state(agent_id, at=save.saved_at)
+        at = db.load_state(agent_id, as_of=save.saved_at)
         assert at is not None
         assert at.version >= number
-    assert db.load_state(agent_id, at=saves[0].saved_at - timedelta(seconds=1)) is None
+    assert db.load_state(agent_id, as_of=saves[0].saved_at - timedelta(seconds=1)) is None
     assert db.load_state(agent_id, version=4) is None
     with pytest.raises(InvalidInput, match="zone"):
-        db.load_state(agent_id, at=datetime(2026, 1, 1))  # noqa: DTZ001 that is the case
+        db.load_state(agent_id, as_of=datetime(2026, 1, 1))  # noqa: DTZ001 that is the case
 
 
 def test_history_has_pages(db: AgentDB, agent_id: str) -> None:
     for _ in range(5):
         db.update_state(agent_id, one_more)
-    assert [save.version for save in db.history(agent_id, limit=2)] == [5, 4]
-    assert [save.version for save in db.history(agent_id, limit=2, before=4)] == [3, 2]
-    assert {save.cause for save in db.history(agent_id)} == {"save"}
+    assert [save.version for save in db.list_versions(agent_id, limit=2)] == [5, 4]
+    assert [save.version for save in db.list_versions(agent_id, limit=2, before=4)] == [3, 2]
+    assert {save.cause for save in db.list_versions(agent_id)} == {"save"}
     for limit in (0, -1, 1_001):
         with pytest.raises(InvalidInput, match="limit"):
-            db.history(agent_id, limit=limit)
+            db.list_versions(agent_id, limit=limit)
 
 
 @pytest.mark.guide_defect(56)
@@ -391,7 +391,7 @@ def test_a_state_of_a_newer_version_is_neither_read_nor_replaced(db: AgentDB, ag
         db.load_state(agent_id)
     with pytest.raises(SchemaOutdated, match="Update agentstate"):
         db.save_state(agent_id, AgentState(agent_id=agent_id), version=1)
-    assert [save.state for save in db.history(agent_id)] == [blob]
+    assert [save.state for save in db.list_versions(agent_id)] == [blob]
 
 
 def test_stored_states_are_migrated_in_slices_and_what_cannot_be_is_left(store: Store, db: AgentDB) -> None:
@@ -412,11 +412,11 @@ def test_stored_states_are_migrated_in_slices_and_what_cannot_be_is_left(store: 
     assert migrated == len(old)
     assert list(refused) == [broken]
     for agent in old:
-        newest, oldest = db.history(agent)
+        newest, oldest = db.list_versions(agent)
         assert (newest.schema_version, newest.cause) == (CURRENT_SCHEMA, "migration")
         assert oldest.state == {**V1, "agent_id": agent}
         assert db.load_state(agent) == before[agent]
-    [kept] = db.history(broken)
+    [kept] = db.list_versions(broken)
     assert kept.state == {"agent_id": broken}
     assert migrate_slice(store).migrated == 0
 

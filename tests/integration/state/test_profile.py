@@ -60,7 +60,7 @@ def test_none_is_not_the_same_as_missing(profile: AgentProfile) -> None:
     profile.set_field("mood", None)
     assert profile.get_field("mood", "missing") is None
     assert profile.get_field("other", "missing") == "missing"
-    assert profile.entry("other") is None
+    assert profile.find_field("other") is None
 
 
 @pytest.mark.guide_defect(89)
@@ -145,7 +145,7 @@ def test_a_writer_states_the_version_it_has_seen(profile: AgentProfile) -> None:
         profile.set_field("plan", "c", version=0)
     assert profile.delete_field("plan", version=2)
     assert not profile.delete_field("plan")
-    assert profile.entry("plan") is None
+    assert profile.find_field("plan") is None
     # What was removed and set again is not what was seen before.
     assert profile.set_field("plan", "d", version=0) == 4
 
@@ -167,7 +167,7 @@ def test_of_two_who_saw_the_same_one_is_told(profile: AgentProfile) -> None:
 def test_a_field_goes_when_its_time_is_over(profile: AgentProfile, store: Store) -> None:
     profile.set_field("hint", "sell", ttl_s=3_600)
     profile.set_field("mood", "calm")
-    entry = profile.entry("hint")
+    entry = profile.find_field("hint")
     assert entry is not None
     assert entry.expires_at is not None
     with store.transaction() as tx:  # an hour later
@@ -175,10 +175,10 @@ def test_a_field_goes_when_its_time_is_over(profile: AgentProfile, store: Store)
             profile_fields.update().where(profile_fields.c.field == "hint").values(expires_at=db_time(-1.0))
         )
     cache = profile._cache
-    cache.withdraw(cache.announce())
+    cache.end_write(cache.begin_write())
     assert profile.snapshot() == {"mood": "calm"}
     assert profile.set_field("hint", "buy", version=0) == 2
-    assert profile.entry("hint") == profiles.ProfileField("buy", 2, None)
+    assert profile.find_field("hint") == profiles.ProfileField("buy", 2, None)
 
 
 def test_the_copy_drops_a_field_when_its_time_is_over(profile: AgentProfile, client: redis.Redis) -> None:
@@ -195,27 +195,27 @@ def test_the_copy_drops_a_field_when_its_time_is_over(profile: AgentProfile, cli
 def test_a_reader_never_keeps_what_a_write_replaced(profile: AgentProfile, store: Store) -> None:
     """A reader that looked before a write and fills the copy after it must not bring the old value back."""
     profile.set_field("mood", "calm")
-    look = profile._cache.look()
+    look = profile._cache.read_copy()
     assert look.generation is not None
     old = profile._load()
     profile.set_field("mood", "angry")
-    profile._cache.fill(look.generation, old)
+    profile._cache.fill_copy(look.generation, old)
     assert profile.get_field("mood") == "angry"
     # Nor while a writer is still at it.
     with store.transaction() as tx:
         profile.set_field("mood", "glad", tx=tx)
-        assert profile._cache.look().generation is None
+        assert profile._cache.read_copy().generation is None
     assert profile.get_field("mood") == "glad"
 
 
 def test_a_writer_that_dies_blocks_the_copy_for_a_while_only(profile: AgentProfile, client: redis.Redis) -> None:
     profile.set_field("mood", "calm")
-    profile._cache.announce()
-    assert profile._cache.look().generation is None
+    profile._cache.begin_write()
+    assert profile._cache.read_copy().generation is None
     writers = "as:{ag_p}:profile:writers"
     [(token, until)] = client.zrange(writers, 0, -1, withscores=True)
     client.zadd(writers, {token: float(until) - (WRITING_S + 1) * 1_000})
-    assert profile._cache.look().generation is not None
+    assert profile._cache.read_copy().generation is not None
     assert profile.snapshot() == {"mood": "calm"}
 
 

@@ -56,8 +56,8 @@ def test_the_job_migrates_all_states_slice_by_slice(runtime: Runtime, task: Modu
     for agent_id in agents:
         with runtime.store.transaction() as tx:
             blob = {"agent_id": agent_id, "balance": Decimal(1)}
-            now = versions.head(tx, agent_id)
-            versions.append(tx, agent_id, now, schema_version=1, state=blob, cause=versions.SAVE)
+            now = versions.lock_head(tx, agent_id)
+            versions.append_version(tx, agent_id, now, schema_version=1, state=blob, cause=versions.SAVE)
     runtime.jobs.submit(KIND, {"slot": "s1"}, dedupe_key="slot:s1")
     results = []
     while waiting := runtime.jobs.list(status=JobStatus.READY, kind=KIND):

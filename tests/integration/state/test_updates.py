@@ -127,29 +127,29 @@ def test_agents_apart_numbered_and_with_the_write(sync: StateSync, store: Store,
     other = StateSync(store, lambda agent_id: UpdateStream(client, agent_id), "ag_v")
     publish(sync, "mine")
     publish(other, "theirs")
-    assert [(u.agent_id, u.seq, u.value) for u in sync.since(0)] == [("ag_u", 1, "mine")]
+    assert [(u.agent_id, u.seq, u.value) for u in sync.read_since(0)] == [("ag_u", 1, "mine")]
 
     def give_up() -> None:
         with store.transaction() as tx:
             sync.publish_update("price", "never", tx=tx)
-            assert sync._stream.put([]) == 1
+            assert sync._stream.append_missing([]) == 1
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
         give_up()
     with store.transaction() as tx:
         sync.publish_update("price", "with the write", tx=tx)
-    assert [update.value for update in sync.since(0)] == ["mine", "with the write"]
-    assert [update.seq for update in sync.since(0)] == [1, 2]
+    assert [update.value for update in sync.read_since(0)] == ["mine", "with the write"]
+    assert [update.seq for update in sync.read_since(0)] == [1, 2]
 
 
 def test_listeners_of_the_channel_hear_each_update_once(sync: StateSync, client: redis.Redis) -> None:
     with client.pubsub(ignore_subscribe_messages=True) as channel:
         channel.subscribe("as:{ag_u}:updates")
         publish(sync, 1, 2)
-        sync.relay()
+        sync.push_to_stream()
         messages = itertools.islice(channel.listen(), 2)
-        heard = [Update.from_body(message["data"].decode()).value for message in messages]
+        heard = [Update.from_json(message["data"].decode()).value for message in messages]
     assert heard == [1, 2]
 
 
@@ -158,7 +158,7 @@ def test_many_publishers_make_one_order_without_gaps(sync: StateSync) -> None:
         list(pool.map(lambda number: sync.publish_update("price", number), range(40)))
         got = seen.values(40)
     assert sorted(map(str, got)) == sorted(map(str, range(40)))
-    stored = sync.since(0)
+    stored = sync.read_since(0)
     assert [update.seq for update in stored] == list(range(1, 41))
     assert [update.value for update in stored] == got
 
@@ -167,15 +167,15 @@ def test_many_publishers_make_one_order_without_gaps(sync: StateSync) -> None:
 def test_what_a_dead_publisher_did_not_bring_is_brought(sync: StateSync, away: StateSync, client: redis.Redis) -> None:
     publish(sync, 1)
     publish(away, 2)  # committed, and nobody was told
-    assert sync._stream.put([]) == 1
+    assert sync._stream.append_missing([]) == 1
     with sync.subscribe(seen := Seen(), since=1):
         assert seen.values(1) == [2]
-    assert sync._stream.put([]) == 2
+    assert sync._stream.append_missing([]) == 2
     client.flushall()
     publish(away, 3)
     publish(sync, 4)
-    assert [update.value for update in sync.since(0)] == [1, 2, 3, 4]
-    assert sync._stream.put([]) == 4
+    assert [update.value for update in sync.read_since(0)] == [1, 2, 3, 4]
+    assert sync._stream.append_missing([]) == 4
 
 
 @pytest.mark.usefixtures("impatient")
@@ -204,13 +204,13 @@ def test_beyond_what_is_kept_the_reader_is_told(sync: StateSync, store: Store, c
         assert update_log.remove_old(tx, kept=4, ttl_s=3_600, agents=10) == 0
     client.flushall()
     with pytest.raises(UpdatesLost, match="updates 3 to 6 of ag_u are no longer kept") as raised:
-        sync.since(2)
+        sync.read_since(2)
     assert raised.value.resume_from == 6
     with pytest.raises(UpdatesLost):
         sync.subscribe(Seen(), since=2)
-    assert [update.value for update in sync.since(6)] == [6, 7, 8, 9]
+    assert [update.value for update in sync.read_since(6)] == [6, 7, 8, 9]
     with pytest.raises(InvalidInput, match="none with number 11"):
-        sync.since(11)
+        sync.read_since(11)
 
 
 @pytest.mark.usefixtures("impatient")
@@ -239,9 +239,9 @@ def test_old_ones_are_removed_by_age(sync: StateSync, store: Store) -> None:
     publish(sync, 1, 2)
     with store.transaction() as tx:
         assert update_log.remove_old(tx, kept=100, ttl_s=-60, agents=10) == 2
-    assert sync.last() == 2
+    assert sync.last_seq() == 2
     publish(sync, 3)
-    assert [update.seq for update in sync.since(2)] == [3]
+    assert [update.seq for update in sync.read_since(2)] == [3]
 
 
 def test_a_subscription_stops_when_told(sync: StateSync) -> None:
@@ -296,7 +296,7 @@ def test_a_group_shares_the_work(sync: StateSync) -> None:
     rest = second.take()
     assert rest is not None
     assert [update.value for update in rest.updates] == [3, 4]
-    second.give_back(rest)
+    second.release(rest)
     again = first.take()
     assert again is not None
     assert again.updates == rest.updates
@@ -352,7 +352,7 @@ def test_bad_input_is_named_and_publishes_nothing(sync: StateSync) -> None:
             sync.publish_update(field, value)
     with pytest.raises(InvalidInput, match="must be over 0"):
         sync.group("risk").take(0)
-    assert sync.last() == 0
+    assert sync.last_seq() == 0
 
 
 def test_many_who_listen_take_no_connection_from_the_others(settings: Settings) -> None:

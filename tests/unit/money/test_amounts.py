@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentstate.errors import AmountInvalid, ConfigurationError
-from agentstate.memory.episodes.episode import micros, moment
+from agentstate.memory.episodes.episode import from_micros, to_micros
 from agentstate.money import Money, register_currency
 from agentstate.money.amounts import MAX_MINOR
 from agentstate.money.guards import max_bet_guard
@@ -162,4 +162,4 @@ def test_no_float_is_money_and_none_comes_in_over_the_wire() -> None:
             max_bet_guard("1")(lambda amount: amount)(inexact)
     body = decode_json(b'{"balance_usd": 0.1, "at": 1764000000.123456789}')
     assert {type(value) for value in body.values()} == {Decimal}
-    assert micros(moment(1_764_000_000_123_456)) == 1_764_000_000_123_456
+    assert to_micros(from_micros(1_764_000_000_123_456)) == 1_764_000_000_123_456

@@ -38,7 +38,7 @@ def without(blob: Blob, *names: str) -> Blob:
 def test_every_version_has_a_golden_file_that_reads_as_it_always_did(version: int) -> None:
     golden = codec.loads((GOLDEN / f"state_v{version}.json").read_text())
     state = AgentState.migrate(golden["stored"])
-    assert repr(codec.copied(sorted_(state.to_dict()))) == repr(sorted_(golden["migrated"]))
+    assert repr(codec.deep_copy(sorted_(state.to_dict()))) == repr(sorted_(golden["migrated"]))
     assert AgentState.migrate(state.to_dict()) == state
 
 
@@ -223,4 +223,4 @@ def test_a_step_that_changes_its_input_changes_no_one_elses() -> None:
 def test_steps_come_in_order() -> None:
     with pytest.raises(ConfigurationError, match="version 1"):
         Schema("a thing").step(2)
-    assert SCHEMA.newest == CURRENT_SCHEMA == 3
+    assert SCHEMA.newest_version == CURRENT_SCHEMA == 3

@@ -270,7 +270,7 @@ def test_the_size_is_measured_not_claimed() -> None:
 # Both
 
 
-@pytest.mark.parametrize("attempt", [codec.dumps, packed.pack, codec.copied])
+@pytest.mark.parametrize("attempt", [codec.dumps, packed.pack, codec.deep_copy])
 def test_a_value_that_contains_itself_is_refused(attempt: Callable[[Any], Any]) -> None:
     circle: list[Any] = []
     circle.append({"me": circle})
@@ -288,7 +288,7 @@ def test_text_that_is_no_json_is_refused_in_words(text: str | bytes) -> None:
 @given(VALUES)
 def test_a_copy_is_equal_and_shares_nothing(value: Any) -> None:
     before = codec.dumps(value)
-    copy = codec.copied(value)
+    copy = codec.deep_copy(value)
     assert copy == value
     if isinstance(copy, dict | list):
         copy.clear()

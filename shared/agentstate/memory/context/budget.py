@@ -12,11 +12,11 @@ from typing import Any, Final, Self
 
 from agentstate.clock import Clock, utc_now
 from agentstate.errors import InvalidInput
-from agentstate.memory.context.cutting import Keep
-from agentstate.memory.context.framing import left_out_mark
-from agentstate.memory.context.placing import Sizes, place
+from agentstate.memory.context.allocation import TokenCosts, allocate_slots
+from agentstate.memory.context.headings import format_left_out_mark
 from agentstate.memory.context.plan import Fate, Plan
 from agentstate.memory.context.slot import Renderer, Slot
+from agentstate.memory.context.truncation import Keep
 from agentstate.providers.tokens import TokenCounter, counter_for
 
 DEFAULT_MAX_TOKENS: Final = 180_000
@@ -54,7 +54,7 @@ class ContextBudget:
         self.max_tokens = max_tokens
         self._counter = counter or counter_for(model)
         self._clock = clock
-        self._sizes = Sizes(self._counter)
+        self._sizes = TokenCosts(self._counter)
         self._slots: dict[str, Slot] = {}
 
     def set(
@@ -105,7 +105,7 @@ class ContextBudget:
 
     def total_tokens(self) -> int:
         """Tokens of all slots whole, with headings and separators."""
-        return sum(self._sizes.slot(slot) for slot in self._slots.values())
+        return sum(self._sizes.slot_cost(slot) for slot in self._slots.values())
 
     def build(self) -> str:
         """The context: every slot that there is room for, in the order in which they were first set."""
@@ -137,10 +137,10 @@ class ContextBudget:
         return self._within(budget, room, now, named=False)
 
     def _within(self, budget: int, room: int, now: datetime, *, named: bool) -> Plan:
-        slots = place(self._slots.values(), room, now, self._sizes)
+        slots = allocate_slots(self._slots.values(), room, now, self._sizes)
         missing = [slot for slot in slots if slot.fate in {Fate.STALE, Fate.LEFT_OUT}]
-        note = left_out_mark([f"{slot.name} ({slot.reason})" for slot in missing]) if missing and named else ""
-        tokens = sum(slot.tokens for slot in slots) + (self._sizes.line(note) if note else 0)
+        note = format_left_out_mark([f"{slot.name} ({slot.reason})" for slot in missing]) if missing and named else ""
+        tokens = sum(slot.tokens for slot in slots) + (self._sizes.line_cost(note) if note else 0)
         return Plan(slots=tuple(slots), budget=budget, tokens=tokens, counter=self._counter.name, note=note)
 
     def _excess(self, plan: Plan) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from agentstate.memory.context.framing import SEPARATOR
+from agentstate.memory.context.headings import SEPARATOR
 
 
 class Fate(StrEnum):

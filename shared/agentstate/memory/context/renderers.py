@@ -23,7 +23,7 @@ _MICRO = Decimal(10) ** -6
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3_600, 86_400
 
 
-def portfolio_entries(portfolio: Portfolio, fresh_for_s: float | None) -> list[str]:
+def render_portfolio(portfolio: Portfolio, fresh_for_s: float | None) -> list[str]:
     """One line a service with its age, then what is in flight, then the total as far as it is known.
 
     A reading older than `fresh_for_s` seconds is named without its figures, and then there is no total.
@@ -45,12 +45,12 @@ def _leg(leg: CacheEntry, fresh_for_s: float | None) -> str | None:
     return f"{showed}, read {_age(leg)} ({leg.quality})"
 
 
-def newest_reading(portfolio: Portfolio) -> datetime | None:
+def find_newest_reading(portfolio: Portfolio) -> datetime | None:
     """When the newest reading was made, None without any."""
     return max((leg.as_of for leg in portfolio.legs.values() if leg.as_of is not None), default=None)
 
 
-def episode_entries(episodes: Iterable[Episode]) -> list[str]:
+def render_episodes(episodes: Iterable[Episode]) -> list[str]:
     """One line an episode, newest first."""
     return [
         f"{_moment(episode.at)} {episode.event_type} {_json(episode.payload)}"
@@ -59,12 +59,12 @@ def episode_entries(episodes: Iterable[Episode]) -> list[str]:
     ]
 
 
-def memory_entries(hits: Iterable[Hit]) -> list[str]:
+def render_memories(hits: Iterable[Hit]) -> list[str]:
     """One entry a memory, best first, with its kind and time."""
     return [f"[{hit.kind}{f', {_moment(hit.at)}' if hit.at else ''}] {hit.content}" for hit in hits]
 
 
-def effect_entries(effects: Iterable[Effect], breaks: Iterable[Break]) -> list[str]:
+def render_effects(effects: Iterable[Effect], breaks: Iterable[Break]) -> list[str]:
     """What is under way or unexplained; nobody should do these things again."""
     open_effects = [
         f"effect {effect.key}: {effect.service} {effect.operation} {_json(effect.params)} is {effect.state}, "

@@ -10,8 +10,8 @@ from typing import Any, TypeAlias
 
 from agentstate.errors import InvalidInput
 from agentstate.ids import validate_name
-from agentstate.memory.context.cutting import Keep
-from agentstate.memory.context.framing import harmless
+from agentstate.memory.context.headings import escape_headings
+from agentstate.memory.context.truncation import Keep
 from agentstate.providers.tokens.remembered import CachedByText
 
 Renderer: TypeAlias = Callable[[Any], str | Sequence[str]]
@@ -42,7 +42,7 @@ class Slot:
         _check_room(self)
         if self.as_of is not None and self.as_of.tzinfo is None:
             raise InvalidInput(f"slot {self.name}: as_of has no time zone; give UTC.")
-        rendered = (self.renderer or rendered_plainly)(self.content)
+        rendered = (self.renderer or render_plainly)(self.content)
         entries = None if isinstance(rendered, str) else tuple(_checked(self.name, entry) for entry in rendered)
         object.__setattr__(self, "entries", entries)
         object.__setattr__(self, "body", _checked(self.name, rendered) if entries is None else "\n".join(entries))
@@ -57,7 +57,7 @@ class Slot:
         return age is not None and self.fresh_for_s is not None and age > self.fresh_for_s
 
 
-def rendered_plainly(content: Any) -> str | Sequence[str]:
+def render_plainly(content: Any) -> str | Sequence[str]:
     """A text as it is, a list of texts as entries, nothing as nothing, and everything else as JSON."""
     if content is None:
         return ""
@@ -77,7 +77,7 @@ def _checked(name: str, text: object) -> str:
         raise InvalidInput(f"slot {name} has half a surrogate pair at character {error.start}; remove it.") from None
 
 
-_safe = CachedByText(harmless)
+_safe = CachedByText(escape_headings)
 
 
 def _check_room(slot: Slot) -> None:

@@ -36,10 +36,10 @@ class Accounting:
         return sorted(set(range(1, self.turns + 1)) - self.covered - self.verbatim - self.queued)
 
 
-def account(store: Store, conversation_id: UUID, messages: Messages) -> Accounting:
+def account_turns(store: Store, conversation_id: UUID, messages: Messages) -> Accounting:
     """The account at this moment; `messages` are what a model would be shown."""
     with store.read_connection() as connection:
-        conversation = rows.find(connection, conversation_id)
+        conversation = rows.find_conversation(connection, conversation_id)
         if conversation is None:
             return Accounting(turns=0, covered=frozenset(), verbatim=frozenset(), queued=frozenset())
         covered = _covered(connection, conversation_id, conversation.summary_number)

@@ -19,7 +19,7 @@ NO_RESULT: Final = "No result of this call is recorded."
 _NEEDS: Final[dict[str, tuple[str, ...]]] = {"text": ("text",), CALL: ("id", "name"), RESULT: ("tool_use_id",)}
 
 
-def checked_blocks(content: object) -> list[Block]:
+def validate_blocks(content: object) -> list[Block]:
     """Return `content` when it is a list of blocks that a model can be shown; raise InvalidInput else."""
     if not isinstance(content, list) or not content:
         raise InvalidInput("the content is not a list with at least one block. Nothing was stored.")
@@ -33,17 +33,17 @@ def checked_blocks(content: object) -> list[Block]:
     return content
 
 
-def calls(content: Iterable[Block] | None) -> list[str]:
+def tool_call_ids(content: Iterable[Block] | None) -> list[str]:
     """Ids of the calls in a content."""
     return [str(block["id"]) for block in content or () if block["type"] == CALL]
 
 
-def answers(content: Iterable[Block] | None) -> list[str]:
+def answered_call_ids(content: Iterable[Block] | None) -> list[str]:
     """Ids of the calls whose results are in a content."""
     return [str(block["tool_use_id"]) for block in content or () if block["type"] == RESULT]
 
 
-def in_words(content: Iterable[Block] | None) -> str:
+def blocks_as_text(content: Iterable[Block] | None) -> str:
     """Blocks as text: what a summarizer reads, and what stands for a block where it cannot be shown as one."""
     return "\n".join(filter(None, (_block_in_words(block) for block in content or ())))
 
@@ -71,7 +71,7 @@ def as_json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, default=str)
 
 
-def from_message(message: Mapping[str, Any]) -> tuple[str, str, list[Block] | None]:
+def parse_message(message: Mapping[str, Any]) -> tuple[str, str, list[Block] | None]:
     """(role, text, blocks) of a message in either form; the blocks are None for plain text.
 
     Raises:
@@ -80,13 +80,13 @@ def from_message(message: Mapping[str, Any]) -> tuple[str, str, list[Block] | No
     role, content = message.get("role"), message.get("content")
     if role == "tool":
         blocks: list[Block] = [{"type": RESULT, "tool_use_id": message.get("tool_call_id"), "content": content or ""}]
-        return "tool", in_words(checked_blocks(blocks)), blocks
+        return "tool", blocks_as_text(validate_blocks(blocks)), blocks
     blocks = [{"type": "text", "text": content}] if isinstance(content, str) and content else list(content or [])
     blocks += [_from_call(call) for call in message.get("tool_calls") or ()]
-    checked_blocks(blocks)
+    validate_blocks(blocks)
     plain = all(block["type"] == "text" for block in blocks)
     role = "tool" if role == "user" and all(block["type"] == RESULT for block in blocks) else role
-    return str(role), in_words(blocks), None if plain else blocks
+    return str(role), blocks_as_text(blocks), None if plain else blocks
 
 
 def _from_call(call: Mapping[str, Any]) -> Block:
@@ -98,7 +98,7 @@ def _from_call(call: Mapping[str, Any]) -> Block:
     return {"type": CALL, "id": call.get("id"), "name": function.get("name"), "input": given}
 
 
-def for_openai(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def to_openai_messages(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Messages in Anthropic's form as OpenAI's Chat Completions take them."""
     return [converted for message in messages for converted in _for_openai(message["role"], message["content"])]
 

@@ -21,7 +21,7 @@ def remove_conversations(tx: Transaction, agent_id: str) -> int:
     return removed
 
 
-def turns_left(connection: Connection, agent_id: str) -> int:
+def count_turns(connection: Connection, agent_id: str) -> int:
     """How many turns `agent_id` has in conversations."""
     query = sa.select(sa.func.count()).select_from(turns).where(turns.c.agent_id == agent_id)
     return connection.execute(query).scalar_one()

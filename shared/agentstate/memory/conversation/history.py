@@ -16,10 +16,10 @@ from agentstate.errors import InvalidInput, KeyReused
 from agentstate.ids import validate_name
 from agentstate.jobs import Jobs
 from agentstate.memory.conversation import turns as rows
-from agentstate.memory.conversation.accounting import SUMMARIZE, Accounting, account
-from agentstate.memory.conversation.blocks import from_message
-from agentstate.memory.conversation.marks import harmless
-from agentstate.memory.conversation.messages import PREFACE_TOKENS, Form, Messages, render
+from agentstate.memory.conversation.accounting import SUMMARIZE, Accounting, account_turns
+from agentstate.memory.conversation.blocks import parse_message
+from agentstate.memory.conversation.messages import PREFACE_TOKENS, Form, Messages, render_messages
+from agentstate.memory.conversation.role_markers import escape_markers
 from agentstate.memory.conversation.turns import Conversation, NewTurn, StoredSummary, Turn
 from agentstate.memory.conversation.window import made_within, newest_within
 from agentstate.providers.summaries.summarizer import format_turn
@@ -94,11 +94,13 @@ class ConversationHistory:
 
     def add_many(self, turns: Iterable[NewTurn], *, tx: Transaction | None = None) -> list[int]:
         """Add all of `turns` or none, in order; return their numbers. Raises as `add`."""
-        checked = [rows.checked_turn(turn, max_text_bytes=self._settings.max_text_bytes) for turn in turns]
+        checked = [rows.validate_turn(turn, max_text_bytes=self._settings.max_text_bytes) for turn in turns]
         with self._store.transaction(tx) as open_tx:
-            fates, now = rows.append(open_tx, rows.lock(open_tx, self.agent_id, self.session), checked)
+            fates, now = rows.append_turns(
+                open_tx, rows.lock_conversation(open_tx, self.agent_id, self.session), checked
+            )
             for turn, fate in zip(checked, fates, strict=True):
-                if not fate.same:
+                if not fate.same_text:
                     raise KeyReused(
                         f"turn {turn.source_id!r} of {self.session} was stored before with another text; "
                         "use a new id for a new turn. Nothing was stored."
@@ -119,7 +121,7 @@ class ConversationHistory:
 
         Raises as `add`; InvalidInput also when it is no message of either.
         """
-        role, text, content = from_message(message)
+        role, text, content = parse_message(message)
         return self.add(role, text, speaker, at, source_id, content=content, tx=tx)
 
     def messages(
@@ -142,7 +144,7 @@ class ConversationHistory:
 
         def made(kept: Sequence[Turn]) -> Messages:
             left_out = omitted + len(turns) - len(kept)
-            return render(summary, kept, omitted=left_out, for_reply=for_reply, form=form)
+            return render_messages(summary, kept, omitted=left_out, for_reply=for_reply, form=form)
 
         return made_within(turns, made, lambda messages: messages.tokens, max_tokens)
 
@@ -153,26 +155,26 @@ class ConversationHistory:
     def transcript(self, max_tokens: int = DEFAULT_MAX_TOKENS) -> Transcript:
         """The same as text: the summary, then the newest turns, one entry each, none of which can pose as another."""
         summary, turns, _ = self._read(max_tokens)
-        head = [f"[summary of turns 1 to {summary.covers_to}] {harmless(summary.text)}"] if summary else []
+        head = [f"[summary of turns 1 to {summary.covers_to}] {escape_markers(summary.text)}"] if summary else []
 
         def made(kept: Sequence[Turn]) -> Transcript:
             return Transcript(head, [format_turn(turn.as_source()) for turn in kept])
 
         return made_within(turns, made, lambda transcript: transcript.tokens, max_tokens)
 
-    def accounting(self, max_tokens: int = DEFAULT_MAX_TOKENS) -> Accounting:
+    def account_turns(self, max_tokens: int = DEFAULT_MAX_TOKENS) -> Accounting:
         """Where each turn is: word by word in the messages, in a summary that lists it, or waiting for one."""
-        return account(self._store, self.id, self.messages(max_tokens))
+        return account_turns(self._store, self.id, self.messages(max_tokens))
 
     def _read(self, max_tokens: int) -> tuple[StoredSummary | None, list[Turn], int]:
         """The summary, the newest turns that fit, and how many between the two do not."""
         if max_tokens < 1:
             raise InvalidInput(f"max_tokens is {max_tokens}; it must be 1 or more.")
         with self._store.read_connection() as connection:
-            conversation = rows.find(connection, self.id)
+            conversation = rows.find_conversation(connection, self.id)
             if conversation is None:
                 return None, [], 0
-            summary = rows.summary(connection, self.id, conversation.summary_number)
+            summary = rows.find_summary(connection, self.id, conversation.summary_number)
             room = max_tokens - PREFACE_TOKENS - (summary.tokens if summary else 0)
             turns = newest_within(connection, conversation, room, max_tokens)
         return summary, turns, conversation.turns - conversation.summarized_to - len(turns)
@@ -180,18 +182,18 @@ class ConversationHistory:
     def turns(self, first: int = 1, last: int | None = None) -> list[Turn]:
         """The turns numbered `first` to `last` as they were said, whether a summary covers them or not."""
         with self._store.read_connection() as connection:
-            return rows.between(connection, self.id, first, 2**31 - 1 if last is None else last)
+            return rows.read_turns(connection, self.id, first, 2**31 - 1 if last is None else last)
 
     def summary(self) -> StoredSummary | None:
         """The summary in force, None while there is none."""
         with self._store.read_connection() as connection:
-            conversation = rows.find(connection, self.id)
-            return None if conversation is None else rows.summary(connection, self.id, conversation.summary_number)
+            conversation = rows.find_conversation(connection, self.id)
+            return None if conversation is None else rows.find_summary(connection, self.id, conversation.summary_number)
 
     def status(self) -> Conversation | None:
         """Where the conversation stands, None when it has no turn."""
         with self._store.read_connection() as connection:
-            return rows.find(connection, self.id)
+            return rows.find_conversation(connection, self.id)
 
 
 def summarize_when_long(tx: Transaction, jobs: Jobs, settings: Settings, conversation: Conversation) -> None:

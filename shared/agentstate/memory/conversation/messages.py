@@ -18,12 +18,12 @@ from agentstate.memory.conversation.blocks import (
     RESULT,
     Block,
     as_json,
-    calls,
-    for_openai,
-    in_words,
+    blocks_as_text,
     result_text,
+    to_openai_messages,
+    tool_call_ids,
 )
-from agentstate.memory.conversation.marks import harmless
+from agentstate.memory.conversation.role_markers import escape_markers
 from agentstate.memory.conversation.turns import FRAME_TOKENS, StoredSummary, Turn
 from agentstate.providers.tokens import estimate_tokens
 
@@ -62,7 +62,7 @@ class Messages(list[dict[str, Any]]):
         return len(self) * FRAME_TOKENS + estimate_tokens("\n".join(map(_said, self)))
 
 
-def render(
+def render_messages(
     summary: StoredSummary | None,
     turns: Sequence[Turn],
     *,
@@ -90,7 +90,7 @@ def render(
     whole = _answered(_framed(_with_first_calls(sides), for_reply))
     messages = [{"role": side, "content": _plain(blocks)} for side, blocks in whole]
     return Messages(
-        for_openai(messages) if form == "openai" else messages,
+        to_openai_messages(messages) if form == "openai" else messages,
         summarized_to=summary.covers_to if summary else 0,
         omitted=omitted,
         verbatim_from=turns[0].number if turns else 0,
@@ -106,9 +106,9 @@ def _said(message: dict[str, Any]) -> str:
 def _framed(sides: list[tuple[str, list[Block]]], for_reply: bool) -> list[tuple[str, list[Block]]]:  # noqa: FBT001 an option of render
     """With a user's message at the begin, and at the end when an answer is asked for."""
     first = [("user", [_text(CONTINUED)])] if sides and sides[0][0] == "assistant" else []
-    waits = sides and sides[-1][0] == "assistant" and (for_reply or calls(sides[-1][1]))
+    waits = sides and sides[-1][0] == "assistant" and (for_reply or tool_call_ids(sides[-1][1]))
     last: list[tuple[str, list[Block]]] = [("user", [])] if waits else []
-    if last and not calls(sides[-1][1]):
+    if last and not tool_call_ids(sides[-1][1]):
         last[0][1].append(_text(WAITING))
     return [*first, *sides, *last]
 
@@ -119,7 +119,7 @@ def _answered(sides: Sequence[tuple[str, list[Block]]]) -> list[tuple[str, list[
     answered = []
     for side, blocks in sides:
         answered.append((side, _with_results(blocks, asked)))
-        asked = calls(blocks)
+        asked = tool_call_ids(blocks)
     return answered
 
 
@@ -131,8 +131,8 @@ def _with_first_calls(sides: Sequence[tuple[str, list[Block]]]) -> list[tuple[st
         shown = []
         for block in blocks:
             again = block["type"] == CALL and block["id"] in seen
-            seen.update(calls([block]))
-            shown.append(_text(in_words([block])) if again else block)
+            seen.update(tool_call_ids([block]))
+            shown.append(_text(blocks_as_text([block])) if again else block)
         whole.append((side, shown))
     return whole
 
@@ -145,7 +145,7 @@ def _with_results(blocks: Sequence[Block], asked: Sequence[str]) -> list[Block]:
         if known:
             given[block["tool_use_id"]] = block
         else:
-            others.append(_text(f"[result] {harmless(result_text(block))}") if block["type"] == RESULT else block)
+            others.append(_text(f"[result] {escape_markers(result_text(block))}") if block["type"] == RESULT else block)
     results = [given.get(call) or _missing_result(call) for call in dict.fromkeys(asked)]
     return [*results, *others]
 
@@ -156,7 +156,7 @@ def _missing_result(call: str) -> Block:
 
 def _preface(summary: StoredSummary | None, omitted: int) -> Iterable[str]:
     if summary is not None:
-        text = harmless(summary.text)
+        text = escape_markers(summary.text)
         yield f"[Summary of the conversation's first {summary.covers_to} turns]\n{text}\n[End of the summary]"
     if omitted:
         yield f"[{omitted} turns are left out here]"
@@ -173,14 +173,14 @@ def _blocks(turn: Turn, speakers: Iterable[str]) -> list[Block]:
         return [_text(turn.text)]
     mark = f"[{turn.role}] " if turn.role in _MARKED else ""
     speaker = f"{turn.speaker}: " if turn.speaker else ""
-    return [_text(f"{mark}{speaker}{harmless(turn.text, speakers)}")]
+    return [_text(f"{mark}{speaker}{escape_markers(turn.text, speakers)}")]
 
 
 def _shown(block: Block, speakers: Iterable[str]) -> Block:
     """A block of the user's side: its text poses as nobody else's, and only the assistant calls tools."""
     if block["type"] == "text":
-        return {**block, "text": harmless(block["text"], speakers)}
-    return _text(harmless(in_words([block]), speakers)) if block["type"] == CALL else block
+        return {**block, "text": escape_markers(block["text"], speakers)}
+    return _text(escape_markers(blocks_as_text([block]), speakers)) if block["type"] == CALL else block
 
 
 def _text(text: str) -> Block:

@@ -19,8 +19,8 @@ from agentstate.errors import InvalidInput, NotFound
 from agentstate.ids import new_id
 from agentstate.jobs.runner import Postpone
 from agentstate.memory.conversation import turns as rows
-from agentstate.memory.conversation.exchanges import LONGEST_EXCHANGE, torn
 from agentstate.memory.conversation.summary_calls import SummaryCalls
+from agentstate.memory.conversation.tool_exchanges import LONGEST_EXCHANGE, unsplittable_turns
 from agentstate.memory.conversation.turns import Conversation, StoredSummary, Turn
 from agentstate.providers.summaries.prompt import PROMPT_VERSION
 from agentstate.providers.summaries.summarizer import Fact, Summarizer, Summary, SummaryRequest
@@ -114,7 +114,7 @@ class ConversationSummarizer:
             conversations.c.summarizing_job == job,
         )
         with self._store.transaction() as tx:
-            if rows.find(tx.connection, conversation) is None:
+            if rows.find_conversation(tx.connection, conversation) is None:
                 raise NotFound(f"there is no conversation {conversation}.")
             statement = conversations.update().where(conversations.c.id == conversation, free)
             taken = tx.connection.execute(statement.values(summarizing_job=job, summarizing_until=db_time(HELD_S)))
@@ -128,15 +128,17 @@ class ConversationSummarizer:
 
     def _plan(self, conversation_id: UUID) -> _Plan | None:
         with self._store.read_connection() as connection:
-            conversation = rows.find(connection, conversation_id)
+            conversation = rows.find_conversation(connection, conversation_id)
             if conversation is None or conversation.open_tokens <= self._after:
                 return None
-            counts = rows.token_counts(connection, conversation_id, conversation.summarized_to)
+            counts = rows.read_token_counts(connection, conversation_id, conversation.summarized_to)
             last = _last_covered(counts, self._after // VERBATIM_SHARE, self._summarizer.max_source_tokens)
             if last is None:
                 return None
-            before = rows.summary(connection, conversation_id, conversation.summary_number)
-            turns = rows.between(connection, conversation_id, conversation.summarized_to + 1, last + LONGEST_EXCHANGE)
+            before = rows.find_summary(connection, conversation_id, conversation.summary_number)
+            turns = rows.read_turns(
+                connection, conversation_id, conversation.summarized_to + 1, last + LONGEST_EXCHANGE
+            )
         whole = _whole_exchanges(turns, last, newest=conversation.turns)
         return _Plan(conversation, before, whole) if whole else None
 
@@ -164,7 +166,7 @@ class ConversationSummarizer:
 
 def _whole_exchanges(turns: Sequence[Turn], last: int, *, newest: int) -> list[Turn]:
     """The turns up to `last`, or to the nearest one before or else behind it at which no exchange is torn."""
-    uncut = torn(turns)
+    uncut = unsplittable_turns(turns)
     numbers = [turn.number for turn in turns if turn.number not in uncut and turn.number < newest]
     before = [number for number in numbers if number <= last]
     end = before[-1] if before else (numbers[0] if numbers else 0)

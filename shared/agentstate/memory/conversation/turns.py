@@ -17,7 +17,7 @@ from sqlalchemy.engine import Connection
 
 from agentstate.errors import InvalidInput
 from agentstate.ids import derive_id, validate_name
-from agentstate.memory.conversation.blocks import checked_blocks, in_words
+from agentstate.memory.conversation.blocks import blocks_as_text, validate_blocks
 from agentstate.memory.facts.texts import check_label, check_text
 from agentstate.providers.summaries.summarizer import SourceTurn
 from agentstate.providers.tokens import estimate_tokens
@@ -66,7 +66,7 @@ class Turn:
 
     def as_source(self) -> SourceTurn:
         """The turn as summarizers read it: with what it called, and what came of it."""
-        words = in_words(self.content)
+        words = blocks_as_text(self.content)
         text = self.text if not words or words == self.text else f"{self.text}\n{words}"
         return SourceTurn(self.number, self.role, self.speaker or "", text, self.at)
 
@@ -110,7 +110,7 @@ class Appended:
 
     number: int
     created: bool
-    same: bool = True
+    same_text: bool = True
     """False when another text was stored before under the same id; that one stays."""
 
 
@@ -124,13 +124,13 @@ def conversation_id(agent_id: str, session: str) -> UUID:
     return derive_id("conversation", agent_id, session)
 
 
-def checked_turn(turn: NewTurn, *, max_text_bytes: int) -> NewTurn:
+def validate_turn(turn: NewTurn, *, max_text_bytes: int) -> NewTurn:
     """Return `turn` when it may be stored; raise InvalidInput or TooLarge else."""
     if turn.role not in ROLES:
         raise InvalidInput(f"the role {str(turn.role)[:40]!r} is unknown; use {', '.join(ROLES)}. Nothing was stored.")
     check_text(turn.text, limit=max_text_bytes, what="text")
     if turn.content is not None:
-        check_text(codec.dumps(checked_blocks(turn.content)), limit=max_text_bytes, what="content")
+        check_text(codec.dumps(validate_blocks(turn.content)), limit=max_text_bytes, what="content")
     check_label(turn.speaker, "speaker")
     check_label(turn.source_id, "turn's id")
     if turn.at.tzinfo is None:
@@ -138,7 +138,7 @@ def checked_turn(turn: NewTurn, *, max_text_bytes: int) -> NewTurn:
     return turn
 
 
-def lock(tx: Transaction, agent_id: str, session: str) -> Conversation:
+def lock_conversation(tx: Transaction, agent_id: str, session: str) -> Conversation:
     """The conversation, made when new, and its appends held off until `tx` ends."""
     validate_name(session, "session")
     conversation = conversation_id(validate_name(agent_id), session)
@@ -148,7 +148,9 @@ def lock(tx: Transaction, agent_id: str, session: str) -> Conversation:
     return Conversation(**tx.connection.execute(query).mappings().one())
 
 
-def append(tx: Transaction, conversation: Conversation, new: Sequence[NewTurn]) -> tuple[list[Appended], Conversation]:
+def append_turns(
+    tx: Transaction, conversation: Conversation, new: Sequence[NewTurn]
+) -> tuple[list[Appended], Conversation]:
     """Append what is not there yet to a locked conversation; return each turn's fate, and where it stands now."""
     known = _known(tx, conversation, [turn.source_id for turn in new if turn.source_id is not None])
     fates: list[Appended] = []
@@ -156,7 +158,7 @@ def append(tx: Transaction, conversation: Conversation, new: Sequence[NewTurn]) 
     for turn in new:
         before = known.get(turn.source_id) if turn.source_id is not None else None
         if before is not None:
-            fates.append(Appended(number=before[0], created=False, same=before[1] == turn.text))
+            fates.append(Appended(number=before[0], created=False, same_text=before[1] == turn.text))
             continue
         number = conversation.turns + len(rows) + 1
         rows.append(_row(conversation, number, turn))
@@ -166,34 +168,34 @@ def append(tx: Transaction, conversation: Conversation, new: Sequence[NewTurn]) 
     return fates, _write(tx, conversation, rows)
 
 
-def find(connection: Connection, conversation: UUID) -> Conversation | None:
+def find_conversation(connection: Connection, conversation: UUID) -> Conversation | None:
     """The conversation with this id."""
     row = connection.execute(sa.select(*_CONVERSATION).where(conversations.c.id == conversation)).mappings().first()
     return None if row is None else Conversation(**row)
 
 
-def between(connection: Connection, conversation: UUID, first: int, last: int) -> list[Turn]:
+def read_turns(connection: Connection, conversation: UUID, first: int, last: int) -> list[Turn]:
     """The turns numbered `first` to `last`, in order."""
     within = (turns.c.conversation_id == conversation, turns.c.number.between(first, last))
     found = connection.execute(sa.select(*_TURN).where(*within).order_by(turns.c.number)).mappings()
     return [Turn(**row) for row in found]
 
 
-def newest(connection: Connection, conversation: UUID, *, after: int, before: int, limit: int) -> list[Turn]:
+def read_newest(connection: Connection, conversation: UUID, *, after: int, before: int, limit: int) -> list[Turn]:
     """The newest turns numbered above `after` and below `before`, newest first, `limit` at most."""
     within = (turns.c.conversation_id == conversation, turns.c.number > after, turns.c.number < before)
     query = sa.select(*_TURN).where(*within).order_by(turns.c.number.desc()).limit(limit)
     return [Turn(**row) for row in connection.execute(query).mappings()]
 
 
-def token_counts(connection: Connection, conversation: UUID, after: int) -> list[tuple[int, int]]:
+def read_token_counts(connection: Connection, conversation: UUID, after: int) -> list[tuple[int, int]]:
     """(number, tokens) of the turns after `after`, in order."""
     query = sa.select(turns.c.number, turns.c.tokens).order_by(turns.c.number)
     found = connection.execute(query.where(turns.c.conversation_id == conversation, turns.c.number > after))
     return [(number, tokens) for number, tokens in found]
 
 
-def summary(connection: Connection, conversation: UUID, number: int) -> StoredSummary | None:
+def find_summary(connection: Connection, conversation: UUID, number: int) -> StoredSummary | None:
     """One summary by its number; 0 has none."""
     which = (summaries.c.conversation_id == conversation, summaries.c.number == number)
     row = connection.execute(sa.select(*_SUMMARY).where(*which)).mappings().first()

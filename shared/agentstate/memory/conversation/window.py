@@ -14,7 +14,7 @@ from sqlalchemy.engine import Connection
 
 from agentstate.errors import TooLarge
 from agentstate.memory.conversation import turns as rows
-from agentstate.memory.conversation.exchanges import LONGEST_EXCHANGE, closed_before, lack_calls
+from agentstate.memory.conversation.tool_exchanges import LONGEST_EXCHANGE, drop_orphan_results, has_orphan_results
 from agentstate.memory.conversation.turns import Conversation, Turn
 
 MadeT = TypeVar("MadeT")
@@ -37,8 +37,8 @@ def newest_within(connection: Connection, conversation: Conversation, room: int,
             break
         kept.append(turn)
     whole = kept[::-1]
-    if used > room and lack_calls(whole):
-        whole = closed_before(whole, [turn, *islice(backwards, LONGEST_EXCHANGE - 1)])
+    if used > room and has_orphan_results(whole):
+        whole = drop_orphan_results(whole, [turn, *islice(backwards, LONGEST_EXCHANGE - 1)])
     if conversation.turns > conversation.summarized_to and not whole:
         raise _too_large(max_tokens - room + used, max_tokens)
     return whole
@@ -66,7 +66,7 @@ def _without_oldest(turns: Sequence[Turn], share: float) -> list[Turn]:
     while begin < len(turns) and tokens > 0:
         tokens -= turns[begin].tokens
         begin += 1
-    return closed_before(turns[begin:], turns[:begin])
+    return drop_orphan_results(turns[begin:], turns[:begin])
 
 
 def _too_large(tokens: int, max_tokens: int) -> TooLarge:
@@ -78,7 +78,7 @@ def _too_large(tokens: int, max_tokens: int) -> TooLarge:
 
 def _backwards(connection: Connection, conversation: Conversation) -> Iterator[Turn]:
     before, limit = conversation.turns + 1, _FIRST_PAGE
-    while page := rows.newest(
+    while page := rows.read_newest(
         connection, conversation.id, after=conversation.summarized_to, before=before, limit=limit
     ):
         yield from page

@@ -285,4 +285,4 @@ def _retry_delay_s(memories: Sequence[MemoryRecord], error: Exception) -> float:
 
 
 def _describe_error(error: Exception) -> str:
-    return codec.legible(f"{type(error).__name__}: {error}", 500)
+    return codec.storable_text(f"{type(error).__name__}: {error}", 500)

@@ -1,1 +1,1 @@
-"""What happened lately: episodes of an agent, recent ones served from Redis, all of them kept in the durable store."""
+"""What happened to an agent lately: every episode is a durable row first, and Redis has a copy of the newest."""

@@ -1,7 +1,7 @@
-"""An episode: something that happened to an agent, as it is written in Redis and in the archive, and read again.
+"""An episode: one event of an agent, and its written form, which is the same in the durable store and in Redis.
 
-It is written as one JSON list, so that many of them are read in one step; payload and outcome stay packed until
-somebody looks, and every look gives a copy of its own.
+Episodes are ordered by their time, and those of one instant by their id. The written form is one JSON list, so that
+many are decoded in one step; payload and outcome stay packed until they are read, and each read returns a fresh copy.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, cast
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -19,25 +19,22 @@ from agentstate.state import codec
 
 WRITTEN_VERSION = 2
 
-_ARRIVAL = 16
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _log = logging.getLogger(__name__)
 
 
 class Episode(msgspec.Struct, array_like=True, frozen=True, eq=False):
-    """Something that happened.
+    """One event of an agent.
 
     Attributes:
-        version: of the written form.
-        agent_id: to whom.
-        hex: its id, 32 hexadecimal digits.
+        version: version of the written form.
+        agent_id: the agent.
+        hex: the id, 32 hexadecimal digits.
         event_type: such as `bet`.
-        at_us: when it happened, microseconds since 1970.
+        at_us: time of the event, microseconds since 1970.
         packed: payload and outcome, as a JSON list of our codec.
-        revision: how often its outcome was changed.
-        kept: False when it was older than everything that is kept in Redis, and so is in the archive alone, or gone.
-        degraded: whether Redis was away, and the archive alone has it.
+        revision: how many times the outcome was changed.
     """
 
     version: int
@@ -47,96 +44,74 @@ class Episode(msgspec.Struct, array_like=True, frozen=True, eq=False):
     at_us: int
     packed: msgspec.Raw
     revision: int = 0
-    kept: bool = True
-    degraded: bool = False
 
     @property
     def id(self) -> UUID:
-        """Names it for ever."""
+        """The episode's permanent id."""
         return UUID(self.hex)
 
     @property
     def at(self) -> datetime:
-        """When it happened, UTC."""
-        return moment(self.at_us)
+        """Time of the event, UTC."""
+        return from_micros(self.at_us)
 
     @property
     def payload(self) -> dict[str, Any]:
-        """What happened; Decimal, datetime and the like are as they were."""
+        """The event's data; Decimal, datetime and the like have their types back."""
         found: dict[str, Any] = codec.loads(bytes(self.packed))[0]
         return found
 
     @property
     def outcome(self) -> Any:
-        """How it ended; None while that is not known."""
+        """The event's outcome, None while it is unknown."""
         return codec.loads(bytes(self.packed))[1]
 
-    def line(self) -> bytes:
-        """As it is written."""
+    def to_line(self) -> bytes:
+        """Return the written form, as stored in Redis."""
         head = f'[{self.version},"{self.agent_id}","{self.hex}","{self.event_type}",{self.at_us},'
         return b"%b%b,%d]" % (head.encode(), bytes(self.packed), self.revision)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Episode) and self._told() == other._told()
+        return isinstance(other, Episode) and self.to_line() == other.to_line()
 
     def __hash__(self) -> int:
         return hash(self.hex)
 
-    def _told(self) -> tuple[object, ...]:
-        return self.agent_id, self.hex, self.event_type, self.at_us, self.revision, bytes(self.packed)
 
-
-def packed(payload: Any, outcome: Any) -> msgspec.Raw:
-    """Both, packed; raises InvalidInput for what cannot be stored exactly."""
+def pack_content(payload: Any, outcome: Any) -> msgspec.Raw:
+    """Pack payload and outcome; raise InvalidInput for a value that cannot be stored exactly."""
     return msgspec.Raw(codec.dumps([payload, outcome]).encode())
 
 
-def read_members(members: Sequence[bytes | str]) -> list[Episode]:
-    """The episodes of members, each of which is an arrival of 16 digits and a line.
-
-    One of another version is left out, and said so in the log; it must not hide the others.
-    """
-    if members and isinstance(members[0], str):
-        members = [_bytes(member) for member in members]
-    lines = [member[_ARRIVAL:] for member in cast("Sequence[bytes]", members)]
+def parse_lines(lines: Sequence[bytes | str]) -> list[Episode]:
+    """Parse written episodes. One of an unknown form is skipped and logged, so that it does not hide the others."""
+    encoded = [line.encode() if isinstance(line, str) else line for line in lines]
     try:
-        found = _LIST.decode(b"[%b]" % b",".join(lines))
+        found = _LIST.decode(b"[%b]" % b",".join(encoded))
     except msgspec.MsgspecError:
-        found = [episode for line in lines if (episode := _read_one(line)) is not None]
-    strange = [episode for episode in found if episode.version != WRITTEN_VERSION]
-    return [episode for episode in found if _is_known(episode)] if strange else found
+        found = []
+        for line in encoded:
+            try:
+                found.append(_ONE.decode(line))
+            except msgspec.MsgspecError:
+                _log.warning("skipped an episode of an unknown form: %s", line[:60].decode(errors="replace"))
+    known = [episode for episode in found if episode.version == WRITTEN_VERSION]
+    if len(known) < len(found):
+        _log.warning("skipped %d episodes of an unknown version", len(found) - len(known))
+    return known
 
 
-def micros(when: datetime) -> int:
-    """Microseconds since 1970; raises InvalidInput for a time without zone."""
+def to_micros(when: datetime) -> int:
+    """Return microseconds since 1970; raise InvalidInput for a time without a zone."""
     if when.tzinfo is None:
         raise InvalidInput(f"the time {when.isoformat()} has no time zone; give UTC. Nothing was recorded.")
     return (when - _EPOCH) // _MICROSECOND
 
 
-def moment(us: int) -> datetime:
-    """The inverse of `micros`."""
+def from_micros(us: int) -> datetime:
+    """Return the UTC time of `us` microseconds since 1970."""
     return _EPOCH + us * _MICROSECOND
 
 
 _LIST = msgspec.json.Decoder(list[Episode])
 _ONE = msgspec.json.Decoder(Episode)
-
-
-def _bytes(member: bytes | str) -> bytes:
-    return member.encode() if isinstance(member, str) else member
-
-
-def _read_one(line: bytes) -> Episode | None:
-    try:
-        return _ONE.decode(line)
-    except msgspec.MsgspecError:
-        _log.warning("an episode of an unknown form is left out: %s", line[:60].decode(errors="replace"))
-        return None
-
-
-def _is_known(episode: Episode) -> bool:
-    if episode.version == WRITTEN_VERSION:
-        return True
-    _log.warning("an episode of %s has the unknown version %s and is left out", episode.agent_id, episode.version)
-    return False

@@ -1,17 +1,16 @@
-"""Lessons: archived episodes, many together, become one memory that says what came of them and names them.
+"""Lessons: many episodes together become one memory that says what came of them and names them.
 
-The summarizer of conversations writes the text, so the same rule holds: no figure that the episodes lack. Below some
-number of episodes nothing is drawn yet; what waits for a day is drawn from however few they are.
+The summarizer of conversations writes the text, so the same rule holds: no figure that the episodes lack.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
 
 from agentstate.clock import Clock, utc_now
 from agentstate.memory.episodes.archive import EpisodeArchive
 from agentstate.memory.episodes.episode import Episode
+from agentstate.memory.episodes.lesson_jobs import ENOUGH, LONGEST_WAIT
 from agentstate.memory.facts.records import NewMemory
 from agentstate.memory.facts.service import MemoryService
 from agentstate.providers.models import cost_nano_usd
@@ -19,9 +18,7 @@ from agentstate.providers.summaries.summarizer import SourceTurn, Summarizer, Su
 from agentstate.state import codec
 from agentstate.store.store import Store
 
-ENOUGH = 50
 MOST_TOGETHER = 200
-WAITS_AT_MOST = timedelta(days=1)
 LINKS = 200
 LONGEST_LINE = 400
 LESSON = "lesson"
@@ -33,8 +30,8 @@ class LessonDrawer:
     Args:
         store: the durable store.
         archive: the episodes.
-        memory: where lessons go.
-        summarizer: who writes them.
+        memory: semantic memory, which lessons go to.
+        summarizer: writes them.
         clock: present time, UTC.
     """
 
@@ -53,69 +50,69 @@ class LessonDrawer:
         self._summarizer = summarizer
         self._clock = clock
 
-    def draw(self, agent_id: str) -> int:
-        """Draw one lesson if enough episodes wait; return how many it rests on, 0 when none was drawn.
+    def draw_lesson(self, agent_id: str) -> int:
+        """Draw one lesson if enough episodes wait, or one has waited for long; return how many it rests on, else 0.
 
         Raises:
             ProviderError: the summarizer failed; the episodes wait on.
         """
-        undrawn = self._archive.undrawn(agent_id, MOST_TOGETHER)
-        if not self._ripe(undrawn.episodes):
+        undrawn = self._archive.read_undrawn(agent_id, MOST_TOGETHER)
+        found = undrawn.episodes
+        if not found:
             return 0
-        summary = self._summarizer.summarize(_request(undrawn.episodes))
-        lesson = _lesson(agent_id, undrawn.episodes, self._summarizer.name, summary)
+        if len(found) < ENOUGH and self._clock() - min(episode.at for episode in found) <= LONGEST_WAIT:
+            return 0
+        summary = self._summarizer.summarize(_summary_request(found))
+        lesson = _make_lesson(agent_id, found, self._summarizer.name, summary)
         with self._store.transaction() as tx:
-            if not self._archive.drawn(tx, agent_id, undrawn):
+            if not self._archive.mark_drawn(tx, agent_id, undrawn):
                 return 0  # another worker was faster
             self._memory.remember_many([lesson], tx=tx)
-        return len(undrawn.episodes)
-
-    def _ripe(self, found: Sequence[Episode]) -> bool:
-        if len(found) >= ENOUGH:
-            return True
-        return bool(found) and self._clock() - min(episode.at for episode in found) > WAITS_AT_MOST
+        return len(found)
 
 
-def _request(found: Sequence[Episode]) -> SummaryRequest:
-    ordered = sorted(found, key=lambda episode: episode.at_us)
-    return SummaryRequest(turns=tuple(_turn(number, episode) for number, episode in enumerate(ordered, 1)))
+def _summary_request(found: Sequence[Episode]) -> SummaryRequest:
+    turns = []
+    for number, episode in enumerate(sorted(found, key=lambda each: each.at_us), 1):
+        outcome = f" -> {_as_words(episode.outcome)}" if episode.outcome is not None else ""
+        text = f"{episode.event_type}: {_as_words(episode.payload)}{outcome}"[:LONGEST_LINE]
+        turns.append(SourceTurn(number=number, role="user", speaker=episode.event_type, text=text, at=episode.at))
+    return SummaryRequest(turns=tuple(turns))
 
 
-def _turn(number: int, episode: Episode) -> SourceTurn:
-    outcome = f" -> {_plain(episode.outcome)}" if episode.outcome is not None else ""
-    text = f"{episode.event_type}: {_plain(episode.payload)}{outcome}"
-    return SourceTurn(number=number, role="user", speaker=episode.event_type, text=text[:LONGEST_LINE], at=episode.at)
-
-
-def _plain(value: object) -> str:
-    """A value as a reader would write it: `amount 2.50, won no`."""
+def _as_words(value: object) -> str:
+    """Return a value as a reader would write it: `amount 2.50, won no`."""
     if isinstance(value, dict):
-        return ", ".join(f"{key} {_plain(item)}" for key, item in value.items())
+        return ", ".join(f"{key} {_as_words(item)}" for key, item in value.items())
     if isinstance(value, list | tuple):
-        return " ".join(map(_plain, value))
+        return " ".join(map(_as_words, value))
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return codec.legible(str(value), LONGEST_LINE)
+    return codec.storable_text(str(value), LONGEST_LINE)
 
 
-def _paid(asked: str, summary: Summary) -> dict[str, object]:
-    """What the provider charged, nothing when none was asked."""
-    tokens = summary.input_tokens, summary.output_tokens
-    cost = cost_nano_usd(asked.partition(":")[2], *tokens)
-    names = ("calls", "input_tokens", "output_tokens", "cost_nano_usd")
-    return dict(zip(names, (summary.calls, *tokens, cost), strict=True)) if summary.calls else {}
-
-
-def _lesson(agent_id: str, found: Sequence[Episode], asked: str, summary: Summary) -> NewMemory:
+def _make_lesson(agent_id: str, found: Sequence[Episode], summarizer: str, summary: Summary) -> NewMemory:
     times = [episode.at for episode in found]
-    metadata = {
+    metadata: dict[str, object] = {
         "episodes": [str(episode.id) for episode in found[:LINKS]],
         "from": min(times).isoformat(),
         "to": max(times).isoformat(),
         "method": summary.method,
         "model": summary.model,
-    } | _paid(asked, summary)
-    source = f"episodes:{found[0].id}"
+    }
+    if summary.calls:
+        tokens = summary.input_tokens, summary.output_tokens
+        metadata |= {
+            "calls": summary.calls,
+            "input_tokens": summary.input_tokens,
+            "output_tokens": summary.output_tokens,
+            "cost_nano_usd": cost_nano_usd(summarizer.partition(":")[2], *tokens),
+        }
     return NewMemory(
-        agent_id=agent_id, content=summary.text, kind=LESSON, metadata=metadata, source=source, at=max(times)
+        agent_id=agent_id,
+        content=summary.text,
+        kind=LESSON,
+        metadata=metadata,
+        source=f"episodes:{found[0].id}",
+        at=max(times),
     )

@@ -1,273 +1,211 @@
-"""The episodes that Redis holds, of any agent: thin calls of the scripts, and which agents the archive has to visit."""
+"""The copy of each agent's newest episodes in Redis: a sorted set with a lifetime, which may be lost at any time.
+
+A reader that finds no copy reads the durable store and fills the copy, unless an episode was recorded or the agent was
+forgotten meanwhile: the generation tells. A writer adds to a copy only if there is one, so a copy is never a part of
+the past with a hole in it. A copy expires a while after it was filled, however often it is used: so much a missed write
+can cost, such as that of a process that died between its commit and the copy.
+"""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
-from uuid import UUID
+from typing import Final
+from uuid import uuid4
 
 import redis
 
 from agentstate.errors import RedisUnavailable
-from agentstate.memory.episodes import scripts
-from agentstate.memory.episodes.episode import Episode, read_members
-from agentstate.memory.facts.tombstones import Tombstone
+from agentstate.memory.episodes.episode import Episode, parse_lines
 from agentstate.store.bare import run_command, run_script
 
-MOST_WAITING = 10_000
-"""Episodes of one agent that wait for the archive at most; beyond, the oldest are lost, and counted."""
+COPY_TTL_S: Final = 300
+"""Seconds from the filling of a copy to its end."""
+GENERATION_TTL_S: Final = 86_400
+REST_S: Final = 1.0
+"""Redis is not asked again for so many seconds after it did not answer."""
+PUSHED_AT_ONCE: Final = 500
 
-VISITS = "as:{/episodes}:visits"
-"""Agents by when they last recorded. No agent's name begins with a slash, so this key is nobody's."""
+_AWAY = (redis.ConnectionError, redis.TimeoutError, redis.OutOfMemoryError, redis.ReadOnlyError)
 
-VISIT_AGAIN_S = 60.0
-VISITS_KEPT_S = 8 * 86_400
-FORGOTTEN_AFTER_S = 600.0
-"""An agent that has nothing to archive is visited for so long after it last said that it records."""
-
-A_LIFE = 10**10
-"""Arrivals of one life of an agent at most; `memory.tombstones` tells what a life is."""
-
-_REMEMBERED = 10_000
-_FIRST = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How much of an agent's past Redis keeps: so many episodes, for so many seconds."""
-
-    kept: int
-    ttl_s: int
-
-
-@dataclass(frozen=True, slots=True)
-class Pending:
-    """An episode that the archive lacks: its arrival, its time as Redis wrote it, and the episode unless it is gone."""
-
-    arrival: str
-    at: str
-    episode: Episode | None
+# KEYS: the copy, its generation, the number up to which rows are forgotten. The copy's first member, with the score -1,
+# is a mark, so that the copy of an agent without episodes can be told from none.
+# ARGV: generation, its lifetime, episodes kept, number of the newest row, then id, revision, time and line of each.
+_PUSH = """
+redis.call('SET', KEYS[2], ARGV[1], 'EX', ARGV[2])
+if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
+if tonumber(ARGV[4]) <= tonumber(redis.call('GET', KEYS[3]) or -1) then return 0 end
+for i = 5, #ARGV, 4 do
+  local id, revision, at, line = ARGV[i], tonumber(ARGV[i + 1]), ARGV[i + 2], ARGV[i + 3]
+  local newest = true
+  if revision > 0 then
+    local head = string.sub(line, 1, string.find(line, id, 1, true) + #id)
+    for _, other in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], at, at)) do
+      if string.sub(other, 1, #head) == head then
+        if tonumber(string.match(other, ',(%d+)%]$') or 0) < revision then
+          redis.call('ZREM', KEYS[1], other)
+        else
+          newest = false
+        end
+      end
+    end
+  end
+  if newest then redis.call('ZADD', KEYS[1], at, line) end
+end
+return redis.call('ZREMRANGEBYRANK', KEYS[1], 1, -ARGV[3] - 1)
+"""
+# ARGV: a new generation, its lifetime. Returns the generation in force.
+_BEGIN = """
+redis.call('SET', KEYS[2], ARGV[1], 'EX', ARGV[2], 'NX')
+return redis.call('GET', KEYS[2])
+"""
+# ARGV: the generation in which the rows were read, the copy's lifetime, then time and line of each.
+_FILL = """
+if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end
+redis.call('DEL', KEYS[1])
+redis.call('ZADD', KEYS[1], -1, '-')
+for i = 3, #ARGV, 2 do redis.call('ZADD', KEYS[1], ARGV[i], ARGV[i + 1]) end
+redis.call('EXPIRE', KEYS[1], ARGV[2])
+return 1
+"""
+# ARGV: a new generation, its lifetime, the number of the newest forgotten row (-1: none). Returns how many went.
+_DROP = """
+redis.call('SET', KEYS[2], ARGV[1], 'EX', ARGV[2])
+if tonumber(ARGV[3]) >= 0 then redis.call('SET', KEYS[3], ARGV[3], 'EX', ARGV[2]) end
+local had = math.max(redis.call('ZCARD', KEYS[1]) - 1, 0)
+redis.call('DEL', KEYS[1])
+return had
+"""
 
 
 class RecentEpisodes:
-    """Episodes in Redis. Raises RedisUnavailable when it does not answer.
+    """The copies of all agents' newest episodes. Safe to share between threads.
 
     Args:
-        client: a synchronous client with timeouts; for text or bytes.
-        archived: whether workers archive what is recorded.
+        client: a synchronous client with timeouts, for text or bytes.
     """
 
-    def __init__(self, client: redis.Redis, *, archived: bool = False) -> None:
+    def __init__(self, client: redis.Redis) -> None:
         self._client = client
-        self._waiting = MOST_WAITING if archived else 0
-        self._record = client.register_script(scripts.RECORD)
-        self._record_again = client.register_script(scripts.RECORD_AGAIN)
-        self._of_type = client.register_script(scripts.OF_TYPE)
-        self._get = client.register_script(scripts.GET)
-        self._summarize = client.register_script(scripts.SUMMARIZE)
-        self._pending = client.register_script(scripts.PENDING)
-        self._archived = client.register_script(scripts.ARCHIVED)
-        self._update = client.register_script(scripts.UPDATE)
-        self._forget = client.register_script(scripts.FORGET)
-        self._of_before = client.register_script(scripts.OF_BEFORE)
-        self._visited: OrderedDict[str, float] = OrderedDict()
+        self._push = client.register_script(_PUSH)
+        self._begin = client.register_script(_BEGIN)
+        self._fill = client.register_script(_FILL)
+        self._drop = client.register_script(_DROP)
+        self._away_until = 0.0
+        self._outdated: set[str] = set()
         self._lock = threading.Lock()
 
-    def record(self, episode: Episode, limits: Limits, oldest_us: int) -> tuple[bool, bool]:
-        """Keep an episode; whether it is among those that are kept, and whether Redis knew nothing of the agent."""
-        arguments = _arguments(episode, limits, oldest_us, self._waiting)
-        try:
-            found = int(run_script(self._client, self._record, _keys(episode.agent_id), arguments))
-            self._note_visit(episode.agent_id, anew=found >= _FIRST)
-        except AWAY as error:
-            raise away(error) from error
-        return found % 2 == 1, found >= _FIRST
+    def push(self, agent_id: str, episodes: Sequence[Episode], newest_seq: int, *, kept: int) -> None:
+        """Add committed episodes of one agent to its copy, if there is one.
 
-    def record_many(
-        self, episodes: Sequence[Episode], limits: Limits, oldest_us: int, *, life: int | None = None
-    ) -> list[tuple[bool, bool]]:
-        """`record` for episodes of one agent in one journey.
-
-        `life`: the archive gave them in this life of the agent, so they wait for nobody, and Redis may have them too;
-        when the agent has been forgotten since, none is kept.
-        """
-        if not episodes:
-            return []
-        again = life is not None
-        waiting, made = (0, self._record_again) if again else (self._waiting, self._record)
-        more: list[str | bytes | int] = [] if life is None else [_first_arrival(life + 1)]
-        with translated(), self._client.pipeline(transaction=False) as pipe:
-            for episode in episodes:
-                arguments = _arguments(episode, limits, oldest_us, waiting)
-                made(_keys(episode.agent_id), arguments + more, client=pipe)
-            answers = [(int(found) % 2 == 1, int(found) >= _FIRST) for found in pipe.execute()]
-            self._note_visit(episodes[0].agent_id, anew=again or answers[0][1])
-        return answers
-
-    def recent(
-        self, agent_id: str, limit: int, *, event_type: str | None = None, from_us: int = 0, to: str = "+inf"
-    ) -> list[Episode] | None:
-        """The newest, newest first; None when Redis knows nothing of the agent."""
-        keys = _keys(agent_id)
-        try:
-            if event_type is None:
-                found = run_command(self._client, "ZREVRANGEBYSCORE", keys[0], to, from_us, "LIMIT", 0, limit)
-            else:
-                found = self._of_type(keys, [f"{_types(agent_id)}{event_type}", limit, from_us, to])
-            if not found and not self._client.exists(keys[2]):
-                return None
-        except AWAY as error:
-            raise away(error) from error
-        return read_members(found)
-
-    def get(self, agent_id: str, episode_id: UUID, at_us: int | None = None) -> Episode | None:
-        """One episode, None when it is not there; found sooner when its time is known."""
-        with translated():
-            member = self._get(_keys(agent_id), [episode_id.hex, "" if at_us is None else at_us])
-        found = read_members([member]) if member else []
-        return found[0] if found else None
-
-    def replace(self, before: Episode, after: Episode, limits: Limits) -> bool | None:
-        """Put `after` in the place of `before`; False when it was changed meanwhile, None when it is gone."""
-        lines = (before.hex, before.at_us, before.line(), after.line())
-        with translated():
-            done = int(self._update(_keys(before.agent_id), [*lines, int(self._waiting > 0), limits.ttl_s]))
-            self._note_visit(before.agent_id)
-        return None if done < 0 else bool(done)
-
-    def summarize(self, agent_id: str, from_us: int) -> tuple[dict[str, int], int | None, int | None]:
-        """Counts by type from a time on, and the first and the last time."""
-        with translated():
-            flat, first, last = self._summarize(_keys(agent_id), [_types(agent_id), from_us])
-        counts = {_text(kind): int(count) for kind, count in zip(flat[::2], flat[1::2], strict=True)}
-        return counts, _score(first), _score(last)
-
-    def count(self, agent_id: str, from_us: int, event_type: str | None = None) -> int:
-        """How many there are from a time on."""
-        key = _keys(agent_id)[0] if event_type is None else f"{_types(agent_id)}{event_type}"
-        with translated():
-            return int(self._client.zcount(key, from_us, "+inf"))
-
-    def lost(self, agent_id: str) -> int:
-        """How many left before the archive had them, because too many waited."""
-        with translated():
-            return int(self._client.get(_keys(agent_id)[5]) or 0)
-
-    def waiting(self, agent_id: str, from_us: int) -> list[Episode]:
-        """Those that the archive lacks, from a time on."""
-        return [each.episode for each in self.pending(agent_id, MOST_WAITING, from_us) if each.episode is not None]
-
-    def pending(self, agent_id: str, limit: int, from_us: int = 0) -> list[Pending]:
-        """The first that the archive lacks."""
-        with translated():
-            found: Any = self._pending(_keys(agent_id), [from_us, limit])
-        waiting = []
-        for arrival, at_us, member in zip(found[::3], found[1::3], found[2::3], strict=True):
-            read = read_members([member]) if member else []
-            waiting.append(Pending(_text(arrival), _text(at_us), read[0] if read else None))
-        return waiting
-
-    def archived(self, agent_id: str, done: Iterable[Pending]) -> None:
-        """The archive has these now."""
-        arguments: list[str | bytes | int] = []
-        for each in done:
-            arguments += [each.arrival, each.at, each.episode.revision if each.episode else 0]
-        with translated():
-            self._archived(_keys(agent_id), arguments)
-
-    def forget(self, stone: Tombstone, *, late: bool = False) -> int:
-        """Remove what an agent recorded before it was forgotten; return how many.
+        When Redis does not answer, the copy is dropped before this process uses it again.
 
         Args:
-            stone: of the forgetting.
-            late: it was forgotten some time ago, and Redis may not have heard of it; what is younger stays.
+            agent_id: the agent.
+            episodes: the episodes.
+            newest_seq: the highest number of their rows.
+            kept: how many episodes the copy has at most.
         """
-        last = f"{int(stone.forgotten_at.timestamp() * 1_000):012x}" if late else ""
-        what = (_types(stone.agent_id), _first_arrival(stone.life), last)
-        with translated():
-            return int(self._forget(_keys(stone.agent_id), [*what, VISITS_KEPT_S]))
+        head: list[str | bytes | int] = [uuid4().hex, GENERATION_TTL_S, kept, newest_seq]
+        try:
+            with self._answering(agent_id):
+                for first in range(0, len(episodes), PUSHED_AT_ONCE):
+                    arguments = [*head]
+                    for each in episodes[first : first + PUSHED_AT_ONCE]:
+                        arguments += [each.hex, each.revision, each.at_us, each.to_line()]
+                    run_script(self._client, self._push, _keys(agent_id), arguments)
+        except RedisUnavailable:
+            with self._lock:
+                self._outdated.add(agent_id)
 
-    def of_before(self, stone: Tombstone) -> int:
-        """How many there are that arrived before the agent was forgotten."""
-        with translated():
-            return int(self._of_before(_keys(stone.agent_id), [_first_arrival(stone.life)]))
+    def read(self, agent_id: str, limit: int, from_us: int) -> list[Episode] | None:
+        """Return the newest episodes from a time on, newest first; None without a copy.
 
-    def visits(self, first: int, limit: int) -> list[str]:
-        """Agents that may have something to archive, from the one numbered `first` on."""
-        with translated():
-            found: Any = self._client.zrange(VISITS, first, first + limit - 1)
-        return [_text(agent) for agent in found]
+        Raises:
+            RedisUnavailable: Redis does not answer.
+        """
+        key = _keys(agent_id)[0]
+        with self._answering(agent_id):
+            lines = run_command(self._client, "ZREVRANGEBYSCORE", key, "+inf", from_us, "LIMIT", 0, limit)
+            if not lines:
+                # Either there is no copy, or it has nothing so young: in one step, as another may be filling it.
+                with self._client.pipeline(transaction=True) as pipe:
+                    pipe.exists(key)
+                    pipe.zrevrangebyscore(key, "+inf", from_us, 0, limit)
+                    exists, lines = pipe.execute()
+                if not exists:
+                    return None
+        found = parse_lines(lines)
+        # The first revision may come after a later one, from a slower process: then there are both.
+        if any(each.revision for each in found) and len({each.hex for each in found}) < len(found):
+            self.drop(agent_id)
+            return None
+        return found
 
-    def visited(self, agent_id: str) -> None:
-        """Forget an agent that has nothing to archive, unless it recorded lately."""
-        with translated():
-            score: Any = self._client.zscore(VISITS, agent_id)
-            if score is not None and float(score) < time.time() - FORGOTTEN_AFTER_S:
-                self._client.zrem(VISITS, agent_id)
+    def fill(self, agent_id: str, load: Callable[[], Sequence[Episode]]) -> Sequence[Episode]:
+        """Return the episodes that `load` reads from the durable store, and make them the copy if it may be.
 
-    def _note_visit(self, agent_id: str, *, anew: bool = False) -> None:
-        """Tell the archivers of an agent: once a minute from this process, and `anew` when Redis lost everything."""
-        now = time.monotonic()
-        told = now - self._visited.get(agent_id, -VISIT_AGAIN_S) < VISIT_AGAIN_S
-        if not self._waiting or (told and not anew):
-            return
-        with self._lock:
-            self._visited[agent_id] = now
-            self._visited.move_to_end(agent_id)
-            if len(self._visited) > _REMEMBERED:
-                self._visited.popitem(last=False)
-        with self._client.pipeline(transaction=False) as pipe:
-            pipe.zadd(VISITS, {agent_id: time.time()})
-            pipe.expire(VISITS, VISITS_KEPT_S)
-            pipe.execute()
+        Raises:
+            RedisUnavailable: Redis did not answer before `load` was called.
+        """
+        keys = _keys(agent_id)
+        with self._answering(agent_id):
+            generation = run_script(self._client, self._begin, keys, [uuid4().hex, GENERATION_TTL_S])
+        found = load()
+        arguments: list[str | bytes | int] = [generation, COPY_TTL_S]
+        for each in found:
+            arguments += [each.at_us, each.to_line()]
+        try:
+            with self._answering(agent_id):
+                run_script(self._client, self._fill, keys, arguments)
+        except RedisUnavailable:
+            return found
+        return found
 
+    def drop(self, agent_id: str, *, forgotten_to: int = -1) -> int:
+        """Remove an agent's copy; return how many episodes it had.
 
-def _arguments(episode: Episode, limits: Limits, oldest_us: int, waiting: int) -> list[str | bytes | int]:
-    what = (_types(episode.agent_id), episode.event_type, episode.hex, episode.at_us, episode.line())
-    return [*what, limits.kept, limits.ttl_s, oldest_us, waiting]
+        Args:
+            agent_id: the agent.
+            forgotten_to: rows up to this number are forgotten and never enter a copy again.
 
+        Raises:
+            RedisUnavailable: Redis does not answer.
+        """
+        with self._translated():
+            arguments: list[str | bytes | int] = [uuid4().hex, GENERATION_TTL_S, forgotten_to]
+            return int(run_script(self._client, self._drop, _keys(agent_id), arguments))
 
-def _first_arrival(life: int) -> str:
-    return f"{life * A_LIFE:016d}"
+    def count(self, agent_id: str) -> int:
+        """Return how many episodes an agent's copy has, 0 without one; raise RedisUnavailable."""
+        with self._translated():
+            return max(int(self._client.zcard(_keys(agent_id)[0])) - 1, 0)
+
+    @contextmanager
+    def _answering(self, agent_id: str) -> Iterator[None]:
+        """Raise RedisUnavailable at once while Redis rests, and drop a copy that missed a write of this process."""
+        if time.monotonic() < self._away_until:
+            raise RedisUnavailable("Redis did not answer a moment ago; durable state is unaffected.")
+        if agent_id in self._outdated:
+            self.drop(agent_id)
+            with self._lock:
+                self._outdated.discard(agent_id)
+        with self._translated():
+            yield
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except _AWAY as error:
+            self._away_until = time.monotonic() + REST_S
+            raise RedisUnavailable(f"Redis does not answer ({error}); durable state is unaffected.") from error
 
 
 @lru_cache(maxsize=4_096)
 def _keys(agent_id: str) -> tuple[str, ...]:
     prefix = f"as:{{{agent_id}}}:episodes:"
-    return tuple(prefix + name for name in ("all", "types", "arrived", "pending", "leaving", "lost"))
-
-
-def _types(agent_id: str) -> str:
-    return f"as:{{{agent_id}}}:episodes:type:"
-
-
-def _score(score: bytes | str) -> int | None:
-    return int(float(score)) if score else None
-
-
-def _text(value: Any) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)
-
-
-AWAY = (redis.ConnectionError, redis.TimeoutError, redis.OutOfMemoryError, redis.ReadOnlyError)
-"""What the client raises while Redis is away, or takes no writes."""
-
-
-def away(error: Exception) -> RedisUnavailable:
-    """The error for a caller."""
-    return RedisUnavailable(f"Redis does not answer ({error}); durable state is unaffected.")
-
-
-@contextmanager
-def translated() -> Iterator[None]:
-    """Redis's own errors as RedisUnavailable."""
-    try:
-        yield
-    except AWAY as error:
-        raise away(error) from error
+    return tuple(prefix + name for name in ("recent", "generation", "forgotten"))

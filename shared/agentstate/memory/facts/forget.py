@@ -2,8 +2,7 @@
 
 The durable row goes first, in one transaction with a job that looks again later: from that moment no recall can give
 the memory, since every text that a user reads comes from the row. A worker that held it may still write a point into
-the index; the job removes that too. An agent's episodes go with its memories, and leave a tombstone, so that no worker
-that holds some of them brings them back.
+the index; the job removes that too. An agent's episodes go with its memories, and with their copy in Redis.
 """
 
 from __future__ import annotations
@@ -18,10 +17,16 @@ import sqlalchemy as sa
 from agentstate.errors import IndexUnavailable, NotFound, RedisUnavailable
 from agentstate.ids import validate_name
 from agentstate.jobs import Jobs
-from agentstate.memory.conversation.forgetting import remove_conversations, turns_left
+from agentstate.memory.conversation.forgetting import count_turns, remove_conversations
+from agentstate.memory.episodes.forgetting import (
+    Tombstone,
+    count_covered,
+    find_missing,
+    find_tombstone,
+    forget_episodes,
+)
 from agentstate.memory.facts.namespaces import allowed_tenants
 from agentstate.memory.facts.statements import new_version_values
-from agentstate.memory.facts.tombstones import Tombstone, count_archived, forget_archived, newest_tombstones
 from agentstate.memory.index.qdrant_index import MemoryIndex
 from agentstate.memory.search.preceding_turns import reindex_followers
 from agentstate.store.store import Store, Transaction
@@ -50,6 +55,7 @@ KEPT_TABLES = {
 """The other tables of an agent. Books and effects are never forgotten: they are the record of what it did with money.
 Nor is its state; conversations go when that is asked for."""
 _PAGE = 1_000
+_ALL_EPISODES = 1_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,7 +140,7 @@ class Forgetting:
         with self._store.transaction() as tx:
             # Before all else: a worker that is drawing a lesson now either ends before, and its lesson is removed too,
             # or finds no episodes any more.
-            tombstone = forget_archived(tx, agent_id)
+            tombstone = forget_episodes(tx, agent_id)
             removed = _delete_rows(tx, mine, vectors)
             said = remove_conversations(tx, agent_id) if conversations else 0
             tx.connection.execute(memory_shares.delete().where(memory_shares.c.agent_id == agent_id))
@@ -142,8 +148,8 @@ class Forgetting:
         recent = self._erase_recent(tombstone)
         stored = self._verify_rows(removed, mine, vectors)
         with self._store.read_connection() as connection:
-            talks = Erased(store="conversations", removed=said, left=turns_left(connection, agent_id))
-            archived = Erased(store="episodes", removed=tombstone.removed, left=count_archived(connection, tombstone))
+            talks = Erased(store="conversations", removed=said, left=count_turns(connection, agent_id))
+            archived = Erased(store="episodes", removed=tombstone.removed, left=count_covered(connection, tombstone))
             rows = {
                 name: connection.execute(
                     sa.select(sa.func.count()).select_from(table).where(table.c.agent_id == agent_id)
@@ -167,8 +173,10 @@ class Forgetting:
             RedisUnavailable: try again later.
         """
         with self._store.read_connection() as connection:
-            tombstone = newest_tombstones(connection, [agent_id]).get(agent_id)
-        return self._recent().forget(tombstone, late=True) if tombstone is not None and self._recent is not None else 0
+            tombstone = find_tombstone(connection, agent_id)
+        if tombstone is None or self._recent is None:
+            return 0
+        return self._recent().drop(agent_id, forgotten_to=tombstone.to_seq)
 
     def erase_points(self, tenant: str, memory_ids: Sequence[UUID] | None) -> Erased:
         """Remove the points of `tenant`'s memories from the index: of the given ones, else of all without a row."""
@@ -197,10 +205,12 @@ class Forgetting:
         if self._recent is None:
             return ()
         try:
-            removed = self._recent().forget(tombstone)
-            left = self._recent().of_before(tombstone)
+            removed = self._recent().drop(tombstone.agent_id, forgotten_to=tombstone.to_seq)
+            copied = self._recent().read(tombstone.agent_id, _ALL_EPISODES, 0) or []
+            with self._store.read_connection() as connection:
+                left = len(find_missing(connection, tombstone.agent_id, [episode.id for episode in copied]))
         except RedisUnavailable as error:
-            note = f"{error} A job removes them when it is back; the archive takes none of them."
+            note = f"{error} A job removes them when it is back; the durable store has none of them."
             return (Erased(store="recent episodes", removed=0, left=None, note=note),)
         return (Erased(store="recent episodes", removed=removed, left=left),)
 

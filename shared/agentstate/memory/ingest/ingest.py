@@ -69,12 +69,14 @@ class Ingest:
         with self._store.transaction() as tx:
             # In one order everywhere, so that two runs cannot wait for each other.
             for (agent_id, session), items in sorted(by_conversation.items()):
-                appended, now = rows.append(tx, rows.lock(tx, agent_id, session), [item.turn for item in items])
+                appended, now = rows.append_turns(
+                    tx, rows.lock_conversation(tx, agent_id, session), [item.turn for item in items]
+                )
                 summarize_when_long(tx, self._jobs, self._settings, now)
                 fates += zip(items, appended, strict=True)
-            self._memory.remember_many([_turn_memory(item, fate) for item, fate in fates if fate.same], tx=tx)
+            self._memory.remember_many([_turn_memory(item, fate) for item, fate in fates if fate.same_text], tx=tx)
         for item, fate in fates:
-            if not fate.same:
+            if not fate.same_text:
                 reason = f"the id {item.turn.source_id!r} was stored before with another text, which stays."
                 where = f"{item.agent_id}, {item.session}"
                 report.refused.append(Problem(line=item.line, where=where, reason=reason))

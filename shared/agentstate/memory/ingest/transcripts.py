@@ -19,7 +19,7 @@ from typing import Any, BinaryIO, Literal, TypeAlias
 
 from agentstate.errors import InvalidInput, TooLarge
 from agentstate.ids import validate_name
-from agentstate.memory.conversation.turns import NewTurn, checked_turn
+from agentstate.memory.conversation.turns import NewTurn, validate_turn
 from agentstate.memory.ingest import locomo
 from agentstate.settings import Settings
 from agentstate.state import codec
@@ -126,7 +126,7 @@ class TurnReader:
             at=_parse_time(fields.get("time", fields.get("timestamp"))),
             speaker=speaker,
         )
-        checked_turn(turn, max_text_bytes=self._max_text_bytes)
+        validate_turn(turn, max_text_bytes=self._max_text_bytes)
         source = _source_id(fields.get("id"))
         source = self._derive_source(agent, session, turn) if source is None else source
         named = NewTurn(role=turn.role, text=turn.text, at=turn.at, speaker=speaker, source_id=source)
@@ -134,7 +134,7 @@ class TurnReader:
             line=line,
             agent_id=agent,
             session=session,
-            turn=checked_turn(named, max_text_bytes=self._max_text_bytes),
+            turn=validate_turn(named, max_text_bytes=self._max_text_bytes),
             metadata=self._other_fields(fields),
         )
 

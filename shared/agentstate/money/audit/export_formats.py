@@ -40,7 +40,7 @@ def as_json(transactions: Iterable[PortableTransaction]) -> Iterator[str]:
     count = 0
     for count, transaction in enumerate(transactions, 1):
         lines = [_line_fields(item) for item in transaction.lines]
-        document = {**_fields(transaction), "meta": codec.encoded(transaction.meta), "lines": lines}
+        document = {**_fields(transaction), "meta": codec.to_json_types(transaction.meta), "lines": lines}
         yield ("\n" if count == 1 else ",\n") + json.dumps(document, ensure_ascii=False)
     # An export that was cut off has no count, so it cannot be taken for a whole one.
     yield f'\n], "count": {count}}}\n'
@@ -121,7 +121,7 @@ def _parsed(given: Mapping[str, Any], lines: Iterable[Mapping[str, Any]]) -> Por
         effect_id=_uuid(given["effect_id"]),
         resolves=_uuid(given["resolves"]),
         fingerprint=_digest(given["fingerprint"]),
-        meta=codec.decoded(given["meta"]),
+        meta=codec.from_json_types(given["meta"]),
         lines=tuple(_line(line) for line in lines),
     )
 

@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import Any
 
 from agentstate.money.amounts import Money
-from agentstate.state import codec, leaves
+from agentstate.state import codec, scalars
 
 REMOTE_KEY_LENGTH = 40
 _UNKEYED = b"agentstate"
@@ -53,6 +53,6 @@ def _canonical(value: Any) -> Any:
 
 
 def _trimmed(value: Decimal) -> Decimal:
-    text = leaves.decimal_text(value)
+    text = scalars.decimal_text(value)
     trimmed = text.rstrip("0").rstrip(".") if "." in text else text
     return Decimal(0) if trimmed in {"0", "-0"} else Decimal(trimmed)

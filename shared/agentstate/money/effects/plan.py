@@ -125,7 +125,7 @@ class Plan:
             "guarantee": self.operation.guarantee,
             "deadline_ms": round(self.operation.deadline_s * 1000),
             "settle_ms": round(self.operation.settle_s * 1000),
-            "baseline": codec.copied(baseline),
+            "baseline": codec.deep_copy(baseline),
             "serial_key": self.operation.serial_key(),
             "hold_id": derive_id("hold", str(effect_id)) if self.hold else None,
         }

@@ -163,13 +163,13 @@ class OutcomeRecorder:
         return OutcomeRecord.from_evidence(kept[0]["detail"]) if kept else None
 
     def _record_meaning(self, claim: Claim, error: BaseException) -> Exception:
-        note = codec.legible(f"{type(error).__name__}: {error}", _LONGEST_NOTE)
+        note = codec.storable_text(f"{type(error).__name__}: {error}", _LONGEST_NOTE)
         if claim.clean and isinstance(error, ServiceUnreachable):
             self.release_unsent(claim, note)
             return error
         if claim.clean and isinstance(error, ServiceRejected):
             if error.retry_after is not None:
-                self.release_unsent(claim, codec.legible(f"refused for now: {error}", _LONGEST_NOTE))
+                self.release_unsent(claim, codec.storable_text(f"refused for now: {error}", _LONGEST_NOTE))
                 return error
             self.record_failure(claim, error.code or "rejected", str(error))
             return EffectFailed(f"{_describe(claim)} was refused before any effect: {error}")
@@ -270,7 +270,7 @@ class OutcomeRecorder:
                     claim.effect.id,
                     claim.fence,
                     state=EffectState.IN_DOUBT,
-                    note=codec.legible(f"it happened, and could not be booked for now: {reason}", _LONGEST_NOTE),
+                    note=codec.storable_text(f"it happened, and could not be booked for now: {reason}", _LONGEST_NOTE),
                     due_in=self._rules.first_look_s,
                 )
         except (StoreUnavailable, DBAPIError) as second:

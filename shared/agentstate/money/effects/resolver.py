@@ -234,7 +234,7 @@ def look_up(effect: Effect, operation: Operation[Any], outside: Outside) -> Verd
     try:
         verdict = operation.verify(outside() if operation.needs_outside else None, effect.to_intent())
     except Exception as error:  # noqa: BLE001 whatever went wrong while looking, the effect is as unknown as before
-        return Unknown(codec.legible(f"looking failed: {type(error).__name__}: {error}", 500))
+        return Unknown(codec.storable_text(f"looking failed: {type(error).__name__}: {error}", 500))
     if isinstance(verdict, Absent) and effect.read_at < effect.settles_at:
         return Unknown(f"not there yet; conclusive from {effect.settles_at:%H:%M:%S} UTC on")
     return verdict

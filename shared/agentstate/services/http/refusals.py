@@ -33,7 +33,7 @@ def error_code(content: bytes) -> str:
         code = decode_json(content).get("error", "")
     except ServiceAnswerInvalid:
         return ""
-    return codec.legible(code, 80).lower() if isinstance(code, str) else ""
+    return codec.storable_text(code, 80).lower() if isinstance(code, str) else ""
 
 
 def parse_refusal(status: int, content: bytes, codes: frozenset[str], clock: Clock) -> ServiceRejected | None:

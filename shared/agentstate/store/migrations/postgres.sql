@@ -139,16 +139,16 @@ CREATE FUNCTION agentstate_forget_episodes(forgotten text) RETURNS integer
         DECLARE
             upto bigint;
             many bigint;
-            next_life integer;
+            next_number integer;
         BEGIN
             PERFORM pg_advisory_xact_lock(x'61676570'::integer, hashtext(forgotten));
-            SELECT coalesce(max(life), 0) + 1, coalesce(max(to_seq), 0) INTO next_life, upto
+            SELECT coalesce(max(number), 0) + 1, coalesce(max(to_seq), 0) INTO next_number, upto
                 FROM episode_tombstones WHERE agent_id = forgotten;
             SELECT count(*), greatest(upto, max(seq)) INTO many, upto FROM episodes WHERE agent_id = forgotten;
-            INSERT INTO episode_tombstones (agent_id, life, to_seq, removed, forgotten_at)
-                VALUES (forgotten, next_life, upto, many, clock_timestamp());
+            INSERT INTO episode_tombstones (agent_id, number, to_seq, removed, forgotten_at)
+                VALUES (forgotten, next_number, upto, many, clock_timestamp());
             DELETE FROM episodes WHERE agent_id = forgotten AND seq <= upto;
-            RETURN next_life;
+            RETURN next_number;
         END $$
 
 -- name: restrict_forget_function

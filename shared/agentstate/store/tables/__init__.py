@@ -6,7 +6,7 @@ Importing this package makes `metadata` whole, which the migrations and their te
 from agentstate.store.tables.attest import account_snapshots, attestations
 from agentstate.store.tables.base import metadata
 from agentstate.store.tables.conversation import conversations, summaries, summary_calls, turns
-from agentstate.store.tables.episodes import episode_lessons, episode_returns, episode_tombstones, episodes
+from agentstate.store.tables.episodes import episode_lessons, episode_tombstones, episodes
 from agentstate.store.tables.guards import freezes, guard_rules, guard_uses
 from agentstate.store.tables.jobs import jobs
 from agentstate.store.tables.memory import (
@@ -52,7 +52,6 @@ __all__ = [
     "embedding_batches",
     "entries",
     "episode_lessons",
-    "episode_returns",
     "episode_tombstones",
     "episodes",
     "freezes",

@@ -1,7 +1,7 @@
-"""The tables of the episodes' archive: what happened, for good; what Redis missed; and how far lessons were drawn.
+"""The tables of episodes: what happened, for good; how far lessons were drawn; which agents were forgotten.
 
-`episodes` is append-only by triggers: a changed outcome is a row of
-its own, and what is removed is all of an agent, with a tombstone.
+`episodes` is append-only by triggers: a changed outcome is a row of its own, and all rows of an agent go together when
+it is forgotten, with a row in `episode_tombstones` that allows and notes it.
 """
 
 from __future__ import annotations
@@ -20,24 +20,17 @@ episodes = sa.Table(
     # 0, and one more with each change of the outcome.
     sa.Column("revision", sa.Integer(), nullable=False, server_default="0"),
     name_column("event_type", nullable=False),
-    # Microseconds since 1970, as Redis orders them.
+    # Microseconds since 1970; episodes are ordered by it and, within one, by their id.
     sa.Column("at_us", sa.BigInteger(), nullable=False),
     # Payload and outcome: a JSON list of our codec, as text, so that it is exact to the last character.
     sa.Column("content", sa.Text(), nullable=False),
-    time_column("archived_at", nullable=False, default=db_time()),
+    time_column("recorded_at", nullable=False, default=db_time()),
     sa.UniqueConstraint("agent_id", "id", "revision"),
     sqlite_autoincrement=True,
 )
-sa.Index("ix_episodes_time", episodes.c.agent_id, episodes.c.at_us, episodes.c.seq)
+sa.Index("ix_episodes_time", episodes.c.agent_id, episodes.c.at_us, episodes.c.id)
+sa.Index("ix_episodes_type", episodes.c.agent_id, episodes.c.event_type, episodes.c.at_us, episodes.c.id)
 sa.Index("ix_episodes_seq", episodes.c.agent_id, episodes.c.seq)
-
-episode_returns = sa.Table(
-    "episode_returns",
-    metadata,
-    # Recorded while Redis was away; removed when Redis has it.
-    name_column("agent_id", primary_key=True),
-    sa.Column("id", sa.Uuid(), primary_key=True),
-)
 
 episode_lessons = sa.Table(
     "episode_lessons",
@@ -52,8 +45,8 @@ episode_tombstones = sa.Table(
     "episode_tombstones",
     metadata,
     name_column("agent_id", primary_key=True),
-    # How many times the agent was forgotten, this one included: its next life has this number.
-    sa.Column("life", sa.Integer(), primary_key=True, autoincrement=False),
+    # How many times the agent was forgotten, this one included.
+    sa.Column("number", sa.Integer(), primary_key=True, autoincrement=False),
     # All episodes of the agent up to here are gone.
     sa.Column("to_seq", sa.BigInteger(), nullable=False),
     sa.Column("removed", sa.BigInteger(), nullable=False),

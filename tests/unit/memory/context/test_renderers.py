@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from agentstate.memory.context.renderers import newest_reading, portfolio_entries
+from agentstate.memory.context.renderers import find_newest_reading, render_portfolio
 from agentstate.services.cache.entry import Bounds, CacheEntry, CacheKey, StoredEntry, to_micros
 from agentstate.services.cache.portfolio import Portfolio
 from agentstate.services.cache.reading import Quality
@@ -34,17 +34,17 @@ def portfolio(*legs: Any, **fields: Any) -> Portfolio:
 
 def test_every_reading_has_its_age_and_the_total_is_exact() -> None:
     whole = portfolio(leg(97_500_000, 97_500_000, 4), leg(1, 1, 130))
-    assert portfolio_entries(whole, 300) == [
+    assert render_portfolio(whole, 300) == [
         "wallet: 97.500000 USDC, read 4 s ago (live)",
         "casino: 0.000001 USDC, read 2 min ago (live)",
         "total: 97.500001 USDC",
     ]
-    assert newest_reading(whole) == NOON
+    assert find_newest_reading(whole) == NOON
 
 
 def test_what_is_known_within_bounds_is_told_so() -> None:
     doubtful = portfolio(leg(0, 2_000_000, 4, Quality.SUSPECT_ZERO), in_flight={"casino": 500_000})
-    assert portfolio_entries(doubtful, None) == [
+    assert render_portfolio(doubtful, None) == [
         "wallet: at least 0.000000 USDC, at most 2.000000 USDC, read 4 s ago (suspect_zero)",
         "in flight: 0.500000 USDC at casino",
         "total: at least 0.000000 USDC, at most 2.500000 USDC",
@@ -56,7 +56,7 @@ def test_a_stale_reading_tells_what_was_there_and_leaves_no_total() -> None:
     before = StoredEntry(as_of=to_micros(NOON), fresh_until=0, content=state)
     casino = CacheEntry(CacheKey("a", Service.CASINO, "t"), Quality.STALE, before, now_us=to_micros(NOON) + 130_000_000)
     stale = portfolio(leg(97_500_000, 97_500_000, 4), casino)
-    assert portfolio_entries(stale, 300) == [
+    assert render_portfolio(stale, 300) == [
         "wallet: 97.500000 USDC, read 4 s ago (live)",
         "casino: 5.000000 USDC, read 2 min ago (stale)",
         "total: at least 97.500000 USDC",
@@ -65,11 +65,11 @@ def test_a_stale_reading_tells_what_was_there_and_leaves_no_total() -> None:
 
 def test_what_is_unknown_or_too_old_has_no_figure_and_neither_has_the_total() -> None:
     part = portfolio(leg(None, None, None), leg(5_000_000, 5_000_000, 7_300), leg(0, 0, 1))
-    assert portfolio_entries(part, 300) == [
+    assert render_portfolio(part, 300) == [
         "wallet: unknown; last read never",
         "casino: unknown; last read 2 h ago",
         "trading: 0.000000 USDC, read 1 s ago (live)",
         "total: unknown",
     ]
-    assert portfolio_entries(part, None)[1].startswith("casino: 5.000000 USDC")
-    assert newest_reading(portfolio(leg(None, None, None))) is None
+    assert render_portfolio(part, None)[1].startswith("casino: 5.000000 USDC")
+    assert find_newest_reading(portfolio(leg(None, None, None))) is None

@@ -31,7 +31,7 @@ _KEYS = {
     "account_snapshots": (("account_id", "seq"), False),
     "attestations": (("number",), False),
     "episodes": (("agent_id", "id", "revision"), False),
-    "episode_tombstones": (("agent_id", "life"), False),
+    "episode_tombstones": (("agent_id", "number"), False),
 }
 
 

@@ -27,7 +27,7 @@ _INT = re.compile(r"-?[0-9]{1,1300}\Z")
 _DECIMAL = re.compile(r"-?[0-9]{1,100}(\.[0-9]{1,100})?\Z")
 
 
-def checked_text(value: str) -> str:
+def check_text(value: str) -> str:
     """`value` when every store takes it; raises InvalidInput for a NUL character or half a surrogate pair."""
     if "\x00" in value:
         refuse_nul()
@@ -48,7 +48,7 @@ def refuse_surrogate() -> NoReturn:
     raise InvalidInput("text with half a surrogate pair cannot be stored; remove it. Nothing was stored.") from None
 
 
-def checked_int(value: int) -> int:
+def check_int(value: int) -> int:
     """`value` when it is within `MAX_INT_BITS`; raises InvalidInput else."""
     if value.bit_length() > MAX_INT_BITS:
         raise InvalidInput(
@@ -61,10 +61,10 @@ def int_from(text: str) -> int:
     """The whole number that plain digits name; raises ValueError for other text, InvalidInput beyond the bound."""
     if not _INT.match(text):
         raise ValueError(text)
-    return checked_int(int(text))
+    return check_int(int(text))
 
 
-def checked_keys(value: dict[Any, Any]) -> dict[str, Any]:
+def check_keys(value: dict[Any, Any]) -> dict[str, Any]:
     """`value` when its keys are text without a NUL character; raises InvalidInput else."""
     try:
         # Joining looks at all of them at once, much faster than one by one.
@@ -115,7 +115,7 @@ def number_from(text: str) -> Decimal:
     return value
 
 
-def utc(value: datetime) -> datetime:
+def to_utc(value: datetime) -> datetime:
     """`value` in UTC; raises InvalidInput for a naive one, or one that UTC cannot name (before year 1, after 9999)."""
     if value.tzinfo is None:
         raise InvalidInput(f"the datetime {value.isoformat()} has no time zone; give UTC. Nothing was stored.")
@@ -148,7 +148,7 @@ def money_from(text: str) -> Money:
     return Money(amount, currency)
 
 
-def refuse(value: Any) -> NoReturn:
+def refuse_value(value: Any) -> NoReturn:
     """Raise the InvalidInput for a value of a type that has no exact form."""
     remedy = (
         "give a Decimal or text"

@@ -15,15 +15,17 @@ from dataclasses import dataclass
 from typing import Final
 
 _SENTENCE: Final = re.compile(
-    r"[^\S\n\r\v\f\x1c-\x1e\x85\u2028\u2029]*[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]\s*"
-    r"|(?<=[.!?\u0964\u061f\u06d4])(?P<close>[\"'\u2019\u201d)\]]*)\s+"
+    r"(?P<line>[\n\r\v\f\x1c-\x1e\x85\u2028\u2029])\s*+"
+    r"|(?<=[.!?\u0964\u061f\u06d4])(?P<close>[\"'\u2019\u201d)\]]*+)\s++"
     r"|(?<=[\u3002\uff01\uff1f])(?P<wide>[\u300d\u300f\uff09\u201d]*)"
 )
-_WORD: Final = re.compile(r"\s+")
+_WORD: Final = re.compile(r"\s++")
 _BRACKET: Final = re.compile(r"[\[{]")
 _PATIENCE: Final = 4
 """How many times over a text is read at most in search of JSON."""
 _DEEP: Final = 10_000
+_WINDOW: Final = 4_096
+"""An error of the JSON reader counts the lines before it: so far before it a text is dropped."""
 _MEMBER_END: Final = {"[": "]", "{": "}"}
 _BLANKS: Final = re.compile(r"[ \t\n\r]*")
 # Values are only skipped: as text, a number of any size is read at once.
@@ -31,7 +33,7 @@ _DECODER: Final = json.JSONDecoder(parse_float=str, parse_int=str, parse_constan
 
 
 @dataclass(frozen=True, slots=True)
-class Cut:
+class SplitPoint:
     """One place where a text may be cut."""
 
     end: int
@@ -40,11 +42,11 @@ class Cut:
     """Beginning of what is kept behind it."""
 
 
-def cuts(text: str, begin: int, end: int) -> Iterator[list[Cut]]:
+def find_split_points(text: str, begin: int, end: int) -> Iterator[list[SplitPoint]]:
     """The places between `begin` and `end`, in order: those between lines and sentences, then those between words."""
-    values = Spans(json_spans(text))
+    values = Spans(find_json_spans(text))
     for pattern in (_SENTENCE, _WORD):
-        found = (_cut(match) for match in pattern.finditer(text, begin, end))
+        found = (_split_point(text, match, begin) for match in pattern.finditer(text, begin, end))
         yield [cut for cut in found if 0 < cut.begin < len(text) and not values.hold(cut) and _parts(text, cut)]
 
 
@@ -55,28 +57,31 @@ class Spans:
         self._spans = spans
         self._begins = [begin for begin, _ in spans]
 
-    def hold(self, cut: Cut) -> bool:
+    def hold(self, cut: SplitPoint) -> bool:
         """Whether the cut falls into one of them."""
         index = bisect_right(self._begins, cut.begin - 1) - 1
         return index >= 0 and self._spans[index][0] < cut.begin and cut.end < self._spans[index][1]
 
 
-def json_spans(text: str) -> list[tuple[int, int]]:
+def find_json_spans(text: str) -> list[tuple[int, int]]:
     """Where JSON arrays and objects stand in a text, nested ones within their outermost."""
     found, position, read = [], 0, 0
-    while (bracket := _BRACKET.search(text, position)) and read < _PATIENCE * len(text):
+    window, base = text, 0
+    while (bracket := _BRACKET.search(window, position)) and read < _PATIENCE * len(text):
         begin = bracket.start()
-        end, seen = _value_end(text, begin)
+        if begin > _WINDOW:
+            window, base, begin = window[begin:], base + begin, 0
+        end, seen = _value_end(window, begin)
         read += seen
         if end is None:
             position = begin + 1
         else:
-            found.append((begin, end))
+            found.append((base + begin, base + end))
             position = end
     return found
 
 
-def json_members(text: str) -> tuple[list[tuple[int, int]], str] | None:
+def find_json_members(text: str) -> tuple[list[tuple[int, int]], str] | None:
     """Begin and end of each member of the array or object that `text` is, and what closes it; None when it is none."""
     whole = text.strip()
     if whole[:1] not in _MEMBER_END or _value_end(whole, 0)[0] != len(whole):
@@ -117,13 +122,16 @@ def _value_end(text: str, begin: int) -> tuple[int | None, int]:
     return end, end - begin
 
 
-def _cut(match: re.Match[str]) -> Cut:
+def _split_point(text: str, match: re.Match[str], begin: int) -> SplitPoint:
     closing = match.groupdict()
     end = match.start() + len(closing.get("close") or closing.get("wide") or "")
-    return Cut(end, match.end())
+    if closing.get("line"):
+        while end > begin and text[end - 1].isspace():
+            end -= 1
+    return SplitPoint(end, match.end())
 
 
-def _parts(text: str, cut: Cut) -> bool:
+def _parts(text: str, cut: SplitPoint) -> bool:
     """Whether the cut leaves graphemes and numbers whole; `1 000 000` is one number."""
     before, after = text[cut.end - 1 : cut.end], text[cut.begin]
     if _extends(after) or _extends(text[cut.end]):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
-from agentstate.memory.context.borders import Cut, cuts, json_members
+from agentstate.memory.context.split_points import SplitPoint, find_json_members, find_split_points
 
 Keep: TypeAlias = Literal["start", "end"]
 """Which end of a content stays when it is cut."""
@@ -26,7 +26,7 @@ class Piece:
     """What was cut, in words; empty when nothing was."""
 
 
-def fit(content: str | Sequence[str], room: int, cost: Cost, keep: Keep) -> Piece | None:
+def truncate(content: str | Sequence[str], room: int, cost: Cost, keep: Keep) -> Piece | None:
     """The longest part of `content` that costs `room` at most, None when no part does.
 
     Args:
@@ -39,7 +39,7 @@ def fit(content: str | Sequence[str], room: int, cost: Cost, keep: Keep) -> Piec
         return None
     if not isinstance(content, str):
         return _fit_entries(content, room, cost, keep)
-    if (members := json_members(content)) is not None:
+    if (members := find_json_members(content)) is not None:
         return _fit_members(content, members, room, cost, keep)
     return _fit_text(content, room, cost, keep)
 
@@ -68,14 +68,14 @@ def _fit_members(text: str, found: Members, room: int, cost: Cost, keep: Keep) -
 def _fit_text(text: str, room: int, cost: Cost, keep: Keep) -> Piece | None:
     reach = max(0, room) * _MOST_CHARS_PER_TOKEN
     window = (0, min(reach, len(text))) if keep == "start" else (max(0, len(text) - reach), len(text))
-    for found in cuts(text, *window):
+    for found in find_split_points(text, *window):
         part = _longest(text, found, room, cost, keep)
         if part.strip():
             return Piece(part, _of(len(text) - len(part), len(text), "characters"))
     return None
 
 
-def _longest(text: str, found: Sequence[Cut], room: int, cost: Cost, keep: Keep) -> str:
+def _longest(text: str, found: Sequence[SplitPoint], room: int, cost: Cost, keep: Keep) -> str:
     places = [cut.end for cut in found] if keep == "start" else [cut.begin for cut in reversed(found)]
 
     def part(count: int) -> str:

@@ -6,36 +6,36 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from agentstate.memory.context.cutting import fit
-from agentstate.memory.context.framing import SEPARATOR_TOKENS, cut_mark, heading
+from agentstate.memory.context.headings import SEPARATOR_TOKENS, format_cut_mark, format_heading
 from agentstate.memory.context.plan import Fate, PlannedSlot
 from agentstate.memory.context.slot import Slot
+from agentstate.memory.context.truncation import truncate
 from agentstate.providers.tokens import TokenCounter
 
 
 @dataclass(frozen=True, slots=True)
-class Sizes:
+class TokenCosts:
     """What slots cost in a context; costs of parts, of which the whole is never more than the sum."""
 
     counter: TokenCounter
 
-    def line(self, text: str) -> int:
+    def line_cost(self, text: str) -> int:
         """A line of its own with what sets it apart."""
         return self.counter.count(text) + SEPARATOR_TOKENS
 
-    def slot(self, slot: Slot) -> int:
+    def slot_cost(self, slot: Slot) -> int:
         """A whole slot with its heading; 0 when it has no content."""
         return (
-            self.line(heading(slot.name)) + self.counter.count(slot.body)
+            self.line_cost(format_heading(slot.name)) + self.counter.count(slot.body)
             if slot.body and not slot.body.isspace()
             else 0
         )
 
 
-def place(slots: Iterable[Slot], room: int, now: datetime, sizes: Sizes) -> list[PlannedSlot]:
+def allocate_slots(slots: Iterable[Slot], room: int, now: datetime, sizes: TokenCosts) -> list[PlannedSlot]:
     """Place the slots in `room` tokens; their order stays as it is."""
     given = list(slots)
-    wanted = {slot.name: sizes.slot(slot) for slot in given}
+    wanted = {slot.name: sizes.slot_cost(slot) for slot in given}
     placed = {slot.name: early for slot in given if (early := _unplaceable(slot, wanted[slot.name], now))}
     ranked = sorted((slot for slot in given if slot.name not in placed), key=lambda slot: -slot.priority)
     floors = _floors(ranked, wanted, room)
@@ -70,10 +70,10 @@ def _floors(ranked: Iterable[Slot], wanted: dict[str, int], room: int) -> dict[s
     return floors
 
 
-def _placed(slot: Slot, wanted: int, available: int, now: datetime, sizes: Sizes) -> PlannedSlot:
+def _placed(slot: Slot, wanted: int, available: int, now: datetime, sizes: TokenCosts) -> PlannedSlot:
     most = available if slot.max_tokens is None else min(available, slot.max_tokens)
     if wanted <= most:
-        text = f"{heading(slot.name)}\n{slot.body}"
+        text = f"{format_heading(slot.name)}\n{slot.body}"
         return _planned(slot, Fate.WHOLE, wanted, now, tokens=wanted, text=text)
     why = f"{most:,} tokens are left for it" if most == available else f"its maximum is {most:,} tokens"
     if slot.whole:
@@ -85,18 +85,18 @@ def _placed(slot: Slot, wanted: int, available: int, now: datetime, sizes: Sizes
     return _planned(slot, Fate.CUT, wanted, now, tokens=tokens, text=text, reason=f"{why}; {missing}")
 
 
-def _cut(slot: Slot, most: int, sizes: Sizes) -> tuple[str, int, str] | None:
+def _cut(slot: Slot, most: int, sizes: TokenCosts) -> tuple[str, int, str] | None:
     """The slot cut to `most` tokens: its text, what that takes, and what is missing."""
     content = slot.body if slot.entries is None else slot.entries
     # The longest mark there can be, so that what is counted is not below what is written.
     longest = f"{len(slot.body):,} of {len(slot.body):,} characters are left out here"
-    frame = sizes.line(heading(slot.name)) + sizes.line(cut_mark(slot.name, longest))
-    piece = fit(content, most - frame, sizes.counter.count, slot.keep)
+    frame = sizes.line_cost(format_heading(slot.name)) + sizes.line_cost(format_cut_mark(slot.name, longest))
+    piece = truncate(content, most - frame, sizes.counter.count, slot.keep)
     if piece is None:
         return None
-    mark = cut_mark(slot.name, piece.missing)
+    mark = format_cut_mark(slot.name, piece.missing)
     lines = [piece.text, mark] if slot.keep == "start" else [mark, piece.text]
-    return "\n".join([heading(slot.name), *lines]), frame + sizes.counter.count(piece.text), piece.missing
+    return "\n".join([format_heading(slot.name), *lines]), frame + sizes.counter.count(piece.text), piece.missing
 
 
 def _planned(

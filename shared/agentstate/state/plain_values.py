@@ -2,7 +2,7 @@
 
 Most of what is stored is plain already, so a container is copied only where something in it is replaced, and the
 encoder, which is in C, then sees plain types alone. The walk is most of what encoding costs: it looks at exact types,
-the frequent ones first, and leaves the rest, and every subclass, to the format's own rule.
+the frequent ones first, and scalars the rest, and every subclass, to the format's own rule.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterable
 from decimal import Decimal
 from typing import Any
 
-from agentstate.state import leaves
+from agentstate.state import scalars
 
 TAG = "$"
 """A dict with this one key looks like a tag of the JSON format."""
 
 
-def plainer(
+def plain_converter(
     *,
     low: int,
     high: int,
@@ -37,7 +37,7 @@ def plainer(
         takes_nul: leave NUL characters to the format, which finds them in what it has written.
     """
 
-    def walked(value: Any, places: Iterable[tuple[Any, Any]]) -> Any:
+    def convert_items(value: Any, places: Iterable[tuple[Any, Any]]) -> Any:
         out = value
         for place, item in places:
             kind = type(item)
@@ -47,11 +47,11 @@ def plainer(
                 new = decimal(item)
             elif kind is dict:
                 if not takes_nul:
-                    leaves.checked_keys(item)
-                new = walked(item, item.items())
+                    scalars.check_keys(item)
+                new = convert_items(item, item.items())
                 new = escaped(new) if len(item) == 1 and TAG in item else new
             elif kind is list:
-                new = walked(item, enumerate(item))
+                new = convert_items(item, enumerate(item))
             elif item is None or kind is bool:
                 continue
             else:
@@ -61,4 +61,4 @@ def plainer(
                 out[place] = new
         return out
 
-    return lambda value: walked([value], ((0, value),))[0]
+    return lambda value: convert_items([value], ((0, value),))[0]

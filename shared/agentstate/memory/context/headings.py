@@ -26,24 +26,24 @@ _MOST_NAMED: Final = 8
 _BLOCK: Final = 2_048
 
 
-def heading(name: str) -> str:
+def format_heading(name: str) -> str:
     """The line above a slot's content."""
     return f"=== {name.upper()} ==="
 
 
-def cut_mark(name: str, what: str) -> str:
+def format_cut_mark(name: str, what: str) -> str:
     """The line where something of a slot is missing."""
     return f"=== {name.upper()}: {what} ==="
 
 
-def left_out_mark(reasons: Sequence[str]) -> str:
+def format_left_out_mark(reasons: Sequence[str]) -> str:
     """The line that names the slots that are not there."""
     named = "; ".join(reasons[:_MOST_NAMED])
     more = f"; and {len(reasons) - _MOST_NAMED} more" if len(reasons) > _MOST_NAMED else ""
     return f"=== LEFT OUT: {named}{more} ==="
 
 
-def harmless(content: str) -> str:
+def escape_headings(content: str) -> str:
     """`content` without a line that could be taken for a heading; itself when it has none.
 
     Raises:
