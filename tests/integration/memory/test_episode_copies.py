@@ -215,9 +215,7 @@ def test_two_who_change_one_outcome_at_once_both_count(world: EpisodeWorld) -> N
     assert episodes.get_recent() == episodes.get_recent() == [newest]
 
 
-def test_lessons_rest_on_episodes_that_they_name(
-    store: Store, world: EpisodeWorld, remembering: MemoryService
-) -> None:
+def test_lessons_rest_on_episodes_that_they_name(store: Store, world: EpisodeWorld, remembering: MemoryService) -> None:
     jobs = Jobs(store, NullWakeUpSender(), world.settings)
     episodes = world.process(lessons=LessonJobs(jobs))
     for n in range(ENOUGH):
@@ -237,9 +235,7 @@ def test_lessons_rest_on_episodes_that_they_name(
     assert named == {episode.id for episode in episodes.between(START)}
 
 
-def test_few_episodes_wait_for_more_or_for_a_day(
-    store: Store, world: EpisodeWorld, remembering: MemoryService
-) -> None:
+def test_few_episodes_wait_for_more_or_for_a_day(store: Store, world: EpisodeWorld, remembering: MemoryService) -> None:
     jobs = Jobs(store, NullWakeUpSender(), world.settings)
     episodes = world.process(lessons=LessonJobs(jobs))
     episodes.record("bet", {"n": 1, "amount": Decimal("2.50")}, {"won": True})
