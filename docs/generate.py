@@ -297,7 +297,7 @@ def _about(operation: type[ServiceOperation[Any]]) -> str:
 
 def _describe_fields(operation: type[ServiceOperation[Any]]) -> str:
     """The fields of an operation with their limits; one that may be left out has its default or `optional`."""
-    described = operation.describe()
+    described = operation.json_schema()
     return "; ".join(
         f"`{name}`: {_describe_values(schema)}{_describe_default(name, schema, described['required'])}"
         for name, schema in described["properties"].items()

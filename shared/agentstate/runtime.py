@@ -367,7 +367,7 @@ def build_dialect(settings: Settings, open_store: Callable[[], Store]) -> Dialec
         if settings.services_api_key is None:
             raise ConfigurationError("AGENTSTATE_SERVICES_API_KEY is not set; the services need a key.")
         return UnifiedGateway(settings.services_url, settings.services_api_key)
-    from agentstate.services.http.own_routes import OwnRoutes
+    from agentstate.services.http.dialect import OwnRoutes
     from agentstate.services.http.services_file import ServicesFile
     from agentstate.services.observing import StoredAccounts
 

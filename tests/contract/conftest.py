@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from agentstate.services.http.dialect import OwnRoutes
 from agentstate.services.http.gateway import Gateway
-from agentstate.services.http.own_routes import OwnRoutes
 from agentstate.services.http.services_file import ServicesFile
 from agentstate.services.operations import casino, wallet
 from agentstate.services.operations.accounts import JOINS

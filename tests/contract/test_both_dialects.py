@@ -27,7 +27,7 @@ def doubt(way: Way, agent: str, operation: ServiceOperation[Any], fault: str) ->
     """Do an operation that is cut off; what looking says at once, and after the settle time."""
     tag = f"tag-{fault}"
     way.sandbox.client.set_faults(
-        {"fault": fault, "service": operation.service, "operation": operation.route(), "times": 1}
+        {"fault": fault, "service": operation.service, "operation": operation.route_name(), "times": 1}
     )
     outcome = attempt(way.gateway, agent, tag, operation)
     assert isinstance(outcome, InDoubt), outcome

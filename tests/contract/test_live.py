@@ -11,8 +11,8 @@ from pydantic import SecretStr
 
 from agentstate.errors import ServiceRejected
 from agentstate.services.adapter import Adapter
+from agentstate.services.http.dialect import OwnRoutes
 from agentstate.services.http.gateway import Gateway
-from agentstate.services.http.own_routes import OwnRoutes
 from agentstate.services.http.services_file import ServicesFile
 from agentstate.services.http.traffic import FreeTraffic
 from agentstate.services.operations import casino

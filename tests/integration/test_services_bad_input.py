@@ -34,8 +34,8 @@ from agentstate.services.adapter import Adapter
 from agentstate.services.cache.reading import Quality
 from agentstate.services.cache.source import GatewaySource
 from agentstate.services.cache.state_cache import StateCache
+from agentstate.services.http.dialect import OwnRoutes
 from agentstate.services.http.gateway import Gateway
-from agentstate.services.http.own_routes import OwnRoutes
 from agentstate.services.http.services_file import ServicesFile
 from agentstate.services.observing import GatewayReader
 from agentstate.services.operations import casino, wallet

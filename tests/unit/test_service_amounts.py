@@ -70,7 +70,7 @@ def test_an_operation_is_a_value() -> None:
 
 def test_a_receipt_is_stored_and_comes_back() -> None:
     bet = casino.bet(amount="1", side="heads")
-    receipt = bet.receipt(Answer({"bet_id": "b1", "won": True, "payout_multiplier": Decimal("1.99")}))
+    receipt = bet.read_receipt(Answer({"bet_id": "b1", "won": True, "payout_multiplier": Decimal("1.99")}))
     assert (receipt.credited, receipt.won) == (Money("1.99"), True)
     assert bet.load_receipt(bet.store_receipt(receipt)) == receipt
     assert bet.load_receipt({"reference": "b1", "debited": "1"}).debited == Money("1")

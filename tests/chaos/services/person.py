@@ -95,4 +95,4 @@ class Person:
         gateway = self._gateways[self._groups[effect.agent_id].name]
         body = gateway.read(effect.agent_id, Service.ESCROW, "get", escrow_id=str(effect.params["escrow_id"]))
         operation = escrow.Release(escrow_id=str(effect.params["escrow_id"]))
-        return pack_receipt(operation.receipt(Answer(body)))
+        return pack_receipt(operation.read_receipt(Answer(body)))

@@ -10,8 +10,8 @@ from typing import Self
 from pydantic import SecretStr
 
 from agentstate.money.effects.plan import EffectRules
+from agentstate.services.http.dialect import OwnRoutes
 from agentstate.services.http.gateway import Gateway
-from agentstate.services.http.own_routes import OwnRoutes
 from agentstate.services.http.services_file import ServicesFile
 from agentstate.services.observing import StoredAccounts
 from agentstate.store.store import Store

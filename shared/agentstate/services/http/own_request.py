@@ -102,18 +102,20 @@ class OwnRequest:
             raise ServiceAnswerInvalid(f"{self.service} answered for account {named[:40]!r}, not {account!r}.")
         return {**body, "agent_id": self.agent_id}
 
-    async def get(self, path: str, **query: str) -> Body:
+    async def read_json(self, path: str, **query: str) -> Body:
         """Read a path below the service's address; return its JSON object."""
         return decode_json(await self._read_bytes(path, query))
 
-    async def get_text(self, path: str, **query: str) -> str:
+    async def read_text(self, path: str, **query: str) -> str:
         """Read a path below the service's address; return its text."""
         try:
             return (await self._read_bytes(path, query)).decode("utf-8")
         except UnicodeDecodeError:
             raise ServiceAnswerInvalid(f"{self.service}: the answer is no text.") from None
 
-    async def post(self, path: str, body: Mapping[str, Any], *, keyless: bool = False, secret: str = "") -> Body:
+    async def send_operation(
+        self, path: str, body: Mapping[str, Any], *, keyless: bool = False, secret: str = ""
+    ) -> Body:
         """Send the operation itself, once.
 
         Args:
@@ -167,7 +169,7 @@ def own_view(service: str, name: str) -> Callable[[OwnView], OwnView]:
     Example:
         @own_view("lottery", "tickets")
         async def read_tickets(request, query):
-            return await request.get("tickets")
+            return await request.read_json("tickets")
     """
 
     def register(view: OwnView) -> OwnView:
@@ -184,7 +186,7 @@ def add_own_paths(service: str, paths: Mapping[str, str]) -> None:
 
 
 async def _read_path(path: str, request: OwnRequest, query: Mapping[str, str]) -> Body:
-    return await request.get(path, **query)
+    return await request.read_json(path, **query)
 
 
 def find_own_view(service: str, name: str) -> OwnView:

@@ -43,12 +43,12 @@ class Register(ServiceOperation[AccountReceipt]):
 
     referral_code: Text | None = None
 
-    def body(self, tag: str) -> Body:
+    def build_body(self, tag: str) -> Body:
         """Return the referral code, where there is one."""
         del tag
         return referral_part(self.referral_code)
 
-    def receipt(self, answer: Answer) -> AccountReceipt:
+    def read_receipt(self, answer: Answer) -> AccountReceipt:
         """Read whether the agent is new."""
         return AccountReceipt(
             reference=answer.get_text("agent_id"), created=answer.get_flag("created"), raw=answer.body
@@ -69,7 +69,7 @@ class Join(ServiceOperation[AccountReceipt]):
 
     referral_code: Text | None = None
 
-    def body(self, tag: str) -> Body:
+    def build_body(self, tag: str) -> Body:
         """Return the referral code, where there is one."""
         del tag
         return referral_part(self.referral_code)
@@ -84,7 +84,7 @@ class Join(ServiceOperation[AccountReceipt]):
         what = f"registering {request.agent_id} at {request.service}"
         for reference in (entry.account, entry.credential):
             require_unused_file(reference, request.agent_id, what)
-        made = Answer(await request.post("auth/register", body, keyless=True))
+        made = Answer(await request.send_operation("auth/register", body, keyless=True))
         key = made.get("api_key")
         if not isinstance(key, str) or not key:
             raise ServiceInDoubt(f"{what}: the answer has no key. The account may be there and cannot be used.")
@@ -92,7 +92,7 @@ class Join(ServiceOperation[AccountReceipt]):
         store_secret(entry.account, request.agent_id, made.get_text("agent_id"))
         return {"agent_id": request.agent_id, "created": True}
 
-    def receipt(self, answer: Answer) -> AccountReceipt:
+    def read_receipt(self, answer: Answer) -> AccountReceipt:
         """Read the agent's id alone: no receipt holds a key."""
         return AccountReceipt(reference=answer.get_text("agent_id"))
 
@@ -106,11 +106,11 @@ class Deposit(ServiceOperation[Receipt]):
 
     amount: Dollars
 
-    def body(self, tag: str) -> Body:
+    def build_body(self, tag: str) -> Body:
         """Return the amount and the tag, which the sandbox honours as a key."""
         return {"amount": wire_amount(self.amount), "reference": tag}
 
-    def receipt(self, answer: Answer) -> Receipt:
+    def read_receipt(self, answer: Answer) -> Receipt:
         """Credit the amount."""
         return Receipt(reference=answer.get_text("reference"), credited=parse_money(self.amount), raw=answer.body)
 
@@ -175,7 +175,7 @@ class WalletDeposit(Deposit):
 
     chain: Chain
 
-    def body(self, tag: str) -> Body:
+    def build_body(self, tag: str) -> Body:
         """Return amount, tag and chain; the wallet takes amounts as text."""
         return {"amount": str(wire_amount(self.amount)), "reference": tag, "chain": self.chain}
 

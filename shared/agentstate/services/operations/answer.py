@@ -35,23 +35,23 @@ class Answer:
         """A text that is not empty."""
         value = self._body.get(name)
         if not isinstance(value, str) or not value:
-            raise self._error(name, "text")
+            raise self._member_error(name, "text")
         return value
 
     def get_flag(self, name: str) -> bool:
         """True or false."""
         value = self._body.get(name)
         if not isinstance(value, bool):
-            raise self._error(name, "true or false")
+            raise self._member_error(name, "true or false")
         return value
 
     def get_number(self, name: str) -> Decimal:
         """A number, also one written as text, as the wallet does."""
         value = self._body.get(name)
         if isinstance(value, str) and not _NUMBER.fullmatch(value):
-            raise self._error(name, "a number")
+            raise self._member_error(name, "a number")
         if isinstance(value, bool) or not isinstance(value, int | Decimal | str):
-            raise self._error(name, "a number")
+            raise self._member_error(name, "a number")
         return Decimal(value)
 
     def get_micros(self, name: str) -> int:
@@ -59,7 +59,7 @@ class Answer:
         try:
             return round_to_micros(self.get_number(name))
         except AmountInvalid:
-            raise self._error(name, "an amount below a trillion dollars") from None
+            raise self._member_error(name, "an amount below a trillion dollars") from None
 
     def get_money(self, name: str) -> Money:
         """A number of dollars as the nearest exact amount."""
@@ -70,14 +70,14 @@ class Answer:
         try:
             when = datetime.fromisoformat(self.get_text(name))
         except ValueError:
-            raise self._error(name, "a time in ISO 8601") from None
+            raise self._member_error(name, "a time in ISO 8601") from None
         return when if when.tzinfo else when.replace(tzinfo=UTC)
 
     def get_items(self, name: str) -> list[Answer]:
         """A list of objects."""
         value = self._body.get(name)
         if not isinstance(value, list):
-            raise self._error(name, "a list")
+            raise self._member_error(name, "a list")
         return [Answer(item) for item in value]
 
     def get_object(self, name: str) -> Answer:
@@ -92,7 +92,7 @@ class Answer:
         """A member as it came, None when it is missing."""
         return self._body.get(name)
 
-    def _error(self, name: str, wanted: str) -> ServiceAnswerInvalid:
+    def _member_error(self, name: str, wanted: str) -> ServiceAnswerInvalid:
         value = self._body.get(name)
         found = "is missing" if name not in self._body else f"is {str(value)[:40]!r}"
         return ServiceAnswerInvalid(f"in the service's answer `{name}` {found}; {wanted} was expected.")

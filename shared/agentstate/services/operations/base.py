@@ -1,8 +1,8 @@
 """Operations of the services as values: request, routes in both dialects, receipt and verification of each.
 
-A class of operations is a frozen dataclass whose fields are checked when it is made. It says its request (`body`), its
-own route (`call_own_route`; the unified gateway's route is its name), its receipt, and, where a lost answer can be
-looked up, `verify`.
+A class of operations is a frozen dataclass whose fields are checked when it is made. It says its request
+(`build_body`), its own route (`own_path`, `call_own_route`; the gateway's route is its name), how its receipt is read
+and, where a lost answer can be looked up, `verify`.
 """
 
 from __future__ import annotations
@@ -90,12 +90,12 @@ class ServiceOperation(Operation[R]):
         return partial(type(self), **self.params()), ()
 
     @classmethod
-    def route(cls) -> str:
+    def route_name(cls) -> str:
         """Return the operation's name at its service, such as `bet`."""
         return cls.name.partition(".")[2]
 
     @classmethod
-    def describe(cls) -> dict[str, Any]:
+    def json_schema(cls) -> dict[str, Any]:
         """Return the JSON schema of its fields."""
         return describe_fields(cls)
 
@@ -117,16 +117,16 @@ class ServiceOperation(Operation[R]):
         return {name: value for name in field_specs(type(self)) if (value := getattr(self, name)) is not None}
 
     @abstractmethod
-    def body(self, tag: str) -> Body:
+    def build_body(self, tag: str) -> Body:
         """Return the request; `tag` goes wherever the service keeps it."""
 
     @abstractmethod
-    def receipt(self, answer: Answer) -> R:
+    def read_receipt(self, answer: Answer) -> R:
         """Read the receipt from an answer, or from a row like it; raises ServiceAnswerInvalid."""
 
     async def call_own_route(self, request: OwnRequest, body: Body) -> Body:
-        """Send `body` to the service's own route, once; return an answer in the form that `receipt` reads."""
-        return await request.post(self.own_path or self.route(), body)
+        """Send `body` to the service's own route, once; return an answer in the form that `read_receipt` reads."""
+        return await request.send_operation(self.own_path or self.route_name(), body)
 
     def send(self, outside: Gateway, intent: Intent) -> R:
         """Send the operation once, in the gateway's dialect.
@@ -138,25 +138,25 @@ class ServiceOperation(Operation[R]):
         """
         called_at = outside.now()
         try:
-            answer = outside.act(self.instruct(intent.agent_id, intent.remote_key))
+            answer = outside.act(self.build_instruction(intent.agent_id, intent.remote_key))
         except ServiceRejected as refused:
             if intent.baseline is None or refused.code not in self.already:
                 raise
             return self._look_into_refusal(outside, replace(intent, called_at=called_at), refused)
         try:
-            return self.receipt(Answer(answer))
+            return self.read_receipt(Answer(answer))
         except ServiceAnswerInvalid as error:
             raise ServiceInDoubt(f"{self.name} was answered, but {error.message} Verify it.") from error
 
-    def instruct(self, agent_id: str, tag: str) -> Instruction:
+    def build_instruction(self, agent_id: str, tag: str) -> Instruction:
         """Return the instruction for the gateway; raises InvalidInput for a tag that no service would keep."""
         if not 0 < len(tag) <= _LONGEST_TAG or not tag.isprintable():
             raise InvalidInput(f"{self.name}: a tag is 1 to {_LONGEST_TAG} printable characters. Nothing was sent.")
         return Instruction(
             agent_id=agent_id,
             service=Service(self.service),
-            operation=self.route(),
-            body=self.body(tag),
+            operation=self.route_name(),
+            body=self.build_body(tag),
             tag=tag,
             refusals=self.refusals,
             has_gateway_route=self.has_gateway_route,
@@ -171,13 +171,13 @@ class ServiceOperation(Operation[R]):
         """Return `serial`; a subclass may make it depend on its fields."""
         return self.serial
 
-    def counterparties(self) -> Sequence[str]:
+    def find_counterparties(self) -> Sequence[str]:
         """Return the other agents of which it may move money."""
         return ()
 
     def invalidates(self, agent_id: str) -> Sequence[AgentService]:
         """Return the agent and its counterparties, each at this service."""
-        return [(each, self.service) for each in (agent_id, *self.counterparties())]
+        return [(each, self.service) for each in (agent_id, *self.find_counterparties())]
 
     def postings(self, receipt: R) -> Sequence[Line]:
         """Return the lines for money that left the agent's balance and came onto it."""
@@ -218,7 +218,7 @@ class ServiceOperation(Operation[R]):
     ) -> Verdict:
         """Take the one new row that fits for ours; with several, or when not all rows are shown, nothing is known."""
         if len(fitting) == 1:
-            return Applied(self.receipt(fitting[0]))
+            return Applied(self.read_receipt(fitting[0]))
         if fitting or not all_shown:
             return Unknown(f"{len(fitting)} new {what}s fit; look at the {self.service} service")
         return self.absent_if_settled(outside, intent, f"no new {what} that fits is there")

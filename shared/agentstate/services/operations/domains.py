@@ -47,20 +47,20 @@ class Register(ServiceOperation[DomainReceipt]):
 
     domain: Text
 
-    def body(self, tag: str) -> Body:
+    def build_body(self, tag: str) -> Body:
         """Return the name."""
         del tag
         return {"domain": self.domain.lower()}
 
     async def call_own_route(self, request: OwnRequest, body: Body) -> Body:
         """`POST domains/register`; the price stands in the list."""
-        await request.post("domains/register", body)
-        for row in Answer(await request.get("domains")).get_items("domains"):
+        await request.send_operation("domains/register", body)
+        for row in Answer(await request.read_json("domains")).get_items("domains"):
             if row.get("domain") == body["domain"]:
                 return {"domain_id": row.get_text("domain_id"), "price_paid": row.get("price_paid")}
         raise ServiceAnswerInvalid(f"{self.domain} was bought and is not in the list.")
 
-    def receipt(self, answer: Answer) -> DomainReceipt:
+    def read_receipt(self, answer: Answer) -> DomainReceipt:
         """Debit the price."""
         return DomainReceipt(
             reference=answer.get_text("domain_id"),
@@ -81,7 +81,7 @@ class Register(ServiceOperation[DomainReceipt]):
             noted = intent.baseline["owned"] if intent.baseline is not None else None
             if noted if noted is not None else row.get_time("registered_at") < intent.called_at - SKEW:
                 return Absent("the agent had the name before this call, which was therefore refused")
-            return Applied(self.receipt(row))
+            return Applied(self.read_receipt(row))
         found = self.read_view(outside, intent.agent_id, "search", domain=domain)
         if found.get_flag("available"):
             return self.absent_if_settled(outside, intent, f"{domain} is free")
@@ -101,12 +101,12 @@ class Renew(ServiceOperation[DomainReceipt]):
 
     domain: Text
 
-    def body(self, tag: str) -> Body:
+    def build_body(self, tag: str) -> Body:
         """Return the name."""
         del tag
         return {"domain": self.domain.lower()}
 
-    def receipt(self, answer: Answer) -> DomainReceipt:
+    def read_receipt(self, answer: Answer) -> DomainReceipt:
         """Debit the price."""
         return DomainReceipt(
             reference=answer.get_text("domain_id"),
@@ -128,7 +128,7 @@ class Renew(ServiceOperation[DomainReceipt]):
         row = _find_owned(outside, intent.agent_id, self.domain)
         if row is None or row.get("expires_at") == intent.baseline["expires_at"]:
             return self.absent_if_settled(outside, intent, "the domain expires when it did before")
-        return Applied(self.receipt(Answer({**row.body, "price_paid": row.get("renewal_price")})))
+        return Applied(self.read_receipt(Answer({**row.body, "price_paid": row.get("renewal_price")})))
 
 
 def _find_owned(outside: Gateway, agent_id: str, domain: str) -> Answer | None:
@@ -139,7 +139,7 @@ def _find_owned(outside: Gateway, agent_id: str, domain: str) -> Answer | None:
 @own_view("domains", "state")
 async def read_own_state(request: OwnRequest, _query: Mapping[str, str]) -> Body:
     """`GET auth/account` and `domains`."""
-    account, listed = await asyncio.gather(request.get("auth/account"), request.get("domains"))
+    account, listed = await asyncio.gather(request.read_json("auth/account"), request.read_json("domains"))
     return {**request.rename_account(account), "domains": listed.get("domains")}
 
 
@@ -147,7 +147,7 @@ async def read_own_state(request: OwnRequest, _query: Mapping[str, str]) -> Body
 async def read_own_search(request: OwnRequest, query: Mapping[str, str]) -> Body:
     """`GET domains/search`: whether the very name is free."""
     domain = query["domain"]
-    for row in Answer(await request.get("domains/search", q=domain)).get_items("results"):
+    for row in Answer(await request.read_json("domains/search", q=domain)).get_items("results"):
         if row.get("domain") == domain:
             return {"domain": domain, "available": row.get_flag("available"), "price_usd": row.get("price")}
     raise ServiceAnswerInvalid(f"the search for {domain} does not tell about it.")

@@ -68,7 +68,7 @@ class Create(ServiceOperation[EscrowReceipt]):
     description: Text | None = None
     timeout_hours: Annotated[int, Range(1, 720)] = 24
 
-    def body(self, tag: str) -> Body:
+    def build_body(self, tag: str) -> Body:
         """Return the escrow; its description ends with the tag in brackets."""
         return {
             "counterparty_agent_id": self.counterparty,
@@ -80,10 +80,10 @@ class Create(ServiceOperation[EscrowReceipt]):
     async def call_own_route(self, request: OwnRequest, body: Body) -> Body:
         """`POST escrow/create`."""
         counterparty = request.account_of(self.counterparty)
-        answer = await request.post("escrow/create", {**body, "counterparty_agent_id": counterparty})
+        answer = await request.send_operation("escrow/create", {**body, "counterparty_agent_id": counterparty})
         return await _rename_participants(request, answer)
 
-    def receipt(self, answer: Answer) -> EscrowReceipt:
+    def read_receipt(self, answer: Answer) -> EscrowReceipt:
         """Debit the whole amount, which is locked."""
         locked = answer.get_money("amount_usd")
         if locked != parse_money(self.amount):
@@ -96,7 +96,7 @@ class Create(ServiceOperation[EscrowReceipt]):
             raw=answer.body,
         )
 
-    def counterparties(self) -> Sequence[str]:
+    def find_counterparties(self) -> Sequence[str]:
         """Return the counterparty."""
         return (self.counterparty,)
 
@@ -107,13 +107,13 @@ class Create(ServiceOperation[EscrowReceipt]):
     def verify(self, outside: Gateway, intent: Intent) -> Verdict:
         """Look for our description among the agent's escrows."""
         state = self.read_view(outside, intent.agent_id)
-        own = (intent.agent_id, self.body(intent.remote_key)["description"])
+        own = (intent.agent_id, self.build_body(intent.remote_key)["description"])
         rows = state.get_items("escrows")
         tagged = [row for row in rows if (row.get("creator_agent_id"), row.get("description")) == own]
         if len({row.get_text("escrow_id") for row in tagged}) > 1:
             return Unknown(f"{len(tagged)} escrows carry our tag: the service made one call more than once")
         if tagged:
-            return Applied(self.receipt(tagged[0]))
+            return Applied(self.read_receipt(tagged[0]))
         begun = intent.called_at - SKEW
         if state.get_flag("truncated") and (
             state.get("complete_since") is None or state.get_time("complete_since") >= begun
@@ -157,17 +157,17 @@ class Transition(ServiceOperation[TransitionReceipt]):
 
     escrow_id: Text
 
-    def body(self, tag: str) -> Body:
+    def build_body(self, tag: str) -> Body:
         """Return the escrow's id."""
         del tag
         return {"escrow_id": self.escrow_id}
 
     async def call_own_route(self, request: OwnRequest, body: Body) -> Body:
         """`POST escrow/{verb}/{id}`; its answer tells only a part, so the whole escrow is read afterwards."""
-        await request.post(f"escrow/{self.route()}/{self.escrow_id}", {})
+        await request.send_operation(f"escrow/{self.route_name()}/{self.escrow_id}", {})
         return await read_own_escrow(request, {"escrow_id": self.escrow_id})
 
-    def receipt(self, answer: Answer) -> TransitionReceipt:
+    def read_receipt(self, answer: Answer) -> TransitionReceipt:
         """Read the escrow; the caller's own balance does not change."""
         return TransitionReceipt(
             reference=answer.get_text("escrow_id"),
@@ -201,7 +201,7 @@ class Transition(ServiceOperation[TransitionReceipt]):
             return Absent("the escrow stood there before this call, which was therefore refused")
         row = self.read_view(outside, intent.agent_id, "get", escrow_id=self.escrow_id)
         if row.get_text("status") in self.reached:
-            return Applied(self.receipt(row))
+            return Applied(self.read_receipt(row))
         return Absent("the escrow has not moved; repeating is harmless")
 
 
@@ -248,7 +248,7 @@ async def read_own_state(request: OwnRequest, _query: Mapping[str, str]) -> Body
     page = await read_own_ledger_page(request)
     known = await asyncio.to_thread(request.accounts.find_escrows, request.agent_id)
     locks = (row.reason.removeprefix(LOCK) for row in page.rows if row.reason.startswith(LOCK))
-    found = await asyncio.gather(*(_read_if_there(request, each) for each in sorted({*known, *locks})))
+    found = await asyncio.gather(*(_find_own_escrow(request, each) for each in sorted({*known, *locks})))
     rows = [row for row in found if row is not None]
     locking = [
         row for row in rows if row["creator_agent_id"] == request.agent_id and row["status"] in _LOCKING_STATUSES
@@ -266,10 +266,10 @@ async def read_own_state(request: OwnRequest, _query: Mapping[str, str]) -> Body
 @own_view("escrow", "get")
 async def read_own_escrow(request: OwnRequest, query: Mapping[str, str]) -> Body:
     """`GET escrow/{id}`."""
-    return await _rename_participants(request, await request.get(f"escrow/{query['escrow_id']}"))
+    return await _rename_participants(request, await request.read_json(f"escrow/{query['escrow_id']}"))
 
 
-async def _read_if_there(request: OwnRequest, escrow_id: str) -> Body | None:
+async def _find_own_escrow(request: OwnRequest, escrow_id: str) -> Body | None:
     """None for an escrow that is not there although money was locked for it: the service died between the two."""
     ended = request.ended_escrows
     if escrow_id in ended:

@@ -46,16 +46,16 @@ class Claim(ServiceOperation[Receipt]):
 
     referral_code: Text | None = None
 
-    def body(self, tag: str) -> Body:
+    def build_body(self, tag: str) -> Body:
         """Return the referral code, where there is one; the agent id is the reference."""
         del tag
         return referral_part(self.referral_code)
 
     async def call_own_route(self, request: OwnRequest, body: Body) -> Body:
         """`POST faucet/claim`; takes no key."""
-        return await request.post("faucet/claim", {**body, "agent_casino_id": request.account}, keyless=True)
+        return await request.send_operation("faucet/claim", {**body, "agent_casino_id": request.account}, keyless=True)
 
-    def receipt(self, answer: Answer) -> Receipt:
+    def read_receipt(self, answer: Answer) -> Receipt:
         """Credit the dollar; a claim of nothing is an answer that cannot be believed."""
         credited = _get_credit(answer, "credited")
         return Receipt(reference=answer.get_text("claim_id"), credited=credited, raw=answer.body)

@@ -24,10 +24,10 @@ _LARGEST: Final = Money("1000000000000")
 class Rule(Protocol):
     """The rule of a field."""
 
-    def parse(self, value: Any) -> Any:
+    def parse_value(self, value: Any) -> Any:
         """Return the value as the operation keeps it; raise InvalidInput with a text that follows the field's name."""
 
-    def describe(self) -> Mapping[str, Any]:
+    def describe_value(self) -> Mapping[str, Any]:
         """Return the JSON schema of the value."""
 
 
@@ -43,7 +43,7 @@ class AmountRule:
     least: str = "0.000001"
     step: str = "0.000001"
 
-    def parse(self, value: Any) -> Money:
+    def parse_value(self, value: Any) -> Money:
         """Return the amount, exactly."""
         least, step = Money(self.least), Money(self.step)
         try:
@@ -57,7 +57,7 @@ class AmountRule:
             raise AmountInvalid(f"is {money}; a multiple of {step} is needed.")
         return money
 
-    def describe(self) -> Mapping[str, Any]:
+    def describe_value(self) -> Mapping[str, Any]:
         """Return the schema of decimal text, which keeps every digit."""
         return {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?$", "description": f"dollars, at least {self.least}"}
 
@@ -69,7 +69,7 @@ class Range:
     lowest: int
     highest: int
 
-    def parse(self, value: Any) -> int:
+    def parse_value(self, value: Any) -> int:
         """Return the number; bool is refused."""
         if isinstance(value, bool) or not isinstance(value, int) or not self.lowest <= value <= self.highest:
             raise InvalidInput(
@@ -77,7 +77,7 @@ class Range:
             )
         return value
 
-    def describe(self) -> Mapping[str, Any]:
+    def describe_value(self) -> Mapping[str, Any]:
         """Return the schema of an integer."""
         return {"type": "integer", "minimum": self.lowest, "maximum": self.highest}
 
@@ -89,7 +89,7 @@ class TextRule:
     pattern: str = ""
     what: str = f"text of 1 to {LONGEST_TEXT} characters"
 
-    def parse(self, value: Any) -> str:
+    def parse_value(self, value: Any) -> str:
         """Return the text as it is."""
         fits = isinstance(value, str) and 0 < len(value) <= LONGEST_TEXT
         if not fits or (self.pattern and not re.fullmatch(self.pattern, value)):
@@ -97,7 +97,7 @@ class TextRule:
         text: str = value
         return text
 
-    def describe(self) -> Mapping[str, Any]:
+    def describe_value(self) -> Mapping[str, Any]:
         """Return the schema of text."""
         pattern = {"pattern": f"^(?:{self.pattern})$"} if self.pattern else {}
         return {"type": "string", "minLength": 1, "maxLength": LONGEST_TEXT, **pattern}
@@ -109,13 +109,13 @@ class ChoiceRule:
 
     words: tuple[str, ...]
 
-    def parse(self, value: Any) -> str:
+    def parse_value(self, value: Any) -> str:
         """Return the word."""
         if not isinstance(value, str) or value not in self.words:
             raise InvalidInput(f"is {str(value)[:40]!r}; {' or '.join(self.words)} is needed.")
         return value
 
-    def describe(self) -> Mapping[str, Any]:
+    def describe_value(self) -> Mapping[str, Any]:
         """Return the schema of an enumeration."""
         return {"type": "string", "enum": list(self.words)}
 
@@ -183,7 +183,7 @@ def parse_field(operation: str, name: str, spec: FieldSpec, value: Any) -> Any:
     if value is None and not spec.required and spec.default is None:
         return None
     try:
-        return spec.rule.parse(value)
+        return spec.rule.parse_value(value)
     except InvalidInput as error:
         raise type(error)(f"{operation}: {name} {error.message} Nothing was sent.") from None
 
@@ -192,7 +192,7 @@ def describe_fields(cls: type[Any]) -> dict[str, Any]:
     """Return the JSON schema of the fields of an operation."""
     specs = field_specs(cls)
     properties = {
-        name: {**spec.rule.describe(), **({} if spec.default is None else {"default": spec.default})}
+        name: {**spec.rule.describe_value(), **({} if spec.default is None else {"default": spec.default})}
         for name, spec in specs.items()
     }
     required = [name for name, spec in specs.items() if spec.required]
@@ -202,7 +202,7 @@ def describe_fields(cls: type[Any]) -> dict[str, Any]:
 def _find_rule(hint: Any) -> Rule | None:
     """The rule of a type: in its `Annotated`, of its `Literal`, or of the part of a union that is not None."""
     if get_origin(hint) is Annotated:
-        rules = [part for part in hint.__metadata__ if hasattr(part, "parse") and hasattr(part, "describe")]
+        rules = [part for part in hint.__metadata__ if hasattr(part, "parse_value") and hasattr(part, "describe_value")]
         return rules[0] if rules else None
     if get_origin(hint) is Literal:
         return ChoiceRule(get_args(hint))

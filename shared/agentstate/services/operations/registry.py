@@ -69,7 +69,7 @@ def get_operation_class(service: str, name: str) -> OperationClass:
     """Return the class of an operation, such as `bet` at the casino; raises InvalidInput when there is none."""
     if found := _classes.get(f"{service}.{name}"):
         return found
-    names = ", ".join(each.route() for each in operation_classes(service))
+    names = ", ".join(each.route_name() for each in operation_classes(service))
     raise InvalidInput(f"{service} has no operation {name!r}; it has {names}.")
 
 

@@ -93,14 +93,14 @@ def read_ledger(gateway: Gateway, agent_id: str) -> LedgerPage:
 @own_view("casino", "ledger")
 async def read_own_ledger(request: OwnRequest, _query: Mapping[str, str]) -> Body:
     """`GET auth/ledger`."""
-    return {"ledger": (await request.get("auth/ledger")).get("entries")}
+    return {"ledger": (await request.read_json("auth/ledger")).get("entries")}
 
 
 async def read_own_ledger_page(request: OwnRequest) -> LedgerPage:
     """Return the shared ledger with the balance read after it, at the casino's own routes."""
     casino = request.at_service(Service.CASINO)
     rows = Answer(await read_own_ledger(casino, {})).get_items("ledger")
-    state = Answer(casino.rename_account(await casino.get("auth/balance")))
+    state = Answer(casino.rename_account(await casino.read_json("auth/balance")))
     return build_ledger_page(rows, state.get_micros("balance_usd"))
 
 

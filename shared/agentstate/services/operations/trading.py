@@ -17,7 +17,7 @@ from agentstate.money.amounts import Money, parse_money
 from agentstate.money.effects.operation import Intent
 from agentstate.money.effects.verdicts import Absent, Applied, Guarantee, Unknown, Verdict
 from agentstate.services.http.gateway import Gateway
-from agentstate.services.http.json_wire import Body
+from agentstate.services.http.json_wire import Body, decode_json
 from agentstate.services.http.own_request import OwnRequest, add_own_paths, own_view
 from agentstate.services.operations.accounts import TradingDeposit, TradingJoin
 from agentstate.services.operations.amounts import wire_amount
@@ -27,7 +27,6 @@ from agentstate.services.operations.fields import Dollars, Range, Text
 from agentstate.services.operations.names import Service
 from agentstate.services.operations.receipts import NOTHING, Receipt
 from agentstate.services.operations.trading_orders import Cancel, Coin, Limit, Side
-from agentstate.services.operations.venue import Fill, fill_of_order, read_account, read_fills
 
 COINS: Final[tuple[Coin, ...]] = get_args(Coin)
 SIDES: Final[tuple[Side, ...]] = get_args(Side)
@@ -74,17 +73,17 @@ class Open(ServiceOperation[PositionReceipt]):
     size: Dollars
     leverage: Annotated[int, Range(1, 50)] = 1
 
-    def body(self, tag: str) -> Body:
+    def build_body(self, tag: str) -> Body:
         """Return the order; the tag travels in the header alone, since the service keeps no reference."""
         del tag
         return {"coin": self.coin, "side": self.side, "size_usd": wire_amount(self.size), "leverage": self.leverage}
 
     async def call_own_route(self, request: OwnRequest, body: Body) -> Body:
         """`POST trade/open`; the fee is the venue's."""
-        answer = await request.post("trade/open", body)
+        answer = await request.send_operation("trade/open", body)
         return {**answer, "fee_usd": fill_of_order(await _read_own_fills(request), answer.get("hl_order_id")).fee}
 
-    def receipt(self, answer: Answer) -> PositionReceipt:
+    def read_receipt(self, answer: Answer) -> PositionReceipt:
         """Debit the fee alone; the margin is tied up."""
         fee = answer.get_money("fee_usd")
         return PositionReceipt(
@@ -124,10 +123,10 @@ class Open(ServiceOperation[PositionReceipt]):
             if (opened := row.get_text("opened_at")) > newest
             or (opened == newest and row.get_text("position_id") not in ids)
         ]
-        fitting = [row for row in new if self._matches(row)]
+        fitting = [row for row in new if self._matches_row(row)]
         return self.match_only_one(outside, intent, fitting, "position", all_shown=len(new) < HISTORY_ROWS)
 
-    def _matches(self, row: Answer) -> bool:
+    def _matches_row(self, row: Answer) -> bool:
         """Return whether coin, side and leverage are the order's, and the size is smaller by at most a lot."""
         size = parse_money(self.size)
         try:
@@ -161,18 +160,18 @@ class Close(ServiceOperation[CloseReceipt]):
 
     position_id: Text
 
-    def body(self, tag: str) -> Body:
+    def build_body(self, tag: str) -> Body:
         """Return the position's id."""
         del tag
         return {"position_id": self.position_id}
 
     async def call_own_route(self, request: OwnRequest, body: Body) -> Body:
         """`POST trade/close`; profit and fee are the venue's."""
-        answer = await request.post("trade/close", body)
+        answer = await request.send_operation("trade/close", body)
         fill = fill_of_order(await _read_own_fills(request), answer.get("hl_order_id"))
         return {**answer, **_close_figures(fill)}
 
-    def receipt(self, answer: Answer) -> CloseReceipt:
+    def read_receipt(self, answer: Answer) -> CloseReceipt:
         """Credit a profit; debit a loss and the fee."""
         profit, fee = answer.get_money("realized_pnl"), answer.get_money("close_fee_usd")
         return CloseReceipt(
@@ -205,7 +204,7 @@ class Close(ServiceOperation[CloseReceipt]):
         if not own:
             return Unknown(f"the position is not among the newest {HISTORY_ROWS}; look at the trading service")
         if own[0].get_text("status") == "closed":
-            return Applied(self.receipt(own[0]))
+            return Applied(self.read_receipt(own[0]))
         return self.absent_if_settled(outside, intent, "the position is still open")
 
 
@@ -214,10 +213,78 @@ def _read_history(outside: Gateway, agent_id: str) -> tuple[str, list[Answer]]:
     return answer.get_text("source"), answer.get_items("trades")
 
 
+# The exchange behind trading knows the money exactly, where the trading service only estimates in cents.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VenueAccount:
+    """An account at the venue, in dollars: its value, the margin in use, and the gains of open positions."""
+
+    value: Decimal
+    margin: Decimal
+    unrealized: Decimal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fill:
+    """The result of one order; `at_ms` milliseconds since 1970."""
+
+    order: str
+    coin: str
+    price: Decimal
+    fee: Decimal
+    profit: Decimal
+    closes: bool
+    at_ms: int
+
+
+async def read_account(request: OwnRequest, address: str) -> VenueAccount:
+    """Return the account of an address."""
+    query = {"type": "clearinghouseState", "user": address}
+    state = Answer(decode_json(await request.query_public("venue", "info", query)))
+    summary = state.get_object("marginSummary")
+    gains = [entry.get_object("position").get_number("unrealizedPnl") for entry in state.get_items("assetPositions")]
+    return VenueAccount(
+        value=summary.get_number("accountValue"),
+        margin=summary.get_number("totalMarginUsed"),
+        unrealized=sum(gains, Decimal(0)),
+    )
+
+
+async def read_fills(request: OwnRequest, address: str) -> list[Fill]:
+    """Return the newest fills, one for each order."""
+    content = await request.query_public("venue", "info", {"type": "userFills", "user": address})
+    if content.lstrip()[:1] == b"[":  # the venue answers with a bare list
+        content = b'{"fills":' + content + b"}"
+    parts_by_order: dict[str, list[Answer]] = {}
+    for row in Answer(decode_json(content)).get_items("fills"):
+        parts_by_order.setdefault(str(row.get("oid")), []).append(row)
+    return [
+        Fill(
+            order=order,
+            coin=parts[0].get_text("coin"),
+            price=parts[0].get_number("px"),
+            fee=sum((part.get_number("fee") for part in parts), Decimal(0)),
+            profit=sum((part.get_number("closedPnl") for part in parts), Decimal(0)),
+            closes=parts[0].get_text("dir").startswith("Close"),
+            at_ms=int(parts[0].get_number("time")),
+        )
+        for order, parts in parts_by_order.items()
+    ]
+
+
+def fill_of_order(fills: Sequence[Fill], order: object) -> Fill:
+    """Return the fill of an order; raises ServiceAnswerInvalid when the venue does not show one yet."""
+    for fill in fills:
+        if fill.order == str(order):
+            return fill
+    raise ServiceAnswerInvalid(f"the venue shows no fill of order {str(order)[:40]!r} yet.")
+
+
 @own_view("trading", "state")
 async def read_own_state(request: OwnRequest, _query: Mapping[str, str]) -> Body:
     """`GET auth/account` and `trade/positions`, and the account at the venue."""
-    account, positions = await asyncio.gather(request.get("auth/account"), request.get("trade/positions"))
+    account, positions = await asyncio.gather(request.read_json("auth/account"), request.read_json("trade/positions"))
     venue = await read_account(request, _wallet_address(account))
     return {
         **request.rename_account(account),
@@ -233,14 +300,16 @@ async def read_own_state(request: OwnRequest, _query: Mapping[str, str]) -> Body
 async def read_own_history(request: OwnRequest, _query: Mapping[str, str]) -> Body:
     """Read the service's newest 50 rows, each with the venue's figures of its fills; `source` as the venue answers."""
     rows, present, fills = await asyncio.gather(
-        request.get("trade/positions", status="all"), request.get("trade/positions"), _read_own_fills(request)
+        request.read_json("trade/positions", status="all"),
+        request.read_json("trade/positions"),
+        _read_own_fills(request),
     )
     trades = [_build_trade(row, fills) for row in Answer(rows).get_items("positions")]
     return {"trades": trades, "source": Answer(present).get_text("source")}
 
 
 async def _read_own_fills(request: OwnRequest) -> list[Fill]:
-    return await read_fills(request, _wallet_address(await request.get("auth/account")))
+    return await read_fills(request, _wallet_address(await request.read_json("auth/account")))
 
 
 def _wallet_address(account: Body) -> str:

@@ -49,7 +49,7 @@ class Limit(ServiceOperation[OrderReceipt]):
     price: Dollars
     leverage: Annotated[int, Range(1, 50)] = 1
 
-    def body(self, tag: str) -> Body:
+    def build_body(self, tag: str) -> Body:
         """Return the order; the service keeps no reference."""
         del tag
         return {
@@ -60,7 +60,7 @@ class Limit(ServiceOperation[OrderReceipt]):
             "leverage": self.leverage,
         }
 
-    def receipt(self, answer: Answer) -> OrderReceipt:
+    def read_receipt(self, answer: Answer) -> OrderReceipt:
         """Read the order; nothing has moved."""
         return OrderReceipt(
             reference=answer.get_text("order_id"), coin=self.coin, status=answer.get_text("status"), raw=answer.body
@@ -82,10 +82,10 @@ class Limit(ServiceOperation[OrderReceipt]):
             return Unknown(NO_BASELINE)
         rows = self.read_view(outside, intent.agent_id, "orders").get_items("orders")
         new = [row for row in rows if row.get_text("order_id") not in intent.baseline["ids"]]
-        fitting = [row for row in new if self._matches(row)]
+        fitting = [row for row in new if self._matches_row(row)]
         return self.match_only_one(outside, intent, fitting, "order", all_shown=len(new) < ORDERS_SHOWN)
 
-    def _matches(self, row: Answer) -> bool:
+    def _matches_row(self, row: Answer) -> bool:
         try:
             amounts = row.get_money("size_usd"), row.get_money("limit_price")
         except ServiceAnswerInvalid:
@@ -107,12 +107,12 @@ class Cancel(ServiceOperation[OrderReceipt]):
 
     order_id: Text
 
-    def body(self, tag: str) -> Body:
+    def build_body(self, tag: str) -> Body:
         """Return the order's id."""
         del tag
         return {"order_id": self.order_id}
 
-    def receipt(self, answer: Answer) -> OrderReceipt:
+    def read_receipt(self, answer: Answer) -> OrderReceipt:
         """Read the order's status."""
         return OrderReceipt(reference=self.order_id, status=answer.get_text("status"), raw=answer.body)
 
@@ -132,7 +132,7 @@ class Cancel(ServiceOperation[OrderReceipt]):
         for row in self.read_view(outside, intent.agent_id, "orders").get_items("orders"):
             if row.get("order_id") == self.order_id:
                 cancelled = row.get_text("status") == "cancelled"
-                return Applied(self.receipt(row)) if cancelled else Absent("the order is not cancelled")
+                return Applied(self.read_receipt(row)) if cancelled else Absent("the order is not cancelled")
         return Unknown(f"the order is not among the newest {ORDERS_SHOWN}; look at the trading service")
 
 
@@ -149,6 +149,6 @@ async def read_own_orders(request: OwnRequest, _query: Mapping[str, str]) -> Bod
             "status": row.get_text("status"),
             "created_at": datetime.fromtimestamp(int(row.get_number("createdAt")), UTC).isoformat(),
         }
-        for row in Answer(await request.get("trade/limit-orders")).get_items("orders")
+        for row in Answer(await request.read_json("trade/limit-orders")).get_items("orders")
     ]
     return {"orders": orders}

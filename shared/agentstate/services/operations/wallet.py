@@ -59,7 +59,7 @@ class Create(BlindOperation[AddressReceipt]):
 
     chain: Chain
 
-    def body(self, tag: str) -> Body:
+    def build_body(self, tag: str) -> Body:
         """Return the chain."""
         del tag
         return {"chain": self.chain}
@@ -71,7 +71,7 @@ class Create(BlindOperation[AddressReceipt]):
         key, address = entry.signing_keys.get(self.chain, ""), entry.addresses.get(self.chain, "")
         for reference in (entry.words, key, address):
             require_unused_file(reference, request.agent_id, what)
-        made = Answer(await request.post("wallet/create", {}))
+        made = Answer(await request.send_operation("wallet/create", {}))
         found = made.get_object("addresses").get(self.chain)
         private_key = made.get_object("private_keys").get(self.chain) if made.has_member("private_keys") else None
         if not isinstance(found, str):
@@ -82,7 +82,7 @@ class Create(BlindOperation[AddressReceipt]):
         store_secret(address, request.agent_id, found)
         return {"agent_id": request.agent_id, "address": found}
 
-    def receipt(self, answer: Answer) -> AddressReceipt:
+    def read_receipt(self, answer: Answer) -> AddressReceipt:
         """Take the address alone, since the answer may hold words and keys."""
         return AddressReceipt(reference=answer.get_text("address"), chain=self.chain)
 
@@ -105,7 +105,7 @@ class Send(BlindOperation[TransferReceipt]):
     to: Text
     amount: Dollars
 
-    def body(self, tag: str) -> Body:
+    def build_body(self, tag: str) -> Body:
         """Return the transfer; the wallet takes amounts as text."""
         del tag
         return {"chain": self.chain, "to": self.to, "amount": str(wire_amount(self.amount))}
@@ -121,9 +121,9 @@ class Send(BlindOperation[TransferReceipt]):
         secret = resolve_secret(reference, request.agent_id)
         token = request.file.get_token(request.service, self.chain)
         sent = {**body, "private_key": secret, **({"token": token} if token else {})}
-        return await request.post("wallet/send", sent, secret=secret)
+        return await request.send_operation("wallet/send", sent, secret=secret)
 
-    def receipt(self, answer: Answer) -> TransferReceipt:
+    def read_receipt(self, answer: Answer) -> TransferReceipt:
         """Debit the amount."""
         return TransferReceipt(
             reference=answer.get_text("tx_hash"), debited=parse_money(self.amount), to=self.to, raw=answer.body
@@ -152,7 +152,7 @@ class Swap(ServiceOperation[SwapReceipt]):
     to_address: Text
     amount: Dollars
 
-    def body(self, tag: str) -> Body:
+    def build_body(self, tag: str) -> Body:
         """Return the order; the wallet takes amounts as text."""
         del tag
         return {
@@ -166,10 +166,10 @@ class Swap(ServiceOperation[SwapReceipt]):
 
     async def call_own_route(self, request: OwnRequest, body: Body) -> Body:
         """`POST wallet/swap`."""
-        answer = await request.post("wallet/swap", body)
+        answer = await request.send_operation("wallet/swap", body)
         return {**answer, "deposit_address": Answer(answer).get_object("deposit").get("address")}
 
-    def receipt(self, answer: Answer) -> SwapReceipt:
+    def read_receipt(self, answer: Answer) -> SwapReceipt:
         """Take where to pay in; nothing has moved yet."""
         return SwapReceipt(
             reference=answer.get_text("swap_id"),
@@ -188,7 +188,7 @@ class Swap(ServiceOperation[SwapReceipt]):
         """Look for a new order with the same parameters."""
         if intent.baseline is None:
             return Unknown(NO_BASELINE)
-        body, known = self.body(intent.remote_key), intent.baseline["ids"]
+        body, known = self.build_body(intent.remote_key), intent.baseline["ids"]
         new = [
             row
             for row in self.read_view(outside, intent.agent_id, "activity").get_items("swaps")
@@ -196,7 +196,7 @@ class Swap(ServiceOperation[SwapReceipt]):
         ]
         fitting = [row for row in new if all(row.get(name) == body[name] for name in _SWAP_MARKS)]
         if fitting:
-            return Applied(self.receipt(fitting[0]))
+            return Applied(self.read_receipt(fitting[0]))
         return self.absent_if_settled(outside, intent, "no new order is there")
 
 
@@ -234,11 +234,11 @@ async def read_own_balance(request: OwnRequest, query: Mapping[str, str]) -> Bod
 @own_view("wallet", "activity")
 async def read_own_activity(request: OwnRequest, _query: Mapping[str, str]) -> Body:
     """`GET wallet/activity`: swaps and referrals; transfers are in no list."""
-    return await request.get("wallet/activity", type="swaps")
+    return await request.read_json("wallet/activity", type="swaps")
 
 
 async def _read_balance(request: OwnRequest, chain: str, address: str) -> Body:
-    balance = Answer(await request.get(f"wallet/usdc-balance/{address}", chain=chain)).get_object("balance")
+    balance = Answer(await request.read_json(f"wallet/usdc-balance/{address}", chain=chain)).get_object("balance")
     return {"address": address, "chain": chain, "symbol": "USDC", "amount": str(balance.get_number("amount"))}
 
 
