@@ -17,9 +17,9 @@ from agentstate.money.effects.verdicts import Guarantee
 from agentstate.money.ledger.shared_balances import balance_service
 from agentstate.services.cache.reading import assess_quality, parse_funds
 from agentstate.services.cache.source import read_state
-from agentstate.services.http.declared_limits import ServiceLimits, declared_limits
 from agentstate.services.http.gateway import Gateway
 from agentstate.services.http.json_wire import Body
+from agentstate.services.http.limiter import ServiceLimits, declared_limits
 from agentstate.services.operations.amounts import micros_to_dollars
 from agentstate.services.operations.names import Service, parse_service
 from agentstate.services.operations.registry import get_operation_class

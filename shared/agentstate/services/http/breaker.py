@@ -1,7 +1,7 @@
-"""The circuit breaker: a service that fails again and again is left alone for a while, by all processes.
+"""The circuit breaker: after repeated failures no process sends requests to a service for a while.
 
-After `FAILURES` failures in a row nothing is sent to it for a second; then one request may try, and when that fails
-too the pause doubles, up to five seconds. One answer closes it. An answer that refuses is an answer.
+After `FAILURES` consecutive failures the circuit opens for a second; then one trial request is admitted, and when it
+fails too the pause doubles, up to five seconds. Any answer closes the circuit, a refusal too.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from agentstate.store.redis_client import RedisFallback
 FAILURES = 8
 PAUSE_S, LONGEST_PAUSE_S = 1.0, 5.0
 TRIAL_S = 20.0
-"""How long the one request that tries has; a process that was killed meanwhile holds nobody up for longer."""
+"""Seconds for the trial request; if its process was killed, another trial starts afterwards."""
 
 FORGOTTEN_AFTER_S = 300.0
 
@@ -49,8 +49,8 @@ class CircuitBreaker:
 
     Args:
         redis: a synchronous client with timeouts; None counts in this process alone.
-        egress: as for the limiter: who shares an address shares its troubles.
-        failures: failures in a row that open it.
+        egress: as for the limiter.
+        failures: consecutive failures that open the circuit.
     """
 
     def __init__(self, redis: Redis | None, *, egress: str = "default", failures: int = FAILURES) -> None:
@@ -64,38 +64,36 @@ class CircuitBreaker:
             self._failed = redis.register_script(_FAILED)
 
     def ensure_closed(self, service: Service) -> None:
-        """Return when something may be sent to `service`.
+        """Check that a request may be sent to `service`.
 
         Raises:
-            ServiceUnreachable: it failed too often just now; nothing was sent.
+            ServiceUnreachable: the circuit is open; nothing was sent.
         """
         wait = self._fallback.run_with_fallback(
-            lambda: int(self._may(self._keys(service), [self._failures, _millis(TRIAL_S)])) / 1_000,
+            lambda: int(self._may(self._key_names(service), [self._failures, _to_millis(TRIAL_S)])) / 1_000,
             lambda: self._local.seconds_open(service),
         )
         if wait > 0:
             raise ServiceUnreachable(
-                f"{service} failed again and again; it is left alone for {wait:.1f} s more. Nothing was sent."
+                f"{service} failed repeatedly; no request is sent for another {wait:.1f} s. Nothing was sent."
             )
 
     def record_failure(self, service: Service) -> None:
-        """The service gave no answer, or one of 500 and more."""
-        times = [_millis(seconds) for seconds in (PAUSE_S, LONGEST_PAUSE_S, FORGOTTEN_AFTER_S)]
+        """Count a request without an answer, or with status 500 or more."""
+        times = [_to_millis(seconds) for seconds in (PAUSE_S, LONGEST_PAUSE_S, FORGOTTEN_AFTER_S)]
         self._local.record_failure(service)
         self._fallback.run_with_fallback(
-            lambda: self._failed(self._keys(service), [self._failures, *times]), lambda: None
+            lambda: self._failed(self._key_names(service), [self._failures, *times]), lambda: None
         )
 
     def record_success(self, service: Service) -> None:
-        """The service answered."""
+        """Close the circuit: the service answered."""
         self._local.record_success(service)
-        self._fallback.run_with_fallback(lambda: self._forget(service), lambda: None)
+        redis = self._redis
+        if redis is not None:
+            self._fallback.run_with_fallback(lambda: redis.delete(*self._key_names(service)), lambda: None)
 
-    def _forget(self, service: Service) -> None:
-        if self._redis is not None:
-            self._redis.delete(*self._keys(service))
-
-    def _keys(self, service: Service) -> list[str]:
+    def _key_names(self, service: Service) -> list[str]:
         return [f"{self._prefix}{service.value}:{kind}" for kind in ("failures", "pauses", "pause", "trial")]
 
 
@@ -107,7 +105,7 @@ class _Circuit:
 
 
 class LocalBreakers:
-    """The same for this process alone; `now` is a clock that only goes forward, in seconds."""
+    """The same breakers for this process alone; `now` is a monotonic clock in seconds."""
 
     def __init__(self, failures: int, now: Callable[[], float] = time.monotonic) -> None:
         self._failures = failures
@@ -116,13 +114,13 @@ class LocalBreakers:
         self._circuits = {service: _Circuit() for service in Service}
 
     def seconds_open(self, service: Service) -> float:
-        """Seconds for which the service is left alone; 0.0 lets a request pass."""
+        """Return the seconds for which the circuit stays open; 0.0 admits a request."""
         with self._lock:
             circuit, now = self._circuits[service], self._now()
             if circuit.until > now:
                 return circuit.until - now
             if circuit.failures >= self._failures:
-                circuit.until = now + TRIAL_S  # this one tries; the others wait for what it finds
+                circuit.until = now + TRIAL_S  # this request is the trial; the others wait for its result
             return 0.0
 
     def record_failure(self, service: Service) -> None:
@@ -135,10 +133,10 @@ class LocalBreakers:
                 circuit.pauses += 1
 
     def record_success(self, service: Service) -> None:
-        """Begin anew."""
+        """Close the circuit."""
         with self._lock:
             self._circuits[service] = _Circuit()
 
 
-def _millis(seconds: float) -> int:
+def _to_millis(seconds: float) -> int:
     return int(seconds * 1_000)

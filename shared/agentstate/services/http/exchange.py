@@ -1,7 +1,7 @@
-"""Reading strictly what went wrong: each exchange ends with an answer, or with an error that says what is certain.
+"""HTTP exchanges with strict error reading: each ends with an answer, or with an error that states what is certain.
 
-Of a read nothing can have changed. Of an operation three things can be known: it was certainly not sent, a known code
-refused it before any effect, or, for everything else, it may have happened.
+A read cannot have changed anything. An operation was certainly not sent, or was refused by a known code before any
+effect, or, in every other case, may have been applied.
 """
 
 from __future__ import annotations
@@ -29,22 +29,22 @@ LONGEST_KEY = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceRequest:
-    """One request to be sent."""
+    """One HTTP request to a service."""
 
     service: Service
     caller: str
-    """The agent that asks."""
+    """The agent in whose name it is sent."""
     method: str
     url: str
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     params: Mapping[str, str] = field(default_factory=dict)
     content: bytes | None = field(default=None, repr=False)
     secrets: tuple[str, ...] = field(default=(), repr=False)
-    """What the answer must not bring back, such as the key that it is sent with."""
+    """Texts to mask in the answer, such as the key it is sent with."""
 
     @property
     def path(self) -> str:
-        """What the services count by: the method and the exact path."""
+        """Method and exact path, by which the services count requests."""
         return f"{self.method} {urlsplit(self.url).path}"
 
 
@@ -54,7 +54,7 @@ class Exchange:
     Args:
         transport: the process's pool.
         clock: present time, UTC; needed for times of reset.
-        traffic: who lets requests pass, if anybody.
+        traffic: limiter and breaker, if any.
     """
 
     def __init__(self, transport: Transport, clock: Clock, traffic: Traffic | None = None) -> None:
@@ -63,7 +63,7 @@ class Exchange:
         self._traffic = traffic
 
     async def get(self, call: ServiceRequest) -> bytes:
-        """The answer to a read.
+        """Send a read and return its answer.
 
         Raises:
             ServiceUnreachable: not sent.
@@ -71,7 +71,7 @@ class Exchange:
             ServiceReadFailed: no answer, or a server fault.
         """
         try:
-            reply = await self._sent(call)
+            reply = await self._send_once(call)
         except AnswerLost as lost:
             raise read_error(call.service, lost) from lost
         if httpx.codes.is_success(reply.status):
@@ -82,7 +82,7 @@ class Exchange:
         raise refused or ServiceReadFailed(f"{call.service} answered {reply.status} to a read. Nothing was changed.")
 
     async def post(self, call: ServiceRequest, what: str, refusals: frozenset[str] = frozenset()) -> bytes:
-        """The answer to an operation, sent once.
+        """Send an operation once and return its answer.
 
         Args:
             call: the request.
@@ -95,7 +95,7 @@ class Exchange:
             ServiceInDoubt: anything else; it may have been applied.
         """
         try:
-            reply = await self._sent(call)
+            reply = await self._send_once(call)
         except AnswerLost as lost:
             raise doubt_error(what, str(lost)) from lost
         if httpx.codes.is_success(reply.status):
@@ -103,42 +103,33 @@ class Exchange:
         refused = parse_refusal(reply.status, reply.content, refusals, self._clock)
         raise refused or doubt_error(what, f"{reply.status} {error_code(reply.content)}".strip())
 
-    async def _sent(self, call: ServiceRequest) -> Reply:
-        """Send once, when the traffic allows it, and tell the traffic what came of it."""
-        await self._passed(call)
+    async def _send_once(self, call: ServiceRequest) -> Reply:
+        """Send once, when the limiter and the breaker admit it, and report the outcome to them."""
+        # In threads: the limiter asks Redis, and may wait for a turn.
+        traffic = self._traffic
+        if traffic is not None:
+            await asyncio.to_thread(traffic.admit_request, call.service, call.path, call.caller)
+        parts: dict[str, Any] = {"headers": dict(call.headers), "content": call.content}
+        if call.params:
+            parts["params"] = dict(call.params)
+        request = self._transport.build_request(call.method, call.url, **parts)
         try:
-            reply = await self._transport.send_request(self._request(call))
-        except NotSent as error:
-            await self._told(call, None)
+            reply = await self._transport.send_request(request)
+        except (NotSent, AnswerLost) as error:
+            if traffic is not None:
+                await asyncio.to_thread(traffic.record_failure, call.service)
+            if isinstance(error, AnswerLost):
+                raise
             host = urlsplit(call.url).netloc
             raise ServiceUnreachable(
                 f"{call.service} at {host} cannot be reached ({error}); nothing was sent. Try again later."
             ) from error
-        except AnswerLost:
-            await self._told(call, None)
-            raise
-        await self._told(call, reply)
-        return Reply(status=reply.status, content=_without(reply.content, call.secrets))
-
-    async def _passed(self, call: ServiceRequest) -> None:
-        if self._traffic is not None:
-            # In a thread: the traffic asks Redis, and may wait for a turn.
-            await asyncio.to_thread(self._traffic.admit_request, call.service, call.path, call.caller)
-
-    async def _told(self, call: ServiceRequest, reply: Reply | None) -> None:
-        if self._traffic is None:
-            return
-        if reply is None:
-            await asyncio.to_thread(self._traffic.record_failure, call.service)
-        else:
-            answered = (call.service, call.path, call.caller, reply.status, reply.content)
-            await asyncio.to_thread(self._traffic.record_answer, *answered)
-
-    def _request(self, call: ServiceRequest) -> httpx.Request:
-        parts: dict[str, Any] = {"headers": dict(call.headers), "content": call.content}
-        if call.params:
-            parts["params"] = dict(call.params)
-        return self._transport.build_request(call.method, call.url, **parts)
+        content = reply.content
+        if traffic is not None:
+            await asyncio.to_thread(traffic.record_answer, call.service, call.path, call.caller, reply.status, content)
+        for secret in call.secrets:
+            content = content.replace(secret.encode(), STAND_IN.encode())
+        return Reply(status=reply.status, content=content)
 
 
 def idempotency_key(tag: str) -> str:
@@ -148,16 +139,10 @@ def idempotency_key(tag: str) -> str:
 
 
 def doubt_error(what: str, why: str) -> ServiceError:
-    """The error of an operation that nobody can tell about."""
+    """Return the error of an operation whose outcome is unknown."""
     return ServiceInDoubt(f"{what} may have been applied ({why}); it must be verified, not repeated.")
 
 
 def read_error(service: Service, lost: AnswerLost) -> ServiceError:
-    """The error of a read that got no answer."""
+    """Return the error of a read without an answer."""
     return ServiceReadFailed(f"{service} did not answer a read ({lost}). Nothing was changed.")
-
-
-def _without(content: bytes, secrets: tuple[str, ...]) -> bytes:
-    for secret in secrets:
-        content = content.replace(secret.encode(), STAND_IN.encode())
-    return content

@@ -17,12 +17,12 @@ _ENCODER = msgspec.json.Encoder(decimal_format="number")
 
 
 def encode_json(body: Mapping[str, Any]) -> bytes:
-    """A request's JSON."""
+    """Return a request's JSON."""
     return _ENCODER.encode(body)
 
 
 def decode_json(content: bytes | msgspec.Raw) -> Body:
-    """An answer's JSON object without the `_info` that the services add.
+    """Return an answer's JSON object without the `_info` that the services add.
 
     Raises:
         ServiceAnswerInvalid: no JSON (NaN is none), or no object.

@@ -1,8 +1,8 @@
-"""The rate limiter: one count for all processes that share an address, for each exact path.
+"""The rate limiter: one count per exact path for all processes that share an address; and the services' known limits.
 
-The services count requests per address and path in fixed windows whose beginnings nobody tells, so at most `limit`
-requests are let through in any window of theirs: a sliding window, a little longer than theirs, measured by the clock
-of Redis. A limit is configured or learned: a 429 halts its path for all processes, and what went through until then
+The services count requests per address and path in fixed windows whose start they do not announce. A sliding window,
+slightly longer than theirs and measured by the clock of Redis, admits at most `limit` requests in any window of theirs.
+A limit is configured or learned: a 429 halts its path for all processes, and the number of requests sent until then
 becomes the limit for a while.
 """
 
@@ -16,11 +16,14 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from decimal import Decimal
+from types import MappingProxyType
+from typing import Any, Final
 
 from redis import Redis
 
 from agentstate.errors import InvalidInput, ServiceRejected
+from agentstate.services.operations.names import Service
 from agentstate.store.redis_client import RedisFallback
 
 WINDOW_S = 61.0
@@ -76,7 +79,7 @@ _HALT = "if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[1]) then redis.call('SET
 
 
 class RateLimiter:
-    """Lets requests pass, for all processes behind one address.
+    """Admits requests, for all processes behind one address.
 
     Args:
         redis: a synchronous client with timeouts; None keeps the count in this process.
@@ -97,7 +100,7 @@ class RateLimiter:
             raise InvalidInput(f"egress {egress!r} is refused: use 1 to {LONGEST_EGRESS} characters without braces.")
         self._limits = dict(limits or {})
         self._window_s = window_s
-        # No agent's name begins with a slash, so these keys are nobody's.
+        # Agent names cannot begin with a slash, so these keys collide with none of theirs.
         self._prefix = f"as:{{/egress/{egress}}}:"
         self._local = LocalWindows(window_s)
         self._fallback = RedisFallback(present=redis is not None)
@@ -107,34 +110,41 @@ class RateLimiter:
             self._halt = redis.register_script(_HALT)
 
     def acquire(self, path: str, *, caller: str = "", wait_s: float = 0.0) -> None:
-        """Return when a request of `caller` on `path` may be sent, within `wait_s` seconds.
+        """Wait at most `wait_s` seconds until a request of `caller` on `path` may be sent.
 
         Raises:
-            ServiceRejected: it would pass the limit; `retry_after` says when to come again. Nothing was sent.
+            ServiceRejected: it would exceed the limit; try again after `retry_after` seconds. Nothing was sent.
         """
         until = time.monotonic() + wait_s
         while (wait := self.try_acquire(path, caller)) > 0:
             if time.monotonic() + min(wait, SLOWEST_LOOK_S) > until:
                 raise ServiceRejected(
-                    f"{path} has had its requests for now; the next may be sent in {wait:.1f} s. Nothing was sent.",
+                    f"{path} has reached its rate limit; the next one may go out in {wait:.1f} s. Nothing was sent.",
                     code="rate_limited_here",
                     retry_after=wait,
                 )
             time.sleep(min(wait, SLOWEST_LOOK_S))
 
     def try_acquire(self, path: str, caller: str = "") -> float:
-        """0.0 when a request on `path` may be sent now, which then counts; else seconds until it may."""
+        """Return 0.0 and count the request when it may be sent now, else seconds until it may."""
         limit = self._limits.get(path, 0)
         mark = secrets.token_hex(8)
         return self._fallback.run_with_fallback(
-            lambda: int(self._admit(self._keys(path, caller), [self._micros(), limit, mark, _MOST_LOGGED])) / _MICROS,
+            lambda: (
+                int(
+                    self._admit(
+                        self._key_names(path, caller), [int(self._window_s * _MICROS), limit, mark, _MOST_LOGGED]
+                    )
+                )
+                / _MICROS
+            ),
             lambda: max(
                 self._local.seconds_halted(path + caller), self._local.try_acquire(path, -(-limit // LOCAL_SHARE))
             ),
         )
 
     def record_limit(self, path: str, halt_s: float, *, stated_limit: int | None = None) -> None:
-        """The service answered a request on `path` with a 429 of its address limit.
+        """Halt `path` after a 429 of the address limit, and learn the limit from it.
 
         Args:
             path: the exact path.
@@ -142,25 +152,25 @@ class RateLimiter:
             stated_limit: the limit that the answer names, if any.
         """
         halt = min(halt_s, LONGEST_HALT_S)
-        args = [_millis(halt), stated_limit or 0, _millis(LEARNED_FOR_S)]
+        args = [_to_millis(halt), stated_limit or 0, _to_millis(LEARNED_FOR_S)]
         self._fallback.run_with_fallback(
-            lambda: self._learn(self._keys(path), args), lambda: self._local.halt_path(path, halt)
+            lambda: self._learn(self._key_names(path), args), lambda: self._local.halt_path(path, halt)
         )
 
     def halt_path(self, path: str, halt_s: float, *, caller: str = "") -> None:
-        """The service refuses `path` by a rule such as once a day: to `caller` when named, else to all of us."""
+        """Halt `path` for a rule such as once a day: for `caller` when named, else for all callers."""
         halt = min(halt_s, LONGEST_HALT_S)
-        key = self._keys(path, caller)[3 if caller else 2]
+        key = self._key_names(path, caller)[3 if caller else 2]
         self._fallback.run_with_fallback(
-            lambda: self._halt([key], [_millis(halt)]), lambda: self._local.halt_path(path + caller, halt)
+            lambda: self._halt([key], [_to_millis(halt)]), lambda: self._local.halt_path(path + caller, halt)
         )
 
-    def _micros(self) -> int:
-        return int(self._window_s * _MICROS)
-
-    def _keys(self, path: str, caller: str = "") -> list[str]:
-        mark, own = _mark(path), _mark(f"{path} {caller}")
-        return [*(f"{self._prefix}{kind}:{mark}" for kind in ("sent", "limit", "halt")), f"{self._prefix}halt:{own}"]
+    def _key_names(self, path: str, caller: str = "") -> list[str]:
+        shared, own = (
+            hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()
+            for name in (path, f"{path} {caller}")
+        )
+        return [*(f"{self._prefix}{kind}:{shared}" for kind in ("sent", "limit", "halt")), f"{self._prefix}halt:{own}"]
 
 
 @dataclass(slots=True)
@@ -170,7 +180,7 @@ class _Window:
 
 
 class LocalWindows:
-    """The same count within this process, for the paths used last (at most 256).
+    """The same limiter within this process, for the 256 most recently used paths.
 
     Args:
         window_s: length of the sliding window in seconds.
@@ -184,9 +194,9 @@ class LocalWindows:
         self._windows: OrderedDict[str, _Window] = OrderedDict()
 
     def try_acquire(self, path: str, limit: int) -> float:
-        """0.0 when a request may be sent, which then counts; else seconds until it may. A limit of 0 is none."""
+        """Return 0.0 and count the request when it may be sent, else seconds until it may. A limit of 0 is none."""
         with self._lock:
-            window, now = self._window(path), self._now()
+            window, now = self._touch_window(path), self._now()
             if window.halted_until > now:
                 return window.halted_until - now
             while window.sent and window.sent[0] <= now - self._window_s:
@@ -198,18 +208,18 @@ class LocalWindows:
             return 0.0
 
     def seconds_halted(self, path: str) -> float:
-        """Seconds for which nothing is sent on `path`; counts nothing."""
+        """Return the seconds for which `path` is halted; counts nothing."""
         with self._lock:
             window = self._windows.get(path)
             return max(window.halted_until - self._now(), 0.0) if window else 0.0
 
     def halt_path(self, path: str, halt_s: float) -> None:
-        """Send nothing on `path` for a while."""
+        """Refuse all requests on `path` for `halt_s` seconds."""
         with self._lock:
-            window = self._window(path)
+            window = self._touch_window(path)
             window.halted_until = max(window.halted_until, self._now() + halt_s)
 
-    def _window(self, path: str) -> _Window:
+    def _touch_window(self, path: str) -> _Window:
         window = self._windows.setdefault(path, _Window())
         self._windows.move_to_end(path)
         if len(self._windows) > LOCAL_PATHS:
@@ -217,18 +227,59 @@ class LocalWindows:
         return window
 
 
-def _mark(name: str) -> str:
-    return hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()
-
-
-def _millis(seconds: float) -> int:
+def _to_millis(seconds: float) -> int:
     return max(int(seconds * 1_000), 1)
 
 
 def parse_stated_limit(body: Mapping[str, Any]) -> int | None:
-    """The limit that a 429's message names, such as 60 in "Limit: 60 per 60s"; None when it names none."""
+    """Return the limit in a 429's message, such as 60 in "Limit: 60 per 60s"; None when there is none."""
     words = str(body.get("message", "")).replace(".", " ").split()
     for word, following in itertools.pairwise(words):
         if word == "Limit:" and following.isdecimal():
             return int(following[:9]) or None
     return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceLimits:
+    """Limits that a service is known to have: requests a minute, and amounts. Services announce none in any header.
+
+    Attributes:
+        per_address: requests a minute for one exact path and address, which all agents of an egress share; an operation
+            or view that is not listed has none.
+        per_agent: requests a minute for one agent.
+        least: the smallest amount in dollars, by operation.
+        most: the largest.
+        share: the largest part of the balance, where that is the limit; it moves with the balance.
+    """
+
+    per_address: Mapping[str, int] = field(default_factory=dict)
+    per_agent: Mapping[str, int] = field(default_factory=dict)
+    least: Mapping[str, Decimal] = field(default_factory=dict)
+    most: Mapping[str, Decimal] = field(default_factory=dict)
+    share: Mapping[str, Decimal] = field(default_factory=dict)
+
+
+_KNOWN: Final[Mapping[str, ServiceLimits]] = MappingProxyType(
+    {
+        "casino": ServiceLimits(
+            per_address={"bet": 60, "bets": 60, "export": 60, "register": 10, "join": 10, "withdraw": 5},
+            per_agent={"bet": 60},
+            least={"bet": Decimal("0.01"), "withdraw": Decimal(1)},
+            most={"withdraw": Decimal(100_000)},
+            share={"bet": Decimal("0.125")},
+        ),
+        "escrow": ServiceLimits(
+            per_address={"create": 20, "complete": 30, "release": 30, "dispute": 10}, least={"create": Decimal("0.10")}
+        ),
+        "faucet": ServiceLimits(per_address={"claim": 5}),
+        "trading": ServiceLimits(per_address={"open": 30, "close": 30, "join": 10}),
+        "wallet": ServiceLimits(per_address={"swap": 30, "send": 20, "join": 10}),
+        "domains": ServiceLimits(),
+    }
+)
+
+
+def declared_limits(service: Service) -> ServiceLimits:
+    """Return the known limits of a service; empty for an unknown one."""
+    return _KNOWN.get(service.value, ServiceLimits())

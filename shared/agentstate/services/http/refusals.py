@@ -1,7 +1,7 @@
-"""Which answers prove that nothing happened: a list of codes known to be given before any effect, and rate limits.
+"""Refusals: error answers that prove that nothing was done, which are known codes and rate limits.
 
-Error codes of the services lie about effects (a 400 `trade_failed` comes after the trade), so a code that is not on a
-list is no proof. The lists per operation stand with the operations; here are those that hold for all.
+Error codes of the services are unreliable about effects (a 400 `trade_failed` comes after the trade), so a code that is
+not listed proves nothing. Each operation lists its own codes; the ones here hold for all.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _REFUSING = frozenset({400, 401, 402, 403, 404, 409, 422, 429})
 
 
 def error_code(content: bytes) -> str:
-    """The `error` of an answer in lower case, "" when it has none or is no JSON."""
+    """Return the answer's `error` in lower case, "" when it has none or is not JSON."""
     try:
         code = decode_json(content).get("error", "")
     except ServiceAnswerInvalid:
@@ -37,10 +37,12 @@ def error_code(content: bytes) -> str:
 
 
 def parse_refusal(status: int, content: bytes, codes: frozenset[str], clock: Clock) -> ServiceRejected | None:
-    """The refusal that an error answer proves, or None when it proves nothing."""
+    """Return the refusal that an error answer proves, None when it proves nothing."""
     code = error_code(content)
     if status == TOO_MANY:
-        return _limited(code, content, clock)
+        wait = LONG_WAIT_S if code == "ip_rate_limited" else seconds_until_reset(content, clock)
+        text = f"the service asks to wait {wait:.0f} s ({code or 'rate limit'}). Nothing was done."
+        return ServiceRejected(text, code=code or "rate_limited", retry_after=wait)
     if status == UNAUTHORIZED:
         return ServiceRejected("the service does not accept our key. Nothing was done.", code="unauthorized")
     if status in _REFUSING and code in COMMON_CODES | codes:
@@ -48,14 +50,8 @@ def parse_refusal(status: int, content: bytes, codes: frozenset[str], clock: Clo
     return None
 
 
-def _limited(code: str, content: bytes, clock: Clock) -> ServiceRejected:
-    wait = LONG_WAIT_S if code == "ip_rate_limited" else seconds_until_reset(content, clock)
-    text = f"the service asks to wait {wait:.0f} s ({code or 'rate limit'}). Nothing was done."
-    return ServiceRejected(text, code=code or "rate_limited", retry_after=wait)
-
-
 def seconds_until_reset(content: bytes, clock: Clock) -> float:
-    """Seconds until the time that a 429 names, a minute when it names none, a day at most."""
+    """Return the seconds until the reset time in a 429: a minute when it has none, a day at most."""
     try:
         reset: datetime = Answer(decode_json(content)).get_time("reset_at")
     except ServiceAnswerInvalid:

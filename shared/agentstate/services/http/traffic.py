@@ -1,7 +1,6 @@
-"""Traffic: what every request to a service passes before it is sent, and is told of afterwards.
+"""Admission of requests: a rate limiter and a circuit breaker before each request, informed by each answer.
 
-The gateway knows this small interface alone; behind it stand one rate limiter and one circuit breaker, shared by all
-processes through Redis.
+The gateway knows only this small interface; the limiter and the breaker are shared by all processes through Redis.
 """
 
 from __future__ import annotations
@@ -14,14 +13,14 @@ from redis import Redis
 from agentstate.clock import Clock, utc_now
 from agentstate.errors import ServiceAnswerInvalid
 from agentstate.services.http.breaker import CircuitBreaker
-from agentstate.services.http.json_wire import Body, decode_json
+from agentstate.services.http.json_wire import decode_json
 from agentstate.services.http.limiter import RateLimiter, parse_stated_limit
 from agentstate.services.http.refusals import LONG_WAIT_S, TOO_MANY, seconds_until_reset
 from agentstate.services.operations.names import Service
 
 SERVER_FAULT = 500
 WAIT_S = 1.0
-"""How long a request waits for its turn before it is refused; it may be repeated, since nothing was sent."""
+"""Seconds that a request waits under a rate limit before it is refused; it may be repeated, as nothing was sent."""
 
 SHORT_HALT_S = 60.0
 
@@ -31,43 +30,43 @@ _DAILY_ADDRESS_LIMIT: Final = "ip_rate_limited"
 
 
 class Traffic(Protocol):
-    """Who lets requests pass."""
+    """Admits requests, and records their outcomes."""
 
     def admit_request(self, service: Service, path: str, caller: str) -> None:
-        """Before a request is sent.
+        """Admit a request before it is sent.
 
         Args:
-            service: where to.
-            path: what the service counts by: its exact path without host and query.
-            caller: the agent that asks.
+            service: the service.
+            path: the exact path without host and query, by which the service counts.
+            caller: the agent.
 
         Raises:
-            ServiceRejected: it would pass a rate limit (`retry_after`). ServiceUnreachable: the service is left alone
-            for a while. In both cases nothing was sent.
+            ServiceRejected: it would exceed a rate limit (`retry_after`). ServiceUnreachable: the circuit is open. In
+            both cases nothing was sent.
         """
 
     def record_answer(self, service: Service, path: str, caller: str, status: int, content: bytes) -> None:
-        """After an answer, whatever it says."""
+        """Record an answer of any status."""
 
     def record_failure(self, service: Service) -> None:
-        """After a request that got no answer."""
+        """Record a request without an answer."""
 
 
 class FreeTraffic:
-    """Lets everything pass."""
+    """Admits every request; a no-op implementation."""
 
     def admit_request(self, service: Service, path: str, caller: str) -> None:
-        """Pass."""
+        """Admit."""
 
     def record_answer(self, service: Service, path: str, caller: str, status: int, content: bytes) -> None:
-        """Take no note."""
+        """Do nothing."""
 
     def record_failure(self, service: Service) -> None:
-        """Take no note."""
+        """Do nothing."""
 
 
 class SharedTraffic:
-    """The limiter and the breaker that all processes behind one address share.
+    """The limiter and the breaker shared by all processes behind one address.
 
     Args:
         redis: a synchronous client with timeouts; None counts in this process alone.
@@ -92,25 +91,22 @@ class SharedTraffic:
         self._clock = clock
 
     def admit_request(self, service: Service, path: str, caller: str) -> None:
-        """Before a request is sent; see `Traffic.enter`."""
+        """Admit a request; see `Traffic.admit_request`."""
         self.breaker.ensure_closed(service)
         self.limiter.acquire(path, caller=caller, wait_s=self._wait_s)
 
     def record_answer(self, service: Service, path: str, caller: str, status: int, content: bytes) -> None:
-        """Note whether the service is well, and learn from both kinds of 429."""
+        """Record success or failure for the breaker, and learn from 429 answers."""
         if status >= SERVER_FAULT:
             self.breaker.record_failure(service)
             return
         self.breaker.record_success(service)
-        if status == TOO_MANY:
-            self._too_many(path, caller, content)
-
-    def record_failure(self, service: Service) -> None:
-        """Note that there was no answer."""
-        self.breaker.record_failure(service)
-
-    def _too_many(self, path: str, caller: str, content: bytes) -> None:
-        body = _object(content)
+        if status != TOO_MANY:
+            return
+        try:
+            body = decode_json(content)
+        except ServiceAnswerInvalid:
+            body = {}
         code = str(body.get("error", _ADDRESS_LIMIT)).lower()
         if code == _ADDRESS_LIMIT:
             self.limiter.record_limit(path, SHORT_HALT_S, stated_limit=parse_stated_limit(body))
@@ -119,9 +115,6 @@ class SharedTraffic:
         else:
             self.limiter.halt_path(path, seconds_until_reset(content, self._clock), caller=caller)
 
-
-def _object(content: bytes) -> Body:
-    try:
-        return decode_json(content)
-    except ServiceAnswerInvalid:
-        return {}
+    def record_failure(self, service: Service) -> None:
+        """Record a failure for the breaker."""
+        self.breaker.record_failure(service)

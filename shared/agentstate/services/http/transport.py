@@ -1,7 +1,7 @@
-"""One pool of connections a process, run by one event loop in a thread of its own.
+"""One connection pool per process, run by one event loop in a thread of its own.
 
-Threads, and event loops of callers, hand their exchanges to that loop: so all share the pool, several reads of one task
-run side by side, and a deadline bounds the whole exchange, however slowly the other side drips.
+Threads, and event loops of callers, submit their requests to that loop: all share the pool, several reads of one task
+run in parallel, and a deadline bounds the whole exchange, however slowly the answer arrives.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _left_behind: list[object] = []
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """An answer as it came."""
+    """Status and body of an answer."""
 
     status: int
     content: bytes
@@ -66,7 +66,7 @@ class AnswerLost(Exception):
 
 
 class Transport:
-    """Exchanges requests for answers, once each; nothing is ever sent again here.
+    """Sends requests and reads their answers, once each; nothing is ever sent again here.
 
     Args:
         urls: the addresses that will be called; they decide whether TLS and the proxies of the environment are needed.
@@ -90,7 +90,7 @@ class Transport:
         Raises:
             Lost: it took longer than `work_s`, or the transport was closed meanwhile. What it did is unknown.
         """
-        future = asyncio.run_coroutine_threadsafe(_within(self.work_s, work), self._running().loop)
+        future = asyncio.run_coroutine_threadsafe(_run_with_deadline(self.work_s, work), self._current_engine().loop)
         try:
             # The loop keeps the time; the second limit is for a loop that stands still, or is no more.
             return future.result(self.work_s + 2 * _GRACE_S)
@@ -119,9 +119,9 @@ class Transport:
             sent = True
 
         request.extensions = {**request.extensions, "trace": trace}
-        engine = self._running()
+        engine = self._current_engine()
         try:
-            return await _in_turn(engine, request, self.deadline_s)
+            return await _send_in_turn(engine, request, self.deadline_s)
         except (httpx.HTTPError, httpx.InvalidURL, OSError, TimeoutError) as error:
             if not sent:
                 raise NotSent(error) from error
@@ -130,18 +130,18 @@ class Transport:
             given_up = True
 
     def build_request(self, method: str, url: str, **parts: Any) -> httpx.Request:
-        """A request with this transport's time limits."""
-        return self._running().client.build_request(method, url, **parts)
+        """Build a request with this transport's time limits."""
+        return self._current_engine().client.build_request(method, url, **parts)
 
     def close(self) -> None:
-        """Give up loop and connections; the next call opens new ones."""
+        """Close the loop and the connections; the next call opens new ones."""
         with self._lock:
             engine, self._engine = self._engine, None
         if engine is not None and engine.pid == os.getpid():
             engine.close()
 
-    def _running(self) -> _Engine:
-        """This process's engine, made on first use: neither a loop nor a connection may be shared over a fork."""
+    def _current_engine(self) -> _Engine:
+        """Return this process's engine, made on first use: loops and connections must not be shared over a fork."""
         engine = self._engine
         if engine is not None and engine.pid == os.getpid():
             return engine
@@ -150,28 +150,27 @@ class Transport:
                 _left_behind.append(self._engine)
                 self._engine = None
             if self._engine is None:
-                self._engine = _Engine(self._new_client())
+                parts = [urlsplit(url) for url in self._urls]
+                self._engine = _Engine(
+                    httpx.AsyncClient(
+                        timeout=httpx.Timeout(min(READ_S, self.deadline_s), connect=min(CONNECT_S, self.deadline_s)),
+                        limits=httpx.Limits(max_keepalive_connections=CONNECTIONS, keepalive_expiry=IDLE_S),
+                        trust_env=any(part.hostname not in _LOOPBACK for part in parts),
+                        # Redirects are not followed, so plain HTTP never turns into TLS; its context takes 0.1 s.
+                        verify=any(part.scheme == "https" for part in parts),
+                    )
+                )
             return self._engine
 
-    def _new_client(self) -> httpx.AsyncClient:
-        parts = [urlsplit(url) for url in self._urls]
-        return httpx.AsyncClient(
-            timeout=httpx.Timeout(min(READ_S, self.deadline_s), connect=min(CONNECT_S, self.deadline_s)),
-            limits=httpx.Limits(max_keepalive_connections=CONNECTIONS, keepalive_expiry=IDLE_S),
-            trust_env=any(part.hostname not in _LOOPBACK for part in parts),
-            # Redirects are not followed, so plain HTTP never turns into TLS; making its context takes 0.1 s.
-            verify=any(part.scheme == "https" for part in parts),
-        )
 
-
-async def _within(seconds: float, work: Coroutine[Any, Any, T]) -> T:
-    """What `work` gives; raises TimeoutError when it takes longer, also when it does not end even then.
+async def _run_with_deadline(seconds: float, work: Coroutine[Any, Any, T]) -> T:
+    """Return the result of `work`; raise TimeoutError when it takes longer, even if it ignores its cancellation.
 
     The connection pool sometimes swallows a cancellation while it cleans up. A caller that waits for ever is worse
     than a connection that is lost.
     """
     task = asyncio.ensure_future(work)
-    task.add_done_callback(_looked_at)
+    task.add_done_callback(_retrieve_exception)
     try:
         await asyncio.wait({task}, timeout=seconds)
         if not task.done():
@@ -185,39 +184,39 @@ async def _within(seconds: float, work: Coroutine[Any, Any, T]) -> T:
     return task.result()
 
 
-def _looked_at(task: asyncio.Future[Any]) -> None:
-    # An error of work that was left behind is nobody's; unlooked at, asyncio would tell it on its own.
+def _retrieve_exception(task: asyncio.Future[Any]) -> None:
+    # Work that was left behind: asyncio would log its error if nobody retrieved it.
     if not task.cancelled():
         task.exception()
 
 
-async def _in_turn(engine: _Engine, request: httpx.Request, seconds: float) -> Reply:
+async def _send_in_turn(engine: _Engine, request: httpx.Request, seconds: float) -> Reply:
     # The turn is waited for here and not in the pool, which loses a connection for good when the one that waits for
     # it gives up. It is given back also when the exchange is left behind, or the turns would run out.
     until = engine.loop.time() + seconds
     async with asyncio.timeout_at(until):
         await engine.turns.acquire()
+
+    async def send_and_read() -> Reply:
+        response = await engine.client.send(request, stream=True)
+        try:
+            content = bytearray()
+            async for chunk in response.aiter_bytes():
+                content += chunk
+                if len(content) > LARGEST_ANSWER:
+                    raise httpx.ReadError("the answer is too large", request=request)
+            return Reply(status=response.status_code, content=bytes(content))
+        finally:
+            await response.aclose()
+
     try:
-        return await _within(until - engine.loop.time(), _exchanged(engine.client, request))
+        return await _run_with_deadline(until - engine.loop.time(), send_and_read())
     finally:
         engine.turns.release()
 
 
-async def _exchanged(client: httpx.AsyncClient, request: httpx.Request) -> Reply:
-    response = await client.send(request, stream=True)
-    try:
-        content = bytearray()
-        async for chunk in response.aiter_bytes():
-            content += chunk
-            if len(content) > LARGEST_ANSWER:
-                raise httpx.ReadError("the answer is too large", request=request)
-        return Reply(status=response.status_code, content=bytes(content))
-    finally:
-        await response.aclose()
-
-
 class _Engine:
-    """A running loop with its client, and the turns of those who may use a connection at one time."""
+    """A running event loop with its HTTP client and the semaphore of its connections."""
 
     def __init__(self, client: httpx.AsyncClient) -> None:
         self.pid = os.getpid()
@@ -230,9 +229,9 @@ class _Engine:
         self._thread.start()
 
     def close(self) -> None:
-        """End what is under way, so that its callers go on, and give up the connections."""
+        """Cancel the requests under way, so that their callers continue, and close the connections."""
         try:
-            asyncio.run_coroutine_threadsafe(self._ended(), self.loop).result(3 * _GRACE_S)
+            asyncio.run_coroutine_threadsafe(self._cancel_and_close(), self.loop).result(3 * _GRACE_S)
         except TimeoutError:
             _left_behind.append(self)
         self.loop.call_soon_threadsafe(self.loop.stop)
@@ -240,7 +239,7 @@ class _Engine:
         if not self._thread.is_alive():
             self.loop.close()
 
-    async def _ended(self) -> None:
+    async def _cancel_and_close(self) -> None:
         others = asyncio.all_tasks() - {asyncio.current_task()}
         for task in others:
             task.cancel()
