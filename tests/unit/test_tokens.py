@@ -30,7 +30,7 @@ from agentstate.providers.tokens.estimator import (
     load_fitted,
     weight_labels,
 )
-from agentstate.providers.tokens.remembered import CachedByText
+from agentstate.providers.tokens.counting import CachedByText
 from bench.token_counts import made_samples, read_recorded
 
 AT_RANDOM = {"symbols", "other scripts", "runs of one sign"}

@@ -11,7 +11,7 @@ import click
 
 from agentstate.cli import output
 from agentstate.cli.invocation import Invocation, pass_invocation
-from agentstate.cli.progress import show_progress
+from agentstate.cli.output import show_progress
 from agentstate.cli.verb import Verbs
 
 if TYPE_CHECKING:

@@ -13,8 +13,7 @@ import click
 
 from agentstate.cli import output
 from agentstate.cli.invocation import Invocation, pass_invocation
-from agentstate.cli.moment import Moment
-from agentstate.cli.verb import Verbs
+from agentstate.cli.verb import Moment, Verbs
 
 if TYPE_CHECKING:
     from agentstate.money.amounts import Money

@@ -11,8 +11,7 @@ import click
 
 from agentstate.cli import output
 from agentstate.cli.invocation import Invocation, pass_invocation
-from agentstate.cli.moment import Moment
-from agentstate.cli.verb import Verb
+from agentstate.cli.verb import Moment, Verb
 
 if TYPE_CHECKING:
     from agentstate.memory.facts.records import MemoryRecord

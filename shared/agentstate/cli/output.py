@@ -10,13 +10,19 @@ import os
 import shutil
 import sys
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeAlias
 
 import click
 
+Advance: TypeAlias = Callable[[int, int | None, str], None]
+"""Takes how much is done, of how much (None: unknown), and a remark."""
+
 _NARROWEST = 20
+_NARROW = 80
+"""Columns of a terminal below which a list that does not fit is printed as records, so that nothing is cut."""
 _STYLES = {
     "ok": "green", "up": "green", "done": "green", "searchable": "green",
     "warn": "yellow", "running": "cyan", "skipped": "dim",
@@ -106,10 +112,17 @@ def _draw_table(headers: Sequence[str], cells: list[list[str]]) -> None:
     from rich.table import Column, Table
     from rich.text import Text
 
-    # What the first column names is for copying, so it is never cut.
-    longest = max((len(row[0]) for row in cells), default=0)
-    first = Column(headers[0], no_wrap=True, min_width=longest)
-    drawn = Table(first, *headers[1:], box=box.SIMPLE, header_style="bold", pad_edge=False)
+    widths = [max(len(text) for text in column) for column in zip(headers, *cells, strict=True)]
+    columns = shutil.get_terminal_size().columns
+    if columns < _NARROW and sum(widths) + 2 * len(widths) > columns:
+        for row in cells:
+            print_facts(zip(headers, row, strict=True))
+            click.echo()
+        return
+    # The first column is for copying, so it is never wrapped; the others wrap, and nothing is cut.
+    first = Column(headers[0], no_wrap=True, min_width=widths[0])
+    others = [Column(header, overflow="fold") for header in headers[1:]]
+    drawn = Table(first, *others, box=box.SIMPLE, header_style="bold", pad_edge=False)
     for row in cells:
         drawn.add_row(*(Text(text, style=_STYLES.get(text, "")) for text in row))
     Console().print(drawn)
@@ -127,3 +140,23 @@ def _escape_letter(letter: str) -> str:
 
 def _json_value(value: Any) -> Any:
     return value.isoformat() if isinstance(value, datetime) else str(value)
+
+
+@contextmanager
+def show_progress(title: str, *, shown: bool) -> Iterator[Advance]:
+    """A progress bar while the block runs."""
+    if not shown or not can_draw():
+        yield lambda _done, _total, _remark: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, TextColumn("{task.fields[remark]}"), console=Console(stderr=True)) as drawn:
+        task = drawn.add_task(title, total=None, remark="")
+        yield lambda done, total, remark: drawn.update(task, completed=done, total=total, remark=remark)
+
+
+def can_draw() -> bool:
+    """Whether somebody looks at standard error, on a terminal that can draw."""
+    return sys.stderr.isatty() and os.environ.get("TERM", "") != "dumb"

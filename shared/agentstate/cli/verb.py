@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 import click
@@ -63,3 +64,17 @@ class Root(Verbs):
 def _note_json(context: click.Context, _option: click.Parameter, value: bool) -> None:  # noqa: FBT001 called by Click
     if not context.resilient_parsing:
         context.ensure_object(Invocation).as_json = value
+
+
+class Moment(click.ParamType[datetime]):
+    """The type of an option that is a time."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        """A time with its zone."""
+        try:
+            moment = datetime.fromisoformat(str(value))
+        except ValueError:
+            self.fail(f"{value!r} is no time; write it as 2026-01-31T12:00:00Z.", param, ctx)
+        return moment if moment.tzinfo else self.fail(f"{value!r} has no zone; end it with Z for UTC.", param, ctx)

@@ -1,4 +1,4 @@
-"""The check of the way into the index: memories that were given up, and a provider that is left alone."""
+"""Checks of embedding and summarizing: the providers in use, memories that failed to embed, and open circuits."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import sqlalchemy as sa
 
 from agentstate.doctor.finding import Finding, ok_finding, warn_finding
 from agentstate.doctor.system import System
+from agentstate.providers import ProviderStatus, choose_embedder, choose_summarizer
 from agentstate.store.tables import memories as table
 from agentstate.store.tables import provider_circuits
 from agentstate.store.tables.base import db_time
+
+_SETTINGS = "`agentstate doctor --settings` lists what decides about it."
 
 
 def check_memories(system: System) -> Finding:
@@ -31,3 +34,17 @@ def check_memories(system: System) -> Finding:
             "`agentstate index dead` tells why, `agentstate index revive` tries again. They are found by their words.",
         )
     return ok_finding("none was given up, and the embedding provider may be called")
+
+
+def check_embedder(system: System) -> Finding:
+    """Who embeds memories; raises ConfigurationError when the chosen one cannot."""
+    return _assess_status(choose_embedder(system.settings).describe())
+
+
+def check_summarizer(system: System) -> Finding:
+    """Who summarizes conversations; raises ConfigurationError when the chosen one cannot."""
+    return _assess_status(choose_summarizer(system.settings).describe())
+
+
+def _assess_status(status: ProviderStatus) -> Finding:
+    return ok_finding(status.text) if status.ok else warn_finding(status.text, _SETTINGS)

@@ -12,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from agentstate.doctor import database, fleet, qdrant, redis_server
+from agentstate.doctor import database, qdrant, redis_server
 from agentstate.doctor.finding import Finding, Verdict
 from agentstate.doctor.registry import run_check
 from agentstate.doctor.system import System
@@ -127,7 +127,7 @@ def _provider(describe: Callable[[], Any]) -> Document:
 
 def _workers(system: System) -> list[Document] | None:
     try:
-        found = fleet.workers_by_name(system)
+        found = redis_server.workers_by_name(system)
     except AgentStateError:
         return None
     return [{"name": name, "queues": queues} for name, queues in found.items()]

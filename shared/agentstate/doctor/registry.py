@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any, TypeAlias
 
-from agentstate.doctor import clocks, configuration, database, fleet, memories, providers, qdrant, redis_server
+from agentstate.doctor import clocks, configuration, database, memories, qdrant, redis_server
 from agentstate.doctor.finding import Finding, Verdict, fail_finding
 from agentstate.doctor.system import System
 from agentstate.errors import AgentStateError, InvalidInput
@@ -70,9 +70,9 @@ CHECKS: tuple[Check, ...] = (
     Check("redis-clock", clocks.check_redis_clock, needs="redis"),
     *_redis_checks("broker", "broker_url"),
     Check("qdrant", qdrant.check_qdrant),
-    Check("embedder", providers.check_embedder),
-    Check("summarizer", providers.check_summarizer),
-    Check("workers", fleet.check_workers, needs="broker"),
+    Check("embedder", memories.check_embedder),
+    Check("summarizer", memories.check_summarizer),
+    Check("workers", redis_server.check_workers, needs="broker"),
 )
 """Every check; what one needs comes before it."""
 

@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_settings import DotEnvSettingsSource, EnvSettingsSource
 
-from agentstate.doctor.address import MASK, mask_url
+from agentstate.doctor.system import MASK, mask_url
 from agentstate.settings import PREFIX, Settings, find_settings_file
 
 

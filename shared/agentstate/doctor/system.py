@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import urlsplit
 
 import sqlalchemy as sa
 from redis import Redis
@@ -19,13 +20,15 @@ from redis.exceptions import RedisError
 from sqlalchemy.engine import Connection
 
 from agentstate.clock import Clock, utc_now
-from agentstate.doctor.address import mask_url
 from agentstate.errors import ConfigurationError, IndexUnavailable, RedisUnavailable
 from agentstate.settings import Settings
 from agentstate.store import Store
 
 if TYPE_CHECKING:
     from httpx import Client
+
+MASK = "********"
+_SECRET_WORDS = ("password", "passwd", "secret", "token", "key")
 
 TIMEOUT_S = 2.0
 """How long Redis and Qdrant may take to answer."""
@@ -142,3 +145,25 @@ def _readable_url(database_url: str) -> str:
     if url.database and url.database != ":memory:" and not Path(url.database).is_file():
         raise ConfigurationError(f"there is no SQLite file {url.database}. `agentstate migrate` makes it.")
     return database_url
+
+
+def mask_url(url: str) -> str:
+    """Return `url` with its password, and any query value named like a secret, replaced by stars."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return MASK
+    before, at, host = parts.netloc.rpartition("@")
+    if not at and "@" in url:
+        # A password with an unescaped / or ? or #: its end is unknown.
+        return f"{parts.scheme}://{MASK}"
+    user, colon, _ = before.partition(":")
+    hidden = url.replace(parts.netloc, f"{user}{colon}{MASK}{at}{host}", 1) if colon else url
+    if not parts.query:
+        return hidden
+    pairs = []
+    for pair in parts.query.split("&"):
+        name = pair.partition("=")[0]
+        is_secret = any(word in name.lower() for word in _SECRET_WORDS)
+        pairs.append(f"{name}={MASK}" if is_secret else pair)
+    return hidden.replace(parts.query, "&".join(pairs), 1)

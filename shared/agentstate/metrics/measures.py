@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from agentstate.jobs.job import JobStatus
-from agentstate.providers.counting import CALLS, FAILURES, TEXTS, TOKENS
+from agentstate.providers.usage import CALLS, FAILURES, TEXTS, TOKENS
 from agentstate.store.tables import (
     conversations,
     counters,

@@ -7,17 +7,16 @@ never replaced by another.
 from __future__ import annotations
 
 from agentstate.errors import ConfigurationError
-from agentstate.providers.counting import UsageCounter, ignore_usage
 from agentstate.providers.embedding.embedder import Embedder
 from agentstate.providers.embedding.lexical import LexicalEmbedder
 from agentstate.providers.embedding.minilm import MiniLmEmbedder, find_model
 from agentstate.providers.embedding.openai_embedder import OpenAIEmbedder
-from agentstate.providers.models import ANTHROPIC_SUMMARY_MODEL, OPENAI_SUMMARY_MODEL
 from agentstate.providers.summaries.anthropic_summarizer import AnthropicChat
 from agentstate.providers.summaries.digest import DigestSummarizer
 from agentstate.providers.summaries.gate import GatedSummarizer
 from agentstate.providers.summaries.model_summarizer import ChatModel, ModelSummarizer
 from agentstate.providers.summaries.openai_summarizer import OpenAIChat
+from agentstate.providers.usage import ANTHROPIC_SUMMARY_MODEL, OPENAI_SUMMARY_MODEL, UsageCounter, ignore_usage
 from agentstate.settings import Settings
 
 

@@ -13,10 +13,10 @@ from agentstate.jobs import Jobs
 from agentstate.memory.conversation import ConversationHistory
 from agentstate.memory.conversation.summarization import ConversationSummarizer
 from agentstate.memory.conversation.turns import NewTurn
-from agentstate.providers.models import NANO_USD_PER_TOKEN
 from agentstate.providers.summaries.digest import DigestSummarizer
 from agentstate.providers.summaries.prompt import user_text
 from agentstate.providers.summaries.summarizer import SourceTurn, Summary, SummaryRequest
+from agentstate.providers.usage import NANO_USD_PER_TOKEN
 from agentstate.settings import Settings
 from agentstate.store import Store
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from agentstate.distribution import package_requirements, package_version
-from agentstate.doctor import System, Verdict, fleet, qdrant, run_checks
+from agentstate.doctor import System, Verdict, qdrant, redis_server, run_checks
 from agentstate.doctor.configuration import compare_packages, data_folder
 from agentstate.doctor.registry import CHECKS
 from agentstate.errors import InvalidInput
@@ -65,9 +65,9 @@ def test_the_version_is_known() -> None:
 
 
 def test_no_worker_is_a_failure_and_a_queue_without_one_a_warning() -> None:
-    assert fleet.assess_workers({}).verdict is Verdict.FAIL
-    assert fleet.assess_workers({"io@host": list(QUEUES)}).verdict is Verdict.OK
-    partly = fleet.assess_workers({"io@host": list(QUEUES[1:])})
+    assert redis_server.assess_workers({}).verdict is Verdict.FAIL
+    assert redis_server.assess_workers({"io@host": list(QUEUES)}).verdict is Verdict.OK
+    partly = redis_server.assess_workers({"io@host": list(QUEUES[1:])})
     assert partly.verdict is Verdict.WARN
     assert QUEUES[0] in partly.found
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from agentstate.doctor.address import MASK, mask_url
 from agentstate.doctor.settings_table import SettingRow, list_settings
+from agentstate.doctor.system import MASK, mask_url
 from agentstate.settings import PREFIX, Settings
 
 SECRET = "pf_test_do_not_show"  # pragma: allowlist secret

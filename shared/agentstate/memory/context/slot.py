@@ -12,7 +12,7 @@ from agentstate.errors import InvalidInput
 from agentstate.ids import validate_name
 from agentstate.memory.context.headings import escape_headings
 from agentstate.memory.context.truncation import Keep
-from agentstate.providers.tokens.remembered import CachedByText
+from agentstate.providers.tokens.counting import CachedByText
 
 Renderer: TypeAlias = Callable[[Any], str | Sequence[str]]
 """Turns a content into a text, or into entries of which each stays whole."""

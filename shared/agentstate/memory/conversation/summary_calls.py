@@ -15,10 +15,10 @@ import sqlalchemy as sa
 from agentstate.errors import ProviderError, ProviderRefused
 from agentstate.ids import new_id
 from agentstate.memory.conversation.turns import Conversation
-from agentstate.providers.models import cost_nano_usd
 from agentstate.providers.summaries.digest import DigestSummarizer
 from agentstate.providers.summaries.prompt import PROMPT_VERSION
 from agentstate.providers.summaries.summarizer import Fact, Summarizer, Summary, SummaryRequest
+from agentstate.providers.usage import cost_nano_usd
 from agentstate.store.store import Store
 from agentstate.store.tables import summary_calls
 from agentstate.store.upsert import insert_new

@@ -19,10 +19,10 @@ from pydantic import SecretStr
 
 from agentstate.errors import ProviderAnswerInvalid, ProviderError
 from agentstate.providers.clients import OPENAI_URL, PerProcessClient, openai_client, openai_sdk, strip_credentials
-from agentstate.providers.counting import CALLS, FAILURES, TEXTS, TOKENS, UsageCounter, ignore_usage
 from agentstate.providers.embedding.embedder import ProviderStatus, VectorSpace, validate_texts, validate_vectors
 from agentstate.providers.faults import provider_faults
 from agentstate.providers.tokens import fit_tokens, pack_texts
+from agentstate.providers.usage import CALLS, FAILURES, TEXTS, TOKENS, UsageCounter, ignore_usage
 
 if TYPE_CHECKING:
     import openai

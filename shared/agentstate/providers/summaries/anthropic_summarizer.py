@@ -10,8 +10,8 @@ from agentstate.errors import ProviderAnswerInvalid
 from agentstate.providers.clients import PerProcessClient, anthropic_client, anthropic_sdk, strip_credentials
 from agentstate.providers.embedding.embedder import ProviderStatus
 from agentstate.providers.faults import provider_faults
-from agentstate.providers.models import ANTHROPIC_SUMMARY_MODEL
 from agentstate.providers.summaries.model_summarizer import Reply, Stop
+from agentstate.providers.usage import ANTHROPIC_SUMMARY_MODEL
 
 NAME: Final = "anthropic"
 _MAX_TOKENS: Final = 20_000  # above this the SDK insists on streaming

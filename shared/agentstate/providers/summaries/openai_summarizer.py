@@ -10,8 +10,8 @@ from agentstate.errors import ProviderAnswerInvalid
 from agentstate.providers.clients import OPENAI_URL, PerProcessClient, openai_client, openai_sdk, strip_credentials
 from agentstate.providers.embedding.embedder import ProviderStatus
 from agentstate.providers.faults import provider_faults
-from agentstate.providers.models import OPENAI_SUMMARY_MODEL
 from agentstate.providers.summaries.model_summarizer import Reply, Stop
+from agentstate.providers.usage import OPENAI_SUMMARY_MODEL
 
 NAME: Final = "openai"
 _REASONING_FACTOR: Final = 4  # OpenAI counts hidden reasoning within the same limit

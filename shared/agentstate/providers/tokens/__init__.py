@@ -7,13 +7,14 @@ from agentstate.providers.tokens.counting import (
     CachedCounter,
     counter_for,
     estimate_tokens,
+    fit_tokens,
     mean_budget,
     mean_tokens,
+    pack_texts,
 )
 from agentstate.providers.tokens.estimator import Estimator
-from agentstate.providers.tokens.exact import ExactCounter, TokenCounter
-from agentstate.providers.tokens.families import Family, family_of
-from agentstate.providers.tokens.packing import fit_tokens, pack_texts
+from agentstate.providers.tokens.exact import ExactCounter
+from agentstate.providers.tokens.families import Family, TokenCounter, family_of
 
 __all__ = [
     "CachedCounter",

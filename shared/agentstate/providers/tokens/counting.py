@@ -1,21 +1,56 @@
-"""Who counts tokens for a model, and counts that are remembered by what was counted."""
+"""Token counts: the counter of a model, cached counts, and texts cut and packed by tokens."""
 
 from __future__ import annotations
 
+import re
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
-from typing import Literal, TypeAlias
+from typing import Final, Generic, Literal, TypeAlias, TypeVar
 
 from agentstate.errors import ConfigurationError
 from agentstate.providers.tokens.estimator import Estimator
-from agentstate.providers.tokens.exact import ExactCounter, TokenCounter
-from agentstate.providers.tokens.families import Family, family_of
-from agentstate.providers.tokens.remembered import CachedByText
+from agentstate.providers.tokens.exact import ExactCounter
+from agentstate.providers.tokens.families import Family, TokenCounter, family_of
+
+T = TypeVar("T")
 
 How: TypeAlias = Literal["estimate", "exact", "auto"]
 
+MAX_CHARS: Final = 4_000_000
+"""Size of the cache in characters: about 4 MB of plain English."""
+_EDGES: Final = re.compile(r"\s")
+
+
+class CachedByText(Generic[T]):
+    """Cache of a function of one text, least recently used texts dropped first. Safe to share between threads."""
+
+    def __init__(self, function: Callable[[str], T], *, max_chars: int = MAX_CHARS) -> None:
+        self._function = function
+        self._max_chars = max_chars
+        self._chars = 0
+        self._known: OrderedDict[str, T] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __call__(self, text: str) -> T:
+        """Return the function's result for `text`."""
+        with self._lock:
+            if text in self._known:
+                self._known.move_to_end(text)
+                return self._known[text]
+        result = self._function(text)
+        with self._lock:
+            if len(text) <= self._max_chars and text not in self._known:
+                self._known[text] = result
+                self._chars += len(text)
+                while self._chars > self._max_chars:
+                    self._chars -= len(self._known.popitem(last=False)[0])
+        return result
+
 
 class CachedCounter:
-    """A counter that counts each text once while it is remembered. Safe to share between threads."""
+    """A counter with a cache of its counts. Safe to share between threads."""
 
     def __init__(self, counter: TokenCounter) -> None:
         self.family = counter.family
@@ -29,7 +64,7 @@ class CachedCounter:
 
 
 def counter_for(model: str | None = None, how: How = "estimate") -> TokenCounter:
-    """The counter for a model, one per process and family.
+    """Return the counter for a model, one per process and family.
 
     Args:
         model: a model's name; None and names that are not known are counted as the finest family, Claude's.
@@ -50,17 +85,17 @@ def counter_for(model: str | None = None, how: How = "estimate") -> TokenCounter
 
 
 def estimate_tokens(text: str) -> int:
-    """Estimated tokens of `text` for the finest family: at least the true number of nearly every text and model."""
+    """Estimate the tokens of `text` for the finest family: for nearly every text and model at least the true number."""
     return _estimator().count(text)
 
 
 def mean_tokens(text: str) -> float:
-    """The same, as often too low as too high: for parts that are added up; see `mean_budget`."""
+    """Estimate the mean number of tokens of `text`, as often too low as too high: to add up parts; see `mean_budget`."""
     return _estimator().mean_count(text)
 
 
 def mean_budget(limit: float) -> float:
-    """What parts may expect in sum, so that `estimate_tokens` of all of them is `limit` at most."""
+    """Return the largest sum of `mean_tokens` of parts whose `estimate_tokens` together is at most `limit`."""
     return _estimator().mean_budget(limit)
 
 
@@ -77,3 +112,33 @@ def _remembered_estimator(family: Family) -> TokenCounter:
 @cache
 def _remembered_exact(family: Family) -> TokenCounter:
     return CachedCounter(ExactCounter(family))
+
+
+def fit_tokens(text: str, limit: int) -> str:
+    """Return the longest head of `text` estimated at `limit` tokens at most, cut at white space if possible."""
+    if estimate_tokens(text) <= limit:
+        return text
+    low, high = 0, len(text)
+    while low < high:
+        middle = (low + high + 1) // 2
+        if estimate_tokens(text[:middle]) <= limit:
+            low = middle
+        else:
+            high = middle - 1
+    if low >= len(text) or text[low].isspace():
+        return text[:low].rstrip()
+    edges = [match.start() for match in _EDGES.finditer(text, low // 2, low)]
+    return text[: edges[-1] if edges else low].rstrip()
+
+
+def pack_texts(texts: Sequence[str], *, max_inputs: int, max_tokens: int) -> Iterator[range]:
+    """Split `texts` into consecutive ranges that fit one provider call; a text over `max_tokens` goes alone."""
+    begin, total = 0, 0
+    for index, text in enumerate(texts):
+        tokens = estimate_tokens(text)
+        if index > begin and (index - begin >= max_inputs or total + tokens > max_tokens):
+            yield range(begin, index)
+            begin, total = index, 0
+        total += tokens
+    if begin < len(texts):
+        yield range(begin, len(texts))

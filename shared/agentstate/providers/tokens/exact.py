@@ -12,7 +12,7 @@ import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 from agentstate.errors import ConfigurationError
 from agentstate.providers.tokens.families import Family
@@ -21,36 +21,13 @@ CACHE_FILES: Final = {
     "o200k_base": "fb374d419588a4632f3f557e76b4b70aebbca790",  # pragma: allowlist secret
     "cl100k_base": "9b5ad71b2ce5302211f9c61530b329a4922fc6a4",  # pragma: allowlist secret
 }
-"""What tiktoken calls its vocabulary files."""
+"""Names of tiktoken's vocabulary files."""
 _SHA256: Final = {
     "o200k_base": "446a9538cb6c348e3516120d7c08b09f57c36495e2acfffe59a5bf8b0cfb1a2d",  # pragma: allowlist secret
     "cl100k_base": "223921b76ee99bde995b7ff738513eef100fb51d18c93597a113bcffe865b2a7",  # pragma: allowlist secret
 }
 _ENCODINGS: Final = {Family.O200K: "o200k_base", Family.CL100K: "cl100k_base"}
 _VERSIONS: Final = {Family.CLAUDE: "5.0", Family.CLAUDE_OLDER: "4.6"}
-
-
-class TokenCounter(Protocol):
-    """Counts the tokens of a text for one family of models."""
-
-    @property
-    def family(self) -> Family:
-        """Whose tokens."""
-        ...
-
-    @property
-    def exact(self) -> bool:
-        """Whether it counts by the vocabulary; an estimate is high rather than low."""
-        ...
-
-    @property
-    def name(self) -> str:
-        """What counts, for people."""
-        ...
-
-    def count(self, text: str) -> int:
-        """Tokens of `text` by itself, without the frame of a message."""
-        ...
 
 
 class ExactCounter:
@@ -100,7 +77,7 @@ def _require(package: str, family: Family) -> None:
 
 
 def _folder() -> Path:
-    """Where tiktoken looks: as its own code decides it."""
+    """Return the folder of tiktoken's vocabularies, as its own code chooses it."""
     named = os.environ.get("TIKTOKEN_CACHE_DIR", os.environ.get("DATA_GYM_CACHE_DIR"))
     return Path(tempfile.gettempdir()) / "data-gym-cache" if named is None else Path(named)
 

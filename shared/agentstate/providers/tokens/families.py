@@ -1,10 +1,10 @@
-"""Which vocabulary a model counts in. Four are told apart; a model that is not known is counted in the finest one."""
+"""Vocabularies and the models that use them: four families; an unknown model is counted in the finest one."""
 
 from __future__ import annotations
 
 import re
 from enum import StrEnum
-from typing import Final
+from typing import Final, Protocol
 
 _CLAUDE: Final = re.compile(r"claude-(?:[a-z]+-)?(\d{1,2})(?:[.-](\d{1,2})(?!\d))?")
 _CL100K: Final = re.compile(r"gpt-4(?![.o\d])|gpt-3|text-embedding-|davinci-002|babbage-002")
@@ -26,7 +26,7 @@ class Family(StrEnum):
 
 
 def family_of(model: str | None) -> Family:
-    """The vocabulary of a model by its name, with or without a provider's prefix; of unknown ones the finest."""
+    """Return the family of a model by its name, with or without a provider's prefix; the finest for unknown names."""
     name = re.split(r"[/:]", model or "")[-1 if "/" in (model or "") else 0].lower().removeprefix("anthropic.")
     if found := _CLAUDE.match(name):
         version = (int(found[1]), int(found[2] or 0))
@@ -34,3 +34,26 @@ def family_of(model: str | None) -> Family:
     if _CL100K.match(name):
         return Family.CL100K
     return Family.O200K if _O200K.match(name) else Family.CLAUDE
+
+
+class TokenCounter(Protocol):
+    """Counts the tokens of a text for one family of models."""
+
+    @property
+    def family(self) -> Family:
+        """Family of models."""
+        ...
+
+    @property
+    def exact(self) -> bool:
+        """Whether it counts by the vocabulary; an estimate is high rather than low."""
+        ...
+
+    @property
+    def name(self) -> str:
+        """Name of the method, for people."""
+        ...
+
+    def count(self, text: str) -> int:
+        """Tokens of `text` by itself, without the frame of a message."""
+        ...
