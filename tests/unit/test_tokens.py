@@ -23,6 +23,7 @@ from agentstate.providers.tokens import (
 )
 from agentstate.providers.tokens import exact as exact_module
 from agentstate.providers.tokens.classes import CLASSES, count_pairs, pair_index
+from agentstate.providers.tokens.counting import CachedByText
 from agentstate.providers.tokens.estimator import (
     count_features,
     expand_weights,
@@ -30,7 +31,6 @@ from agentstate.providers.tokens.estimator import (
     load_fitted,
     weight_labels,
 )
-from agentstate.providers.tokens.counting import CachedByText
 from bench.token_counts import made_samples, read_recorded
 
 AT_RANDOM = {"symbols", "other scripts", "runs of one sign"}

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from agentstate.services.agent_services import AgentServices
     from agentstate.services.cache.entry import CacheEntry
     from agentstate.services.cache.portfolio import Portfolio
-    from agentstate.services.http.declared_limits import ServiceLimits
+    from agentstate.services.http.limiter import ServiceLimits
     from agentstate.services.operations.service_ledger import LedgerPage
     from agentstate.store import Transaction
 

@@ -13,8 +13,8 @@ from agentstate.memory.episodes.episode import Episode
 from agentstate.memory.episodes.lesson_jobs import ENOUGH, LONGEST_WAIT
 from agentstate.memory.facts.records import NewMemory
 from agentstate.memory.facts.service import MemoryService
-from agentstate.providers.usage import cost_nano_usd
 from agentstate.providers.summaries.summarizer import SourceTurn, Summarizer, Summary, SummaryRequest
+from agentstate.providers.usage import cost_nano_usd
 from agentstate.state import codec
 from agentstate.store.store import Store
 

@@ -90,7 +90,7 @@ def estimate_tokens(text: str) -> int:
 
 
 def mean_tokens(text: str) -> float:
-    """Estimate the mean number of tokens of `text`, as often too low as too high: to add up parts; see `mean_budget`."""
+    """Estimate the mean number of tokens of `text`, to add up parts; see `mean_budget`."""
     return _estimator().mean_count(text)
 
 
