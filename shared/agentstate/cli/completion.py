@@ -1,4 +1,4 @@
-"""Completion: the script for each shell, and what the words of a command line may become."""
+"""Shell completion: the script for each shell, and the values of arguments."""
 
 from __future__ import annotations
 
@@ -45,17 +45,17 @@ def completion_command(context: click.Context, shell: str) -> None:
 
 
 def job_id_type(*statuses: str) -> click.ParamType[str]:
-    """A job's id; completed with the newest jobs of these statuses, all when none is named."""
+    """Return the type of a job id, completed with the newest jobs of these statuses, or of all."""
     return _JobId(statuses)
 
 
 class KindOfJob(click.ParamType[str]):
-    """A kind of job that exists."""
+    """Type of an existing kind of job."""
 
     name = "kind"
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Refuse what is no kind."""
+        """Return the kind; refuse an unknown one."""
         from agentstate.jobs.kinds import KINDS
 
         if value not in KINDS:
@@ -63,7 +63,7 @@ class KindOfJob(click.ParamType[str]):
         return value
 
     def shell_complete(self, _ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        """Kinds that begin so."""
+        """Return the kinds with this prefix."""
         from agentstate.jobs.kinds import KINDS
 
         found = [spec for kind, spec in sorted(KINDS.items()) if kind.startswith(incomplete)]
@@ -77,11 +77,11 @@ class _JobId(click.ParamType[str]):
         self._statuses = statuses
 
     def convert(self, value: Any, _param: click.Parameter | None, _ctx: click.Context | None) -> str:
-        """Any text; the library tells what is no id."""
+        """Return the text; the library checks it."""
         return str(value)
 
     def shell_complete(self, ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        """Ids that begin so; none when the store does not answer."""
+        """Return the ids with this prefix; none when the store does not answer."""
         invocation = Invocation(ctx.find_root().params.get("env_file"))
         try:
             listing = invocation.runtime.jobs.list

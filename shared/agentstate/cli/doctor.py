@@ -1,4 +1,4 @@
-"""`agentstate doctor`: every check with what it found and the remedy, and the table of all settings."""
+"""`agentstate doctor`: every check with its finding and remedy, and the table of all settings."""
 
 from __future__ import annotations
 
@@ -24,8 +24,12 @@ def _complete_check(_context: click.Context, _option: click.Parameter, incomplet
 
 @click.command(cls=Verb)
 @click.option("--settings", "show_settings", is_flag=True, help="Show all settings, their values and sources, instead.")
-@click.option("--only", multiple=True, metavar="CHECK", shell_complete=_complete_check, help="Only this; repeatable.")
-@click.option("--skip", multiple=True, metavar="CHECK", shell_complete=_complete_check, help="Not this; repeatable.")
+@click.option(
+    "--only", multiple=True, metavar="CHECK", shell_complete=_complete_check, help="Run only this check; repeatable."
+)
+@click.option(
+    "--skip", multiple=True, metavar="CHECK", shell_complete=_complete_check, help="Leave out this check; repeatable."
+)
 @click.option(
     "--timeout", type=click.FloatRange(0.1, 60), default=1.5, show_default=True, help="Seconds workers may answer in."
 )
@@ -40,10 +44,10 @@ def doctor_command(
     skip: tuple[str, ...],
     timeout: float,
 ) -> None:
-    """Check every part, and say what to do about what is wrong.
+    """Check every part, and show remedies for problems.
 
-    Every check ends with ok, warn (works, but should be looked at), fail (a promise cannot be kept like this) or
-    skipped (what it needs has failed). Exit code 1 when any check fails.
+    Every check ends with ok, warn (works, but needs attention), fail (a guarantee does not hold) or skipped (its
+    prerequisite failed). Exit code 1 when any check fails.
     """
     if show_settings:
         _show_settings(invocation)

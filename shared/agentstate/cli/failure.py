@@ -1,4 +1,4 @@
-"""How a run ends: exit code 0 for done, 1 for failed, 2 for words that make no command; an error is one line.
+"""How a run ends: exit code 0 for done, 1 for failed, 2 for wrong usage; an error is one line.
 
 With `--json` the error is a JSON document on standard error, `{"error": {"type": ..., "message": ...}}`.
 """
@@ -17,7 +17,7 @@ FAILED, USAGE, INTERRUPTED = 1, 2, 130
 
 
 def exit_code(run: Callable[[], object], *, as_json: bool, debug: bool) -> int:
-    """Call `run` and return the exit code, having told the user about any error."""
+    """Call `run`, report any error, and return the exit code."""
     try:
         ended = run()
         return ended if isinstance(ended, int) else 0
@@ -27,12 +27,12 @@ def exit_code(run: Callable[[], object], *, as_json: bool, debug: bool) -> int:
     except click.ClickException as error:
         return _report_usage(error, as_json=as_json)
     except (click.Abort, KeyboardInterrupt):
-        _print_error("Interrupted", "interrupted; what was acknowledged is kept", as_json=as_json)
+        _print_error("Interrupted", "interrupted; acknowledged work is kept", as_json=as_json)
         return INTERRUPTED
     except AgentStateError as error:
         return _report_failure(error, error.message, as_json=as_json, debug=debug)
     except Exception as error:  # noqa: BLE001 the user gets a line and a way to more, not a page of our insides
-        message = f"unexpected {type(error).__name__}: {_first_line(error)}. `agentstate doctor` looks for the cause"
+        message = f"unexpected {type(error).__name__}: {_first_line(error)}. run `agentstate doctor` to find the cause"
         hint = "" if debug else "; --debug shows where it happened"
         return _report_failure(error, message + hint, as_json=as_json, debug=debug)
 

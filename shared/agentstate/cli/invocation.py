@@ -1,4 +1,4 @@
-"""One run of the command: its global options, and the library opened from them when a verb first asks."""
+"""One run of the command: its global options, and the library, opened from them at first use."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Invocation:
-    """What every verb is handed: settings, the runtime, and the form of its answer."""
+    """Context of a command: settings, the runtime, and the output format."""
 
     def __init__(self, env_file: Path | None = None) -> None:
         self.env_file = env_file
@@ -36,13 +36,13 @@ class Invocation:
         return Runtime(self.settings)
 
     def open_system(self, workers_timeout_s: float) -> System:
-        """What checks examine; the caller closes it."""
+        """Open the system for checks; the caller closes it."""
         from agentstate.doctor import System
 
         return System(lambda: self.settings, env_file=self.env_file, workers_timeout_s=workers_timeout_s)
 
     def close(self) -> None:
-        """Close what was opened."""
+        """Close the runtime if it was opened."""
         opened = self.__dict__.pop("runtime", None)
         if opened is not None:
             opened.close()

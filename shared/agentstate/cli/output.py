@@ -1,6 +1,6 @@
-"""What a verb answers with: one JSON document, or text for people; tables are drawn on a terminal, plain elsewhere.
+"""Output of commands: one JSON document, or text; tables are drawn on a terminal, and plain columns elsewhere.
 
-What others wrote (memories, errors) may hold control characters, which a terminal would obey; they are made visible.
+Text of others (memories, errors) may contain control characters, which a terminal would execute; they are escaped.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 import click
 
 Advance: TypeAlias = Callable[[int, int | None, str], None]
-"""Takes how much is done, of how much (None: unknown), and a remark."""
+"""Called with the amount done, the total (None: unknown), and a remark."""
 
 _NARROWEST = 20
 _NARROW = 80
@@ -36,7 +36,7 @@ def print_document(value: Any) -> None:
 
 
 def print_table(headers: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Print rows under headers; the last column takes what width is left."""
+    """Print rows under headers; on a narrow terminal each row as a record."""
     cells = [[format_cell(value) for value in row] for row in rows]
     if is_terminal():
         _draw_table(headers, cells)
@@ -55,12 +55,12 @@ def print_line(text: str) -> None:
 
 
 def print_note(text: str) -> None:
-    """Print a remark on standard error, where it does not mix with an answer."""
+    """Print a remark on standard error, apart from the command's output."""
     click.echo(escape_controls(text), err=True)
 
 
 def format_cell(value: Any) -> str:
-    """A value as people read it, on one line."""
+    """Return a value as text on one line."""
     if value is None:
         return "-"
     if isinstance(value, datetime):
@@ -71,23 +71,23 @@ def format_cell(value: Any) -> str:
 
 
 def escape_controls(text: str) -> str:
-    """`text` on one line, with every control character shown instead of sent."""
+    """Return `text` on one line, with control characters escaped."""
     return "".join(_escape_letter(letter) for letter in " ".join(text.split()))
 
 
 def shorten_text(text: str, width: int) -> str:
-    """`text` on one line of at most `width` characters."""
+    """Return `text` on one line of at most `width` characters."""
     one_line = escape_controls(text)
     return one_line if len(one_line) <= width else f"{one_line[: max(width - 3, 0)]}..."
 
 
 def count_noun(count: int, noun: str) -> str:
-    """`1 turn`, `2 turns`."""
+    """Return the count with its noun: `1 turn`, `2 turns`."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def format_duration(seconds: float | None) -> str:
-    """A length of time as people say it."""
+    """Return a duration with a fitting unit: `1.5 min`."""
     if seconds is None:
         return "-"
     for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
@@ -97,12 +97,12 @@ def format_duration(seconds: float | None) -> str:
 
 
 def is_terminal() -> bool:
-    """Whether standard output is a terminal that takes drawings."""
+    """Whether standard output is a terminal that can show drawings."""
     return sys.stdout.isatty() and os.environ.get("TERM", "") != "dumb"
 
 
 def width_left(taken: int) -> int:
-    """Characters that a line has left; unbounded where nobody looks at it."""
+    """Return the width left on a line after `taken` characters; unlimited when the output is no terminal."""
     return max(shutil.get_terminal_size().columns - taken, _NARROWEST) if is_terminal() else 1_000_000
 
 
@@ -144,7 +144,7 @@ def _json_value(value: Any) -> Any:
 
 @contextmanager
 def show_progress(title: str, *, shown: bool) -> Iterator[Advance]:
-    """A progress bar while the block runs."""
+    """Show a progress bar while the block runs."""
     if not shown or not can_draw():
         yield lambda _done, _total, _remark: None
         return
@@ -158,5 +158,5 @@ def show_progress(title: str, *, shown: bool) -> Iterator[Advance]:
 
 
 def can_draw() -> bool:
-    """Whether somebody looks at standard error, on a terminal that can draw."""
+    """Whether standard error is a terminal that can show drawings."""
     return sys.stderr.isatty() and os.environ.get("TERM", "") != "dumb"

@@ -1,4 +1,4 @@
-"""`agentstate status`: what is up, what waits, who works."""
+"""`agentstate status`: the state of parts, queues and workers."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from agentstate.cli.verb import Verb
 @pass_invocation
 @click.pass_context
 def status_command(context: click.Context, invocation: Invocation, *, timeout: float) -> None:
-    """Show what is up, what waits, and who works.
+    """Show the state of all parts, queues and workers.
 
-    Works when parts are down and says which; what cannot be found out is shown as "-", in JSON as null, and never as
-    zero. Exit code 1 when a part is down or the schema is not the newest.
+    Works when parts are down and says which; unknown values are shown as "-", in JSON as null, and never as zero.
+    Exit code 1 when a part is down or the schema is not the newest.
     """
     from agentstate.doctor.overview import collect_overview
 

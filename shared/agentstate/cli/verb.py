@@ -1,4 +1,4 @@
-"""The classes of our commands: every verb takes `--json`, every group makes such verbs, the root ends runs our way."""
+"""Command classes: every verb takes `--json`, groups make such verbs, and the root reports errors in one line."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Root(Verbs):
         standalone_mode: bool = True,  # noqa: FBT001, FBT002 the signature is Click's
         **extra: Any,
     ) -> Any:
-        """Run, tell about an error in one line, and exit with its code."""
+        """Run, report an error in one line, and exit with its code."""
         words = list(sys.argv[1:] if args is None else args)
 
         def run() -> object:
@@ -72,7 +72,7 @@ class Moment(click.ParamType[datetime]):
     name = "time"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
-        """A time with its zone."""
+        """Parse a time with its time zone."""
         try:
             moment = datetime.fromisoformat(str(value))
         except ValueError:

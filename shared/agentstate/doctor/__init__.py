@@ -1,6 +1,6 @@
-"""Examining a running system: one small function a check, a list of them, and the state of all parts at a glance.
+"""Diagnosis of a running system: a list of checks, one function each, and an overview of all parts.
 
-`examine(System())` makes the checks; `overview` tells what is up, what waits and who works.
+`run_checks(System())` runs the checks; `overview` collects the state of parts, queues and workers.
 """
 
 from agentstate.doctor.finding import Finding, Verdict

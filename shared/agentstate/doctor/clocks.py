@@ -1,4 +1,4 @@
-"""Checks of time: leases run by the database's clock, cached ages by Redis's, and logs by this machine's."""
+"""Checks of clocks: leases use the database's, limits that of Redis, logs and cached states this machine's."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from agentstate.doctor.system import System
 from agentstate.store.tables.base import db_time
 
 MOST_S = 1.0
-"""Largest difference that is not worth a word, in seconds."""
+"""Largest difference that is ok, in seconds."""
 
-_REMEDY = "Let both machines follow a time server (NTP); times in logs and reports do not agree until then."
+_REMEDY = "Synchronise both machines with a time server (NTP); until then times in logs and reports disagree."
 
 
 def check_database_clock(system: System) -> Finding:
-    """This machine's clock against the database's."""
+    """Compare this machine's clock with the database's."""
 
     def read() -> datetime:
         with system.connect_store() as connection:
@@ -30,7 +30,7 @@ def check_database_clock(system: System) -> Finding:
 
 
 def check_redis_clock(system: System) -> Finding:
-    """This machine's clock against that of Redis."""
+    """Compare this machine's clock with that of Redis."""
     with system.connect_redis(system.settings.redis_url) as client:
 
         def read() -> datetime:

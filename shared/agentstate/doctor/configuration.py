@@ -1,4 +1,4 @@
-"""Checks of what this process is made of: Python, packages, settings, disk."""
+"""Checks of this process: Python, packages, settings, disk."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ NO_DISK = 100 * 1024**2
 
 
 def check_python(_: System) -> Finding:
-    """The interpreter's version."""
+    """Check the interpreter's version."""
     found = ".".join(str(part) for part in sys.version_info[:3])
     if sys.version_info < OLDEST_PYTHON:
         return fail_finding(f"Python {found}", "Use Python 3.11 or newer.")
@@ -34,14 +34,14 @@ def check_python(_: System) -> Finding:
 
 
 def check_packages(_: System) -> Finding:
-    """Every dependency's version against the range that this version was tested with."""
+    """Check every dependency's version against the tested range."""
     return compare_packages(package_requirements())
 
 
 def compare_packages(wanted: list[str]) -> Finding:
-    """Installed versions against requirements; those of extras count only when they are installed."""
+    """Compare installed versions with requirements; those of extras count only when they are installed."""
     if not wanted:
-        return warn_finding("nothing declares which versions are needed", "Install agentstate as a package.")
+        return warn_finding("no declared requirements were found", "Install agentstate as a package.")
     relevant = [requirement for requirement in map(Requirement, wanted) if _is_relevant(requirement)]
     wrong = [text for requirement in relevant if (text := _describe_mismatch(requirement)) is not None]
     if wrong:
@@ -75,23 +75,23 @@ def _find_version(name: str) -> str | None:
 
 
 def check_settings(system: System) -> Finding:
-    """Whether all settings can be read."""
+    """Check that all settings can be read."""
     try:
         loaded = system.settings
     except AgentStateError as error:
         return fail_finding(
-            error.message, "Correct it; `agentstate doctor --settings` shows every setting and its source."
+            error.message, "Correct it. `agentstate doctor --settings` shows every setting and its source."
         )
     return ok_finding(f"{len(loaded.model_fields_set)} set, the others at their defaults")
 
 
 def check_disk(system: System) -> Finding:
-    """Free space where this machine keeps data."""
+    """Check the free space of the data folder's disk."""
     return check_free_space(data_folder(system))
 
 
 def check_free_space(folder: Path, *, little: int = LITTLE_DISK, none: int = NO_DISK) -> Finding:
-    """Free bytes in `folder` against two bounds."""
+    """Compare the free bytes in `folder` with two bounds."""
     free = shutil.disk_usage(folder).free
     found = f"{free / 1024**3:,.1f} GB free in {folder.resolve()}"
     remedy = "Free space on this disk: databases refuse writes when it is full."
@@ -101,7 +101,7 @@ def check_free_space(folder: Path, *, little: int = LITTLE_DISK, none: int = NO_
 
 
 def data_folder(system: System) -> Path:
-    """The folder of the SQLite file, else of the settings file (a stack's data folder), else the present one."""
+    """Return the folder of the SQLite file, else of the settings file (a stack's data), else the current one."""
     try:
         file, url = system.env_file or find_settings_file(), sa.make_url(system.settings.database_url)
     except (AgentStateError, sa.exc.ArgumentError):

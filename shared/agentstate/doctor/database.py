@@ -1,4 +1,4 @@
-"""Checks of the durable store: does it answer, in which encoding, is a commit on disk, and is the schema ours."""
+"""Checks of the durable store: availability, encoding, durability, schema, rights, and the ledger's months."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SQLITE_FULL = 2
 
 
 def check_database(system: System) -> Finding:
-    """Whether the store answers, in a version that we know, and takes writes."""
+    """Check that the store answers, in a supported version, and accepts writes."""
     try:
         with system.connect_store() as connection:
             is_server = database_of(connection).is_server
@@ -51,7 +51,7 @@ def _check_sqlite(connection: Connection) -> Finding:
 
 
 def check_encoding(system: System) -> Finding:
-    """Whether text of any language can be stored as it is."""
+    """Check that text of any language can be stored."""
     with system.connect_store() as connection:
         postgres = database_of(connection).is_server
         found = _read_setting(connection, "server_encoding") if postgres else _read_pragma(connection, "encoding")
@@ -62,7 +62,7 @@ def check_encoding(system: System) -> Finding:
 
 
 def check_durability(system: System) -> Finding:
-    """Whether "committed" means "on disk"."""
+    """Check that "committed" means "on disk"."""
     with system.connect_store() as connection:
         if database_of(connection).is_server:
             return _postgres_durability(connection)
@@ -92,7 +92,7 @@ def _sqlite_durability(connection: Connection) -> Finding:
 
 
 def check_schema(system: System) -> Finding:
-    """Whether the schema is at this version's revision."""
+    """Check that the schema is at this version's revision."""
     found, wanted = current_revision(system.store), newest_revision()
     if found == wanted:
         return ok_finding(f"revision {found}")
@@ -103,7 +103,7 @@ def check_schema(system: System) -> Finding:
 
 
 def check_rights(system: System) -> Finding:
-    """Whether the database binds the application itself to the ledger's rules; a note either way."""
+    """Report whether the database enforces the ledger's rules on the application too; ok either way."""
     with system.connect_store() as connection:
         if not database_of(connection).is_server:
             return ok_finding("whoever can write the file can write all of it; triggers keep our code to the rules")
@@ -117,7 +117,7 @@ def check_rights(system: System) -> Finding:
 
 
 def check_ledger_months(system: System) -> Finding:
-    """Whether the ledger's next month is made, and every entry in the table of its month."""
+    """Check that the ledger's next month exists, and that every entry is in the table of its month."""
     with system.connect_store() as connection:
         found = describe_partitions(connection)
     if found is None:

@@ -1,4 +1,4 @@
-"""What a check found: a verdict, the fact behind it, and what to do about it."""
+"""The finding of a check: a verdict, the fact behind it, and a remedy."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from enum import StrEnum
 
 
 class Verdict(StrEnum):
-    """How a check ended."""
+    """Result of a check."""
 
     OK = "ok"
     WARN = "warn"
     """It works, but not as well or as safely as it should."""
     FAIL = "fail"
-    """A promise of the system cannot be kept like this."""
+    """A guarantee of the system does not hold."""
     SKIPPED = "skipped"
-    """Not looked at, since something that it needs has failed."""
+    """Not run, as a prerequisite failed."""
 
 
 @dataclass(frozen=True)
@@ -24,21 +24,21 @@ class Finding:
 
     verdict: Verdict
     found: str
-    """What is the case, with the value that was read."""
+    """The fact, with the value that was read."""
     remedy: str = ""
-    """What to do; empty when all is well."""
+    """What to do; empty for ok."""
 
 
 def ok_finding(found: str) -> Finding:
-    """All is well."""
+    """Return a finding without a problem."""
     return Finding(Verdict.OK, found)
 
 
 def warn_finding(found: str, remedy: str) -> Finding:
-    """It works, but should be looked at."""
+    """Return a finding that needs attention."""
     return Finding(Verdict.WARN, found, remedy)
 
 
 def fail_finding(found: str, remedy: str) -> Finding:
-    """It must be put right."""
+    """Return a finding that must be fixed."""
     return Finding(Verdict.FAIL, found, remedy)

@@ -11,11 +11,11 @@ from agentstate.store.tables import memories as table
 from agentstate.store.tables import provider_circuits
 from agentstate.store.tables.base import db_time
 
-_SETTINGS = "`agentstate doctor --settings` lists what decides about it."
+_SETTINGS = "`agentstate doctor --settings` lists the settings that select it."
 
 
 def check_memories(system: System) -> Finding:
-    """Whether memories become searchable: none was given up, and no embedding provider rests."""
+    """Check that memories become searchable: none failed for good, and no embedding provider is paused."""
     circuit = provider_circuits.c
     with system.connect_store() as connection:
         dead = connection.execute(sa.select(sa.func.count()).where(table.c.state == "dead")).scalar_one()
@@ -25,24 +25,24 @@ def check_memories(system: System) -> Finding:
     if resting is not None:
         space, until, error = resting
         return warn_finding(
-            f"the embedding provider of {space} is left alone until {until:%H:%M:%S} UTC: {error}",
-            "New memories are found by their words meanwhile. Correct the key, quota or address if that is the cause.",
+            f"the embedding provider of {space} is paused until {until:%H:%M:%S} UTC: {error}",
+            "New memories are found by keywords meanwhile. Correct the key, quota or address if that is the cause.",
         )
     if dead:
         return warn_finding(
-            f"{dead:,} memories were given up and are not in the index",
-            "`agentstate index dead` tells why, `agentstate index revive` tries again. They are found by their words.",
+            f"{dead:,} memories failed to embed and are not in the index",
+            "`agentstate index dead` shows why, `agentstate index revive` tries again. They are found by keywords.",
         )
-    return ok_finding("none was given up, and the embedding provider may be called")
+    return ok_finding("none failed to embed, and the embedding provider may be called")
 
 
 def check_embedder(system: System) -> Finding:
-    """Who embeds memories; raises ConfigurationError when the chosen one cannot."""
+    """Check the embedder in use; raises ConfigurationError when the configured one cannot be used."""
     return _assess_status(choose_embedder(system.settings).describe())
 
 
 def check_summarizer(system: System) -> Finding:
-    """Who summarizes conversations; raises ConfigurationError when the chosen one cannot."""
+    """Check the summarizer in use; raises ConfigurationError when the configured one cannot be used."""
     return _assess_status(choose_summarizer(system.settings).describe())
 
 

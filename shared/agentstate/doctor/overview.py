@@ -1,6 +1,6 @@
-"""The state of all parts at a glance: what is up, what waits, who works. A part that is down takes only its own lines.
+"""The state of all parts: availability, queues, workers. A part that is down affects only its own lines.
 
-Everything is plain JSON: `None` stands for what could not be found out, never a zero.
+Everything is plain JSON; `None` means unknown, and is never a zero.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _CONVERSATIONS = ("conversations", "turns", "summarized", "summaries")
 
 
 def collect_overview(system: System) -> Document:
-    """Everything that `agentstate status` shows; raises ConfigurationError when the settings cannot be read."""
+    """Collect the data of `agentstate status`; raise ConfigurationError when the settings cannot be read."""
     settings = system.settings
     parts = {
         "database": _part(system, database.check_database),
@@ -63,7 +63,7 @@ def _part(system: System, examine: Callable[[System], Finding]) -> Document:
 
 
 def _stored(system: System) -> Document:
-    """What the durable store tells, or the problem that keeps it from telling."""
+    """Return the counts from the durable store, or the problem that prevents them."""
     schema = run_check(database.check_schema, system)
     if schema.verdict is Verdict.FAIL:
         return {"problem": f"{schema.found}. {schema.remedy}"}
@@ -81,7 +81,7 @@ def _summed(by_agent: list[Document], names: tuple[str, ...]) -> Document:
 
 
 def _queues(connection: Connection) -> Document:
-    """Jobs by queue and status, and for how many seconds the oldest that is due has waited."""
+    """Count jobs by queue and status; and the seconds that the oldest due job has waited."""
     oldest = sa.func.min(sa.case((jobs.c.status == JobStatus.READY, jobs.c.due_at)), type_=jobs.c.due_at.type)
     query = sa.select(jobs.c.queue, jobs.c.status, sa.func.count(), oldest).group_by(jobs.c.queue, jobs.c.status)
     now = connection.execute(sa.select(db_time())).scalar_one()
@@ -99,7 +99,7 @@ def _empty_queue() -> Document:
 
 
 def _schedules(connection: Connection) -> Document:
-    """When each schedule last had a slot submitted, and how many seconds ago."""
+    """Return the time of each schedule's last submitted slot, and its age in seconds."""
     latest = sa.func.max(jobs.c.created_at, type_=jobs.c.created_at.type)
     query = sa.select(jobs.c.kind, latest).where(jobs.c.dedupe_key.startswith("slot:")).group_by(jobs.c.kind)
     now = connection.execute(sa.select(db_time())).scalar_one()

@@ -1,4 +1,4 @@
-"""The check of Qdrant: version, key, and whether it is the one-machine engine with its ceiling."""
+"""The check of Qdrant: version, key, and the size limit of the one-machine engine."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _UP = "Start Qdrant, and check AGENTSTATE_QDRANT_URL and AGENTSTATE_QDRANT_API_K
 
 
 def check_qdrant(system: System) -> Finding:
-    """Whether Qdrant answers, takes our key, and can hold what we have."""
+    """Check that Qdrant answers, accepts our key, and can hold the number of points."""
     try:
         about, points = system.query_qdrant("/"), points_by_collection(system)
     except AgentStateError as error:
@@ -29,7 +29,7 @@ def check_qdrant(system: System) -> Finding:
 
 
 def points_by_collection(system: System) -> dict[str, int]:
-    """How many points each collection has; raises IndexUnavailable."""
+    """Return the number of points of each collection; raise IndexUnavailable."""
     names = [item["name"] for item in system.query_qdrant("/collections")["result"]["collections"]]
     return {
         name: int(system.query_qdrant(f"/collections/{name}")["result"]["points_count"] or 0) for name in sorted(names)
@@ -37,12 +37,12 @@ def points_by_collection(system: System) -> dict[str, int]:
 
 
 def engine_of(about: dict[str, Any]) -> str | None:
-    """Version of the one-machine engine behind the routes; None for a server."""
+    """Return the version of the one-machine engine; None for a server."""
     return about.get("engine")
 
 
 def assess_qdrant(about: dict[str, Any], points: int) -> Finding:
-    """The finding about what answered and how many points it holds."""
+    """Return the finding about a server's version and its number of points."""
     version, engine = str(about.get("version", "0")), engine_of(about)
     if Version(version) < OLDEST:
         return fail_finding(f"Qdrant {version}", "Use Qdrant 1.20 or newer: keyword search needs it.")

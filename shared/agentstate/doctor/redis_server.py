@@ -17,7 +17,7 @@ _START = "Start workers: `make up` on one machine, else `python -m workers worke
 
 
 def check_version(system: System, url: str) -> Finding:
-    """Whether the server answers, in a version that has what we use."""
+    """Check that the server answers, in a supported version."""
     try:
         info = system.read_redis_info(url)
     except AgentStateError as error:
@@ -35,7 +35,7 @@ def _name_and_version(info: dict[str, Any]) -> tuple[str, str]:
 
 
 def check_eviction(system: System, url: str) -> Finding:
-    """Whether the server may throw away queued messages or profiles when memory runs short."""
+    """Check that the server does not evict queued messages or profiles when memory runs short."""
     info = system.read_redis_info(url)
     policy = str(info.get("maxmemory_policy", "unknown"))
     limit = int(info.get("maxmemory", 0))
@@ -43,13 +43,13 @@ def check_eviction(system: System, url: str) -> Finding:
     if policy == "noeviction" or policy.startswith("volatile-"):
         return ok_finding(found)
     if policy.startswith("allkeys-"):
-        remedy = "Set maxmemory-policy to noeviction or volatile-ttl: allkeys policies throw away queued wake-ups."
+        remedy = "Set maxmemory-policy to noeviction or volatile-ttl: allkeys policies evict queued wake-ups."
         return fail_finding(found, remedy)
     return warn_finding(found, "Make sure that maxmemory-policy is noeviction or volatile-ttl.")
 
 
 def check_persistence(system: System, url: str) -> Finding:
-    """Whether the append-only file is on and can be written."""
+    """Check that the append-only file is on and can be written."""
     info = system.read_redis_info(url)
     if not int(info.get("aof_enabled", 0)):
         remedy = "Set appendonly yes: without it a restart forgets episodes and live state (durable facts are kept)."
@@ -62,26 +62,26 @@ def check_persistence(system: System, url: str) -> Finding:
 
 
 def check_workers(system: System) -> Finding:
-    """Whether workers answer over the broker and serve all queues."""
+    """Check that workers answer over the broker and serve all queues."""
     return assess_workers(workers_by_name(system))
 
 
 def workers_by_name(system: System) -> dict[str, list[str]]:
-    """The queues of every worker that answers; raises RedisUnavailable when the broker is away."""
+    """Return the queues of every worker that answers; raise RedisUnavailable when the broker does not."""
     with system.connect_redis(system.settings.broker_url) as client:
         client.ping()
     return list_serving_workers(system.settings, timeout_s=system.workers_timeout_s)
 
 
 def assess_workers(found: dict[str, list[str]]) -> Finding:
-    """The finding about these workers."""
+    """Return the finding about the workers' queues."""
     if not found:
-        return fail_finding("no worker answers", f"{_START} What is accepted meanwhile waits in the durable store.")
+        return fail_finding("no worker answers", f"{_START} Jobs submitted meanwhile wait in the durable store.")
     unserved = [queue for queue in QUEUES if not any(queue in served for served in found.values())]
     told = f"{len(found)} alive: {', '.join(sorted(found))}"
     if unserved:
         return warn_finding(
-            f"{told}; nobody who answered serves {', '.join(unserved)}",
-            f"{_START} A worker with one process does not answer while it is busy: ask again first.",
+            f"{told}; no worker that answered serves {', '.join(unserved)}",
+            f"{_START} A worker with one process does not answer while it is busy: check again first.",
         )
     return ok_finding(told)

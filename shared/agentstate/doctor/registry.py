@@ -1,7 +1,7 @@
-"""The list of checks, in the order in which they are made, and how they are made.
+"""The list of checks in the order in which they run, and how they run.
 
-A check that raises is a finding too, and one that needs what has failed before it is skipped: a doctor reports on a
-broken system to the end.
+An exception in a check is a finding too, and a check whose prerequisite failed is skipped, so that the report on a
+broken system is complete.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Examine: TypeAlias = Callable[[System], Finding]
 
 @dataclass(frozen=True)
 class Check:
-    """One check: its name, what it does, and the check that must not have failed before."""
+    """One check: its name, its function, and the check that must have passed before."""
 
     name: str
     run: Examine
@@ -30,13 +30,13 @@ class Check:
 
 @dataclass(frozen=True)
 class CheckResult:
-    """A check and what it found."""
+    """A check's name and its finding."""
 
     check: str
     finding: Finding
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return the result as plain JSON."""
         return {"check": self.check, **asdict(self.finding)}
 
 
@@ -74,13 +74,13 @@ CHECKS: tuple[Check, ...] = (
     Check("summarizer", memories.check_summarizer),
     Check("workers", redis_server.check_workers, needs="broker"),
 )
-"""Every check; what one needs comes before it."""
+"""Every check, prerequisites first."""
 
 NAMES = tuple(check.name for check in CHECKS)
 
 
 def run_checks(system: System, *, only: Iterable[str] = (), skip: Iterable[str] = ()) -> list[CheckResult]:
-    """Make all checks, or `only` some, without those to `skip`.
+    """Run all checks, or `only` some, without those to `skip`.
 
     Raises:
         InvalidInput: there is no check of that name.
@@ -92,7 +92,7 @@ def run_checks(system: System, *, only: Iterable[str] = (), skip: Iterable[str] 
 
 
 def select_checks(only: Sequence[str], skip: Sequence[str]) -> list[Check]:
-    """The checks of a selection; raises InvalidInput for a name that does not exist."""
+    """Return the selected checks; raise InvalidInput for an unknown name."""
     unknown = sorted({*only, *skip} - set(NAMES))
     if unknown:
         raise InvalidInput(f"there is no check {', '.join(unknown)}; there are {', '.join(NAMES)}.")
@@ -105,19 +105,17 @@ def is_well(examined: Iterable[CheckResult]) -> bool:
 
 
 def run_check(examine: Examine, system: System) -> Finding:
-    """What `examine` finds; an error of its own is a finding too."""
+    """Return the finding of a check; its own exception becomes a finding too."""
     try:
         return examine(system)
     except AgentStateError as error:
-        return fail_finding(error.message, "Put this right, then ask again.")
+        return fail_finding(error.message, "Fix this, then run the check again.")
     except Exception as error:  # noqa: BLE001 what breaks a check is what the user has to know
-        return fail_finding(
-            f"could not be looked at: {type(error).__name__}: {error}", "Look at the logs of that part."
-        )
+        return fail_finding(f"the check itself failed: {type(error).__name__}: {error}", "See the logs of that part.")
 
 
 def _skipped(check: Check, before: dict[str, Finding]) -> Finding | None:
     needed = before.get(check.needs or "")
     if needed is None or needed.verdict not in {Verdict.FAIL, Verdict.SKIPPED}:
         return None
-    return Finding(Verdict.SKIPPED, f"not looked at, since the check {check.needs} did not pass")
+    return Finding(Verdict.SKIPPED, f"skipped, as the check {check.needs} did not pass")

@@ -1,6 +1,6 @@
-"""Every setting: its name, value, default, where the value comes from, and what it is for. Secrets are masked.
+"""Every setting with its name, value, default, source and purpose. Secrets are masked.
 
-Values are shown as they were given, so that a wrong one can be seen too.
+Values are shown as given, wrong ones too.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from agentstate.settings import PREFIX, Settings, find_settings_file
 
 @dataclass(frozen=True)
 class SettingRow:
-    """One setting as it stands."""
+    """One setting and its current value."""
 
     name: str
     """`AGENTSTATE_...`."""
@@ -32,7 +32,7 @@ class SettingRow:
 
 
 def list_settings(env_file: Path | None = None) -> list[SettingRow]:
-    """All settings in the order of their declaration.
+    """Return all settings in the order of their declaration.
 
     Raises:
         ConfigurationError: the named settings file is not there.

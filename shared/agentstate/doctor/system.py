@@ -1,7 +1,7 @@
-"""The system as a check meets it: settings, and a connection of its own to each part, opened when first asked for.
+"""The system under examination: settings, and connections of its own to each part, opened at first use.
 
-Nothing here is the library's working connection: timeouts are short, a database in the wrong encoding or at an old
-schema revision can still be asked, and what one check opened the next one uses.
+These are not the library's working connections: timeouts are short, a database in the wrong encoding or at an old
+schema revision can still be queried, and the checks share what was opened.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ WORKERS_TIMEOUT_S = 1.5
 
 
 class System:
-    """Opens what checks ask for; `close()` closes it.
+    """Opens connections for checks; `close()` closes them.
 
     Args:
         load: gives the settings; raises ConfigurationError.
@@ -75,18 +75,18 @@ class System:
 
     @cached_property
     def store(self) -> Store:
-        """The durable store, at whatever revision it is; raises ConfigurationError for a URL that leads nowhere."""
+        """The durable store at any revision; raises ConfigurationError for an invalid URL."""
         return Store.open(_readable_url(self.settings.database_url), pool_size=1)
 
     @contextmanager
     def connect_store(self) -> Iterator[Connection]:
-        """A connection to the durable store; raises StoreUnavailable."""
+        """Open a connection to the durable store; raises StoreUnavailable."""
         with self.store.read_connection() as connection:
             yield connection
 
     @contextmanager
     def connect_redis(self, url: str) -> Iterator[Redis]:
-        """A client of one Redis server; raises RedisUnavailable."""
+        """Open a client of one Redis server; raises RedisUnavailable."""
         client = Redis.from_url(url, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S, retry=None)
         with closing(client):
             try:
@@ -95,7 +95,7 @@ class System:
                 raise RedisUnavailable(f"Redis at {mask_url(url)} does not answer: {error}") from error
 
     def read_redis_info(self, url: str) -> dict[str, Any]:
-        """What `INFO` tells, asked once; raises RedisUnavailable."""
+        """Return the result of `INFO`, queried once; raise RedisUnavailable."""
         if url not in self._redis_info:
             with self.connect_redis(url) as client:
                 self._redis_info[url] = dict(client.info())
@@ -110,7 +110,7 @@ class System:
         return httpx.Client(base_url=self.settings.qdrant_url, headers=headers, timeout=TIMEOUT_S)
 
     def query_qdrant(self, path: str) -> dict[str, Any]:
-        """The JSON that Qdrant answers to `GET path`; raises IndexUnavailable, with the reason."""
+        """Return Qdrant's JSON answer to `GET path`; raise IndexUnavailable with the reason."""
         import httpx
 
         where = mask_url(self.settings.qdrant_url)
@@ -123,11 +123,11 @@ class System:
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise IndexUnavailable(f"Qdrant at {where} does not answer: {error}") from error
         except ValueError as error:
-            raise IndexUnavailable(f"what answers at {where} is no Qdrant: its answer is not JSON") from error
+            raise IndexUnavailable(f"the server at {where} is not Qdrant: its answer is not JSON") from error
         return document
 
     def close(self) -> None:
-        """Close what was opened."""
+        """Close all connections."""
         for name in ("store", "_http"):
             opened = self.__dict__.pop(name, None)
             if opened is not None:
@@ -135,7 +135,7 @@ class System:
 
 
 def _readable_url(database_url: str) -> str:
-    """The same database, opened so that a wrong encoding can be told and a missing SQLite file is not made."""
+    """Return the URL with options to detect a wrong encoding; a missing SQLite file is an error and not made."""
     try:
         url = sa.make_url(database_url)
     except sa.exc.ArgumentError:
@@ -143,7 +143,7 @@ def _readable_url(database_url: str) -> str:
     if url.get_backend_name() == "postgresql":
         return url.update_query_dict({"client_encoding": "utf8"}).render_as_string(hide_password=False)
     if url.database and url.database != ":memory:" and not Path(url.database).is_file():
-        raise ConfigurationError(f"there is no SQLite file {url.database}. `agentstate migrate` makes it.")
+        raise ConfigurationError(f"there is no SQLite file {url.database}. `agentstate migrate` creates it.")
     return database_url
 
 

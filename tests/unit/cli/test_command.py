@@ -44,7 +44,7 @@ def test_the_verbs_are_those_that_users_were_promised() -> None:
         "jobs list", "jobs show", "jobs dead", "jobs requeue", "jobs discard", "jobs kinds",
         "guards list", "guards set", "guards remove", "guards freeze", "guards unfreeze",
         "ledger balance", "ledger statement", "ledger attest", "ledger export", "ledger import",
-        "effects list", "effects show", "effects resolve",
+        "effects list", "effects show", "effects resolve", "effects book",
         "breaks list", "breaks show", "breaks acknowledge", "breaks resolve",
     }  # fmt: skip
 
@@ -147,7 +147,7 @@ def failing(error: BaseException) -> int:
 def test_what_nobody_expected_is_one_line_too(capsys: pytest.CaptureFixture[str]) -> None:
     assert failing(TypeError("no such\nthing")) == 1
     assert capsys.readouterr().err == (
-        "error: unexpected TypeError: no such. `agentstate doctor` looks for the cause; "
+        "error: unexpected TypeError: no such. run `agentstate doctor` to find the cause; "
         "--debug shows where it happened\n"
     )
 

@@ -95,3 +95,18 @@ def _read(descriptor: int) -> bytes:
         return os.read(descriptor, 4096)
     except OSError:  # the other side of a terminal was closed
         return b""
+
+
+@pytest.mark.parametrize("columns", [40, 60, 79, 80, 100])
+def test_ids_and_amounts_are_whole_at_every_width(columns: int) -> None:
+    key, amount = "01a20315-0b22-724d-b9aa-000000000001", "1,234,567.890123456789 USDC"
+    row = (key, "casino", amount, "settled", "bet:2026-11-20:000981")
+    headers = ("id", "service", "amount", "state", "key")
+    program = f"from agentstate.cli import output; output.print_table({headers!r}, [{row!r}])"
+    environment = {"PYTHONPATH": str(ROOT / "shared"), "TERM": "xterm", "COLUMNS": str(columns), "NO_COLOR": "1"}
+    shown = on_a_terminal([sys.executable, "-c", program], environment)
+    assert key in shown
+    assert "…" not in shown
+    if columns < 80:
+        for text in row:
+            assert text in shown
