@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
-from agentstate.services.http.transport import CONNECTIONS, AnswerLost, NotSent, Reply, Transport, _exchanged
+from agentstate.services.http.transport import CONNECTIONS, AnswerLost, NotSent, Reply, Transport, send_and_read
 from deploy.local.stack.loopback import LoopbackHandler, LoopbackServer
 
 MANY = 4 * CONNECTIONS
@@ -114,7 +114,7 @@ def test_a_cancellation_that_is_swallowed_holds_up_no_caller(
                 continue
         return Reply(status=200, content=b"")
 
-    monkeypatch.setattr("agentstate.services.http.transport._exchanged", deaf)
+    monkeypatch.setattr("agentstate.services.http.transport.send_and_read", deaf)
     with ThreadPoolExecutor(1) as caller:
         asked = caller.submit(transport.run_work, transport.send_request(transport.build_request("GET", slow.url)))
         try:
@@ -128,7 +128,7 @@ def test_what_was_told_as_not_sent_is_not_sent_later(
     slow: Slow, transport: Transport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     transport.deadline_s, slow_to_end = HASTY_S, asyncio.Event()
-    really, held_back = _exchanged, asyncio.Event()
+    really, held_back = send_and_read, asyncio.Event()
 
     async def late(*given: Any) -> Reply:
         try:
@@ -146,7 +146,7 @@ def test_what_was_told_as_not_sent_is_not_sent_later(
         await held_back.wait()
 
     slow.open.set()
-    monkeypatch.setattr("agentstate.services.http.transport._exchanged", late)
+    monkeypatch.setattr("agentstate.services.http.transport.send_and_read", late)
     assert transport.run_work(ask(transport, slow.url)) == "not sent"
     transport.run_work(all_ended())
     assert slow.asked == 0
@@ -213,7 +213,7 @@ def test_turns_come_back_from_exchanges_that_are_left_behind(
 
     transport.deadline_s = HASTY_S
     with monkeypatch.context() as patch:
-        patch.setattr("agentstate.services.http.transport._exchanged", deaf)
+        patch.setattr("agentstate.services.http.transport.send_and_read", deaf)
         assert transport.run_work(crowd(transport, slow.url, CONNECTIONS)) == ["not sent"] * CONNECTIONS
     transport.deadline_s = PATIENT_S
     slow.open.set()

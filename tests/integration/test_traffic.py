@@ -66,7 +66,7 @@ def test_what_left_the_window_makes_room_again(redis: Redis) -> None:
     for _ in range(6):
         mine.acquire(BET, wait_s=30)
     with redis.pipeline() as pipe:
-        times = [score for _, score in pipe.zrange(mine._keys(BET)[0], 0, -1, withscores=True).execute()[0]]
+        times = [score for _, score in pipe.zrange(mine._key_names(BET)[0], 0, -1, withscores=True).execute()[0]]
     assert len(times) <= 3
 
 
@@ -182,7 +182,7 @@ def test_a_service_that_fails_again_and_again_is_left_alone_by_all(redis: Redis)
 def test_one_request_tries_and_its_answer_opens_the_way_for_all(redis: Redis) -> None:
     mine, other = CircuitBreaker(redis, failures=1), CircuitBreaker(redis, failures=1)
     mine.record_failure(Service.CASINO)
-    redis.delete(mine._keys(Service.CASINO)[2])  # the pause is over
+    redis.delete(mine._key_names(Service.CASINO)[2])  # the pause is over
     other.ensure_closed(Service.CASINO)
     with pytest.raises(ServiceUnreachable):
         mine.ensure_closed(Service.CASINO)
@@ -195,7 +195,7 @@ def test_pauses_grow_up_to_a_bound(redis: Redis) -> None:
     mine, pauses = CircuitBreaker(redis, failures=1), []
     for _ in range(5):
         mine.record_failure(Service.CASINO)
-        key = mine._keys(Service.CASINO)[2]
+        key = mine._key_names(Service.CASINO)[2]
         pauses.append(redis.pttl(key) / 1_000)
         redis.delete(key)
     assert pauses == pytest.approx([1, 2, 4, 5, 5], abs=0.6)
@@ -276,4 +276,4 @@ def test_a_crowd_that_waits_for_one_service_holds_up_no_other(sandbox: Any, gate
 
 
 def _limit(redis: Redis, mine: RateLimiter) -> int:
-    return int(redis.get(mine._keys(BET)[1]) or 0)
+    return int(redis.get(mine._key_names(BET)[1]) or 0)

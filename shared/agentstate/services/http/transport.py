@@ -196,23 +196,24 @@ async def _send_in_turn(engine: _Engine, request: httpx.Request, seconds: float)
     until = engine.loop.time() + seconds
     async with asyncio.timeout_at(until):
         await engine.turns.acquire()
-
-    async def send_and_read() -> Reply:
-        response = await engine.client.send(request, stream=True)
-        try:
-            content = bytearray()
-            async for chunk in response.aiter_bytes():
-                content += chunk
-                if len(content) > LARGEST_ANSWER:
-                    raise httpx.ReadError("the answer is too large", request=request)
-            return Reply(status=response.status_code, content=bytes(content))
-        finally:
-            await response.aclose()
-
     try:
-        return await _run_with_deadline(until - engine.loop.time(), send_and_read())
+        return await _run_with_deadline(until - engine.loop.time(), send_and_read(engine.client, request))
     finally:
         engine.turns.release()
+
+
+async def send_and_read(client: httpx.AsyncClient, request: httpx.Request) -> Reply:
+    """Send a request and read its whole answer, of at most `LARGEST_ANSWER` bytes."""
+    response = await client.send(request, stream=True)
+    try:
+        content = bytearray()
+        async for chunk in response.aiter_bytes():
+            content += chunk
+            if len(content) > LARGEST_ANSWER:
+                raise httpx.ReadError("the answer is too large", request=request)
+        return Reply(status=response.status_code, content=bytes(content))
+    finally:
+        await response.aclose()
 
 
 class _Engine:
