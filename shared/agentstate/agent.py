@@ -256,8 +256,10 @@ class Agent:
             model: who will read it; None counts for the family with the most tokens.
         """
         from agentstate.agent_context import AgentContext
+        from agentstate.providers.tokens import counter_for
 
-        return AgentContext(self, max_tokens, model=model)
+        counter = counter_for(model, self.fleet.runtime.settings.token_counter)
+        return AgentContext(self, self.fleet.breaks, max_tokens, model=model, counter=counter)
 
     def count_prompt(self, messages: Sequence[Mapping[str, Any]], model: str, *, system: str | None = None) -> int:
         """Tokens of a final prompt as the provider of `model` counts them; one request to it."""

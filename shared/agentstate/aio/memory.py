@@ -378,35 +378,120 @@ class AsyncContext(AsyncPart["AgentContext"]):
         return await self._run(lambda part: part.plan(reserve_for_output=reserve_for_output))
 
     async def portfolio(
-        self, *, priority: int = 9, fresh_for_s: float | None = PORTFOLIO_FRESH_S, **options: Any
+        self,
+        *,
+        priority: int = 9,
+        fresh_for_s: float | None = PORTFOLIO_FRESH_S,
+        min_tokens: int = 0,
+        max_tokens: int | None = None,
+        keep: Keep = "start",
+        whole: bool = False,
     ) -> Self:
-        """The money at the services with the age of each reading; one older than `fresh_for_s` counts as unknown."""
-        await self._run(lambda part: part.portfolio(priority=priority, fresh_for_s=fresh_for_s, **options))
+        """Add the money at the services with the age of each reading; one older than `fresh_for_s` is unknown."""
+        await self._run(
+            lambda part: part.portfolio(
+                priority=priority,
+                fresh_for_s=fresh_for_s,
+                min_tokens=min_tokens,
+                max_tokens=max_tokens,
+                keep=keep,
+                whole=whole,
+            )
+        )
         return self
 
-    async def rules(self, *, priority: int = 10, **options: Any) -> Self:
-        """The limits and freezes in force, whole."""
-        await self._run(lambda part: part.rules(priority=priority, **options))
+    async def rules(
+        self,
+        *,
+        priority: int = 10,
+        min_tokens: int = 0,
+        max_tokens: int | None = None,
+        keep: Keep = "start",
+        whole: bool = True,
+    ) -> Self:
+        """Add the limits and freezes in force, whole."""
+        await self._run(
+            lambda part: part.rules(
+                priority=priority, min_tokens=min_tokens, max_tokens=max_tokens, keep=keep, whole=whole
+            )
+        )
         return self
 
-    async def effects(self, *, priority: int = 8, **options: Any) -> Self:
-        """Effects whose outcome is not known yet, and differences at the services that nobody has explained."""
-        await self._run(lambda part: part.effects(priority=priority, **options))
+    async def effects(
+        self,
+        *,
+        priority: int = 8,
+        min_tokens: int = 0,
+        max_tokens: int | None = None,
+        keep: Keep = "start",
+        whole: bool = False,
+    ) -> Self:
+        """Add the effects whose outcome is not known yet, and the open differences at the services."""
+        await self._run(
+            lambda part: part.effects(
+                priority=priority, min_tokens=min_tokens, max_tokens=max_tokens, keep=keep, whole=whole
+            )
+        )
         return self
 
     async def episodes(
-        self, limit: int = 20, event_type: str | None = None, *, priority: int = 6, **options: Any
+        self,
+        limit: int = 20,
+        event_type: str | None = None,
+        *,
+        priority: int = 6,
+        min_tokens: int = 0,
+        max_tokens: int | None = None,
+        keep: Keep = "start",
+        whole: bool = False,
     ) -> Self:
-        """The newest `limit` episodes, newest first, of one type when named."""
-        await self._run(lambda part: part.episodes(limit, event_type, priority=priority, **options))
+        """Add the newest `limit` episodes, newest first, of one type when named."""
+        await self._run(
+            lambda part: part.episodes(
+                limit,
+                event_type,
+                priority=priority,
+                min_tokens=min_tokens,
+                max_tokens=max_tokens,
+                keep=keep,
+                whole=whole,
+            )
+        )
         return self
 
-    async def memories(self, query: str, limit: int = 5, *, priority: int = 5, **options: Any) -> Self:
-        """The memories that answer `query`, best first."""
-        await self._run(lambda part: part.memories(query, limit, priority=priority, **options))
+    async def memories(
+        self,
+        query: str,
+        limit: int = 5,
+        *,
+        priority: int = 5,
+        min_tokens: int = 0,
+        max_tokens: int | None = None,
+        keep: Keep = "start",
+        whole: bool = False,
+    ) -> Self:
+        """Add the memories that answer `query`, best first."""
+        await self._run(
+            lambda part: part.memories(
+                query, limit, priority=priority, min_tokens=min_tokens, max_tokens=max_tokens, keep=keep, whole=whole
+            )
+        )
         return self
 
-    async def conversation(self, session: str, max_tokens: int = 8000, *, priority: int = 7, **options: Any) -> Self:
-        """A conversation, in two slots: its summary, whole, and the newest turns, which stay when they are cut."""
-        await self._run(lambda part: part.conversation(session, max_tokens, priority=priority, **options))
+    async def conversation(
+        self,
+        session: str,
+        max_tokens: int = 8000,
+        *,
+        priority: int = 7,
+        min_tokens: int = 0,
+        keep: Keep = "end",
+        whole: bool = False,
+    ) -> Self:
+        """Add a conversation in two slots: its summary, whole, and the newest turns, which stay when they are cut."""
+        await self._run(
+            lambda part: part.conversation(
+                session, max_tokens, priority=priority, min_tokens=min_tokens, keep=keep, whole=whole
+            )
+        )
         return self
