@@ -28,7 +28,7 @@ from agentstate.jobs import table as job_table
 from agentstate.jobs.kinds import KINDS
 from agentstate.jobs.leases import LEASE_S, RENEW_EVERY_S, LeaseRenewer
 from agentstate.jobs.slots import submit_for_slot
-from agentstate.jobs.wake_ups import WakeUp
+from agentstate.jobs.wake_ups import WakeUp, lane_of
 from agentstate.settings import Settings
 from agentstate.store import Store
 from agentstate.store.tables import jobs as table
@@ -300,6 +300,45 @@ def test_the_sweep_does_not_take_a_long_queue_for_a_lost_one(jobs: Jobs, store: 
         submit(jobs)
     waker.waiting = 2
     assert JobSweeper(store, waker, unwoken_for_s=-1).sweep_once().woken == 1
+
+
+def test_a_flooded_lane_hides_no_lost_job_of_another(jobs: Jobs, store: Store) -> None:
+    class Flooded(Recorder):
+        def count_waiting(self, queue: str, lane: int) -> int:
+            return 700 if (queue, lane) == flooded else 0
+
+    for _ in range(700):
+        submit(jobs)
+    flooded = ("cache", jobs.list(limit=1)[0].lane)
+    others = (f"ag_{number}" for number in range(50))
+    agent = next(
+        name for name in others if lane_of(name, Settings.load(database_url="sqlite:///x").lanes) != flooded[1]
+    )
+    lost = jobs.submit("cache.refresh", {"service": "casino"}, agent_id=agent)
+    waker = Flooded()
+    assert JobSweeper(store, waker, unwoken_for_s=-1).sweep_once().woken == 1
+    assert [item.job_id for item in waker.sent] == [lost]
+
+
+def test_a_sweep_over_many_delayed_jobs_reads_the_index(postgres_url: str) -> None:
+    store = Store.open(postgres_url)
+    with store.transaction() as tx:
+        tx.connection.exec_driver_sql(
+            "INSERT INTO jobs (id, kind, queue, lane, payload, max_attempts, due_at, created_at) "
+            "SELECT gen_random_uuid(), 'cache.refresh', 'cache', mod(n, 4), '{}', 3, now() + interval '1 day', now() "
+            "FROM generate_series(1, 100000) AS n"
+        )
+        tx.connection.exec_driver_sql("ANALYZE jobs")
+        asked: list[tuple[str, Any]] = []
+        sa.event.listen(store.engine, "before_cursor_execute", lambda *told: asked.append((told[2], told[3])))
+        job_table.count_due_by_lane(tx)
+        job_table.lock_unwoken(tx, "cache", 1, KINDS, limit=10)
+        job_table.lock_unwoken(tx, "cache", 1, KINDS, limit=10, woken_before_s=10)
+        for statement, values in asked[:3]:
+            plan = tx.connection.exec_driver_sql(f"EXPLAIN {statement}", values).scalars().all()
+            condition = next(line for line in plan if "Index Cond" in line)
+            assert "due_at" in condition, plan
+    store.close()
 
 
 def test_a_delayed_job_is_woken_when_it_is_due(jobs: Jobs, store: Store, waker: Recorder, runner: JobRunner) -> None:

@@ -9,7 +9,7 @@ from agentstate.doctor.system import System
 from agentstate.providers import ProviderStatus, choose_embedder, choose_summarizer
 from agentstate.store.tables import memories as table
 from agentstate.store.tables import provider_circuits
-from agentstate.store.tables.base import db_time
+from agentstate.store.tables.base import statement_time
 
 _SETTINGS = "`agentstate doctor --settings` lists the settings that select it."
 
@@ -20,7 +20,7 @@ def check_memories(system: System) -> Finding:
     with system.connect_store() as connection:
         dead = connection.execute(sa.select(sa.func.count()).where(table.c.state == "dead")).scalar_one()
         resting = connection.execute(
-            sa.select(circuit.space, circuit.open_until, circuit.error).where(circuit.open_until > db_time())
+            sa.select(circuit.space, circuit.open_until, circuit.error).where(circuit.open_until > statement_time())
         ).first()
     if resting is not None:
         space, until, error = resting

@@ -13,8 +13,8 @@ from agentstate.store.store import Store, Transaction
 
 UNWOKEN_FOR_S = 10.0
 """A due job without a wake-up for this long is looked at again."""
-BATCH = 500
-"""Most wake-ups one sweep sends."""
+LANE_BATCH = 200
+"""Wake-ups of each sort that one sweep sends to a lane at most."""
 
 
 @dataclass(frozen=True)
@@ -55,16 +55,15 @@ class JobSweeper:
         return table.end_unclaimed(tx, job.id, final_status(KINDS[job.kind]), error=job.error)
 
     def _find_lost(self, tx: Transaction) -> list[Job]:
-        """Overdue jobs beyond those that messages still wait for: a long queue is not a lost one."""
-        overdue = [
-            job for job in table.lock_overdue(tx, unwoken_for_s=self._unwoken_for_s, limit=BATCH) if job.kind in KINDS
-        ]
-        ready = table.count_due_by_lane(tx) if overdue else {}
-        missing = {lane: count - self._waker.count_waiting(*lane) for lane, count in ready.items()}
-        lost = []
-        for job in overdue:
-            lane = (job.queue, job.lane)
-            if job.woken_at is None or missing.get(lane, 0) > 0:
-                missing[lane] = missing.get(lane, 0) - 1
-                lost.append(job)
+        """Due jobs that no message waits for: all that none was sent for, and others as far as messages are missing.
+
+        Lane by lane: a long queue is not a lost one, and the jobs of one lane do not hide those of another.
+        """
+        lost: list[Job] = []
+        for (queue, lane), count in table.count_due_by_lane(tx).items():
+            never = table.lock_unwoken(tx, queue, lane, KINDS, limit=LANE_BATCH)
+            missing = min(count - len(never) - self._waker.count_waiting(queue, lane), LANE_BATCH)
+            lost += never
+            if missing > 0:
+                lost += table.lock_unwoken(tx, queue, lane, KINDS, limit=missing, woken_before_s=self._unwoken_for_s)
         return lost

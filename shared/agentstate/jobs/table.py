@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -11,9 +11,11 @@ from sqlalchemy.engine import Connection
 
 from agentstate.jobs.job import Job, JobStatus
 from agentstate.store.store import Transaction
-from agentstate.store.tables.base import db_time
+from agentstate.store.tables.base import db_time, statement_time
 from agentstate.store.tables.jobs import jobs
 
+# Written out, not bound: only so does a kept plan see that the index of open jobs has all of these rows.
+_IS_READY = jobs.c.status == sa.literal_column("'ready'")
 _ENDING = {"lease_owner": None, "lease_until": None, "finished_at": db_time()}
 
 
@@ -78,7 +80,7 @@ def claim_job(tx: Transaction, job_id: UUID, *, owner: str, lease_s: float) -> J
     """Take a job that is ready and due; None when somebody else has it or it has ended."""
     statement = (
         sa.update(jobs)
-        .where(jobs.c.id == job_id, jobs.c.status == JobStatus.READY, jobs.c.due_at <= db_time())
+        .where(jobs.c.id == job_id, jobs.c.status == JobStatus.READY, jobs.c.due_at <= statement_time())
         .values(
             status=JobStatus.RUNNING,
             attempts=jobs.c.attempts + 1,
@@ -119,7 +121,7 @@ def _update_held(tx: Transaction, job: Job, values: dict[str, Any]) -> bool:
 
 def release_expired(tx: Transaction) -> list[Job]:
     """Give back every job whose lease ran out, with its attempt counted."""
-    lapsed = sa.and_(jobs.c.status == JobStatus.RUNNING, jobs.c.lease_until < db_time())
+    lapsed = sa.and_(jobs.c.status == JobStatus.RUNNING, jobs.c.lease_until < statement_time())
     values = {
         **_GIVEN_BACK,
         "lease_until": None,
@@ -162,17 +164,30 @@ def _dead_of_kind(kind: str | None) -> list[sa.ColumnElement[bool]]:
     return [jobs.c.status == JobStatus.DEAD, *([] if kind is None else [jobs.c.kind == kind])]
 
 
-def lock_overdue(tx: Transaction, *, unwoken_for_s: float, limit: int) -> list[Job]:
-    """Jobs that are due and that no wake-up was sent for lately; the oldest first, locked for this transaction."""
-    stale = sa.or_(jobs.c.woken_at.is_(None), jobs.c.woken_at < db_time(-unwoken_for_s))
-    query = sa.select(jobs).where(jobs.c.status == JobStatus.READY, jobs.c.due_at <= db_time(), stale)
+def lock_unwoken(
+    tx: Transaction, queue: str, lane: int, kinds: Iterable[str], *, limit: int, woken_before_s: float | None = None
+) -> list[Job]:
+    """Return due jobs of one lane, the oldest first, locked for this transaction; those that others hold are left out.
+
+    Args:
+        tx: the transaction.
+        queue: the queue of the lane.
+        lane: its number.
+        kinds: kinds that this version can run.
+        limit: jobs at most.
+        woken_before_s: those whose last wake-up was sent so many seconds ago; None: those that none was sent for.
+    """
+    sent = jobs.c.woken_at
+    unwoken = sent.is_(None) if woken_before_s is None else sent < statement_time(-woken_before_s)
+    here = jobs.c.queue == queue, jobs.c.lane == lane, jobs.c.kind.in_(list(kinds))
+    query = sa.select(jobs).where(_IS_READY, jobs.c.due_at <= statement_time(), *here, unwoken)
     query = query.order_by(jobs.c.due_at).limit(limit).with_for_update(skip_locked=True)
     return [Job.from_row(row) for row in tx.connection.execute(query).mappings()]
 
 
 def count_due_by_lane(tx: Transaction) -> dict[tuple[str, int], int]:
     """How many jobs are due in each (queue, lane)."""
-    due = sa.and_(jobs.c.status == JobStatus.READY, jobs.c.due_at <= db_time())
+    due = sa.and_(_IS_READY, jobs.c.due_at <= statement_time())
     query = sa.select(jobs.c.queue, jobs.c.lane, sa.func.count()).where(due).group_by(jobs.c.queue, jobs.c.lane)
     return {(queue, lane): count for queue, lane, count in tx.connection.execute(query)}
 
@@ -186,7 +201,7 @@ def delete_expired(tx: Transaction, *, kept_s: float, limit: int) -> int:
     """Delete up to `limit` jobs that ended well or were discarded over `kept_s` seconds ago; tell how many."""
     old = (
         sa.select(jobs.c.id)
-        .where(jobs.c.status.in_([JobStatus.DONE, JobStatus.DISCARDED]), jobs.c.finished_at < db_time(-kept_s))
+        .where(jobs.c.status.in_([JobStatus.DONE, JobStatus.DISCARDED]), jobs.c.finished_at < statement_time(-kept_s))
         .limit(limit)
     )
     return tx.connection.execute(sa.delete(jobs).where(jobs.c.id.in_(old))).rowcount

@@ -23,7 +23,7 @@ from agentstate.store.tables import (
     provider_circuits,
     summary_calls,
 )
-from agentstate.store.tables.base import db_time
+from agentstate.store.tables.base import db_time, statement_time
 from agentstate.store.tables.money import breaks, effects
 
 Sample: TypeAlias = tuple[tuple[str, ...], float]
@@ -73,7 +73,7 @@ def _oldest_age(moment: sa.Column[Any], *labels: sa.ColumnElement[str], where: I
 def _read_durations(connection: Connection) -> Iterator[Sample]:
     query = (
         sa.select(jobs.c.kind, jobs.c.created_at, jobs.c.finished_at)
-        .where(jobs.c.status == JobStatus.DONE, jobs.c.finished_at >= db_time(-LATELY_S))
+        .where(jobs.c.status == JobStatus.DONE, jobs.c.finished_at >= statement_time(-LATELY_S))
         .order_by(jobs.c.finished_at.desc())
         .limit(_MOST_ENDED)
     )
@@ -126,7 +126,7 @@ MEASURES: Final[tuple[Measure, ...]] = (
         "Jobs that ended within the last hour, by how: done, dead or discarded.",
         _group_counts(
             _number, jobs.c.kind, jobs.c.status,
-            where=[jobs.c.status.in_(("done", "dead", "discarded")), jobs.c.finished_at >= db_time(-LATELY_S)],
+            where=[jobs.c.status.in_(("done", "dead", "discarded")), jobs.c.finished_at >= statement_time(-LATELY_S)],
         ),
     ),
     Measure(
@@ -137,7 +137,10 @@ MEASURES: Final[tuple[Measure, ...]] = (
     Measure(
         "agentstate_oldest_due_job_seconds", "gauge", ("queue",),
         "How long the oldest job that is due has waited.",
-        _oldest_age(jobs.c.due_at, jobs.c.queue, where=[jobs.c.status == JobStatus.READY, jobs.c.due_at <= db_time()]),
+        _oldest_age(
+            jobs.c.due_at, jobs.c.queue,
+            where=[jobs.c.status == sa.literal_column("'ready'"), jobs.c.due_at <= statement_time()],
+        ),
     ),
     Measure(
         "agentstate_effects_open", "gauge", ("service", "state"),
@@ -154,7 +157,7 @@ MEASURES: Final[tuple[Measure, ...]] = (
         "Effects that ended within the last hour: succeeded or failed.",
         _group_counts(
             _number, effects.c.service, effects.c.operation, effects.c.state,
-            where=[effects.c.resolved_at >= db_time(-LATELY_S), effects.c.expired_at.is_(None)],
+            where=[effects.c.resolved_at >= statement_time(-LATELY_S), effects.c.expired_at.is_(None)],
         ),
     ),
     Measure(
@@ -185,7 +188,7 @@ MEASURES: Final[tuple[Measure, ...]] = (
     Measure(
         "agentstate_embedders_resting", "gauge", (),
         "Embedding providers that are left alone, since they kept failing.",
-        _group_counts(_number, where=[provider_circuits.c.open_until > db_time()]),
+        _group_counts(_number, where=[provider_circuits.c.open_until > statement_time()]),
     ),
     Measure(
         "agentstate_turns_unsummarized", "gauge", (),

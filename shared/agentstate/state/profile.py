@@ -20,7 +20,7 @@ from agentstate.state import codec
 from agentstate.state.profile_cache import ProfileCache, Stored
 from agentstate.state.secrecy import refuse_secrets
 from agentstate.store.store import Store, Transaction
-from agentstate.store.tables.base import db_time
+from agentstate.store.tables.base import db_time, statement_time
 from agentstate.store.tables.profiles import profile_fields as table
 from agentstate.store.upsert import insert_new
 
@@ -161,7 +161,7 @@ class AgentProfile:
         alive = (
             table.c.agent_id == self.agent_id,
             table.c.value.is_not(None),
-            sa.or_(table.c.expires_at.is_(None), table.c.expires_at > db_time()),
+            sa.or_(table.c.expires_at.is_(None), table.c.expires_at > statement_time()),
         )
         with self._store.read_connection() as connection:
             rows = connection.execute(sa.select(table).where(*alive)).all()
@@ -187,7 +187,7 @@ class AgentProfile:
     def _locked(self, tx: Transaction, field: str) -> sa.Row[Any, Any, Any]:
         """The field's row, held until the transaction ends; its value is None when it is removed or past its time."""
         insert_new(tx, table, [{"agent_id": self.agent_id, "field": field, "version": 0, "updated_at": tx.now()}])
-        value = sa.case((table.c.expires_at <= db_time(), None), else_=table.c.value).label("value")
+        value = sa.case((table.c.expires_at <= statement_time(), None), else_=table.c.value).label("value")
         mine = (table.c.agent_id == self.agent_id, table.c.field == field)
         return tx.connection.execute(
             sa.select(value, table.c.version, table.c.expires_at).where(*mine).with_for_update()

@@ -15,7 +15,7 @@ from agentstate.ids import validate_name
 from agentstate.state import update_log
 from agentstate.state.update_log import Update
 from agentstate.store.store import Store, Transaction
-from agentstate.store.tables.base import db_time
+from agentstate.store.tables.base import db_time, statement_time
 from agentstate.store.tables.updates import update_groups as groups
 from agentstate.store.upsert import insert_new
 
@@ -56,7 +56,7 @@ class UpdateGroup:
             raise InvalidInput(f"limit is {limit} and lease_s is {lease_s}; both must be over 0. Nothing was taken.")
         with self._store.transaction() as tx:
             self._begin(tx)
-            free = sa.or_(groups.c.lease_until.is_(None), groups.c.lease_until <= db_time())
+            free = sa.or_(groups.c.lease_until.is_(None), groups.c.lease_until <= statement_time())
             row = tx.connection.execute(
                 sa.select(groups.c.seq, groups.c.fence).where(*self._mine, free).with_for_update(skip_locked=True)
             ).one_or_none()

@@ -13,7 +13,7 @@ from sqlalchemy.engine import Connection
 from agentstate.errors import InvalidInput, UpdatesLost
 from agentstate.state import codec
 from agentstate.store.store import Transaction
-from agentstate.store.tables.base import db_time
+from agentstate.store.tables.base import statement_time
 from agentstate.store.tables.updates import update_heads as heads
 from agentstate.store.tables.updates import updates
 from agentstate.store.upsert import insert_new
@@ -101,14 +101,16 @@ def remove_old(tx: Transaction, *, kept: int, ttl_s: float, agents: int) -> int:
 
 
 def _with_old(connection: Connection, kept: int, ttl_s: float, agents: int) -> Sequence[str]:
-    aged = sa.select(updates.c.agent_id).where(updates.c.at < db_time(-ttl_s))
+    aged = sa.select(updates.c.agent_id).where(updates.c.at < statement_time(-ttl_s))
     many = sa.select(heads.c.agent_id).where(heads.c.seq - heads.c.removed_through > kept)
     return connection.execute(sa.union(aged, many).limit(agents)).scalars().all()
 
 
 def _remove_of(tx: Transaction, agent_id: str, kept: int, ttl_s: float) -> int:
     now = read_head(tx.connection, agent_id)
-    aged = sa.select(sa.func.max(updates.c.seq)).where(updates.c.agent_id == agent_id, updates.c.at < db_time(-ttl_s))
+    aged = sa.select(sa.func.max(updates.c.seq)).where(
+        updates.c.agent_id == agent_id, updates.c.at < statement_time(-ttl_s)
+    )
     through = max(now.seq - kept, tx.connection.execute(aged).scalar_one() or 0)
     tx.connection.execute(heads.update().where(heads.c.agent_id == agent_id).values(removed_through=through))
     gone = updates.delete().where(updates.c.agent_id == agent_id, updates.c.seq <= through)

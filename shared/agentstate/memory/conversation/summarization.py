@@ -28,7 +28,7 @@ from agentstate.providers.tokens import estimate_tokens
 from agentstate.settings import Settings
 from agentstate.store.store import Store
 from agentstate.store.tables import conversations, summaries
-from agentstate.store.tables.base import db_time
+from agentstate.store.tables.base import db_time, statement_time
 
 VERBATIM_SHARE = 2
 """One in so many of the tokens that set off a summary stays verbatim."""
@@ -110,7 +110,7 @@ class ConversationSummarizer:
     def _take(self, conversation: UUID, job: UUID) -> None:
         free = sa.or_(
             conversations.c.summarizing_until.is_(None),
-            conversations.c.summarizing_until < db_time(),
+            conversations.c.summarizing_until < statement_time(),
             conversations.c.summarizing_job == job,
         )
         with self._store.transaction() as tx:

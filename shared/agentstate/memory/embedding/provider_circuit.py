@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from agentstate.store.store import Store
 from agentstate.store.tables import provider_circuits
-from agentstate.store.tables.base import db_time
+from agentstate.store.tables.base import db_time, statement_time
 
 OPENS_AFTER = 5
 """Failures in a row, over all workers, that open the circuit."""
@@ -38,7 +38,7 @@ class ProviderCircuit:
         if pause > 0 or failures < OPENS_AFTER:
             return max(pause, 0.0)
         with self._store.transaction() as tx:
-            turn = provider_circuits.update().where(self._mine, provider_circuits.c.open_until <= db_time())
+            turn = provider_circuits.update().where(self._mine, provider_circuits.c.open_until <= statement_time())
             first = tx.connection.execute(turn.values(open_until=db_time(PROBE_S))).rowcount
         return 0.0 if first else self.pause_s()
 

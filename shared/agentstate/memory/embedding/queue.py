@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from agentstate.memory.facts.records import RECORD_COLUMNS, MemoryRecord
 from agentstate.store.store import Store, Transaction
 from agentstate.store.tables import memories, memory_vectors
-from agentstate.store.tables.base import db_time
+from agentstate.store.tables.base import db_time, statement_time
 from agentstate.store.tables.memory import pending
 
 LIGHT = 16
@@ -64,7 +64,7 @@ class EmbeddingBacklog:
     def has_due(self) -> bool:
         """Return whether any memory is due."""
         with self._store.read_connection() as connection:
-            due = sa.select(memories.c.seq).where(pending, memories.c.due_at <= db_time()).limit(1)
+            due = sa.select(memories.c.seq).where(pending, memories.c.due_at <= statement_time()).limit(1)
             return connection.execute(due).first() is not None
 
     def claim_batch(self, limit: int, *, lease_s: float, light: bool = False) -> ClaimedBatch:

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from agentstate.money.effects.table import EffectState
 from agentstate.state import codec
 from agentstate.store.store import Transaction
-from agentstate.store.tables.base import db_time
+from agentstate.store.tables.base import db_time, statement_time
 from agentstate.store.tables.money import effects
 
 _THIN = (
@@ -38,7 +38,7 @@ def thin_effects(tx: Transaction, *, kept_s: float, limit: int) -> int:
     whole = effects.c.resolved_at.is_not(None) & effects.c.expired_at.is_(None)
     statement = (
         sa.select(effects.c.id, effects.c.state, effects.c.outcome)
-        .where(whole, effects.c.resolved_at < db_time(-kept_s))
+        .where(whole, effects.c.resolved_at < statement_time(-kept_s))
         .order_by(effects.c.resolved_at)
         .limit(limit)
         .with_for_update(skip_locked=True)

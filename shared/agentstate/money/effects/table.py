@@ -22,7 +22,7 @@ from agentstate.errors import NotFound
 from agentstate.ids import new_id
 from agentstate.money.effects.operation import Intent
 from agentstate.store.store import Transaction
-from agentstate.store.tables.base import db_time
+from agentstate.store.tables.base import db_time, statement_time
 from agentstate.store.tables.money import effect_evidence, effects
 from agentstate.store.upsert import insert_returning
 
@@ -192,7 +192,7 @@ def list_due(connection: Connection, limit: int) -> list[UUID]:
     """The effects that nobody works on and that are to be looked at now, longest waiting first."""
     statement = (
         sa.select(effects.c.id)
-        .where(effects.c.state.in_(OPEN_STATES), effects.c.next_verify_at <= db_time(), without_lease())
+        .where(effects.c.state.in_(OPEN_STATES), effects.c.next_verify_at <= statement_time(), without_lease())
         .order_by(effects.c.next_verify_at)
         .limit(limit)
     )
@@ -294,7 +294,7 @@ def update_claimed(tx: Transaction, effect_id: UUID, fence: int, values: Mapping
 
 def without_lease() -> sa.ColumnElement[bool]:
     """Return the condition that no process is working on an effect."""
-    return sa.or_(effects.c.lease_until.is_(None), effects.c.lease_until <= db_time())
+    return sa.or_(effects.c.lease_until.is_(None), effects.c.lease_until <= statement_time())
 
 
 def _selected() -> sa.Select[Any]:

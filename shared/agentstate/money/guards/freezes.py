@@ -19,7 +19,7 @@ from agentstate.ids import new_id, validate_name
 from agentstate.money.guards.rules import EVERY, LONGEST_WINDOW_S
 from agentstate.money.ledger.shared_balances import balance_service
 from agentstate.store.store import Transaction
-from agentstate.store.tables.base import db_time
+from agentstate.store.tables.base import db_time, statement_time
 from agentstate.store.tables.guards import freezes, guard_rules
 from agentstate.store.upsert import insert_new
 
@@ -71,7 +71,7 @@ def lift_freeze(tx: Transaction, agent_id: str, service: str, *, who: str) -> bo
 
 def delete_old_freezes(tx: Transaction, *, limit: int) -> int:
     """Delete up to `limit` freezes that were lifted over a year ago; tell how many. Those in force stay."""
-    old = sa.select(freezes.c.id).where(freezes.c.lifted_at < db_time(-LONGEST_WINDOW_S)).limit(limit)
+    old = sa.select(freezes.c.id).where(freezes.c.lifted_at < statement_time(-LONGEST_WINDOW_S)).limit(limit)
     return tx.connection.execute(sa.delete(freezes).where(freezes.c.id.in_(old))).rowcount
 
 

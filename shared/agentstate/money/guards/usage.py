@@ -19,7 +19,7 @@ from agentstate.money.ledger.postings import OWNED_BUCKETS, Bucket
 from agentstate.money.ledger.shared_balances import balance_service, services_of_balance
 from agentstate.money.reconciliation.breaks import EFFECT_MANUAL
 from agentstate.store.store import Transaction
-from agentstate.store.tables.base import db_time
+from agentstate.store.tables.base import statement_time
 from agentstate.store.tables.guards import guard_uses
 from agentstate.store.tables.money import accounts, breaks, effects, entries, ledger_transactions
 
@@ -133,7 +133,7 @@ def _bound(table: sa.Table, rule: Rule, ask: GuardRequest) -> list[sa.ColumnElem
 
 
 def _open_use() -> sa.ColumnElement[bool]:
-    return guard_uses.c.ended_at.is_(None) & (guard_uses.c.expires_at > db_time())
+    return guard_uses.c.ended_at.is_(None) & (guard_uses.c.expires_at > statement_time())
 
 
 def _total(amount: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:

@@ -19,7 +19,7 @@ from agentstate.money.amounts import Money, require_positive
 from agentstate.money.guards.gate import authorize_request
 from agentstate.money.guards.rules import LONGEST_WINDOW_S, GuardRequest
 from agentstate.store.store import Store, Transaction
-from agentstate.store.tables.base import db_time
+from agentstate.store.tables.base import db_time, statement_time
 from agentstate.store.tables.guards import guard_uses
 
 LONGEST_S = 86_400.0
@@ -64,7 +64,10 @@ def delete_old_uses(tx: Transaction, *, limit: int) -> int:
     """Delete up to `limit` uses that ended before any window of a rule can begin; tell how many."""
     old = (
         sa.select(guard_uses.c.id)
-        .where(guard_uses.c.began_at < db_time(-LONGEST_WINDOW_S), guard_uses.c.expires_at < db_time(-LONGEST_WINDOW_S))
+        .where(
+            guard_uses.c.began_at < statement_time(-LONGEST_WINDOW_S),
+            guard_uses.c.expires_at < statement_time(-LONGEST_WINDOW_S),
+        )
         .limit(limit)
     )
     return tx.connection.execute(sa.delete(guard_uses).where(guard_uses.c.id.in_(old))).rowcount

@@ -14,7 +14,7 @@ from agentstate.ids import new_id
 from agentstate.money.effects.outcomes import to_plain
 from agentstate.money.effects.table import lease_owner_name
 from agentstate.store.store import Transaction
-from agentstate.store.tables.base import db_time
+from agentstate.store.tables.base import db_time, statement_time
 from agentstate.store.tables.money import recon_cursors, recon_runs
 from agentstate.store.upsert import insert_new
 
@@ -36,8 +36,8 @@ def insert_cursor(tx: Transaction, agent_id: str, service: str) -> None:
 
 def is_any_due(connection: Connection) -> bool:
     """Whether an account is due that nobody is at."""
-    free = sa.or_(recon_cursors.c.lease_until.is_(None), recon_cursors.c.lease_until <= db_time())
-    due = sa.exists().where(recon_cursors.c.next_due_at <= db_time(), free)
+    free = sa.or_(recon_cursors.c.lease_until.is_(None), recon_cursors.c.lease_until <= statement_time())
+    due = sa.exists().where(recon_cursors.c.next_due_at <= statement_time(), free)
     return bool(connection.execute(sa.select(due)).scalar_one())
 
 
@@ -50,10 +50,10 @@ def claim_one(tx: Transaction, agent_id: str, service: str, *, lease_s: float) -
 
 def claim_due(tx: Transaction, limit: int, *, lease_s: float) -> list[Cursor]:
     """Claim up to `limit` cursors that are due and that nobody is at, longest due first."""
-    free = sa.or_(recon_cursors.c.lease_until.is_(None), recon_cursors.c.lease_until <= db_time())
+    free = sa.or_(recon_cursors.c.lease_until.is_(None), recon_cursors.c.lease_until <= statement_time())
     due = (
         sa.select(recon_cursors.c.agent_id, recon_cursors.c.service)
-        .where(recon_cursors.c.next_due_at <= db_time(), free)
+        .where(recon_cursors.c.next_due_at <= statement_time(), free)
         .order_by(recon_cursors.c.next_due_at)
         .limit(limit)
         .with_for_update(skip_locked=True)

@@ -80,6 +80,18 @@ class db_time(FunctionElement[datetime]):  # noqa: N801 reads as a function in q
         super().__init__(given)
 
 
+class statement_time(db_time):  # noqa: N801 reads as a function in queries
+    """`db_time` for conditions: read once for a statement, so that an index serves the comparison."""
+
+    inherit_cache = True
+    name = "statement_time"
+
+
+@compiles(statement_time, "postgresql")
+def _postgres_statement_time(element: statement_time, compiler: SQLCompiler, **options: Any) -> str:
+    return f"(SELECT {_postgres_time(element, compiler, **options)})"
+
+
 @compiles(db_time, "postgresql")
 def _postgres_time(element: db_time, compiler: SQLCompiler, **options: Any) -> str:
     seconds = compiler.process(element.clauses, **options)
@@ -87,6 +99,7 @@ def _postgres_time(element: db_time, compiler: SQLCompiler, **options: Any) -> s
 
 
 @compiles(db_time, "sqlite")
+@compiles(statement_time, "sqlite")
 def _sqlite_time(element: db_time, compiler: SQLCompiler, **options: Any) -> str:
     seconds = compiler.process(element.clauses, **options)
     return f"(strftime('%Y-%m-%d %H:%M:%f', 'now', printf('%+.3f seconds', {seconds})) || '000')"
