@@ -21,7 +21,7 @@ TABLE = sa.Table(
 
 
 def make_bare_insert(url: str, *, clients: int = 1) -> Callable[[], None]:
-    """What inserts and commits one row in the database at `url`, from any of `clients` threads.
+    """Return a function that inserts and commits one row at `url`, callable from `clients` threads.
 
     On Postgres by an engine as SQLAlchemy makes it; on SQLite by ours, because its driver's own does not sync.
     """

@@ -1,4 +1,4 @@
-"""A process of a crowd, for what only shows between processes: `python -m bench.crowd read|pass ...`.
+"""One process of a load, for effects between processes: `python -m bench.crowd read|pass ...`.
 
 `read` reads one state from many threads and prints how many were live; `pass` asks the rate limiter for as long as it
 is told and prints when each request was let through (seconds of the clock that all processes of a machine share).
@@ -33,7 +33,7 @@ LISTENING_S = 0.25
 
 @contextmanager
 def start_processes(number: int, *arguments: str) -> Iterator[list[subprocess.Popen[str]]]:
-    """So many processes, all ready; who still runs at the end is killed."""
+    """Start `number` processes and wait until they are ready; they are killed at the end of the block."""
     command = [sys.executable, "-m", "bench.crowd", *arguments]
     started = [
         subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)  # noqa: S603 a command of ours
@@ -59,7 +59,7 @@ def start_together(processes: Sequence[subprocess.Popen[str]]) -> None:
 
 
 def read_answers(processes: Sequence[subprocess.Popen[str]]) -> list[str]:
-    """What each printed at its end."""
+    """Return the last line that each process printed."""
     found = []
     for process in processes:
         assert process.stdout is not None

@@ -1,4 +1,4 @@
-"""What the benchmarks stand on: real servers, started when one asks for them, and databases of their own."""
+"""Servers and databases of the benchmarks, started on first use."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class BenchStack:
         self._cleanup.close()
 
     def choose_size(self, full: int, quick: int) -> int:
-        """How many: `full`, or `quick` in a quick run."""
+        """Return `full`, or `quick` in a quick run."""
         return quick if self.quick else full
 
     @cached_property

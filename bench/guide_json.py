@@ -1,4 +1,4 @@
-"""The control of the codec: what the guide describes, the standard library's JSON with a hook for Decimal each way.
+"""The codec's baseline: the guide's encoder, the standard library's JSON with a hook for Decimal each way.
 
 A Decimal becomes a dict with one tagged key; nothing else is checked, so floats pass, tuples become lists, and a user's
 own dict with that key is taken for a Decimal.
@@ -28,5 +28,5 @@ def dump_json(value: Any) -> str:
 
 
 def load_json(text: str) -> Any:
-    """What the guide's hook makes of it."""
+    """Parse text with the guide's hook."""
     return json.loads(text, object_hook=_restore_decimal)

@@ -42,7 +42,7 @@ class EmbeddingProvider(LoopbackServer):
         self._paid: Counter[bytes] = Counter()
 
     def draw_fault(self) -> str | None:
-        """What goes wrong with the next call, after its time has passed; None when nothing does."""
+        """Return the fault of the next call, after its time has passed; None for a good call."""
         time.sleep(self._latency_s)
         with self._lock:
             found = self._draw.choice(FAULTS) if self._draw.random() < self._fails else None
@@ -55,7 +55,7 @@ class EmbeddingProvider(LoopbackServer):
             self._paid.update(hashlib.sha256(text.encode()).digest() for text in texts if text not in _QUESTIONS)
 
     def read_counts(self) -> dict[str, Any]:
-        """What was counted so far."""
+        """Return the counts so far."""
         with self._lock:
             twice = sum(1 for count in self._paid.values() if count > 1)
             return {"calls": self._calls.total(), "by_fault": self._calls, "texts": len(self._paid), "twice": twice}
@@ -113,7 +113,7 @@ def start_provider(*, latency_ms: float, fails: float = 0.0, seed: int = 7) -> I
 
 
 def fetch_counts(url: str) -> dict[str, Any]:
-    """What the provider at `url` has counted."""
+    """Fetch the counts of the provider at `url`."""
     with urllib.request.urlopen(f"{url}/stats", timeout=30) as answer:  # noqa: S310 on this machine
         return dict(json.load(answer))
 

@@ -1,4 +1,4 @@
-"""A few sentences in many languages, written for this purpose: what an agent's counterparties may write."""
+"""Samples of text: sentences in many languages, and generated kinds such as JSON, Markdown, ids and code."""
 
 from __future__ import annotations
 

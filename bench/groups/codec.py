@@ -1,4 +1,4 @@
-"""The exact codec against the guide's encoder and the standard library's JSON, which both lose what ours keeps.
+"""The exact codec against the guide's encoder and the standard library's JSON, which are both lossy.
 
 Every document is one that the other side can carry too: times are text, amounts Decimals where the guide's hook is
 compared, and text where the plain standard library is.

@@ -75,13 +75,13 @@ def _build_context(texts: list[str], max_tokens: int = _ROOM) -> str:
 
 
 def _make_mixed_slots(ground: BenchStack) -> list[str]:
-    """What an agent's slots hold: its events, books, rules, notes, code, and a chat."""
+    """Return typical slots: events, books, rules, notes, code, and a chat."""
     texts = [_make_slot(kind) for kind in _KINDS]
     return [*texts, read_python_code()[:CHARS], *_make_chat_slots(ground)[: SLOTS - len(texts) - 1]]
 
 
 def _make_chat_slots(ground: BenchStack) -> list[str]:
-    """Nothing but a chat, which a vocabulary encodes fastest."""
+    """Return slots of chat alone, which a vocabulary encodes fastest."""
     file = ground.data / CHAT
     whole = read_chat(file) if file.exists() else _make_slot("prose") * SLOTS
     return [whole[number * CHARS : (number + 1) * CHARS] for number in range(SLOTS)]

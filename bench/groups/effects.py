@@ -1,4 +1,4 @@
-"""`execute_once` against what durable storage costs at least (one bare INSERT commit), and against a DBOS step.
+"""`execute_once` against one bare INSERT commit, the least that durable storage costs, and against a DBOS step.
 
 Ours commits twice where both others commit once: the intent before the call, the outcome after it. A bet does the same
 with money, which neither of the others has: its stake is held with the intent, and booked with the outcome, four
@@ -121,7 +121,7 @@ def _sides(bettor: Bettor) -> dict[str, Callable[[], float]]:
 
 @contextmanager
 def dbos_steps(url: str) -> Iterator[Callable[[int], list[float]]]:
-    """What runs a DBOS workflow of so many steps that do nothing, and gives the seconds of each step."""
+    """Return a function that runs a DBOS workflow of empty steps and returns the seconds of each step."""
     # Installed for the benchmarks alone.
     from dbos import DBOS
 

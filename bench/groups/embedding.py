@@ -1,4 +1,4 @@
-"""The embedding pipeline with a provider on loopback: how many calls, how fast, and what is left when it fails.
+"""The embedding pipeline with a provider on loopback: calls, speed, and unsearchable memories after failures.
 
 The reference is one provider call and one write to the index for each memory, one after the other, as a plain `store`
 does it.
@@ -34,13 +34,13 @@ AGENTS = 100
 
 
 def measure_rows(ground: BenchStack) -> Iterator[Row]:
-    """Calls and throughput with a provider that works, and what becomes of all memories with one that fails."""
+    """Yield calls and throughput with a working provider, and the state of all memories with a failing one."""
     yield from _measure_working_provider(ground)
     yield from _measure_failing_provider(ground)
 
 
 def settings_for(ground: BenchStack, url: str) -> Settings:
-    """Settings whose embedder is the provider at `url`, in a vector space of this run's own."""
+    """Return settings that use the provider at `url`, in a vector space of this run's own."""
     model = f"loopback-{uuid4().hex[:8]}"
     return ground.make_settings(embedder="openai", embedding_model=model, openai_base_url=f"{url}/v1")
 

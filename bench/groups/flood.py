@@ -64,7 +64,7 @@ def _judge_waits(count: int, waits: list[float], queue_waits: list[float]) -> It
 
 
 def _measure_waits(runtime: Runtime) -> tuple[list[float], list[float]]:
-    """How long each single memory waited, and how long it would have in one queue."""
+    """Return the wait of each single memory, and the wait it would have had in one queue."""
     asked: list[float] = []
     waits: list[float] = []
     deadline = time.monotonic() + PATIENCE_S

@@ -1,4 +1,4 @@
-"""The ledger's rate of posting against bare INSERT commits, and with one account that everybody shares.
+"""The ledger's rate of posting against bare INSERT commits, and with one shared account.
 
 A posting is a row that says what happened, two entries sealed by their accounts' hash chains, and two account rows; all
 of it idempotent by key and append-only by triggers. Agents have counter-accounts of their own, so they never wait for

@@ -1,4 +1,4 @@
-"""How fast is recall, and does it stay so? 100,000 memories of 100 agents, against the engine's bare answer.
+"""Recall speed as memories grow: 100,000 memories of 100 agents, against the engine's bare answer.
 
 The reference does the least that finds anything by meaning: it embeds the query and asks the engine for the ten nearest
 vectors of the agent. Recall asks for more (words, identifiers, a hundred of each, where each turn stands), fuses, and

@@ -34,7 +34,7 @@ _LEAST_COVERED = 0.97
 
 @dataclass(frozen=True)
 class EstimateError:
-    """How an estimate relates to the true counts of one kind."""
+    """The estimates of one kind of text, divided by the true counts."""
 
     ratios: Sequence[float]
     """Estimate divided by true count, of samples of at least 800 characters."""
@@ -45,12 +45,12 @@ class EstimateError:
 
     @property
     def covered(self) -> float:
-        """Share of samples whose estimate is not below the true count."""
+        """Share of samples with an estimate not below the true count."""
         return sum(ratio >= 1 for ratio in self.ratios) / len(self.ratios)
 
 
 def error_table(family: Family, data: Path) -> Iterator[Row]:
-    """How far off the estimates of one family are for each kind of text; `data` has the chat."""
+    """Yield the estimate error of one family for each kind of text; `data` has the chat."""
     tool = "ctok" if family in CTOK else "tiktoken"
     counted = list(_count_samples(family, data / CHAT))
     if not counted:

@@ -1,4 +1,4 @@
-"""The agents of the fleet, and the process that runs some of them: their steps at the services, and what they remember.
+"""The agents of the fleet, and the process that runs some of them.
 
     python -m deploy.local.demo.agents --agents ag_1,ag_2 --peers ag_1,ag_2,ag_3 --end FILE --receipts FILE
 
@@ -51,7 +51,7 @@ def make_vault_sentence(agent_id: str, seed: int) -> str:
 
 
 def describe_bet(bet: casino.Bet, receipt: casino.BetReceipt) -> tuple[str, str]:
-    """A memory of a bet, and what is said about it."""
+    """Return a memory of a bet, and the sentence for the conversation."""
     stake = receipt.debited
     way = f"{bet.game} on {bet.side or bet.direction}"
     if receipt.won:
@@ -62,21 +62,21 @@ def describe_bet(bet: casino.Bet, receipt: casino.BetReceipt) -> tuple[str, str]
 
 
 def describe_open(order: trading.Open, receipt: trading.PositionReceipt) -> tuple[str, str]:
-    """A memory of a position that was opened, and what is said about it."""
+    """Return a memory of an opened position, and the sentence for the conversation."""
     position = f"{order.side} position in {order.coin} with leverage {order.leverage}"
     memory = f"Opened a {position}; the fee for trading it was {receipt.fee}."
     return memory, f"Position {receipt.reference} is open: {position}, notional {receipt.notional}."
 
 
 def describe_close(receipt: trading.CloseReceipt) -> tuple[str, str]:
-    """A memory of a position that was closed, and what is said about it."""
+    """Return a memory of a closed position, and the sentence for the conversation."""
     result = f"{'loss' if receipt.profit.minor < 0 else 'profit'} of {abs(receipt.profit)}"
     memory = f"Closed a position with a {result} after fees of {receipt.fee}; short trades pay fees twice."
     return memory, f"Position {receipt.reference} is closed with a {result}."
 
 
 def describe_escrow(step: str, receipt: escrow.EscrowReceipt | escrow.TransitionReceipt) -> tuple[str, str]:
-    """A memory of a step of an escrow, and what is said about it."""
+    """Return a memory of a step of an escrow, and the sentence for the conversation."""
     other = receipt.counterparty
     amount = receipt.debited if isinstance(receipt, escrow.EscrowReceipt) else receipt.amount
     creator = "its maker" if isinstance(receipt, escrow.EscrowReceipt) else receipt.creator
@@ -89,7 +89,7 @@ def describe_escrow(step: str, receipt: escrow.EscrowReceipt | escrow.Transition
 
 
 def describe_domain(receipt: domains.DomainReceipt) -> tuple[str, str]:
-    """A memory of a domain that was bought, and what is said about it."""
+    """Return a memory of a bought domain, and the sentence for the conversation."""
     price = receipt.debited
     return f"Bought the domain {receipt.domain} for {price} a year.", f"{receipt.domain} is ours for {price}."
 
@@ -114,7 +114,7 @@ _NOT_NOW = (EffectInDoubt, EffectInProgress, ServiceError, Unavailable)
 
 @dataclass(frozen=True, kw_only=True)
 class AgentRole:
-    """What an agent is given: the seed, the other agents, and the receipts of what it was told."""
+    """The seed, the other agents, and the file for acknowledgements."""
 
     seed: int
     peers: Sequence[str]
@@ -151,7 +151,7 @@ class FleetAgent:
 
     @property
     def unsettled(self) -> int:
-        """Calls whose outcome this agent has not been told."""
+        """Number of calls without a known outcome."""
         return len(self._pending.calls)
 
     def set_up_accounts(self) -> None:
@@ -169,7 +169,7 @@ class FleetAgent:
         self._remember_text(make_vault_sentence(self.agent.id, self._role.seed), "fact")
 
     def run_step(self, number: int) -> None:
-        """Do run_step `number`, and ask again for what is in doubt every few steps."""
+        """Do step `number`, and every few steps ask again for calls in doubt."""
         chance = random.Random(f"{self._role.seed}:{self.agent.id}:{number}")  # noqa: S311 repeatable, not secret
         name = chance.choices(list(self._steps), self._weights)[0]
         self._steps[name](chance, number)
@@ -182,7 +182,7 @@ class FleetAgent:
             self._execute(key, operation)
 
     def tend_escrows(self) -> None:
-        """Deliver what others wait for, and pay what was delivered."""
+        """Complete the escrows that others wait for, and release the completed ones."""
         entry = self.agent.services.read(Service.ESCROW, force_refresh=True)
         for row in (entry.state or {}).get("escrows", ()):
             escrow_id = str(row["escrow_id"])
@@ -277,7 +277,7 @@ class FleetAgent:
     def _record_step(
         self, key: str, event: str, receipt: Receipt, about: tuple[str, str], *, kind: str = "event"
     ) -> None:
-        """Record, remember and say what was done; done again after a restart, it adds nothing."""
+        """Record the step as an episode, a memory and two turns; repeated after a restart, it adds nothing."""
         memory, said = about
         if key not in self._before:
             self.agent.episodes.record(event, {"key": key}, outcome=pack_receipt(receipt))

@@ -51,7 +51,7 @@ def find_accepted_rewrites(store: Store) -> list[str]:
 
 
 def compare_balances(connection: Connection, truth: Mapping[str, Any]) -> list[Balance]:
-    """Every balance of every agent: the sum of the entries, beside what the service has."""
+    """Return every balance of every agent: the sum of its entries, and the service's own amount."""
     booked = _sum_books(connection)
     return [
         Balance(agent_id=agent, account=account, books=booked.get((agent, account), 0), truth=micros)
@@ -126,7 +126,7 @@ _PAGE = 500
 
 
 def find_leaks(runtime: Runtime, agents: Sequence[str], seed: int) -> tuple[list[str], int]:
-    """Where an agent's recall shows a memory of its neighbour, asked for by the neighbour's secret; and how many."""
+    """Let each agent recall its neighbour's secret; return the leaks and the number of searches."""
     found = []
     for agent, other in zip(agents, [*agents[1:], agents[0]], strict=True):
         if agent == other:

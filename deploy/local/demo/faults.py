@@ -53,7 +53,7 @@ def make_steady_plan() -> list[dict[str, Any]]:
 
 
 def make_early_plan() -> list[dict[str, Any]]:
-    """First also some requests that never arrive, and some that take effect when nobody waits for them any more."""
+    """Return the early rules: the steady ones, requests that never arrive, and effects later than the client's timeout."""
     return [
         make_rule("drop_before_commit", "casino", "bet", 0.2, 2),
         make_rule("drop_before_commit", "escrow", "create", 0.5, 1),
@@ -113,7 +113,7 @@ class FaultInjector:
         self._note_disruption(f"kill -9 of {name} (pid {pid})")
 
     def kill_agents(self) -> None:
-        """`kill -9` an agent process in the middle of whatever its agents do, and start it again."""
+        """`kill -9` an agent process in the middle of its work, and start it again."""
         self._note_disruption(
             f"kill -9 of the process of {self._agents.kill_and_restart(0)}; it began again with the same keys"
         )

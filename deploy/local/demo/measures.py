@@ -174,7 +174,7 @@ def _count_effects(connection: Connection, truth: Mapping[str, Any]) -> Iterator
 
 
 def _count_seen(truth: Mapping[str, Any]) -> Counter[tuple[str, str]]:
-    """How often the services had the effect of each request key, by agent and key."""
+    """Return the number of effects in the services' record, by agent and request key."""
     seen: Counter[tuple[str, str]] = Counter()
     for row in truth["effects"]:
         seen[row["agent_id"], row["request_key"]] += row["count"]

@@ -88,7 +88,7 @@ async def _serve_sandbox(books: Books, host: str, port: int) -> None:
 
 
 def make_clock_callbacks(books: Books) -> list[PeriodicCallback]:
-    """What happens by the clock, without any request."""
+    """Return the periodic callbacks of the services' own clocks."""
     return [
         PeriodicCallback(lambda: _sweep_escrows(books), SWEEP_MS),
         PeriodicCallback(lambda: _run_in_transaction(books, Deposits(books).poll_addresses), POLL_MS),

@@ -49,7 +49,7 @@ class SandboxClient:
         self._client.post("/__control/switches", json=values).raise_for_status()
 
     def run_clock(self, *names: str) -> dict[str, Any]:
-        """Run what the clock would: `poll`, `empty`, `sweep`, `monitor`."""
+        """Run periodic work now: `poll`, `empty`, `sweep`, `monitor`."""
         return self._post_json("/__control/chain", {"run": list(names)})
 
     def deposit_on_chain(self, agent_id: str, dollars: str) -> None:
@@ -68,18 +68,18 @@ class SandboxClient:
         return self._get_json("/__truth", {} if agent_id is None else {"agent_id": agent_id})
 
     def read_request(self, request_key: str) -> dict[str, Any]:
-        """What came of one request key: `effects`, `ledger` rows, and the faults that were `injected`."""
+        """Return the `effects`, `ledger` rows and `injected` faults of one request key."""
         return self._get_json("/__truth", {"request_key": request_key})
 
     def count_effects(self, agent_id: str, operation: str) -> dict[str, int]:
-        """How often each reference (`client_seed`, description, name, id) had its effect, for a `casino.bet`."""
+        """Return the number of effects by reference (`client_seed`, description, name, id), for a `casino.bet`."""
         service, _, name = operation.partition(".")
         rows = self.read_truth(agent_id)["effects"]
         ours = (row for row in rows if (row["service"], row["operation"]) == (service, name))
         return _sum_counts((row["reference"], row["count"]) for row in ours)
 
     def count_effects_by_key(self, agent_id: str) -> dict[str, int]:
-        """How often each request key (the tag that came as `Idempotency-Key`) had its effect."""
+        """Return the number of effects by request key (the tag that came as `Idempotency-Key`)."""
         rows = self.read_truth(agent_id)["effects"]
         return _sum_counts((row["request_key"], row["count"]) for row in rows if row["request_key"])
 

@@ -68,7 +68,7 @@ class Fault:
 
     @classmethod
     def parse_text(cls, text: str) -> Fault:
-        """Read `slow:250` or `html_502:before`; refuse what is unknown."""
+        """Parse `slow:250` or `html_502:before`; refuse unknown faults."""
         kind, _, rest = text.partition(":")
         if kind not in KINDS or (kind in TIMED) != rest.isdecimal() or (rest and not cls._accepts_option(kind, rest)):
             raise Refusal(400, "invalid_fault", f"{text!r} is no fault; known are {', '.join(KINDS)}.")
@@ -130,7 +130,7 @@ class Rule:
         return all(rule is None or rule == actual for rule, actual in wanted)
 
     def as_json(self) -> dict[str, Any]:
-        """The rule as the control route tells it; `times` is what remains."""
+        """Return the rule as the control route shows it; `times` counts down."""
         names = ("probability", "service", "operation", "agent_id", "times")
         shown = {"fault": self.text, **{name: getattr(self, name) for name in names}}
         return {**shown, "reads": True} if self.reads else shown
@@ -185,7 +185,7 @@ class FaultPlan:
         return Fault(kind, self._random.randint(1, DRAWN_MS) if kind in TIMED else 0, before=before)
 
     def as_json(self) -> dict[str, Any]:
-        """The plan and what was injected since it was set."""
+        """Return the plan and the faults injected since it was set."""
         plan = [rule.as_json() for rule in self._rules]
         return {"seed": self._seed, "plan": plan, "injected": dict(self.injected)}
 
@@ -194,7 +194,7 @@ _ROWS = ("ledger", "entries")
 
 
 def zero_amounts(value: Any, name: str = "") -> Any:
-    """The answer with every balance and amount 0, as a service gives it whose node does not answer."""
+    """Return the answer with every balance and amount 0, as a service gives it when its node does not answer."""
     if isinstance(value, dict):
         return {key: zero_amounts(item, key) for key, item in value.items()}
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""Under whom Postgres runs: it refuses root, and a user id without a name, which containers often have.
+"""The user that Postgres runs as: it refuses root, and a user id without a name, common in containers.
 
 Two ways out, the gentler first, each tried before it is used: a user namespace in which we are `nobody` (no file
 changes hands), and for root, where those are forbidden as in many containers, the id `nobody` with the one

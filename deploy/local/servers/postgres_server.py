@@ -77,7 +77,7 @@ class PostgresServer:
 
     @cached_property
     def identity(self) -> Identity:
-        """Under whom the programs run."""
+        """The user that the programs run as."""
         return identity_for(self.programs.program_path("postgres"), self.folder.data_of(NAME))
 
     def dsn(self, database: str = DATABASE) -> str:
@@ -187,7 +187,7 @@ class PostgresServer:
 
 
 def _drop_stale_pid(path: Path) -> None:
-    """Remove `postmaster.pid` when its pid is a dead process that nobody reaped, or some other program by now.
+    """Remove `postmaster.pid` when its pid is a zombie or some other program by now.
 
     Postgres takes both for a running server and would refuse to start. While the pid is free or a live
     Postgres, the file stays: the server itself then decides, and cleans up its shared memory.

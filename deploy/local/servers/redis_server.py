@@ -1,4 +1,4 @@
-"""The Redis server of the stack: which program, and how it keeps what it has acknowledged.
+"""The Redis server of the stack: its program, and a configuration that keeps acknowledged writes.
 
 The program is the one given by the user, else the Valkey that the set-up installed with the Python packages,
 else `valkey-server` or `redis-server` on PATH. The packaged one comes first because it is the version that

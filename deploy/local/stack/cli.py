@@ -189,7 +189,7 @@ def _where_things_are(folder: Folder) -> str:
 
 
 def _program_path(name: str) -> str:
-    """How a program of this environment is called from the folder that the user is in."""
+    """Return the call of a program of this environment, relative to the current folder if possible."""
     path, here = Path(sys.executable).with_name(name), Path.cwd()
     return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
@@ -202,7 +202,7 @@ def _parse_setting(text: str) -> tuple[str, str]:
 
 
 def main() -> None:
-    """Run a command; what went wrong becomes a line that says so, and exit code 1."""
+    """Run a command; an error is printed as one line, with exit code 1."""
     try:
         cli(prog_name="python -m deploy.local")
     except AgentStateError as error:

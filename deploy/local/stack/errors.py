@@ -1,4 +1,4 @@
-"""What can keep the one-machine stack from running; every text names the remedy.
+"""Errors of the one-machine stack; every text names the remedy.
 
 StackError
 ├── AlreadyRunning     another supervisor owns this data folder

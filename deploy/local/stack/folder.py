@@ -102,7 +102,7 @@ class Folder:
         return "\n".join(f"    {line}" for line in text.splitlines()[-lines:])
 
     def socket_folder(self, tag: str) -> Path:
-        """A folder for sockets whose paths stay short enough for the kernel.
+        """Return a folder for sockets with a path short enough for the kernel.
 
         It is inside the data folder when that path is short, else a private one in the folder for temporary files.
         """
@@ -122,7 +122,7 @@ class Folder:
         return known[name]
 
     def read_record(self) -> dict[str, Any]:
-        """What `stack.json` says; empty when the stack never ran here."""
+        """Return the content of `stack.json`; empty when the stack never ran here."""
         return read_json(self.record_file) or {}
 
     def write_record(self, record: dict[str, Any]) -> None:

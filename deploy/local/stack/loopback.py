@@ -1,4 +1,4 @@
-"""A server on loopback that stands for somebody else's, in tests, benchmarks and runs under fire.
+"""An HTTP server on loopback that simulates a remote service in tests, benchmarks and chaos runs.
 
 Here is the life of such a server and how its handler answers; what it answers is said where it is used.
 """
@@ -41,16 +41,16 @@ class LoopbackServer:
 
     @property
     def port(self) -> int:
-        """Where it listens."""
+        """The port that it listens on."""
         return self._server.server_port
 
     @property
     def url(self) -> str:
-        """Its root, or what a client takes for its address."""
+        """The root URL, or the address for a client."""
         return f"http://127.0.0.1:{self.port}"
 
     def release_waiting(self) -> None:
-        """Let go whoever is held back; the stub is about to stop."""
+        """Release the requests that are held back; the stub is about to stop."""
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -73,7 +73,7 @@ class LoopbackHandler(BaseHTTPRequestHandler):
 
     @property
     def stub(self) -> Any:
-        """Whom it answers for."""
+        """The stub that it answers for."""
         return cast("_Server", self.server).stub
 
     def read_content(self) -> bytes:

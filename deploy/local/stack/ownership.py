@@ -1,4 +1,4 @@
-"""Which processes of the machine belong to a stack, found again even when nobody remembers starting them.
+"""Processes of a stack, found again by a mark they carry, even after their supervisor was killed.
 
 Each stack has a random tag. Its processes carry the tag in their environment; the servers that write over their
 environment carry it in their title. A process that carries neither is ours only if it was recorded with the
@@ -61,7 +61,7 @@ class ProcessIdentity:
 
 
 def make_mark(tag: str, name: str) -> dict[str, str]:
-    """What a process of the stack carries in its environment."""
+    """Return the environment variable that marks a process of the stack."""
     return {MARK: f"{tag}/{name}"}
 
 

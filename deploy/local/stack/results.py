@@ -1,4 +1,4 @@
-"""What a long run found, as rows: printed as a table, written as JSON, and judged.
+"""Results of a long run as rows: printed as a table, written as JSON, compared with their bars.
 
 The demonstration, the benchmarks and the runs under fire share this form, so that one reader serves them all.
 """
@@ -115,7 +115,7 @@ def _verdict_text(row: Row) -> str:
 
 
 def draw_picture(path: Path, title: str, write: Callable[[Console], None], *, width: int = PICTURE_WIDTH) -> None:
-    """Write what `write` prints on a terminal of `width` columns as an SVG file."""
+    """Render the output of `write` on a terminal of `width` columns as an SVG file."""
     out = Console(record=True, force_terminal=True, width=width, highlight=False, file=StringIO())
     write(out)
     out.save_svg(str(path), title=title, code_format=_FORM, unique_id="report")

@@ -24,7 +24,7 @@ def do_nothing() -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class ProcessSpec:
-    """How one process is started, recognised as ready, and stopped."""
+    """One process: its command, its readiness check, and how it is stopped."""
 
     name: str
     """Name in the log folder, in `status` and in messages."""

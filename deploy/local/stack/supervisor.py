@@ -410,7 +410,7 @@ class Supervisor:
         self._change_state("running")
 
     def stop_processes(self, state: str = "stopped") -> None:
-        """Stop everything, the last stage first, and end whatever else carries the tag."""
+        """Stop everything, the last stage first, and end all other processes with the tag."""
         self._change_state("stopping")
         table = [child.spec for child in self.children.values()]
         for _, stage in groupby(reversed(table), key=lambda spec: spec.stage):

@@ -48,7 +48,7 @@ _STAGE = dict.fromkeys(SERVERS, 0) | {"migrate": 1, "worker-io": 2, "worker-mone
 
 @dataclass(frozen=True, kw_only=True)
 class StackChoices:
-    """What a user may choose about a stack."""
+    """The user's choices about a stack."""
 
     only: tuple[str, ...] = EVERYTHING
     """Names out of `EVERYTHING`."""
@@ -191,6 +191,6 @@ class ProcessTable:
 
 
 def python_path(inherited: str | None) -> str:
-    """`PYTHONPATH` under which the processes find this tree, whatever is installed."""
+    """Return a `PYTHONPATH` with which processes find this tree, also beside an installed package."""
     own = [str(ROOT / "shared"), str(ROOT)]
     return ":".join([*own, *(part for part in (inherited or "").split(":") if part and part not in own)])

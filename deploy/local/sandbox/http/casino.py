@@ -232,7 +232,7 @@ class TransfersHandler:
         return {"deposits": [_deposit_json(row) for row in self._deposits.list_deposits(agent_id)]}
 
     def read_referral(self, agent_id: str, _query: Mapping[str, str]) -> Body:
-        """`referral`: the agent's code, and what came of it."""
+        """`referral`: the agent's code, its referred agents, and its earnings."""
         self._books.require_agent(agent_id)
         count, earned = self._referrals.sum_earned(agent_id)
         code = self._referrals.get_code(agent_id)
@@ -273,7 +273,7 @@ COLUMNS = (
 
 
 class CasinoRoutes:
-    """What the casino answers under its own address."""
+    """The casino's own routes."""
 
     def __init__(self, books: Books) -> None:
         self._casino = Casino(books)

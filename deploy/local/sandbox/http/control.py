@@ -30,7 +30,7 @@ class HealthHandler(RequestHandler):
 
 
 class ControlHandler(RequestHandler):
-    """What the control routes share: the parts of the process, and errors as JSON."""
+    """Base of the control routes: the parts of the process, and errors as JSON."""
 
     def initialize(self, books: Books, plan: FaultPlan) -> None:
         """Take the parts of the process (Tornado hands them in)."""
@@ -55,7 +55,7 @@ class FaultsHandler(ControlHandler):
     """`/__control/faults`: the standing plan."""
 
     def get(self) -> None:
-        """The plan, and what it injected so far."""
+        """Write the plan, and the faults injected so far."""
         self.write(self._plan.as_json())
 
     def post(self) -> None:
@@ -82,7 +82,7 @@ class SwitchesHandler(ControlHandler):
     """`/__control/switches`: behaviours that can be turned on and off."""
 
     def get(self) -> None:
-        """How the switches stand."""
+        """Return the state of the switches."""
         self.write({name: self._books.read_switch(name, default) for name, default in SWITCHES.items()})
 
     def post(self) -> None:
@@ -105,7 +105,7 @@ def _check_switches(given: dict[str, Any]) -> dict[str, bool]:
 
 
 class ChainHandler(ControlHandler):
-    """`/__control/chain`: what happens on a chain or by the clock, without any request of an agent."""
+    """`/__control/chain`: events on a chain or by the clock, without a request of an agent."""
 
     def post(self) -> None:
         """`{"agent_id", "deposit"}` lets dollars arrive; `{"run": [...]}` runs `poll`, `empty`, `sweep`, `monitor`."""

@@ -67,11 +67,11 @@ class GatewayRoutes:
         }  # fmt: skip
 
     def find_view(self, path: str) -> View:
-        """What answers `GET path`."""
+        """Return the handler of `GET path`."""
         return _look_up(self._views, path)
 
     def find_operation(self, path: str) -> Operation:
-        """What answers `POST path`."""
+        """Return the handler of `POST path`."""
         return _look_up(self._operations, path)
 
 

@@ -77,7 +77,7 @@ def domain_json(row: Row) -> Body:
 
 
 class DomainRoutes:
-    """What the domain service answers under its own address."""
+    """The domain service's own routes."""
 
     def __init__(self, books: Books) -> None:
         self._domains = Domains(books)

@@ -51,7 +51,7 @@ class EscrowHandler:
         return stats_json(self._escrows)
 
     def read_state(self, agent_id: str, _query: Mapping[str, str]) -> Body:
-        """`state`: what the agent has locked, and the newest 200 escrows on either side."""
+        """`state`: the agent's locked amount, and the newest 200 escrows on either side."""
         rows = self._escrows.list_of_agent(agent_id)
         return {
             "agent_id": agent_id,
@@ -94,7 +94,7 @@ def stats_json(escrows: Escrows) -> Body:
 
 
 class EscrowRoutes:
-    """What the escrow service answers under its own address."""
+    """The escrow service's own routes."""
 
     def __init__(self, books: Books) -> None:
         self._escrows = Escrows(books)
@@ -149,7 +149,7 @@ class EscrowRoutes:
 
 
 def translate_refusal(act: Callable[[], Row]) -> Row:
-    """The service's own codes for what the model refuses."""
+    """Translate the model's refusals into the service's own codes."""
     try:
         return act()
     except Refusal as refusal:

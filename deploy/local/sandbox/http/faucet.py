@@ -43,7 +43,7 @@ class FaucetHandler:
 
 
 class FaucetRoutes:
-    """What the faucet answers under its own address."""
+    """The faucet's own routes."""
 
     def __init__(self, books: Books) -> None:
         self._face = FaucetHandler(books)

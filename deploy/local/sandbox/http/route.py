@@ -1,4 +1,4 @@
-"""Routes of a service: a method and a path, the name by which faults and limits know it, and what it does."""
+"""Routes of a service: method, path, the name used by faults and limits, and the handler."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from deploy.local.sandbox.model.books import Refusal
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestData:
-    """What a request brings beside its path."""
+    """The parts of a path, query and body of a request."""
 
     places: tuple[str, ...] = ()
     query: Mapping[str, str] = field(default_factory=dict)
@@ -59,7 +59,7 @@ def write_route(path: str, name: str, act: Act, *, public: bool = False, status:
 
 
 def find_route(routes: Sequence[Route], method: str, path: str) -> tuple[Route, tuple[str, ...]]:
-    """The route of a request and the parts of its path; refuses what is not there."""
+    """Return the route of a request and the parts of its path; refuse unknown paths."""
     for route in routes:
         places = route.match_path(method, path)
         if places is not None:

@@ -34,7 +34,7 @@ Answer: TypeAlias = tuple[int, Body | str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """What all handlers of a process share."""
+    """Parts shared by all handlers of a process."""
 
     books: Books
     plan: FaultPlan
@@ -43,7 +43,7 @@ class Parts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceRequest:
-    """One request: what it is for, by whom, and how to do it."""
+    """One request: its service and operation, its agent, and the call that performs it."""
 
     service: str
     name: str
@@ -55,7 +55,7 @@ class ServiceRequest:
 
 
 class ServiceHandler(RequestHandler):
-    """What the faces of both dialects share."""
+    """Base of the handlers of both dialects."""
 
     def initialize(self, parts: Parts, **_others: Any) -> None:
         """Take the parts of the process (Tornado hands them in)."""
@@ -71,7 +71,7 @@ class ServiceHandler(RequestHandler):
         return body if isinstance(body, dict) else None
 
     def read_request_key(self, body: dict[str, Any]) -> str:
-        """What the caller named the request, for the truth route."""
+        """Return the caller's idempotency key, for the truth route."""
         headers = self.request.headers
         key = headers.get("Idempotency-Key") or headers.get("X-Idempotency-Key") or body.get("idempotency_key", "")
         return str(key)[:256]
@@ -139,7 +139,7 @@ class ServiceHandler(RequestHandler):
         self.spoil_answer(fault, answer, asked)
 
     def add_side_effects(self, fault: Fault, asked: ServiceRequest, status: int) -> None:
-        """What happens beside the operation, once it has happened."""
+        """Apply the side effects of the fault, once the operation has happened."""
         if status not in {200, 201}:
             return
         with self._books.open_transaction():

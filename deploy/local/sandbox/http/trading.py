@@ -218,7 +218,7 @@ def _fills_of(row: Row) -> list[dict[str, Any]]:
 
 
 class TradingRoutes:
-    """What trading answers under its own address."""
+    """Trading's own routes."""
 
     def __init__(self, books: Books) -> None:
         self._books = books

@@ -1,4 +1,4 @@
-"""Values on the wire: readers that refuse what the services refuse, and writers of amounts and times."""
+"""Values on the wire: readers that refuse the same input as the services, and writers of amounts and times."""
 
 from __future__ import annotations
 

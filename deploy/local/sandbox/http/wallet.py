@@ -60,7 +60,7 @@ class WalletHandler:
         }
 
     def read_balance(self, agent_id: str, query: Mapping[str, str]) -> Body:
-        """`balance?address`: USDC on one address, whoever owns it."""
+        """`balance?address`: USDC on one address of any agent."""
         self._books.require_agent(agent_id)
         return self._balance_json(self._wallet.get_address(query.get("address", "")))
 
@@ -129,7 +129,7 @@ WORDS = "sand box test only never real money here twelve words end now"
 
 
 class WalletRoutes:
-    """What the wallet answers under its own address."""
+    """The wallet's own routes."""
 
     def __init__(self, books: Books) -> None:
         self._books = books

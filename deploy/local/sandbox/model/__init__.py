@@ -1,1 +1,1 @@
-"""What the services keep and do: pure books in integer micro-dollars, one transaction an operation, no HTTP."""
+"""The books of the services in integer micro-dollars: one transaction an operation, no HTTP."""

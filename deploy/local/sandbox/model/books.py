@@ -19,7 +19,7 @@ from typing import IO, Any
 
 
 class Refusal(Exception):
-    """A service says no; whatever the operation had written is rolled back.
+    """A service refused the operation; all of its writes are rolled back.
 
     Args:
         status: HTTP status of the answer.
@@ -186,7 +186,7 @@ class FolderInUse(Exception):
 
 
 class Crashed(Exception):
-    """The service died between two steps of an operation; what the steps before had written stays."""
+    """The service died between two steps of an operation; the writes of earlier steps stay."""
 
 
 class Books:
@@ -224,7 +224,7 @@ class Books:
     def open_transaction(
         self, request_key: str = "", *, crash: bool = False, stale: dict[tuple[str, str], int] | None = None
     ) -> Iterator[None]:
-        """Commit what the block does, or nothing of it.
+        """Commit all writes of the block, or none of them.
 
         Args:
             request_key: what the caller named its request; kept beside the effect for the truth route alone.
@@ -275,7 +275,7 @@ class Books:
         return added == 1
 
     def require_agent(self, agent_id: str) -> None:
-        """Refuse an agent that nobody registered."""
+        """Refuse an agent that is not registered."""
         if self.query_row("SELECT 1 FROM agents WHERE agent_id = ?", agent_id) is None:
             raise Refusal(404, "agent_not_found", "Register the agent first.")
 

@@ -22,7 +22,7 @@ LOWEST, HIGHEST = 2, 98
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came out: the result in words, whether it won, and the multiplier of the stake in ten-thousandths."""
+    """The result in words, whether it won, and the multiplier of the stake in ten-thousandths."""
 
     result: str
     won: bool
@@ -173,7 +173,7 @@ class Faucet:
         return claim_id
 
     def count_claims(self) -> int:
-        """How many agents have claimed."""
+        """Return the number of agents that have claimed."""
         row = self._books.query_row(
             "SELECT count(*) AS n FROM entries WHERE service = 'faucet' AND reason = 'faucet_claim'"
         )

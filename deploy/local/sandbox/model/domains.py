@@ -1,4 +1,4 @@
-"""Domains: names sold from an account of its own. Names that begin with `taken` belong to somebody else."""
+"""Domains: names sold from an account of its own. Names that begin with `taken` are not available."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ LISTED = 200
 
 
 class Escrows:
-    """All escrows, and the sweep of those whose time is over."""
+    """All escrows, and the sweep of overdue ones."""
 
     def __init__(self, books: Books) -> None:
         self._books = books

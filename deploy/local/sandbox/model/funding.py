@@ -36,7 +36,7 @@ class Keys:
         return account, key
 
     def find_account(self, service: str, key: str) -> str:
-        """Whose key it is; refuses one that nobody has."""
+        """Return the account of a key; refuse unknown keys."""
         kept_by = REGISTERS.get(service, service)
         row = self._books.query_row(
             "SELECT agent_id FROM keys WHERE digest = ? AND service = ?", _digest_key(key), kept_by
@@ -55,7 +55,7 @@ SHARE = 10
 
 
 class Referrals:
-    """Codes, who referred whom, and what that brought."""
+    """Referral codes, the referrer of each agent, and the commissions."""
 
     def __init__(self, books: Books) -> None:
         self._books = books
@@ -83,7 +83,7 @@ class Referrals:
             self._books.post_entry(row["referred_by"], part, "referral_commission", reference, "casino")
 
     def sum_earned(self, agent_id: str) -> tuple[int, int]:
-        """How many agents it referred, and micro-dollars that they brought."""
+        """Return the number of referred agents, and the micro-dollars earned by them."""
         referred = self._books.query_row("SELECT count(*) AS n FROM referrals WHERE referred_by = ?", agent_id)
         brought = self._books.query_row(
             "SELECT coalesce(sum(micros), 0) AS n FROM entries WHERE agent_id = ? AND reason = 'referral_commission'",
@@ -105,13 +105,13 @@ class Deposits:
         self._books = books
 
     def add_on_chain(self, agent_id: str, amount: int) -> None:
-        """Money reaches the agent's deposit address; nobody knows yet."""
+        """Add money to the agent's deposit address; the next poll finds it."""
         self._books.require_agent(agent_id)
         sql = "INSERT INTO deposit_addresses VALUES (?, ?) ON CONFLICT (agent_id) DO UPDATE SET micros = micros + ?"
         self._books.execute(sql, agent_id, amount, amount)
 
     def poll_addresses(self) -> int:
-        """Credit what stands on the addresses and was not seen with that amount before; how many."""
+        """Credit the amounts on the addresses that were not seen before; return their number."""
         return sum(
             self._credit_finding(row)
             for row in self._books.query_rows("SELECT * FROM deposit_addresses WHERE micros > 0")

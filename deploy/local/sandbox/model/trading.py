@@ -191,7 +191,7 @@ class Orders:
         return self._books.query_rows(sql, agent_id, SHOWN)
 
     def fill_due_orders(self) -> int:
-        """Fill what has its price; how many. An order whose margin is not there any more fails."""
+        """Fill the orders that have reached their price and return their number; without margin an order fails."""
         return sum(
             self._fill_order(row) for row in self._books.query_rows("SELECT * FROM orders WHERE status = 'open'")
         )

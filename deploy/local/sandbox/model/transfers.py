@@ -30,7 +30,7 @@ class Transfers:
         self._books = books
 
     def pay_agent(self, payer: str, payee: str, amount: int) -> str:
-        """Move an amount to another agent's shared balance; the payment's id. The memo is kept by nobody."""
+        """Move an amount to another agent's shared balance and return the payment's id; the memo is not stored."""
         books = self._books
         books.require_agent(payer)
         if amount <= 0:

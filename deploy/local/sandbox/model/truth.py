@@ -13,7 +13,7 @@ _ENTRIES = "SELECT entries.*, request_key FROM entries LEFT JOIN entry_keys ON e
 
 
 class Truth:
-    """Reads what really happened."""
+    """Reads the exact books."""
 
     def __init__(self, books: Books) -> None:
         self._books = books
@@ -35,7 +35,7 @@ class Truth:
         }
 
     def read_request(self, request_key: str) -> dict[str, Any]:
-        """What came of one request key: effects, ledger rows, faults."""
+        """Return the effects, ledger rows and faults of one request key."""
         effects = "SELECT service, operation, agent_id, reference FROM effects WHERE request_key = ? ORDER BY id"
         entries = f"{_ENTRIES} WHERE request_key = ? ORDER BY id"
         faults = "SELECT fault FROM injected WHERE request_key = ? ORDER BY id"

@@ -54,7 +54,7 @@ class Catalog:
             self._collections = {}
 
     def flush_collections(self) -> None:
-        """Sync what has changed; trouble with one collection does not keep the others from it."""
+        """Sync all changes; an error in one collection does not keep the others from it."""
         with ExitStack() as stack:
             for collection in self._collections.values():
                 stack.callback(collection.flush_changes)

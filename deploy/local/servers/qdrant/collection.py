@@ -52,7 +52,7 @@ class Collection:
 
     @classmethod
     def open_from(cls, folder: Path) -> Collection:
-        """Open what `create` made, with everything that was acknowledged.
+        """Open a collection made by `create_in`, with every acknowledged change.
 
         Raises:
             Conflict: The folder cannot be read, or another process holds it.
@@ -67,7 +67,7 @@ class Collection:
 
     @property
     def warnings(self) -> list[dict[str, str]]:
-        """What the user should know about this collection."""
+        """Warnings about this collection for the user."""
         if self.shard.info().points_count <= _COMFORTABLE:
             return []
         return [{"message": f"More than {_COMFORTABLE} points: the one-machine engine gets slow; run a Qdrant server."}]
@@ -97,12 +97,12 @@ class Collection:
         self.shard.close()
 
     def remove_description(self) -> None:
-        """Remove the description: from here on the collection is gone, whatever happens next."""
+        """Remove the description; from here on the collection is gone, even after a crash."""
         (self.folder / "collection.json").unlink()
         sync_folder(self.folder)
 
     def remove_files(self) -> None:
-        """Remove the files of a forgotten collection; what a cut-short call leaves goes at the next start."""
+        """Remove the files of a forgotten collection; files left by an interrupted call go at the next start."""
         self.shard.close()
         shutil.rmtree(self.folder)
 

@@ -91,7 +91,7 @@ def delete_index(call: Call) -> Any:
 
 
 def update_result(call: Call) -> dict[str, Any]:
-    """The answer to a change. It is applied in either case; the word is what the caller asked to wait for."""
+    """Return the answer to a change, which is applied already; its status depends on the caller's `wait`."""
     return {"operation_id": None, "status": "completed" if call.options.get("wait") == "true" else "acknowledged"}
 
 

@@ -1,4 +1,4 @@
-"""What the engine says when something goes wrong, told in our errors.
+"""The engine's exceptions, translated into our errors.
 
 The binding raises bare `Exception` with the engine's text, so the text decides whose fault it was: what is
 known to come from the request is refused with 400 or 404; anything else is the engine's own failure (500).
@@ -32,7 +32,7 @@ _FORMULA_FAILED = (
 
 
 class EngineFailure(AgentStateError):
-    """The engine could not do what it should; its answer is in the text."""
+    """The engine failed; its answer is in the text."""
 
 
 def engine_version() -> str:

@@ -45,7 +45,7 @@ def write_json(path: Path, value: dict[str, Any]) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read back what `write_json` wrote.
+    """Read a file written by `write_json`.
 
     Raises:
         Conflict: The file holds something else.
@@ -69,7 +69,7 @@ class DataFolder:
 
     @property
     def aliases_file(self) -> Path:
-        """Where the aliases are kept."""
+        """The file of the aliases."""
         return self.root / "aliases.json"
 
     def take_ownership(self) -> None:

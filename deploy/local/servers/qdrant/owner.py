@@ -24,7 +24,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class OwnerOptions:
-    """How the process runs. `flush_seconds` is the time between syncs to the disk."""
+    """Options of the process. `flush_seconds` is the time between syncs to the disk."""
 
     data: Path
     host: str

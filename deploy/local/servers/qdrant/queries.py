@@ -113,7 +113,7 @@ def _edge_prefetch(body: models.Prefetch, vectors: Vectors) -> edge.Prefetch:
 
 
 def _edge_scoring(query: models.QueryInterface | None, using: str | None, limit: int, vectors: Vectors) -> Any:
-    """What the points are ranked by; None is by id."""
+    """Return the ranking of the points; None ranks by id."""
     if query is None:
         return None
     if isinstance(query, list | models.SparseVector):

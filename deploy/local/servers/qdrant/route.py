@@ -1,4 +1,4 @@
-"""The table of routes: what each does is a plain function from a call to its result.
+"""The table of routes: each handler is a plain function from a call to its result.
 
 A route states its method, path and options; whatever is not in the table does not exist here (501), and an
 option that is not stated is refused (400).
@@ -54,7 +54,7 @@ Action: TypeAlias = Callable[[Call], Any]
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """What is done for a method and a path."""
+    """The handler of a method and a path."""
 
     method: str
     pattern: re.Pattern[str]

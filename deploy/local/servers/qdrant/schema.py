@@ -1,4 +1,4 @@
-"""How a collection is made: the REST description of it, checked and turned into the engine's configuration.
+"""The configuration of a collection: its REST description, checked and translated for the engine.
 
 An option that one machine cannot honour is refused by name instead of being ignored, so that what works here
 works on a server in the same way.

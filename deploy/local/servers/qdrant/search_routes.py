@@ -63,7 +63,7 @@ def scroll_points(call: Call) -> Any:
 
 @add_route("POST", "/collections/{name}/points/count", "consistency")
 def count_points(call: Call) -> Any:
-    """How many points fit a filter; always exact."""
+    """Return the number of points that match a filter; always exact."""
     collection, body = call.collection, call.read_body(models.CountRequest)
     refuse_options(body, ("shard_key",), "a count")
     return {"count": collection.shard.count(edge.CountRequest(exact=True, filter=optional_filter(body.filter)))}

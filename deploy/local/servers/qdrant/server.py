@@ -1,4 +1,4 @@
-"""The web side: who may ask, which route is meant, and answers in the shape of Qdrant's REST interface.
+"""The web side: authentication, routing, and answers in the shape of Qdrant's REST interface.
 
 Engine calls run inline on the event loop: the engine holds the interpreter's lock for the whole of a call, so
 threads would add hand-overs and no speed.
@@ -59,7 +59,7 @@ class EngineHandler(RequestHandler):
     """Every request: checks, the route's function, the answer."""
 
     def initialize(self, catalog: Catalog, api_key: str | None, ready: Ready) -> None:
-        """Take what the application was made with."""
+        """Take the arguments of the application."""
         self._catalog = catalog
         self._api_key = api_key
         self._ready = ready
@@ -159,7 +159,7 @@ def make_application(catalog: Catalog, api_key: str | None, ready: Ready) -> App
 
 
 def _describe_engine() -> dict[str, Any]:
-    """What `GET /` tells; `engine` tells apart this process from a server."""
+    """Return the answer of `GET /`; its `engine` distinguishes this process from a server."""
     return {
         "title": "qdrant - vector search engine",
         "version": SERVED_VERSION,
