@@ -16,7 +16,7 @@ import click
 from rich.console import Console
 
 from bench import groups
-from bench.ground import BenchStack
+from bench.stack import BenchStack
 from bench.texts import SHARED_DATA
 from deploy.local.stack.folder import ROOT
 from deploy.local.stack.results import Row, all_met, draw_picture, make_console, print_rows, write_rows
@@ -40,9 +40,9 @@ def main(*, only: tuple[str, ...], quick: bool, data: Path, json_file: Path | No
     # The one-machine engine listens on loopback alone; its key needs no TLS there.
     warnings.filterwarnings("ignore", message="Api key is used with an insecure connection")
     out, tables = make_console(), dict[str, list[Row]]()
-    with BenchStack(quick=quick, data=data, say=lambda text: click.echo(f"  {text}", err=True)) as ground:
+    with BenchStack(quick=quick, data=data, say=lambda text: click.echo(f"  {text}", err=True)) as bench:
         for name in only or GROUPS:
-            tables[name] = list(_measure_group(name, ground))
+            tables[name] = list(_measure_group(name, bench))
             print_rows(out, name, tables[name])
     rows = [row for table in tables.values() for row in table]
     if picture is not None:
@@ -60,12 +60,12 @@ def _print_tables(out: Console, tables: Mapping[str, Sequence[Row]]) -> None:
         print_rows(out, name, rows)
 
 
-def _measure_group(name: str, ground: BenchStack) -> Iterator[Row]:
+def _measure_group(name: str, bench: BenchStack) -> Iterator[Row]:
     began = time.monotonic()
-    ground.report(f"{name} …")
-    for row in importlib.import_module(f"bench.groups.{name}").measure_rows(ground):
-        yield replace(row, met=None) if ground.quick else row
-    ground.report(f"{name}: {time.monotonic() - began:.0f} s")
+    bench.report(f"{name} …")
+    for row in importlib.import_module(f"bench.groups.{name}").measure_rows(bench):
+        yield replace(row, met=None) if bench.quick else row
+    bench.report(f"{name}: {time.monotonic() - began:.0f} s")
 
 
 if __name__ == "__main__":

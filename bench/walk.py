@@ -25,7 +25,7 @@ from agentstate.agent import Agent, Fleet
 from agentstate.runtime import Runtime
 from agentstate.services.operations import casino
 from agentstate.store.migrate import upgrade_schema
-from bench.ground import make_settings_for
+from bench.stack import make_settings_for
 from deploy.local.stack.folder import ROOT
 from deploy.local.stack.results import Row, all_met, at_most, make_console, print_rows, write_rows
 from deploy.local.stack.stack import Stack

@@ -27,7 +27,7 @@ from agentstate.providers.tokens.estimator import FITTED, count_features, expand
 from agentstate.providers.tokens.families import Family
 from bench.groups.tokens import AT_RANDOM, error_table
 from bench.texts import CHAT, LENGTHS, MADE, SHARED_DATA, Sample, cut_chunks, make_samples, read_chat, read_python_code
-from bench.token_counts import draw_samples, find_counter, made_samples, write_recorded
+from bench.token_counts import draw_samples, find_counter, make_all_samples, write_recorded
 from deploy.local.stack.results import make_console, print_rows
 
 Array = NDArray[np.float64]
@@ -118,7 +118,7 @@ def _fit_family(family: Family, fitted_on: list[Sample], held_out: list[Sample])
 
 
 def _to_record(chat: Path) -> dict[str, list[str]]:
-    return {"chat": draw_samples("chat", read_chat(chat))} | made_samples()
+    return {"chat": draw_samples("chat", read_chat(chat))} | make_all_samples()
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""One module a subject; each has `rows(ground)`, which measures and yields its rows."""
+"""One module a subject; each has `rows(bench)`, which measures and yields its rows."""

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import sqlalchemy as sa
 
+from agentstate.ids import derive_id
 from agentstate.money import Money, TransactionLedger
-from agentstate.store.store import Store
-from bench.ground import BenchStack
-from bench.history import write_history
+from agentstate.money.ledger.accounts import lock_accounts, open_accounts
+from agentstate.money.ledger.chain import hash_entry
+from agentstate.money.ledger.postings import AccountKey, Bucket
+from agentstate.store.store import Store, Transaction
+from agentstate.store.tables.money import accounts, entries, ledger_transactions
+from bench.stack import BenchStack
 from bench.timing import compare_calls
 from deploy.local.stack.results import Row, at_most
 
@@ -27,32 +32,32 @@ _STEP = 7_919
 """Moments are taken in steps of this many parts of the span: a prime, so that they fall everywhere."""
 
 
-def measure_rows(ground: BenchStack) -> Iterator[Row]:
+def measure_rows(bench: BenchStack) -> Iterator[Row]:
     """Balance, and balance at a time in the history, on both databases."""
-    long = ground.choose_size(1_000_000, 20_000)
-    for name, url in (("Postgres", ground.make_postgres()), ("SQLite", ground.make_sqlite())):
+    long = bench.choose_size(1_000_000, 20_000)
+    for name, url in (("Postgres", bench.make_postgres()), ("SQLite", bench.make_sqlite())):
         store = Store.open(url)
         began = time.monotonic()
         if store.database.is_server:
             _create_partitions(store)
         histories = {count: _make_history(store, count) for count in (SHORT, long)}
-        ground.report(f"{name}: histories of {SHORT:,} and {long:,} entries in {time.monotonic() - began:.0f} s")
+        bench.report(f"{name}: histories of {SHORT:,} and {long:,} entries in {time.monotonic() - began:.0f} s")
         what = f"{long:,} entries against {SHORT:,}"
-        yield _balance_row(ground, f"{name}: balance, {what}", histories[long], histories[SHORT], _read_now)
+        yield _balance_row(bench, f"{name}: balance, {what}", histories[long], histories[SHORT], _read_now)
         yield _balance_row(
-            ground, f"{name}: balance at a time, {what}", histories[long], histories[SHORT], _read_at_moments
+            bench, f"{name}: balance at a time, {what}", histories[long], histories[SHORT], _read_at_moments
         )
         store.close()
 
 
 def _balance_row(
-    ground: BenchStack,
+    bench: BenchStack,
     name: str,
     long: TransactionLedger,
     short: TransactionLedger,
     reading: Callable[[TransactionLedger], Callable[[], object]],
 ) -> Row:
-    found = compare_calls(reading(long), reading(short), rounds=ground.choose_size(60, 3), calls=20)
+    found = compare_calls(reading(long), reading(short), rounds=bench.choose_size(60, 3), calls=20)
     reference = f"the short history: {found.reference_s * 1e3:.2f} ms"
     return at_most(name, round(found.ratio, 2), 1.5, "x", reference)
 
@@ -87,3 +92,96 @@ def _create_partitions(store: Store) -> None:
         for month in range(14):
             moment = datetime(BEGIN.year + month // 12, month % 12 + 1, 1, tzinfo=UTC)
             tx.connection.execute(statement, {"moment": moment})
+
+
+_BATCH = 20_000
+_COMMITTED = 100_000
+
+
+class _Chain:
+    """One account, while entries are added to it."""
+
+    def __init__(self, account: Any) -> None:
+        self.id, self.seq, self.balance, self.head = account.id, account.version, account.balance, account.head
+
+    def make_entry(self, txn: Any, amount: int, at: datetime) -> dict[str, Any]:
+        self.seq, self.balance = self.seq + 1, self.balance + amount
+        named = {"seq": self.seq, "amount": amount, "balance_after": self.balance, "recorded_at": at}
+        self.head = hash_entry(self.head, account=self.id, txn=txn, **named)
+        return {"account_id": self.id, "txn_id": txn, "hash": self.head, **named}
+
+
+def write_history(
+    store: Store,
+    agent_id: str,
+    service: str,
+    moments: Sequence[datetime],
+    *,
+    amount: Money,
+    lines: int = 1,
+    unwatched: bool = False,
+) -> None:
+    """Deposit `amount` at each of `moments` (ascending), `lines` of them in one transaction.
+
+    The entries of a transaction have the times that are given, so that they can lie in different months.
+
+    Args:
+        store: where to; on Postgres as a superuser when `unwatched`.
+        agent_id: whose deposits.
+        service: where.
+        moments: when.
+        amount: of each.
+        lines: deposits in one transaction; a batch is committed with a whole number of them.
+        unwatched: without the triggers, which look at each row, and are not what is measured.
+    """
+    for begin in range(0, len(moments), _COMMITTED):
+        with store.transaction() as tx:
+            if unwatched and tx.database.is_server:
+                tx.connection.exec_driver_sql("SET LOCAL session_replication_role = replica")
+            _write_batch(tx, agent_id, service, moments[begin : begin + _COMMITTED], amount=amount, lines=lines)
+    if store.database.is_server:
+        with store.transaction() as tx:
+            tx.connection.exec_driver_sql("ANALYZE entries, accounts, ledger_transactions")
+
+
+def _write_batch(
+    tx: Transaction, agent_id: str, service: str, moments: Sequence[datetime], *, amount: Money, lines: int
+) -> None:
+    keys = [AccountKey(service, bucket, amount.currency) for bucket in (Bucket.AVAILABLE, Bucket.EXTERNAL)]
+    open_accounts(tx, agent_id, keys)
+    locked, _ = lock_accounts(tx, agent_id, keys)
+    available, external = (_Chain(locked[key]) for key in keys)
+    parts = [moments[begin : begin + lines] for begin in range(0, len(moments), lines)]
+    numbered = enumerate(parts, available.seq)
+    named = [(derive_id("history", agent_id, service, str(number)), part) for number, part in numbered]
+    _insert_rows(tx, ledger_transactions, (_make_transaction(agent_id, txn, part[-1]) for txn, part in named))
+    _insert_rows(tx, entries, _make_entries(named, available, external, amount.minor))
+    for chain in (available, external):
+        heads = {"balance": chain.balance, "version": chain.seq, "head": chain.head, "touched_at": moments[-1]}
+        tx.connection.execute(sa.update(accounts).where(accounts.c.id == chain.id).values(heads))
+
+
+def _make_entries(named: Iterable[Any], available: _Chain, external: _Chain, minor: int) -> Iterator[dict[str, Any]]:
+    for txn, part in named:
+        for at in part:
+            yield available.make_entry(txn, minor, at)
+        yield external.make_entry(txn, -minor * len(part), part[-1])
+
+
+def _make_transaction(agent_id: str, txn: Any, at: datetime) -> dict[str, Any]:
+    return {
+        "id": txn, "agent_id": agent_id, "scope": "history", "key": str(txn), "params_sha": bytes(32),
+        "kind": "deposit", "effective_at": at, "recorded_at": at,
+    }  # fmt: skip
+
+
+def _insert_rows(tx: Transaction, table: sa.Table, rows: Iterator[dict[str, Any]]) -> None:
+    if not tx.database.is_server:
+        while batch := list(itertools.islice(rows, _BATCH)):
+            tx.connection.execute(sa.insert(table), batch)
+        return
+    first = next(rows)
+    cursor = tx.connection.connection.cursor()
+    with cursor.copy(f"COPY {table.name} ({', '.join(first)}) FROM STDIN") as copy:
+        for row in itertools.chain([first], rows):
+            copy.write_row(tuple(row.values()))

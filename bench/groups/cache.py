@@ -16,10 +16,9 @@ from agentstate.services.http.gateway import Gateway
 from agentstate.services.operations.names import Service
 from agentstate.store import Store
 from agentstate.store.counters import Counters
-from bench.crowd import read_answers, start_processes, start_together
-from bench.ground import BenchStack
+from bench.load import STATE, Upstream, read_answers, start_processes, start_together
+from bench.stack import BenchStack
 from bench.timing import compare_calls
-from bench.upstream import STATE, Upstream
 from deploy.local.stack.results import Row, at_least, at_most, equal_to
 
 PROCESSES = 4
@@ -30,19 +29,19 @@ LIMIT, WINDOW_S, MARGIN_S = 120, 3.0, 1.0
 _agents = (f"ag_{number}" for number in itertools.count(1))
 
 
-def measure_rows(ground: BenchStack) -> Iterator[Row]:
+def measure_rows(bench: BenchStack) -> Iterator[Row]:
     """The rows of this group."""
-    redis_url = ground.stack.env["AGENTSTATE_REDIS_URL"]
+    redis_url = bench.stack.env["AGENTSTATE_REDIS_URL"]
     with Upstream() as upstream:
-        yield from _measure_single_flight(ground, redis_url, upstream)
-        yield from _measure_after_kill(ground, redis_url, upstream)
-        yield from _measure_warm_reads(ground, redis_url, upstream)
-    yield from _measure_shared_limit(ground, redis_url)
+        yield from _measure_single_flight(bench, redis_url, upstream)
+        yield from _measure_after_kill(bench, redis_url, upstream)
+        yield from _measure_warm_reads(bench, redis_url, upstream)
+    yield from _measure_shared_limit(bench, redis_url)
 
 
-def _measure_single_flight(ground: BenchStack, redis_url: str, upstream: Upstream) -> Iterator[Row]:
+def _measure_single_flight(bench: BenchStack, redis_url: str, upstream: Upstream) -> Iterator[Row]:
     """Readers in several processes come at once upon an entry that is out of date."""
-    readers, agent = ground.choose_size(1_000, 40), next(_agents)
+    readers, agent = bench.choose_size(1_000, 40), next(_agents)
     upstream.delay_s, upstream.asked = 0.5, 0
     with start_processes(PROCESSES, "read", redis_url, upstream.url, agent, str(readers // PROCESSES)) as processes:
         start_together(processes)
@@ -52,9 +51,9 @@ def _measure_single_flight(ground: BenchStack, redis_url: str, upstream: Upstrea
     yield equal_to("cache: readers that got a live answer", live, readers)
 
 
-def _measure_after_kill(ground: BenchStack, redis_url: str, upstream: Upstream) -> Iterator[Row]:
+def _measure_after_kill(bench: BenchStack, redis_url: str, upstream: Upstream) -> Iterator[Row]:
     """The same, but the process that asks is killed while it does."""
-    readers, agent = ground.choose_size(999, 39), next(_agents)
+    readers, agent = bench.choose_size(999, 39), next(_agents)
     with (
         start_processes(1, "read", redis_url, upstream.url, agent, "1") as first,
         start_processes(3, "read", redis_url, upstream.url, agent, str(readers // 3)) as others,
@@ -70,8 +69,8 @@ def _measure_after_kill(ground: BenchStack, redis_url: str, upstream: Upstream) 
     yield equal_to("cache: of them got a live answer", live, readers)
 
 
-def _measure_warm_reads(ground: BenchStack, redis_url: str, upstream: Upstream) -> Iterator[Row]:
-    agent, store = next(_agents), Store.open(ground.make_postgres())
+def _measure_warm_reads(bench: BenchStack, redis_url: str, upstream: Upstream) -> Iterator[Row]:
+    agent, store = next(_agents), Store.open(bench.make_postgres())
     counters = Counters(lambda: store)
     gateway = Gateway(upstream.url, SecretStr("pf_test_bench"))
     with Redis.from_url(redis_url) as bare, Redis.from_url(redis_url) as ours:
@@ -83,7 +82,7 @@ def _measure_warm_reads(ground: BenchStack, redis_url: str, upstream: Upstream) 
         found = compare_calls(
             lambda: cache.get(agent, "casino").state,
             lambda: bare.get(name),
-            rounds=ground.choose_size(30, 3),
+            rounds=bench.choose_size(30, 3),
             calls=200,
         )
     gateway.close()
@@ -95,8 +94,8 @@ def _measure_warm_reads(ground: BenchStack, redis_url: str, upstream: Upstream) 
     yield Row("cache: warm reads a second, one thread", round(1 / found.ours_s), "1/s", "", bare)
 
 
-def _measure_shared_limit(ground: BenchStack, redis_url: str) -> Iterator[Row]:
-    lasts_s = ground.choose_size(20, 5)
+def _measure_shared_limit(bench: BenchStack, redis_url: str) -> Iterator[Row]:
+    lasts_s = bench.choose_size(20, 5)
     with start_processes(3, "pass", redis_url, str(LIMIT), str(WINDOW_S + MARGIN_S), str(lasts_s)) as processes:
         start_together(processes)
         times = sorted(float(moment) for line in read_answers(processes) for moment in line.split())

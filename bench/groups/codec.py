@@ -14,8 +14,8 @@ from functools import partial
 from typing import Any
 
 from agentstate.state import codec, packed
-from bench import guide_json
-from bench.ground import BenchStack
+from bench import baseline
+from bench.stack import BenchStack
 from bench.timing import compare_calls
 from deploy.local.stack.results import Row, at_most
 
@@ -24,16 +24,16 @@ PLAIN = "json of the standard library"
 TRANSACTIONS = (4, 100, 1_000)
 
 
-def measure_rows(ground: BenchStack) -> Iterator[Row]:
+def measure_rows(bench: BenchStack) -> Iterator[Row]:
     """The time of a round trip of an agent's state in both formats, of plain JSON, and the sizes."""
     for count in TRANSACTIONS:
         document = make_state(count)
         for name, ours in (("JSON", _round_trip_json), ("MessagePack", _round_trip_msgpack)):
             calls = max(400 // count, 3)
-            ratio = _measure_ratio(ground, partial(ours, document), partial(_round_trip_guide, document), calls)
+            ratio = _measure_ratio(bench, partial(ours, document), partial(_round_trip_guide, document), calls)
             yield at_most(f"codec: {name}, a state of {count:,} transactions", ratio, 1.0, "x", GUIDE)
     plain = {f"key_{number}": _make_plain_record(number) for number in range(200)}
-    ratio = _measure_ratio(ground, lambda: _round_trip_json(plain), lambda: json.loads(json.dumps(plain)), 3)
+    ratio = _measure_ratio(bench, lambda: _round_trip_json(plain), lambda: json.loads(json.dumps(plain)), 3)
     yield Row("codec: JSON, 200 plain records", ratio, "x", reference=PLAIN)
     yield from _measure_sizes(make_state(1_000))
 
@@ -66,8 +66,8 @@ def _make_plain_record(number: int) -> dict[str, Any]:
     return {"name": "coin-flip", "round": number, "won": number % 2 == 0, "tags": ["a", "b", None]}
 
 
-def _measure_ratio(ground: BenchStack, ours: Callable[[], object], other: Callable[[], object], calls: int) -> float:
-    return round(compare_calls(ours, other, rounds=ground.choose_size(40, 3), calls=calls).ratio, 2)
+def _measure_ratio(bench: BenchStack, ours: Callable[[], object], other: Callable[[], object], calls: int) -> float:
+    return round(compare_calls(ours, other, rounds=bench.choose_size(40, 3), calls=calls).ratio, 2)
 
 
 def _round_trip_json(document: Any) -> Any:
@@ -79,11 +79,11 @@ def _round_trip_msgpack(document: Any) -> Any:
 
 
 def _round_trip_guide(document: Any) -> Any:
-    return guide_json.load_json(guide_json.dump_json(document))
+    return baseline.load_json(baseline.dump_json(document))
 
 
 def _measure_sizes(document: dict[str, Any]) -> Iterator[Row]:
-    by_guide = guide_json.dump_json(document).encode()
+    by_guide = baseline.dump_json(document).encode()
     for name, body in (("JSON", codec.dumps(document).encode()), ("MessagePack", packed.pack(document))):
         yield Row(f"codec: size of {name}", round(len(body) / len(by_guide), 2), "x", reference=GUIDE)
         squeezed = len(zlib.compress(body)) / len(zlib.compress(by_guide))

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from itertools import count
 
 from agentstate.memory.context import ContextBudget
-from bench.ground import BenchStack
+from bench.stack import BenchStack
 from bench.texts import CHAT, MADE, read_chat, read_python_code
 from bench.timing import compare_calls, median_seconds
-from bench.token_counts import find_counter, missing_packages
+from bench.token_counts import find_counter, find_missing_packages
 from deploy.local.stack.results import Row, at_most
 
 SLOTS = 9
@@ -23,23 +23,21 @@ _ROOM = 600_000
 _KINDS = ("JSON with ids", "JSON with ids", "ledger lines", "markdown", "prose", "identifiers")
 
 
-def measure_rows(ground: BenchStack) -> Iterator[Row]:
+def measure_rows(bench: BenchStack) -> Iterator[Row]:
     """The time of a build, warm, cold and cut."""
-    texts = _make_mixed_slots(ground)
-    warm = statistics.median(
-        median_seconds(lambda: _build_context(texts), 20) for _ in range(ground.choose_size(15, 2))
-    )
+    texts = _make_mixed_slots(bench)
+    warm = statistics.median(median_seconds(lambda: _build_context(texts), 20) for _ in range(bench.choose_size(15, 2)))
     yield at_most("context: build, 540 KB in 9 slots, warm", round(warm * 1_000, 3), 1.0, "ms")
-    yield from _measure_cold("cold", texts, ground, judged=True)
-    yield from _measure_cold("cold, nothing but chat", _make_chat_slots(ground), ground, judged=False)
+    yield from _measure_cold("cold", texts, bench, judged=True)
+    yield from _measure_cold("cold, nothing but chat", _make_chat_slots(bench), bench, judged=False)
     half = median_seconds(lambda: _build_context(texts, 60_000), 3)
     yield Row("context: build, the same cut to 60,000 tokens", round(half * 1_000, 1), "ms")
 
 
-def _measure_cold(name: str, texts: list[str], ground: BenchStack, *, judged: bool) -> Iterator[Row]:
+def _measure_cold(name: str, texts: list[str], bench: BenchStack, *, judged: bool) -> Iterator[Row]:
     exact = find_counter("o200k")
     if exact is None:
-        yield Row(f"context: build, {name}", "not measured", reference=missing_packages() or "")
+        yield Row(f"context: build, {name}", "not measured", reference=find_missing_packages() or "")
         return
     rounds = count()
 
@@ -48,15 +46,15 @@ def _measure_cold(name: str, texts: list[str], ground: BenchStack, *, judged: bo
         mark = f"{next(rounds):06d}"
         return [mark + text[len(mark) :] for text in texts]
 
-    def encoded() -> None:
+    def encode_all() -> None:
         for text in texts:
             exact(text)
 
     unseen = iter([new() for _ in range(30)])
     found = compare_calls(
         lambda: _build_context(next(unseen)),
-        encoded,
-        rounds=ground.choose_size(12, 2),
+        encode_all,
+        rounds=bench.choose_size(12, 2),
         calls=2,
         warm_up=1,
         clock=time.process_time,
@@ -74,15 +72,15 @@ def _build_context(texts: list[str], max_tokens: int = _ROOM) -> str:
     return context.build()
 
 
-def _make_mixed_slots(ground: BenchStack) -> list[str]:
+def _make_mixed_slots(bench: BenchStack) -> list[str]:
     """Return typical slots: events, books, rules, notes, code, and a chat."""
     texts = [_make_slot(kind) for kind in _KINDS]
-    return [*texts, read_python_code()[:CHARS], *_make_chat_slots(ground)[: SLOTS - len(texts) - 1]]
+    return [*texts, read_python_code()[:CHARS], *_make_chat_slots(bench)[: SLOTS - len(texts) - 1]]
 
 
-def _make_chat_slots(ground: BenchStack) -> list[str]:
+def _make_chat_slots(bench: BenchStack) -> list[str]:
     """Return slots of chat alone, which a vocabulary encodes fastest."""
-    file = ground.data / CHAT
+    file = bench.data / CHAT
     whole = read_chat(file) if file.exists() else _make_slot("prose") * SLOTS
     return [whole[number * CHARS : (number + 1) * CHARS] for number in range(SLOTS)]
 

@@ -16,7 +16,7 @@ from agentstate.memory.conversation.turns import NewTurn
 from agentstate.providers.summaries.digest import DigestSummarizer
 from agentstate.settings import Settings
 from agentstate.store import Store
-from bench.ground import BenchStack
+from bench.stack import BenchStack
 from bench.timing import compare_calls
 from deploy.local.stack.results import Row, at_most
 
@@ -29,24 +29,24 @@ _BATCH = 1_000
 _AT = datetime(2026, 11, 22, tzinfo=UTC)
 
 
-def measure_rows(ground: BenchStack) -> Iterator[Row]:
+def measure_rows(bench: BenchStack) -> Iterator[Row]:
     """The time of `messages()`, and bytes on the disk per byte of text."""
-    settings = ground.make_settings(summary_after_tokens=10_000_000)
+    settings = bench.make_settings(summary_after_tokens=10_000_000)
     store = Store.open(settings.database_url)
     jobs = Jobs(store, BrokerWakeUpSender(settings), settings)
-    long_size = ground.choose_size(LONG, 2_000)
+    long_size = bench.choose_size(LONG, 2_000)
     short, long = (ConversationHistory(store, jobs, settings, "ag_7", name) for name in ("short", "long"))
     _add_turns(short, SHORT, 60)
     _add_turns(long, long_size, 60)
     found = compare_calls(
-        lambda: long.messages(BUDGET), lambda: short.messages(BUDGET), rounds=ground.choose_size(30, 3)
+        lambda: long.messages(BUDGET), lambda: short.messages(BUDGET), rounds=bench.choose_size(30, 3)
     )
     store.close()
     yield Row(f"conversation: messages() after {SHORT} turns", round(found.reference_s * 1_000, 2), "ms")
     yield at_most(
         f"conversation: messages() after {long_size:,} turns", round(found.ratio, 2), 1.3, "x", f"{SHORT} turns"
     )
-    yield _measure_storage(ground.make_settings())
+    yield _measure_storage(bench.make_settings())
 
 
 def _measure_storage(settings: Settings) -> Row:

@@ -16,8 +16,8 @@ from typing import Any, Self
 
 from agentstate.money import AgentEffects, Effects, Guarantee, Money, TransactionLedger, Unknown, call, spend
 from agentstate.store.store import Store
-from bench.bare import make_bare_insert
-from bench.ground import BenchStack
+from bench.baseline import make_bare_insert
+from bench.stack import BenchStack
 from bench.timing import Rounds, median_seconds, run_rounds, time_call
 from deploy.local.stack.results import Row, at_most
 

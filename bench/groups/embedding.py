@@ -23,7 +23,7 @@ from agentstate.runtime import Runtime
 from agentstate.settings import Settings
 from agentstate.store.tables import memories
 from bench import provider as loopback
-from bench.ground import BenchStack
+from bench.stack import BenchStack
 from bench.timing import time_call
 from deploy.local.stack.results import Row, at_least, at_most, equal_to
 
@@ -33,16 +33,16 @@ THREADS = 2
 AGENTS = 100
 
 
-def measure_rows(ground: BenchStack) -> Iterator[Row]:
+def measure_rows(bench: BenchStack) -> Iterator[Row]:
     """Yield calls and throughput with a working provider, and the state of all memories with a failing one."""
-    yield from _measure_working_provider(ground)
-    yield from _measure_failing_provider(ground)
+    yield from _measure_working_provider(bench)
+    yield from _measure_failing_provider(bench)
 
 
-def settings_for(ground: BenchStack, url: str) -> Settings:
+def settings_for(bench: BenchStack, url: str) -> Settings:
     """Return settings that use the provider at `url`, in a vector space of this run's own."""
     model = f"loopback-{uuid4().hex[:8]}"
-    return ground.make_settings(embedder="openai", embedding_model=model, openai_base_url=f"{url}/v1")
+    return bench.make_settings(embedder="openai", embedding_model=model, openai_base_url=f"{url}/v1")
 
 
 def remember_many(runtime: Runtime, count: int, agents: int = AGENTS) -> None:
@@ -55,9 +55,9 @@ def remember_many(runtime: Runtime, count: int, agents: int = AGENTS) -> None:
         runtime.memory.remember_many(items[at : at + 2_000])
 
 
-def _measure_working_provider(ground: BenchStack) -> Iterator[Row]:
-    count, sample = ground.choose_size(10_000, 1_000), ground.choose_size(150, 30)
-    with loopback.start_provider(latency_ms=LATENCY_MS) as url, closing(Runtime(settings_for(ground, url))) as runtime:
+def _measure_working_provider(bench: BenchStack) -> Iterator[Row]:
+    count, sample = bench.choose_size(10_000, 1_000), bench.choose_size(150, 30)
+    with loopback.start_provider(latency_ms=LATENCY_MS) as url, closing(Runtime(settings_for(bench, url))) as runtime:
         one_by_one = [_measure_one_by_one(runtime, sample)]
         remember_many(runtime, count)
         before = loopback.fetch_counts(url)["calls"]
@@ -73,12 +73,12 @@ def _measure_working_provider(ground: BenchStack) -> Iterator[Row]:
     yield equal_to("embedding: memories not searchable", left, 0, "memories")
 
 
-def _measure_failing_provider(ground: BenchStack) -> Iterator[Row]:
-    count = ground.choose_size(10_000, 1_000)
+def _measure_failing_provider(bench: BenchStack) -> Iterator[Row]:
+    count = bench.choose_size(10_000, 1_000)
     logging.getLogger("agentstate").setLevel(logging.ERROR)  # it warns of every planned failure
     # Small batches: the point is many calls, each of which may fail.
     with loopback.start_provider(latency_ms=LATENCY_MS, fails=FAILS) as url:
-        settings = settings_for(ground, url).model_copy(update={"embedding_batch": 32})
+        settings = settings_for(bench, url).model_copy(update={"embedding_batch": 32})
         with closing(Runtime(settings)) as runtime:
             _ask_for_width(runtime)
             remember_many(runtime, count)

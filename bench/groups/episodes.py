@@ -20,7 +20,7 @@ from agentstate.memory.episodes.episode import Episode
 from agentstate.memory.episodes.recent import RecentEpisodes
 from agentstate.memory.episodes.store import EpisodicStore
 from agentstate.store.store import Store
-from bench.ground import BenchStack
+from bench.stack import BenchStack
 from bench.timing import compare_calls, time_call
 from deploy.local.stack.results import Row, at_least, at_most
 

@@ -21,8 +21,8 @@ from agentstate.runtime import Runtime
 from agentstate.settings import PREFIX, Settings
 from agentstate.store.tables import memories
 from bench import provider as loopback
-from bench.ground import BenchStack
 from bench.groups.embedding import LATENCY_MS, settings_for
+from bench.stack import BenchStack
 from deploy.local.stack.folder import ROOT
 from deploy.local.stack.results import Row, equal_to
 from deploy.local.stack.table import python_path
@@ -33,11 +33,11 @@ PAUSE_S = 0.2
 PATIENCE_S = 900.0
 
 
-def measure_rows(ground: BenchStack) -> Iterator[Row]:
+def measure_rows(bench: BenchStack) -> Iterator[Row]:
     """The wait of single memories while a flood is taken in."""
-    count = ground.choose_size(50_000, 2_000)
+    count = bench.choose_size(50_000, 2_000)
     with loopback.start_provider(latency_ms=LATENCY_MS) as url:
-        settings = settings_for(ground, url)
+        settings = settings_for(bench, url)
         with closing(Runtime(settings)) as runtime:
             _ = runtime.index  # the provider has been asked how wide its vectors are
             with runtime.store.transaction() as tx:  # the workers see all of it at once

@@ -13,8 +13,8 @@ from functools import partial
 
 from agentstate.money import Money, TransactionLedger, earn, move
 from agentstate.store.store import Store
-from bench.bare import make_bare_insert
-from bench.ground import BenchStack
+from bench.baseline import make_bare_insert
+from bench.stack import BenchStack
 from bench.timing import Rounds, measure_rate, run_rounds
 from deploy.local.stack.results import Row, at_least
 
@@ -25,12 +25,12 @@ BARE = "bare INSERT commits, SQLAlchemy"
 _numbers = itertools.count(1)
 
 
-def measure_rows(ground: BenchStack) -> Iterator[Row]:
+def measure_rows(bench: BenchStack) -> Iterator[Row]:
     """Posts a second of one client and of several, each also as a part of the rate of bare inserts."""
-    url = ground.make_postgres()
+    url = bench.make_postgres()
     store = Store.open(url, pool_size=CLIENTS)
     for clients in (1, CLIENTS):
-        found = _measure_rates(url, store, clients, ground)
+        found = _measure_rates(url, store, clients, bench)
         who = "1 client" if clients == 1 else f"{clients} clients"
         yield Row(f"bare INSERT commits, {who}", round(found.median_of("bare")), "/s")
         yield Row(f"ledger posts, {who}", round(found.median_of("own")), "/s")
@@ -40,16 +40,16 @@ def measure_rows(ground: BenchStack) -> Iterator[Row]:
     store.close()
 
 
-def _measure_rates(url: str, store: Store, clients: int, ground: BenchStack) -> Rounds:
+def _measure_rates(url: str, store: Store, clients: int, bench: BenchStack) -> Rounds:
     bare = make_bare_insert(url, clients=clients)
     sides: dict[str, Callable[[int], object]] = {
         "bare": lambda _client: bare(),
         "own": _post_to_own_accounts(store, clients),
         "shared": _post_to_shared_account(store),
     }
-    calls = ground.choose_size(30, 5)
+    calls = bench.choose_size(30, 5)
     measured = {name: partial(measure_rate, call, clients=clients, calls=calls) for name, call in sides.items()}
-    return run_rounds(measured, rounds=ground.choose_size(15, 3))
+    return run_rounds(measured, rounds=bench.choose_size(15, 3))
 
 
 def _post_to_own_accounts(store: Store, clients: int) -> Callable[[int], object]:

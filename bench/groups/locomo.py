@@ -29,7 +29,7 @@ from agentstate.memory.search.filters import Scope
 from agentstate.memory.search.fusion import DENSE
 from agentstate.providers.embedding.minilm import find_model
 from agentstate.runtime import Runtime
-from bench.ground import BenchStack, make_settings_for
+from bench.stack import BenchStack, make_settings_for
 from deploy.local.stack.results import Row, at_least
 from deploy.local.stack.stack import Stack
 
@@ -58,28 +58,28 @@ Answered = tuple[Question, list[str]]
 """A question and the turns that were found, best first."""
 
 
-def measure_rows(ground: BenchStack) -> Iterator[Row]:
+def measure_rows(bench: BenchStack) -> Iterator[Row]:
     """Recall at 10 and at 5 without a model and with one, each beside the guide's way."""
-    files = sorted((ground.data / "locomo").glob("*.json"))
+    files = sorted((bench.data / "locomo").glob("*.json"))
     if not files:
-        yield Row("LoCoMo: not measured", f"no *.json in {ground.data / 'locomo'}; give another folder with --data")
+        yield Row("LoCoMo: not measured", f"no *.json in {bench.data / 'locomo'}; give another folder with --data")
         return
     samples = [sample for file in files for sample in json.loads(file.read_text("utf-8"))][
-        : ground.choose_size(10_000, 2)
+        : bench.choose_size(10_000, 2)
     ]
     kinds = ["lexical", "minilm"] if find_model() else ["lexical"]
     for kind in kinds:
-        yield from _measure_embedder(ground, kind, samples)
+        yield from _measure_embedder(bench, kind, samples)
     if len(kinds) == 1:
         yield Row("LoCoMo with MiniLM: not measured", "the model files are not installed")
 
 
-def _measure_embedder(ground: BenchStack, kind: str, samples: Sequence[dict[str, object]]) -> Iterator[Row]:
-    folder = ground.folder / f"locomo-{kind}"
+def _measure_embedder(bench: BenchStack, kind: str, samples: Sequence[dict[str, object]]) -> Iterator[Row]:
+    folder = bench.folder / f"locomo-{kind}"
     with Stack(folder, only=PARTS, settings={"embedder": kind}) as stack:
         runtime = Runtime(make_settings_for(stack, embedder=kind))
         try:
-            ground.report(f"LoCoMo, {NAMES[kind]}: {_ingest_samples(runtime, folder / 'turns.json', samples)}")
+            bench.report(f"LoCoMo, {NAMES[kind]}: {_ingest_samples(runtime, folder / 'turns.json', samples)}")
             yield from _ask_questions(runtime, kind, samples)
         finally:
             runtime.close()

@@ -28,7 +28,7 @@ from agentstate.providers.embedding.minilm import find_model
 from agentstate.runtime import Runtime
 from agentstate.store.tables import memories
 from agentstate.store.tables.base import db_time
-from bench.ground import BenchStack
+from bench.stack import BenchStack
 from bench.timing import time_call
 from deploy.local.stack.results import Row, at_most
 
@@ -52,26 +52,26 @@ class Times:
         return _quantile_ms(self.ours, share), _quantile_ms(self.reference, share)
 
 
-def measure_rows(ground: BenchStack) -> Iterator[Row]:
+def measure_rows(bench: BenchStack) -> Iterator[Row]:
     """p50 and p99 at the largest size against the reference, and p50 at each size."""
     kind = "minilm" if find_model() else "lexical"
-    runtime = Runtime(ground.make_settings(embedder=kind))
+    runtime = Runtime(bench.make_settings(embedder=kind))
     try:
-        yield from _measure_sizes(ground, runtime)
+        yield from _measure_sizes(bench, runtime)
     finally:
         runtime.close()
     if kind == "lexical":
         yield Row("recall: with vectors not measured", "the MiniLM files are not installed")
 
 
-def _measure_sizes(ground: BenchStack, runtime: Runtime) -> Iterator[Row]:
+def _measure_sizes(bench: BenchStack, runtime: Runtime) -> Iterator[Row]:
     rng, filled = random.Random(5), 0  # noqa: S311 the same texts every time
     p50s: list[str] = []
-    for size in SIZES[: ground.choose_size(3, 1)]:
-        ground.report(f"recall: filling the index to {size:,} memories")
+    for size in SIZES[: bench.choose_size(3, 1)]:
+        bench.report(f"recall: filling the index to {size:,} memories")
         _add_memories(runtime, rng, filled, size)
         filled = size
-        times = _time_queries(runtime, rng, ground.choose_size(400, 20))
+        times = _time_queries(runtime, rng, bench.choose_size(400, 20))
         p50s.append(f"{size:,}: {times.quantiles_at(0.5)[0]:.1f} ms")
     for share, name in ((0.5, "p50"), (0.99, "p99")):
         ours, reference = times.quantiles_at(share)
@@ -80,7 +80,7 @@ def _measure_sizes(ground: BenchStack, runtime: Runtime) -> Iterator[Row]:
         ratio = round(ours / reference, 2)
         yield at_most(label, ratio, 1.5, "x", told) if name == "p50" else Row(label, ratio, "x", reference=told)
     yield Row("recall: p50 as the memories grow", "; ".join(p50s))
-    parts = _time_parts(runtime, rng, ground.choose_size(100, 5))
+    parts = _time_parts(runtime, rng, bench.choose_size(100, 5))
     yield Row("recall: where the time goes (p50)", "; ".join(f"{part} {found:.1f} ms" for part, found in parts.items()))
 
 

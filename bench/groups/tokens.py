@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agentstate.providers.tokens import Estimator, Family
-from bench.ground import BenchStack
+from bench.stack import BenchStack
 from bench.texts import CHAT, cut_chunks, read_chat, read_python_code
 from bench.timing import compare_calls
 from bench.token_counts import (
@@ -19,8 +19,8 @@ from bench.token_counts import (
     Counted,
     draw_samples,
     find_counter,
-    made_samples,
-    missing_packages,
+    find_missing_packages,
+    make_all_samples,
     read_recorded,
 )
 from deploy.local.stack.results import Row, at_least, at_most
@@ -44,7 +44,7 @@ class EstimateError:
     """The same for characters divided by four."""
 
     @property
-    def covered(self) -> float:
+    def coverage(self) -> float:
         """Share of samples with an estimate not below the true count."""
         return sum(ratio >= 1 for ratio in self.ratios) / len(self.ratios)
 
@@ -54,7 +54,9 @@ def error_table(family: Family, data: Path) -> Iterator[Row]:
     tool = "ctok" if family in CTOK else "tiktoken"
     counted = list(_count_samples(family, data / CHAT))
     if not counted:
-        yield Row(f"tokens {family}: error", "not measured", reference=missing_packages() or "data sets are absent")
+        yield Row(
+            f"tokens {family}: error", "not measured", reference=find_missing_packages() or "data sets are absent"
+        )
         return
     judged: list[float] = []
     for kind in counted:
@@ -71,7 +73,7 @@ def error_table(family: Family, data: Path) -> Iterator[Row]:
 
 def _count_samples(family: Family, chat: Path) -> Iterator[Counted]:
     """Samples with their true counts: counted now where the package is there, else as they were recorded."""
-    texts, code = made_samples(), read_python_code()
+    texts, code = make_all_samples(), read_python_code()
     if chat.exists():
         texts["chat"] = draw_samples("chat", read_chat(chat))
     count = find_counter(family)
@@ -94,23 +96,23 @@ def _measure_error(estimator: Estimator, kind: Counted) -> EstimateError:
 _SPEED_CHARS = 540_000
 
 
-def measure_rows(ground: BenchStack) -> Iterator[Row]:
+def measure_rows(bench: BenchStack) -> Iterator[Row]:
     """The error table of each family, and the speed."""
     for family in Family:
-        yield from error_table(family, ground.data)
-    yield from _measure_speed(ground)
+        yield from error_table(family, bench.data)
+    yield from _measure_speed(bench)
 
 
-def _measure_speed(ground: BenchStack) -> Iterator[Row]:
+def _measure_speed(bench: BenchStack) -> Iterator[Row]:
     exact = find_counter(Family.O200K)
     if exact is None:
-        yield Row("tokens: time of an estimate", "not measured", reference=missing_packages() or "")
+        yield Row("tokens: time of an estimate", "not measured", reference=find_missing_packages() or "")
         return
     text = (read_python_code() * 9)[:_SPEED_CHARS]
     found = compare_calls(
         lambda: Estimator(Family.O200K).count(text),
         lambda: exact(text),
-        rounds=ground.choose_size(10, 2),
+        rounds=bench.choose_size(10, 2),
         calls=2,
         warm_up=1,
         clock=time.process_time,

@@ -31,7 +31,7 @@ from agentstate.providers.tokens.estimator import (
     load_fitted,
     weight_labels,
 )
-from bench.token_counts import made_samples, read_recorded
+from bench.token_counts import make_all_samples, read_recorded
 
 AT_RANDOM = {"symbols", "other scripts", "runs of one sign"}
 """Kinds that no one writes."""
@@ -65,8 +65,8 @@ def test_a_model_belongs_to_a_family(model: str | None, family: Family) -> None:
 
 @pytest.mark.parametrize("family", [Family.CLAUDE, Family.CLAUDE_OLDER])
 def test_the_estimate_is_seldom_below_the_recorded_counts(family: Family) -> None:
-    counted = read_recorded(made_samples(), family)
-    assert len(counted) == len(made_samples()), "a kind of text has changed: run scripts/fit-tokens"
+    counted = read_recorded(make_all_samples(), family)
+    assert len(counted) == len(make_all_samples()), "a kind of text has changed: run scripts/fit-tokens"
     estimator = Estimator(family)
     ratios = [
         estimator.count(text) / true

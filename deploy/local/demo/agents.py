@@ -149,8 +149,7 @@ class FleetAgent:
         }
         self._weights = (50, 8, 7, 9, 10, 3, 7, 6)
 
-    @property
-    def unsettled(self) -> int:
+    def count_unsettled(self) -> int:
         """Number of calls without a known outcome."""
         return len(self._pending.calls)
 
@@ -327,14 +326,14 @@ class AgentProcess:
         return 1 if self.failed.is_set() else 0
 
     def _run_guarded(self, act: Callable[[], None]) -> Callable[[], None]:
-        def guarded() -> None:
+        def run_guarded() -> None:
             try:
                 act()
             except Exception:  # noqa: BLE001 shown, and the exit code tells
                 traceback.print_exc()
                 self.failed.set()
 
-        return guarded
+        return run_guarded
 
     def _run_agent(self, actor: FleetAgent) -> None:
         actor.set_up_accounts()
@@ -348,13 +347,13 @@ class AgentProcess:
         actor.tend_escrows()
         self._wait_until_settled(actor)
         self._submit_by_broker(actor.agent)
-        if actor.unsettled:
-            sys.stderr.write(f"{actor.agent.id}: {actor.unsettled} calls are not settled\n")
+        if actor.count_unsettled():
+            sys.stderr.write(f"{actor.agent.id}: {actor.count_unsettled()} calls are not settled\n")
             self.failed.set()
 
     def _wait_until_settled(self, actor: FleetAgent) -> None:
         deadline = time.monotonic() + SETTLE_WITHIN_S
-        while actor.unsettled and time.monotonic() < deadline:
+        while actor.count_unsettled() and time.monotonic() < deadline:
             time.sleep(ASK_EVERY_S)
             actor.retry_unsettled()
 

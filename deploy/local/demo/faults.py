@@ -53,7 +53,7 @@ def make_steady_plan() -> list[dict[str, Any]]:
 
 
 def make_early_plan() -> list[dict[str, Any]]:
-    """Return the early rules: the steady ones, requests that never arrive, and effects later than the client's timeout."""
+    """Return the early rules: also requests that never arrive, and effects after the timeout of the client."""
     return [
         make_rule("drop_before_commit", "casino", "bet", 0.2, 2),
         make_rule("drop_before_commit", "escrow", "create", 0.5, 1),

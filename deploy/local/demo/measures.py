@@ -257,10 +257,10 @@ _GONE = object()
 def list_lost(connection: Connection, acknowledged: Iterable[Acknowledgement]) -> list[str]:
     """Return the acknowledgements that are missing in the stores, or stored with another value."""
     kept = {
-        **_stored_effects(connection),
-        **_stored_memories(connection),
-        **_stored_turns(connection),
-        **_stored_jobs(connection),
+        **_load_effects(connection),
+        **_load_memories(connection),
+        **_load_turns(connection),
+        **_load_jobs(connection),
     }
     return list(_find_missing(acknowledged, kept))
 
@@ -278,18 +278,18 @@ def _normalize_key(item: Acknowledgement) -> str:
     return str(UUID(item.key)) if item.kind in {"memory", "job"} else item.key
 
 
-def _stored_effects(connection: Connection) -> dict[tuple[str, str, str], Any]:
+def _load_effects(connection: Connection) -> dict[tuple[str, str, str], Any]:
     table = effects.c
     found = connection.execute(sa.select(table.agent_id, table.key, table.outcome).where(table.state == "succeeded"))
     return {(row.agent_id, "effect", row.key): row.outcome["value"] for row in found}
 
 
-def _stored_memories(connection: Connection) -> dict[tuple[str, str, str], Any]:
+def _load_memories(connection: Connection) -> dict[tuple[str, str, str], Any]:
     found = connection.execute(sa.select(memories.c.agent_id, memories.c.id))
     return {(row.agent_id, "memory", str(row.id)): None for row in found}
 
 
-def _stored_turns(connection: Connection) -> dict[tuple[str, str, str], Any]:
+def _load_turns(connection: Connection) -> dict[tuple[str, str, str], Any]:
     table = turns.c
     found = connection.execute(
         sa.select(table.agent_id, table.conversation_id, table.source_id, table.number).where(
@@ -303,7 +303,7 @@ def _stored_turns(connection: Connection) -> dict[tuple[str, str, str], Any]:
     }
 
 
-def _stored_jobs(connection: Connection) -> dict[tuple[str, str, str], Any]:
+def _load_jobs(connection: Connection) -> dict[tuple[str, str, str], Any]:
     """Jobs that have ended well, by id, and those that came by the broker, by key too."""
     table = jobs.c
     rows = connection.execute(sa.select(table.id, table.agent_id, table.dedupe_key).where(table.status == "done")).all()

@@ -18,7 +18,7 @@ from agentstate.money.ledger.postings import AccountKey
 from agentstate.store.partitions import MONTHS_AHEAD, create_partitions, describe_partitions
 from agentstate.store.store import Store
 from agentstate.store.tables.money import accounts
-from bench.history import write_history
+from bench.groups.balance import write_history
 
 TICK = timedelta(microseconds=1)
 

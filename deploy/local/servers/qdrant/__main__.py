@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from agentstate.errors import AgentStateError, ConfigurationError
-from deploy.local.servers.qdrant.owner import Owner, OwnerOptions
+from deploy.local.servers.qdrant.server import Owner, OwnerOptions
 
 
 def _check_loopback(_context: click.Context, _parameter: click.Parameter, host: str) -> str:

@@ -11,7 +11,7 @@ import qdrant_edge as edge
 from qdrant_client.http import models
 
 from agentstate.errors import InvalidInput
-from deploy.local.servers.qdrant.schema import given_fields, refuse_options
+from deploy.local.servers.qdrant.schema import refuse_options, set_fields
 
 _LARGEST_ID = 2**64 - 1
 PointId: TypeAlias = int | str | UUID
@@ -85,13 +85,13 @@ def _min_should(rule: models.MinShould | None) -> edge.MinShould | None:
 
 def _field_condition(condition: models.FieldCondition) -> edge.FieldCondition:
     refuse_options(condition, _GEO, f"the condition on '{condition.key}'")
-    if len(given_fields(condition)) == 1:
+    if len(set_fields(condition)) == 1:
         raise InvalidInput(f"The condition on '{condition.key}' says nothing about it; give match, range or another.")
     return edge.FieldCondition(
         condition.key,
         match=_match_condition(condition.key, condition.match),
         range=_range_condition(condition.range),
-        values_count=edge.ValuesCount(**given_fields(condition.values_count)) if condition.values_count else None,
+        values_count=edge.ValuesCount(**set_fields(condition.values_count)) if condition.values_count else None,
         is_empty=condition.is_empty,
         is_null=condition.is_null,
     )

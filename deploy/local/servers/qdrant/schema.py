@@ -1,8 +1,4 @@
-"""The configuration of a collection: its REST description, checked and translated for the engine.
-
-An option that one machine cannot honour is refused by name instead of being ignored, so that what works here
-works on a server in the same way.
-"""
+"""The schema of a collection and its payload indexes: REST descriptions, checked and translated for the engine."""
 
 from __future__ import annotations
 
@@ -47,14 +43,14 @@ def refuse_options(model: BaseModel, names: tuple[str, ...], where: str) -> None
             raise InvalidInput(f"`{name}` of {where} is not supported by the one-machine engine; leave it out.")
 
 
-def given_fields(model: BaseModel | None) -> dict[str, Any]:
+def set_fields(model: BaseModel | None) -> dict[str, Any]:
     """The fields of a model that say something."""
     return {} if model is None else model.model_dump(mode="json", exclude_none=True)
 
 
-def given_fields_by_name(named: Mapping[str, BaseModel]) -> dict[str, Any]:
+def fields_by_name(named: Mapping[str, BaseModel]) -> dict[str, Any]:
     """`given` for each of several."""
-    return {name: given_fields(model) for name, model in named.items()}
+    return {name: set_fields(model) for name, model in named.items()}
 
 
 def vectors_of(body: models.CreateCollection) -> Vectors:
@@ -95,15 +91,14 @@ def describe_config(body: models.CreateCollection) -> dict[str, Any]:
     return {
         "params": {
             "vectors": _describe_vectors(body),
-            **({"sparse_vectors": given_fields_by_name(body.sparse_vectors)} if body.sparse_vectors else {}),
+            **({"sparse_vectors": fields_by_name(body.sparse_vectors)} if body.sparse_vectors else {}),
             **dict.fromkeys(_ONE_COPY, 1),
             "on_disk_payload": body.on_disk_payload is not False,
         },
-        "hnsw_config": _HNSW_DEFAULTS | given_fields(body.hnsw_config),
-        "optimizer_config": {"default_segment_number": 0, "flush_interval_sec": 1}
-        | given_fields(body.optimizers_config),
+        "hnsw_config": _HNSW_DEFAULTS | set_fields(body.hnsw_config),
+        "optimizer_config": {"default_segment_number": 0, "flush_interval_sec": 1} | set_fields(body.optimizers_config),
         "wal_config": {"wal_capacity_mb": 32, "wal_segments_ahead": 0},
-        "quantization_config": given_fields(body.quantization_config) or None,
+        "quantization_config": set_fields(body.quantization_config) or None,
         "metadata": body.metadata,
     }
 
@@ -113,7 +108,7 @@ def _dense_vectors(body: models.CreateCollection) -> dict[str, models.VectorPara
 
 
 def _describe_vectors(body: models.CreateCollection) -> dict[str, Any]:
-    vectors = given_fields_by_name(_dense_vectors(body))
+    vectors = fields_by_name(_dense_vectors(body))
     return vectors[""] if set(vectors) == {""} else vectors
 
 
@@ -147,7 +142,7 @@ def _edge_hnsw(diff: models.HnswConfigDiff | None) -> edge.HnswIndexConfig | Non
     if diff is None:
         return None
     refuse_options(diff, ("memory",), "hnsw_config")
-    return edge.HnswIndexConfig(**(_HNSW_DEFAULTS | given_fields(diff)))
+    return edge.HnswIndexConfig(**(_HNSW_DEFAULTS | set_fields(diff)))
 
 
 def _edge_quantization(config: models.QuantizationConfig | None) -> edge.ScalarQuantizationConfig | None:
@@ -164,7 +159,114 @@ def _edge_quantization(config: models.QuantizationConfig | None) -> edge.ScalarQ
 def _edge_optimizers(diff: models.OptimizersConfigDiff | None) -> edge.EdgeOptimizersConfig | None:
     if diff is None:
         return None
-    options = given_fields(diff)
+    options = set_fields(diff)
     if unknown := sorted(set(options) - set(_OPTIMIZER_OPTIONS)):
         raise InvalidInput(f"`{unknown[0]}` of optimizers_config is not supported by the one-machine engine.")
     return edge.EdgeOptimizersConfig(**options)
+
+
+_PARAMS: dict[type, Any] = {
+    models.KeywordIndexParams: edge.KeywordIndexParams,
+    models.IntegerIndexParams: edge.IntegerIndexParams,
+    models.FloatIndexParams: edge.FloatIndexParams,
+    models.DatetimeIndexParams: edge.DatetimeIndexParams,
+    models.TextIndexParams: edge.TextIndexParams,
+}
+_BY_TYPE: dict[str, Any] = {
+    "keyword": models.KeywordIndexParams,
+    "integer": models.IntegerIndexParams,
+    "float": models.FloatIndexParams,
+    "datetime": models.DatetimeIndexParams,
+    "text": models.TextIndexParams,
+}
+_INTEGER_BOTH = {"lookup": True, "range": True}
+"""Without parameters the server makes an integer index for both equality and ranges."""
+
+
+def edge_index(schema: models.PayloadFieldSchema | None) -> Any:
+    """The engine's parameters for a payload index.
+
+    Raises:
+        InvalidInput: The kind of index is missing or not supported.
+    """
+    params = _complete_schema(schema)
+    refuse_options(params, ("memory", "nested"), "a payload index")
+    options = set_fields(params)
+    kind = options.pop("type")
+    if kind == "integer":
+        options = _INTEGER_BOTH | options
+    if kind == "text":
+        options = _text_options(options)
+    return _PARAMS[type(params)](**options)
+
+
+def describe_index(info: edge.PayloadIndexInfo) -> dict[str, Any]:
+    """One entry of `payload_schema` in a collection's description."""
+    kind = _to_json(info.data_type)
+    fields = _BY_TYPE[kind].model_fields
+    params = {name: _to_json(getattr(info.params, name, None)) for name in fields if name != "type"}
+    return {
+        "data_type": kind,
+        "params": {"type": kind} | {name: value for name, value in params.items() if value is not None},
+        "points": info.points,
+    }
+
+
+def _complete_schema(schema: models.PayloadFieldSchema | None) -> Any:
+    if isinstance(schema, models.PayloadSchemaType) and schema.value in _BY_TYPE:
+        return _BY_TYPE[schema.value](type=schema.value)
+    if type(schema) in _PARAMS:
+        return schema
+    raise InvalidInput(
+        "The one-machine engine makes payload indexes of type keyword, integer, float, datetime and text; "
+        f"{'none was given' if schema is None else 'another was asked for'} in `field_schema`."
+    )
+
+
+def _text_options(options: dict[str, Any]) -> dict[str, Any]:
+    converted = dict(options)
+    if "tokenizer" in options:
+        converted["tokenizer"] = _edge_enum(edge.TokenizerType, options["tokenizer"])
+    if "stemmer" in options:
+        converted["stemmer"] = _edge_stemmer(options["stemmer"])
+    if "stopwords" in options:
+        converted["stopwords"] = _edge_stopwords(options["stopwords"])
+    if isinstance(options.get("scoring"), dict):
+        converted["scoring"] = edge.TextScoringParams()
+    return converted
+
+
+def _edge_stemmer(option: dict[str, Any]) -> Any:
+    if option["type"] == "none":
+        return edge.DisabledStemmer()
+    return edge.SnowballParams(_edge_enum(edge.SnowballLanguage, option["language"]))
+
+
+def _edge_stopwords(option: str | dict[str, Any]) -> Any:
+    if isinstance(option, str):
+        return _edge_enum(edge.Language, option)
+    languages = {_edge_enum(edge.Language, name) for name in option.get("languages", [])}
+    return edge.StopwordsSet(languages=languages, custom=set(option.get("custom", [])))
+
+
+def _edge_enum(kind: Any, name: str) -> Any:
+    """The member of one of the engine's enums by its REST name (`multilingual` -> `Multilingual`)."""
+    return getattr(kind, name.capitalize())
+
+
+def _to_json(value: Any) -> Any:
+    """One of the engine's values as JSON."""
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, edge.SnowballParams):
+        return {"type": "snowball", "language": _to_json(value.language)}
+    if isinstance(value, edge.DisabledStemmer):
+        return {"type": "none"}
+    if isinstance(value, edge.TextScoringParams):
+        return {"type": "bm25"}
+    if isinstance(value, edge.StopwordsSet):
+        return {
+            "languages": sorted(_to_json(language) for language in value.languages or ()),
+            "custom": sorted(value.custom or ()),
+        }
+    return str(value).rpartition(".")[2].lower()

@@ -1,27 +1,35 @@
-"""The web side: authentication, routing, and answers in the shape of Qdrant's REST interface.
+"""The web side and the process around it: authentication, routing, answers in the shape of Qdrant's REST interface.
 
-Engine calls run inline on the event loop: the engine holds the interpreter's lock for the whole of a call, so
-threads would add hand-overs and no speed.
+One process owns the data folder; it syncs changes regularly, and on SIGTERM it syncs and closes.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import logging
+import signal
+import socket
+import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import msgspec
+from tornado.httpserver import HTTPServer
+from tornado.ioloop import PeriodicCallback
 from tornado.web import Application, RequestHandler
 
-from agentstate.errors import AgentStateError, Conflict, InvalidInput, NotFound, TooLarge
-from deploy.local.servers.qdrant import collection_routes, point_routes, search_routes
+from agentstate.errors import AgentStateError, ConfigurationError, Conflict, InvalidInput, NotFound, TooLarge
+from deploy.local.servers.qdrant import handlers
 from deploy.local.servers.qdrant.catalog import Catalog
 from deploy.local.servers.qdrant.engine import engine_version, translate_errors
+from deploy.local.servers.qdrant.folder import DataFolder
 from deploy.local.servers.qdrant.route import Call, Route, find_route
 
-__all__ = ["MAX_BODY_BYTES", "SERVED_VERSION", "collection_routes", "make_application", "point_routes", "search_routes"]
+__all__ = ["MAX_BODY_BYTES", "SERVED_VERSION", "handlers", "make_application"]
 
 SERVED_VERSION = "1.20.0"
 """The release of Qdrant whose REST interface is spoken; the client compares it with its own."""
@@ -142,14 +150,14 @@ class EngineHandler(RequestHandler):
     def _send_json(self, status: int, answer: dict[str, Any]) -> None:
         self.set_status(status)
         self.set_header("Content-Type", "application/json")
-        self.finish(msgspec.json.encode(answer | {"time": self._elapsed_s()}))
+        self.finish(msgspec.json.encode(answer | {"time": self._seconds_since_start()}))
 
-    def _elapsed_s(self) -> float:
+    def _seconds_since_start(self) -> float:
         return time.perf_counter() - self._started
 
     def _log_slow(self) -> None:
-        if self._elapsed_s() > _SLOW_SECONDS:
-            _log.warning("%s %s took %.1f s", self.request.method, self.request.path, self._elapsed_s())
+        if self._seconds_since_start() > _SLOW_SECONDS:
+            _log.warning("%s %s took %.1f s", self.request.method, self.request.path, self._seconds_since_start())
 
 
 def make_application(catalog: Catalog, api_key: str | None, ready: Ready) -> Application:
@@ -178,3 +186,99 @@ def _status_of(error: AgentStateError) -> int:
 def _is_reported(error: BaseException) -> bool:
     """Whether to answer 500 and go on: any exception, and a panic of the engine (which is none)."""
     return isinstance(error, Exception) or type(error).__name__ == "PanicException"
+
+
+@dataclass(frozen=True, slots=True)
+class OwnerOptions:
+    """Options of the process. `flush_seconds` is the time between syncs to the disk."""
+
+    data: Path
+    host: str
+    port: int
+    api_key: str | None = field(repr=False)
+    flush_seconds: float
+    optimize: bool
+
+
+class Owner:
+    """Serves one data folder until told to stop."""
+
+    def __init__(self, options: OwnerOptions) -> None:
+        self._options = options
+        self._folder = DataFolder(options.data)
+        self._catalog = Catalog(self._folder)
+        self._trouble: str | None = None
+
+    async def serve(self) -> None:
+        """Open, listen, wait for SIGTERM or Ctrl-C, sync and close.
+
+        Raises:
+            Conflict: Another process owns the folder, or a collection cannot be opened.
+            ConfigurationError: The port is taken.
+        """
+        self._folder.take_ownership()
+        try:
+            await self._serve_owned()
+        finally:
+            self._catalog.close()
+            self._folder.give_up()
+        _log.info("Stopped; everything is synced")
+
+    async def _serve_owned(self) -> None:
+        stop = _stop_event()
+        self._catalog.open_collections()
+        if self._options.optimize:
+            self._catalog.optimize_collections()
+        server = self._open_server()
+        timer = PeriodicCallback(self._flush_regularly, self._options.flush_seconds * 1000)
+        timer.start()
+        await stop.wait()
+        timer.stop()
+        server.stop()
+        await server.close_all_connections()
+
+    def _open_server(self) -> HTTPServer:
+        app = make_application(self._catalog, self._options.api_key, lambda: self._trouble)
+        # A body over the limit is read up to twice the limit, so that it can be refused in words.
+        server = HTTPServer(app, max_body_size=2 * MAX_BODY_BYTES, max_buffer_size=3 * MAX_BODY_BYTES)
+        listener = self._bind_socket()
+        server.add_socket(listener)
+        host, port = listener.getsockname()[:2]
+        address = f"[{host}]" if ":" in host else host
+        sys.stdout.write(f"qdrant engine {engine_version()}: listening on http://{address}:{port}\n")
+        sys.stdout.flush()
+        return server
+
+    def _bind_socket(self) -> socket.socket:
+        family = socket.AF_INET6 if ":" in self._options.host else socket.AF_INET
+        try:
+            listener = socket.create_server((self._options.host, self._options.port), family=family, backlog=128)
+        except OSError as error:
+            raise ConfigurationError(
+                f"Port {self._options.port} on {self._options.host} cannot be used ({error.strerror}). "
+                "Nothing was changed; give another --port, or 0 for a free one."
+            ) from error
+        listener.setblocking(False)  # noqa: FBT003 - the standard signature
+        return listener
+
+    def _flush_regularly(self) -> None:
+        try:
+            self._catalog.flush_collections()
+        except AgentStateError as error:
+            self._note_sync_trouble(f"Changes cannot be synced to the disk: {error}")
+        else:
+            self._note_sync_trouble(None)
+
+    def _note_sync_trouble(self, trouble: str | None) -> None:
+        """Remember whether syncing works, for `/readyz`; log only when that changes."""
+        if trouble != self._trouble:
+            _log.log(logging.ERROR if trouble else logging.INFO, "%s", trouble or "Syncing works again")
+        self._trouble = trouble
+
+
+def _stop_event() -> asyncio.Event:
+    """An event that SIGTERM and Ctrl-C set."""
+    stop = asyncio.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(name, stop.set)
+    return stop

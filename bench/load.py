@@ -1,8 +1,8 @@
-"""One process of a load, for effects between processes: `python -m bench.crowd read|pass ...`.
+"""Load from several processes, and the upstream service that they read: `python -m bench.load read|pass ...`.
 
 `read` reads one state from many threads and prints how many were live; `pass` asks the rate limiter for as long as it
 is told and prints when each request was let through (seconds of the clock that all processes of a machine share).
-Both say `ready` and begin at a line on their standard input.
+Both print `ready` and begin at a line on their standard input.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler
+from urllib.parse import parse_qs, urlsplit
 
 from pydantic import SecretStr
 from redis import BlockingConnectionPool, Redis
@@ -26,6 +28,7 @@ from agentstate.services.cache.state_cache import StateCache
 from agentstate.services.http.gateway import Gateway
 from agentstate.services.http.limiter import RateLimiter
 from deploy.local.stack.folder import ROOT
+from deploy.local.stack.loopback import LoopbackHandler, LoopbackServer
 
 PATH = "POST /api/v1/casino/bet"
 LISTENING_S = 0.25
@@ -34,7 +37,7 @@ LISTENING_S = 0.25
 @contextmanager
 def start_processes(number: int, *arguments: str) -> Iterator[list[subprocess.Popen[str]]]:
     """Start `number` processes and wait until they are ready; they are killed at the end of the block."""
-    command = [sys.executable, "-m", "bench.crowd", *arguments]
+    command = [sys.executable, "-m", "bench.load", *arguments]
     started = [
         subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)  # noqa: S603 a command of ours
         for _ in range(number)
@@ -100,6 +103,42 @@ def _pass_limiter(redis_url: str, limit: str, window_s: str, lasts_s: str) -> No
         except ServiceRejected:
             continue
     print(" ".join(map(str, passed)), flush=True)
+
+
+class Upstream(LoopbackServer):
+    """The service; `asked` counts, `delay_s` is how long each answer takes."""
+
+    def __init__(self) -> None:
+        super().__init__(_Handler)
+        self.asked = 0
+        self.delay_s = 0.0
+        self.arrived = threading.Semaphore(0)
+
+    @property
+    def url(self) -> str:
+        """The base URL."""
+        return f"{super().url}/api/v1"
+
+
+class _Handler(LoopbackHandler, BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.stub.asked += 1
+        self.stub.arrived.release()
+        time.sleep(self.stub.delay_s)
+        agent = parse_qs(urlsplit(self.path).query)["agent_id"][0]
+        self.send_answer(200, STATE.replace(b"AGENT", agent.encode()))
+
+
+STATE = (
+    b'{"agent_id":"AGENT","balance_usd":100.099,"tier":"silver","risk_factor":0.5,"lifetime":{"total_deposited":250.0,'
+    b'"total_withdrawn":20.5,"total_wagered":1234.56,"total_won":1180.25,"net_profit":-54.31},"recent_activity":['
+    + b",".join(
+        b'{"type":"debit","amount":2.5,"balance_after":%d.099,"reason":"reservation","at":"2026-08-01T10:00:00Z"}' % n
+        for n in range(10)
+    )
+    + b"]}"
+)
+"""A casino's state with its ten newest movements, 1.2 KB."""
 
 
 if __name__ == "__main__":
