@@ -9,7 +9,6 @@ from agentstate.money.audit.export import export_ledger, import_ledger
 from agentstate.money.effects.checkpoint import CheckpointManager
 from agentstate.money.effects.engine import AgentEffects, Effects
 from agentstate.money.effects.operation import Intent, Operation, OperationRegistry, call
-from agentstate.money.effects.operations import Operations
 from agentstate.money.effects.plan import EffectRules
 from agentstate.money.effects.table import Effect, EffectState
 from agentstate.money.effects.verdicts import Absent, Applied, Guarantee, Unknown
@@ -46,7 +45,6 @@ __all__ = [
     "Observation",
     "Operation",
     "OperationRegistry",
-    "Operations",
     "Posted",
     "ReconRules",
     "Reconciler",

@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+from typing import Any, Self
 
 import sqlalchemy as sa
 
@@ -25,11 +24,11 @@ from agentstate.errors import (
 from agentstate.jobs.jobs import Jobs
 from agentstate.jobs.wake_ups import NullWakeUpSender
 from agentstate.money import AgentEffects, Effects, Guarantee, Intent, Money, TransactionLedger, call
-from agentstate.money.effects.operations import Operations
+from agentstate.money.effects.operation import Operation, OperationRegistry
 from agentstate.money.effects.plan import EffectRules
 from agentstate.money.effects.table import EffectState
 from agentstate.money.effects.verdicts import Absent, Applied, Verdict
-from agentstate.money.ledger.postings import Credit, Line, earn, spend
+from agentstate.money.ledger.postings import Line, earn, spend
 from agentstate.settings import Settings
 from agentstate.store.store import Store
 from agentstate.store.tables.base import db_time
@@ -56,46 +55,39 @@ class Times:
     """The lease outlasts the deadline by this."""
 
 
-@dataclass(frozen=True)
-class Bet:
-    """The operation by its name, so that the sweep can settle what a caller left behind."""
+class Bet(Operation[Any]):
+    """The bet by its name, so that the sweep can settle what a caller left behind; subclasses say the guarantee."""
 
-    guarantee: Guarantee
-    name: str = "chaos.bet"
-    service: str = SERVICE
+    name = "chaos.bet"
+    service = SERVICE
+    settle_s = 0.0
 
-    def check(self, tag: str, **params: Any) -> None:
-        """All is well."""
+    @classmethod
+    def parse(cls, params: Mapping[str, Any]) -> Self:
+        """Make the bet; all bets are alike."""
+        del params
+        return cls()
 
-    def call(self, gateway: Wire, agent_id: str, tag: str, **_params: Any) -> Any:
+    def params(self) -> Mapping[str, Any]:
+        """Return the parameters of every bet."""
+        return PARAMS
+
+    def send(self, outside: Wire, intent: Intent) -> Any:
         """Bet."""
-        return gateway.bet(agent_id, tag)
+        return outside.bet(intent.agent_id, intent.remote_key)
 
-    def verify(
-        self, gateway: Wire, agent_id: str, tag: str, _params: Any, _at: datetime, *, baseline: Any = None
-    ) -> Verdict:
+    def verify(self, outside: Wire, intent: Intent) -> Verdict:
         """Look for the bet by its tag."""
-        del baseline
-        found = gateway.bets(agent_id, tag)
+        found = outside.bets(intent.agent_id, intent.remote_key)
         return Applied(found[0]) if found else Absent("no such bet")
 
-    def baseline(self, _gateway: Wire, _agent_id: str, _params: Any) -> None:
-        """None is needed."""
-
-    def serial_key(self, _params: Any) -> None:
-        """Bets are told apart by their tags."""
-
-    def hold(self, _params: Any) -> Money:
-        """The stake."""
+    def hold(self) -> Money:
+        """Return the stake."""
         return STAKE
 
-    def postings(self, _params: Any, receipt: Mapping[str, Any]) -> Sequence[Line]:
-        """The stake is spend, the prize earned."""
+    def postings(self, receipt: Mapping[str, Any]) -> Sequence[Line]:
+        """Return the stake as spent and the prize as earned."""
         return [*spend(SERVICE, STAKE), *earn(SERVICE, Money(receipt["won"]))]
-
-    def credits(self, _params: Any, _receipt: Any) -> Sequence[Credit]:
-        """Nobody else gets anything."""
-        return ()
 
 
 class Scene:
@@ -114,13 +106,14 @@ class Scene:
         self.store, self.wire, self.agent = store, wire, agent
         self._follows = follows
         self._times = times or Times()
-        self._bet = Bet(guarantee)
+        bet_class = type("GuaranteedBet", (Bet,), {"guarantee": guarantee})
+        self._bet = bet_class()
+        registry = OperationRegistry()
+        registry.add(bet_class)
         settings = Settings.model_validate({"database_url": str(store.engine.url)})
         self._jobs = Jobs(store, NullWakeUpSender(), settings)
         rules = EffectRules(lease_margin_s=self._times.margin_s)
-        engine = Effects(
-            store, self._jobs, secret=b"chaos", registry=Operations([self._bet]), outside=lambda: wire, rules=rules
-        )
+        engine = Effects(store, self._jobs, secret=b"chaos", registry=registry, outside=lambda: wire, rules=rules)
         self.effects, self.sweeper = AgentEffects(engine, agent), engine.resolver
 
     def begin(self, *, bets: int) -> None:
@@ -134,14 +127,14 @@ class Scene:
         return self.effects.execute_once(
             key,
             call(
-                lambda tag: self._bet.call(self.wire, self.agent, tag),
+                lambda tag: self.wire.bet(self.agent, tag),
                 service=SERVICE,
                 name=self._bet.name,
                 guarantee=self._bet.guarantee,
                 params=PARAMS,
                 hold=STAKE,
                 verify=self._verify,
-                postings=lambda receipt: self._bet.postings(PARAMS, receipt),
+                postings=self._bet.postings,
                 follow_up=self._follow_up if self._follows else None,
                 deadline_s=self._times.deadline_s,
                 settle_s=self._times.settle_s,
@@ -192,7 +185,7 @@ class Scene:
                 tx.connection.execute(sa.update(effects).where(waiting).values({column: db_time(-1.0)}))
 
     def _verify(self, intent: Intent) -> Verdict:
-        return self._bet.verify(self.wire, self.agent, intent.remote_key, intent.params, intent.called_at)
+        return self._bet.verify(self.wire, intent)
 
     def _follow_up(self, tx: Any, _receipt: Any) -> None:
         self._jobs.submit(FOLLOW_UP, {"service": SERVICE}, agent_id=self.agent, tx=tx)
