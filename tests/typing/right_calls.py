@@ -34,7 +34,7 @@ async def send_async(_key: str) -> int:
 
 
 def use(agent: Agent) -> None:
-    receipt = agent.memory.remember("text", kind="lesson", importance=0.5, metadata={"a": 1}, at=NOON)
+    receipt = agent.memory.remember("text", kind="lesson", importance=5, metadata={"a": 1}, at=NOON)
     agent.memory.wait_searchable([receipt], timeout_s=5.0)
     for hit in agent.memory.recall("text", limit=3, kind="lesson", since=NOON):
         print(hit.content, hit.score)

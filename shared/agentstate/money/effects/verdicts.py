@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 
 class Guarantee(StrEnum):
@@ -21,6 +21,12 @@ class Guarantee(StrEnum):
 
     BLIND = "blind"
     """The remote shows nothing: never call again, a person decides. At most once."""
+
+
+KEYED: Final = Guarantee.KEYED
+NATURAL: Final = Guarantee.NATURAL
+VERIFIABLE: Final = Guarantee.VERIFIABLE
+BLIND: Final = Guarantee.BLIND
 
 
 @dataclass(frozen=True, slots=True)
