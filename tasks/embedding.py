@@ -1,4 +1,4 @@
-"""Embedding: make memories searchable in batches, compare the index with the store, erase what was forgotten."""
+"""Embedding: make memories searchable in batches, compare the index with the store, erase forgotten memories."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def verify_index(runtime: Runtime, claim: Claim) -> Slice:
 
 @job_task(ERASE_KIND)
 def erase_forgotten(runtime: Runtime, claim: Claim) -> dict[str, Any]:
-    """Remove what was forgotten from the index, and an agent's episodes from Redis; unless both answer, again later."""
+    """Remove forgotten memories from the index, and an agent's episodes from Redis; retry unless both answer."""
     ids = [UUID(memory) for memory in claim.payload.memories]
     episodes = 0 if ids else runtime.memory.forgetting.erase_late(claim.payload.tenant)
     erased = runtime.memory.forgetting.erase_points(claim.payload.tenant, ids or None)

@@ -1,4 +1,4 @@
-"""How a Celery task is made from a use-case of the library: one shell for jobs with a row, one for bulk work."""
+"""Celery tasks made from use-cases of the library: shells for jobs with a row, for walks in slices, for bulk work."""
 
 from __future__ import annotations
 

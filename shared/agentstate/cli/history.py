@@ -20,7 +20,7 @@ from agentstate.cli.verb import Moment, Verb
 def history(
     invocation: Invocation, *, agent: str, subject: str, as_of: datetime | None, namespace: tuple[str, ...]
 ) -> None:
-    """Show what AGENT stated about SUBJECT, oldest first.
+    """Show the statements of AGENT about SUBJECT, oldest first.
 
     The statement that is held for true is marked; with --as-of, the one that was.
     """

@@ -53,7 +53,7 @@ def list_collections(invocation: Invocation) -> None:
 @pass_invocation
 @click.pass_context
 def verify(context: click.Context, invocation: Invocation, *, no_repair: bool, remove_unknown: bool) -> None:
-    """Compare every memory with its points in the index, and repair what differs.
+    """Compare every memory with its points in the index, and repair the differences.
 
     Missing memories are queued for the workers again, surplus points are removed. Points of memories that this durable
     store does not have may be another store's: they are counted, and stay unless --remove-unknown is given. Exit code 1

@@ -35,14 +35,14 @@ class _Taken:
         return sum(getattr(report, name) for report in self.reports.values())
 
     @property
-    def refused(self) -> list[tuple[str, Problem]]:
+    def refusals(self) -> list[tuple[str, Problem]]:
         return [(file, problem) for file, report in self.reports.items() for problem in report.refused]
 
     def as_document(self, settled: Settling | None) -> dict[str, Any]:
         return {
             "stored": self.total("stored"),
             "already": self.total("already"),
-            "refused": [{"file": file, **asdict(problem)} for file, problem in self.refused],
+            "refused": [{"file": file, **asdict(problem)} for file, problem in self.refusals],
             "files": {
                 file: {
                     "read": report.read,
@@ -101,11 +101,11 @@ def ingest(
     else:
         for file, report in taken.reports.items():
             output.print_line(f"{file}: {_summarize_report(report)}")
-        _print_refused(taken.refused)
+        _print_refused(taken.refusals)
         if settled is not None:
             output.print_line(str(settled))
     nothing = taken.total("stored") + taken.total("already") == 0
-    context.exit(1 if taken.refused and (strict or nothing) else 0)
+    context.exit(1 if taken.refusals and (strict or nothing) else 0)
 
 
 def _ingest_file(invocation: Invocation, taken: _Taken, file: str, form: Form, agent_id: str | None) -> None:

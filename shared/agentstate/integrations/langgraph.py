@@ -126,7 +126,13 @@ class AgentStore(BaseStore):
 
     def _write_items(self, ops: Sequence[PutOp]) -> None:
         memory = self._agent.memory
-        texts = [(op, _dump_value(op.value)) for op in ops if op.value is not None]
+        texts: list[tuple[PutOp, str]] = []
+        for op in ops:
+            if op.value is not None:
+                try:
+                    texts.append((op, json.dumps(dict(op.value), ensure_ascii=False, allow_nan=False)))
+                except (TypeError, ValueError, RecursionError) as error:
+                    raise InvalidInput(f"the value is no JSON ({error}). Nothing was stored.") from None
         before = [memory.believed(_item_subject(op.namespace, op.key)) for op, _ in texts]
         if texts:
             with self._agent.transaction() as tx:
@@ -141,7 +147,9 @@ class AgentStore(BaseStore):
     def _make_memory(self, op: PutOp, text: str, now: datetime, before: MemoryRecord | None) -> NewMemory:
         # The text that queries are compared with; empty when the item is not to be found by them.
         paths = () if op.index is False else self._fields if op.index is None else op.index
-        found = (each for path in paths for each in get_text_at_path(op.value, _parse_path(path)))
+        found = (
+            each for path in paths for each in get_text_at_path(op.value, path if path == "$" else tokenize_path(path))
+        )
         searched = "\n".join(each for each in found if each.strip())
         created = now.isoformat() if before is None else (before.metadata or {})["created"]
         return NewMemory(
@@ -215,14 +223,3 @@ def _item_subject(namespace: Namespace, key: str) -> str:
     # Namespaces and keys may be longer than a subject, and hold any character.
     named = json.dumps([*namespace, key]).encode()
     return f"item:{hashlib.sha256(named).hexdigest()}"
-
-
-def _parse_path(path: str) -> str | list[str]:
-    return path if path == "$" else tokenize_path(path)
-
-
-def _dump_value(value: Mapping[str, Any]) -> str:
-    try:
-        return json.dumps(dict(value), ensure_ascii=False, allow_nan=False)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise InvalidInput(f"the value is no JSON ({error}). Nothing was stored.") from None

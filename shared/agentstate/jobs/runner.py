@@ -12,8 +12,6 @@ from enum import StrEnum
 from typing import Any, TypeAlias
 from uuid import UUID
 
-from structlog.contextvars import bound_contextvars
-
 from agentstate.errors import (
     AgentStateError,
     ConfigurationError,
@@ -107,6 +105,9 @@ class JobRunner:
         job = self._claim(job_id)
         if job is None:
             return Outcome.NOTHING
+        # Only here: a process that submits jobs and runs none does without its logging.
+        from structlog.contextvars import bound_contextvars
+
         about = bound_contextvars(job=str(job.id), kind=job.kind, agent=job.agent_id, attempt=job.attempts)
         with about, self._leases.hold_lease(job, for_s=spec.deadline_s + LEASE_MARGIN_S - self._leases.lease_s):
             return self._run_handler(job, spec, handler)

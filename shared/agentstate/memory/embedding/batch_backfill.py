@@ -134,8 +134,13 @@ class Backfill:
             return [(batch, provider_id) for batch, provider_id in connection.execute(query)]
 
     def _submit_batch(self, batch: UUID) -> BatchState:
-        wanted = {key for key, _ in self._read_items(batch)}
-        texts = {key.hex(): text for key, text in self._iterate_texts(batch) if key in wanted}
+        items = self._read_items(batch)
+        wanted, owners = {key for key, _ in items}, sorted({memory for _, memory in items})
+        texts: dict[str, str] = {}
+        for at in range(0, len(owners), PAGE):
+            for memory in self._read_memories(owners[at : at + PAGE]).values():
+                keyed = ((text_sha(text), text) for text in self._embedder.split_texts(memory))
+                texts |= {key.hex(): text for key, text in keyed if key in wanted}
         state = self._provider.submit_batch(str(batch), texts)
         with self._store.transaction() as tx:
             mine = embedding_batches.update().where(embedding_batches.c.id == batch)
@@ -172,12 +177,6 @@ class Backfill:
         query = sa.select(items.text_sha, items.memory_id).where(items.batch_id == batch)
         with self._store.read_connection() as connection:
             return [(key, memory) for key, memory in connection.execute(query)]
-
-    def _iterate_texts(self, batch: UUID) -> Iterator[tuple[bytes, str]]:
-        owners = sorted({memory for _, memory in self._read_items(batch)})
-        for at in range(0, len(owners), PAGE):
-            for memory in self._read_memories(owners[at : at + PAGE]).values():
-                yield from ((text_sha(text), text) for text in self._embedder.split_texts(memory))
 
     def _read_memories(self, ids: Sequence[UUID]) -> dict[UUID, MemoryRecord]:
         query = sa.select(*RECORD_COLUMNS).where(memories.c.id.in_(set(ids)))

@@ -129,7 +129,7 @@ class EmbeddingBacklog:
                 tx.connection.execute(insert.on_conflict_do_nothing(), kept)
 
     def mark_embedded(self, batch: ClaimedBatch, seqs: Sequence[int]) -> None:
-        """Mark memories whose vectors are all stored."""
+        """Mark memories as embedded: all their vectors are stored."""
         with self._store.transaction() as tx:
             _update_held(tx, batch.token, seqs, memories.c.state == "stored", state="embedded")
 

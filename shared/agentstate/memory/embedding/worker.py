@@ -1,4 +1,4 @@
-"""The embedding pipeline: memories that wait become searchable, a batch at a time, whatever fails on the way.
+"""The embedding pipeline makes pending memories searchable, a batch at a time, in spite of failures.
 
 One batch is one claim, one provider call as a rule, and one write to the index. A failure gives the batch back with a
 back-off; an index that is down costs no attempt and no second provider call, since the vectors are kept.
@@ -57,7 +57,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(kw_only=True)
 class BatchResult:
-    """The outcome of one batch, or of several: memories by what happened to them."""
+    """The outcome of one batch, or of several, in numbers of memories."""
 
     claimed: int = 0
     searchable: int = 0
@@ -129,7 +129,19 @@ class EmbeddingPipeline:
         result = BatchResult(claimed=len(batch.memories) + batch.exhausted, dead=batch.exhausted)
         if batch.memories:
             with hold_lease(self._backlog, batch, at_most_s=self._work_s):
-                self._process_batch(batch, result)
+                made = self._embedder.embed_memories(batch.memories)
+                result.provider_calls += made.calls
+                failed = made.group_failed(batch.memories)
+                if made.answered:
+                    self._circuit.record_success()
+                for memories, error in failed:
+                    self._give_back(batch, memories, error, result)
+                without = {memory.seq for memories, _ in failed for memory in memories}
+                ready = [memory for memory in batch.memories if memory.seq not in without]
+                if ready:
+                    if self._semantic:
+                        self._backlog.mark_embedded(batch, [memory.seq for memory in ready])
+                    self._publish_all(batch, ready, made, result)
         return result
 
     def run_until_idle(self, *, stop: Callable[[], bool] = lambda: False) -> BatchResult:
@@ -155,21 +167,6 @@ class EmbeddingPipeline:
     def has_due(self) -> bool:
         """Return whether any memory is due and the provider may be called."""
         return self._circuit.pause_s() == 0 and self._backlog.has_due()
-
-    def _process_batch(self, batch: ClaimedBatch, result: BatchResult) -> None:
-        made = self._embedder.embed_memories(batch.memories)
-        result.provider_calls += made.calls
-        failed = made.group_failed(batch.memories)
-        if made.answered:
-            self._circuit.record_success()
-        for memories, error in failed:
-            self._give_back(batch, memories, error, result)
-        without = {memory.seq for memories, _ in failed for memory in memories}
-        ready = [memory for memory in batch.memories if memory.seq not in without]
-        if ready:
-            if self._semantic:
-                self._backlog.mark_embedded(batch, [memory.seq for memory in ready])
-            self._publish_all(batch, ready, made, result)
 
     def _give_back(
         self, batch: ClaimedBatch, memories: list[MemoryRecord], error: Exception, result: BatchResult

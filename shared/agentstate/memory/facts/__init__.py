@@ -1,1 +1,1 @@
-"""What an agent knows: memories as rows of the durable store, their statements, namespaces and tombstones."""
+"""The facts of an agent: memories as rows of the durable store, their statements, namespaces and tombstones."""

@@ -43,7 +43,7 @@ class ConversationCounts:
 
 @dataclass(frozen=True, kw_only=True)
 class Watermark:
-    """How far one agent's memories are searchable."""
+    """The progress of one agent's memories towards being searchable."""
 
     searchable_to: int
     """Everything accepted up to this number (`Receipt.seq`) is searchable, or given up."""

@@ -178,7 +178,27 @@ def insert_memories(tx: Transaction, items: Sequence[NewMemory]) -> dict[UUID, i
     undated = [item for item in items if item.subject is not None and item.holds_from is None]
     now = tx.now() if undated else None
     starts = {item.id: now + timedelta(microseconds=n) for n, item in enumerate(undated)} if now else {}
-    rows = {item.id: _memory_row(item, starts.get(item.id)) for item in items}
+    rows = {
+        item.id: {
+            "id": item.id,
+            "agent_id": item.tenant,
+            "author": None if item.namespace is None else item.agent_id,
+            "kind": item.kind,
+            "content": item.content,
+            "content_sha": hashlib.sha256(item.content.encode()).digest(),
+            "metadata": item.metadata,
+            "source": item.source,
+            "session": item.session,
+            "speaker": item.speaker,
+            "turn": item.turn,
+            "said_at": item.at,
+            "importance": item.importance,
+            "subject": item.subject,
+            "valid_from": starts.get(item.id) or (item.holds_from if item.subject is not None else item.valid_from),
+            "valid_to": item.valid_to,
+        }
+        for item in items
+    }
     if not rows:
         return {}
     statement = tx.database.insert_into(memories).on_conflict_do_nothing(index_elements=["id"])
@@ -284,24 +304,3 @@ def _pieces_query(database: Database, pieces: int, either: Conditions, both: Con
     newest = sa.select(*RECORD_COLUMNS).where(_MINE, *both, sa.or_(*holds))
     found = sa.union_all(*(newest.where(one) for one in either)).subquery()
     return sa.select(found).order_by(found.c.seq.desc()).limit(sa.bindparam("limit", type_=sa.Integer()))
-
-
-def _memory_row(item: NewMemory, starts: datetime | None) -> dict[str, Any]:
-    return {
-        "id": item.id,
-        "agent_id": item.tenant,
-        "author": None if item.namespace is None else item.agent_id,
-        "kind": item.kind,
-        "content": item.content,
-        "content_sha": hashlib.sha256(item.content.encode()).digest(),
-        "metadata": item.metadata,
-        "source": item.source,
-        "session": item.session,
-        "speaker": item.speaker,
-        "turn": item.turn,
-        "said_at": item.at,
-        "importance": item.importance,
-        "subject": item.subject,
-        "valid_from": starts or (item.holds_from if item.subject is not None else item.valid_from),
-        "valid_to": item.valid_to,
-    }

@@ -122,7 +122,15 @@ class MemoryService:
                 allowed_tenants(open_tx.connection, agent_id, [namespace], writing=True)
             created = insert_memories(open_tx, checked)
             known = read_states(open_tx.connection, [item.id for item in checked if item.id not in created])
-            _refuse_undated_repeats(checked, known)
+            given = {item.id for item in checked}
+            for item in checked:
+                newer = known[item.id].superseded_by if item.id in known else None
+                if newer is not None and newer not in given and item.holds_from is None:
+                    # A retry and a statement that holds again look the same.
+                    raise Conflict(
+                        f"this statement about {item.subject!r} was superseded by {newer}. If it holds again, give the "
+                        "time since when (`at`); if this is a retry, nothing is to be done. Nothing was stored."
+                    )
             about = [item.id for item in checked if item.subject is not None and item.id in created]
             places = order_statements(open_tx, about) if about else {}
             if created:
@@ -199,24 +207,19 @@ class MemoryService:
             )
         else:
             state = known[item.id]
-        return Receipt(
-            id=item.id,
-            seq=state.seq,
-            outcome=outcome,
-            searchable=self._how_searchable(item, state),
-            supersedes=None if place is None else place.supersedes,
-        )
-
-    def _how_searchable(self, item: NewMemory, state: StoredState) -> Searchable | None:
         now = utc_now()
-        ended = any(end is not None and end <= now for end in (state.valid_to, state.superseded_at))
+        is_over = any(end is not None and end <= now for end in (state.valid_to, state.superseded_at))
         # The start of an undated statement was read from the database's clock, which may be ahead of this one.
         is_ahead = item.holds_from is not None and state.valid_from is not None and state.valid_from > now
-        if ended or is_ahead:
-            return None
-        if state.state == "searchable" and state.space == self._index.space and self._embedder.semantic:
-            return "meaning"
-        return "words" if has_terms(item.content) else None
+        searchable: Searchable | None = None
+        if not is_over and not is_ahead:
+            is_indexed = state.state == "searchable" and state.space == self._index.space
+            if is_indexed and self._embedder.semantic:
+                searchable = "meaning"
+            elif has_terms(item.content):
+                searchable = "words"
+        supersedes = None if place is None else place.supersedes
+        return Receipt(id=item.id, seq=state.seq, outcome=outcome, searchable=searchable, supersedes=supersedes)
 
 
 class AgentMemory:
@@ -415,7 +418,7 @@ class AgentMemory:
         return self._read_all([memories.c.kind.in_(kinds), *belief_conditions(db_time())], ())
 
     def forget(self, memory_id: UUID | str, *, namespace: str | None = None) -> ForgetReceipt:
-        """Remove one memory from every store; the receipt says what each store had left afterwards.
+        """Remove one memory from every store; the receipt counts how much each store had left afterwards.
 
         Older statements on the same subject stay history: what the forgotten one had ended does not hold again.
 
@@ -486,15 +489,3 @@ class AgentMemory:
             conditions.append(memories.c.kind.in_([kind] if isinstance(kind, str) else list(kind)))
         with self._open_rows(namespaces) as rows:
             return rows.read_newest(*conditions, limit=limit)
-
-
-def _refuse_undated_repeats(items: Sequence[NewMemory], known: Mapping[UUID, StoredState]) -> None:
-    """Refuse a superseded statement that comes again without a time: a retry and a new statement look the same."""
-    given = {item.id for item in items}
-    for item in items:
-        newer = known[item.id].superseded_by if item.id in known else None
-        if newer is not None and newer not in given and item.holds_from is None:
-            raise Conflict(
-                f"this statement about {item.subject!r} was superseded by {newer}. If it holds again, give the time "
-                "since when (`at`); if this is a retry, nothing is to be done. Nothing was stored."
-            )

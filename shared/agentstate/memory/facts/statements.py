@@ -83,7 +83,7 @@ def order_statements(tx: Transaction, new: Collection[UUID]) -> dict[UUID, Place
 
 
 def belief_conditions(as_of: datetime | sa.ColumnElement[datetime]) -> list[sa.ColumnElement[bool]]:
-    """Return the conditions of a memory that was held for true at a moment, judged by what was stored then."""
+    """Return the conditions of a memory that was held for true at a moment, judged by the rows stored then."""
     replaced = sa.exists().where(
         _newer.c.agent_id == memories.c.agent_id,
         _newer.c.subject == memories.c.subject,

@@ -1,4 +1,4 @@
-"""The checks of what may be stored, and how a memory reads to the search.
+"""Checks of a memory before it is stored, and the text under which it is searched.
 
 A turn is searched as "Speaker: text" under its date: questions are often about the speaker and the time.
 """

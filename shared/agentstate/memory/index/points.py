@@ -74,7 +74,11 @@ def batch_points(points: Iterable[models.PointStruct]) -> Iterator[list[models.P
         batch: list[models.PointStruct] = []
         size = 0
         for point in same:
-            more = _wire_size(point)
+            # About 12 bytes for a number of a vector, 24 for a weighted term.
+            vectors: dict[str, Any] = point.vector  # type: ignore[assignment] # `make_points` names every vector
+            terms = sum(len(vectors[name].indices) for name in (WORDS, IDENTIFIERS) if name in vectors)
+            tags = (point.payload or {}).get("tags", ())
+            more = 12 * len(vectors.get(VECTOR, ())) + 24 * terms + sum(map(len, tags)) + 400
             if batch and size + more > BATCH_BYTES:
                 yield batch
                 batch, size = [], 0
@@ -113,11 +117,3 @@ def payload_indexes() -> list[tuple[str, Any]]:
         *((name, moment) for name in ("at", "from", "until")),
         ("version", models.IntegerIndexParams(type=models.IntegerIndexType.INTEGER, lookup=False, range=True)),
     ]
-
-
-def _wire_size(point: models.PointStruct) -> int:
-    """Return about how many bytes a point takes in a request: 12 for a number of a vector, 24 for a term."""
-    vectors: dict[str, Any] = point.vector  # type: ignore[assignment] # `make_points` names every vector
-    dense = len(vectors.get(VECTOR, ()))
-    terms = sum(len(vectors[name].indices) for name in (WORDS, IDENTIFIERS) if name in vectors)
-    return 12 * dense + 24 * terms + sum(map(len, (point.payload or {}).get("tags", ()))) + 400

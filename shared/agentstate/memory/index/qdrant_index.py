@@ -92,7 +92,7 @@ class MemoryIndex:
         return self._erase(tenant, lambda _client, _collection: memories)
 
     def erase_unknown(self, tenant: str, *, keep: Callable[[Sequence[UUID]], set[UUID]]) -> tuple[int, int]:
-        """Remove the points of `tenant` whose memories `keep` does not return, in every collection; (removed, left)."""
+        """Remove the points of `tenant` everywhere except of memories that `keep` returns; return (removed, left)."""
 
         def find_unknown(client: QdrantClient, collection: str) -> Sequence[UUID]:
             found = sorted(set(memories_in(client, collection, tenant_filter((tenant,)))))

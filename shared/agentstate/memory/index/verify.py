@@ -1,4 +1,4 @@
-"""Comparing the index with the durable store, by (id, version), and repairing what differs.
+"""Comparing the index with the durable store, by (id, version), and repairing the differences.
 
 There are two walks: from the rows to their points, which finds what the index lacks or has in another version, and
 from the points to their rows, which finds what should not be there. A row that differs is queued again, so that a
@@ -64,7 +64,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Cursor:
-    """Where a comparison goes on."""
+    """A position in a comparison, to resume from."""
 
     walk: Literal["rows", "points"] = "rows"
     after: str = "0"
@@ -120,7 +120,7 @@ class IndexVerifier:
     def resume(
         self, cursor: Cursor, *, repair: bool = True, remove_unknown: bool = False
     ) -> Iterator[tuple[Comparison, Cursor | None]]:
-        """Compare from `cursor` on, page by page; yield what each page had, and where to go on, None at the end."""
+        """Compare from `cursor` on; yield the counts of each page, and the next cursor, None at the end."""
         following: Cursor | None = cursor
         while following is not None:
             if following.walk == "rows":

@@ -6,7 +6,7 @@ one finds them. No state is kept between runs: stored turns are recognized by th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -57,33 +57,31 @@ class Ingest:
         while batch := list(islice(source, BATCH)):
             report.read += len(batch)
             report.refused += [item for item in batch if isinstance(item, Problem)]
-            self._store_batch([item for item in batch if isinstance(item, TranscriptTurn)], report)
+            by_conversation: dict[tuple[str, str], list[TranscriptTurn]] = {}
+            for item in batch:
+                if isinstance(item, TranscriptTurn):
+                    by_conversation.setdefault((item.agent_id, item.session), []).append(item)
+            fates: list[tuple[TranscriptTurn, Appended]] = []
+            with self._store.transaction() as tx:
+                # In one order everywhere, so that two runs cannot wait for each other.
+                for (agent_id, session), items in sorted(by_conversation.items()):
+                    appended, now = rows.append_turns(
+                        tx, rows.lock_conversation(tx, agent_id, session), [item.turn for item in items]
+                    )
+                    summarize_when_long(tx, self._jobs, self._settings, now)
+                    fates += zip(items, appended, strict=True)
+                self._memory.remember_many([_turn_memory(item, fate) for item, fate in fates if fate.same_text], tx=tx)
+            for item, fate in fates:
+                if not fate.same_text:
+                    reason = f"the id {item.turn.source_id!r} was stored before with another text, which stays."
+                    where = f"{item.agent_id}, {item.session}"
+                    report.refused.append(Problem(line=item.line, where=where, reason=reason))
+                elif fate.created:
+                    report.stored += 1
+                else:
+                    report.already += 1
             progress(report)
         return report
-
-    def _store_batch(self, batch: Sequence[TranscriptTurn], report: IngestReport) -> None:
-        by_conversation: dict[tuple[str, str], list[TranscriptTurn]] = {}
-        for item in batch:
-            by_conversation.setdefault((item.agent_id, item.session), []).append(item)
-        fates: list[tuple[TranscriptTurn, Appended]] = []
-        with self._store.transaction() as tx:
-            # In one order everywhere, so that two runs cannot wait for each other.
-            for (agent_id, session), items in sorted(by_conversation.items()):
-                appended, now = rows.append_turns(
-                    tx, rows.lock_conversation(tx, agent_id, session), [item.turn for item in items]
-                )
-                summarize_when_long(tx, self._jobs, self._settings, now)
-                fates += zip(items, appended, strict=True)
-            self._memory.remember_many([_turn_memory(item, fate) for item, fate in fates if fate.same_text], tx=tx)
-        for item, fate in fates:
-            if not fate.same_text:
-                reason = f"the id {item.turn.source_id!r} was stored before with another text, which stays."
-                where = f"{item.agent_id}, {item.session}"
-                report.refused.append(Problem(line=item.line, where=where, reason=reason))
-            elif fate.created:
-                report.stored += 1
-            else:
-                report.already += 1
 
 
 def _turn_memory(item: TranscriptTurn, fate: Appended) -> NewMemory:

@@ -7,6 +7,7 @@ seventh turn of the third) and metadata. A picture is told by its caption.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -22,42 +23,28 @@ def is_conversation(value: dict[str, Any]) -> bool:
 def read_turns(sample: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield (place, fields as in any transcript) of each turn of a conversation; absent fields stay absent."""
     conversation = sample["conversation"]
-    for number, name in sorted(_numbered_sessions(conversation)):
-        at = _iso_time(conversation.get(f"{name}_date_time"))
-        for position, turn in enumerate(conversation[name], start=1):
-            where = f"{sample['sample_id']} {name} turn {position}"
-            yield where, _turn_fields(sample, turn, number=number, at=at) if isinstance(turn, dict) else {}
-
-
-def _numbered_sessions(conversation: dict[str, Any]) -> Iterator[tuple[int, str]]:
+    sessions = []
     for name, value in conversation.items():
         number = name.removeprefix("session_")
         if isinstance(value, list) and name.startswith("session_") and number.isdecimal():
-            yield int(number), name
-
-
-def _turn_fields(sample: dict[str, Any], turn: dict[str, Any], *, number: int, at: Any) -> dict[str, Any]:
-    fields: dict[str, Any] = {
-        "agent": sample["sample_id"],
-        "session": SESSION,
-        "role": "assistant" if turn.get("speaker") == sample["conversation"].get("speaker_b") else "user",
-        "text": _turn_text(turn),
-        "metadata": {"part": number},
-    }
-    present = {"speaker": turn.get("speaker"), "id": turn.get("dia_id"), "time": at}
-    return fields | {name: value for name, value in present.items() if value is not None}
-
-
-def _turn_text(turn: dict[str, Any]) -> Any:
-    text, caption = turn.get("text"), turn.get("blip_caption")
-    if not caption:
-        return text
-    return f"{text} [image: {caption}]" if text else f"[image: {caption}]"
-
-
-def _iso_time(value: Any) -> Any:
-    """Return `1:56 pm on 8 May, 2023` as ISO 8601; any other value unchanged, to be refused by name."""
-    try:
-        return datetime.strptime(value, _TIME).replace(tzinfo=UTC).isoformat()
-    except (TypeError, ValueError):
-        return value
+            sessions.append((int(number), name))
+    for number, name in sorted(sessions):
+        at = conversation.get(f"{name}_date_time")
+        with suppress(TypeError, ValueError):  # another form of time is refused later, by name
+            at = datetime.strptime(at, _TIME).replace(tzinfo=UTC).isoformat()
+        for position, turn in enumerate(conversation[name], start=1):
+            fields: dict[str, Any] = {}
+            if isinstance(turn, dict):
+                text, caption = turn.get("text"), turn.get("blip_caption")
+                if caption:
+                    text = f"{text} [image: {caption}]" if text else f"[image: {caption}]"
+                fields = {
+                    "agent": sample["sample_id"],
+                    "session": SESSION,
+                    "role": "assistant" if turn.get("speaker") == conversation.get("speaker_b") else "user",
+                    "text": text,
+                    "metadata": {"part": number},
+                }
+                present = {"speaker": turn.get("speaker"), "id": turn.get("dia_id"), "time": at}
+                fields |= {key: value for key, value in present.items() if value is not None}
+            yield f"{sample['sample_id']} {name} turn {position}", fields

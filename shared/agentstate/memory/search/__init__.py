@@ -1,1 +1,1 @@
-"""Recall: ask the index and the store, fuse what both give, and return hits with their reasons."""
+"""Recall: ask the index and the store, fuse their scores, and return hits with their reasons."""

@@ -32,7 +32,11 @@ def split_chunks(content: str, *, limit: int, speaker: str | None = None, said_a
     else:
         rest = content.strip()
         while rest:
-            piece = _first_chunk(rest, room)
+            window = rest[: room * _CHARS_PER_TOKEN]
+            piece = fit_tokens(window, room) or window[:1]
+            if len(piece) < len(rest):  # up to a pause in the second half, if there is one
+                pauses = [match.end() for match in _PAUSES.finditer(piece, len(piece) // 2)]
+                piece = piece[: pauses[-1]] if pauses else piece
             pieces.append(piece.rstrip())
             rest = rest[len(piece) :].lstrip()
     return [search_text(piece, speaker=speaker, said_at=said_at) for piece in pieces]
@@ -41,13 +45,3 @@ def split_chunks(content: str, *, limit: int, speaker: str | None = None, said_a
 def point_id(memory: UUID, number: int) -> UUID:
     """Return the id of a memory's point in the index; the first has the memory's own."""
     return memory if number == 0 else derive_id("chunk", str(memory), str(number))
-
-
-def _first_chunk(text: str, limit: int) -> str:
-    """Return the beginning of `text` within `limit` tokens, up to a pause in its second half if there is one."""
-    window = text[: limit * _CHARS_PER_TOKEN]
-    head = fit_tokens(window, limit) or window[:1]
-    if len(head) == len(text):
-        return head
-    pauses = [match.end() for match in _PAUSES.finditer(head, len(head) // 2)]
-    return head[: pauses[-1]] if pauses else head

@@ -59,7 +59,7 @@ class Hit:
 
     @property
     def source(self) -> str | None:
-        """Where it comes from."""
+        """Its origin, as the caller named it."""
         return self.record.source
 
     @property

@@ -97,7 +97,7 @@ class MemoryRecall:
         return Recall(hits, retrievers=tuple(found), degraded="; ".join(left_out) or None)
 
     def _query_index(self, scope: Scope, query: str, depth: int) -> tuple[Answer, list[str]]:
-        """Search by words while the query is embedded, then by its vector; return also what was left out, and why."""
+        """Search by words while the query is embedded, then by its vector; return also the reasons of omissions."""
         vectors: list[list[float]] = []
         left_out: list[str] = []
 

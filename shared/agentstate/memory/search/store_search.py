@@ -57,7 +57,7 @@ def read_in_scope(rows: MemoryRows, scope: Scope, ids: Sequence[UUID]) -> list[M
 
 
 def add_ranked(indexed: Mapping[str, Found], held: Sequence[MemoryRecord], query: str) -> dict[str, Found]:
-    """Return what the index found, by retriever, and beside it the memories `held`, ranked by words and identifiers."""
+    """Add to the answer of the index, by retriever, the memories `held`, ranked by words and identifiers."""
     best = rank_texts(query, [one.text for one in held])
     found = {**indexed, KEYWORD_STORE: [(str(held[position].id), score) for position, score in best]}
     wanted = set(find_identifiers(query)) if held else set()

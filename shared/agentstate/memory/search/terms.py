@@ -155,7 +155,10 @@ def _iterate_identifiers(text: str) -> Iterator[str]:
             # A number stands for itself with cents, groups or a currency sign, or when it is long.
             is_telling = not amount[1].isdigit() or piece[0] in "$€£¥" or len(amount[1]) >= _SMALL
             if is_telling or _TICKER.fullmatch(following):
-                yield f"={_plain_amount(amount[1])}"
+                # Without grouping and trailing zeros: `1,234.50` is `1234.5`. As text, so that no digit is lost.
+                whole, _, fraction = amount[1].replace(",", "").partition(".")
+                fraction = fraction.rstrip("0")
+                yield f"={whole.lstrip('0') or '0'}" + (f".{fraction}" if fraction else "")
         elif not is_shouted and (ticker := _TICKER.fullmatch(piece)):
             yield ticker[1]
         elif not is_shouted and (pair := _PAIR.fullmatch(piece)):
@@ -164,10 +167,3 @@ def _iterate_identifiers(text: str) -> Iterator[str]:
             (any(character.isdigit() for character in piece) or "_" in piece) and _CODE.fullmatch(piece)
         ):
             yield piece.lstrip("#@").casefold()
-
-
-def _plain_amount(amount: str) -> str:
-    """Return an amount without grouping and trailing zeros: `1,234.50` gives `1234.5`. As text, no digit is lost."""
-    whole, _, fraction = amount.replace(",", "").partition(".")
-    fraction = fraction.rstrip("0")
-    return (whole.lstrip("0") or "0") + (f".{fraction}" if fraction else "")
