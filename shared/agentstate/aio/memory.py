@@ -145,7 +145,7 @@ class AsyncMemory(AsyncPart["AgentMemory"]):
             yield item
 
     async def forget(self, memory_id: UUID | str, *, namespace: str | None = None) -> ForgetReceipt:
-        """Remove one memory from every store; the receipt says what each store had left afterwards."""
+        """Remove one memory from every store; the receipt counts how much each store had left afterwards."""
         return await self._run(lambda part: part.forget(memory_id, namespace=namespace))
 
     async def forget_all(self, *, conversations: bool = False) -> ForgetReceipt:

@@ -1,7 +1,8 @@
 """The broker: Celery's settings, and waking workers through it. The one module of the library that imports Celery.
 
-Queues are addressed directly, through the broker's default exchange: bindings would be keys of their own, and a flushed
-Redis would refuse messages until every client had declared them again.
+It does so when a message is sent: a command that only reads does not pay for it. Queues are addressed directly, through
+the broker's default exchange: bindings would be keys of their own, and a flushed Redis would refuse messages until
+every client had declared them again.
 """
 
 from __future__ import annotations
@@ -12,20 +13,17 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import Any
-
-import redis
-from celery import Celery
-from kombu import Exchange, Queue
-from kombu.serialization import register
-from kombu.utils import json
-from redis.backoff import NoBackoff
-from redis.retry import Retry
+from typing import TYPE_CHECKING, Any
 
 from agentstate.jobs.kinds import BULK, KINDS
 from agentstate.jobs.spec import QUEUES, BulkSpec, JobSpec
 from agentstate.jobs.wake_ups import WakeUp, lane_queue, lane_queues
 from agentstate.settings import Settings
+
+if TYPE_CHECKING:
+    from celery import Celery
+    from kombu import Queue
+    from redis import Redis
 
 _log = logging.getLogger(__name__)
 
@@ -84,12 +82,16 @@ def celery_settings(settings: Settings) -> dict[str, Any]:
 
 def all_queues(lanes: int) -> list[Queue]:
     """Every lane of every queue, on the default exchange."""
+    from kombu import Exchange, Queue
+
     names = [name for queue in QUEUES for name in lane_queues(queue, lanes)]
     return [Queue(name, Exchange(""), routing_key=name) for name in names]
 
 
 def make_app(settings: Settings) -> Celery:
     """A Celery application with our settings and no tasks yet; connects on first use."""
+    from celery import Celery
+
     app = Celery("agentstate", set_as_current=False)
     app.config_from_object(celery_settings(settings))
     return app
@@ -109,6 +111,9 @@ def register_plain_json() -> None:
     Kombu builds Python objects from `{"__type__": ...}` and drops a message, with a line in a log, when it cannot: so
     a payload of that form, which is an agent's good right, would be lost.
     """
+    from kombu.serialization import register
+    from kombu.utils import json
+
     register("json", json.dumps, partial(json.loads, object_hook=None), "application/json", "utf-8")
 
 
@@ -141,7 +146,7 @@ class BrokerWakeUpSender:
         self._settings = settings
         self._lock = threading.Lock()
         self._app: Celery | None = None
-        self._redis: redis.Redis | None = None
+        self._redis: Redis | None = None
         self._pid = 0
         self._silent_until = 0.0
 
@@ -191,11 +196,15 @@ class BrokerWakeUpSender:
                 self._app = _make_sending_app(self._settings)
             return self._app
 
-    def _redis_client(self) -> redis.Redis:
+    def _redis_client(self) -> Redis:
         self._renew_after_fork()
+        from redis import Redis
+        from redis.backoff import NoBackoff
+        from redis.retry import Retry
+
         with self._lock:
             if self._redis is None:
-                self._redis = redis.Redis.from_url(
+                self._redis = Redis.from_url(
                     self._settings.broker_url,
                     socket_timeout=ANSWER_WITHIN_S,
                     socket_connect_timeout=ANSWER_WITHIN_S,
