@@ -55,7 +55,8 @@ MODULES: dict[str, tuple[str, tuple[Part, ...]]] = {
         (
             Part("agentstate.money.ledger.ledger:TransactionLedger", "AsyncLedger"),
             Part("agentstate.money.effects.engine:AgentEffects", "AsyncEffects"),
-            Part("agentstate.money.guards.guards:Guards", "AsyncGuards", plain=("guard",)),
+            Part("agentstate.money.reconciliation.breaks:Breaks", "AsyncBreaks"),
+            Part("agentstate.money.guards.guards:Guards", "AsyncGuards", plain=("guard", "use_async")),
             Part("agentstate.services.agent_services:AgentServices", "AsyncServices"),
             Part("agentstate.services.adapter:Adapter", "AsyncService"),
         ),
@@ -147,7 +148,7 @@ def write_verb(owner: type, name: str, function: FunctionType, part: Part, impor
     head = "async def"
     if name in part.plain:
         return textwrap.indent(
-            f'def {name}({ast.unparse(tree.args)}) -> {returns}:\n    """{summary}"""\n'
+            f'def {name.removesuffix("_async")}({ast.unparse(tree.args)}) -> {returns}:\n    """{summary}"""\n'
             f"    return self._open_part().{name}({passed_on(tree.args)})\n",
             "    ",
         )

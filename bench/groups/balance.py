@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from agentstate.ids import derive_id
 from agentstate.money import Money, TransactionLedger
 from agentstate.money.ledger.accounts import lock_accounts, open_accounts
-from agentstate.money.ledger.chain import hash_entry
+from agentstate.money.ledger.writer import hash_entry
 from agentstate.money.ledger.postings import AccountKey, Bucket
 from agentstate.store.store import Store, Transaction
 from agentstate.store.tables.money import accounts, entries, ledger_transactions

@@ -49,7 +49,7 @@ class Fleet:
     Example:
         with agentstate.connect(database_url="sqlite:///agents.db") as fleet:
             fleet.agent("ag_7").ledger.balance("casino")
-            fleet.breaks.find(status="open")
+            fleet.breaks.find(service="casino")
     """
 
     def __init__(self, runtime: Runtime) -> None:
@@ -280,6 +280,13 @@ class Agent:
         from agentstate.money.effects.engine import AgentEffects
 
         return AgentEffects(self.fleet.runtime.effects, self.id)
+
+    @property
+    def breaks(self) -> Breaks:
+        """The differences between its books and the services that are not explained yet."""
+        from agentstate.money.reconciliation.breaks import Breaks
+
+        return Breaks(self.fleet.runtime.store, self.id)
 
     @property
     def guards(self) -> Guards:

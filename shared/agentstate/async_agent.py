@@ -16,7 +16,7 @@ from weakref import WeakSet
 
 from agentstate.agent import Agent, Fleet, connect, default_fleet
 from agentstate.aio.memory import AsyncContext, AsyncConversation, AsyncEpisodes, AsyncMemory, AsyncNamespaces
-from agentstate.aio.money import AsyncEffects, AsyncGuards, AsyncLedger, AsyncServices
+from agentstate.aio.money import AsyncBreaks, AsyncEffects, AsyncGuards, AsyncLedger, AsyncServices
 from agentstate.aio.state import AsyncJobs, AsyncProfile, AsyncStateStore, AsyncUpdates
 from agentstate.aio.threads import ThreadRunner
 from agentstate.settings import Settings
@@ -97,6 +97,11 @@ class AsyncAgent:
     def effects(self) -> AsyncEffects:
         """Its effects on the outside, at most once each."""
         return AsyncEffects(self._runner, lambda: self.sync.effects)
+
+    @property
+    def breaks(self) -> AsyncBreaks:
+        """The differences between its books and the services that are not explained yet."""
+        return AsyncBreaks(self._runner, lambda: self.sync.breaks)
 
     @property
     def guards(self) -> AsyncGuards:

@@ -28,8 +28,8 @@ def runtime(settings: Settings) -> Iterator[Runtime]:
 
 
 PARTS = (
-    "memory", "namespaces", "episodes", "ledger", "effects", "guards", "services", "state", "profile", "updates",
-    "jobs",
+    "memory", "namespaces", "episodes", "ledger", "effects", "breaks", "guards", "services", "state", "profile",
+    "updates", "jobs",
 )  # fmt: skip
 
 

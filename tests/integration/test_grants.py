@@ -69,7 +69,7 @@ def test_the_role_works_with_all_that_the_library_keeps(app: Store, app_url: str
     Guards(app, "ag_1").limit(total=Decimal(50))
     with Guards(app, "ag_1").use("5", service="casino"):
         pass
-    assert Attestor(app).run().sound
+    assert Attestor(app).run().is_sound
     runtime = Runtime(settings.model_copy(update={"database_url": app_url}))
     assert runtime.jobs.submit("cache.refresh", {"service": "casino"}, agent_id="ag_1")
     runtime.close()

@@ -15,9 +15,8 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
 from agentstate.memory.search.chunks import point_id
-from agentstate.money.ledger.chain import hash_entry
-from agentstate.money.ledger.postings import Bucket
-from agentstate.money.ledger.shared_balances import balance_service
+from agentstate.money.ledger.postings import Bucket, balance_service
+from agentstate.money.ledger.writer import hash_entry
 from agentstate.runtime import Runtime
 from agentstate.store.store import Store
 from agentstate.store.tables import accounts, entries, memories, metadata

@@ -15,13 +15,11 @@ from agentstate.money.ledger.postings import Bucket
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from contextlib import AbstractAsyncContextManager, AbstractContextManager
+    from contextlib import AbstractAsyncContextManager
     from datetime import datetime
     from decimal import Decimal
     from typing import Any
     from uuid import UUID
-
-    import sqlalchemy as sa
 
     from agentstate.money.amounts import Amount, Money
     from agentstate.money.effects.engine import AgentEffects, R
@@ -31,8 +29,9 @@ if TYPE_CHECKING:
     from agentstate.money.guards.rules import Rule
     from agentstate.money.guards.uses import Use
     from agentstate.money.ledger.ledger import TransactionLedger
-    from agentstate.money.ledger.postings import Line, Posted, Posting
-    from agentstate.money.ledger.statement_pages import Cursor, StatementPage
+    from agentstate.money.ledger.postings import Line, Place, Posted
+    from agentstate.money.ledger.statement import Cursor, StatementPage
+    from agentstate.money.reconciliation.breaks import Break, Breaks, Sighting
     from agentstate.money.reconciliation.portfolio_snapshots import Snapshot
     from agentstate.money.reconciliation.reconciler import Finding
     from agentstate.services.adapter import Adapter, Capabilities, State
@@ -62,54 +61,46 @@ class AsyncLedger(AsyncPart["TransactionLedger"]):
             lambda part: part.post(key, lines, kind=kind, effective_at=effective_at, meta=meta, tx=tx)
         )
 
-    async def write(self, posting: Posting, *, tx: Transaction | None = None) -> Posted:
-        """Write a prepared posting; for other parts of agentstate, which use scopes of their own."""
-        return await self._run(lambda part: part.write(posting, tx=tx))
-
     async def append(
         self, entry: Mapping[str, Any], *, key: str | None = None, tx: Transaction | None = None
     ) -> Posted:
-        """Write a plain entry: `{"type": "bet", "amount_usdc": "-2.50", "service": "casino", ...}`."""
+        """Write a plain entry with a signed amount; positive is money that came in, negative money that went out."""
         return await self._run(lambda part: part.append(entry, key=key, tx=tx))
 
-    async def deposit(self, key: str, service: str, amount: Money, *, tx: Transaction | None = None) -> Posted:
-        """Money that came in from outside."""
+    async def deposit(self, key: str, service: str, amount: Amount, *, tx: Transaction | None = None) -> Posted:
+        """Record money that came in from outside. Raises as `post`; AmountInvalid for a float."""
         return await self._run(lambda part: part.deposit(key, service, amount, tx=tx))
 
-    async def withdraw(self, key: str, service: str, amount: Money, *, tx: Transaction | None = None) -> Posted:
-        """Money that went outside."""
+    async def withdraw(self, key: str, service: str, amount: Amount, *, tx: Transaction | None = None) -> Posted:
+        """Record money that went outside. Raises as `post`; AmountInvalid for a float."""
         return await self._run(lambda part: part.withdraw(key, service, amount, tx=tx))
 
     async def transfer(
         self,
         key: str,
-        amount: Money,
+        amount: Amount,
         *,
-        source: tuple[str, str],
-        target: tuple[str, str],
+        source: Place,
+        target: Place,
         kind: str = "transfer",
         tx: Transaction | None = None,
     ) -> Posted:
-        """Move `amount` from one (service, bucket) of the agent's to another."""
+        """Move `amount` from one (service, bucket) of the agent's to another. Raises as `post`."""
         return await self._run(lambda part: part.transfer(key, amount, source=source, target=target, kind=kind, tx=tx))
 
-    async def reserve(self, key: str, service: str, amount: Money, *, tx: Transaction | None = None) -> Posted:
-        """Hold `amount` for something that is about to happen; the id of the result names the hold."""
+    async def reserve(self, key: str, service: str, amount: Amount, *, tx: Transaction | None = None) -> Posted:
+        """Hold `amount` for an operation that is about to start; the `id` of the result names the hold."""
         return await self._run(lambda part: part.reserve(key, service, amount, tx=tx))
 
     async def settle(
         self, key: str, hold_id: UUID, lines: Sequence[Line] | None = None, *, tx: Transaction | None = None
     ) -> Posted:
-        """End a hold by what really happened; a hold ends once."""
+        """End a hold with the movements that took place; a hold ends once."""
         return await self._run(lambda part: part.settle(key, hold_id, lines, tx=tx))
 
     async def void(self, key: str, hold_id: UUID, *, tx: Transaction | None = None) -> Posted:
         """Give a hold back, because nothing happened. Raises as `settle`."""
         return await self._run(lambda part: part.void(key, hold_id, tx=tx))
-
-    async def hold_lines(self, connection: sa.Connection, hold_id: UUID) -> list[Line]:
-        """The lines of this agent's hold; raises NotFound."""
-        return await self._run(lambda part: part.hold_lines(connection, hold_id))
 
     async def balance(
         self,
@@ -119,7 +110,7 @@ class AsyncLedger(AsyncPart["TransactionLedger"]):
         as_of: datetime | None = None,
         bucket: str = Bucket.AVAILABLE,
     ) -> Money:
-        """The balance of one account, now or as it was recorded at `at` (timezone-aware)."""
+        """Return the balance of one account, now or as it was recorded at `as_of` (timezone-aware)."""
         return await self._run(lambda part: part.balance(service, currency, as_of=as_of, bucket=bucket))
 
     async def balance_from_ledger(
@@ -130,13 +121,13 @@ class AsyncLedger(AsyncPart["TransactionLedger"]):
         bucket: str = Bucket.AVAILABLE,
         whole: bool = False,
     ) -> Decimal:
-        """What the entries themselves sum to, whatever the stored balance says: for comparing."""
+        """Return the sum of the entries themselves in whole units, to compare with the stored balance."""
         return await self._run(
             lambda part: part.balance_from_ledger(currency, service=service, bucket=bucket, whole=whole)
         )
 
     async def recent(self, limit: int = 20) -> list[Posted]:
-        """The newest `n` transactions, newest first; raises InvalidInput for n below 0."""
+        """Return the newest transactions, newest first; raise InvalidInput for a limit below 0."""
         return await self._run(lambda part: part.recent(limit))
 
     async def statement(
@@ -145,12 +136,16 @@ class AsyncLedger(AsyncPart["TransactionLedger"]):
         *,
         bucket: str | None = None,
         currency: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
         after: Cursor | None = None,
         limit: int = 100,
     ) -> StatementPage:
-        """A page of entries, account by account, each with the balance after it."""
+        """Return a page of entries, account by account, each with the balance after it."""
         return await self._run(
-            lambda part: part.statement(service, bucket=bucket, currency=currency, after=after, limit=limit)
+            lambda part: part.statement(
+                service, bucket=bucket, currency=currency, since=since, until=until, after=after, limit=limit
+            )
         )
 
     async def get(self, key: str) -> Posted:
@@ -207,6 +202,38 @@ class AsyncEffects(AsyncPart["AgentEffects"]):
         return await self._run(lambda part: part.book(key, lines=lines))
 
 
+class AsyncBreaks(AsyncPart["Breaks"]):
+    """`Breaks`, awaited: the same verbs with the same arguments, results and errors."""
+
+    async def find(
+        self, *, agent_id: str | None = None, service: str | None = None, only_open: bool = True, limit: int = 100
+    ) -> list[Break]:
+        """Return the breaks that match, newest first."""
+        return await self._run(
+            lambda part: part.find(agent_id=agent_id, service=service, only_open=only_open, limit=limit)
+        )
+
+    async def get(self, break_id: UUID, *, tx: Transaction | None = None) -> Break:
+        """Return one break; raise NotFound, also for another agent's."""
+        return await self._run(lambda part: part.get(break_id, tx=tx))
+
+    async def acknowledge(self, break_id: UUID, *, who: str, note: str = "") -> Break:
+        """Record that a person looks into an open break; it stays open, and goes on counting."""
+        return await self._run(lambda part: part.acknowledge(break_id, who=who, note=note))
+
+    async def resolve(self, break_id: UUID, *, who: str, reason: str) -> Break:
+        """End an open break with an explanation. The books are not touched: post the missing transaction before."""
+        return await self._run(lambda part: part.resolve(break_id, who=who, reason=reason))
+
+    async def report(self, sighting: Sighting, *, tx: Transaction | None = None) -> UUID:
+        """Open a break for `sighting`, or count it on the open one; return the break's id."""
+        return await self._run(lambda part: part.report(sighting, tx=tx))
+
+    async def explain(self, fingerprint: str, resolution: str, *, tx: Transaction | None = None) -> bool:
+        """Close the open break with `fingerprint` automatically; return False when there is none."""
+        return await self._run(lambda part: part.explain(fingerprint, resolution, tx=tx))
+
+
 class AsyncGuards(AsyncPart["Guards"]):
     """`Guards`, awaited: the same verbs with the same arguments, results and errors."""
 
@@ -226,7 +253,7 @@ class AsyncGuards(AsyncPart["Guards"]):
         who: str | None = None,
         tx: Transaction | None = None,
     ) -> list[Rule]:
-        """Set limits, each in the place of the one with the same name, service, operation, currency and window."""
+        """Set limits, each in place of the one of the same kind, service, operation, currency and window."""
         return await self._run(
             lambda part: part.limit(
                 per_operation=per_operation,
@@ -245,31 +272,35 @@ class AsyncGuards(AsyncPart["Guards"]):
         )
 
     async def remove(self, rule_id: UUID, *, tx: Transaction | None = None) -> None:
-        """Remove one rule; raises NotFound, also for another agent's."""
+        """Remove one rule; raise NotFound when the agent has none with this id."""
         await self._run(lambda part: part.remove(rule_id, tx=tx))
 
     async def freeze(self, service: str, reason: str, *, who: str | None = None, tx: Transaction | None = None) -> bool:
-        """Stop money moves at `service` (`*`: everywhere) that have not begun; False when they are stopped already."""
+        """Stop money moves at `service` (`*`: everywhere) that have not begun; return False when they are stopped."""
         return await self._run(lambda part: part.freeze(service, reason, who=who, tx=tx))
 
     async def unfreeze(self, service: str, *, who: str | None = None, tx: Transaction | None = None) -> bool:
-        """Lift the freeze of `service`; False when there is none."""
+        """Lift the freeze of `service`; return False when there is none."""
         return await self._run(lambda part: part.unfreeze(service, who=who, tx=tx))
 
     async def rules(self) -> Rules:
-        """All rules and freezes that bind the agent, the fleet's among them; `describe()` puts them into words."""
+        """Return all rules and freezes that bind the agent, the fleet's among them."""
         return await self._run(lambda part: part.rules())
+
+    async def describe(self) -> str:
+        """Return the rules and freezes that bind the agent as plain sentences, for people and prompts."""
+        return await self._run(lambda part: part.describe())
 
     def use(
         self, amount: Amount | None = None, *, service: str, operation: str = "action", longest_s: float = 3600.0
     ) -> AbstractAsyncContextManager[Use]:
-        """Run a block of one's own code under the rules: `with agent.guards.use("5", service="casino"):`."""
-        return self._enter(lambda part: part.use(amount, service=service, operation=operation, longest_s=longest_s))
+        """Run a block of one's own code under the rules, for `async with`; the store is asked in a thread."""
+        return self._open_part().use_async(amount, service=service, operation=operation, longest_s=longest_s)
 
     def guard(
         self, *, service: str, operation: str = "action", parameter: str = "amount", currency: str = DEFAULT_CURRENCY
     ) -> Callable[[Callable[P, T]], Callable[P, T]]:
-        """A decorator that runs each call of a function, plain or async, as `use` of the amount in `parameter`."""
+        """Return a decorator that runs each call of a function, plain or async, as `use` of its `parameter`."""
         return self._open_part().guard(service=service, operation=operation, parameter=parameter, currency=currency)
 
 

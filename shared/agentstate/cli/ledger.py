@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from agentstate.money.audit.export import PortableTransaction
     from agentstate.money.ledger.ledger import TransactionLedger
     from agentstate.money.ledger.postings import AccountKey
-    from agentstate.money.ledger.statement_pages import StatementLine, StatementPage
+    from agentstate.money.ledger.statement import StatementLine, StatementPage
 
 FORMS = ("json", "csv")
 
@@ -84,7 +84,7 @@ def statement(
     limit: int,
 ) -> None:
     """Show the entries of AGENT, account by account, each with the balance after it."""
-    from agentstate.money.ledger.statement_pages import Cursor
+    from agentstate.money.ledger.statement import Cursor
 
     books = _ledger_of(invocation, agent)
     place = None if after is None else Cursor.parse(after)
@@ -114,7 +114,7 @@ def attest(context: click.Context, invocation: Invocation, *, whole: bool) -> No
         output.print_document(_attestation_document(attestation))
     else:
         _show_attestation(attestation)
-    context.exit(0 if attestation.sound else 1)
+    context.exit(0 if attestation.is_sound else 1)
 
 
 @ledger.command("export")
@@ -212,14 +212,14 @@ def _statement_row(line: StatementLine) -> tuple[Any, ...]:
 
 def _attestation_document(attestation: Attestation) -> dict[str, Any]:
     hashes = {"root": attestation.root.hex(), "seal": attestation.seal.hex()}
-    return {**asdict(attestation), **hashes, "sound": attestation.sound}
+    return {**asdict(attestation), **hashes, "sound": attestation.is_sound}
 
 
 def _show_attestation(attestation: Attestation) -> None:
     seen = f"{output.count_noun(attestation.accounts, 'account')}, {attestation.entries:,} entries recomputed"
     output.print_line(f"attestation {attestation.number}: {seen}")
     output.print_line(f"root {attestation.root.hex()}")
-    if attestation.sound:
+    if attestation.is_sound:
         return
     output.print_note(f"error: the ledger is damaged in {output.count_noun(len(attestation.damages), 'place')}")
     for damage in attestation.damages:

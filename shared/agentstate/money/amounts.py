@@ -67,6 +67,11 @@ def currency_scale(currency: str) -> int:
     return _scales[currency]
 
 
+def is_registered(currency: str) -> bool:
+    """True if `currency` has been registered."""
+    return currency in _scales
+
+
 @dataclass(frozen=True, slots=True, init=False)
 class Money:
     """An exact amount of one currency; immutable and hashable.

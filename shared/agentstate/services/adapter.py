@@ -14,7 +14,7 @@ from agentstate.errors import InvalidInput
 from agentstate.ids import validate_name
 from agentstate.money.amounts import DEFAULT_CURRENCY
 from agentstate.money.effects.verdicts import Guarantee
-from agentstate.money.ledger.shared_balances import balance_service
+from agentstate.money.ledger.postings import balance_service
 from agentstate.services.cache.reading import assess_quality, parse_funds
 from agentstate.services.cache.source import read_state
 from agentstate.services.http.gateway import Gateway

@@ -109,4 +109,4 @@ class AgentServices:
 
     def snapshot(self) -> Snapshot | None:
         """Return the agent's newest portfolio snapshot; None before the first."""
-        return self._runtime.snapshots.latest(self.agent_id)
+        return self._runtime.snapshots.find(self.agent_id)

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import sqlalchemy as sa
 
 from agentstate.money.effects.table import EffectState
-from agentstate.money.ledger.shared_balances import balance_service
+from agentstate.money.ledger.postings import balance_service
 from agentstate.money.reconciliation.observations import BalanceReader, Observation
 from agentstate.money.reconciliation.reconciler import Reconciler, ReconRules
 from agentstate.services.observing import GatewayReader

@@ -21,8 +21,7 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
 from agentstate.errors import Conflict, InsufficientFunds, KeyReused, NotFound
 from agentstate.money import Attestor, Money, Posted, TransactionLedger, earn, move, spend
-from agentstate.money.ledger.ledger import reverse_lines
-from agentstate.money.ledger.postings import COUNTER_BUCKETS, Line, Posting, net_lines
+from agentstate.money.ledger.postings import COUNTER_BUCKETS, Line, Posting, net_lines, reverse_lines
 from agentstate.store.store import Store, Transaction
 
 Place: TypeAlias = tuple[str, str]

@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError
 
 from agentstate.errors import Unavailable
 from agentstate.money import Attestor, Breaks, Damage, Money, TransactionLedger
-from agentstate.money.audit import recompute as recomputing
+from agentstate.money.audit import verify
 from agentstate.money.ledger.accounts import account_id
 from agentstate.money.ledger.postings import AccountKey
 from agentstate.store.store import Store
@@ -110,7 +110,7 @@ def found_at(damages: tuple[Damage, ...]) -> set[tuple[Any, ...]]:
 def test_sound_books_give_one_root_until_something_is_posted(store: Store, ledger: TransactionLedger) -> None:
     attestor = Attestor(store)
     first, second = attestor.run(), attestor.run()
-    assert (first.sound, first.accounts, first.entries, second.entries <= 20) == (True, 4, 22, True)
+    assert (first.is_sound, first.accounts, first.entries, second.entries <= 20) == (True, 4, 22, True)
     assert first.root == second.root
     assert first.seal != second.seal
     ledger.withdraw("more", "casino", ONE)
@@ -138,7 +138,7 @@ def test_tampering_is_named_by_account_and_entry(
 def test_tampering_below_an_attested_point_is_found_by_the_whole(
     store: Store, ledger: TransactionLedger, tamper: Any, seq: int, reason: str
 ) -> None:
-    assert Attestor(store).run().sound
+    assert Attestor(store).run().is_sound
     with unguarded(store) as connection:
         tamper(connection)
     attestation = Attestor(store).run(whole=True)
@@ -154,7 +154,7 @@ def test_a_history_cut_short_with_its_account_is_found(store: Store, ledger: Tra
 
 
 def test_an_attested_history_cut_short_is_found_at_once(store: Store, ledger: TransactionLedger) -> None:
-    assert Attestor(store).run().sound
+    assert Attestor(store).run().is_sound
     with unguarded(store) as connection:
         rewound(connection)
     reasons = [damage.reason for damage in Attestor(store).run().damages]
@@ -181,7 +181,7 @@ def test_what_was_attested_cannot_be_changed(store: Store, ledger: TransactionLe
 def test_points_are_stored_on_the_way_and_sums_go_on_from_them(
     store: Store, ledger: TransactionLedger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recomputing, "SNAPSHOT_EVERY", 4)
+    monkeypatch.setattr(verify, "SNAPSHOT_EVERY", 4)
     Attestor(store).run()
     mine = account_snapshots.c.account_id == account_id("ag_1", AVAILABLE)
     with store.read_connection() as connection:
@@ -218,7 +218,7 @@ def test_attesting_beside_posting_finds_nothing_wrong(store: Store, ledger: Tran
     posting = threading.Thread(target=post)
     posting.start()
     try:
-        assert all(Attestor(store).run(whole=True).sound for _ in range(5))
+        assert all(Attestor(store).run(whole=True).is_sound for _ in range(5))
     finally:
         done.set()
         posting.join()

@@ -137,7 +137,7 @@ def test_the_other_services_are_booked_as_they_show(
     cache.get(player.agent_id, "casino")
     taker = SnapshotTaker(store, CacheReader(cache))
     taker.take_agents("slot", [player.agent_id])
-    snapshot = taker.latest(player.agent_id)
+    snapshot = taker.find(player.agent_id)
     assert snapshot is not None
     assert {name: leg["status"] for name, leg in snapshot.legs.items()} == {
         "casino": "fresh", "domains": "booked", "trading": "booked",

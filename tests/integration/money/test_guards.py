@@ -43,10 +43,11 @@ from agentstate.money import (
     TransactionLedger,
     call,
 )
-from agentstate.money.guards import usage
+from agentstate.money.guards.authorize import measure_usage
 from agentstate.money.guards.rules import GuardRequest, Rule, RuleKind
-from agentstate.money.ledger.ledger import HOLD, SETTLE, VOID, reverse_lines, spend_all
-from agentstate.money.ledger.postings import Posting, earn, move, net_lines, spend
+from agentstate.money.ledger.ledger import SETTLE, VOID
+from agentstate.money.ledger.postings import Posting, earn, move, net_lines, reverse_lines, spend, spend_all
+from agentstate.money.ledger.statement import HOLD
 from agentstate.money.reconciliation.breaks import Sighting
 from agentstate.store.store import Store
 from agentstate.store.tables.base import db_time
@@ -122,6 +123,74 @@ def test_a_hundred_bets_stop_at_the_total(effects: AgentEffects, guards: Guards)
         with pytest.raises(LimitExceeded) as caught:
             bet(effects, f"bet:{number}", "0.70")
         assert caught.value.used == Money("49.70")
+
+
+def test_an_amount_in_a_currency_that_no_limit_names_is_refused(
+    effects: AgentEffects, guards: Guards, ledger: TransactionLedger
+) -> None:
+    ledger.post("start:btc", earn("casino", Money("2", "BTC")))
+    guards.limit(per_operation="5", total="50", service="casino")
+    assert "none of the limits on it names is refused" in guards.describe()
+    with pytest.raises(LimitExceeded, match="would not count it") as caught:
+        bet(effects, "bet:btc", None, pytest.fail, hold=Money("1", "BTC"))
+    assert (caught.value.limit, caught.value.asked) == (Money(5), Money("1", "BTC"))
+    assert ledger.balance("casino", "BTC") == Money("2", "BTC")
+    with pytest.raises(LimitExceeded), guards.use(Money("1", "USD"), service="casino"):
+        pytest.fail("the block was run")
+
+
+@pytest.mark.parametrize(
+    "limits", [{"rate": 5}, {"per_operation": "5", "service": "trading"}, {"total": Money("1.5", "BTC")}]
+)
+def test_an_amount_is_allowed_where_no_limit_or_one_of_its_currency_binds(
+    effects: AgentEffects, guards: Guards, ledger: TransactionLedger, limits: dict[str, Any]
+) -> None:
+    ledger.post("start:btc", earn("casino", Money("2", "BTC")))
+    guards.limit(**limits)
+    guards.limit(unexplained="10")
+    bet(effects, "bet:btc", None, hold=Money("1", "BTC"))
+    assert ledger.balance("casino", "BTC") == Money("1", "BTC")
+    if "total" in limits:
+        with pytest.raises(LimitExceeded):
+            bet(effects, "bet:btc:2", None, pytest.fail, hold=Money("1", "BTC"))
+
+
+def test_a_difference_that_no_limit_on_the_unexplained_counts_freezes(
+    store: Store, effects: AgentEffects, guards: Guards
+) -> None:
+    guards.limit(unexplained="10")
+    sighting = Sighting(
+        agent_id=guards.agent_id, service="casino", kind="balance", subject="BTC", amount=Money("1", "BTC"), evidence={}
+    )
+    Breaks(store).report(sighting)
+    with pytest.raises(Frozen):
+        bet(effects, "bet:1", "1", pytest.fail)
+    bet(effects, "bet:2", None, service="trading")
+    guards.limit(unexplained=Money("2", "BTC"))
+    bet(effects, "bet:3", "1")
+
+
+def test_code_of_ones_own_is_awaited_under_the_rules(guards: Guards) -> None:
+    async def run() -> None:
+        async with guards.use_async("4", service="casino") as use:
+            assert not use.is_released
+        async with guards.use_async("4", service="casino") as use:
+            use.release()
+        with pytest.raises(LimitExceeded):
+            async with guards.use_async("7", service="casino"):
+                pytest.fail("the block was run")
+
+        @guards.guard(service="casino")
+        async def tip(amount: str) -> str:
+            await asyncio.sleep(0)
+            return amount
+
+        assert await tip("5") == "5"
+        with pytest.raises(LimitExceeded):
+            await tip("2")
+
+    guards.limit(total="10")
+    asyncio.run(run())
 
 
 def test_what_fell_out_of_the_window_counts_no_more(store: Store, effects: AgentEffects, guards: Guards) -> None:
@@ -659,7 +728,7 @@ def test_what_is_used_is_what_a_model_says(
         id=new_id(), agent_id=agent_id, service="casino", operation="bet", amount=Money.from_minor(1), at=now
     )
     with store.transaction() as tx:
-        found = {kind: usage.measure_usage(tx, rule, ask) for kind, rule in rules.items()}
+        found = {kind: measure_usage(tx, rule, ask) for kind, rule in rules.items()}
     open_now = [minor for _, minor, state in past if state == "in_doubt"]
     ended = [minor for age_s, minor, state in past if state == "succeeded" and age_s < window_s]
     assert found[RuleKind.TOTAL] == sum(open_now) + sum(ended)

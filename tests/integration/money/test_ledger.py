@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,10 +24,11 @@ from agentstate.errors import (
     InvalidInput,
     KeyReused,
     NotFound,
+    StoreBusy,
     Unbalanced,
 )
 from agentstate.money import Bucket, Line, Money, TransactionLedger, earn, spend
-from agentstate.money.ledger.chain import hash_entry
+from agentstate.money.ledger.writer import hash_entry
 from agentstate.runtime import Runtime
 from agentstate.settings import Settings
 from agentstate.store.store import Store
@@ -30,6 +36,7 @@ from agentstate.store.tables.money import accounts, entries, ledger_transactions
 from tests.integration.money.conftest import buckets
 
 ONE = Money(1)
+TRANSFERS = Path(__file__).with_name("transfers.py")
 
 
 def counts(store: Store, agent_id: str) -> tuple[int, int]:
@@ -291,3 +298,42 @@ def test_a_currency_of_the_settings_is_known_to_who_opens_the_store(sqlite_url: 
     other = Runtime(Settings.load(database_url=sqlite_url, currencies={"TESTETH": 18}))
     with pytest.raises(ConfigurationError, match="registered with scale 9"):
         _ = other.store
+
+
+def test_eight_processes_that_post_twice_in_a_transaction_never_deadlock(
+    store: Store, ledger: TransactionLedger
+) -> None:
+    for service in ("trading", "wallet"):
+        ledger.deposit(f"start:{service}", service, Money(100))
+    processes, each = 8, 12
+    command = [sys.executable, str(TRANSFERS), store.engine.url.render_as_string(hide_password=False)]
+    done = subprocess.run(
+        [*command, ledger.agent_id, str(processes), str(each)], capture_output=True, text=True, timeout=120, check=True
+    )
+    assert json.loads(done.stdout) == []
+    left = sum(ledger.balance(service).minor for service in ("casino", "trading", "wallet"))
+    assert left == (Money(300) - Money("0.01") * (3 * processes * each)).minor
+
+
+def test_a_deadlock_across_agents_is_an_error_to_retry(store: Store, ledger: TransactionLedger) -> None:
+    if not store.database.is_server:
+        pytest.skip("SQLite has one writer")
+    agents = [ledger.agent_id, f"{ledger.agent_id}_other"]
+    for agent in agents:
+        TransactionLedger(store, agent).deposit("more", "casino", Money(100))
+    both_locked = threading.Barrier(2)
+
+    def pay_both(order: list[str]) -> str | None:
+        try:
+            with store.transaction() as tx:
+                TransactionLedger(store, order[0]).withdraw(f"first:{order[0]}", "casino", ONE, tx=tx)
+                both_locked.wait(30)
+                TransactionLedger(store, order[1]).withdraw(f"second:{order[1]}", "casino", ONE, tx=tx)
+        except StoreBusy as error:
+            return error.message
+        return None
+
+    with ThreadPoolExecutor(2) as pool:
+        outcomes = list(pool.map(pay_both, [agents, agents[::-1]]))
+    assert outcomes.count(None) == 1
+    assert "deadlock" in "".join(filter(None, outcomes))

@@ -21,8 +21,8 @@ from hypothesis.stateful import run_state_machine_as_test
 from agentstate.errors import AgentStateError
 from agentstate.ids import new_id
 from agentstate.money import Money, Posted, TransactionLedger
-from agentstate.money.ledger.ledger import VOID, reverse_lines
-from agentstate.money.ledger.postings import Posting
+from agentstate.money.ledger.ledger import VOID
+from agentstate.money.ledger.postings import Posting, reverse_lines
 from agentstate.store.store import Store, Transaction
 from agentstate.store.tables.money import accounts
 from tests.integration.money.ledger_machine import LedgerMachine

@@ -78,7 +78,7 @@ def check_history(store: Store, ledger: TransactionLedger) -> None:
     assert [line.seq for line in pages] == list(range(1, 40))
     assert [line.recorded_at for line in pages] == BORDERS
     attestation = Attestor(store).run(whole=True)
-    assert (attestation.sound, attestation.entries) == (True, 78)
+    assert (attestation.is_sound, attestation.entries) == (True, 78)
 
 
 def test_thirteen_months_with_their_borders(store: Store, ledger: TransactionLedger) -> None:
@@ -107,7 +107,7 @@ def test_a_posting_into_a_month_to_come_is_taken(store: Store, ledger: Transacti
     posted = ledger.withdraw("second", "casino", Money(1))
     assert posted.recorded_at == later + TICK
     assert parts(store)["entries_other"] == 2
-    assert Attestor(store).run().sound
+    assert Attestor(store).run().is_sound
 
 
 def test_months_are_made_ahead_once_however_many_ask(store: Store) -> None:

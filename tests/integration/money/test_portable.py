@@ -16,7 +16,7 @@ from agentstate.errors import AgentStateError, Conflict, InvalidInput, KeyReused
 from agentstate.money import Attestor, Money, TransactionLedger, export_ledger, import_ledger
 from agentstate.money.audit.export import ImportReport, PortableTransaction
 from agentstate.money.audit.export_formats import WRITERS, read_form
-from agentstate.money.ledger.statement_pages import Cursor, StatementLine
+from agentstate.money.ledger.statement import Cursor, StatementLine
 from agentstate.store.store import Store
 
 ONE = Money(1)
@@ -102,7 +102,7 @@ def test_a_ledger_moves_to_another_store_as_it_is(
     assert import_ledger(other, read) == ImportReport(posted=0, already=7)
     again = export_ledger(other, history.agent_id)
     assert without_times(again) == without_times(export_ledger(store, history.agent_id))
-    assert Attestor(other).run().sound
+    assert Attestor(other).run().is_sound
 
 
 def test_a_caller_who_tries_again_finds_its_posting_in_the_other_store(

@@ -45,14 +45,17 @@ class Service:
     def __init__(self, balance: str) -> None:
         self.balance: Any = Decimal(balance)
         self.quality = "live"
+        self.others: dict[str, Decimal] = {}
         self.meanwhile: Callable[[], Any] = lambda: None
 
-    def read(self, _agent_id: str, service: str) -> Observation:
+    def read_balance(self, _agent_id: str, service: str) -> Observation:
         shown = self.balance
         self.meanwhile()
         if isinstance(shown, Exception):
             raise shown
-        return Observation(service=service, balances={"USDC": shown}, as_of=datetime.now(UTC), quality=self.quality)
+        return Observation(
+            service=service, balances={"USDC": shown, **self.others}, as_of=datetime.now(UTC), quality=self.quality
+        )
 
 
 @pytest.fixture
@@ -84,6 +87,38 @@ def test_equal_balances_match(reconciler: Reconciler, ledger: TransactionLedger)
     finding = reconciler.reconcile(ledger.agent_id, "casino")
     assert (finding.status, finding.expected, finding.observed) == ("matched", Money(100), Money(100))
     assert finding.difference == Money.zero()
+
+
+def test_every_currency_of_the_books_or_the_service_is_compared(
+    store: Store, reconciler: Reconciler, service: Service, ledger: TransactionLedger
+) -> None:
+    ledger.post("btc", earn("casino", Money("2", "BTC")))
+    finding = reconciler.reconcile(ledger.agent_id, "casino")
+    assert (finding.status, finding.evidence["reason"]) == ("stale", "the service shows no balance in BTC")
+    assert [(other.status, other.expected) for other in finding.others] == [("matched", Money(100))]
+
+    service.others = {"BTC": Decimal(2), "SOL": Decimal(0), "NOSUCH": Decimal(9)}
+    assert status(reconciler, ledger) == "matched"
+
+    service.others = {"BTC": Decimal("1.5"), "SOL": Decimal("0.1")}
+    finding = reconciler.reconcile(ledger.agent_id, "casino")
+    assert {item.expected.currency: item.status for item in (finding, *finding.others)} == {
+        "BTC": "break", "SOL": "break", "USDC": "matched",
+    }  # fmt: skip
+    found = {item.amount for item in Breaks(store).find(agent_id=ledger.agent_id)}
+    assert found == {Money("-0.5", "BTC"), Money("0.1", "SOL")}
+
+    service.others = {"BTC": Decimal(2)}
+    assert status(reconciler, ledger) == "matched"
+    assert [item.amount for item in Breaks(store).find(agent_id=ledger.agent_id)] == [Money("0.1", "SOL")]
+
+
+def test_a_currency_that_is_gone_is_compared_no_more(reconciler: Reconciler, ledger: TransactionLedger) -> None:
+    ledger.post("in", earn("casino", Money("2", "BTC")))
+    ledger.post("out", spend("casino", Money("2", "BTC")))
+    reconciler.reconcile(ledger.agent_id, "casino")  # just booked: it may still show
+    finding = reconciler.reconcile(ledger.agent_id, "casino")
+    assert (finding.status, finding.others) == ("matched", ())
 
 
 def test_noise_below_the_scale_is_no_difference(
@@ -213,8 +248,8 @@ def test_a_service_that_does_not_tell_is_stale_and_never_zero(
     elif trouble == "fallback":
         service.quality = "fallback"
     else:
-        service.read = lambda *_names: Observation(  # type: ignore[method-assign]
-            service="casino", balances={"USD": Decimal(5)}, as_of=datetime.now(UTC)
+        service.read_balance = lambda *_names: Observation(  # type: ignore[method-assign]
+            service="casino", balances={"NOSUCH": Decimal(5)}, as_of=datetime.now(UTC)
         )
     for _ in range(3):
         finding = reconciler.reconcile(ledger.agent_id, "casino")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -20,7 +21,9 @@ from agentstate.money import (
     SnapshotTaker,
     TransactionLedger,
     call,
+    earn,
     move,
+    spend,
 )
 from agentstate.store.store import Store
 
@@ -63,7 +66,7 @@ def fleet(store: Store) -> ServiceAccounts:
 
 def taken(taker: SnapshotTaker, agent_id: str, slot: str = "s1") -> Any:
     taker.take_agents(slot, [agent_id])
-    return taker.latest(agent_id)
+    return taker.find(agent_id)
 
 
 def test_the_books_tell_what_is_owned_and_the_cache_what_was_seen(
@@ -117,6 +120,34 @@ def test_an_unknown_leg_makes_the_total_unknown_and_never_zero(
     assert taken(taker, ledger.agent_id, "s3").total == Money("112.34")
 
 
+def test_every_currency_is_in_the_snapshot(
+    taker: SnapshotTaker, fleet: ServiceAccounts, seen: Seen, ledger: TransactionLedger
+) -> None:
+    fleet.enrol(ledger.agent_id, "casino", "ag_x")
+    ledger.post("btc", earn("casino", Money("2", "BTC")))
+    ledger.reserve("hold", "casino", Money("0.5", "BTC"))
+    ledger.post("gone", earn("casino", Money("1", "USD")))
+    ledger.post("spent", spend("casino", Money("1", "USD")))
+    shown = {"USDC": "100", "BTC": "1.25", "SOL": "3", "USDT": "0", "NOSUCH": "1"}
+    seen.shown["casino"] = Observation(
+        service="casino",
+        balances={code: Decimal(amount) for code, amount in shown.items()},
+        as_of=datetime.now(UTC) - timedelta(seconds=1),
+    )
+    snapshot = taken(taker, ledger.agent_id)
+    others = snapshot.legs["casino"]["others"]
+    assert sorted(others) == ["BTC", "SOL"]
+    btc = others["BTC"]
+    assert (btc["status"], btc["amount"], btc["parts"]["in_flight"], btc["difference"]) == (
+        "fresh", Decimal(2), Decimal("0.5"), Decimal("-0.25"),
+    )  # fmt: skip
+    assert (snapshot.total_in("BTC"), snapshot.total_in("SOL")) == (Money("2", "BTC"), Money("3", "SOL"))
+    assert (snapshot.total_in("USDC"), snapshot.total_in("USD")) == (Money(100), Money.zero("USD"))
+    seen.shown["casino"] = replace(seen.shown["casino"], as_of=datetime.now(UTC) - timedelta(hours=1))
+    later = taken(taker, ledger.agent_id, "s2")
+    assert (later.total_in("BTC"), later.total_in("SOL")) == (Money("2", "BTC"), None)
+
+
 def test_what_the_books_tell_is_not_older_because_the_service_was_seen_long_ago(
     taker: SnapshotTaker, fleet: ServiceAccounts, seen: Seen, ledger: TransactionLedger
 ) -> None:
@@ -150,7 +181,7 @@ def test_a_slot_has_one_snapshot_of_an_agent(taker: SnapshotTaker, ledger: Trans
     ledger.deposit("d", "casino", Money(1))
     assert taker.take_agents("s1", [ledger.agent_id]) == 0
     assert taker.take_agents("s2", [ledger.agent_id]) == 1
-    assert [snapshot.total for snapshot in taker.history(ledger.agent_id)] == [Money(101), Money(100)]
+    assert [snapshot.total for snapshot in taker.list(ledger.agent_id)] == [Money(101), Money(100)]
     with pytest.raises(InvalidInput, match="slot"):
         taker.take_agents("s" * 65, [ledger.agent_id])
 
@@ -168,7 +199,7 @@ def test_the_fleet_is_taken_in_slices_that_can_be_taken_again(
     second = taker.take_slice("slot", after="slice_02", limit=3)
     assert second.next_after == "slice_05"
     assert taker.take_slice("slot", after="slice_05", limit=50).next_after is None
-    assert all(len(taker.history(name)) == 1 for name in names)
+    assert all(len(taker.list(name)) == 1 for name in names)
 
 
 def test_an_agent_is_enrolled_once(fleet: ServiceAccounts) -> None:

@@ -298,7 +298,7 @@ def test_reading_what_was_saved_takes_an_index_and_no_sorting(db: AgentDB, agent
         db.load_state(agent_id)
         db.load_state(agent_id, as_of=now)
         db.list_versions(agent_id, before=5)
-        SnapshotTaker(store, NobodyReads()).latest(agent_id)
+        SnapshotTaker(store, NobodyReads()).find(agent_id)
     queries = [(statement, values) for statement, values in seen if statement.startswith("SELECT")]
     assert len(queries) == 4
     for statement, values in queries:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from agentstate.errors import InvalidInput
 from agentstate.ids import new_id
 from agentstate.money import Money
-from agentstate.money.guards.rules import DAY_S, GuardRequest, Rule, RuleKind, length
+from agentstate.money.guards.rules import DAY_S, GuardRequest, Rule, RuleKind, format_window
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -74,7 +74,7 @@ def test_a_rule_reads_as_a_sentence(made: Rule, text: str) -> None:
     [(1, "1 second"), (60, "1 minute"), (7_200, "2 hours"), (5_400, "90 minutes"), (604_800, "7 days")],
 )
 def test_a_window_reads_as_people_say_it(seconds: int, text: str) -> None:
-    assert length(seconds) == text
+    assert format_window(seconds) == text
 
 
 def ask(at: datetime, amount: Money | None = None) -> GuardRequest:

@@ -6,15 +6,15 @@ import hashlib
 
 import pytest
 
-from agentstate.money.audit.merkle import MerkleRoot
+from agentstate.money.audit.attest import MerkleRoot
 
 
 def digest_of(*leaves: bytes) -> bytes:
     root = MerkleRoot()
     for leaf in leaves:
-        root.add(leaf)
+        root.add_leaf(leaf)
     assert root.leaves == len(leaves)
-    return root.digest()
+    return root.compute_digest()
 
 
 def naive(leaves: list[bytes]) -> bytes:

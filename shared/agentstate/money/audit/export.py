@@ -19,9 +19,9 @@ from sqlalchemy.engine import Connection
 from agentstate.errors import Conflict, Unbalanced
 from agentstate.ids import validate_name
 from agentstate.money.amounts import Money
-from agentstate.money.ledger.ledger import Ledgers
 from agentstate.money.ledger.postings import Line, Posting, net_lines, validate_key, validate_lines
 from agentstate.money.ledger.statement import read_lines
+from agentstate.money.ledger.writer import write_posting
 from agentstate.money.reconciliation.books_snapshot import open_snapshot
 from agentstate.store.store import Store, Transaction
 from agentstate.store.tables.money import accounts, entries, ledger_transactions
@@ -91,11 +91,11 @@ def import_ledger(store: Store, read: Transactions) -> ImportReport:
             came before in the file is posted; run it again when that is cleared.
     """
     _check(read())
-    ledgers, posted, total = Ledgers(store), 0, 0
+    posted, total = 0, 0
     waiting = iter(read())
     while batch := list(islice(waiting, _PAGE)):
         with store.transaction() as tx:
-            posted += sum(_post(ledgers, tx, transaction) for transaction in batch)
+            posted += sum(_post(tx, transaction) for transaction in batch)
         total += len(batch)
     return ImportReport(posted, total - posted)
 
@@ -132,10 +132,12 @@ def _gap(transaction: PortableTransaction, item: PortableLine, seq: int, minor: 
     )
 
 
-def _post(ledgers: Ledgers, tx: Transaction, transaction: PortableTransaction) -> bool:
+def _post(tx: Transaction, transaction: PortableTransaction) -> bool:
     """Post one; whether it is new here."""
     lines = [item.line for item in transaction.lines]
-    posted = ledgers.for_agent(transaction.agent_id).write(
+    posted = write_posting(
+        tx,
+        transaction.agent_id,
         Posting(
             id=transaction.id,
             scope=transaction.scope,
@@ -148,7 +150,6 @@ def _post(ledgers: Ledgers, tx: Transaction, transaction: PortableTransaction) -
             meta=transaction.meta,
             sha=transaction.fingerprint,
         ),
-        tx=tx,
     )
     # The fingerprint is the file's word; what is stored under the key has to move the same money.
     if posted.replayed and not _same(read_lines(tx.connection, [posted.id])[posted.id], lines):

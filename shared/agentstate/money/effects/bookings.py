@@ -16,10 +16,12 @@ from agentstate.money.effects.outcomes import failure_envelope, success_envelope
 from agentstate.money.effects.plan import SCOPE
 from agentstate.money.effects.table import Effect, EffectState
 from agentstate.money.ledger.accounts import lock_accounts_of_agents
-from agentstate.money.ledger.ledger import SETTLE, VOID, Ledgers, reverse_lines, spend_all
-from agentstate.money.ledger.postings import Credit, Line, Posting, net_lines
+from agentstate.money.ledger.ledger import SETTLE, VOID
+from agentstate.money.ledger.postings import Credit, Line, Posting, net_lines, reverse_lines, spend_all
+from agentstate.money.ledger.statement import read_hold_lines
+from agentstate.money.ledger.writer import write_posting
 from agentstate.money.reconciliation.enrolment import is_enrolled
-from agentstate.store.store import Store, Transaction
+from agentstate.store.store import Transaction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,9 +88,6 @@ def make_envelope(operation: Operation[Any] | None, receipt: Any) -> dict[str, A
 class Bookkeeper:
     """Books outcomes of effects, of any agent."""
 
-    def __init__(self, store: Store) -> None:
-        self._ledgers = Ledgers(store)
-
     def book(
         self,
         tx: Transaction,
@@ -108,8 +107,8 @@ class Bookkeeper:
             InsufficientFunds: the books lack what has moved; with `suspend` the lack goes to suspense instead.
         """
         if held is None:
-            ledger = self._ledgers.for_agent(effect.agent_id)
-            held = [] if effect.hold_id is None else ledger.hold_lines(tx.connection, effect.hold_id)
+            hold_id = effect.hold_id
+            held = [] if hold_id is None else read_hold_lines(tx.connection, effect.agent_id, hold_id)
         own = self.make_settlement(effect, held, record, suspend=suspend)
         postings = [(effect.agent_id, own)] if own.lines else []
         enrolled = [credit for credit in record.credits if is_enrolled(tx, credit.agent_id)]
@@ -127,7 +126,7 @@ class Bookkeeper:
         if not write_outcome():
             return False
         for agent, posting in postings:
-            self._ledgers.for_agent(agent).write(posting, tx=tx)
+            write_posting(tx, agent, posting)
         return True
 
     def make_settlement(

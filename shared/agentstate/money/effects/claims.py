@@ -16,12 +16,12 @@ from agentstate.money.effects import table as effect_rows
 from agentstate.money.effects.plan import EffectRules, Plan
 from agentstate.money.effects.statements import find_effect_fast, insert_intent_fast
 from agentstate.money.effects.table import Effect, EffectState
+from agentstate.money.guards.authorize import authorize_request
 from agentstate.money.guards.freezes import require_not_frozen
-from agentstate.money.guards.gate import authorize_request
 from agentstate.money.guards.rules import GuardRequest
 from agentstate.money.ledger.accounts import lock_accounts_of_agents
 from agentstate.money.ledger.postings import Line, Posting
-from agentstate.money.ledger.writer import LedgerWriter
+from agentstate.money.ledger.writer import write_posting
 from agentstate.store.store import Store
 
 
@@ -141,7 +141,7 @@ class Claims:
                 ),
             )
             if hold is not None:
-                LedgerWriter(plan.agent_id).write(tx, hold)
+                write_posting(tx, plan.agent_id, hold)
         return written
 
     def _take_over_expired(self, plan: Plan, *, began: float, lease_s: float) -> Claim | Replay:

@@ -13,9 +13,8 @@ from agentstate.money.amounts import Money, require_positive
 from agentstate.money.effects.fingerprint import fingerprint, make_remote_key, storable_params
 from agentstate.money.effects.operation import Operation
 from agentstate.money.effects.verdicts import Guarantee
-from agentstate.money.ledger.ledger import HOLD
-from agentstate.money.ledger.postings import Bucket, Line, Posting, move, validate_key
-from agentstate.money.ledger.shared_balances import balance_service
+from agentstate.money.ledger.postings import Bucket, Line, Posting, balance_service, move, validate_key
+from agentstate.money.ledger.statement import HOLD
 from agentstate.state import codec
 
 SCOPE = "effect"

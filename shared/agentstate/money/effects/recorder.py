@@ -61,7 +61,7 @@ class OutcomeRecorder:
         self._jobs = jobs
         self._rules = rules
         self.breaks = Breaks(store)
-        self.books = Bookkeeper(store)
+        self.books = Bookkeeper()
 
     def record_success(self, claim: Claim, operation: Operation[Any] | None, receipt: Any) -> Any:
         """Record that the call returned `receipt`; return it as it is stored. Without an operation the hold is spent.

@@ -16,16 +16,15 @@ from uuid import UUID
 from agentstate.ids import new_id
 from agentstate.money.effects.table import Effect, EffectState, lease_owner_name, new_effect
 from agentstate.money.guards.freezes import no_guard_parameters
-from agentstate.money.ledger.posting_statement import posting_ctes, posting_parameters
 from agentstate.money.ledger.postings import Posting
-from agentstate.money.ledger.writer import fingerprint_posting
+from agentstate.money.ledger.writer import fingerprint_posting, posting_ctes, posting_parameters
 from agentstate.state import codec
 from agentstate.store.queries import load_queries
 from agentstate.store.store import Store
 
 _QUERIES = load_queries("agentstate.money.effects")
 _INSERT_HELD = (
-    f"WITH {posting_ctes(_QUERIES['intent_row'], locking=_QUERIES['may_hold'])} SELECT now FROM ending, decided"  # noqa: S608
+    f"WITH {posting_ctes(_QUERIES['intent_row'], precondition=_QUERIES['may_hold'])} SELECT now FROM ending, decided"  # noqa: S608
 )
 _END_BOOKED = f"WITH {posting_ctes(_QUERIES['outcome_row'])} SELECT now FROM ending, decided"  # noqa: S608
 _FIELDS = tuple(Effect.__dataclass_fields__)

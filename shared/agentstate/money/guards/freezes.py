@@ -1,7 +1,7 @@
 """Freezes: the switch that stops an agent's money moves at a service until somebody lifts it.
 
-A freeze stops what has not begun. What was accepted before it is still found out and booked, because not knowing is
-worse; for operations that are found out by repeating them with the same key, that includes the repetition.
+A freeze stops operations that have not begun. Accepted ones are still verified and booked, because not knowing is
+worse; for operations that are verified by repeating them with the same key, that includes the repetition.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from sqlalchemy.engine import Connection
 from agentstate.errors import Frozen, InvalidInput
 from agentstate.ids import new_id, validate_name
 from agentstate.money.guards.rules import EVERY, LONGEST_WINDOW_S
-from agentstate.money.ledger.shared_balances import balance_service
+from agentstate.money.ledger.postings import balance_service
 from agentstate.store.store import Transaction
 from agentstate.store.tables.base import db_time, statement_time
 from agentstate.store.tables.guards import freezes, guard_rules
@@ -31,7 +31,7 @@ NO_GUARD_BINDS = """
         SELECT FROM freezes
         WHERE agent_id IN (%(agent_id)s, '*') AND service = ANY (%(stopping)s) AND lifted_at IS NULL
     )"""
-"""For statements of ours on Postgres: no rule binds the agent, and no freeze stops what `stopping` names."""
+"""Condition for statements on Postgres: no rule binds the agent, and no freeze stops the services of `stopping`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +45,7 @@ class Freeze:
     frozen_at: datetime
 
     def describe(self) -> str:
-        """The freeze in one sentence, for people and prompts."""
+        """Return the freeze as one sentence, for people and prompts."""
         where = "every service" if self.service == EVERY else self.service
         where += " for every agent" if self.agent_id == EVERY else ""
         when = f"{self.frozen_at:%Y-%m-%d %H:%M:%S} UTC"
@@ -53,7 +53,7 @@ class Freeze:
 
 
 def insert_freeze(tx: Transaction, agent_id: str, service: str, *, reason: str, who: str) -> bool:
-    """Freeze an agent at a service; False when it is frozen already, by whom and for what stays as it was."""
+    """Freeze an agent at a service; False when it is frozen already, which stays as it was."""
     if service != EVERY:
         validate_name(service, "service")
     if not reason.strip() or len(reason) > MAX_REASON:
@@ -70,47 +70,52 @@ def lift_freeze(tx: Transaction, agent_id: str, service: str, *, who: str) -> bo
 
 
 def delete_old_freezes(tx: Transaction, *, limit: int) -> int:
-    """Delete up to `limit` freezes that were lifted over a year ago; tell how many. Those in force stay."""
+    """Delete up to `limit` freezes that were lifted over a year ago; return how many. Those in force stay."""
     old = sa.select(freezes.c.id).where(freezes.c.lifted_at < statement_time(-LONGEST_WINDOW_S)).limit(limit)
     return tx.connection.execute(sa.delete(freezes).where(freezes.c.id.in_(old))).rowcount
 
 
 def read_freezes(connection: Connection, agent_id: str) -> list[Freeze]:
-    """The freezes that are in force for an agent, those of the whole fleet among them."""
+    """Return the freezes that are in force for an agent, those of the whole fleet among them."""
     mine = freezes.c.agent_id.in_([agent_id, EVERY]) & freezes.c.lifted_at.is_(None)
     found = connection.execute(sa.select(freezes).where(mine).order_by(freezes.c.agent_id, freezes.c.service))
-    return [_freeze(row) for row in found]
+    return [_load_freeze(row) for row in found]
 
 
 def require_not_frozen(tx: Transaction, agent_id: str, service: str) -> bool:
-    """Raise Frozen when a freeze stops `service`; else tell whether any rules bind the agent.
+    """Raise Frozen when a freeze stops `service`; else return whether any rules bind the agent.
 
     A freeze of the service whose balance pays stops the services that it pays for too. One statement for both
     questions, as this runs before every effect.
     """
     bound = [agent_id, EVERY]
     ruled = sa.exists().where(guard_rules.c.agent_id.in_(bound)).label("ruled")
-    stops = freezes.c.agent_id.in_(bound) & freezes.c.service.in_(_stopping(service)) & freezes.c.lifted_at.is_(None)
-    nothing = sa.select(sa.literal(1).label("one")).subquery()
-    statement = sa.select(ruled, freezes).select_from(nothing.outerjoin(freezes, stops)).limit(1)
+    stops = (
+        freezes.c.agent_id.in_(bound)
+        & freezes.c.service.in_(_stopping_services(service))
+        & freezes.c.lifted_at.is_(None)
+    )
+    one_row = sa.select(sa.literal(1).label("one")).subquery()
+    statement = sa.select(ruled, freezes).select_from(one_row.outerjoin(freezes, stops)).limit(1)
     row = tx.connection.execute(statement).one()
     if row.id is not None:
         raise Frozen(
-            f"money moves of {agent_id} at {service} are stopped. {_freeze(row).describe()} Nothing was called and "
-            f"nothing was posted; `agentstate guards unfreeze {shlex.quote(row.agent_id)} '{row.service}'` lifts it."
+            f"money moves of {agent_id} at {service} are stopped. {_load_freeze(row).describe()} Nothing was called "
+            f"and nothing was posted; `agentstate guards unfreeze {shlex.quote(row.agent_id)} '{row.service}'` "
+            "lifts it."
         )
     return bool(row.ruled)
 
 
 def no_guard_parameters(agent_id: str, service: str) -> dict[str, Any]:
     """What `NOTHING_STOPS` asks for, by name."""
-    return {"agent_id": agent_id, "stopping": _stopping(service)}
+    return {"agent_id": agent_id, "stopping": _stopping_services(service)}
 
 
-def _stopping(service: str) -> list[str]:
-    """The services whose freeze stops `service`."""
+def _stopping_services(service: str) -> list[str]:
+    """Return the services whose freeze stops `service`."""
     return [service, balance_service(service), EVERY]
 
 
-def _freeze(row: sa.Row[Any]) -> Freeze:
+def _load_freeze(row: sa.Row[Any]) -> Freeze:
     return Freeze(**{name: getattr(row, name) for name in Freeze.__dataclass_fields__})

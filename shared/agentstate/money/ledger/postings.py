@@ -1,7 +1,10 @@
-"""Postings: the lines of one ledger transaction, before they are written.
+"""Postings: the lines of one ledger transaction, before they are written, and the accounts that they name.
 
-A line adds an amount (below zero: takes it) to one account, named by service and bucket. The lines of a transaction
-sum to zero in each currency, so that money only moves and never appears.
+A line adds an amount (takes it, when negative) to one account, named by service and bucket. The lines of a transaction
+sum to zero in each currency, so money only moves and never appears.
+
+Casino, escrow and faucet are three services over one balance: an escrow is paid from, and a faucet credits, the balance
+that the casino shows. Their accounts stay apart by service, and are reconciled and shown as one.
 """
 
 from __future__ import annotations
@@ -25,7 +28,7 @@ CALLER_SCOPE = "caller"
 
 
 class Bucket(StrEnum):
-    """What a part of an agent's money at a service is for."""
+    """Purpose of a part of an agent's money at a service."""
 
     AVAILABLE = "available"
     """Free to use."""
@@ -34,20 +37,20 @@ class Bucket(StrEnum):
     ESCROW_LOCKED = "escrow_locked"
     """Locked in an escrow that the agent made."""
     EXTERNAL = "external"
-    """The counter-account: where money comes from and goes to. Below zero by what came in."""
+    """Counter-account of deposits and payouts; negative by the money that came in."""
     FEES = "fees"
     """Counter-account of fees paid."""
     ROUNDING = "rounding"
-    """Counter-account of what a service's rounding gave or took."""
+    """Counter-account of amounts that a service's rounding gave or took."""
     SUSPENSE = "suspense"
-    """What happened at the service beyond what the books could cover; never refused, always to be explained."""
+    """Money that the service moved beyond what the books could cover; never refused, always to be explained."""
 
 
 COUNTER_BUCKETS = frozenset({Bucket.EXTERNAL, Bucket.FEES, Bucket.ROUNDING, Bucket.SUSPENSE})
 """Buckets without a floor: they may go below zero."""
 
 OWNED_BUCKETS = frozenset({Bucket.AVAILABLE, Bucket.IN_FLIGHT, Bucket.ESCROW_LOCKED, Bucket.SUSPENSE})
-"""Buckets that together are what the agent owns at a service."""
+"""Buckets whose sum the agent owns at a service."""
 
 Place: TypeAlias = tuple[str, str]
 """A service and a bucket."""
@@ -55,7 +58,7 @@ Place: TypeAlias = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line: `amount` is added to the account (`service`, `bucket`) in the amount's currency.
+    """One line of a posting: `amount` is added to the account (`service`, `bucket`) in the amount's currency.
 
     Raises:
         InvalidInput: a name with odd characters, or an amount of zero.
@@ -87,7 +90,7 @@ class Credit:
 
 @dataclass(frozen=True, slots=True, order=True)
 class AccountKey:
-    """What names an account of one agent."""
+    """Key of one agent's account: service, bucket and currency."""
 
     service: str
     bucket: str
@@ -107,9 +110,9 @@ class Posting:
     meta: Mapping[str, Any] | None = None
     effect_id: UUID | None = None
     resolves: UUID | None = None
-    # Money that has moved outside is recorded even when the books say it was not there: the lack goes to suspense.
+    # Money that has moved outside is recorded even when the books lack it: the shortage goes to suspense.
     suspend_shortage: bool = False
-    # What the key stands for, where that was settled elsewhere: the posting was first made in another store.
+    # Fingerprint of the key, where another store or the effect has settled it already.
     sha: bytes | None = None
 
 
@@ -133,23 +136,42 @@ class Posted:
 
 
 def move(amount: Money, source: Place, target: Place) -> list[Line]:
-    """The two lines that take `amount` (above zero) from `source` to `target`."""
+    """Return the two lines that take `amount` (above zero) from `source` to `target`.
+
+    Example:
+        agent.ledger.post("top-up:4", move(Money("5"), ("wallet", "available"), ("casino", "available")))
+    """
     require_positive(amount)
     return [Line(*source, -amount), Line(*target, amount)]
 
 
 def spend(service: str, amount: Money) -> list[Line]:
-    """Money that left the agent at `service`: from available to external."""
+    """Return the lines of money that left the agent at `service`: from available to external."""
     return move(amount, (service, Bucket.AVAILABLE), (service, Bucket.EXTERNAL))
 
 
 def earn(service: str, amount: Money) -> list[Line]:
-    """Money that came to the agent at `service`: from external to available."""
+    """Return the lines of money that came to the agent at `service`: from external to available."""
     return move(amount, (service, Bucket.EXTERNAL), (service, Bucket.AVAILABLE))
 
 
+def hold_money(service: str, amount: Money) -> list[Line]:
+    """Return the lines that set `amount` aside at `service`: from available to in flight."""
+    return move(amount, (service, Bucket.AVAILABLE), (service, Bucket.IN_FLIGHT))
+
+
+def reverse_lines(lines: Iterable[Line]) -> list[Line]:
+    """Return the lines that undo `lines`, such as those of a hold."""
+    return [Line(line.service, line.bucket, -line.amount) for line in lines]
+
+
+def spend_all(released: Iterable[Line]) -> list[Line]:
+    """Return the lines that spend everything that `released`, the reversal of a hold, gives back."""
+    return [line for back in released if back.amount.minor > 0 for line in spend(back.service, back.amount)]
+
+
 def net_lines(lines: Iterable[Line]) -> list[Line]:
-    """One line per account with the sum of its lines; accounts that end where they began are left out."""
+    """Return one line per account with the sum of its lines, without accounts that end where they began."""
     sums: dict[AccountKey, int] = defaultdict(int)
     for line in lines:
         sums[line.account] += line.amount.minor
@@ -176,3 +198,22 @@ def validate_key(key: str) -> str:
     if not 1 <= len(key) <= MAX_KEY or not key.isprintable():
         raise InvalidInput(f"the key {key[:60]!r} is refused: use 1 to {MAX_KEY} printable characters.")
     return key
+
+
+_shared_balances = {"escrow": "casino", "faucet": "casino"}
+
+
+def share_balance(service: str, shown_by: str) -> None:
+    """Declare that `service` keeps no balance of its own: `shown_by` shows it."""
+    _shared_balances[service] = balance_service(shown_by)
+
+
+def balance_service(service: str) -> str:
+    """Return the service that shows the balance of `service`: itself, unless declared otherwise."""
+    return _shared_balances.get(service, service)
+
+
+def services_of_balance(service: str) -> list[str]:
+    """Return all services whose balance `balance_service(service)` shows, itself included, sorted."""
+    shown_by = balance_service(service)
+    return sorted({shown_by, *(member for member, other in _shared_balances.items() if other == shown_by)})

@@ -104,6 +104,21 @@ def read_balances(connection: Connection, agents: Sequence[str]) -> dict[str, di
     return found
 
 
+def read_currencies(connection: Connection, agent_id: str, services: Sequence[str]) -> list[str]:
+    """Return the currencies in which the agent's books at `services` have booked or open money."""
+    statement = (
+        sa.select(accounts.c.currency)
+        .distinct()
+        .where(
+            accounts.c.agent_id == agent_id,
+            accounts.c.service.in_(services),
+            accounts.c.bucket.in_((*BOOKED_BUCKETS, Bucket.IN_FLIGHT)),
+            accounts.c.version > 0,
+        )
+    )
+    return list(connection.execute(statement).scalars())
+
+
 def read_in_flight(store: Store, agent_id: str, currency: str) -> dict[str, int]:
     """What is held for calls of an agent whose outcome is not known yet, in minor units, by service."""
     with store.read_connection() as connection:

@@ -1,4 +1,4 @@
-"""The cursors and runs of reconciliation: which account is due, who is at it, and what was found."""
+"""Rows of reconciliation: cursors, which say when an account is due and lease it, and runs with their results."""
 
 from __future__ import annotations
 
@@ -30,26 +30,26 @@ class Cursor:
 
 
 def insert_cursor(tx: Transaction, agent_id: str, service: str) -> None:
-    """Begin to reconcile an account, due at once; nothing when it is begun already."""
+    """Start reconciling an account, due at once; without effect when it was started before."""
     insert_new(tx, recon_cursors, [{"agent_id": agent_id, "service": service, "next_due_at": db_time()}])
 
 
 def is_any_due(connection: Connection) -> bool:
-    """Whether an account is due that nobody is at."""
+    """True if an account is due and not leased."""
     free = sa.or_(recon_cursors.c.lease_until.is_(None), recon_cursors.c.lease_until <= statement_time())
     due = sa.exists().where(recon_cursors.c.next_due_at <= statement_time(), free)
     return bool(connection.execute(sa.select(due)).scalar_one())
 
 
 def claim_one(tx: Transaction, agent_id: str, service: str, *, lease_s: float) -> Cursor:
-    """Claim an account's cursor whether or not it is due; an earlier run that still goes on is fenced off."""
+    """Claim an account's cursor whether or not it is due; an earlier run still under way is fenced off."""
     insert_cursor(tx, agent_id, service)
     mine = (recon_cursors.c.agent_id == agent_id) & (recon_cursors.c.service == service)
     return _cursor(tx.connection.execute(_claim(mine, lease_s)).one())
 
 
 def claim_due(tx: Transaction, limit: int, *, lease_s: float) -> list[Cursor]:
-    """Claim up to `limit` cursors that are due and that nobody is at, longest due first."""
+    """Claim up to `limit` cursors that are due and not leased, longest due first."""
     free = sa.or_(recon_cursors.c.lease_until.is_(None), recon_cursors.c.lease_until <= statement_time())
     due = (
         sa.select(recon_cursors.c.agent_id, recon_cursors.c.service)
@@ -64,7 +64,7 @@ def claim_due(tx: Transaction, limit: int, *, lease_s: float) -> list[Cursor]:
 
 
 def release_cursor(tx: Transaction, cursor: Cursor, *, status: str, strikes: int, due_in: float) -> bool:
-    """Give the cursor back, due again in `due_in` seconds; False when another run has taken it over."""
+    """Release the cursor, due again in `due_in` seconds; False when another run has taken it over."""
     values: dict[str, Any] = {
         "next_due_at": db_time(due_in),
         "lease_owner": None,
@@ -83,15 +83,25 @@ def release_cursor(tx: Transaction, cursor: Cursor, *, status: str, strikes: int
     return tx.connection.execute(sa.update(recon_cursors).where(mine).values(values)).rowcount == 1
 
 
-def last_difference(connection: Connection, agent_id: str, service: str) -> int | None:
-    """The difference that the last run of an account found, in minor units; None when there was none to find."""
-    mine = (recon_runs.c.agent_id == agent_id) & (recon_runs.c.service == service)
-    newest = sa.select(recon_runs.c.difference).where(mine).order_by(recon_runs.c.finished_at.desc()).limit(1)
-    return connection.execute(newest).scalar_one_or_none()
+@dataclass(frozen=True, slots=True)
+class LastRun:
+    """The last comparison of an account in one currency: its difference in minor units, and how often in a row."""
+
+    difference: int | None = None
+    strikes: int = 0
+
+
+def read_last_run(connection: Connection, agent_id: str, service: str, currency: str) -> LastRun:
+    """Return the last run of an account in `currency`; an empty one when there is none."""
+    table = recon_runs.c
+    mine = (table.agent_id == agent_id) & (table.service == service) & (table.currency == currency)
+    newest = sa.select(table.difference, table.evidence).where(mine).order_by(table.finished_at.desc()).limit(1)
+    row = connection.execute(newest).one_or_none()
+    return LastRun() if row is None else LastRun(row.difference, row.evidence.get("strikes", 0))
 
 
 def insert_run(tx: Transaction, run: Mapping[str, Any], *, started_at: datetime) -> None:
-    """Keep what one run found."""
+    """Insert the result of one run in one currency."""
     row = {**run, "id": new_id(), "evidence": to_plain(run["evidence"]), "started_at": started_at}
     tx.connection.execute(sa.insert(recon_runs).values(**row, finished_at=db_time()))
 

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from agentstate.errors import Conflict
 from agentstate.ids import validate_name
-from agentstate.money.ledger.shared_balances import balance_service
+from agentstate.money.ledger.postings import balance_service
 from agentstate.money.reconciliation import cursors as recon_rows
 from agentstate.store.store import Store, Transaction
 from agentstate.store.tables.base import db_time

@@ -1,8 +1,8 @@
-"""Portfolio snapshots: what each agent owned at one moment, by service.
+"""Portfolio snapshots: the money that each agent owned at one moment, by service and currency.
 
-The idea: the amounts come from one cut of the books, so money in flight is counted once; what each service showed, and
-when, is noted beside it. A leg that neither the books nor any service tell about is unknown, and one that rests on what
-a service showed too long ago is not known any more; then the total is not either, and only its bounds are given.
+The amounts come from one read of the books, so money in flight is counted once; the balance that each service showed,
+and when, is noted beside it. A leg that neither the books nor a service know about is unknown, and one that rests on an
+old reading of a service is not known any more; then the total is not known either, and only its bounds are given.
 """
 
 from __future__ import annotations
@@ -15,11 +15,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from agentstate.errors import AgentStateError, InvalidInput
+from agentstate.errors import AgentStateError, InvalidInput, NotFound
 from agentstate.ids import validate_name
-from agentstate.money.amounts import DEFAULT_CURRENCY, Money
-from agentstate.money.ledger.postings import OWNED_BUCKETS, AccountKey, Bucket
-from agentstate.money.ledger.shared_balances import balance_service, services_of_balance
+from agentstate.money.amounts import DEFAULT_CURRENCY, Money, is_registered
+from agentstate.money.ledger.postings import OWNED_BUCKETS, AccountKey, Bucket, balance_service, services_of_balance
 from agentstate.money.reconciliation.books_snapshot import open_snapshot, read_balances
 from agentstate.money.reconciliation.enrolment import ServiceAccounts
 from agentstate.money.reconciliation.observations import Observation, SeenReader
@@ -41,7 +40,7 @@ class SnapshotRules:
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """What one slice did; `next_after` is where the next one begins, None when the fleet is through."""
+    """Result of one slice; `next_after` is the agent after which the next one begins, None at the end of the fleet."""
 
     taken: int
     known: int
@@ -50,9 +49,11 @@ class Slice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """A stored snapshot. `total` is None when a leg is unknown, or rests on what a service showed too long ago.
+    """A stored snapshot.
 
-    `low` and `high` bound it then, None being no bound.
+    `total` is in the currency of the snapshot rules, and None when a leg is unknown or rests on an old reading; `low`
+    and `high` bound it then, None being no bound. Money in other currencies stands in the leg's `others`, by currency,
+    with the same fields; `total_in` sums it.
     """
 
     agent_id: str
@@ -63,9 +64,22 @@ class Snapshot:
     low: Money | None
     high: Money | None
 
+    def total_in(self, currency: str) -> Money | None:
+        """Return the total in any currency; None when a leg that has some does not know its amount.
+
+        Example:
+            fleet.snapshots.get("ag_7").total_in("BTC")
+        """
+        if self.low is not None and self.low.currency == currency:
+            return self.total
+        parts = [leg["others"][currency] for leg in self.legs.values() if currency in leg["others"]]
+        if not all(_is_current(part) for part in parts):
+            return None
+        return sum((Money(part["amount"], currency) for part in parts), Money.zero(currency))
+
 
 class SnapshotTaker:
-    """Takes and reads portfolio snapshots."""
+    """Takes and reads portfolio snapshots; `fleet.snapshots`."""
 
     def __init__(self, store: Store, reader: SeenReader, rules: SnapshotRules | None = None) -> None:
         self._store = store
@@ -85,141 +99,171 @@ class SnapshotTaker:
 
     def take_agents(self, slot: str, agents: Sequence[str]) -> int:
         """Snapshot these agents for `slot`; return how many had none yet."""
-        _checked_slot(slot)
+        _validate_slot(slot)
         if not agents:
             return 0
         services = self._fleet.list_services(agents)
-        seen = {agent: self._seen(agent, services[agent]) for agent in agents}
+        seen = {agent: self._read_last_seen(agent, services[agent]) for agent in agents}
         with open_snapshot(self._store) as connection:
             taken_at: datetime = connection.execute(sa.select(db_time())).scalar_one()
             books = read_balances(connection, agents)
+        rows = [
+            self._row(agent, services[agent], books[agent], seen[agent], slot=slot, taken_at=taken_at)
+            for agent in agents
+        ]
         with self._store.transaction() as tx:
-            rows = [
-                self._row(slot, agent, taken_at, self._legs(books[agent], services[agent], seen[agent], taken_at))
-                for agent in agents
-            ]
             return insert_new(tx, portfolio_snapshots, rows)
 
-    def latest(self, agent_id: str) -> Snapshot | None:
-        """The agent's newest snapshot, None when there is none."""
-        found = self.history(agent_id, limit=1)
+    def find(self, agent_id: str) -> Snapshot | None:
+        """Return the agent's newest snapshot, None when there is none.
+
+        Example:
+            snapshot = fleet.snapshots.find("ag_7")
+        """
+        found = self.list(agent_id, limit=1)
         return found[0] if found else None
 
-    def history(self, agent_id: str, *, limit: int = 100) -> list[Snapshot]:
-        """The agent's newest snapshots, newest first."""
+    def get(self, agent_id: str) -> Snapshot:
+        """Return the agent's newest snapshot; raise NotFound when there is none.
+
+        Example:
+            print(fleet.snapshots.get("ag_7").total)
+        """
+        found = self.find(agent_id)
+        if found is None:
+            raise NotFound(f"there is no snapshot of {agent_id} yet; enrolled agents get one at the next slot.")
+        return found
+
+    def list(self, agent_id: str, *, limit: int = 100) -> Sequence[Snapshot]:
+        """Return the agent's newest snapshots, newest first.
+
+        Example:
+            for snapshot in fleet.snapshots.list("ag_7", limit=10):
+                print(snapshot.taken_at, snapshot.total)
+        """
         table = portfolio_snapshots.c
         mine = table.agent_id == validate_name(agent_id)
         statement = sa.select(portfolio_snapshots).where(mine).order_by(table.taken_at.desc()).limit(limit)
         with self._store.read_connection() as connection:
-            return [_snapshot(row) for row in connection.execute(statement)]
+            return [_load_snapshot(row) for row in connection.execute(statement)]
 
-    def _seen(self, agent_id: str, services: Sequence[str]) -> Mapping[str, Observation]:
+    def _read_last_seen(self, agent_id: str, services: Sequence[str]) -> Mapping[str, Observation]:
         try:
             return self._reader.read_last_seen(agent_id, sorted({balance_service(service) for service in services}))
         except AgentStateError:
-            # The cache is down: nothing was seen, which each leg then says.
+            # The cache is down: every leg then says that nothing was seen.
             return {}
 
-    def _legs(
+    def _row(
         self,
-        books: Mapping[AccountKey, int],
+        agent_id: str,
         services: Sequence[str],
+        books: Mapping[AccountKey, int],
         seen: Mapping[str, Observation],
+        *,
+        slot: str,
         taken_at: datetime,
-    ) -> dict[str, dict[str, Any]]:
-        roots = {balance_service(service) for service in services} | {balance_service(key.service) for key in books}
-        return {
-            root: build_leg(root, books, seen.get(root), taken_at=taken_at, rules=self._rules) for root in sorted(roots)
-        }
-
-    def _row(self, slot: str, agent_id: str, taken_at: datetime, legs: dict[str, dict[str, Any]]) -> dict[str, Any]:
-        known = [Money(part["amount"], self._rules.currency).minor for part in legs.values() if _exact(part)]
-        whole = len(known) == len(legs)
-        total = sum(known)
+    ) -> dict[str, Any]:
+        names = sorted({balance_service(service) for service in (*services, *(key.service for key in books))})
+        legs = {name: build_leg(name, books, seen.get(name), taken_at=taken_at, rules=self._rules) for name in names}
+        known = [Money(leg["amount"], self._rules.currency).minor for leg in legs.values() if _is_current(leg)]
+        total, is_whole = sum(known), len(known) == len(legs)
         return {
             "agent_id": agent_id,
             "slot": slot,
             "taken_at": taken_at,
             "legs": legs,
             "currency": self._rules.currency,
-            "total": total if whole else None,
-            # What is not known is not below zero, and has no upper bound.
+            "total": total if is_whole else None,
+            # An unknown leg is not below zero, and has no upper bound.
             "low": total,
-            "high": total if whole else None,
+            "high": total if is_whole else None,
         }
 
 
 def build_leg(
-    root: str,
+    service: str,
     books: Mapping[AccountKey, int],
     seen: Observation | None,
     *,
     taken_at: datetime,
     rules: SnapshotRules,
 ) -> dict[str, Any]:
-    """One leg: what the books say is owned at a balance, beside what the service showed.
+    """Return one leg: the money owned at the balance that `service` shows, and what was seen there.
 
-    `status` is `fresh` or `stale` by the age of what was seen, `booked` when only the books tell, `unknown` when
-    nothing does; `amount` is None then. `beyond` is what the service adds to the free money, such as open positions:
-    it is in the amount when it was seen, as of then when that is stale. `difference` is what the service showed beyond
-    what the books say is free.
+    Fields of the leg, and of each of its `others` by currency (any registered currency that the books or the service
+    have there); amounts are Decimal in whole units:
+        status: `fresh`, `stale`, `booked` (nothing was seen, the books tell) or `unknown`.
+        amount: money owned, None when unknown: the books' when they have any, else the balance that the service
+            showed; in both cases with `beyond`.
+        parts: the books' amounts by bucket.
+        beyond: money owned beyond the free balance, such as open positions, as of `as_of`.
+        observed, as_of, quality: the balance that the service showed, when, and how good the answer was.
+        difference: the shown balance less the free money of the books.
     """
-    members = services_of_balance(root)
-    own = {key: minor for key, minor in books.items() if key.service in members and key.currency == rules.currency}
-    parts = {
-        bucket: sum(minor for key, minor in own.items() if key.bucket == bucket) for bucket in sorted(OWNED_BUCKETS)
+    services = services_of_balance(service)
+    own: dict[str, dict[str, int]] = defaultdict(lambda: dict.fromkeys(sorted(OWNED_BUCKETS), 0))
+    for key, minor in books.items():
+        if key.service in services:
+            own[key.currency]
+            if key.bucket in OWNED_BUCKETS:
+                own[key.currency][key.bucket] += minor
+    shown = {code for code, amount in seen.balances.items() if amount and is_registered(code)} if seen else set()
+    others = sorted({code for code, parts in own.items() if any(parts.values())} | shown - {rules.currency})
+    fresh_s = rules.fresh_s
+    return {
+        **_build_amounts(rules.currency, own.get(rules.currency), seen, taken_at=taken_at, fresh_s=fresh_s),
+        "others": {
+            code: _build_amounts(code, own.get(code), seen, taken_at=taken_at, fresh_s=fresh_s)
+            for code in others
+            if code != rules.currency
+        },
     }
-    shown = seen.balance_in(rules.currency) if seen else None
-    free = Money.from_minor(parts[Bucket.AVAILABLE] + parts[Bucket.SUSPENSE], rules.currency)
-    beyond = seen.worth_beyond(rules.currency) if seen else None
-    owned = Money.from_minor(sum(parts.values()), rules.currency) if own else shown
+
+
+def _build_amounts(
+    currency: str, booked: Mapping[str, int] | None, seen: Observation | None, *, taken_at: datetime, fresh_s: float
+) -> dict[str, Any]:
+    """Return the fields of a leg in one currency; `booked` are the minor units by bucket, None without accounts."""
+    shown = seen.balance_in(currency) if seen else None
+    beyond = seen.worth_beyond(currency) if seen else None
+    owned, difference = shown, None
+    if booked is not None:
+        owned = Money.from_minor(sum(booked.values()), currency)
+        free = Money.from_minor(booked[Bucket.AVAILABLE] + booked[Bucket.SUSPENSE], currency)
+        difference = None if shown is None else shown - free
     if owned is not None and beyond is not None:
         owned += beyond
+    status = "unknown" if booked is None else "booked"
+    if seen is not None and shown is not None:
+        status = "fresh" if (taken_at - seen.as_of).total_seconds() <= fresh_s else "stale"
     return {
-        "status": _status(seen if shown is not None else None, booked=bool(own), at=taken_at, fresh_s=rules.fresh_s),
+        "status": status,
         "amount": None if owned is None else owned.amount,
-        "parts": {bucket: Money.from_minor(minor, rules.currency).amount for bucket, minor in parts.items()}
-        if own
-        else {},
+        "parts": {bucket: Money.from_minor(minor, currency).amount for bucket, minor in (booked or {}).items()},
         "beyond": None if beyond is None else beyond.amount,
         "observed": None if shown is None else shown.amount,
         "as_of": seen.as_of if seen else None,
         "quality": seen.quality if seen else None,
-        "difference": None if shown is None or not own else (shown - free).amount,
-        "others": _others(books, members, rules.currency),
+        "difference": None if difference is None else difference.amount,
     }
 
 
-def _others(books: Mapping[AccountKey, int], members: Sequence[str], currency: str) -> dict[str, Any]:
-    """What is owned in other currencies, which no total can include."""
-    owned: dict[str, int] = defaultdict(int)
-    for key, minor in books.items():
-        if key.service in members and key.currency != currency and key.bucket in OWNED_BUCKETS:
-            owned[key.currency] += minor
-    return {code: Money.from_minor(minor, code).amount for code, minor in owned.items() if minor}
-
-
-def _status(seen: Observation | None, *, booked: bool, at: datetime, fresh_s: float) -> str:
-    if seen is None:
-        return "booked" if booked else "unknown"
-    return "fresh" if (at - seen.as_of).total_seconds() <= fresh_s else "stale"
-
-
-def _exact(part: Mapping[str, Any]) -> bool:
-    """Whether the amount holds at the time of the snapshot: the books tell it, or the service did a short while ago."""
+def _is_current(part: Mapping[str, Any]) -> bool:
+    """True if the amount holds at the time of the snapshot: by the books, or by a recent reading of the service."""
     if part["amount"] is None:
         return False
-    booked = bool(part["parts"]) and not part["beyond"]
-    return booked or part["status"] != "stale"
+    is_booked = bool(part["parts"]) and not part["beyond"]
+    return is_booked or part["status"] != "stale"
 
 
-def _checked_slot(slot: str) -> str:
+def _validate_slot(slot: str) -> str:
     if not 1 <= len(slot) <= 64 or not slot.isprintable():  # noqa: PLR2004 the column's width
         raise InvalidInput(f"the slot {slot[:80]!r} is refused: use 1 to 64 printable characters.")
     return slot
 
 
-def _snapshot(row: sa.Row[Any]) -> Snapshot:
+def _load_snapshot(row: sa.Row[Any]) -> Snapshot:
     amounts = {
         name: None if (minor := getattr(row, name)) is None else Money.from_minor(minor, row.currency)
         for name in ("total", "low", "high")

@@ -1,30 +1,33 @@
-"""Reconciliation: is what a service shows what our books say?
+"""Reconciliation: does a service show the balance that our books say?
 
-The idea: read the books, then the service, then the books again. Whatever was open or booked around that time may or
-may not show yet; a difference that some of it adds up to is timing, not a break. What nothing explains is a break: at
-once when nothing was open, else when the same is there the second time, and no effect is freshly in doubt: nobody knows
-its price or prize. A service that does not answer is stale, never zero.
+The books are read, then the service, then the books again. Operations that were open or booked around that time may or
+may not show yet; a difference that some of them add up to is timing, not a break. A difference that nothing explains is
+a break: at once when nothing was open, else when it is found a second time, and no effect is freshly in doubt, whose
+price or prize is not known. A service that does not answer is stale, never zero.
+
+Every registered currency is compared that the books or the service have at the account; each has findings of its own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import combinations
 from typing import Any, Literal, TypeAlias
 
 from agentstate.errors import AgentStateError
 from agentstate.ids import validate_name
-from agentstate.money.amounts import DEFAULT_CURRENCY, Money
+from agentstate.money.amounts import DEFAULT_CURRENCY, Money, is_registered
 from agentstate.money.effects.table import EffectState
-from agentstate.money.ledger.shared_balances import balance_service, services_of_balance
+from agentstate.money.ledger.postings import balance_service, services_of_balance
 from agentstate.money.reconciliation import cursors as recon_rows
 from agentstate.money.reconciliation.books_snapshot import (
     BooksSnapshot,
     OpenEffect,
     open_snapshot,
     read_books,
+    read_currencies,
     sum_moves_since,
 )
 from agentstate.money.reconciliation.breaks import Breaks, Sighting
@@ -35,6 +38,7 @@ from agentstate.store.store import Store
 Status: TypeAlias = Literal["matched", "timing", "break", "stale"]
 
 _MOST_SUBSETS = 12
+_WORST_FIRST: tuple[Status, ...] = ("break", "timing", "stale", "matched")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,11 +46,12 @@ class ReconRules:
     """When to compare and how exactly; seconds and minor units."""
 
     currency: str = DEFAULT_CURRENCY
+    """Compared always; others only where the books or the service have any."""
     every_s: float = 60.0
     recheck_s: float = 10.0
     """After a difference that timing may explain."""
     lag_s: float = 2.0
-    """How long what was booked may take to show."""
+    """Time that a booked operation may take to show at the service."""
     lease_s: float = 45.0
     strikes: int = 2
     progress_s: float = 5.0
@@ -54,12 +59,15 @@ class ReconRules:
     doubt_s: float = 120.0
     """How long an effect in doubt may explain any difference: longer than leases and settle times last."""
     tolerances: Mapping[str, int] = field(default_factory=lambda: {"domains": 5_000})
-    """Half of what a service rounds to, by service; 0 for the others. Domains shows whole cents."""
+    """Half of the unit that a service rounds to, by service; 0 for the others. Domains shows whole cents."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """What one comparison found. `expected` is what the books say is free; `observed` is None when stale."""
+    """Result of one comparison in one currency, and those in `others`.
+
+    `expected` is the free money by the books; `observed` is None when stale.
+    """
 
     agent_id: str
     service: str
@@ -68,12 +76,15 @@ class Finding:
     observed: Money | None
     difference: Money | None
     evidence: Mapping[str, Any]
+    others: tuple[Finding, ...] = ()
+    """Findings in the account's other currencies, no worse than this one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sandwich:
-    """One comparison before it is judged: the books before, the service or why it did not tell, the books after."""
+class Comparison:
+    """The books before, the balance that the service showed (or why it did not), and the books after."""
 
+    currency: str
     before: BooksSnapshot
     after: BooksSnapshot
     observation: Observation | None
@@ -81,13 +92,18 @@ class Sandwich:
     moved: Mapping[str, int]
 
     @property
+    def observed(self) -> Money | None:
+        """The balance that the service showed, None when it is unknown."""
+        return self.observation.balance_in(self.currency) if self.observation else None
+
+    @property
     def open_effects(self) -> list[OpenEffect]:
-        """What was open before or after the service was read."""
+        """Effects that were open before or after the service was read."""
         return [*self.before.open_effects, *self.after.open_effects]
 
     @property
     def uncertain(self) -> dict[str, int]:
-        """What each thing that may or may not show yet would add to what the service shows."""
+        """Amounts that may or may not show at the service yet, by effect or transaction."""
         open_ids = {f"effect:{effect.id}" for effect in self.after.open_effects}
         booked = {name: -amount for name, amount in self.moved.items() if name not in open_ids and amount}
         unknown = {f"effect:{effect.id}": effect.held for effect in self.after.open_effects}
@@ -121,94 +137,120 @@ class Reconciler:
         return [self._run(cursor) for cursor in claimed]
 
     def _run(self, cursor: Cursor) -> Finding:
-        sandwich = self._look(cursor)
-        finding, strikes = self._judge(cursor, sandwich)
-        self._record(cursor, finding, strikes, sandwich.before.taken_at)
-        return finding
+        comparisons = self._compare(cursor)
+        judged = [self._judge(cursor, comparison) for comparison in comparisons]
+        self._record(cursor, judged, comparisons[0].before.taken_at)
+        findings = sorted((finding for finding, _ in judged), key=lambda finding: _WORST_FIRST.index(finding.status))
+        return replace(findings[0], others=tuple(findings[1:]))
 
-    def _look(self, cursor: Cursor) -> Sandwich:
-        scope = (cursor.agent_id, services_of_balance(cursor.service), self._rules.currency)
+    def _compare(self, cursor: Cursor) -> list[Comparison]:
+        """Read the books, the service, and the books again, in each currency that either has."""
+        agent_id, services = cursor.agent_id, services_of_balance(cursor.service)
         with open_snapshot(self._store) as connection:
-            before = read_books(connection, *scope)
-        observation, trouble = self._read(cursor)
+            currencies = {self._rules.currency, *read_currencies(connection, agent_id, services)}
+            before = {code: read_books(connection, agent_id, services, code) for code in currencies}
+        observation, trouble = self._read_service(cursor)
         with open_snapshot(self._store) as connection:
-            after = read_books(connection, *scope)
-            moved = sum_moves_since(connection, *scope, snapshot=before, lag_s=self._rules.lag_s)
-        return Sandwich(before=before, after=after, observation=observation, trouble=trouble, moved=moved)
+            shown = {code for code, amount in observation.balances.items() if amount} if observation else set()
+            currencies |= {code for code in shown if is_registered(code)}
+            comparisons = []
+            for code in sorted(currencies, key=lambda code: (code != self._rules.currency, code)):
+                after = read_books(connection, agent_id, services, code)
+                first = before.get(code, after)
+                lag_s = self._rules.lag_s
+                seen = observation if observation and code in observation.balances else None
+                comparison = Comparison(
+                    currency=code,
+                    before=first,
+                    after=after,
+                    observation=seen,
+                    trouble="" if seen else trouble or f"the service shows no balance in {code}",
+                    moved=sum_moves_since(connection, agent_id, services, code, snapshot=first, lag_s=lag_s),
+                )
+                # A currency that the agent no longer has, and that the service does not show, is no open question.
+                if code == self._rules.currency or seen or after.booked or comparison.uncertain:
+                    comparisons.append(comparison)
+        return comparisons
 
-    def _read(self, cursor: Cursor) -> tuple[Observation | None, str]:
+    def _read_service(self, cursor: Cursor) -> tuple[Observation | None, str]:
+        """Return the service's answer, or None and the reason why its balances are unknown."""
         try:
             seen = self._reader.read_balance(cursor.agent_id, cursor.service)
         except AgentStateError as error:
             return None, str(error)
         if seen.quality != LIVE:
             return None, f"the service answered, but its answer is {seen.quality}"
-        if self._rules.currency not in seen.balances:
-            return None, f"the service shows no balance in {self._rules.currency}"
         return seen, ""
 
-    def _judge(self, cursor: Cursor, sandwich: Sandwich) -> tuple[Finding, int]:
-        currency = self._rules.currency
-        expected = Money.from_minor(sandwich.after.booked, currency)
-        observed = sandwich.observation.balance_in(currency) if sandwich.observation else None
+    def _judge(self, cursor: Cursor, comparison: Comparison) -> tuple[Finding, int]:
+        """Return the finding, and how often in a row its difference has been found."""
+        expected = Money.from_minor(comparison.after.booked, comparison.currency)
+        observed, uncertain = comparison.observed, comparison.uncertain
+
+        def conclude(status: Status, strikes: int, evidence: Mapping[str, Any]) -> tuple[Finding, int]:
+            finding = Finding(
+                agent_id=cursor.agent_id,
+                service=cursor.service,
+                status=status,
+                expected=expected,
+                observed=observed,
+                difference=None if observed is None else observed - expected,
+                evidence={**evidence, "strikes": strikes},
+            )
+            return finding, strikes
+
         if observed is None:
-            evidence = {"reason": sandwich.trouble}
-            return self._finding(cursor, "stale", expected, None, evidence), cursor.strikes
-        difference, uncertain = observed.minor - expected.minor, sandwich.uncertain
-        tolerance = self._rules.tolerances.get(cursor.service, 0)
-        evidence = _evidence(sandwich, uncertain)
+            return conclude("stale", 0, {"reason": comparison.trouble})
+        difference = observed.minor - expected.minor
+        # Tolerances are in minor units of the main currency; services round no other.
+        tolerance = self._rules.tolerances.get(cursor.service, 0) if comparison.currency == self._rules.currency else 0
+        evidence = _evidence_of(comparison)
         if abs(difference) <= tolerance:
-            return self._finding(cursor, "matched", expected, observed, evidence), 0
+            return conclude("matched", 0, evidence)
         if is_explained(difference, list(uncertain.values()), tolerance):
-            return self._finding(cursor, "timing", expected, observed, evidence), 0
-        if any(self._in_doubt(effect, sandwich.after.taken_at) for effect in sandwich.open_effects):
-            return self._finding(cursor, "timing", expected, observed, evidence), cursor.strikes
-        strikes = cursor.strikes + 1 if self._same_as_before(cursor, difference) else 1
-        broken = not _anything_open(sandwich, uncertain) or strikes >= self._rules.strikes
-        status: Status = "break" if broken else "timing"
-        return self._finding(cursor, status, expected, observed, evidence | {"strikes": strikes}), strikes
+            return conclude("timing", 0, evidence)
+        with self._store.read_connection() as connection:
+            last = recon_rows.read_last_run(connection, cursor.agent_id, cursor.service, comparison.currency)
+        if any(self._in_doubt(effect, comparison.after.taken_at) for effect in comparison.open_effects):
+            return conclude("timing", last.strikes, evidence)
+        # Transient differences vary from run to run, so only the very same one counts again.
+        strikes = last.strikes + 1 if last.strikes and last.difference == difference else 1
+        nothing_open = not uncertain and not comparison.before.open_effects
+        return conclude("break" if nothing_open or strikes >= self._rules.strikes else "timing", strikes, evidence)
 
     def _in_doubt(self, effect: OpenEffect, at: datetime) -> bool:
-        """Whether the effect may have moved the balance by an amount that nobody knows as yet."""
+        """True if the effect may have moved the balance by an amount that is not known yet."""
         age_s = (at - effect.called_at).total_seconds()
         cut_off = effect.state == EffectState.INTENT and age_s > self._rules.progress_s
         return (cut_off or effect.state == EffectState.IN_DOUBT) and age_s < self._rules.doubt_s
 
-    def _same_as_before(self, cursor: Cursor, difference: int) -> bool:
-        """Whether the last run found this very difference: what passes by differs from time to time."""
-        if cursor.strikes == 0:
-            return False
-        with self._store.read_connection() as connection:
-            return recon_rows.last_difference(connection, cursor.agent_id, cursor.service) == difference
-
-    def _finding(
-        self, cursor: Cursor, status: Status, expected: Money, observed: Money | None, evidence: dict[str, Any]
-    ) -> Finding:
-        return Finding(
-            agent_id=cursor.agent_id,
-            service=cursor.service,
-            status=status,
-            expected=expected,
-            observed=observed,
-            difference=None if observed is None else observed - expected,
-            evidence=evidence,
+    def _record(self, cursor: Cursor, judged: Sequence[tuple[Finding, int]], started_at: datetime) -> None:
+        worst = min((finding.status for finding, _ in judged), key=_WORST_FIRST.index)
+        due_in = (
+            self._rules.recheck_s if any(finding.status == "timing" for finding, _ in judged) else self._rules.every_s
         )
-
-    def _record(self, cursor: Cursor, finding: Finding, strikes: int, started_at: datetime) -> None:
-        due_in = self._rules.recheck_s if finding.status == "timing" else self._rules.every_s
+        strikes = max(strikes for _, strikes in judged)
         with self._store.transaction() as tx:
-            if not recon_rows.release_cursor(tx, cursor, status=finding.status, strikes=strikes, due_in=due_in):
+            if not recon_rows.release_cursor(tx, cursor, status=worst, strikes=strikes, due_in=due_in):
                 return
-            recon_rows.insert_run(tx, _run_row(finding), started_at=started_at)
-            sighting = _sighting(finding)
-            if finding.status == "break":
-                self._breaks.report(sighting, tx=tx)
-            elif finding.status == "matched":
-                self._breaks.explain(sighting.fingerprint, "the service and the books agree again", tx=tx)
+            for finding, _ in judged:
+                recon_rows.insert_run(tx, _run_row(finding), started_at=started_at)
+                sighting = Sighting(
+                    agent_id=finding.agent_id,
+                    service=finding.service,
+                    kind="balance",
+                    subject=finding.expected.currency,
+                    amount=finding.difference,
+                    evidence=finding.evidence,
+                )
+                if finding.status == "break":
+                    self._breaks.report(sighting, tx=tx)
+                elif finding.status == "matched":
+                    self._breaks.explain(sighting.fingerprint, "the service and the books agree again", tx=tx)
 
 
 def is_explained(difference: int, uncertain: Sequence[int], tolerance: int = 0) -> bool:
-    """Whether some of `uncertain` adds up to `difference`, within `tolerance`; all in minor units.
+    """True if some of `uncertain` adds up to `difference`, within `tolerance`; all in minor units.
 
     Beyond 12 values the exact test is too long; then anything between the least and the largest sum will do.
     """
@@ -220,32 +262,17 @@ def is_explained(difference: int, uncertain: Sequence[int], tolerance: int = 0) 
     return any(abs(difference - total) <= tolerance for total in sums)
 
 
-def _anything_open(sandwich: Sandwich, uncertain: Mapping[str, int]) -> bool:
-    return bool(uncertain or sandwich.before.open_effects)
-
-
-def _evidence(sandwich: Sandwich, uncertain: Mapping[str, int]) -> dict[str, Any]:
-    seen = sandwich.observation
+def _evidence_of(comparison: Comparison) -> dict[str, Any]:
+    seen = comparison.observation
     return {
-        "booked_before": sandwich.before.booked,
-        "booked_after": sandwich.after.booked,
-        "before_at": sandwich.before.taken_at,
-        "after_at": sandwich.after.taken_at,
-        "uncertain": dict(sorted(uncertain.items())[:100]),
+        "booked_before": comparison.before.booked,
+        "booked_after": comparison.after.booked,
+        "before_at": comparison.before.taken_at,
+        "after_at": comparison.after.taken_at,
+        "uncertain": dict(sorted(comparison.uncertain.items())[:100]),
         "shown": dict(seen.balances) if seen else {},
         "shown_at": seen.as_of if seen else None,
     }
-
-
-def _sighting(finding: Finding) -> Sighting:
-    return Sighting(
-        agent_id=finding.agent_id,
-        service=finding.service,
-        kind="balance",
-        subject=finding.expected.currency,
-        amount=finding.difference,
-        evidence=finding.evidence,
-    )
 
 
 def _run_row(finding: Finding) -> dict[str, Any]:

@@ -15,8 +15,7 @@ from agentstate.errors import ServiceAnswerInvalid, ServiceRejected
 from agentstate.money.amounts import Money, parse_money
 from agentstate.money.effects.operation import Intent
 from agentstate.money.effects.verdicts import Absent, Applied, Guarantee, Unknown, Verdict
-from agentstate.money.ledger.postings import Bucket, Credit, Line, earn, move
-from agentstate.money.ledger.shared_balances import balance_service
+from agentstate.money.ledger.postings import Bucket, Credit, Line, balance_service, earn, move
 from agentstate.services.http.gateway import Gateway
 from agentstate.services.http.json_wire import Body
 from agentstate.services.http.own_request import OwnRequest, add_own_paths, own_view

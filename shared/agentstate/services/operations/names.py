@@ -11,7 +11,7 @@ from typing import ClassVar, Final, Self
 
 from agentstate.errors import ConfigurationError, InvalidInput
 from agentstate.ids import validate_name
-from agentstate.money.ledger.shared_balances import share_balance
+from agentstate.money.ledger.postings import share_balance
 
 _known: dict[str, Service] = {}
 _ttl_s: dict[Service, float] = {}

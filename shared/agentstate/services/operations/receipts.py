@@ -13,8 +13,7 @@ from typing import Any, Final, TypeVar, get_type_hints
 
 from agentstate.errors import InvalidInput
 from agentstate.money.amounts import Money, parse_decimal, parse_money
-from agentstate.money.ledger.postings import Bucket, Line, earn, move, spend
-from agentstate.money.ledger.shared_balances import balance_service
+from agentstate.money.ledger.postings import Bucket, Line, balance_service, earn, move, spend
 
 NOTHING: Final = Money.zero()
 
