@@ -111,7 +111,7 @@ class AgentContext(ContextBudget):
         whole: bool = True,
     ) -> Self:
         """Add the limits and freezes in force, whole."""
-        text = self._parts.guards.describe()
+        text = self._parts.guards.rules().describe()
         return self.set(
             "rules", text, priority, min_tokens=min_tokens, max_tokens=max_tokens, keep=keep, whole=whole
         )  # fmt: skip
@@ -128,13 +128,14 @@ class AgentContext(ContextBudget):
         """Add the effects whose outcome is not known yet, and the open differences at the services."""
         from agentstate.money.effects.table import ENDED_STATES, EffectState
 
+        effects = self._parts.effects
         listed = [
             effect
             for state in EffectState
             if state not in ENDED_STATES
             for effect in effects.list(state=state, limit=_MOST_EFFECTS)
         ]
-        entries = renderers.render_effects(listed, self._agent.breaks.find())
+        entries = renderers.render_effects(listed, self._breaks.find(agent_id=self._parts.id))
         return self.set(
             "effects", entries, priority, min_tokens=min_tokens, max_tokens=max_tokens, keep=keep, whole=whole
         )  # fmt: skip
