@@ -13,8 +13,8 @@ import sqlalchemy as sa
 from agentstate.ids import derive_id
 from agentstate.money import Money, TransactionLedger
 from agentstate.money.ledger.accounts import lock_accounts, open_accounts
-from agentstate.money.ledger.writer import hash_entry
 from agentstate.money.ledger.postings import AccountKey, Bucket
+from agentstate.money.ledger.writer import hash_entry
 from agentstate.store.store import Store, Transaction
 from agentstate.store.tables.money import accounts, entries, ledger_transactions
 from bench.stack import BenchStack
@@ -148,7 +148,7 @@ def _write_batch(
     tx: Transaction, agent_id: str, service: str, moments: Sequence[datetime], *, amount: Money, lines: int
 ) -> None:
     keys = [AccountKey(service, bucket, amount.currency) for bucket in (Bucket.AVAILABLE, Bucket.EXTERNAL)]
-    open_accounts(tx, agent_id, keys)
+    open_accounts(tx, [(agent_id, key) for key in keys])
     locked, _ = lock_accounts(tx, agent_id, keys)
     available, external = (_Chain(locked[key]) for key in keys)
     parts = [moments[begin : begin + lines] for begin in range(0, len(moments), lines)]
