@@ -268,6 +268,6 @@ def test_memories_that_were_given_up_and_a_provider_that_rests_are_told(settings
         ProviderCircuit(runtime.store, "memories-x").record_failure("ProviderRefused: no quota", rest_s=600)
         resting = examined(settings, "memories")["memories"]
     assert (given_up.verdict, resting.verdict) == (Verdict.WARN, Verdict.WARN)
-    assert given_up.found.startswith("1 memories were given up")
-    assert "memories-x is left alone until" in resting.found
+    assert given_up.found.startswith("1 memories failed to embed")
+    assert "memories-x is paused until" in resting.found
     assert "no quota" in resting.found
