@@ -7,9 +7,9 @@ from agentstate.money.amounts import Money, register_currency
 from agentstate.money.audit.attest import Attestation, Attestor, Damage
 from agentstate.money.audit.export import export_ledger, import_ledger
 from agentstate.money.effects.checkpoint import CheckpointManager
+from agentstate.money.effects.claims import EffectRules
 from agentstate.money.effects.engine import AgentEffects, Effects
 from agentstate.money.effects.operation import Intent, Operation, OperationRegistry, call
-from agentstate.money.effects.plan import EffectRules
 from agentstate.money.effects.table import Effect, EffectState
 from agentstate.money.effects.verdicts import Absent, Applied, Guarantee, Unknown
 from agentstate.money.guards import Guards, max_bet_guard

@@ -15,8 +15,8 @@ import sqlalchemy as sa
 
 from agentstate.errors import ServiceInDoubt, ServiceUnreachable
 from agentstate.money import Guarantee
+from agentstate.money.effects import claims as effect_plan
 from agentstate.money.effects import engine as effect_engine
-from agentstate.money.effects import plan as effect_plan
 from agentstate.money.effects import resolver as effect_resolver
 from agentstate.money.effects import table as effect_rows
 from agentstate.money.effects.engine import Effects

@@ -24,8 +24,8 @@ from agentstate.errors import (
 from agentstate.jobs.jobs import Jobs
 from agentstate.jobs.wake_ups import NullWakeUpSender
 from agentstate.money import AgentEffects, Effects, Guarantee, Intent, Money, TransactionLedger, call
+from agentstate.money.effects.claims import EffectRules
 from agentstate.money.effects.operation import Operation, OperationRegistry
-from agentstate.money.effects.plan import EffectRules
 from agentstate.money.effects.table import EffectState
 from agentstate.money.effects.verdicts import Absent, Applied, Verdict
 from agentstate.money.ledger.postings import Line, earn, spend

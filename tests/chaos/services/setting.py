@@ -9,7 +9,7 @@ from typing import Self
 
 from pydantic import SecretStr
 
-from agentstate.money.effects.plan import EffectRules
+from agentstate.money.effects.claims import EffectRules
 from agentstate.services.http.dialect import OwnRoutes
 from agentstate.services.http.gateway import Gateway
 from agentstate.services.http.services_file import ServicesFile

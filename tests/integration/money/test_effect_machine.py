@@ -19,8 +19,7 @@ from agentstate.money import Effects
 from agentstate.money.effects import recorder as effect_recorder
 from agentstate.money.effects import table as effect_rows
 from agentstate.money.effects.bookings import Bookkeeper
-from agentstate.money.effects.claims import Claim
-from agentstate.money.effects.plan import EffectRules
+from agentstate.money.effects.claims import Claim, EffectRules
 from agentstate.store.engine import open_engine
 from agentstate.store.store import Transaction
 from agentstate.store.tables.money import effects

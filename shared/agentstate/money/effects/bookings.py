@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from agentstate.money.effects.claims import SCOPE
 from agentstate.money.effects.operation import Operation
 from agentstate.money.effects.outcomes import failure_envelope, success_envelope
-from agentstate.money.effects.plan import SCOPE
 from agentstate.money.effects.table import Effect, EffectState
 from agentstate.money.ledger.accounts import lock_accounts_of_agents
 from agentstate.money.ledger.ledger import SETTLE, VOID

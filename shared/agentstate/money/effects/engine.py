@@ -26,9 +26,8 @@ from agentstate.errors import (
 from agentstate.jobs.jobs import Jobs
 from agentstate.money.amounts import Money
 from agentstate.money.effects import table as effect_rows
-from agentstate.money.effects.claims import Claim, Claims, Replay
+from agentstate.money.effects.claims import Claim, Claims, EffectRules, Plan, Replay
 from agentstate.money.effects.operation import Operation, OperationRegistry
-from agentstate.money.effects.plan import EffectRules, Plan
 from agentstate.money.effects.recorder import OutcomeRecorder, advise
 from agentstate.money.effects.resolver import EffectResolver, OnChange, Outside, look_up
 from agentstate.money.effects.table import Effect

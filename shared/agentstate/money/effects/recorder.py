@@ -30,9 +30,8 @@ from agentstate.errors import (
 from agentstate.jobs.jobs import Jobs
 from agentstate.money.effects import table as effect_rows
 from agentstate.money.effects.bookings import Bookkeeper, OutcomeRecord, make_envelope
-from agentstate.money.effects.claims import Claim
+from agentstate.money.effects.claims import Claim, EffectRules
 from agentstate.money.effects.operation import Operation
-from agentstate.money.effects.plan import EffectRules
 from agentstate.money.effects.statements import end_effect_fast
 from agentstate.money.effects.table import Effect, EffectState
 from agentstate.money.effects.verdicts import Guarantee

@@ -14,10 +14,9 @@ from uuid import UUID
 from agentstate.errors import AgentStateError, EffectInProgress, InsufficientFunds, InvalidInput
 from agentstate.money.effects import table as effect_rows
 from agentstate.money.effects.bookings import OutcomeRecord
-from agentstate.money.effects.claims import Claim
+from agentstate.money.effects.claims import Claim, EffectRules
 from agentstate.money.effects.operation import AgentService, Operation, OperationRegistry
 from agentstate.money.effects.outcomes import to_plain
-from agentstate.money.effects.plan import EffectRules
 from agentstate.money.effects.recorder import OutcomeRecorder, unposted_fingerprint
 from agentstate.money.effects.table import Effect, EffectState
 from agentstate.money.effects.verdicts import Absent, Applied, Guarantee, Unknown, Verdict

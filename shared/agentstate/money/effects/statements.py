@@ -1,9 +1,8 @@
 """The commits of an effect, each as one Postgres statement with the money that belongs to it.
 
 The first writes the intent and takes its hold, unless the key is in use or a guard has to be asked; the second writes
-the outcome under the fence and books it. Each is the whole of its transaction, so an effect costs two round trips, and
-a look for its key costs one. A statement that cannot do all of it has done nothing; the same is then done step by step,
-which finds out why.
+the outcome under the fence and books it. Each is the whole of its transaction, so an effect costs two round trips. A
+statement that cannot do all of it has done nothing; the same is then done step by step, which finds out why.
 """
 
 from __future__ import annotations
@@ -14,37 +13,17 @@ from typing import Any
 from uuid import UUID
 
 from agentstate.ids import new_id
-from agentstate.money.effects.table import Effect, EffectState, lease_owner_name, new_effect
+from agentstate.money.effects.table import QUERIES, Effect, lease_owner_name, new_effect
 from agentstate.money.guards.freezes import no_guard_parameters
 from agentstate.money.ledger.postings import Posting
 from agentstate.money.ledger.writer import fingerprint_posting, posting_ctes, posting_parameters
 from agentstate.state import codec
-from agentstate.store.queries import load_queries
 from agentstate.store.store import Store
 
-_QUERIES = load_queries("agentstate.money.effects")
 _INSERT_HELD = (
-    f"WITH {posting_ctes(_QUERIES['intent_row'], precondition=_QUERIES['may_hold'])} SELECT now FROM ending, decided"  # noqa: S608
+    f"WITH {posting_ctes(QUERIES['intent_row'], precondition=QUERIES['may_hold'])} SELECT now FROM ending, decided"  # noqa: S608
 )
-_END_BOOKED = f"WITH {posting_ctes(_QUERIES['outcome_row'])} SELECT now FROM ending, decided"  # noqa: S608
-_FIELDS = tuple(Effect.__dataclass_fields__)
-_TIMES = ("lease_until", "next_verify_at", "created_at", "called_at", "resolved_at", "expired_at", "read_at")
-_JSON = ("params", "baseline", "outcome")
-
-
-def find_effect_fast(store: Store, agent_id: str, key: str) -> Effect | None:
-    """Return the effect under a key, on Postgres, in one round trip."""
-    row = store.commit_one(_QUERIES["find_effect"], {"agent_id": agent_id, "key": key})
-    if row is None:
-        return None
-    fields = dict(zip(_FIELDS, row, strict=True))
-    for name in _TIMES:
-        if fields[name] is not None:
-            fields[name] = fields[name].astimezone(UTC)
-    for name in _JSON:
-        if fields[name] is not None:
-            fields[name] = codec.loads(fields[name])
-    return Effect(**fields | {"state": EffectState(fields["state"])})
+_END_BOOKED = f"WITH {posting_ctes(QUERIES['outcome_row'])} SELECT now FROM ending, decided"  # noqa: S608
 
 
 def insert_intent_fast(
@@ -72,7 +51,7 @@ def insert_intent_fast(
         **no_guard_parameters(values["agent_id"], values["service"]),
     }
     if hold is None:
-        written_at = _commit(store, _QUERIES["insert_intent"], row)
+        written_at = _commit(store, QUERIES["insert_intent"], row)
     else:
         written_at = _commit(store, _INSERT_HELD, row | _posting_values(values["agent_id"], hold))
     return None if written_at is None else new_effect(values, written_at, lease_s=lease_s)
@@ -89,7 +68,7 @@ def end_effect_fast(store: Store, agent_id: str, row: Mapping[str, Any], booking
     """
     values = {**row, "fence": str(row["fence"]), "state": str(row["state"]), "outcome": codec.dumps(row["outcome"])}
     if booking is None:
-        return _commit(store, _QUERIES["end_effect"], values) is not None
+        return _commit(store, QUERIES["end_effect"], values) is not None
     return _commit(store, _END_BOOKED, values | _posting_values(agent_id, booking)) is not None
 
 

@@ -1,4 +1,4 @@
-"""The effects table, one function per change of state; each change is guarded by the fence.
+"""The effects table: one function per change of state, each guarded by the fence.
 
 A claim raises the fence by one, and whoever changes a row names the fence that it claimed, so a process that lost its
 lease cannot change what another one has taken over.
@@ -10,7 +10,7 @@ import os
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, TypeAlias
 from uuid import UUID
@@ -21,7 +21,9 @@ from sqlalchemy.engine import Connection
 from agentstate.errors import NotFound
 from agentstate.ids import new_id
 from agentstate.money.effects.operation import Intent
-from agentstate.store.store import Transaction
+from agentstate.state import codec
+from agentstate.store.queries import load_queries
+from agentstate.store.store import Store, Transaction
 from agentstate.store.tables.base import db_time, statement_time
 from agentstate.store.tables.money import effect_evidence, effects
 from agentstate.store.upsert import insert_returning
@@ -308,4 +310,25 @@ def _one(connection: Connection, condition: sa.ColumnElement[bool]) -> Effect | 
 
 def _effect(row: sa.Row[Any]) -> Effect:
     fields = dict(row._mapping)  # noqa: SLF001 SQLAlchemy's public name
+    return Effect(**fields | {"state": EffectState(fields["state"])})
+
+
+QUERIES = load_queries("agentstate.money.effects")
+_ROW_FIELDS = tuple(Effect.__dataclass_fields__)
+_TIMES = ("lease_until", "next_verify_at", "created_at", "called_at", "resolved_at", "expired_at", "read_at")
+_JSON = ("params", "baseline", "outcome")
+
+
+def find_effect_fast(store: Store, agent_id: str, key: str) -> Effect | None:
+    """Return the effect under a key, on Postgres, in one round trip."""
+    row = store.commit_one(QUERIES["find_effect"], {"agent_id": agent_id, "key": key})
+    if row is None:
+        return None
+    fields = dict(zip(_ROW_FIELDS, row, strict=True))
+    for name in _TIMES:
+        if fields[name] is not None:
+            fields[name] = fields[name].astimezone(UTC)
+    for name in _JSON:
+        if fields[name] is not None:
+            fields[name] = codec.loads(fields[name])
     return Effect(**fields | {"state": EffectState(fields["state"])})
