@@ -29,6 +29,7 @@ from agentstate.money.effects.operation import Operation
 from agentstate.money.effects.statements import insert_intent_fast
 from agentstate.money.effects.table import Effect, EffectState, find_effect_fast
 from agentstate.money.effects.verdicts import Guarantee
+from agentstate.money.guards.authorize import authorize_request
 from agentstate.money.guards.freezes import require_not_frozen
 from agentstate.money.guards.rules import GuardRequest
 from agentstate.money.ledger.accounts import lock_accounts_of_agents
