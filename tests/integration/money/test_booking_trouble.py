@@ -48,15 +48,17 @@ def books(postgres: Store) -> TransactionLedger:
 
 
 @pytest.fixture
-def impatient_url(postgres_url: str) -> str:
-    """The same database for sessions that wait 200 ms for a lock and 400 ms for a statement."""
-    options = "-c%20lock_timeout%3D200%20-c%20statement_timeout%3D400"
-    return f"{postgres_url}{'&' if '?' in postgres_url else '?'}options={options}"
+def effects(postgres_url: str, books: TransactionLedger) -> Iterator[AgentEffects]:
+    """Effects whose sessions wait 200 ms for a lock and 400 ms for a statement."""
+    store = Store.open(postgres_url)
 
+    def set_timeouts(connection: Any, _record: Any) -> None:
+        connection.autocommit = True
+        connection.execute("SET lock_timeout = 200")
+        connection.execute("SET statement_timeout = 400")
+        connection.autocommit = False
 
-@pytest.fixture
-def effects(impatient_url: str, books: TransactionLedger) -> Iterator[AgentEffects]:
-    store = Store.open(impatient_url)
+    sa.event.listen(store.engine, "connect", set_timeouts)
     yield AgentEffects(Effects(store, secret=b"test", rules=HASTY), books.agent_id)
     store.close()
 
