@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
@@ -21,13 +21,15 @@ from agentstate.settings import Settings
 
 if TYPE_CHECKING:
     from agentstate.agent_context import AgentContext
+    from agentstate.doctor import CheckResult
     from agentstate.jobs.agent_jobs import AgentJobs
     from agentstate.jobs.jobs import Jobs
     from agentstate.memory.conversation import ConversationHistory
     from agentstate.memory.episodes.store import EpisodicStore
     from agentstate.memory.facts.namespaces import AgentNamespaces
     from agentstate.memory.facts.service import AgentMemory
-    from agentstate.money.effects.engine import AgentEffects
+    from agentstate.memory.index.maintenance import FleetIndex
+    from agentstate.money.effects.engine import AgentEffects, Effects
     from agentstate.money.guards import Guards
     from agentstate.money.ledger.ledger import TransactionLedger
     from agentstate.money.reconciliation.breaks import Breaks
@@ -73,6 +75,33 @@ class Fleet:
     def jobs(self) -> Jobs:
         """The jobs of all agents: list, show, requeue, discard."""
         return self.runtime.jobs
+
+    @property
+    def effects(self) -> Effects:
+        """The effects of all agents: list, get, resolve, decide; the agent's id is the first argument of each."""
+        return self.runtime.effects
+
+    @property
+    def index(self) -> FleetIndex:
+        """The index of memories: list, verify, rebuild, revive."""
+        from agentstate.memory.index.maintenance import FleetIndex
+
+        return FleetIndex(self.runtime)
+
+    def doctor(self, *, only: Iterable[str] = (), skip: Iterable[str] = ()) -> list[CheckResult]:
+        """Check every part of the deployment; each check has a verdict and says what to do.
+
+        Args:
+            only: names of checks; all when left out.
+            skip: names of checks to leave out.
+
+        Example:
+            failed = [each for each in fleet.doctor() if each.finding.verdict == "fail"]
+        """
+        from agentstate.doctor import System, run_checks
+
+        with System(lambda: self.settings) as system:
+            return run_checks(system, only=only, skip=skip)
 
     @property
     def breaks(self) -> Breaks:

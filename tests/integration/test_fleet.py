@@ -149,3 +149,12 @@ def test_what_must_commit_before_it_acts_refuses_a_transaction(fleet: Fleet) -> 
     store.refuse_ambient("execute_once")
     with fleet.agent("ag_1").transaction(), pytest.raises(InvalidInput, match="execute_once was called inside"):
         store.refuse_ambient("execute_once")
+
+
+def test_the_fleet_has_what_belongs_to_all_agents(fleet: Fleet) -> None:
+    assert fleet.breaks.find() == []
+    assert fleet.effects.list() == []
+    assert fleet.accounts.list_agents() == []
+    assert fleet.jobs.list() == []
+    results = {each.check: each.finding.verdict for each in fleet.doctor(only=["database"])}
+    assert list(results.values()) == ["ok"]

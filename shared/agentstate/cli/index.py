@@ -15,10 +15,8 @@ from agentstate.cli.output import show_progress
 from agentstate.cli.verb import Verbs
 
 if TYPE_CHECKING:
-    from agentstate.memory.index.qdrant_index import MemoryIndex
     from agentstate.memory.index.rebuild import BuildProgress
     from agentstate.memory.index.verify import Comparison
-    from agentstate.providers.embedding.embedder import Embedder
     from agentstate.settings import Settings
 
 
@@ -34,15 +32,10 @@ def index() -> None:
 @pass_invocation
 def list_collections(invocation: Invocation) -> None:
     """List the collections of memories, and which of them are searched."""
-    collections = invocation.runtime.index.collections
-    with collections.open_client() as client:
-        serving = {found.collection_name: found.alias_name for found in client.get_aliases().aliases}
-        found = [
-            {"collection": name, "points": client.count(name).count, "serves": serving.get(name)}
-            for name in collections.list_collections()
-        ]
+    fleet_index = invocation.fleet.index
+    found = [asdict(each) for each in fleet_index.list_collections()]
     if invocation.as_json:
-        output.print_document({"space": collections.name, "collections": found})
+        output.print_document({"space": fleet_index.space, "collections": found})
     else:
         output.print_table(("collection", "points", "serves"), [tuple(each.values()) for each in found])
 
@@ -61,17 +54,12 @@ def verify(context: click.Context, invocation: Invocation, *, no_repair: bool, r
     """
     if no_repair and remove_unknown:
         raise click.UsageError("--no-repair changes nothing and --remove-unknown removes: give one of them.")
-    from agentstate.memory.index.verify import IndexVerifier
-
-    runtime = invocation.runtime
     with show_progress("compared", shown=not invocation.as_json) as advance:
-        found = IndexVerifier(runtime.store, runtime.index).compare_all(
+        found = invocation.fleet.index.verify(
             repair=not no_repair,
             remove_unknown=remove_unknown,
             progress=lambda so_far: advance(so_far.rows + so_far.points, None, ""),
         )
-    if found.missing + found.stale and not no_repair:
-        runtime.jobs.wake_bulk("embedding.embed_pending")
     _print_comparison(invocation, found, repaired=not no_repair, removed=remove_unknown)
     left = not found.is_sound if no_repair else found.unknown > 0 and not remove_unknown
     context.exit(1 if left else 0)
@@ -87,8 +75,7 @@ def rebuild(invocation: Invocation, *, remove_unknown: bool) -> None:
     for again. Points of memories that this durable store does not have would go with the old collection:
     they may be another store's, so it is refused unless --remove-unknown is given.
     """
-    runtime = invocation.runtime
-    _run_build(invocation, runtime.index, runtime.embedder, invocation.settings, remove_unknown=remove_unknown)
+    _run_build(invocation, None, remove_unknown=remove_unknown)
 
 
 @index.command("switch-model")
@@ -103,15 +90,11 @@ def switch_model(invocation: Invocation, *, embedder: str | None, model: str | N
     restart them: they find everything in collections. The old model's collection stays until it is dropped with
     `agentstate index drop`.
     """
-    from agentstate.memory.index.qdrant_index import MemoryIndex
-
     given = {"embedder": embedder, "embedding_model": model, "embedding_dimensions": dimensions}
     changes = {name: value for name, value in given.items() if value is not None}
     if not changes:
         raise click.UsageError("say what changes: --embedder, --model or --dimensions.")
-    settings, runtime = invocation.settings.model_copy(update=changes), invocation.runtime
-    target = runtime.embedder_by(settings)
-    _run_build(invocation, MemoryIndex(lambda: runtime.qdrant, target.space), target, settings)
+    _run_build(invocation, invocation.settings.model_copy(update=changes))
     if not invocation.as_json:
         wanted = " ".join(f"AGENTSTATE_{name.upper()}={value}" for name, value in changes.items())
         output.print_note(
@@ -128,9 +111,7 @@ def dead(invocation: Invocation, *, agent_id: str | None, limit: int) -> None:
 
     The provider refused them, or its key or quota was refused. They stay stored and are found by their words.
     """
-    from agentstate.memory.embedding.queue import EmbeddingBacklog
-
-    found = EmbeddingBacklog(invocation.runtime.store).list_dead(agent_id=agent_id, limit=limit)
+    found = invocation.fleet.index.list_dead(agent_id=agent_id, limit=limit)
     if invocation.as_json:
         output.print_document({"dead": [asdict(each) for each in found]})
     else:
@@ -142,13 +123,7 @@ def dead(invocation: Invocation, *, agent_id: str | None, limit: int) -> None:
 @pass_invocation
 def revive(invocation: Invocation, *, agent_id: str | None) -> None:
     """Queue memories that were given up again, once the cause is gone."""
-    from agentstate.memory.embedding.provider_circuit import ProviderCircuit
-    from agentstate.memory.embedding.queue import EmbeddingBacklog
-
-    runtime = invocation.runtime
-    revived = EmbeddingBacklog(runtime.store).revive_dead(agent_id=agent_id)
-    ProviderCircuit(runtime.store, runtime.index.space).record_success()
-    runtime.jobs.wake_bulk("embedding.embed_pending")
+    revived = invocation.fleet.index.revive(agent_id=agent_id)
     if invocation.as_json:
         output.print_document({"revived": revived})
     else:
@@ -160,34 +135,19 @@ def revive(invocation: Invocation, *, agent_id: str | None) -> None:
 @pass_invocation
 def drop(invocation: Invocation, *, collection: str) -> None:
     """Drop a collection of another vector space than the one in use."""
-    collections = invocation.runtime.index.collections
-    if collection in collections.list_generations():
-        raise click.UsageError(f"{collection} is of the vector space in use; `agentstate index rebuild` replaces it.")
-    if collection not in collections.list_collections():
-        raise click.UsageError(f"there is no collection {collection}; `agentstate index list` shows them.")
-    collections.drop_collection(collection)
+    invocation.fleet.index.drop(collection)
     if invocation.as_json:
         output.print_document({"dropped": collection})
     else:
         output.print_line(f"{collection} dropped")
 
 
-def _run_build(
-    invocation: Invocation,
-    target: MemoryIndex,
-    embedder: Embedder,
-    settings: Settings,
-    *,
-    remove_unknown: bool = False,
-) -> None:
-    from agentstate.memory.index.rebuild import IndexBuilder
-
+def _run_build(invocation: Invocation, settings: Settings | None, *, remove_unknown: bool = False) -> None:
     began = time.monotonic()
     with show_progress("memories", shown=not invocation.as_json) as advance:
-        builder = IndexBuilder(invocation.runtime.store, target, embedder, settings)
-        build, found = builder.run_build(_with_rate(advance), remove_unknown=remove_unknown)
-    if found.missing + found.stale:
-        invocation.runtime.jobs.wake_bulk("embedding.embed_pending")
+        build, found = invocation.fleet.index.rebuild(
+            settings, remove_unknown=remove_unknown, progress=_with_rate(advance)
+        )
     seconds = time.monotonic() - began
     if invocation.as_json:
         output.print_document({"build": asdict(build), "compared": asdict(found), "seconds": round(seconds, 3)})

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
+    from agentstate.agent import Fleet
     from agentstate.doctor import System
     from agentstate.runtime import Runtime
     from agentstate.settings import Settings
@@ -27,6 +28,13 @@ class Invocation:
         from agentstate.settings import Settings
 
         return Settings.load(env_file=self.env_file)
+
+    @property
+    def fleet(self) -> Fleet:
+        """The fleet by the settings; raises ConfigurationError."""
+        from agentstate.agent import Fleet
+
+        return Fleet(self.runtime)
 
     @cached_property
     def runtime(self) -> Runtime:
