@@ -23,6 +23,7 @@ from agentstate.ids import new_id
 from agentstate.money import Money, Posted, TransactionLedger
 from agentstate.money.ledger.ledger import VOID
 from agentstate.money.ledger.postings import Posting, reverse_lines
+from agentstate.money.ledger.statement import read_hold_lines
 from agentstate.store.store import Store, Transaction
 from agentstate.store.tables.money import accounts
 from tests.integration.money.ledger_machine import LedgerMachine
@@ -73,25 +74,25 @@ def test_a_ledger_does_what_a_dict_would_for_long(store: Store) -> None:
 class ForgetsKeys(TransactionLedger):
     """A retry is a new posting."""
 
-    def write(self, posting: Posting, *, tx: Transaction | None = None) -> Posted:
-        written = super().write(posting, tx=tx)
-        return super().write(replace(posting, key=str(new_id())), tx=tx) if written.replayed else written
+    def _write(self, posting: Posting, tx: Transaction | None) -> Posted:
+        written = super()._write(posting, tx)
+        return super()._write(replace(posting, key=str(new_id())), tx) if written.replayed else written
 
 
 class TakesAnyKey(TransactionLedger):
     """Another posting under a key counts as a retry of the first."""
 
-    def write(self, posting: Posting, *, tx: Transaction | None = None) -> Posted:
+    def _write(self, posting: Posting, tx: Transaction | None) -> Posted:
         with self._store.transaction(tx) as opened:
             known = self.find(posting.key) if tx is None else None
-            return known or super().write(posting, tx=opened)
+            return known or super()._write(posting, opened)
 
 
 class KnowsNoFloor(TransactionLedger):
     """Whoever has nothing may spend."""
 
-    def write(self, posting: Posting, *, tx: Transaction | None = None) -> Posted:
-        return super().write(replace(posting, suspend_shortage=True), tx=tx)
+    def _write(self, posting: Posting, tx: Transaction | None) -> Posted:
+        return super()._write(replace(posting, suspend_shortage=True), tx)
 
 
 class GivesBackTwice(TransactionLedger):
@@ -99,8 +100,8 @@ class GivesBackTwice(TransactionLedger):
 
     def void(self, key: str, hold_id: UUID, *, tx: Transaction | None = None) -> Posted:
         with self._store.transaction(tx) as opened:
-            given = reverse_lines(self.hold_lines(opened.connection, hold_id))
-            return self.write(Posting(key=key, lines=given, kind=VOID), tx=opened)
+            given = reverse_lines(read_hold_lines(opened.connection, self.agent_id, hold_id))
+            return self._write(Posting(key=key, lines=given, kind=VOID), opened)
 
 
 class LooksTooEarly(TransactionLedger):
@@ -137,14 +138,14 @@ class KeepsWhatWasUndone(TransactionLedger):
 
     _late: Mapping[str, Posting]
 
-    def write(self, posting: Posting, *, tx: Transaction | None = None) -> Posted:
+    def _write(self, posting: Posting, tx: Transaction | None) -> Posted:
         late, self._late = getattr(self, "_late", {}), {}
         if tx is None:
             for missed in late.values():
-                super().write(missed)
+                super()._write(missed, None)
         else:
             self._late = {posting.key: posting}
-        return super().write(posting, tx=tx)
+        return super()._write(posting, tx)
 
 
 @pytest.mark.parametrize(
