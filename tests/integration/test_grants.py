@@ -123,7 +123,7 @@ def test_an_agent_is_forgotten_by_the_role_and_no_episode_otherwise(
 ) -> None:
     archive = EpisodeArchive(app)
     for agent_id in ("ag_1", "ag_1", "ag_2"):
-        archive.add([Episode(WRITTEN_VERSION, agent_id, new_hex(), "bet", 1, pack_content({}, None))])
+        archive.add_episodes([Episode(WRITTEN_VERSION, agent_id, new_hex(), "bet", 1, pack_content({}, None))])
     for statement in (
         "DELETE FROM episodes WHERE agent_id = 'ag_1'",
         "INSERT INTO episode_tombstones VALUES ('ag_1', 1, 1000, 0, now())",
@@ -144,7 +144,7 @@ def test_an_agent_is_forgotten_by_the_role_and_no_episode_otherwise(
 def test_a_role_that_was_given_too_much_meets_the_trigger(app: Store, postgres_url: str) -> None:
     with closing(Store.open(postgres_url)) as owner, owner.transaction() as tx:
         tx.connection.exec_driver_sql(f"GRANT DELETE ON episodes TO {ROLE}")
-    EpisodeArchive(app).add([Episode(WRITTEN_VERSION, "ag_1", new_hex(), "bet", 1, pack_content({}, None))])
+    EpisodeArchive(app).add_episodes([Episode(WRITTEN_VERSION, "ag_1", new_hex(), "bet", 1, pack_content({}, None))])
     refused(app, "DELETE FROM episodes", "unless the whole agent is forgotten")
     # A table of the role's own does not pass for the one that the trigger means.
     own = "CREATE TEMPORARY TABLE episode_tombstones AS SELECT 'ag_1' AS agent_id, 1000 AS to_seq"

@@ -33,7 +33,7 @@ SCHEMA = Schema("agent state", newest_shape=_is_v3)
 """The versions of `AgentState`."""
 
 
-@SCHEMA.step(1, takes=frozenset({"balance"}), shape=_is_v1)
+@SCHEMA.add_step(1, takes=frozenset({"balance"}), shape=_is_v1)
 def _portfolio_for_balance(blob: Blob) -> Blob:
     """Version 1 had one balance in USDC; version 2 has a portfolio."""
     if "portfolio" in blob:
@@ -48,7 +48,7 @@ def _portfolio_for_balance(blob: Blob) -> Blob:
     return {**rest, "portfolio": {"usdc": balance}}
 
 
-@SCHEMA.step(2, shape=_is_v2)
+@SCHEMA.add_step(2, shape=_is_v2)
 def _with_preferences(blob: Blob) -> Blob:
     """Version 2 had no preferences."""
     return {"preferences": {}, **blob}

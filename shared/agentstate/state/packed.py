@@ -41,7 +41,7 @@ def pack(value: Any) -> bytes:
     except UnicodeEncodeError:
         scalars.refuse_surrogate()
     head = bytes([VERSION])
-    return head + _checksum(head, body) + body
+    return head + _compute_checksum(head, body) + body
 
 
 def unpack(data: bytes) -> Any:
@@ -53,12 +53,12 @@ def unpack(data: bytes) -> Any:
     head, checksum, body = data[:1], data[1:_HEAD], data[_HEAD:]
     if head != bytes([VERSION]):
         raise InvalidInput(f"these bytes are not packed state of version {VERSION}; they were left as they are.")
-    if _checksum(head, body) != checksum:
+    if _compute_checksum(head, body) != checksum:
         raise InvalidInput("packed state does not match its checksum: bytes were changed or lost. Nothing was read.")
     return _read(body)
 
 
-def _checksum(head: bytes, body: bytes) -> bytes:
+def _compute_checksum(head: bytes, body: bytes) -> bytes:
     return zlib.crc32(body, zlib.crc32(head)).to_bytes(4, "big")
 
 

@@ -83,20 +83,20 @@ class AgentProfile:
             Conflict: the field has another version. InvalidInput: the name or value is refused, or looks like a
             secret. TooLarge: the value, or the number of fields, is over the limit. Nothing was changed.
         """
-        body = self._checked(field, value)
-        expires = _checked_ttl(ttl_s)
-        with self._writing(tx) as opened:
-            return self._write(opened, field, body, expires, seen=version)
+        body = self._encode_value(field, value)
+        expires = _check_ttl(ttl_s)
+        with self._write_transaction(tx) as opened:
+            return self._write_field(opened, field, body, expires, seen=version)
 
     def set_fields(
         self, values: Mapping[str, Any], *, ttl_s: float | None = None, tx: Transaction | None = None
     ) -> None:
         """Set several fields, all or none; raises as `set_field`."""
-        bodies = {field: self._checked(field, values[field]) for field in sorted(values)}
-        expires = _checked_ttl(ttl_s)
-        with self._writing(tx) as opened:
+        bodies = {field: self._encode_value(field, values[field]) for field in sorted(values)}
+        expires = _check_ttl(ttl_s)
+        with self._write_transaction(tx) as opened:
             for field, body in bodies.items():  # in one order everywhere: no two writers wait for each other
-                self._write(opened, field, body, expires, seen=None)
+                self._write_field(opened, field, body, expires, seen=None)
 
     def get_field(self, field: str, default: Any = None) -> Any:
         """A field's value; `default` when it is not there. Raises InvalidInput when this version cannot read it."""
@@ -105,13 +105,13 @@ class AgentProfile:
 
     def find_field(self, field: str) -> ProfileField | None:
         """A field with its version and expiry; None when it is not there."""
-        stored = self._fields(validate_name(field, "field")).get(field)
+        stored = self._read_fields(validate_name(field, "field")).get(field)
         return None if stored is None else _shown(stored)
 
     def snapshot(self) -> ProfileSnapshot:
         """All fields as they were at one moment. One that cannot be read spoils no other."""
         values, unreadable = {}, {}
-        for field, stored in sorted(self._fields().items()):
+        for field, stored in sorted(self._read_fields().items()):
             try:
                 values[field] = codec.loads(stored.body)
             except InvalidInput as error:
@@ -125,12 +125,12 @@ class AgentProfile:
             InvalidInput: `by` or what the field holds is no whole number. Nothing was changed.
         """
         validate_name(field, "field")
-        _whole(by, "the increment")
-        with self._writing(tx) as opened:
-            row = self._locked(opened, field)
+        _check_whole(by, "the increment")
+        with self._write_transaction(tx) as opened:
+            row = self._lock_field(opened, field)
             current = 0 if row.value is None else codec.loads(row.value)
-            total = _whole(current, f"the field {field}") + by
-            self._put(opened, field, self._checked(field, total), row.expires_at, row.version + 1)
+            total = _check_whole(current, f"the field {field}") + by
+            self._put_value(opened, field, self._encode_value(field, total), row.expires_at, row.version + 1)
             return total
 
     def increment_session(self) -> int:
@@ -140,15 +140,15 @@ class AgentProfile:
     def delete_field(self, field: str, *, version: int | None = None, tx: Transaction | None = None) -> bool:
         """Remove a field; whether it was there. Raises Conflict when `version` is given and is not the field's."""
         validate_name(field, "field")
-        with self._writing(tx) as opened:
-            row = self._locked(opened, field)
-            _require(field, row, version)
+        with self._write_transaction(tx) as opened:
+            row = self._lock_field(opened, field)
+            _check_version(field, row, version)
             if row.value is None:
                 return False
-            self._put(opened, field, None, None, row.version + 1)
+            self._put_value(opened, field, None, None, row.version + 1)
             return True
 
-    def _fields(self, field: str | None = None) -> dict[str, Stored]:
+    def _read_fields(self, field: str | None = None) -> dict[str, Stored]:
         look = self._cache.read_copy(field)
         if look.fields is not None:
             return look.fields
@@ -168,23 +168,23 @@ class AgentProfile:
         return {row.field: Stored(row.value, row.version, _milliseconds(row.expires_at)) for row in rows}
 
     @contextmanager
-    def _writing(self, tx: Transaction | None) -> Iterator[Transaction]:
+    def _write_transaction(self, tx: Transaction | None) -> Iterator[Transaction]:
         """A write transaction, own or joined, before and after which the copy is cleared."""
         with self._store.transaction(tx) as opened:
             token = self._cache.begin_write()
             opened.after_commit(lambda: self._cache.end_write(token))
             yield opened
 
-    def _write(self, tx: Transaction, field: str, body: str, ttl_s: float | None, *, seen: int | None) -> int:
-        row = self._locked(tx, field)
-        _require(field, row, seen)
+    def _write_field(self, tx: Transaction, field: str, body: str, ttl_s: float | None, *, seen: int | None) -> int:
+        row = self._lock_field(tx, field)
+        _check_version(field, row, seen)
         if row.value is None:
             self._require_room(tx)
         expires = None if ttl_s is None else tx.now() + timedelta(seconds=ttl_s)
-        self._put(tx, field, body, expires, row.version + 1)
+        self._put_value(tx, field, body, expires, row.version + 1)
         return int(row.version) + 1
 
-    def _locked(self, tx: Transaction, field: str) -> sa.Row[Any, Any, Any]:
+    def _lock_field(self, tx: Transaction, field: str) -> sa.Row[Any, Any, Any]:
         """The field's row, held until the transaction ends; its value is None when it is removed or past its time."""
         insert_new(tx, table, [{"agent_id": self.agent_id, "field": field, "version": 0, "updated_at": tx.now()}])
         value = sa.case((table.c.expires_at <= statement_time(), None), else_=table.c.value).label("value")
@@ -193,7 +193,7 @@ class AgentProfile:
             sa.select(value, table.c.version, table.c.expires_at).where(*mine).with_for_update()
         ).one()
 
-    def _put(self, tx: Transaction, field: str, body: str | None, expires: datetime | None, version: int) -> None:
+    def _put_value(self, tx: Transaction, field: str, body: str | None, expires: datetime | None, version: int) -> None:
         mine = (table.c.agent_id == self.agent_id, table.c.field == field)
         values = {"value": body, "version": version, "expires_at": expires, "updated_at": db_time()}
         tx.connection.execute(table.update().where(*mine).values(values))
@@ -206,7 +206,7 @@ class AgentProfile:
                 "remove some, or keep them as state."
             )
 
-    def _checked(self, field: str, value: Any) -> str:
+    def _encode_value(self, field: str, value: Any) -> str:
         where = f"the profile's field {validate_name(field, 'field')}"
         refuse_secrets({field: value}, where)
         body = codec.dumps(value)
@@ -215,7 +215,7 @@ class AgentProfile:
         return body
 
 
-def _require(field: str, row: sa.Row[Any, Any, Any], seen: int | None) -> None:
+def _check_version(field: str, row: sa.Row[Any, Any, Any], seen: int | None) -> None:
     present = 0 if row.value is None else row.version
     if seen is not None and seen != present:
         raise Conflict(
@@ -233,13 +233,13 @@ def _milliseconds(moment: datetime | None) -> int:
     return 0 if moment is None else (moment - _EPOCH) // _MILLISECOND
 
 
-def _checked_ttl(ttl_s: float | None) -> float | None:
+def _check_ttl(ttl_s: float | None) -> float | None:
     if ttl_s is not None and not 0 < ttl_s <= 10 * 366 * 86_400:  # also refuses NaN
         raise InvalidInput(f"the time to live is {ttl_s} s; it must be over 0 and within ten years.")
     return ttl_s
 
 
-def _whole(value: Any, what: str) -> int:
+def _check_whole(value: Any, what: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         raise InvalidInput(f"{what} is {value!r}, not a whole number. Nothing was changed.")
     return value

@@ -98,12 +98,12 @@ class ProfileCache:
     def begin_write(self) -> str:
         """Clear the copy and keep it empty until `withdraw`; the writer's token."""
         token = uuid4().hex
-        self._try(lambda: self._announce(keys=self._keys, args=[token, WRITING_S]))
+        self._ignore_redis_errors(lambda: self._announce(keys=self._keys, args=[token, WRITING_S]))
         return token
 
     def end_write(self, token: str) -> None:
         """The writer has committed."""
-        self._try(lambda: self._withdraw(keys=self._keys, args=[token, uuid4().hex]))
+        self._ignore_redis_errors(lambda: self._withdraw(keys=self._keys, args=[token, uuid4().hex]))
 
     def read_copy(self, field: str | None = None) -> CachedProfile:
         """The whole copy, or one field of it."""
@@ -116,23 +116,23 @@ class ProfileCache:
         if writers:
             return CachedProfile(None, None)
         if not exists:
-            return CachedProfile(_text(generation), None)
+            return CachedProfile(_decode_text(generation), None)
         pairs = zip(flat[::2], flat[1::2], strict=True)
-        fields = {_text(name): _stored(_text(value)) for name, value in pairs}
+        fields = {_decode_text(name): _stored(_decode_text(value)) for name, value in pairs}
         # Without this mark the copy is not what `fill` made: a lone field is no profile.
         return (
-            CachedProfile(_text(generation), fields)
+            CachedProfile(_decode_text(generation), fields)
             if fields.pop(_WHOLE, None)
-            else CachedProfile(_text(generation), None)
+            else CachedProfile(_decode_text(generation), None)
         )
 
     def fill_copy(self, generation: str, fields: Mapping[str, Stored]) -> None:
         """Make the copy, unless somebody wrote since `generation` was read."""
         arguments: list[str | int] = [generation, COPY_TTL_S, *_flat([(_WHOLE, Stored("null", 0, 0)), *fields.items()])]
-        self._try(lambda: self._fill(keys=self._keys, args=arguments))
+        self._ignore_redis_errors(lambda: self._fill(keys=self._keys, args=arguments))
 
     @staticmethod
-    def _try(call: Callable[[], object]) -> None:
+    def _ignore_redis_errors(call: Callable[[], object]) -> None:
         try:
             call()
         except RedisError:
@@ -148,5 +148,5 @@ def _stored(text: str) -> Stored:
     return Stored(body, int(version), int(expires))
 
 
-def _text(value: bytes | str) -> str:
+def _decode_text(value: bytes | str) -> str:
     return value.decode() if isinstance(value, bytes) else value

@@ -51,7 +51,7 @@ class Schema:
         """The version that is written."""
         return len(self._steps) + 1
 
-    def step(
+    def add_step(
         self, version: int, *, takes: frozenset[str] = frozenset(), shape: Shape | None = None
     ) -> Callable[[Callable[[Blob], Blob]], Callable[[Blob], Blob]]:
         """Register the decorated function as the step from `version` to the next.
@@ -82,11 +82,11 @@ class Schema:
         version = raw[VERSION_FIELD]
         if isinstance(version, bool) or not isinstance(version, int) or version < 1:
             raise InvalidInput(
-                f"{self.name}: {VERSION_FIELD} {_shown(version)} is no whole number from 1. Nothing was read."
+                f"{self.name}: {VERSION_FIELD} {_format_version(version)} is no whole number from 1. Nothing was read."
             )
         if version > self.newest_version:
             raise SchemaOutdated(
-                f"{self.name} is of schema version {_shown(version)}, this version of agentstate knows up to "
+                f"{self.name} is of schema version {_format_version(version)}, this version of agentstate knows up to "
                 f"{self.newest_version}. Update agentstate; the blob was left as it is."
             )
         return version
@@ -128,7 +128,7 @@ class Schema:
         return fitting[0]
 
 
-def _shown(version: object) -> str:
+def _format_version(version: object) -> str:
     try:
         return repr(version)[:40]
     except ValueError:

@@ -42,7 +42,7 @@ def refuse_secrets(value: Any, where: str = "state") -> None:
 
     The error names the place (`state.preferences.api_key`), not the value.
     """
-    for place, names, leaf in _leaves(value, where, ()):
+    for place, names, leaf in _walk_leaves(value, where, ()):
         if _looks_secret(names, leaf):
             raise InvalidInput(
                 f"{place} looks like a secret. Keep it in the environment or a secrets manager, and in state at most "
@@ -50,7 +50,7 @@ def refuse_secrets(value: Any, where: str = "state") -> None:
             )
 
 
-def _leaves(value: Any, place: str, names: tuple[str, ...]) -> Iterator[Leaf]:
+def _walk_leaves(value: Any, place: str, names: tuple[str, ...]) -> Iterator[Leaf]:
     if isinstance(value, Mapping):
         for number, (key, item) in enumerate(value.items()):
             yield from _entry(key, item, number, place, names)
@@ -58,7 +58,7 @@ def _leaves(value: Any, place: str, names: tuple[str, ...]) -> Iterator[Leaf]:
         if all(isinstance(item, str) for item in value):
             yield place, names, " ".join(value)
         for number, item in enumerate(value):
-            yield from _leaves(item, f"{place}[{number}]", names)
+            yield from _walk_leaves(item, f"{place}[{number}]", names)
     else:
         yield place, names, value
 
@@ -68,7 +68,7 @@ def _entry(key: Any, item: Any, number: int, place: str, names: tuple[str, ...])
     if _SHAPES.search(text):
         yield f"key {number} of {place}", (), text
     else:
-        yield from _leaves(item, f"{place}.{text}", (*names, _plain_name(text)))
+        yield from _walk_leaves(item, f"{place}.{text}", (*names, _plain_name(text)))
 
 
 def _plain_name(name: str) -> str:

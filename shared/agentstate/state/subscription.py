@@ -57,7 +57,7 @@ class Subscription:
         self.stop()
 
     @property
-    def running(self) -> bool:
+    def is_running(self) -> bool:
         """Whether updates are still handed on."""
         return self._thread.is_alive()
 
@@ -76,7 +76,7 @@ class Subscription:
         while not self._stop.is_set():
             try:
                 for update in self._source.listen(self.seq, stop=self._stop):
-                    self._handle(update)
+                    self._handle_update(update)
                     if self._stop.is_set():
                         return
             except UpdatesLost as error:
@@ -85,7 +85,7 @@ class Subscription:
                 _log.warning("updates of %s cannot be read for now: %s", self._source.agent_id, error)
                 self._stop.wait(_REST_S)
 
-    def _handle(self, update: Update) -> None:
+    def _handle_update(self, update: Update) -> None:
         try:
             self._handler(update)
         except Exception as error:  # noqa: BLE001 a handler's error must not end what comes after it

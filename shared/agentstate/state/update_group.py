@@ -55,7 +55,7 @@ class UpdateGroup:
         if limit < 1 or not lease_s > 0:
             raise InvalidInput(f"limit is {limit} and lease_s is {lease_s}; both must be over 0. Nothing was taken.")
         with self._store.transaction() as tx:
-            self._begin(tx)
+            self._ensure_row(tx)
             free = sa.or_(groups.c.lease_until.is_(None), groups.c.lease_until <= statement_time())
             row = tx.connection.execute(
                 sa.select(groups.c.seq, groups.c.fence).where(*self._mine, free).with_for_update(skip_locked=True)
@@ -92,11 +92,11 @@ class UpdateGroup:
     def skip_to(self, seq: int) -> None:
         """Go on after number `seq`, whoever is at what; members that hold a batch are fenced."""
         with self._store.transaction() as tx:
-            self._begin(tx)
+            self._ensure_row(tx)
             place = {"seq": seq, "fence": groups.c.fence + 1, "lease_until": None}
             tx.connection.execute(groups.update().where(*self._mine).values(place))
 
-    def _begin(self, tx: Transaction) -> None:
+    def _ensure_row(self, tx: Transaction) -> None:
         oldest = update_log.read_head(tx.connection, self._agent_id).removed_through
         row = {"agent_id": self._agent_id, "name": self.name, "seq": oldest, "fence": 0}
         insert_new(tx, groups, [row])

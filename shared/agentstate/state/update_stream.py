@@ -58,7 +58,7 @@ class UpdateStream:
         try:
             return int(self._put(keys=[self._key], args=arguments))
         except RedisError as error:
-            raise _away(error) from error
+            raise _redis_unavailable(error) from error
 
     def read_after(self, seq: int, limit: int, wait_s: float) -> list[str] | None:
         """The updates right after `seq`, oldest first, waiting for the first; None when the stream cannot tell.
@@ -69,16 +69,16 @@ class UpdateStream:
             wait_s: how long to wait when there is none, under the client's timeout; 0 does not wait.
         """
         try:
-            answer = self._read(seq, limit, wait_s)
+            answer = self._read_entries(seq, limit, wait_s)
         except ResponseError:
             return None
         except RedisError as error:
-            raise _away(error) from error
+            raise _redis_unavailable(error) from error
         if answer and _number(answer[0][0]) != seq + 1:
             return None
-        return [_text(fields[b"update"] if b"update" in fields else fields["update"]) for _id, fields in answer]
+        return [_decode_text(fields[b"update"] if b"update" in fields else fields["update"]) for _id, fields in answer]
 
-    def _read(self, seq: int, limit: int, wait_s: float) -> list[Any]:
+    def _read_entries(self, seq: int, limit: int, wait_s: float) -> list[Any]:
         if wait_s <= 0:
             found: Any = self._client.xrange(self._key, min=f"({seq}-0", count=limit)
             return list(found)
@@ -90,12 +90,12 @@ class UpdateStream:
 
 
 def _number(stream_id: bytes | str) -> int:
-    return int(_text(stream_id).split("-")[0])
+    return int(_decode_text(stream_id).split("-")[0])
 
 
-def _text(value: bytes | str) -> str:
+def _decode_text(value: bytes | str) -> str:
     return value.decode() if isinstance(value, bytes) else value
 
 
-def _away(error: RedisError) -> RedisUnavailable:
+def _redis_unavailable(error: RedisError) -> RedisUnavailable:
     return RedisUnavailable(f"Redis does not answer ({error}); updates are kept in the durable store.")

@@ -49,7 +49,7 @@ class Audit:
 def lost(history: ConversationHistory) -> list[int]:
     """Turns that are nowhere, looked at again if there are some: a summary may come about between two looks."""
     for _ in range(5):
-        if not (missing := history.account_turns(BUDGET).lost):
+        if not (missing := history.account_turns(BUDGET).turns_lost):
             return []
     return missing
 

@@ -133,7 +133,7 @@ def test_every_turn_is_accounted_for_whatever_happens(
             life.add()
         life.work()
         accounting = history.account_turns(BUDGET)
-        assert accounting.lost == []
+        assert accounting.turns_lost == []
         assert accounting.covered == frozenset(range(1, len(accounting.covered) + 1))
         for form, refused in (("anthropic", refused_by_anthropic), ("openai", refused_by_openai)):
             messages = history.messages(BUDGET, form=form)  # type: ignore[arg-type]
@@ -146,14 +146,14 @@ def test_a_lost_turn_would_be_seen(history: ConversationHistory, store: Store, s
     for number in range(40):
         history.add("user", f"turn {number} of the long story")
     ConversationSummarizer(store, Paid(), settings).run(history.id)
-    assert history.account_turns(BUDGET).lost == []
+    assert history.account_turns(BUDGET).turns_lost == []
     with store.transaction() as tx:
         tx.connection.execute(summaries.update().where(summaries.c.number == 1).values(covers_from=3))
-    assert history.account_turns(BUDGET).lost == [1, 2]
+    assert history.account_turns(BUDGET).turns_lost == [1, 2]
     with store.transaction() as tx:
         tx.connection.execute(conversations.update().values(summarized_to=0, summary_number=0))
         tx.connection.execute(jobs_table.delete())
-    assert len(history.account_turns(200).lost) > 10
+    assert len(history.account_turns(200).turns_lost) > 10
 
 
 def test_a_window_begins_with_no_result_whose_call_is_left_out(history: ConversationHistory) -> None:
@@ -179,7 +179,7 @@ def test_a_result_that_comes_when_its_call_is_summarized_hides_no_turn(
     history.add_message(result(1))
     assert "[result] bet 1 of 1.50 USDC is placed" in str(history.messages(BUDGET))
     assert len(history.account_turns(BUDGET).verbatim) == open_before + 1 > 1
-    assert history.account_turns(BUDGET).lost == []
+    assert history.account_turns(BUDGET).turns_lost == []
 
 
 def test_the_budget_holds_for_names_marks_and_what_stands_for_missing_results(history: ConversationHistory) -> None:

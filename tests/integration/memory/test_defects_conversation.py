@@ -57,7 +57,7 @@ def test_a_summary_that_fails_takes_no_turn_away(
     with pytest.raises(ProviderTransient):
         ConversationSummarizer(store, Failing(), settings).run(history.id)
     assert "turn 1 pays" in str(history.messages(5_000))
-    assert history.account_turns(400).lost == []
+    assert history.account_turns(400).turns_lost == []
     run = ConversationSummarizer(store, Failing(), settings).run(history.id, last_try=True)
     summary = history.summary()
     assert summary is not None

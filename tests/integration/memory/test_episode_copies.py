@@ -102,7 +102,7 @@ def test_a_reader_of_a_lost_copy_that_pauses_hides_and_doubles_nothing(
 
     world.client.flushdb()
     if pause.startswith("before"):
-        between(monkeypatch, RecentEpisodes, "read", happens)
+        between(monkeypatch, RecentEpisodes, "read_copy", happens)
     else:
         between(monkeypatch, EpisodeArchive, "read_newest", happens)
     seen = reader.get_recent(50)

@@ -256,7 +256,7 @@ def test_an_outcome_that_redis_learns_before_its_episode_shows_once(
     episodes.get_recent()
     changed = episodes.update_outcome(bet, {"won": True})
     assert episodes._recent is not None
-    episodes._recent.push("ag_7", [bet], 2, kept=50)
+    episodes._recent.push_episodes("ag_7", [bet], 2, kept=50)
     assert episodes.get_recent() == [changed, other]
     assert episodes.get_recent() == [changed, other]
 

@@ -124,7 +124,7 @@ def test_a_writer_that_was_held_up_before_redis_brings_nothing_back(
         past.of().get_recent()
 
     past.of().get_recent()
-    between(monkeypatch, EpisodeArchive, "add", happens)
+    between(monkeypatch, EpisodeArchive, "add_episodes", happens)
     past.did(1)
     assert past.client.exists(COPY)
     assert past.numbers() == ([], [])
@@ -133,15 +133,15 @@ def test_a_writer_that_was_held_up_before_redis_brings_nothing_back(
 
 
 def test_a_writer_without_that_guard_is_caught(past: Past, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = RecentEpisodes.drop
-    monkeypatch.setattr(RecentEpisodes, "drop", lambda self, agent_id, **_given: real(self, agent_id))
+    real = RecentEpisodes.drop_copy
+    monkeypatch.setattr(RecentEpisodes, "drop_copy", lambda self, agent_id, **_given: real(self, agent_id))
     past.of().get_recent()
 
     def happens() -> None:
         past.forget()
         past.of().get_recent()
 
-    between(monkeypatch, EpisodeArchive, "add", happens)
+    between(monkeypatch, EpisodeArchive, "add_episodes", happens)
     past.did(1)
     assert past.numbers()[0] == [1]
 
@@ -193,7 +193,7 @@ def test_a_redis_that_was_away_shows_nothing_of_before_once_the_job_has_run(past
 def test_a_copy_that_still_shows_the_forgotten_is_told(past: Past, monkeypatch: pytest.MonkeyPatch) -> None:
     past.did(1, 2)
     past.of().get_recent()
-    monkeypatch.setattr(RecentEpisodes, "drop", lambda *_given, **_named: 0)
+    monkeypatch.setattr(RecentEpisodes, "drop_copy", lambda *_given, **_named: 0)
     receipt = past.forget()
     assert {erased.store: erased.left for erased in receipt.stores}["recent episodes"] == 2
     assert not receipt.complete

@@ -97,7 +97,7 @@ def test_a_handler_that_fails_gets_the_next_ones(sync: StateSync, caplog: pytest
     ) as subscription:
         publish(sync, 1, 2, 3)
         assert seen.values(3) == [1, 2, 3]
-        assert subscription.running
+        assert subscription.is_running
     assert (subscription.errors, told) == (1, [(2, "ZeroDivisionError")])
     assert "a handler failed at update 2" in caplog.text
 
@@ -111,7 +111,7 @@ def test_killed_connections_lose_nothing(sync: StateSync, client: redis.Redis, r
         other.client_kill_filter(_type="normal", skipme=True)
         publish(sync, 2, 3)
         assert seen.values(2) == [2, 3]
-        assert subscription.running
+        assert subscription.is_running
     client.ping()
 
 
@@ -246,9 +246,9 @@ def test_old_ones_are_removed_by_age(sync: StateSync, store: Store) -> None:
 
 def test_a_subscription_stops_when_told(sync: StateSync) -> None:
     subscription = sync.subscribe(Seen())
-    assert subscription.running
+    assert subscription.is_running
     assert subscription.stop()
-    assert not subscription.running
+    assert not subscription.is_running
 
 
 def test_a_handler_may_stop_its_own_subscription(sync: StateSync) -> None:

@@ -202,7 +202,7 @@ def test_extra_cannot_hide_a_field_and_old_versions_are_not_made() -> None:
 def test_a_step_that_loses_or_changes_a_field_is_caught() -> None:
     for bad in (lambda blob: without(blob, "kept"), lambda blob: {**blob, "kept": 2}):
         schema = Schema("a thing")
-        schema.step(1)(bad)
+        schema.add_step(1)(bad)
         with pytest.raises(ConfigurationError, match="kept"):
             schema.migrate({"schema_version": 1, "kept": 1})
 
@@ -210,7 +210,7 @@ def test_a_step_that_loses_or_changes_a_field_is_caught() -> None:
 def test_a_step_that_changes_its_input_changes_no_one_elses() -> None:
     schema = Schema("a thing")
 
-    @schema.step(1, takes=frozenset({"inner"}))
+    @schema.add_step(1, takes=frozenset({"inner"}))
     def impure(blob: Blob) -> Blob:
         blob["inner"].append(2)
         return blob
@@ -222,5 +222,5 @@ def test_a_step_that_changes_its_input_changes_no_one_elses() -> None:
 
 def test_steps_come_in_order() -> None:
     with pytest.raises(ConfigurationError, match="version 1"):
-        Schema("a thing").step(2)
+        Schema("a thing").add_step(2)
     assert SCHEMA.newest_version == CURRENT_SCHEMA == 3

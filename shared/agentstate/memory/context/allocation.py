@@ -9,7 +9,7 @@ from datetime import datetime
 from agentstate.memory.context.headings import SEPARATOR_TOKENS, format_cut_mark, format_heading
 from agentstate.memory.context.plan import Fate, PlannedSlot
 from agentstate.memory.context.slot import Slot
-from agentstate.memory.context.truncation import truncate
+from agentstate.memory.context.truncation import truncate_content
 from agentstate.providers.tokens import TokenCounter
 
 
@@ -38,29 +38,29 @@ def allocate_slots(slots: Iterable[Slot], room: int, now: datetime, sizes: Token
     wanted = {slot.name: sizes.slot_cost(slot) for slot in given}
     placed = {slot.name: early for slot in given if (early := _unplaceable(slot, wanted[slot.name], now))}
     ranked = sorted((slot for slot in given if slot.name not in placed), key=lambda slot: -slot.priority)
-    floors = _floors(ranked, wanted, room)
+    floors = _reserve_minimums(ranked, wanted, room)
     left = room - sum(floors.values())
     for slot in ranked:
         if slot.name not in floors:
             reason = f"no room for its minimum of {slot.min_tokens:,} tokens"
-            placed[slot.name] = _planned(slot, Fate.LEFT_OUT, wanted[slot.name], now, reason=reason)
+            placed[slot.name] = _plan_slot(slot, Fate.LEFT_OUT, wanted[slot.name], now, reason=reason)
             continue
         available = left + floors[slot.name]
-        placed[slot.name] = _placed(slot, wanted[slot.name], available, now, sizes)
+        placed[slot.name] = _place_slot(slot, wanted[slot.name], available, now, sizes)
         left = available - placed[slot.name].tokens
     return [placed[slot.name] for slot in given]
 
 
 def _unplaceable(slot: Slot, wanted: int, now: datetime) -> PlannedSlot | None:
     if not wanted:
-        return _planned(slot, Fate.EMPTY, 0, now)
+        return _plan_slot(slot, Fate.EMPTY, 0, now)
     if slot.is_stale(now):
         reason = f"{slot.age_s(now):.0f} s old, limit {slot.fresh_for_s:g} s"
-        return _planned(slot, Fate.STALE, wanted, now, reason=reason)
+        return _plan_slot(slot, Fate.STALE, wanted, now, reason=reason)
     return None
 
 
-def _floors(ranked: Iterable[Slot], wanted: dict[str, int], room: int) -> dict[str, int]:
+def _reserve_minimums(ranked: Iterable[Slot], wanted: dict[str, int], room: int) -> dict[str, int]:
     """What is set aside for each slot: its minimum; slots whose minimum has no room have no entry."""
     floors: dict[str, int] = {}
     for slot in ranked:
@@ -70,19 +70,19 @@ def _floors(ranked: Iterable[Slot], wanted: dict[str, int], room: int) -> dict[s
     return floors
 
 
-def _placed(slot: Slot, wanted: int, available: int, now: datetime, sizes: TokenCosts) -> PlannedSlot:
+def _place_slot(slot: Slot, wanted: int, available: int, now: datetime, sizes: TokenCosts) -> PlannedSlot:
     most = available if slot.max_tokens is None else min(available, slot.max_tokens)
     if wanted <= most:
         text = f"{format_heading(slot.name)}\n{slot.body}"
-        return _planned(slot, Fate.WHOLE, wanted, now, tokens=wanted, text=text)
+        return _plan_slot(slot, Fate.WHOLE, wanted, now, tokens=wanted, text=text)
     why = f"{most:,} tokens are left for it" if most == available else f"its maximum is {most:,} tokens"
     if slot.whole:
-        return _planned(slot, Fate.LEFT_OUT, wanted, now, reason=f"{why}, and it is not to be cut")
+        return _plan_slot(slot, Fate.LEFT_OUT, wanted, now, reason=f"{why}, and it is not to be cut")
     cut = _cut(slot, most, sizes)
     if cut is None:
-        return _planned(slot, Fate.LEFT_OUT, wanted, now, reason=f"{why}, too few for any part of it")
+        return _plan_slot(slot, Fate.LEFT_OUT, wanted, now, reason=f"{why}, too few for any part of it")
     text, tokens, missing = cut
-    return _planned(slot, Fate.CUT, wanted, now, tokens=tokens, text=text, reason=f"{why}; {missing}")
+    return _plan_slot(slot, Fate.CUT, wanted, now, tokens=tokens, text=text, reason=f"{why}; {missing}")
 
 
 def _cut(slot: Slot, most: int, sizes: TokenCosts) -> tuple[str, int, str] | None:
@@ -91,7 +91,7 @@ def _cut(slot: Slot, most: int, sizes: TokenCosts) -> tuple[str, int, str] | Non
     # The longest mark there can be, so that what is counted is not below what is written.
     longest = f"{len(slot.body):,} of {len(slot.body):,} characters are left out here"
     frame = sizes.line_cost(format_heading(slot.name)) + sizes.line_cost(format_cut_mark(slot.name, longest))
-    piece = truncate(content, most - frame, sizes.counter.count, slot.keep)
+    piece = truncate_content(content, most - frame, sizes.counter.count, slot.keep)
     if piece is None:
         return None
     mark = format_cut_mark(slot.name, piece.missing)
@@ -99,7 +99,7 @@ def _cut(slot: Slot, most: int, sizes: TokenCosts) -> tuple[str, int, str] | Non
     return "\n".join([format_heading(slot.name), *lines]), frame + sizes.counter.count(piece.text), piece.missing
 
 
-def _planned(
+def _plan_slot(
     slot: Slot, fate: Fate, wanted: int, now: datetime, *, tokens: int = 0, text: str = "", reason: str = ""
 ) -> PlannedSlot:
     return PlannedSlot(

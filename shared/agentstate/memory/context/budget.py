@@ -129,14 +129,14 @@ class ContextBudget:
             )
         room, now = budget, self._clock()
         for attempt in range(_ROUNDS):
-            plan = self._within(budget, room, now, named=attempt < _ROUNDS - 1)
+            plan = self._plan_within(budget, room, now, named=attempt < _ROUNDS - 1)
             excess = self._excess(plan)
             if excess <= 0:
                 return plan
             room -= excess + _SPARE
-        return self._within(budget, room, now, named=False)
+        return self._plan_within(budget, room, now, named=False)
 
-    def _within(self, budget: int, room: int, now: datetime, *, named: bool) -> Plan:
+    def _plan_within(self, budget: int, room: int, now: datetime, *, named: bool) -> Plan:
         slots = allocate_slots(self._slots.values(), room, now, self._sizes)
         missing = [slot for slot in slots if slot.fate in {Fate.STALE, Fate.LEFT_OUT}]
         note = format_left_out_mark([f"{slot.name} ({slot.reason})" for slot in missing]) if missing and named else ""

@@ -28,21 +28,22 @@ def render_portfolio(portfolio: Portfolio, fresh_for_s: float | None) -> list[st
 
     A reading older than `fresh_for_s` seconds is named without its figures, and then there is no total.
     """
-    legs = {service: _leg(leg, fresh_for_s) for service, leg in portfolio.legs.items()}
-    lines = [f"{service}: {told or f'unknown; last read {_age(leg)}'}" for (service, told), leg in
-             zip(legs.items(), portfolio.legs.values(), strict=True)]  # fmt: skip
-    lines += [f"in flight: {_usdc(amount)} at {service}" for service, amount in portfolio.in_flight.items() if amount]
-    known = all(legs.values()) and not portfolio.moving
-    return [*lines, f"total: {_within(portfolio.bounds)}" if known else "total: unknown"]
-
-
-def _leg(leg: CacheEntry, fresh_for_s: float | None) -> str | None:
-    """What a service shows, None when that is unknown or too old to be said."""
-    old = fresh_for_s is not None and leg.age_s is not None and leg.age_s > fresh_for_s
-    if old or leg.state is None:
-        return None
-    showed = _usdc(leg.funds.worth) if leg.quality == STALE and leg.funds is not None else _within(leg.bounds)
-    return f"{showed}, read {_age(leg)} ({leg.quality})"
+    lines, known = [], not portfolio.moving
+    for service, leg in portfolio.legs.items():
+        outdated = fresh_for_s is not None and leg.age_s is not None and leg.age_s > fresh_for_s
+        if outdated or leg.state is None:
+            lines.append(f"{service}: unknown; last read {_format_age(leg)}")
+            known = False
+            continue
+        if leg.quality == STALE and leg.funds is not None:
+            amount = _format_usdc(leg.funds.worth)
+        else:
+            amount = _format_bounds(leg.bounds)
+        lines.append(f"{service}: {amount}, read {_format_age(leg)} ({leg.quality})")
+    for holder, in_flight in portfolio.in_flight.items():
+        if in_flight:
+            lines.append(f"in flight: {_format_usdc(in_flight)} at {holder}")
+    return [*lines, f"total: {_format_bounds(portfolio.bounds)}" if known else "total: unknown"]
 
 
 def find_newest_reading(portfolio: Portfolio) -> datetime | None:
@@ -53,56 +54,55 @@ def find_newest_reading(portfolio: Portfolio) -> datetime | None:
 def render_episodes(episodes: Iterable[Episode]) -> list[str]:
     """One line an episode, newest first."""
     return [
-        f"{_moment(episode.at)} {episode.event_type} {_json(episode.payload)}"
-        + ("" if episode.outcome is None else f" -> {_json(episode.outcome)}")
+        f"{_format_time(episode.at)} {episode.event_type} {_as_json(episode.payload)}"
+        + ("" if episode.outcome is None else f" -> {_as_json(episode.outcome)}")
         for episode in episodes
     ]
 
 
 def render_memories(hits: Iterable[Hit]) -> list[str]:
     """One entry a memory, best first, with its kind and time."""
-    return [f"[{hit.kind}{f', {_moment(hit.at)}' if hit.at else ''}] {hit.content}" for hit in hits]
+    return [f"[{hit.kind}{f', {_format_time(hit.at)}' if hit.at else ''}] {hit.content}" for hit in hits]
 
 
 def render_effects(effects: Iterable[Effect], breaks: Iterable[Break]) -> list[str]:
     """What is under way or unexplained; nobody should do these things again."""
     open_effects = [
-        f"effect {effect.key}: {effect.service} {effect.operation} {_json(effect.params)} is {effect.state}, "
-        f"called {_moment(effect.called_at)}"
+        f"effect {effect.key}: {effect.service} {effect.operation} {_as_json(effect.params)} is {effect.state}, "
+        f"called {_format_time(effect.called_at)}"
         for effect in effects
     ]
     unexplained = [
         f"break at {found.service}: {found.kind}{f' of {found.amount}' if found.amount else ''}, "
-        f"open since {_moment(found.opened_at)}"
+        f"open since {_format_time(found.opened_at)}"
         for found in breaks
     ]
     return open_effects + unexplained
 
 
-def _usdc(micro: int) -> str:
+def _format_usdc(micro: int) -> str:
     return f"{(micro * _MICRO):,f} USDC"
 
 
-def _within(bounds: Bounds) -> str:
+def _format_bounds(bounds: Bounds) -> str:
     if bounds.is_exact:
-        return _usdc(bounds.low)
-    return f"at least {_usdc(bounds.low)}" + ("" if bounds.high is None else f", at most {_usdc(bounds.high)}")
+        return _format_usdc(bounds.low)
+    at_most = "" if bounds.high is None else f", at most {_format_usdc(bounds.high)}"
+    return f"at least {_format_usdc(bounds.low)}{at_most}"
 
 
-def _age(leg: CacheEntry) -> str:
-    return "never" if leg.age_s is None else f"{_span(leg.age_s)} ago"
-
-
-def _span(seconds: float) -> str:
+def _format_age(leg: CacheEntry) -> str:
+    if leg.age_s is None:
+        return "never"
     for unit, size in (("d", _DAY_S), ("h", _HOUR_S), ("min", _MINUTE_S)):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds:.0f} s"
+        if leg.age_s >= 2 * size:
+            return f"{leg.age_s / size:.0f} {unit} ago"
+    return f"{leg.age_s:.0f} s ago"
 
 
-def _moment(moment: datetime) -> str:
+def _format_time(moment: datetime) -> str:
     return f"{moment:%Y-%m-%d %H:%M:%S}Z"
 
 
-def _json(value: Any) -> str:
+def _as_json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, default=str)

@@ -39,13 +39,26 @@ class Slot:
 
     def __post_init__(self) -> None:
         validate_name(self.name, "slot")
-        _check_room(self)
+        most = self.max_tokens
+        if self.min_tokens < 0 or (most is not None and most < max(1, self.min_tokens)):
+            raise InvalidInput(
+                f"slot {self.name}: min_tokens is {self.min_tokens} and max_tokens {most}; "
+                "0 <= min_tokens <= max_tokens is asked for."
+            )
+        if self.fresh_for_s is not None and (self.fresh_for_s <= 0 or self.as_of is None):
+            raise InvalidInput(f"slot {self.name}: fresh_for_s needs to be above 0, and needs as_of to count from.")
+        if self.keep not in {"start", "end"}:
+            raise InvalidInput(f"slot {self.name}: keep is {self.keep!r}; use 'start' or 'end'.")
         if self.as_of is not None and self.as_of.tzinfo is None:
             raise InvalidInput(f"slot {self.name}: as_of has no time zone; give UTC.")
         rendered = (self.renderer or render_plainly)(self.content)
-        entries = None if isinstance(rendered, str) else tuple(_checked(self.name, entry) for entry in rendered)
+        if isinstance(rendered, str):
+            body, entries = _escape_content(self.name, rendered), None
+        else:
+            entries = tuple(_escape_content(self.name, entry) for entry in rendered)
+            body = "\n".join(entries)
         object.__setattr__(self, "entries", entries)
-        object.__setattr__(self, "body", _checked(self.name, rendered) if entries is None else "\n".join(entries))
+        object.__setattr__(self, "body", body)
 
     def age_s(self, now: datetime) -> float | None:
         """Seconds since its content was true, None when that is not said."""
@@ -68,26 +81,13 @@ def render_plainly(content: Any) -> str | Sequence[str]:
     return json.dumps(content, ensure_ascii=False, default=str)
 
 
-def _checked(name: str, text: object) -> str:
+def _escape_content(name: str, text: object) -> str:
     if not isinstance(text, str):
         raise InvalidInput(f"slot {name}: its renderer gave {type(text).__name__}, not text.")
     try:
-        return _safe(text)
+        return _escape_cached(text)
     except UnicodeEncodeError as error:
         raise InvalidInput(f"slot {name} has half a surrogate pair at character {error.start}; remove it.") from None
 
 
-_safe = CachedByText(escape_headings)
-
-
-def _check_room(slot: Slot) -> None:
-    most = slot.max_tokens
-    if slot.min_tokens < 0 or (most is not None and most < max(1, slot.min_tokens)):
-        raise InvalidInput(
-            f"slot {slot.name}: min_tokens is {slot.min_tokens} and max_tokens {most}; "
-            "0 <= min_tokens <= max_tokens is asked for."
-        )
-    if slot.fresh_for_s is not None and (slot.fresh_for_s <= 0 or slot.as_of is None):
-        raise InvalidInput(f"slot {slot.name}: fresh_for_s needs to be above 0, and needs as_of to count from.")
-    if slot.keep not in {"start", "end"}:
-        raise InvalidInput(f"slot {slot.name}: keep is {slot.keep!r}; use 'start' or 'end'.")
+_escape_cached = CachedByText(escape_headings)

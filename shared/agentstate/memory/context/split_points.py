@@ -47,7 +47,11 @@ def find_split_points(text: str, begin: int, end: int) -> Iterator[list[SplitPoi
     values = Spans(find_json_spans(text))
     for pattern in (_SENTENCE, _WORD):
         found = (_split_point(text, match, begin) for match in pattern.finditer(text, begin, end))
-        yield [cut for cut in found if 0 < cut.begin < len(text) and not values.hold(cut) and _parts(text, cut)]
+        yield [
+            cut
+            for cut in found
+            if 0 < cut.begin < len(text) and not values.is_inside(cut) and _keeps_characters(text, cut)
+        ]
 
 
 class Spans:
@@ -57,7 +61,7 @@ class Spans:
         self._spans = spans
         self._begins = [begin for begin, _ in spans]
 
-    def hold(self, cut: SplitPoint) -> bool:
+    def is_inside(self, cut: SplitPoint) -> bool:
         """Whether the cut falls into one of them."""
         index = bisect_right(self._begins, cut.begin - 1) - 1
         return index >= 0 and self._spans[index][0] < cut.begin and cut.end < self._spans[index][1]
@@ -131,16 +135,16 @@ def _split_point(text: str, match: re.Match[str], begin: int) -> SplitPoint:
     return SplitPoint(end, match.end())
 
 
-def _parts(text: str, cut: SplitPoint) -> bool:
+def _keeps_characters(text: str, cut: SplitPoint) -> bool:
     """Whether the cut leaves graphemes and numbers whole; `1 000 000` is one number."""
     before, after = text[cut.end - 1 : cut.end], text[cut.begin]
-    if _extends(after) or _extends(text[cut.end]):
+    if _extends_grapheme(after) or _extends_grapheme(text[cut.end]):
         return False
     gap = text[cut.end : cut.begin]
     number = before.isdigit() and after.isdigit()
     return not (number and len(gap) == 1 and gap not in "\n\r")
 
 
-def _extends(character: str) -> bool:
+def _extends_grapheme(character: str) -> bool:
     """Whether a character belongs to the grapheme before it."""
     return unicodedata.category(character) in {"Mn", "Me", "Mc"} or character in "\u200d\ufe0e\ufe0f"

@@ -26,7 +26,7 @@ class Piece:
     """What was cut, in words; empty when nothing was."""
 
 
-def truncate(content: str | Sequence[str], room: int, cost: Cost, keep: Keep) -> Piece | None:
+def truncate_content(content: str | Sequence[str], room: int, cost: Cost, keep: Keep) -> Piece | None:
     """The longest part of `content` that costs `room` at most, None when no part does.
 
     Args:
@@ -48,8 +48,8 @@ def _fit_entries(entries: Sequence[str], room: int, cost: Cost, keep: Keep) -> P
     def made(count: int) -> str:
         return "\n".join(entries[:count] if keep == "start" else entries[-count:])
 
-    count = _most(len(entries), lambda number: cost(made(number)) <= room)
-    return Piece(made(count), _of(len(entries) - count, len(entries), "entries")) if count else None
+    count = _count_fitting(len(entries), lambda number: cost(made(number)) <= room)
+    return Piece(made(count), _describe_missing(len(entries) - count, len(entries), "entries")) if count else None
 
 
 def _fit_members(text: str, found: Members, room: int, cost: Cost, keep: Keep) -> Piece | None:
@@ -61,8 +61,8 @@ def _fit_members(text: str, found: Members, room: int, cost: Cost, keep: Keep) -
             return f"{text[: members[count - 1][1]]}{closing}"
         return f"{text[: text.index(text.strip()[0]) + 1]}{text[members[-count][0] :]}"
 
-    count = _most(len(members), lambda number: cost(made(number)) <= room)
-    return Piece(made(count), _of(len(members) - count, len(members), "entries")) if count else None
+    count = _count_fitting(len(members), lambda number: cost(made(number)) <= room)
+    return Piece(made(count), _describe_missing(len(members) - count, len(members), "entries")) if count else None
 
 
 def _fit_text(text: str, room: int, cost: Cost, keep: Keep) -> Piece | None:
@@ -71,7 +71,7 @@ def _fit_text(text: str, room: int, cost: Cost, keep: Keep) -> Piece | None:
     for found in find_split_points(text, *window):
         part = _longest(text, found, room, cost, keep)
         if part.strip():
-            return Piece(part, _of(len(text) - len(part), len(text), "characters"))
+            return Piece(part, _describe_missing(len(text) - len(part), len(text), "characters"))
     return None
 
 
@@ -81,11 +81,11 @@ def _longest(text: str, found: Sequence[SplitPoint], room: int, cost: Cost, keep
     def part(count: int) -> str:
         return text[: places[count - 1]] if keep == "start" else text[places[count - 1] :]
 
-    count = _most(len(places), lambda number: cost(part(number)) <= room)
+    count = _count_fitting(len(places), lambda number: cost(part(number)) <= room)
     return part(count) if count else ""
 
 
-def _most(count: int, fits: Callable[[int], bool]) -> int:
+def _count_fitting(count: int, fits: Callable[[int], bool]) -> int:
     """The largest number from 1 to `count` that fits, 0 when none does; what fits goes before what does not."""
     low, high = 0, count
     while low < high:
@@ -97,5 +97,5 @@ def _most(count: int, fits: Callable[[int], bool]) -> int:
     return low
 
 
-def _of(left: int, whole: int, unit: str) -> str:
+def _describe_missing(left: int, whole: int, unit: str) -> str:
     return f"{left:,} of {whole:,} {unit} are left out here" if left else ""

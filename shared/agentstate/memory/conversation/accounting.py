@@ -31,7 +31,7 @@ class Accounting:
     queued: frozenset[int]
 
     @property
-    def lost(self) -> list[int]:
+    def turns_lost(self) -> list[int]:
         """Turns that are nowhere; a healthy conversation has none."""
         return sorted(set(range(1, self.turns + 1)) - self.covered - self.verbatim - self.queued)
 

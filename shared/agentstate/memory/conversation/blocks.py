@@ -38,7 +38,7 @@ def tool_call_ids(content: Iterable[Block] | None) -> list[str]:
     return [str(block["id"]) for block in content or () if block["type"] == CALL]
 
 
-def answered_call_ids(content: Iterable[Block] | None) -> list[str]:
+def result_call_ids(content: Iterable[Block] | None) -> list[str]:
     """Ids of the calls whose results are in a content."""
     return [str(block["tool_use_id"]) for block in content or () if block["type"] == RESULT]
 

@@ -21,7 +21,7 @@ from agentstate.memory.conversation.blocks import parse_message
 from agentstate.memory.conversation.messages import PREFACE_TOKENS, Form, Messages, render_messages
 from agentstate.memory.conversation.role_markers import escape_markers
 from agentstate.memory.conversation.turns import Conversation, NewTurn, StoredSummary, Turn
-from agentstate.memory.conversation.window import made_within, newest_within
+from agentstate.memory.conversation.window import fit_turns, newest_within
 from agentstate.providers.summaries.summarizer import format_turn
 from agentstate.providers.tokens import estimate_tokens
 from agentstate.settings import Settings
@@ -140,13 +140,13 @@ class ConversationHistory:
         Raises:
             InvalidInput: `max_tokens` is no budget; TooLarge: not even the newest turn fits into it.
         """
-        summary, turns, omitted = self._read(max_tokens)
+        summary, turns, omitted = self._read_window(max_tokens)
 
         def made(kept: Sequence[Turn]) -> Messages:
             left_out = omitted + len(turns) - len(kept)
             return render_messages(summary, kept, omitted=left_out, for_reply=for_reply, form=form)
 
-        return made_within(turns, made, lambda messages: messages.tokens, max_tokens)
+        return fit_turns(turns, made, lambda messages: messages.tokens, max_tokens)
 
     def to_messages(self) -> Messages:
         """`messages()` with the usual budget."""
@@ -154,19 +154,19 @@ class ConversationHistory:
 
     def transcript(self, max_tokens: int = DEFAULT_MAX_TOKENS) -> Transcript:
         """The same as text: the summary, then the newest turns, one entry each, none of which can pose as another."""
-        summary, turns, _ = self._read(max_tokens)
+        summary, turns, _ = self._read_window(max_tokens)
         head = [f"[summary of turns 1 to {summary.covers_to}] {escape_markers(summary.text)}"] if summary else []
 
         def made(kept: Sequence[Turn]) -> Transcript:
             return Transcript(head, [format_turn(turn.as_source()) for turn in kept])
 
-        return made_within(turns, made, lambda transcript: transcript.tokens, max_tokens)
+        return fit_turns(turns, made, lambda transcript: transcript.tokens, max_tokens)
 
     def account_turns(self, max_tokens: int = DEFAULT_MAX_TOKENS) -> Accounting:
         """Where each turn is: word by word in the messages, in a summary that lists it, or waiting for one."""
         return account_turns(self._store, self.id, self.messages(max_tokens))
 
-    def _read(self, max_tokens: int) -> tuple[StoredSummary | None, list[Turn], int]:
+    def _read_window(self, max_tokens: int) -> tuple[StoredSummary | None, list[Turn], int]:
         """The summary, the newest turns that fit, and how many between the two do not."""
         if max_tokens < 1:
             raise InvalidInput(f"max_tokens is {max_tokens}; it must be 1 or more.")

@@ -82,12 +82,12 @@ def render_messages(
     if form not in {"anthropic", "openai"}:
         raise InvalidInput(f"form is {form!r}; use 'anthropic' or 'openai'.")
     speakers = {turn.speaker for turn in turns if turn.speaker}
-    said = [("user", [_text(text)]) for text in _preface(summary, omitted)]
-    said += [(_side(turn), _blocks(turn, speakers)) for turn in turns]
+    said = [("user", [_text_block(text)]) for text in _preface(summary, omitted)]
+    said += [(_side(turn), _turn_blocks(turn, speakers)) for turn in turns]
     sides = [
         (side, [block for _, blocks in run for block in blocks]) for side, run in groupby(said, lambda one: one[0])
     ]
-    whole = _answered(_framed(_with_first_calls(sides), for_reply))
+    whole = _answered(_add_fillers(_with_first_calls(sides), for_reply))
     messages = [{"role": side, "content": _plain(blocks)} for side, blocks in whole]
     return Messages(
         to_openai_messages(messages) if form == "openai" else messages,
@@ -103,13 +103,13 @@ def _said(message: dict[str, Any]) -> str:
     return content if isinstance(content, str) and message.keys() == {"role", "content"} else as_json(message)
 
 
-def _framed(sides: list[tuple[str, list[Block]]], for_reply: bool) -> list[tuple[str, list[Block]]]:  # noqa: FBT001 an option of render
+def _add_fillers(sides: list[tuple[str, list[Block]]], for_reply: bool) -> list[tuple[str, list[Block]]]:  # noqa: FBT001 an option of render
     """With a user's message at the begin, and at the end when an answer is asked for."""
-    first = [("user", [_text(CONTINUED)])] if sides and sides[0][0] == "assistant" else []
+    first = [("user", [_text_block(CONTINUED)])] if sides and sides[0][0] == "assistant" else []
     waits = sides and sides[-1][0] == "assistant" and (for_reply or tool_call_ids(sides[-1][1]))
     last: list[tuple[str, list[Block]]] = [("user", [])] if waits else []
     if last and not tool_call_ids(sides[-1][1]):
-        last[0][1].append(_text(WAITING))
+        last[0][1].append(_text_block(WAITING))
     return [*first, *sides, *last]
 
 
@@ -132,7 +132,7 @@ def _with_first_calls(sides: Sequence[tuple[str, list[Block]]]) -> list[tuple[st
         for block in blocks:
             again = block["type"] == CALL and block["id"] in seen
             seen.update(tool_call_ids([block]))
-            shown.append(_text(blocks_as_text([block])) if again else block)
+            shown.append(_text_block(blocks_as_text([block])) if again else block)
         whole.append((side, shown))
     return whole
 
@@ -145,7 +145,9 @@ def _with_results(blocks: Sequence[Block], asked: Sequence[str]) -> list[Block]:
         if known:
             given[block["tool_use_id"]] = block
         else:
-            others.append(_text(f"[result] {escape_markers(result_text(block))}") if block["type"] == RESULT else block)
+            others.append(
+                _text_block(f"[result] {escape_markers(result_text(block))}") if block["type"] == RESULT else block
+            )
     results = [given.get(call) or _missing_result(call) for call in dict.fromkeys(asked)]
     return [*results, *others]
 
@@ -166,24 +168,24 @@ def _side(turn: Turn) -> str:
     return "assistant" if turn.role == "assistant" else "user"
 
 
-def _blocks(turn: Turn, speakers: Iterable[str]) -> list[Block]:
+def _turn_blocks(turn: Turn, speakers: Iterable[str]) -> list[Block]:
     if turn.content is not None:
-        return turn.content if turn.role == "assistant" else [_shown(block, speakers) for block in turn.content]
+        return turn.content if turn.role == "assistant" else [_escape_block(block, speakers) for block in turn.content]
     if turn.role == "assistant":
-        return [_text(turn.text)]
+        return [_text_block(turn.text)]
     mark = f"[{turn.role}] " if turn.role in _MARKED else ""
     speaker = f"{turn.speaker}: " if turn.speaker else ""
-    return [_text(f"{mark}{speaker}{escape_markers(turn.text, speakers)}")]
+    return [_text_block(f"{mark}{speaker}{escape_markers(turn.text, speakers)}")]
 
 
-def _shown(block: Block, speakers: Iterable[str]) -> Block:
+def _escape_block(block: Block, speakers: Iterable[str]) -> Block:
     """A block of the user's side: its text poses as nobody else's, and only the assistant calls tools."""
     if block["type"] == "text":
         return {**block, "text": escape_markers(block["text"], speakers)}
-    return _text(escape_markers(blocks_as_text([block]), speakers)) if block["type"] == CALL else block
+    return _text_block(escape_markers(blocks_as_text([block]), speakers)) if block["type"] == CALL else block
 
 
-def _text(text: str) -> Block:
+def _text_block(text: str) -> Block:
     return {"type": "text", "text": text}
 
 

@@ -22,7 +22,7 @@ _BREAK: Final = re.compile("[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
 
 def escape_markers(text: str, speakers: Iterable[str] = ()) -> str:
     """Return `text` with a backslash before each line that could be taken for a mark of ours or another's words."""
-    return _pattern(frozenset(speakers)).sub(_escape_if_first, text)
+    return _marker_pattern(frozenset(speakers)).sub(_escape_if_first, text)
 
 
 def _escape_if_first(run: re.Match[str]) -> str:
@@ -31,6 +31,6 @@ def _escape_if_first(run: re.Match[str]) -> str:
 
 
 @lru_cache(maxsize=256)
-def _pattern(speakers: frozenset[str]) -> re.Pattern[str]:
+def _marker_pattern(speakers: frozenset[str]) -> re.Pattern[str]:
     names = "|".join(re.escape(name) for name in sorted({*_ROLES, *speakers}))
     return re.compile(rf"{_RUN}(?={_OURS}|(?:{names})\s*+:)", re.IGNORECASE)

@@ -97,11 +97,13 @@ class ConversationSummarizer:
     def _summarize(self, conversation: UUID, *, last_try: bool) -> SummaryRun:
         done = covered = 0
         until = self._monotonic() + LONGEST_RUN_S
-        while plan := self._plan(conversation):
+        while plan := self._plan_summary(conversation):
             if self._monotonic() > until:
                 raise Postpone(0.0, f"{done} summaries were made; the next run goes on.")
-            summary = self._calls.made(plan.conversation, _request(plan), _source_sha(plan), last_try=last_try)
-            if not self._commit(plan, summary):
+            summary = self._calls.summarize_once(
+                plan.conversation, _request(plan), _source_sha(plan), last_try=last_try
+            )
+            if not self._commit_summary(plan, summary):
                 return SummaryRun(summaries=done, covered=covered, raced=True)
             done += 1
             covered += len(plan.turns)
@@ -126,7 +128,7 @@ class ConversationSummarizer:
         with self._store.transaction() as tx:
             tx.connection.execute(conversations.update().where(*mine).values(summarizing_until=None))
 
-    def _plan(self, conversation_id: UUID) -> _Plan | None:
+    def _plan_summary(self, conversation_id: UUID) -> _Plan | None:
         with self._store.read_connection() as connection:
             conversation = rows.find_conversation(connection, conversation_id)
             if conversation is None or conversation.open_tokens <= self._after:
@@ -142,7 +144,7 @@ class ConversationSummarizer:
         whole = _whole_exchanges(turns, last, newest=conversation.turns)
         return _Plan(conversation, before, whole) if whole else None
 
-    def _commit(self, plan: _Plan, summary: Summary) -> bool:
+    def _commit_summary(self, plan: _Plan, summary: Summary) -> bool:
         was = plan.conversation
         moved = conversations.update().where(
             conversations.c.id == was.id,

@@ -34,7 +34,7 @@ class SummaryCalls:
         self._summarizer = summarizer
         self._fallback = DigestSummarizer()
 
-    def made(
+    def summarize_once(
         self, conversation: Conversation, request: SummaryRequest, source_sha: bytes, *, last_try: bool
     ) -> Summary:
         """The summary of `request`: the one that was paid for already, else a new one.
@@ -48,12 +48,12 @@ class SummaryCalls:
         try:
             summary = self._summarizer.summarize(request)
         except ProviderError as error:
-            self._keep(conversation, source_sha, None, error)
+            self._store_call(conversation, source_sha, None, error)
             if not last_try and not isinstance(error, ProviderRefused):
                 raise
             _log.warning("the digest takes the place of %s: %s", self._summarizer.name, error.message)
             return self._digest(request, error)
-        self._keep(conversation, source_sha, summary, summary)
+        self._store_call(conversation, source_sha, summary, summary)
         return summary
 
     def _digest(self, request: SummaryRequest, instead_of: ProviderError) -> Summary:
@@ -80,7 +80,7 @@ class SummaryCalls:
             found = connection.execute(query).scalar_one_or_none()
         return _from_document(found) if found else None
 
-    def _keep(
+    def _store_call(
         self, conversation: Conversation, source_sha: bytes, summary: Summary | None, paid: Summary | ProviderError
     ) -> None:
         """Add what was paid to what was paid for the same question before; `summary` is its answer, if there is one."""

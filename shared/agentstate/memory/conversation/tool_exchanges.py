@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from agentstate.memory.conversation.blocks import answered_call_ids, tool_call_ids
+from agentstate.memory.conversation.blocks import result_call_ids, tool_call_ids
 from agentstate.memory.conversation.turns import Turn
 
 LONGEST_EXCHANGE: Final = 32
@@ -20,7 +20,7 @@ def unsplittable_turns(turns: Sequence[Turn]) -> set[int]:
     made: dict[str, int] = {}
     spans: list[tuple[int, int]] = []
     for turn in turns:
-        spans += [(made[call], turn.number) for call in answered_call_ids(turn.content) if call in made]
+        spans += [(made[call], turn.number) for call in result_call_ids(turn.content) if call in made]
         made |= dict.fromkeys(tool_call_ids(turn.content), turn.number)
     return {number for first, last in spans for number in range(first, last)}
 
@@ -28,7 +28,7 @@ def unsplittable_turns(turns: Sequence[Turn]) -> set[int]:
 def has_orphan_results(turns: Sequence[Turn]) -> bool:
     """Whether `turns` answer a call that is not among them."""
     made = {call for turn in turns for call in tool_call_ids(turn.content)}
-    return any(call not in made for turn in turns for call in answered_call_ids(turn.content))
+    return any(call not in made for turn in turns for call in result_call_ids(turn.content))
 
 
 def drop_orphan_results(turns: Sequence[Turn], left_out: Sequence[Turn]) -> list[Turn]:
@@ -38,5 +38,5 @@ def drop_orphan_results(turns: Sequence[Turn], left_out: Sequence[Turn]) -> list
     """
     made = {call for turn in left_out for call in tool_call_ids(turn.content)}
     made -= {call for turn in turns for call in tool_call_ids(turn.content)}
-    torn_at = [index for index, turn in enumerate(turns) if made.intersection(answered_call_ids(turn.content))]
+    torn_at = [index for index, turn in enumerate(turns) if made.intersection(result_call_ids(turn.content))]
     return list(turns[torn_at[-1] + 1 :] if torn_at else turns)

@@ -44,7 +44,7 @@ def newest_within(connection: Connection, conversation: Conversation, room: int,
     return whole
 
 
-def made_within(
+def fit_turns(
     turns: Sequence[Turn], make: Callable[[Sequence[Turn]], MadeT], count: Callable[[MadeT], int], max_tokens: int
 ) -> MadeT:
     """What `make` makes of as many of the newest `turns` as `count` says fit into `max_tokens`.

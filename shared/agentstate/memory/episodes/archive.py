@@ -64,14 +64,14 @@ class EpisodeArchive:
         """Return the transaction of the block that the caller is in, None outside of one."""
         return self._store.current_transaction()
 
-    def add(self, found: Sequence[Episode], *, tx: Transaction | None = None) -> int:
+    def add_episodes(self, found: Sequence[Episode], *, tx: Transaction | None = None) -> int:
         """Add new episodes of one agent in one commit; return the highest number of their rows.
 
         Raises:
             StoreUnavailable: the store does not answer; whether they were added is unknown.
         """
         if tx is None and self._store.database.has_single_statement_commit:
-            rows = msgspec.json.encode([_row(episode) for episode in found]).decode()
+            rows = msgspec.json.encode([_to_row(episode) for episode in found]).decode()
             values = {"agent_id": found[0].agent_id, "rows": rows}
             row = self._store.commit_one(_INSERT_ON_POSTGRES, values)
             if row is None:
@@ -79,18 +79,20 @@ class EpisodeArchive:
             return int(row[0])
         with self._store.transaction(tx) as opened:
             lock_agent(opened, found[0].agent_id)
-            inserted = opened.connection.execute(episodes.insert().returning(episodes.c.seq), [_row(e) for e in found])
+            inserted = opened.connection.execute(
+                episodes.insert().returning(episodes.c.seq), [_to_row(e) for e in found]
+            )
             return max(int(seq) for seq in inserted.scalars())
 
-    def revise(self, after: Episode, *, tx: Transaction) -> int | None:
+    def add_revision(self, after: Episode, *, tx: Transaction) -> int | None:
         """Add the next revision of an episode; return its row's number, None when another was faster.
 
         The caller holds the lock of the agent.
         """
-        row = insert_returning(tx, episodes, _row(after), episodes.c.seq)
+        row = insert_returning(tx, episodes, _to_row(after), episodes.c.seq)
         return None if row is None else int(row.seq)
 
-    def find(self, agent_id: str, episode_id: UUID, *, tx: Transaction | None = None) -> Episode | None:
+    def find_episode(self, agent_id: str, episode_id: UUID, *, tx: Transaction | None = None) -> Episode | None:
         """Return the newest revision of one episode, None when there is none."""
         query = (
             sa.select(episodes)
@@ -103,7 +105,7 @@ class EpisodeArchive:
         else:
             with self._store.read_connection(autocommit=True) as connection:
                 row = connection.execute(query).first()
-        return None if row is None else _episode(row)
+        return None if row is None else _from_row(row)
 
     def read_newest(
         self,
@@ -115,9 +117,9 @@ class EpisodeArchive:
         before_us: int | None = None,
     ) -> list[Episode]:
         """Return the newest episodes at or after `from_us` and before `before_us`, newest first."""
-        query = sa.select(episodes).where(*_conditions(agent_id, event_type, from_us, before_us), _IS_NEWEST_REVISION)
+        query = sa.select(episodes).where(*_filter_rows(agent_id, event_type, from_us, before_us), _IS_NEWEST_REVISION)
         with self._store.read_connection(autocommit=True) as connection:
-            return [_episode(row) for row in connection.execute(query.order_by(*_ORDER).limit(limit))]
+            return [_from_row(row) for row in connection.execute(query.order_by(*_ORDER).limit(limit))]
 
     def count_by_type(
         self, agent_id: str, from_us: int | None = None, event_type: str | None = None
@@ -126,7 +128,7 @@ class EpisodeArchive:
         column = episodes.c
         query = sa.select(
             column.event_type, sa.func.count(), sa.func.min(column.at_us), sa.func.max(column.at_us)
-        ).where(*_conditions(agent_id, event_type, from_us, None), column.revision == 0)
+        ).where(*_filter_rows(agent_id, event_type, from_us, None), column.revision == 0)
         with self._store.read_connection(autocommit=True) as connection:
             rows = connection.execute(query.group_by(column.event_type)).all()
         counts = {kind: count for kind, count, _, _ in rows}
@@ -143,7 +145,7 @@ class EpisodeArchive:
             before = int(tx.connection.execute(drawn).scalar_one_or_none() or 0)
             first = (episodes.c.agent_id == agent_id, episodes.c.seq > before, episodes.c.revision == 0)
             rows = tx.connection.execute(sa.select(episodes).where(*first).order_by(episodes.c.seq).limit(limit)).all()
-        return Undrawn(before, rows[-1].seq if rows else before, [_episode(row) for row in rows])
+        return Undrawn(before, rows[-1].seq if rows else before, [_from_row(row) for row in rows])
 
     def mark_drawn(self, tx: Transaction, agent_id: str, undrawn: Undrawn) -> bool:
         """Note that lessons were drawn from these; False when another worker was faster."""
@@ -162,7 +164,7 @@ class EpisodeArchive:
             return connection.execute(query).first() is not None
 
 
-def _conditions(
+def _filter_rows(
     agent_id: str, event_type: str | None, from_us: int | None, before_us: int | None
 ) -> list[sa.ColumnElement[bool]]:
     column = episodes.c
@@ -176,7 +178,7 @@ def _conditions(
     return given
 
 
-def _row(episode: Episode) -> dict[str, Any]:
+def _to_row(episode: Episode) -> dict[str, Any]:
     return {
         "agent_id": episode.agent_id,
         "id": episode.id,
@@ -187,6 +189,6 @@ def _row(episode: Episode) -> dict[str, Any]:
     }
 
 
-def _episode(row: sa.Row[Any]) -> Episode:
+def _from_row(row: sa.Row[Any]) -> Episode:
     content = msgspec.Raw(row.content.encode())
     return Episode(WRITTEN_VERSION, row.agent_id, row.id.hex, row.event_type, row.at_us, content, row.revision)

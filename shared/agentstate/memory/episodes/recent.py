@@ -98,7 +98,7 @@ class RecentEpisodes:
         self._outdated: set[str] = set()
         self._lock = threading.Lock()
 
-    def push(self, agent_id: str, episodes: Sequence[Episode], newest_seq: int, *, kept: int) -> None:
+    def push_episodes(self, agent_id: str, episodes: Sequence[Episode], newest_seq: int, *, kept: int) -> None:
         """Add committed episodes of one agent to its copy, if there is one.
 
         When Redis does not answer, the copy is dropped before this process uses it again.
@@ -111,24 +111,24 @@ class RecentEpisodes:
         """
         head: list[str | bytes | int] = [uuid4().hex, GENERATION_TTL_S, kept, newest_seq]
         try:
-            with self._answering(agent_id):
+            with self._require_redis(agent_id):
                 for first in range(0, len(episodes), PUSHED_AT_ONCE):
                     arguments = [*head]
                     for each in episodes[first : first + PUSHED_AT_ONCE]:
                         arguments += [each.hex, each.revision, each.at_us, each.to_line()]
-                    run_script(self._client, self._push, _keys(agent_id), arguments)
+                    run_script(self._client, self._push, _redis_keys(agent_id), arguments)
         except RedisUnavailable:
             with self._lock:
                 self._outdated.add(agent_id)
 
-    def read(self, agent_id: str, limit: int, from_us: int) -> list[Episode] | None:
+    def read_copy(self, agent_id: str, limit: int, from_us: int) -> list[Episode] | None:
         """Return the newest episodes from a time on, newest first; None without a copy.
 
         Raises:
             RedisUnavailable: Redis does not answer.
         """
-        key = _keys(agent_id)[0]
-        with self._answering(agent_id):
+        key = _redis_keys(agent_id)[0]
+        with self._require_redis(agent_id):
             lines = run_command(self._client, "ZREVRANGEBYSCORE", key, "+inf", from_us, "LIMIT", 0, limit)
             if not lines:
                 # Either there is no copy, or it has nothing so young: in one step, as another may be filling it.
@@ -141,31 +141,31 @@ class RecentEpisodes:
         found = parse_lines(lines)
         # The first revision may come after a later one, from a slower process: then there are both.
         if any(each.revision for each in found) and len({each.hex for each in found}) < len(found):
-            self.drop(agent_id)
+            self.drop_copy(agent_id)
             return None
         return found
 
-    def fill(self, agent_id: str, load: Callable[[], Sequence[Episode]]) -> Sequence[Episode]:
+    def fill_copy(self, agent_id: str, load: Callable[[], Sequence[Episode]]) -> Sequence[Episode]:
         """Return the episodes that `load` reads from the durable store, and make them the copy if it may be.
 
         Raises:
             RedisUnavailable: Redis did not answer before `load` was called.
         """
-        keys = _keys(agent_id)
-        with self._answering(agent_id):
+        keys = _redis_keys(agent_id)
+        with self._require_redis(agent_id):
             generation = run_script(self._client, self._begin, keys, [uuid4().hex, GENERATION_TTL_S])
         found = load()
         arguments: list[str | bytes | int] = [generation, COPY_TTL_S]
         for each in found:
             arguments += [each.at_us, each.to_line()]
         try:
-            with self._answering(agent_id):
+            with self._require_redis(agent_id):
                 run_script(self._client, self._fill, keys, arguments)
         except RedisUnavailable:
             return found
         return found
 
-    def drop(self, agent_id: str, *, forgotten_to: int = -1) -> int:
+    def drop_copy(self, agent_id: str, *, forgotten_to: int = -1) -> int:
         """Remove an agent's copy; return how many episodes it had.
 
         Args:
@@ -175,29 +175,29 @@ class RecentEpisodes:
         Raises:
             RedisUnavailable: Redis does not answer.
         """
-        with self._translated():
+        with self._translate_errors():
             arguments: list[str | bytes | int] = [uuid4().hex, GENERATION_TTL_S, forgotten_to]
-            return int(run_script(self._client, self._drop, _keys(agent_id), arguments))
+            return int(run_script(self._client, self._drop, _redis_keys(agent_id), arguments))
 
-    def count(self, agent_id: str) -> int:
+    def count_copy(self, agent_id: str) -> int:
         """Return how many episodes an agent's copy has, 0 without one; raise RedisUnavailable."""
-        with self._translated():
-            return max(int(self._client.zcard(_keys(agent_id)[0])) - 1, 0)
+        with self._translate_errors():
+            return max(int(self._client.zcard(_redis_keys(agent_id)[0])) - 1, 0)
 
     @contextmanager
-    def _answering(self, agent_id: str) -> Iterator[None]:
+    def _require_redis(self, agent_id: str) -> Iterator[None]:
         """Raise RedisUnavailable at once while Redis rests, and drop a copy that missed a write of this process."""
         if time.monotonic() < self._away_until:
             raise RedisUnavailable("Redis did not answer a moment ago; durable state is unaffected.")
         if agent_id in self._outdated:
-            self.drop(agent_id)
+            self.drop_copy(agent_id)
             with self._lock:
                 self._outdated.discard(agent_id)
-        with self._translated():
+        with self._translate_errors():
             yield
 
     @contextmanager
-    def _translated(self) -> Iterator[None]:
+    def _translate_errors(self) -> Iterator[None]:
         try:
             yield
         except _AWAY as error:
@@ -206,6 +206,6 @@ class RecentEpisodes:
 
 
 @lru_cache(maxsize=4_096)
-def _keys(agent_id: str) -> tuple[str, ...]:
+def _redis_keys(agent_id: str) -> tuple[str, ...]:
     prefix = f"as:{{{agent_id}}}:episodes:"
     return tuple(prefix + name for name in ("recent", "generation", "forgotten"))

@@ -95,7 +95,7 @@ class EpisodicStore:
             `max_payload_bytes`. StoreUnavailable: the durable store does not answer; it may be recorded or not.
         """
         episode = self._make_episode(event_type, payload, outcome, at, self._now_us())
-        self._add([episode], tx)
+        self._add_episodes([episode], tx)
         return episode
 
     def record_many(
@@ -113,7 +113,7 @@ class EpisodicStore:
             self._make_episode(event_type, payload, outcome, at, now_us) for event_type, payload, outcome, at in items
         ]
         if found:
-            self._add(found, tx)
+            self._add_episodes(found, tx)
         return found
 
     def get_recent(self, limit: int = 50, event_type: str | None = None) -> list[Episode]:
@@ -137,9 +137,9 @@ class EpisodicStore:
         from_us = self._now_us() - self.ttl_s * _SECOND
         if self._recent is not None and event_type is None and limit <= self.kept:
             try:
-                found = self._recent.read(self.agent_id, limit, from_us)
+                found = self._recent.read_copy(self.agent_id, limit, from_us)
                 if found is None:
-                    newest = self._recent.fill(
+                    newest = self._recent.fill_copy(
                         self.agent_id, partial(self._archive.read_newest, self.agent_id, self.kept)
                     )
                     found = [episode for episode in newest[:limit] if episode.at_us >= from_us]
@@ -181,7 +181,7 @@ class EpisodicStore:
 
     def find(self, episode_id: UUID) -> Episode | None:
         """Return one episode, None when this agent has none with that id."""
-        return self._archive.find(self.agent_id, episode_id)
+        return self._archive.find_episode(self.agent_id, episode_id)
 
     def update_outcome(self, episode: Episode | UUID, outcome: Any, *, tx: Transaction | None = None) -> Episode:
         """Set how an episode ended; its payload stays, and the store keeps every outcome that it was given.
@@ -197,14 +197,14 @@ class EpisodicStore:
         for _ in range(_TRIES):
             with self._archive.transaction(tx) as opened:
                 lock_agent(opened, self.agent_id)
-                before = self._archive.find(self.agent_id, episode_id, tx=opened)
+                before = self._archive.find_episode(self.agent_id, episode_id, tx=opened)
                 if before is None:
                     raise NotFound(f"{self.agent_id} has no episode {episode_id}. Nothing was changed.")
                 content = pack_content(before.payload, outcome)
                 after = self._check_size(replace(before, packed=content, revision=before.revision + 1))
-                seq = self._archive.revise(after, tx=opened)
+                seq = self._archive.add_revision(after, tx=opened)
                 if seq is not None:
-                    opened.after_commit(partial(self._push, [after], seq))
+                    opened.after_commit(partial(self._push_recent, [after], seq))
                     return after
         raise Conflict(f"the outcome of episode {episode_id} is being changed by others; nothing was changed.")
 
@@ -232,23 +232,23 @@ class EpisodicStore:
         from_us = None if since is None else to_micros(since)
         return sum(self._archive.count_by_type(self.agent_id, from_us, event_type)[0].values())
 
-    def _add(self, found: Sequence[Episode], tx: Transaction | None) -> None:
+    def _add_episodes(self, found: Sequence[Episode], tx: Transaction | None) -> None:
         tx = tx or self._archive.current_transaction()
         if self._lessons is not None:
             self._lessons.expect_records(self.agent_id, tx=tx)
-        seq = self._archive.add(found, tx=tx)
+        seq = self._archive.add_episodes(found, tx=tx)
         if tx is None:
-            self._push(found, seq)
+            self._push_recent(found, seq)
         else:
-            tx.after_commit(partial(self._push, found, seq))
+            tx.after_commit(partial(self._push_recent, found, seq))
         if self._lessons is not None:
             self._lessons.count_records(self.agent_id, len(found), tx=tx)
 
-    def _push(self, found: Sequence[Episode], newest_seq: int) -> None:
+    def _push_recent(self, found: Sequence[Episode], newest_seq: int) -> None:
         if self._recent is not None:
             if len(found) > self.kept:
                 found = sorted(found, key=lambda each: (each.at_us, each.hex))[-self.kept :]
-            self._recent.push(self.agent_id, found, newest_seq, kept=self.kept)
+            self._recent.push_episodes(self.agent_id, found, newest_seq, kept=self.kept)
 
     def _make_episode(
         self, event_type: object, payload: object, outcome: Any, at: datetime | None, now_us: int

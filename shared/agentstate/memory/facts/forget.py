@@ -176,7 +176,7 @@ class Forgetting:
             tombstone = find_tombstone(connection, agent_id)
         if tombstone is None or self._recent is None:
             return 0
-        return self._recent().drop(agent_id, forgotten_to=tombstone.to_seq)
+        return self._recent().drop_copy(agent_id, forgotten_to=tombstone.to_seq)
 
     def erase_points(self, tenant: str, memory_ids: Sequence[UUID] | None) -> Erased:
         """Remove the points of `tenant`'s memories from the index: of the given ones, else of all without a row."""
@@ -205,8 +205,8 @@ class Forgetting:
         if self._recent is None:
             return ()
         try:
-            removed = self._recent().drop(tombstone.agent_id, forgotten_to=tombstone.to_seq)
-            copied = self._recent().read(tombstone.agent_id, _ALL_EPISODES, 0) or []
+            removed = self._recent().drop_copy(tombstone.agent_id, forgotten_to=tombstone.to_seq)
+            copied = self._recent().read_copy(tombstone.agent_id, _ALL_EPISODES, 0) or []
             with self._store.read_connection() as connection:
                 left = len(find_missing(connection, tombstone.agent_id, [episode.id for episode in copied]))
         except RedisUnavailable as error:

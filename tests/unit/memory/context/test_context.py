@@ -186,9 +186,9 @@ def test_the_budget_holds_for_the_text_as_it_stands(
 @settings(max_examples=150, deadline=None)
 @given(TEXTS, st.integers(20, 200), st.booleans())
 def test_what_stays_of_a_text_is_one_end_of_it(text: str, max_tokens: int, start: bool) -> None:
-    from agentstate.memory.context.truncation import truncate
+    from agentstate.memory.context.truncation import truncate_content
 
-    piece = truncate(text, max_tokens, Estimator().count, "start" if start else "end")
+    piece = truncate_content(text, max_tokens, Estimator().count, "start" if start else "end")
     if piece is not None and not text.strip().startswith(("[", "{")):
         assert text.startswith(piece.text) if start else text.endswith(piece.text)
         assert piece.text.strip()
