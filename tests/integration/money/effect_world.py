@@ -29,9 +29,11 @@ from agentstate.money import (
     EffectRules,
     Effects,
     Guarantee,
+    Intent,
     Line,
     Money,
-    Operations,
+    Operation,
+    OperationRegistry,
     TransactionLedger,
     Unknown,
     earn,
@@ -39,7 +41,6 @@ from agentstate.money import (
 )
 from agentstate.money.effects.resolver import EffectResolver
 from agentstate.money.effects.table import Effect, list_due, list_effects
-from agentstate.money.ledger.postings import Credit
 from agentstate.store.store import Store, Transaction
 from agentstate.store.tables.money import effects
 
@@ -245,41 +246,38 @@ class Caller(Process):
             self._reached.put(False)
 
 
-class Bet:
-    """The operation of one class of guarantee."""
+class Bet(Operation[Any]):
+    """The operation of one class of guarantee, which `make_registry` names."""
 
     service = "casino"
+    settle_s = 0.0
 
-    def __init__(self, guarantee: Guarantee) -> None:
-        self.name = f"bet.{guarantee}"
-        self.guarantee = guarantee
+    def __init__(self, side: str) -> None:
+        self.side = side
 
-    def check(self, tag: str, **params: Any) -> None:
-        """Every parameter will do."""
+    def params(self) -> Mapping[str, Any]:
+        return {"side": self.side}
 
-    def call(self, gateway: Process, agent_id: str, tag: str, **params: Any) -> Any:
-        return gateway.request(self, tag)
+    def send(self, outside: Process, intent: Intent) -> Any:
+        return outside.request(self, intent.remote_key)
 
-    def verify(
-        self, gateway: Process, agent_id: str, tag: str, params: Any, called_at: datetime, *, baseline: Any = None
-    ) -> Any:
-        return gateway.world.remote.look(self, tag, called_at)
+    def verify(self, outside: Process, intent: Intent) -> Any:
+        return outside.world.remote.look(self, intent.remote_key, intent.called_at)
 
-    def baseline(self, gateway: Process, agent_id: str, params: Any) -> Any:
-        return None
-
-    def serial_key(self, params: Any) -> str | None:
-        return None
-
-    def hold(self, params: Any) -> Money | None:
+    def hold(self) -> Money | None:
         return STAKE
 
-    def postings(self, params: Any, receipt: Any) -> Sequence[Line]:
+    def postings(self, receipt: Any) -> Sequence[Line]:
         won = Money(receipt["won"])
         return [*spend("casino", STAKE), *(earn("casino", won) if won else [])]
 
-    def credits(self, params: Any, receipt: Any) -> Sequence[Credit]:
-        return []
+
+def make_registry() -> OperationRegistry:
+    """Return a registry with `bet.GUARANTEE` for each class of guarantee."""
+    registry = OperationRegistry()
+    for guarantee in Guarantee:
+        registry.add(type("Bet", (Bet,), {"name": f"bet.{guarantee}", "guarantee": guarantee}))
+    return registry
 
 
 class World:
@@ -289,7 +287,7 @@ class World:
         self.engine, self.agent_id = engine, agent_id
         self.store = Store(engine)
         self.remote = Remote()
-        self.operations = Operations(Bet(guarantee) for guarantee in Guarantee)
+        self.operations = make_registry()
         self.ledger = TransactionLedger(self.store, agent_id)
         self.ledger.deposit("start", "casino", START)
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from datetime import datetime
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -19,9 +18,11 @@ from agentstate.money import (
     Effects,
     EffectState,
     Guarantee,
+    Intent,
     Line,
     Money,
-    Operations,
+    Operation,
+    OperationRegistry,
     ServiceAccounts,
     TransactionLedger,
     Unknown,
@@ -37,12 +38,9 @@ FIVE = Money(5)
 
 
 class Bets:
-    """An operation whose answers and verdicts a test sets; counts calls by tag."""
-
-    service = "casino"
+    """A table whose answers and verdicts a test sets, for the operation `casino.bet`; counts calls by tag."""
 
     def __init__(self, guarantee: Guarantee = Guarantee.VERIFIABLE) -> None:
-        self.name = "casino.bet"
         self.guarantee = guarantee
         self.answer: Any = TimeoutError("no answer")
         self.verdict: Any = Unknown("not asked")
@@ -50,36 +48,58 @@ class Bets:
         self.told: list[Any] = []
         self.pays: str | None = None
 
-    def check(self, tag: str, **params: Any) -> None:
-        if params.get("side") == "edge":
-            raise InvalidInput("a coin has two sides")
-
-    def call(self, gateway: Any, agent_id: str, tag: str, **params: Any) -> Any:
+    def call(self, tag: str) -> Any:
         self.calls.append(tag)
         if isinstance(self.answer, Exception):
             raise self.answer
         return self.answer
 
-    def verify(
-        self, gateway: Any, agent_id: str, tag: str, params: Mapping[str, Any], called_at: datetime, *, baseline: Any
-    ) -> Any:
-        self.told.append((gateway, agent_id, tag, params, baseline))
-        return self.verdict
+    def make_class(self) -> type[Operation[Any]]:
+        """Return the operation of this table."""
+        return type("Bet", (Bet,), {"bets": self, "guarantee": self.guarantee})
 
-    def baseline(self, gateway: Any, agent_id: str, params: Mapping[str, Any]) -> Any:
-        return {"seen": len(self.calls)}
 
-    def serial_key(self, params: Mapping[str, Any]) -> str | None:
-        return None
+class Bet(Operation[Any]):
+    """The operation of a table."""
 
-    def hold(self, params: Mapping[str, Any]) -> Money | None:
+    name = "casino.bet"
+    service = "casino"
+    settle_s = 0.0
+    bets: Bets
+
+    def __init__(self, side: str) -> None:
+        if side == "edge":
+            raise InvalidInput("a coin has two sides")
+        self.side = side
+
+    def params(self) -> dict[str, Any]:
+        return {"side": self.side}
+
+    def send(self, outside: Any, intent: Intent) -> Any:
+        return self.bets.call(intent.remote_key)
+
+    def verify(self, outside: Any, intent: Intent) -> Any:
+        self.bets.told.append((outside, intent.agent_id, intent.remote_key, intent.params, intent.baseline))
+        return self.bets.verdict
+
+    def read_baseline(self, outside: Any, agent_id: str) -> Any:
+        return {"seen": len(self.bets.calls)}
+
+    def hold(self) -> Money | None:
         return FIVE
 
-    def postings(self, params: Mapping[str, Any], receipt: Any) -> Sequence[Line]:
+    def postings(self, receipt: Any) -> Sequence[Line]:
         return [*spend("casino", FIVE), *earn("casino", Money(receipt["won"]))]
 
-    def credits(self, params: Mapping[str, Any], receipt: Any) -> Sequence[Credit]:
-        return [Credit(self.pays, earn("casino", Money(1)))] if self.pays else []
+    def credits(self, receipt: Any) -> Sequence[Credit]:
+        return [Credit(self.bets.pays, earn("casino", Money(1)))] if self.bets.pays else []
+
+
+def make_registry(*tables: Bets) -> OperationRegistry:
+    registry = OperationRegistry()
+    for table in tables:
+        registry.add(table.make_class())
+    return registry
 
 
 class House:
@@ -87,7 +107,7 @@ class House:
 
     def __init__(self, store: Store, ledger: TransactionLedger, guarantee: Guarantee, **rules: Any) -> None:
         self.bets, self.ledger, self.store = Bets(guarantee), ledger, store
-        engine = Effects(store, registry=Operations([self.bets]), outside=lambda: "gw", rules=EffectRules(**rules))
+        engine = Effects(store, registry=make_registry(self.bets), outside=lambda: "gw", rules=EffectRules(**rules))
         self.effects = AgentEffects(engine, ledger.agent_id)
         self.resolver = engine.resolver
 
@@ -195,7 +215,7 @@ def test_a_natural_operation_is_repeated_only_when_it_is_absent(store: Store, le
 def test_an_operation_that_is_not_known_here_is_left_to_those_who_know(store: Store, house: House) -> None:
     house.begin()
     let_time_pass(store, house.ledger.agent_id)
-    other = Effects(store, registry=Operations(), outside=lambda: "gw").resolver
+    other = Effects(store, registry=OperationRegistry(), outside=lambda: "gw").resolver
     effect = other.resolve(house.effects.get("bet:1").id)
     assert (effect.state, effect.verify_attempts) == (EffectState.IN_DOUBT, 1)
     assert "not known here" in str(effect.note)
@@ -210,18 +230,18 @@ def test_the_sweep_takes_up_what_its_process_left(store: Store, house: House) ->
         pass
 
     class Dying(Bets):
-        def call(self, gateway: Any, agent_id: str, tag: str, **params: Any) -> Any:
+        def call(self, tag: str) -> Any:
             effect = house.effects.get("bet:1")
             assert effect.state is EffectState.INTENT
             assert house.resolver.resolve(effect.id).fence == effect.fence
-            let_time_pass(store, agent_id)
+            let_time_pass(store, house.ledger.agent_id)
             house.bets.verdict = Applied({"won": "2"})
             swept = house.resolver.sweep(limit=1_000)
             assert effect.id in {found.id for found in swept}
             raise Died
 
     with pytest.raises(Died):
-        AgentEffects(Effects(store, registry=Operations([Dying()])), house.ledger.agent_id).perform(
+        AgentEffects(Effects(store, registry=make_registry(Dying())), house.ledger.agent_id).perform(
             "bet:1", "casino.bet", {"side": "heads"}
         )
     assert house.state is EffectState.SUCCEEDED
@@ -265,11 +285,11 @@ def test_parameters_are_checked_before_anything_is_written(house: House) -> None
 
 def test_names_and_classes_of_operations_are_checked() -> None:
     with pytest.raises(ConfigurationError, match="two operations"):
-        Operations([Bets(), Bets()])
+        make_registry(Bets(), Bets())
     odd = Bets()
     odd.guarantee = "sometimes"  # type: ignore[assignment]
     with pytest.raises(ConfigurationError, match="sometimes"):
-        Operations([odd])
+        make_registry(odd)
 
 
 def test_escrow_money_stays_the_agents(house: House) -> None:
