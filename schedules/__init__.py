@@ -1,1 +1,1 @@
-"""Beat: what runs when. `celery -A schedules.app beat` finds the schedule; slots make a second beat harmless."""
+"""The schedule of beat. `celery -A schedules.app beat` finds it; slots make a second beat harmless."""

@@ -22,6 +22,6 @@ def refresh_account(runtime: Runtime, claim: Claim) -> dict[str, Any]:
 
 @bulk_task(AHEAD)
 def refresh_ahead(runtime: Runtime) -> None:
-    """Read what is in use before its readers have to wait for it; without a key there is nothing to read."""
+    """Refresh the states in use before they expire; do nothing without a gateway."""
     if runtime.gateway_if_any is not None:
         repeat_until_done(runtime, BULK[AHEAD].deadline_s / 2, runtime.cache.refresh_due)

@@ -1,4 +1,4 @@
-"""Jobs of effects: execute those that were submitted, and settle those whose outcome is open."""
+"""Jobs of effects: execute submitted ones, and settle those with an open outcome."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from agentstate.jobs.kinds import BULK
 from agentstate.memory.facts.forget import ERASE_KIND
 from agentstate.memory.index.verify import Comparison, Cursor, IndexVerifier
 from agentstate.runtime import Runtime
-from tasks.shell import Slice, bulk_task, job_task, sliced_task
+from tasks.shell import Slice, bulk_task, job_task, slice_task
 
 _log = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ def embed_pending(runtime: Runtime) -> None:
         runtime.jobs.wake_bulk(KIND)
 
 
-@sliced_task(VERIFY, wakes=KIND)
+@slice_task(VERIFY, wakes=KIND)
 def verify_index(runtime: Runtime, claim: Claim) -> Slice:
     """Compare a sample; when it differs, walk over all rows and then all points, a slice a job."""
     walk, after = claim.payload.walk, claim.payload.after

@@ -1,4 +1,4 @@
-"""Housekeeping: the sweep that pumps everything on, schedules, and the removal of what is past its time."""
+"""Housekeeping: the sweep, schedules, and the removal of expired rows."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def submit_scheduled(runtime: Runtime, kind: str, period_s: int) -> None:
 
 @job_task("housekeeping.expire")
 def delete_expired(runtime: Runtime, claim: Claim) -> dict[str, int]:
-    """Remove what is past its time, and thin the effects that ended long ago, in batches."""
+    """Delete expired rows, and thin the effects that ended long ago, in batches."""
     settings = runtime.settings
     return {
         "removed": _in_batches(

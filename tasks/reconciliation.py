@@ -1,4 +1,4 @@
-"""Reconciliation: the books against what the services show."""
+"""Reconciliation of the books with the services."""
 
 from __future__ import annotations
 

@@ -36,14 +36,14 @@ def job_task(kind: str) -> Callable[[JobHandler], JobHandler]:
     """Make the Celery task of `kind`: it claims the job that the message names and lets the handler do it."""
     spec = KINDS[kind]
 
-    def bind(handler: JobHandler) -> JobHandler:
+    def bind_handler(handler: JobHandler) -> JobHandler:
         def run(job_id: str) -> None:
             JobRunner(runtime.store, leases=runtime.leases).run_job(UUID(job_id), spec, partial(handler, runtime))
 
         _register_task(kind, spec.task_name, handler, run)
         return handler
 
-    return bind
+    return bind_handler
 
 
 def bulk_task(kind: str, **options: Any) -> Callable[[BulkHandler], BulkHandler]:
@@ -53,7 +53,7 @@ def bulk_task(kind: str, **options: Any) -> Callable[[BulkHandler], BulkHandler]
     """
     spec = BULK[kind]
 
-    def bind(handler: BulkHandler) -> BulkHandler:
+    def bind_handler(handler: BulkHandler) -> BulkHandler:
         def run(*arguments: Any, **keywords: Any) -> None:
             runtime.wake_ups.clear_bulk_wake_up(kind)
             handler(runtime, *arguments, **keywords)
@@ -61,10 +61,10 @@ def bulk_task(kind: str, **options: Any) -> Callable[[BulkHandler], BulkHandler]
         _register_task(kind, spec.task_name, handler, run, options)
         return handler
 
-    return bind
+    return bind_handler
 
 
-def sliced_task(kind: str, *, wakes: str | None = None) -> Callable[[SliceHandler], JobHandler]:
+def slice_task(kind: str, *, wakes: str | None = None) -> Callable[[SliceHandler], JobHandler]:
     """Make the Celery task of `kind` from a handler that does one slice of a walk; the next slice is a job of its own.
 
     That job is submitted in the transaction that ends this one, so that no slice is left out and none is done twice.
@@ -74,7 +74,7 @@ def sliced_task(kind: str, *, wakes: str | None = None) -> Callable[[SliceHandle
         wakes: bulk work to wake after each slice.
     """
 
-    def bind(handler: SliceHandler) -> JobHandler:
+    def bind_handler(handler: SliceHandler) -> JobHandler:
         def run_slice(opened: Runtime, claim: Claim) -> dict[str, Any]:
             done = handler(opened, claim)
             with opened.store.transaction() as tx:
@@ -90,7 +90,7 @@ def sliced_task(kind: str, *, wakes: str | None = None) -> Callable[[SliceHandle
         run_slice.__module__ = handler.__module__
         return job_task(kind)(run_slice)
 
-    return bind
+    return bind_handler
 
 
 def _register_task(

@@ -9,7 +9,7 @@ from agentstate.runtime import Runtime
 
 
 def repeat_until_done(runtime: Runtime, deadline_s: float, take_slice: Callable[[], int]) -> None:
-    """Call `take_slice` until it gives 0; what is left then is the next wake-up's."""
+    """Call `take_slice` until it returns 0 or the deadline passes; the next wake-up does the rest."""
     until = time.monotonic() + deadline_s
     while not runtime.stopping.is_set() and time.monotonic() < until:
         if take_slice() == 0:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from agentstate.jobs import Claim
 from agentstate.runtime import Runtime
-from tasks.shell import Slice, sliced_task
+from tasks.shell import Slice, slice_task
 
 SLICE = 50
 KIND = "snapshots.take"
 
 
-@sliced_task(KIND)
+@slice_task(KIND)
 def take_snapshots(runtime: Runtime, claim: Claim) -> Slice:
     """Snapshot a slice of the fleet."""
     taken = runtime.snapshots.take_slice(claim.payload.slot, after=claim.payload.after, limit=SLICE)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from agentstate.jobs import Claim
 from agentstate.runtime import Runtime
 from agentstate.state.stored import migrate_slice
-from tasks.shell import Slice, sliced_task
+from tasks.shell import Slice, slice_task
 
 SLICE = 200
 KIND = "state.migrate_stored"
 
 
-@sliced_task(KIND)
+@slice_task(KIND)
 def migrate_stored(runtime: Runtime, claim: Claim) -> Slice:
     """Migrate a slice of the stored states to the newest schema."""
     done = migrate_slice(runtime.store, after=claim.payload.after, limit=SLICE)

@@ -21,7 +21,7 @@ _SHOWN = 4_000
 
 
 class Submission(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What an agent sends; the key is its own name for this very request."""
+    """The message of an agent; `key` identifies the request."""
 
     key: str
     kind: str
@@ -65,7 +65,7 @@ def _submit_job(runtime: Runtime, submission: Submission) -> None:
 
 
 def _legible_fields(submission: dict[str, Any]) -> dict[str, str | None]:
-    """What is kept of a submission that may hold anything."""
+    """Return the readable fields of a submission of any content."""
     agent_id = submission.get("agent_id")
     return {
         "kind": codec.storable_text(str(submission.get("kind")), 80),

@@ -1,1 +1,1 @@
-"""How worker processes, beat and Flower start, stop and show that they are well. `python -m workers --help`."""
+"""Start, stop and health checks of worker processes, beat and Flower. `python -m workers --help`."""

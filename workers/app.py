@@ -23,7 +23,7 @@ def _set_up_logging(**_: Any) -> None:
 
 
 @signals.worker_ready.connect(weak=False)
-def _ready(**_: Any) -> None:
+def _start_serving(**_: Any) -> None:
     try:
         require_no_eviction(settings)
     except ConfigurationError as error:
@@ -34,12 +34,12 @@ def _ready(**_: Any) -> None:
 
 
 @signals.worker_shutting_down.connect(weak=False)
-def _stopping(**_: Any) -> None:
+def _begin_stop(**_: Any) -> None:
     runtime.stopping.set()
 
 
 @signals.worker_shutdown.connect(weak=False)
-def _stopped(**_: Any) -> None:
+def _close_runtime(**_: Any) -> None:
     _heartbeat.stop()
     runtime.close()
 

@@ -21,6 +21,6 @@ class HeartbeatScheduler(PersistentScheduler):
         super().__init__(*arguments, **options)
 
     def tick(self, *arguments: Any, **options: Any) -> float:
-        """Fire what is due; seconds until the next look."""
-        self._heartbeat.touch()
+        """Fire the entries that are due; return the seconds until the next look."""
+        self._heartbeat.touch_file()
         return float(super().tick(*arguments, **options))

@@ -31,7 +31,7 @@ def cli() -> None:
 @click.option("--concurrency", type=click.IntRange(1, 256), default=8, show_default=True, help="Tasks at once.")
 @click.option("--name", default="worker", show_default=True, help="Name of this worker, unique per machine.")
 def worker(queues: str, pool: str, concurrency: int, name: str) -> None:
-    """Run a worker for some queues until it is asked to stop; it finishes what it has begun."""
+    """Run a worker for some queues until it is asked to stop; running jobs are finished first."""
     settings = _load_serving_settings()
     # Several workers share the cores: BLAS threads of each would wait for one another. Read when NumPy is imported.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -108,7 +108,7 @@ def _load_settings() -> Settings:
 
 
 def _load_serving_settings() -> Settings:
-    """The settings, once the broker is known to keep what is queued; one that does not answer yet is asked later."""
+    """Return the settings; refuse a broker that may evict queues. One that does not answer yet is accepted."""
     from workers.eviction import require_no_eviction
 
     settings = _load_settings()

@@ -29,16 +29,16 @@ class Heartbeat:
         named = os.environ.get(FILE_VARIABLE)
         return cls(Path(named) if named else None)
 
-    def touch(self) -> None:
-        """Say once that this process is well: for one whose own loop is the best witness."""
+    def touch_file(self) -> None:
+        """Touch the file once, for a process that calls this from its own loop."""
         if self._path is not None:
             self._path.touch()
 
     def start(self) -> None:
         """Begin; the first touch is made before this returns."""
         if self._path is not None:
-            self.touch()
-            threading.Thread(target=self._beat, args=(self._path,), name="heartbeat", daemon=True).start()
+            self.touch_file()
+            threading.Thread(target=self._touch_periodically, args=(self._path,), name="heartbeat", daemon=True).start()
 
     def stop(self) -> None:
         """End and remove the file."""
@@ -46,7 +46,7 @@ class Heartbeat:
         if self._path is not None:
             self._path.unlink(missing_ok=True)
 
-    def _beat(self, path: Path) -> None:
+    def _touch_periodically(self, path: Path) -> None:
         while not self._stop.wait(EVERY_S):
             path.touch()
 
@@ -60,7 +60,7 @@ def heartbeat_age_s(path: Path) -> float | None:
 
 
 def probe_url(url: str) -> tuple[bool, str]:
-    """Whether `url` answers within three seconds that all is well, and in words what it said."""
+    """Return whether `url` answers with success within three seconds, and a description of the answer."""
     from http.client import HTTPException
     from urllib.request import ProxyHandler, build_opener
 

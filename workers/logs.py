@@ -27,7 +27,7 @@ _TALKERS = (
 
 
 class _Redacting(structlog.stdlib.ProcessorFormatter):
-    """Writes lines without any secret that this process has read, whoever logged it."""
+    """Formatter that redacts every secret that this process has read."""
 
     def format(self, record: logging.LogRecord) -> str:
         """The line."""

@@ -138,7 +138,7 @@ class AsyncAgent:
         """Open a write transaction that the verbs awaited in the block join, as `Agent.transaction`."""
         store = await self._runner.run(lambda: self.sync.fleet.runtime.store)
         async with self._runner.enter(store.transaction()) as tx:
-            with store.joining(tx):
+            with store.join_transaction(tx):
                 yield tx
 
     async def count_prompt(

@@ -4,7 +4,7 @@ Each has `retryable` and `retry_after`, whatever its place. By what to do, all o
 
 RetryLater                  the same call may succeed later
 Refused                     refused before any effect; the same call will be refused again
-Ended                       the work has ended for good without what was wanted
+Ended                       the work has ended for good without success
 ConfigurationError          a setting is missing, unknown or wrong
 
 and by their subject:
@@ -94,7 +94,7 @@ class Refused(AgentStateError):
 
 
 class Ended(AgentStateError):
-    """The work has ended for good without what was wanted."""
+    """The work has ended for good without success."""
 
 
 class ConfigurationError(AgentStateError):
@@ -110,7 +110,7 @@ class TooLarge(InvalidInput):
 
 
 class NotFound(Refused):
-    """What was asked for is not there."""
+    """The requested item does not exist."""
 
 
 class UpdatesLost(NotFound):
@@ -135,7 +135,7 @@ class StoreUnavailable(Unavailable):
 
 
 class StoreBusy(StoreUnavailable):
-    """The durable store answers, but this call met others that hold what it needs; nothing was changed."""
+    """The durable store is busy: a lock, connection or statement timed out; nothing was changed."""
 
 
 class StoreReadOnly(StoreUnavailable):
@@ -155,7 +155,7 @@ class SchemaOutdated(AgentStateError):
 
 
 class Conflict(Refused):
-    """What is stored contradicts what was asked; nothing was changed."""
+    """The request contradicts the stored data; nothing was changed."""
 
 
 class KeyReused(Conflict):
@@ -171,7 +171,7 @@ class JobDead(Ended):
 
 
 class WaitTimeout(RetryLater):
-    """What was waited for has not happened yet; the work goes on."""
+    """Timed out waiting; the work continues in the background."""
 
 
 class MoneyError(AgentStateError):
@@ -309,7 +309,7 @@ class ServiceInDoubt(ServiceError):
 
 
 class ServiceReadFailed(ServiceError, RetryLater):
-    """The service gave no answer to a read; nothing was changed, and what it holds is unknown for now."""
+    """The service gave no answer to a read; nothing was changed, and its state is unknown for now."""
 
 
 class ServiceAnswerInvalid(ServiceReadFailed):

@@ -285,6 +285,6 @@ def _given_value(error: Mapping[str, Any]) -> str:
 
 
 def _plain_reason(error: Mapping[str, Any]) -> str:
-    """The words of pydantic, without what is its own affair."""
+    """Return pydantic's message without its prefixes."""
     text = error["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
     return text if text == error["msg"] or error["type"] == "value_error" else f"it should be {text}"

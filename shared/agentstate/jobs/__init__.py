@@ -1,4 +1,4 @@
-"""Jobs: a row in the durable store is the job, a Celery message only wakes somebody up.
+"""Background jobs: the row in the durable store is the job, the Celery message only a wake-up for a worker.
 
 `Jobs.submit` writes the row in the caller's transaction; `JobRunner` claims and runs it; `Sweep` finds what was lost.
 """

@@ -159,7 +159,7 @@ class BrokerWakeUpSender:
         self._run_quietly(lambda: self._send_bulk(kind))
 
     def count_waiting(self, queue: str, lane: int) -> int:
-        """Messages that wait in a lane."""
+        """Return the number of messages that wait in a lane."""
         return int(self._redis_client().llen(lane_queue(queue, lane)))
 
     def clear_bulk_wake_up(self, kind: str) -> None:

@@ -12,7 +12,7 @@ from sqlalchemy.engine import RowMapping
 
 
 class JobStatus(StrEnum):
-    """Where a job stands."""
+    """The status of a job."""
 
     READY = "ready"
     """Waits for its due time or for a worker."""

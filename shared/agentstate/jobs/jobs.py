@@ -27,7 +27,7 @@ _SLOWEST_POLL_S = 0.5
 
 
 class Jobs:
-    """The table of jobs, for those who submit and look after them."""
+    """Submission and administration of jobs, of the whole fleet."""
 
     def __init__(self, store: Store, waker: WakeUpSender, settings: Settings) -> None:
         self._store = store
@@ -143,7 +143,7 @@ class Jobs:
             return table.discard_dead(tx, kind, reason=reason)
 
     def keep_refused(self, submission: dict[str, str | None], reason: str) -> UUID:
-        """Keep a submission that cannot become a job as a dead one, so that nobody has to look for it in a log."""
+        """Store a submission that cannot become a job as a dead job with `reason`; return its id."""
         spec = spec_of("jobs.refused")
         values = self._new_row(spec, submission, None, None, None)
         with self._store.transaction() as tx:
@@ -169,8 +169,8 @@ class Jobs:
             "lane": lane_of(agent_id, self._settings.lanes),
             "agent_id": _agent_for(spec, agent_id),
             "payload": payload,
-            "dedupe_key": _checked_key(dedupe_key, "dedupe key"),
-            "coalesce_key": _checked_key(coalesce_key, "coalesce key"),
+            "dedupe_key": _check_key(dedupe_key, "dedupe key"),
+            "coalesce_key": _check_key(coalesce_key, "coalesce key"),
             "max_attempts": spec.retry.max_attempts,
         }
 
@@ -186,7 +186,7 @@ class Jobs:
         for _ in range(_SUBMIT_TRIES):
             if table.insert_job(tx, values, due_in=due_in):
                 if due_in <= 0:
-                    self._wake(tx, [WakeUp(spec.task_name, spec.queue, values["lane"], job_id)])
+                    self._wake_workers(tx, [WakeUp(spec.task_name, spec.queue, values["lane"], job_id)])
                 return job_id
             existing = table.find_duplicate(tx, values)
             if existing is not None:
@@ -194,9 +194,9 @@ class Jobs:
         raise WaitTimeout(f"the coalesce key {values['coalesce_key']!r} changes hands too fast; submit again.")
 
     def _wake_after(self, tx: Transaction, task: str, found: Iterable[Job]) -> None:
-        self._wake(tx, [WakeUp(task, job.queue, job.lane, job.id) for job in found])
+        self._wake_workers(tx, [WakeUp(task, job.queue, job.lane, job.id) for job in found])
 
-    def _wake(self, tx: Transaction, wake_ups: Sequence[WakeUp]) -> None:
+    def _wake_workers(self, tx: Transaction, wake_ups: Sequence[WakeUp]) -> None:
         tx.after_commit(lambda: self._waker.send_wake_ups(wake_ups))
 
 
@@ -208,7 +208,7 @@ def _agent_for(spec: JobSpec, agent_id: str | None) -> str | None:
     return None
 
 
-def _checked_key(key: str | None, what: str) -> str | None:
+def _check_key(key: str | None, what: str) -> str | None:
     if key is not None and not 0 < len(key) <= MAX_KEY:
         raise InvalidInput(f"a {what} has 1 to {MAX_KEY} characters, this one {len(key)}. Nothing was stored.")
     return key

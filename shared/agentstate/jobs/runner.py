@@ -49,7 +49,7 @@ class Postpone(AgentStateError):
 
 
 class Outcome(StrEnum):
-    """What became of one wake-up."""
+    """The result of handling one wake-up."""
 
     NOTHING = "nothing"
     """No such job is ready: it is held, ended, or not due. Duplicate messages end here."""
@@ -58,7 +58,7 @@ class Outcome(StrEnum):
     ENDED = "ended"
     """It will not be tried again."""
     FENCED = "fenced"
-    """Somebody else took it over meanwhile."""
+    """Another worker took it over meanwhile."""
 
 
 class Claim:
@@ -70,10 +70,10 @@ class Claim:
         self.finished = False
 
     def finish(self, tx: Transaction, result: Any = None) -> None:
-        """End the job in the caller's transaction, so that it is done exactly if what it did is kept.
+        """End the job in the caller's transaction, so that it is done exactly if its changes are committed.
 
         Raises:
-            Fenced: the lease ran out and somebody else has the job; the transaction must roll back.
+            Fenced: the lease ran out and another worker has the job; the transaction must roll back.
         """
         if not table.end_job(tx, self.job, JobStatus.DONE, result=_storable(result)):
             raise Fenced(f"job {self.job.id} was taken over by another worker; this result is not applied.")

@@ -1,4 +1,4 @@
-"""What a kind of job declares: its name, queue, payload, deadline, retries, and what happens at the end of them."""
+"""Declaration of a kind of job: name, queue, payload, deadline, retries, and the action after the last one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ QUEUES = ("embedding", "summarization", "cache", "reconciliation", "effects", "s
 
 
 class LastAction(StrEnum):
-    """What becomes of a job that has used up its attempts."""
+    """The action for a job that has used up its attempts."""
 
     DEAD_LETTER = "dead"
     """It stays with its cause until somebody requeues or discards it."""
@@ -23,7 +23,7 @@ class LastAction(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class RetryPolicy:
-    """How often a failed job is tried, and how long it waits in between."""
+    """Number of attempts of a failed job, and the waits between them."""
 
     max_attempts: int
     """Claims in all, those that ended with a lost worker included."""

@@ -1,4 +1,4 @@
-"""The sweep: finds what nobody woke. With it, losing any message or the whole broker is only a delay."""
+"""The sweep: finds jobs whose wake-up was lost, so losing messages or the whole broker only delays work."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LANE_BATCH = 200
 
 @dataclass(frozen=True)
 class SweepReport:
-    """What one sweep did."""
+    """The counts of one sweep."""
 
     released: int
     """Jobs whose worker was lost, given back."""

@@ -77,7 +77,7 @@ _GIVEN_BACK: dict[str, Any] = {"status": JobStatus.READY, "coalesce_key": None}
 
 
 def claim_job(tx: Transaction, job_id: UUID, *, owner: str, lease_s: float) -> Job | None:
-    """Take a job that is ready and due; None when somebody else has it or it has ended."""
+    """Claim a job that is ready and due; return None if it is held by another worker or has ended."""
     statement = (
         sa.update(jobs)
         .where(jobs.c.id == job_id, jobs.c.status == JobStatus.READY, jobs.c.due_at <= statement_time())
@@ -120,7 +120,7 @@ def _update_held(tx: Transaction, job: Job, values: dict[str, Any]) -> bool:
 
 
 def release_expired(tx: Transaction) -> list[Job]:
-    """Give back every job whose lease ran out, with its attempt counted."""
+    """Return every job with an expired lease to the queue; the lost attempt counts."""
     lapsed = sa.and_(jobs.c.status == JobStatus.RUNNING, jobs.c.lease_until < statement_time())
     values = {
         **_GIVEN_BACK,
@@ -134,7 +134,7 @@ def release_expired(tx: Transaction) -> list[Job]:
 
 
 def end_unclaimed(tx: Transaction, job_id: UUID, status: JobStatus, *, error: str | None) -> bool:
-    """End a job that nobody holds; tell whether it was still so."""
+    """End a job that no worker holds; return whether it was ended."""
     unheld = jobs.c.status.in_([JobStatus.READY, JobStatus.DEAD])
     statement = sa.update(jobs).where(jobs.c.id == job_id, unheld).values(**_ENDING, status=status, error=error)
     return tx.connection.execute(statement).rowcount == 1
@@ -186,7 +186,7 @@ def lock_unwoken(
 
 
 def count_due_by_lane(tx: Transaction) -> dict[tuple[str, int], int]:
-    """How many jobs are due in each (queue, lane)."""
+    """Return the number of due jobs by (queue, lane)."""
     due = sa.and_(_IS_READY, jobs.c.due_at <= statement_time())
     query = sa.select(jobs.c.queue, jobs.c.lane, sa.func.count()).where(due).group_by(jobs.c.queue, jobs.c.lane)
     return {(queue, lane): count for queue, lane, count in tx.connection.execute(query)}

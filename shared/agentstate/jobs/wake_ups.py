@@ -25,7 +25,7 @@ class WakeUp:
 
 
 class WakeUpSender(Protocol):
-    """Who can wake workers. Sending never raises: a wake-up is a hint."""
+    """Interface of senders of wake-ups. Sending never raises: a wake-up is a hint."""
 
     def send_wake_ups(self, wake_ups: Iterable[WakeUp]) -> None:
         """Send a message for each job."""
@@ -34,11 +34,11 @@ class WakeUpSender(Protocol):
         """Send one message for bulk work, unless one is on its way already."""
 
     def count_waiting(self, queue: str, lane: int) -> int:
-        """Messages that wait in a lane."""
+        """Return the number of messages that wait in a lane."""
 
 
 class NullWakeUpSender:
-    """Wakes nobody: jobs run when a sweep finds them."""
+    """Sender without a broker: jobs run when a sweep finds them."""
 
     def send_wake_ups(self, wake_ups: Iterable[WakeUp]) -> None:
         """Do nothing."""
@@ -47,7 +47,7 @@ class NullWakeUpSender:
         """Do nothing."""
 
     def count_waiting(self, queue: str, lane: int) -> int:
-        """Nothing waits."""
+        """Return 0: there are no messages."""
         return 0
 
 

@@ -19,7 +19,7 @@ LOOPBACK = "127.0.0.1"
 
 
 def make_registry(store: Callable[[], Store]) -> CollectorRegistry:
-    """A registry whose collection asks the durable store.
+    """Return a registry that reads the durable store at each collection.
 
     Args:
         store: gives it; called at each collection.

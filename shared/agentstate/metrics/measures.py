@@ -1,4 +1,4 @@
-"""What is measured: the name of each metric, what it means, and the query that reads it.
+"""The metrics: name, meaning, and the query that reads each one.
 
 Of jobs, effects, breaks and memories only what is open or ended lately is read, by the indexes that workers find it
 by: a scrape takes as long after a year as on the first day. Conversations and what their summaries cost are added up.
@@ -58,7 +58,7 @@ def _group_counts(count: sa.ColumnElement[Any], *labels: sa.ColumnElement[str], 
 
 
 def _oldest_age(moment: sa.Column[Any], *labels: sa.ColumnElement[str], where: Iterable[Any]) -> Read:
-    """How long ago, in seconds, the earliest `moment` of each combination of `labels` was; none without rows."""
+    """Age in seconds of the earliest `moment` for each combination of `labels`; no sample without rows."""
 
     def read(connection: Connection) -> Iterator[Sample]:
         now = connection.execute(sa.select(db_time())).scalar_one()
@@ -100,15 +100,15 @@ def _sum_counters(what: str, *labels: sa.ColumnElement[str], part: str | None = 
     return _group_counts(sa.func.sum(counters.c.number), *labels, where=where)
 
 
-def _literals(*values: str) -> list[sa.ColumnElement[str]]:
+def _quote_literals(*values: str) -> list[sa.ColumnElement[str]]:
     return [sa.literal_column(f"'{value}'") for value in values]
 
 
 _number: Final = sa.func.count()
 # Written out, not bound: only so do databases see that a partial index has all of these rows.
-_is_open: Final = jobs.c.status.in_(_literals("ready", "running"))
-_in_doubt: Final = effects.c.state.not_in(_literals("succeeded", "failed"))
-_waits: Final = memories.c.state.in_(_literals("stored", "embedded"))
+_is_open: Final = jobs.c.status.in_(_quote_literals("ready", "running"))
+_in_doubt: Final = effects.c.state.not_in(_quote_literals("succeeded", "failed"))
+_waits: Final = memories.c.state.in_(_quote_literals("stored", "embedded"))
 
 MEASURES: Final[tuple[Measure, ...]] = (
     Measure(

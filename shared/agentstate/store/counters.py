@@ -57,7 +57,7 @@ class Counters:
                 self._writer.start()
 
     def flush_counts(self) -> None:
-        """Add to the store what was counted since the last time; while the store is away it is kept for the next."""
+        """Add the counts since the last flush to the store; if it fails, keep them for the next flush."""
         with self._lock:
             taken, self._held = self._held, Counter()
         if not taken:
@@ -66,12 +66,12 @@ class Counters:
             with self._store().transaction() as tx:
                 _write_counts(tx, taken)
         except Exception as error:  # noqa: BLE001 whoever counts has no use for it, and the thread has to go on
-            _log.warning("what was counted is written later: %s", error)
+            _log.warning("could not flush counters, will retry: %s", error)
             with self._lock:
                 self._held.update(taken)
 
     def close(self) -> None:
-        """Write what was counted; more may be counted afterwards."""
+        """Stop the writer and flush the counts; counting may go on afterwards."""
         with self._lock:
             writer, self._writer = self._writer, None
             ended, self._ended = self._ended, threading.Event()

@@ -1,4 +1,4 @@
-"""What differs between the two databases, as one interface: `PostgresDatabase` and `SqliteDatabase` implement it.
+"""The differences between the databases as one interface, implemented by `PostgresDatabase` and `SqliteDatabase`.
 
 No other module of the package looks at the name of a dialect. A caller asks for what it needs (`lock_key`,
 `select_for_each`) or for an ability (`has_roles`), and gets it from `store.database` or `tx.database`, or by

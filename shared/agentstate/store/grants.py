@@ -41,7 +41,7 @@ _GRANTED = sa.text(
 
 
 def grant_rights(store: Store, role: str) -> None:
-    """Give `role` what the application needs, and take from it what it must not have. Run as the tables' owner.
+    """Grant `role` the rights of the application and revoke all others. Run as the tables' owner.
 
     Raises:
         ConfigurationError: the store is SQLite, the role is not there, or it could do as it likes anyway.

@@ -27,7 +27,7 @@ _NEXT = sa.text("SELECT to_char((now() + interval '1 month') AT TIME ZONE 'UTC',
 
 @dataclass(frozen=True, slots=True)
 class LedgerPartitions:
-    """How the ledger lies: its parts by name, whether next month's is there, and what has no month of its own."""
+    """Partitions of the ledger: their names, whether next month's exists, and the count of entries outside them."""
 
     parts: tuple[str, ...]
     next_is_made: bool
@@ -51,7 +51,7 @@ def create_partitions(store: Store, ahead: int = MONTHS_AHEAD) -> int:
 
 
 def describe_partitions(connection: Connection) -> LedgerPartitions | None:
-    """How the ledger lies on Postgres, None on SQLite."""
+    """Return the ledger's partitions on Postgres, None on SQLite."""
     if not database_of(connection).is_server:
         return None
     parts = tuple(row.relname for row in connection.execute(_PARTS))

@@ -37,7 +37,7 @@ class PostgresDatabase(Database):
     has_single_statement_commit = True
 
     def open_engine(self, url: URL, *, pool_size: int) -> Engine:
-        """Open an engine whose connections have our time-outs and a watch over the pool."""
+        """Open an engine with our time-outs and a check of each connection that leaves the pool."""
         engine = sa.create_engine(
             url,
             isolation_level="READ COMMITTED",

@@ -1,4 +1,4 @@
-"""What to do while Redis is away: the same in this process alone, and Redis is left in peace for a second."""
+"""Fallback while Redis is away: work in this process alone, and try Redis again after a second."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class RedisFallback:
         return time.monotonic() < self._rests_until
 
     def run_with_fallback(self, shared: Callable[[], T], local: Callable[[], T]) -> T:
-        """What `shared` gives; what `local` gives while Redis is away."""
+        """Return the result of `shared`, or that of `local` while Redis is away."""
         if not self.is_away:
             try:
                 return shared()

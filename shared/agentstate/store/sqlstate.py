@@ -1,4 +1,4 @@
-"""What a database error means for its transaction: passing, a fault of the data, or anything else.
+"""Classification of database errors: passing, a fault of the data, or anything else.
 
 Decided by SQLSTATE on Postgres and by the error code on SQLite, never by the words of a message.
 """
@@ -28,7 +28,7 @@ _BUSY_SQLITE = frozenset({5, 6})
 _READ_ONLY_STATE, _READ_ONLY_SQLITE = "25006", 8
 
 
-def sqlstate(error: DBAPIError) -> str | None:
+def read_sqlstate(error: DBAPIError) -> str | None:
     """Return the five characters of SQLSTATE; None when the server sent none, or the store is SQLite."""
     found: str | None = getattr(error.orig, "sqlstate", None)
     return found
@@ -41,7 +41,7 @@ def is_passing(error: DBAPIError) -> bool:
     code = getattr(error.orig, "sqlite_errorcode", None)
     if code is not None:
         return (code & 0xFF) in _PASSING_SQLITE
-    state = sqlstate(error)
+    state = read_sqlstate(error)
     if state is None:
         # psycopg sets no SQLSTATE when it did not reach the server, or lost it.
         return type(error.orig).__name__ in {"OperationalError", "ConnectionTimeout", "PoolTimeout"}
@@ -49,19 +49,19 @@ def is_passing(error: DBAPIError) -> bool:
 
 
 def is_busy(error: DBAPIError) -> bool:
-    """Return whether others held what the transaction needed: a lock, a connection, or the time of the statement."""
+    """Return whether a lock, a connection or the statement's time was not available."""
     code = getattr(error.orig, "sqlite_errorcode", None)
-    return sqlstate(error) in _BUSY_STATES or (code is not None and (code & 0xFF) in _BUSY_SQLITE)
+    return read_sqlstate(error) in _BUSY_STATES or (code is not None and (code & 0xFF) in _BUSY_SQLITE)
 
 
 def is_read_only(error: DBAPIError) -> bool:
     """Return whether the database takes no writes: a standby, or a file that may not be written."""
     code = getattr(error.orig, "sqlite_errorcode", None)
-    return sqlstate(error) == _READ_ONLY_STATE or (code is not None and (code & 0xFF) == _READ_ONLY_SQLITE)
+    return read_sqlstate(error) == _READ_ONLY_STATE or (code is not None and (code & 0xFF) == _READ_ONLY_SQLITE)
 
 
 def is_data_error(error: DBAPIError) -> bool:
     """Return whether the database refused the data itself, so that the same data will always be refused."""
     if isinstance(error, DataError | IntegrityError):
         return True
-    return (sqlstate(error) or "")[:2] in _DATA_CLASSES
+    return (read_sqlstate(error) or "")[:2] in _DATA_CLASSES

@@ -30,7 +30,7 @@ _log = logging.getLogger(__name__)
 
 
 class Transaction:
-    """One open transaction: `connection` executes, `after_commit` collects what follows.
+    """One open transaction: `connection` executes, `after_commit` collects the follow-ups.
 
     Made by `Store.transaction()`. Every verb of the library that writes takes one as `tx=`, so that several facts
     become durable together or not at all.
@@ -43,7 +43,7 @@ class Transaction:
 
     @property
     def database(self) -> Database:
-        """What differs between Postgres and SQLite."""
+        """The kind of database, Postgres or SQLite."""
         return database_of(self.connection)
 
     def now(self) -> datetime:
@@ -81,7 +81,7 @@ class Store:
 
     @property
     def database(self) -> Database:
-        """What differs between Postgres and SQLite."""
+        """The kind of database, Postgres or SQLite."""
         return database_of(self.engine)
 
     @contextmanager
@@ -114,11 +114,11 @@ class Store:
         Raises:
             StoreUnavailable: as `transaction`.
         """
-        with self.transaction() as tx, self.joining(tx):
+        with self.transaction() as tx, self.join_transaction(tx):
             yield tx
 
     @contextmanager
-    def joining(self, tx: Transaction) -> Iterator[None]:
+    def join_transaction(self, tx: Transaction) -> Iterator[None]:
         """Make `tx` the ambient transaction of this thread or task for the block."""
         token = _ambient.set((self, tx))
         try:
@@ -195,7 +195,7 @@ class Store:
         except DBAPIError as error:
             if _was_interrupted(error):
                 raise KeyboardInterrupt from error
-            found = _translate(error)
+            found = _translate_error(error)
             if found is None:
                 raise
             raise found from error
@@ -205,7 +205,7 @@ class Store:
         return float(getattr(self.engine.pool, "_timeout", 0.0))
 
 
-def _translate(error: DBAPIError) -> AgentStateError | None:
+def _translate_error(error: DBAPIError) -> AgentStateError | None:
     """Return our error for one of the driver's; None when it is neither passing nor a fault of the data."""
     reason = str(error.orig).strip().splitlines()[0][:200]
     if sqlstate.is_busy(error):

@@ -1,4 +1,4 @@
-"""Inserting what may be there already, in one statement that is the same on Postgres and SQLite."""
+"""Inserts of rows that may already exist, in one statement that is the same on Postgres and SQLite."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Attested points of accounts, and the attestations that fold them into one root; append-only like what they seal."""
+"""Attested points of accounts, and the attestations that fold them into one root; append-only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What all tables share: the metadata, the column types, and the database's own clock in SQL.
+"""Shared parts of all tables: the metadata, the column types, and the database's own clock in SQL.
 
 One schema serves Postgres and SQLite. Times are `timestamptz` on Postgres and text of fixed width on SQLite, which
 sorts as it compares; both give aware UTC datetimes in Python.

@@ -1,4 +1,4 @@
-"""The tables of episodes: what happened, for good; how far lessons were drawn; which agents were forgotten.
+"""The tables of episodes: the episodes, the progress of lessons, and the tombstones of forgotten agents.
 
 `episodes` is append-only by triggers: a changed outcome is a row of its own, and all rows of an agent go together when
 it is forgotten, with a row in `episode_tombstones` that allows and notes it.

@@ -1,4 +1,4 @@
-"""The tables of semantic memory: what was remembered, how far each memory has come, and the vectors paid for.
+"""The tables of semantic memory: memories with their indexing state, and the vectors paid for.
 
 The row is the memory; Qdrant holds a copy of it that can be made again at any time. A row is also its own work item:
 `state`, `attempts`, `due_at` and `claim` say who embeds it and when, so that remembering needs no second row. Who may

@@ -85,7 +85,7 @@ sa.Index("ix_entries_time", entries.c.account_id, entries.c.recorded_at)
 
 
 def _effect_checks() -> list[sa.CheckConstraint]:
-    """What an effect's row has to be; whether there is a result is its state, never the truth value of the result.
+    """Return the checks of an effect's row; a result is present by the state, never by its truth value.
 
     Said twice: Postgres reads a check anew for every statement, and constant lists are read fastest.
     """

@@ -1,4 +1,4 @@
-"""The tables of the portfolio: which agent is enrolled at which service, and what each owned when."""
+"""The tables of the portfolio: enrolments of agents at services, and snapshots of their holdings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table of tallies: sums over the whole fleet of what is too frequent to be a row each."""
+"""The table of tallies: sums over the whole fleet of events that are too frequent for a row each."""
 
 from __future__ import annotations
 
