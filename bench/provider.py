@@ -81,16 +81,22 @@ class _Handler(LoopbackHandler, BaseHTTPRequestHandler):
                 vectors[-1] = vectors[-1][: WIDTH // 4]
             if fault is None:
                 self.stub.note_paid(texts)
-            self.send_json({"object": "list", "model": "loopback", "data": _vectors_json(vectors), "usage": _USAGE})
+            self.send_json(
+                {
+                    "object": "list",
+                    "model": "loopback",
+                    "data": [
+                        {"object": "embedding", "index": index, "embedding": vector}
+                        for index, vector in enumerate(vectors)
+                    ],
+                    "usage": _USAGE,
+                }
+            )
 
 
 _QUESTIONS = {"memory", "width"}
 """Asked to learn something of the provider, not paid for a memory."""
 _USAGE = {"prompt_tokens": 1, "total_tokens": 1}
-
-
-def _vectors_json(vectors: list[list[float]]) -> list[dict[str, Any]]:
-    return [{"object": "embedding", "index": index, "embedding": vector} for index, vector in enumerate(vectors)]
 
 
 def _make_vector(text: str) -> list[float]:

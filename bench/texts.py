@@ -188,14 +188,10 @@ def make_samples(kind: str, make: Make, *, seed: int, each: int) -> Iterator[Sam
     pieces = make(draw)
     for length in LENGTHS:
         for _ in range(each):
-            yield Sample(kind, _cut_piece(pieces, length))
-
-
-def _cut_piece(pieces: Iterator[str], length: int) -> str:
-    text = ""
-    while len(text) < length:
-        text += next(pieces)
-    return text[:length]
+            text = ""
+            while len(text) < length:
+                text += next(pieces)
+            yield Sample(kind, text[:length])
 
 
 def cut_chunks(kind: str, text: str, *, draw: random.Random, each: int) -> Iterator[Sample]:

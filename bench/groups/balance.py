@@ -39,7 +39,11 @@ def measure_rows(bench: BenchStack) -> Iterator[Row]:
         store = Store.open(url)
         began = time.monotonic()
         if store.database.is_server:
-            _create_partitions(store)
+            statement = sa.text("SELECT agentstate_add_entries_month(:moment)")
+            with store.transaction() as tx:
+                for month in range(14):
+                    moment = datetime(BEGIN.year + month // 12, month % 12 + 1, 1, tzinfo=UTC)
+                    tx.connection.execute(statement, {"moment": moment})
         histories = {count: _make_history(store, count) for count in (SHORT, long)}
         bench.report(f"{name}: histories of {SHORT:,} and {long:,} entries in {time.monotonic() - began:.0f} s")
         what = f"{long:,} entries against {SHORT:,}"
@@ -84,14 +88,6 @@ def _make_history(store: Store, count: int) -> TransactionLedger:
     assert ledger.balance("casino").minor == _CENT.minor * count
     assert ledger.balance("casino", as_of=moments[count // 2 - 1]).minor == _CENT.minor * count // 2
     return ledger
-
-
-def _create_partitions(store: Store) -> None:
-    statement = sa.text("SELECT agentstate_add_entries_month(:moment)")
-    with store.transaction() as tx:
-        for month in range(14):
-            moment = datetime(BEGIN.year + month // 12, month % 12 + 1, 1, tzinfo=UTC)
-            tx.connection.execute(statement, {"moment": moment})
 
 
 _BATCH = 20_000

@@ -32,7 +32,10 @@ def measure_rows(bench: BenchStack) -> Iterator[Row]:
             calls = max(400 // count, 3)
             ratio = _measure_ratio(bench, partial(ours, document), partial(_round_trip_guide, document), calls)
             yield at_most(f"codec: {name}, a state of {count:,} transactions", ratio, 1.0, "x", GUIDE)
-    plain = {f"key_{number}": _make_plain_record(number) for number in range(200)}
+    plain = {
+        f"key_{number}": {"name": "coin-flip", "round": number, "won": number % 2 == 0, "tags": ["a", "b", None]}
+        for number in range(200)
+    }
     ratio = _measure_ratio(bench, lambda: _round_trip_json(plain), lambda: json.loads(json.dumps(plain)), 3)
     yield Row("codec: JSON, 200 plain records", ratio, "x", reference=PLAIN)
     yield from _measure_sizes(make_state(1_000))
@@ -60,10 +63,6 @@ def _make_transaction(number: int) -> dict[str, Any]:
         "round": number,
         "at": f"2026-01-02T03:{number // 60 % 60:02}:{number % 60:02}.678901+00:00",
     }
-
-
-def _make_plain_record(number: int) -> dict[str, Any]:
-    return {"name": "coin-flip", "round": number, "won": number % 2 == 0, "tags": ["a", "b", None]}
 
 
 def _measure_ratio(bench: BenchStack, ours: Callable[[], object], other: Callable[[], object], calls: int) -> float:

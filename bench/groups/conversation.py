@@ -64,15 +64,15 @@ def _measure_storage(settings: Settings) -> Row:
 def _add_turns(history: ConversationHistory, turns: int, size: int) -> None:
     draw = random.Random(7)  # noqa: S311 letters, not secrets
     for begin in range(0, turns, _BATCH):
+        # Letters that no compression makes much smaller.
         history.add_many(
-            NewTurn(role="user" if n % 2 else "assistant", text=_make_text(draw, size), at=_AT)
+            NewTurn(
+                role="user" if n % 2 else "assistant",
+                text="".join(draw.choices("abcdefghijklmnopqrstuvwxyz      ", k=size)).strip().ljust(size, "x"),
+                at=_AT,
+            )
             for n in range(begin, min(begin + _BATCH, turns))
         )
-
-
-def _make_text(draw: random.Random, size: int) -> str:
-    """Letters that no compression makes much smaller."""
-    return "".join(draw.choices("abcdefghijklmnopqrstuvwxyz      ", k=size)).strip().ljust(size, "x")
 
 
 def _bytes_on_disk(url: str) -> int:

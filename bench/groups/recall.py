@@ -69,7 +69,21 @@ def _measure_sizes(bench: BenchStack, runtime: Runtime) -> Iterator[Row]:
     p50s: list[str] = []
     for size in SIZES[: bench.choose_size(3, 1)]:
         bench.report(f"recall: filling the index to {size:,} memories")
-        _add_memories(runtime, rng, filled, size)
+        generator = np.random.default_rng(size)
+        for begin in range(filled, size, 1_000):
+            items = [_make_memory(rng, number) for number in range(begin, min(begin + 1_000, size))]
+            receipts = runtime.memory.remember_many(items)
+            vectors = generator.standard_normal((len(items), max(runtime.embedder.space.dimensions, 1))).astype(
+                np.float32
+            )
+            runtime.index.upsert_points(
+                [point for item, vector in zip(items, vectors, strict=True) for point in _make_points(item, vector)]
+            )
+            with runtime.store.transaction() as tx:
+                done = {"state": "searchable", "space": runtime.index.space, "searchable_at": db_time()}
+                seqs = [receipt.seq for receipt in receipts]
+                changed = memories.update().where(memories.c.seq.in_(seqs))
+                tx.connection.execute(changed.values(indexed_version=memories.c.version, points=1, **done))
         filled = size
         times = _time_queries(runtime, rng, bench.choose_size(400, 20))
         p50s.append(f"{size:,}: {times.quantiles_at(0.5)[0]:.1f} ms")
@@ -82,22 +96,6 @@ def _measure_sizes(bench: BenchStack, runtime: Runtime) -> Iterator[Row]:
     yield Row("recall: p50 as the memories grow", "; ".join(p50s))
     parts = _time_parts(runtime, rng, bench.choose_size(100, 5))
     yield Row("recall: where the time goes (p50)", "; ".join(f"{part} {found:.1f} ms" for part, found in parts.items()))
-
-
-def _add_memories(runtime: Runtime, rng: random.Random, first: int, size: int) -> None:
-    generator = np.random.default_rng(size)
-    for begin in range(first, size, 1_000):
-        items = [_make_memory(rng, number) for number in range(begin, min(begin + 1_000, size))]
-        receipts = runtime.memory.remember_many(items)
-        vectors = generator.standard_normal((len(items), max(runtime.embedder.space.dimensions, 1))).astype(np.float32)
-        runtime.index.upsert_points(
-            [point for item, vector in zip(items, vectors, strict=True) for point in _make_points(item, vector)]
-        )
-        with runtime.store.transaction() as tx:
-            done = {"state": "searchable", "space": runtime.index.space, "searchable_at": db_time()}
-            seqs = [receipt.seq for receipt in receipts]
-            changed = memories.update().where(memories.c.seq.in_(seqs))
-            tx.connection.execute(changed.values(indexed_version=memories.c.version, points=1, **done))
 
 
 def _make_memory(rng: random.Random, number: int) -> NewMemory:

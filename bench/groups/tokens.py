@@ -60,7 +60,13 @@ def error_table(family: Family, data: Path) -> Iterator[Row]:
         return
     judged: list[float] = []
     for kind in counted:
-        error = _measure_error(Estimator(family), kind)
+        estimator = Estimator(family)
+        pairs = [pair for pair in zip(kind.texts, kind.true, strict=True) if len(pair[0]) >= _JUDGED_FROM]
+        error = EstimateError(
+            [estimator.count(text) / true for text, true in pairs],
+            statistics.median(estimator.mean_count(text) / true for text, true in pairs),
+            statistics.median(len(text) / 4 / true for text, true in pairs),
+        )
         told = f"{tool}; unraised {error.middle:.2f}, characters/4 {error.quarter:.2f}"
         low, high = min(error.ratios), max(error.ratios)
         value = f"{statistics.median(error.ratios):.2f} ({low:.2f} to {high:.2f})"
@@ -82,15 +88,6 @@ def _count_samples(family: Family, chat: Path) -> Iterator[Counted]:
     elif count is not None:
         texts["code"] = [sample.text for sample in cut_chunks("code", code, draw=random.Random(4), each=EACH)]  # noqa: S311
         yield from (Counted(kind, some, [count(text) for text in some]) for kind, some in texts.items())
-
-
-def _measure_error(estimator: Estimator, kind: Counted) -> EstimateError:
-    pairs = [pair for pair in zip(kind.texts, kind.true, strict=True) if len(pair[0]) >= _JUDGED_FROM]
-    return EstimateError(
-        [estimator.count(text) / true for text, true in pairs],
-        statistics.median(estimator.mean_count(text) / true for text, true in pairs),
-        statistics.median(len(text) / 4 / true for text, true in pairs),
-    )
 
 
 _SPEED_CHARS = 540_000

@@ -64,7 +64,10 @@ def main(
         ok = _run_demo(choices, [path for path in (build, json_file) if path], pictures)
     finally:
         if data is None and not keep:
-            _remove_folder(folder, ok=ok)
+            if ok or not any(folder.iterdir()):
+                shutil.rmtree(folder, ignore_errors=True)
+            else:
+                click.echo(f"logs and data were kept in {folder}", err=True)
     sys.exit(0 if ok else 1)
 
 
@@ -108,13 +111,6 @@ def _print_hints(out: Console, stack: DemoStack) -> None:
     )
     for line in lines:
         out.print(line, markup=False, soft_wrap=True)
-
-
-def _remove_folder(folder: Path, *, ok: bool) -> None:
-    if ok or not any(folder.iterdir()):
-        shutil.rmtree(folder, ignore_errors=True)
-    else:
-        click.echo(f"logs and data were kept in {folder}", err=True)
 
 
 def _parse_setting(text: str) -> tuple[str, str]:

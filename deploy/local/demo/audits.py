@@ -51,7 +51,18 @@ def find_accepted_rewrites(store: Store) -> list[str]:
 
 def compare_balances(connection: Connection, truth: Mapping[str, Any]) -> list[Balance]:
     """Return every balance of every agent: the sum of its entries, and the service's own amount."""
-    booked = _sum_books(connection)
+    table = accounts.c
+    statement = (
+        sa.select(table.agent_id, table.service, table.bucket, sa.func.sum(entries.c.amount).label("minor"))
+        .join(entries, entries.c.account_id == table.id)
+        .group_by(table.agent_id, table.service, table.bucket)
+    )
+    booked: dict[tuple[str, str], int] = defaultdict(int)
+    for row in connection.execute(statement):
+        if row.bucket in _FREE:
+            booked[row.agent_id, balance_service(row.service)] += int(row.minor)
+        elif row.bucket == Bucket.ESCROW_LOCKED:
+            booked[row.agent_id, "escrow locked"] += int(row.minor)
     return [
         Balance(agent_id=agent, account=account, books=booked.get((agent, account), 0), truth=micros)
         for agent, known in sorted(truth["agents"].items())
@@ -65,22 +76,6 @@ def _true_accounts(known: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
         yield name, int(known["accounts"].get(name, {"micros": 0})["micros"])
     yield "wallet", int(known["wallet"]["micros"])
     yield "escrow locked", int(known["escrow_locked"]["micros"])
-
-
-def _sum_books(connection: Connection) -> dict[tuple[str, str], int]:
-    table = accounts.c
-    statement = (
-        sa.select(table.agent_id, table.service, table.bucket, sa.func.sum(entries.c.amount).label("minor"))
-        .join(entries, entries.c.account_id == table.id)
-        .group_by(table.agent_id, table.service, table.bucket)
-    )
-    sums: dict[tuple[str, str], int] = defaultdict(int)
-    for row in connection.execute(statement):
-        if row.bucket in _FREE:
-            sums[row.agent_id, balance_service(row.service)] += int(row.minor)
-        elif row.bucket == Bucket.ESCROW_LOCKED:
-            sums[row.agent_id, "escrow locked"] += int(row.minor)
-    return sums
 
 
 def _broken_chains(connection: Connection) -> Iterator[str]:

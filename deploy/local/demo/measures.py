@@ -256,8 +256,10 @@ _GONE = object()
 
 def list_lost(connection: Connection, acknowledged: Iterable[Acknowledgement]) -> list[str]:
     """Return the acknowledgements that are missing in the stores, or stored with another value."""
+    table = effects.c
+    found = connection.execute(sa.select(table.agent_id, table.key, table.outcome).where(table.state == "succeeded"))
     kept = {
-        **_load_effects(connection),
+        **{(row.agent_id, "effect", row.key): row.outcome["value"] for row in found},
         **_load_memories(connection),
         **_load_turns(connection),
         **_load_jobs(connection),
@@ -267,21 +269,13 @@ def list_lost(connection: Connection, acknowledged: Iterable[Acknowledgement]) -
 
 def _find_missing(acknowledged: Iterable[Acknowledgement], kept: dict[tuple[str, str, str], Any]) -> Iterator[str]:
     for item in acknowledged:
-        found = kept.get((item.agent_id, item.kind, _normalize_key(item)), _GONE)
+        found = kept.get(
+            (item.agent_id, item.kind, (str(UUID(item.key)) if item.kind in {"memory", "job"} else item.key)), _GONE
+        )
         if found is _GONE:
             yield f"{item.kind} {item.key} of {item.agent_id} is gone"
         elif item.value is not None and codec.dumps(found) != codec.dumps(item.value):
             yield f"{item.kind} {item.key} of {item.agent_id} is there with another value"
-
-
-def _normalize_key(item: Acknowledgement) -> str:
-    return str(UUID(item.key)) if item.kind in {"memory", "job"} else item.key
-
-
-def _load_effects(connection: Connection) -> dict[tuple[str, str, str], Any]:
-    table = effects.c
-    found = connection.execute(sa.select(table.agent_id, table.key, table.outcome).where(table.state == "succeeded"))
-    return {(row.agent_id, "effect", row.key): row.outcome["value"] for row in found}
 
 
 def _load_memories(connection: Connection) -> dict[tuple[str, str, str], Any]:

@@ -45,7 +45,12 @@ LARGEST_REQUEST = 1_048_576
 
 def main() -> int:
     """Run; 0 after a clean stop, 1 when it cannot start."""
-    options = _parse_options()
+    parser = argparse.ArgumentParser(prog="python -m deploy.local.sandbox", description=__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="folder of the books; made when missing")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on; loopback unless you must")
+    parser.add_argument("--port", type=int, default=0, help="port; 0 takes a free one")
+    parser.add_argument("--seed", type=int, default=7, help="seed of games, prices and identifiers")
+    options = parser.parse_args()
     try:
         books = Books(options.data, Chance(options.seed))
     except (FolderInUse, OSError) as error:
@@ -61,15 +66,6 @@ def main() -> int:
     return 0
 
 
-def _parse_options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m deploy.local.sandbox", description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="folder of the books; made when missing")
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on; loopback unless you must")
-    parser.add_argument("--port", type=int, default=0, help="port; 0 takes a free one")
-    parser.add_argument("--seed", type=int, default=7, help="seed of games, prices and identifiers")
-    return parser.parse_args()
-
-
 async def _serve_sandbox(books: Books, host: str, port: int) -> None:
     sockets = bind_sockets(port, host)
     server = HTTPServer(make_app(books), max_body_size=LARGEST_REQUEST)
@@ -80,7 +76,10 @@ async def _serve_sandbox(books: Books, host: str, port: int) -> None:
         callback.start()
     sys.stdout.write(f"sandbox ready on http://{host}:{sockets[0].getsockname()[1]}\n")
     sys.stdout.flush()
-    await _wait_for_stop_signal()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await stop.wait()
     for callback in clockwork:
         callback.stop()
     server.stop()
@@ -104,13 +103,6 @@ def _run_in_transaction(books: Books, work: Callable[[], int]) -> None:
 def _sweep_escrows(books: Books) -> None:
     with books.open_transaction():
         Escrows(books).refund_overdue()
-
-
-async def _wait_for_stop_signal() -> None:
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    await stop.wait()
 
 
 def make_app(books: Books) -> Application:

@@ -70,13 +70,13 @@ class Fault:
     def parse_text(cls, text: str) -> Fault:
         """Parse `slow:250` or `html_502:before`; refuse unknown faults."""
         kind, _, rest = text.partition(":")
-        if kind not in KINDS or (kind in TIMED) != rest.isdecimal() or (rest and not cls._accepts_option(kind, rest)):
+        if (
+            kind not in KINDS
+            or (kind in TIMED) != rest.isdecimal()
+            or (rest and not (kind in TIMED or (kind == "html_502" and rest == "before")))
+        ):
             raise Refusal(400, "invalid_fault", f"{text!r} is no fault; known are {', '.join(KINDS)}.")
         return cls(kind, min(int(rest), LONGEST_MS) if rest.isdecimal() else 0, before=rest == "before")
-
-    @staticmethod
-    def _accepts_option(kind: str, rest: str) -> bool:
-        return kind in TIMED or (kind == "html_502" and rest == "before")
 
     @property
     def is_preventing(self) -> bool:

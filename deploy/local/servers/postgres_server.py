@@ -57,7 +57,11 @@ def identity_for(program: Path, folder: Path) -> Identity:
     if os.geteuid() != 0 and _has_name(os.geteuid()):
         return Identity()
     for identity in _list_candidates():
-        if _is_usable(identity, program, folder):
+        identity.hand_over(folder)
+        script = '"$0" --version >/dev/null && test -w "$1" && test "$(id -u)" != 0'
+        command = [*identity.prefix, "sh", "-c", script, str(program), str(folder)]
+        done = subprocess.run(command, capture_output=True, check=False, timeout=20)  # noqa: S603 our own command
+        if done.returncode == 0:
             return identity
     raise ServerMissing(
         f"Postgres refuses to run as user id {os.geteuid()}, and no other user could be given {program} and {folder}: "
@@ -85,14 +89,6 @@ def _list_candidates() -> tuple[Identity, ...]:
     if os.geteuid() == 0:
         found.append(Identity((*ids, *keep), (user, group)))
     return tuple(identity for identity in found if shutil.which(identity.prefix[0]))
-
-
-def _is_usable(identity: Identity, program: Path, folder: Path) -> bool:
-    identity.hand_over(folder)
-    script = '"$0" --version >/dev/null && test -w "$1" && test "$(id -u)" != 0'
-    command = [*identity.prefix, "sh", "-c", script, str(program), str(folder)]
-    done = subprocess.run(command, capture_output=True, check=False, timeout=20)  # noqa: S603 our own command
-    return done.returncode == 0
 
 
 NAME = "postgres"
@@ -197,7 +193,28 @@ class PostgresServer:
         if self.data.is_dir():
             _drop_stale_pid(self.data / "postmaster.pid")
         else:
-            self._make_cluster()
+            unfinished = self.data.with_name("cluster.unfinished")
+            shutil.rmtree(unfinished, ignore_errors=True)
+            password_file = self.data.with_name("password")
+            write_private(password_file, self.password + "\n")
+            self.identity.hand_over(password_file)
+            try:
+                done = subprocess.run(  # noqa: S603 our own command
+                    self._initdb_command(unfinished, password_file),
+                    env={**os.environ, **make_mark(self.tag, NAME)},
+                    start_new_session=True,
+                    capture_output=True,
+                    text=True,
+                    check=False,
+                    timeout=120,
+                )
+            finally:
+                password_file.unlink()
+            if done.returncode != 0:
+                raise StartFailed(
+                    f"no Postgres cluster could be made in {unfinished}:\n{(done.stdout + done.stderr).strip()[-1500:]}"
+                )
+            unfinished.replace(self.data)
 
     def _check_version(self) -> None:
         made_by = (self.data / "PG_VERSION").read_text("ascii").strip()
@@ -207,30 +224,6 @@ class PostgresServer:
                 f"{self.programs.folder} is version {self.programs.version}. Nothing was started, all data was kept. "
                 f"Name the programs of version {made_by} with --postgres-bin, or begin anew with another --data."
             )
-
-    def _make_cluster(self) -> None:
-        unfinished = self.data.with_name("cluster.unfinished")
-        shutil.rmtree(unfinished, ignore_errors=True)
-        password_file = self.data.with_name("password")
-        write_private(password_file, self.password + "\n")
-        self.identity.hand_over(password_file)
-        try:
-            done = subprocess.run(  # noqa: S603 our own command
-                self._initdb_command(unfinished, password_file),
-                env={**os.environ, **make_mark(self.tag, NAME)},
-                start_new_session=True,
-                capture_output=True,
-                text=True,
-                check=False,
-                timeout=120,
-            )
-        finally:
-            password_file.unlink()
-        if done.returncode != 0:
-            raise StartFailed(
-                f"no Postgres cluster could be made in {unfinished}:\n{(done.stdout + done.stderr).strip()[-1500:]}"
-            )
-        unfinished.replace(self.data)
 
     def _initdb_command(self, target: Path, password_file: Path) -> list[str]:
         locale = ["--locale=C.UTF-8"]

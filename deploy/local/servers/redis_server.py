@@ -55,16 +55,7 @@ class RedisServer:
     def process_spec(self) -> ProcessSpec:
         """The process."""
         config = self.folder.data_of(NAME) / "redis.conf"
-        return ProcessSpec(
-            name=NAME,
-            command=(str(self.program), str(config), "--proc-title-template", title_template(self.tag)),
-            ready=redis_answers(self.url(0)),
-            prepare=lambda: write_private(config, self._config_text()),
-            port=self.port,
-        )
-
-    def _config_text(self) -> str:
-        return "\n".join([
+        text = "\n".join([
             f"bind {LOOPBACK}",
             "protected-mode yes",
             f"port {self.port}",
@@ -80,6 +71,13 @@ class RedisServer:
             "maxmemory-policy noeviction",
             "",
         ])  # fmt: skip
+        return ProcessSpec(
+            name=NAME,
+            command=(str(self.program), str(config), "--proc-title-template", title_template(self.tag)),
+            ready=redis_answers(self.url(0)),
+            prepare=lambda: write_private(config, text),
+            port=self.port,
+        )
 
 
 def _quote_path(path: Path) -> str:

@@ -75,7 +75,21 @@ def up(
         **choices,
     )
     if foreground:
-        _supervise_stack(stack, steps)
+        # Start, then wait for a signal; SIGINT, SIGTERM and a closed terminal stop everything.
+        interrupt_once()
+        signal.signal(signal.SIGUSR1, lambda _number, _frame: stack.retry_given_up())
+        try:
+            stack.start()
+            steps.report_ready()
+            threading.Event().wait()
+        except AgentStateError as error:
+            steps.report_failure(error.message)
+            raise
+        except KeyboardInterrupt:
+            steps.report_progress("stopping")
+        finally:
+            stack.stop()
+        steps.report_progress("stopped; all data was kept")
     else:
         # Another one does it; what is wrong with the options was said by making this one.
         _start_in_background(Folder(data))
@@ -132,34 +146,6 @@ def _start_in_background(folder: Folder) -> None:
         found = read_status(folder)
         click.echo(f"a stack runs on {folder.path} already; nothing was started.\n\n{found.as_text()}")
         return
-    _warn_of_other_settings()
-    try:
-        control.start_detached(folder, sys.argv[2:], click.echo)
-    except KeyboardInterrupt:
-        click.echo("interrupted; everything was stopped again, all data was kept", err=True)
-        sys.exit(INTERRUPTED)
-    click.echo(_where_things_are(folder))
-
-
-def _supervise_stack(stack: Stack, steps: control.StartReport) -> None:
-    """Start, then wait for a signal; SIGINT, SIGTERM and a closed terminal stop everything."""
-    interrupt_once()
-    signal.signal(signal.SIGUSR1, lambda _number, _frame: stack.retry_given_up())
-    try:
-        stack.start()
-        steps.report_ready()
-        threading.Event().wait()
-    except AgentStateError as error:
-        steps.report_failure(error.message)
-        raise
-    except KeyboardInterrupt:
-        steps.report_progress("stopping")
-    finally:
-        stack.stop()
-    steps.report_progress("stopped; all data was kept")
-
-
-def _warn_of_other_settings() -> None:
     ours = {name for names in SETTINGS_OF.values() for name in names}
     exported = sorted(ours & os.environ.keys())
     if exported:
@@ -168,6 +154,12 @@ def _warn_of_other_settings() -> None:
             "Unset it to use the stack.",
             err=True,
         )
+    try:
+        control.start_detached(folder, sys.argv[2:], click.echo)
+    except KeyboardInterrupt:
+        click.echo("interrupted; everything was stopped again, all data was kept", err=True)
+        sys.exit(INTERRUPTED)
+    click.echo(_where_things_are(folder))
 
 
 def _where_things_are(folder: Folder) -> str:

@@ -110,7 +110,16 @@ class Folder:
         if len(os.fsencode(inside)) <= LONGEST_SOCKET_PATH - len("/postgres.sock"):
             inside.mkdir(mode=0o700, exist_ok=True)
             return inside
-        return self._socket_folder_outside(tag)
+        for base in (tempfile.gettempdir(), "/tmp"):  # noqa: S108 a private folder, owner checked below
+            path = Path(base) / tag
+            if len(os.fsencode(path)) <= LONGEST_SOCKET_PATH - len("/postgres.sock"):
+                path.mkdir(mode=0o700, exist_ok=True)
+                if path.stat().st_uid == os.getuid():
+                    return path
+        raise FolderUnusable(
+            f"there is no folder with a path short enough for a socket: {self.path} is too long, and so is "
+            f"{tempfile.gettempdir()}. Nothing was started. Choose a shorter folder with --data."
+        )
 
     def get_secret(self, name: str) -> str:
         """A random secret that stays the same for the life of the folder."""
@@ -156,18 +165,6 @@ class Folder:
         return (
             f"a stack runs on {self.path} already{pid}; nothing was started. `make status` shows it, `make down` "
             "stops it; for a second stack give another folder with --data."
-        )
-
-    def _socket_folder_outside(self, tag: str) -> Path:
-        for base in (tempfile.gettempdir(), "/tmp"):  # noqa: S108 a private folder, owner checked below
-            path = Path(base) / tag
-            if len(os.fsencode(path)) <= LONGEST_SOCKET_PATH - len("/postgres.sock"):
-                path.mkdir(mode=0o700, exist_ok=True)
-                if path.stat().st_uid == os.getuid():
-                    return path
-        raise FolderUnusable(
-            f"there is no folder with a path short enough for a socket: {self.path} is too long, and so is "
-            f"{tempfile.gettempdir()}. Nothing was started. Choose a shorter folder with --data."
         )
 
 

@@ -66,25 +66,21 @@ def choose_port(
         PortTaken: the port asked for is in use, or none is free.
     """
     if asked is not None:
-        return _require_port(name, asked, taken)
+        if asked in taken:
+            raise PortTaken(
+                f"port {asked} was asked for twice, the second time for {name}. Nothing was started. Give each its own."
+            )
+        if not is_free(asked):
+            raise PortTaken(
+                f"port {asked} for {name} is taken by another program. Nothing was started. "
+                f"End that program, or choose another port with --{name}-port, "
+                "or leave the option out: a free one is found."
+            )
+        return asked
     for port in (kept, preferred):
         if port is not None and port not in taken and is_free(port):
             return port
     return _find_free_port(name, taken)
-
-
-def _require_port(name: str, port: int, taken: Collection[int]) -> int:
-    if port in taken:
-        raise PortTaken(
-            f"port {port} was asked for twice, the second time for {name}. Nothing was started. Give each its own."
-        )
-    if not is_free(port):
-        raise PortTaken(
-            f"port {port} for {name} is taken by another program. Nothing was started. "
-            f"End that program, or choose another port with --{name}-port, "
-            "or leave the option out: a free one is found."
-        )
-    return port
 
 
 def _find_free_port(name: str, taken: Collection[int]) -> int:

@@ -99,7 +99,14 @@ def print_rows(out: Console, title: str, rows: Sequence[Row]) -> None:
     for name in ("what", "value", "unit", "bar", "reference", ""):
         table.add_column(name, justify="right" if name == "value" else "left", overflow="fold")
     for row in rows:
-        table.add_row(row.name, format_value(row.value), row.unit, row.bar, row.reference, _verdict_text(row))
+        table.add_row(
+            row.name,
+            format_value(row.value),
+            row.unit,
+            row.bar,
+            row.reference,
+            {None: "", True: "met", False: "MISSED"}[row.met],
+        )
     out.print(table)
 
 
@@ -108,10 +115,6 @@ def format_value(value: Value) -> str:
     if not isinstance(value, float):
         return str(value)
     return f"{value:,.0f}" if abs(value) >= _WHOLE_FROM else f"{value:.3g}"
-
-
-def _verdict_text(row: Row) -> str:
-    return {None: "", True: "met", False: "MISSED"}[row.met]
 
 
 def draw_picture(path: Path, title: str, write: Callable[[Console], None], *, width: int = PICTURE_WIDTH) -> None:

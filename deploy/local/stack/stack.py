@@ -58,7 +58,11 @@ class Stack:
         self.folder = Folder(data)
         self.urls: dict[str, str] = {}
         self.ports: dict[str, int] = {}
-        self._choices = StackChoices(only=_check_names(only), **choices)
+        chosen = tuple(only)
+        unknown = sorted(set(chosen) - set(EVERYTHING))
+        if unknown:
+            raise StackError(f"unknown process {', '.join(unknown)}; there are {', '.join(EVERYTHING)}.")
+        self._choices = StackChoices(only=chosen, **choices)
         self._overrides = {_full_setting_name(name): str(value) for name, value in (settings or {}).items()}
         self._progress, self._extra = progress, tuple(extra)
         self._policy = policy or RestartPolicy()
@@ -86,7 +90,31 @@ class Stack:
         began = time.monotonic()
         self.folder.claim_ownership()
         try:
-            self._start_all()
+            tag = find_tag(self.folder)
+            ended = end_leftovers(self.folder)
+            if ended:
+                self._progress(f"ended {ended} processes that an earlier supervisor left behind")
+            table = ProcessTable(self.folder, tag, self._choices)
+            self.ports, self.urls = table.ports, table.urls
+            self._settings = {**table.settings, **self._overrides}
+            write_settings(self.folder.env_file, self._settings)
+            # The processes get the user's environment, in which the settings of the stack win.
+            direct = ",".join(
+                filter(None, [os.environ.get("NO_PROXY") or os.environ.get("no_proxy"), LOOPBACK, "localhost"])
+            )
+            own = {
+                "PYTHONPATH": python_path(os.environ.get("PYTHONPATH")),
+                "PYTHONUNBUFFERED": "1",
+                # A proxy in the user's environment cannot reach the loopback of this machine.
+                "NO_PROXY": direct,
+                "no_proxy": direct,
+            }
+            self._supervisor = Supervisor(
+                StackContext(folder=self.folder, tag=tag, env={**os.environ, **own, **self.env}, policy=self._policy),
+                progress=self._progress,
+                about={"ports": {**self.folder.read_record().get("ports", {}), **table.ports}, "urls": table.urls},
+            )
+            self._supervisor.start_processes([*table.process_specs(), *self._extra])
         except BaseException:
             self._supervisor = None
             self.folder.release_ownership()
@@ -142,46 +170,8 @@ class Stack:
     ) -> None:
         self.stop()
 
-    def _start_all(self) -> None:
-        tag = find_tag(self.folder)
-        ended = end_leftovers(self.folder)
-        if ended:
-            self._progress(f"ended {ended} processes that an earlier supervisor left behind")
-        table = ProcessTable(self.folder, tag, self._choices)
-        self.ports, self.urls = table.ports, table.urls
-        self._settings = {**table.settings, **self._overrides}
-        write_settings(self.folder.env_file, self._settings)
-        self._supervisor = Supervisor(
-            StackContext(folder=self.folder, tag=tag, env=self._process_environment(), policy=self._policy),
-            progress=self._progress,
-            about={"ports": {**self.folder.read_record().get("ports", {}), **table.ports}, "urls": table.urls},
-        )
-        self._supervisor.start_processes([*table.process_specs(), *self._extra])
-
-    def _process_environment(self) -> dict[str, str]:
-        """The user's environment, in which the stack's own settings win."""
-        direct = ",".join(
-            filter(None, [os.environ.get("NO_PROXY") or os.environ.get("no_proxy"), LOOPBACK, "localhost"])
-        )
-        own = {
-            "PYTHONPATH": python_path(os.environ.get("PYTHONPATH")),
-            "PYTHONUNBUFFERED": "1",
-            # A proxy in the user's environment cannot reach the loopback of this machine.
-            "NO_PROXY": direct,
-            "no_proxy": direct,
-        }
-        return {**os.environ, **own, **self.env}
-
     def _child_map(self) -> Mapping[str, Child]:
         return self._supervisor.children if self._supervisor else {}
-
-
-def _check_names(names: Iterable[str]) -> tuple[str, ...]:
-    chosen = tuple(names)
-    unknown = sorted(set(chosen) - set(EVERYTHING))
-    if unknown:
-        raise StackError(f"unknown process {', '.join(unknown)}; there are {', '.join(EVERYTHING)}.")
-    return chosen
 
 
 def _full_setting_name(name: str) -> str:

@@ -210,7 +210,13 @@ class Child:
             if self._settled.is_set():
                 self._change_state(self.state.state, last_exit=str(error.message).split("\n", 1)[0])
             return error
-        return self._describe_death()
+        code = self._process.returncode if self._process else None
+        if code is None or self._stopping.is_set() or self.state.state == "done":
+            return StartFailed(f"{self.spec.name} was stopped while it started.")
+        ended = describe_exit(code)
+        self._change_state(self.state.state, last_exit=ended)
+        self._report(f"ended unexpectedly with {ended}")
+        return self._start_failed(f"ended with {ended}")
 
     def _spawn(self) -> subprocess.Popen[bytes] | None:
         log = self._folder.open_log(self.spec.name)
@@ -297,15 +303,6 @@ class Child:
                 f"{self.spec.name} cannot have port {port}: {describe_listener(port)} listens there. "
                 f"All data was kept. End that program, or choose another port with --{self.spec.name}-port."
             )
-
-    def _describe_death(self) -> StackError:
-        code = self._process.returncode if self._process else None
-        if code is None or self._stopping.is_set() or self.state.state == "done":
-            return StartFailed(f"{self.spec.name} was stopped while it started.")
-        ended = describe_exit(code)
-        self._change_state(self.state.state, last_exit=ended)
-        self._report(f"ended unexpectedly with {ended}")
-        return self._start_failed(f"ended with {ended}")
 
     def _start_failed(self, reason: str) -> StartFailed:
         log = self._folder.log_of(self.spec.name)

@@ -67,7 +67,18 @@ class ProcessTable:
 
     def __init__(self, folder: Folder, tag: str, choices: StackChoices) -> None:
         self._folder, self._tag, self._choices = folder, tag, choices
-        self.ports = self._choose_ports()
+        kept = self._folder.read_record().get("ports", {})
+        ports: dict[str, int] = {}
+        for name in (*SERVERS, "flower"):
+            if name in self:
+                ports[name] = choose_port(
+                    name,
+                    asked=self._choices.ports.get(name),
+                    kept=kept.get(name),
+                    preferred=PREFERRED_PORTS.get(name),
+                    taken=ports.values(),
+                )
+        self.ports = ports
 
     def __contains__(self, name: str) -> bool:
         """Whether the process is in the selection."""
@@ -88,7 +99,14 @@ class ProcessTable:
     @cached_property
     def settings(self) -> dict[str, str]:
         """`AGENTSTATE_*` settings that lead to the selected servers."""
-        values = self._setting_values()
+        secret = self._folder.get_secret
+        values: dict[str, Callable[[], tuple[str, ...]]] = {
+            "redis": lambda: (self.redis.url(STATE_DATABASE), self.redis.url(BROKER_DATABASE)),
+            "postgres": lambda: (self.postgres.url(),),
+            "qdrant": lambda: (self.urls["qdrant"], secret("qdrant_api_key")),
+            "sandbox": lambda: (f"{self.urls['sandbox']}/api/v1", SERVICES_KEY, secret("effects_secret")),
+            "flower": lambda: (str(self.ports["flower"]), f"agent:{secret('flower_password')}"),
+        }
         return {
             setting: value
             for name, settings in SETTINGS_OF.items()
@@ -118,30 +136,6 @@ class ProcessTable:
             "flower": self._flower_spec,
         }
         return [spec for name in EVERYTHING if name in self for spec in makers[name]()]
-
-    def _choose_ports(self) -> dict[str, int]:
-        kept = self._folder.read_record().get("ports", {})
-        ports: dict[str, int] = {}
-        for name in (*SERVERS, "flower"):
-            if name in self:
-                ports[name] = choose_port(
-                    name,
-                    asked=self._choices.ports.get(name),
-                    kept=kept.get(name),
-                    preferred=PREFERRED_PORTS.get(name),
-                    taken=ports.values(),
-                )
-        return ports
-
-    def _setting_values(self) -> dict[str, Callable[[], tuple[str, ...]]]:
-        secret = self._folder.get_secret
-        return {
-            "redis": lambda: (self.redis.url(STATE_DATABASE), self.redis.url(BROKER_DATABASE)),
-            "postgres": lambda: (self.postgres.url(),),
-            "qdrant": lambda: (self.urls["qdrant"], secret("qdrant_api_key")),
-            "sandbox": lambda: (f"{self.urls['sandbox']}/api/v1", SERVICES_KEY, secret("effects_secret")),
-            "flower": lambda: (str(self.ports["flower"]), f"agent:{secret('flower_password')}"),
-        }
 
     def _qdrant_spec(self) -> list[ProcessSpec]:
         key = self._folder.data_of("qdrant").with_name("qdrant.key")

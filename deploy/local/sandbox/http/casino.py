@@ -63,7 +63,17 @@ class CasinoHandler:
             "tier": "bronze",
             "risk_factor": 0.5,
             "lifetime": self._lifetime_totals(agent_id),
-            "recent_activity": [_activity_json(row) for row in rows],
+            "recent_activity": [
+                {
+                    "type": _entry_direction(row),
+                    "amount": to_usd(abs(row["micros"])),
+                    "balance_after": to_usd(row["balance_after"]),
+                    "reason": row["reason"],
+                    "service": row["service"],
+                    "at": to_iso(row["created_at"]),
+                }
+                for row in rows
+            ],
         }
 
     def _lifetime_totals(self, agent_id: str) -> Body:
@@ -131,17 +141,6 @@ def bet_json(row: Row) -> Body:
 
 def _entry_direction(row: Row) -> str:
     return "credit" if row["micros"] >= 0 else "debit"
-
-
-def _activity_json(row: Row) -> Body:
-    return {
-        "type": _entry_direction(row),
-        "amount": to_usd(abs(row["micros"])),
-        "balance_after": to_usd(row["balance_after"]),
-        "reason": row["reason"],
-        "service": row["service"],
-        "at": to_iso(row["created_at"]),
-    }
 
 
 def ledger_json(row: Row) -> Body:
@@ -225,11 +224,40 @@ class TransfersHandler:
 
     def list_withdrawals(self, agent_id: str, _query: Mapping[str, str]) -> Body:
         """`withdrawals`: the newest 50 as raw rows."""
-        return {"withdrawals": [_withdrawal_json(row) for row in self._transfers.list_withdrawals(agent_id)]}
+        return {
+            "withdrawals": [
+                {
+                    "id": row["withdrawal_id"],
+                    "agentId": row["agent_id"],
+                    "amount": to_usd(row["amount"]),
+                    "fee": to_usd(row["fee"]),
+                    "chain": "base",
+                    "token": "USDC",
+                    "address": row["address"],
+                    "status": row["status"],
+                    "txHash": row["tx_hash"],
+                    "createdAt": row["created_at"] // MICROS,
+                }
+                for row in self._transfers.list_withdrawals(agent_id)
+            ]
+        }
 
     def list_deposits(self, agent_id: str, _query: Mapping[str, str]) -> Body:
         """`deposits`: the newest 50 as raw rows."""
-        return {"deposits": [_deposit_json(row) for row in self._deposits.list_deposits(agent_id)]}
+        return {
+            "deposits": [
+                {
+                    "id": row["tx_hash"],
+                    "agentId": row["agent_id"],
+                    "amount": to_usd(row["amount"]),
+                    "chain": "base",
+                    "txHash": row["tx_hash"],
+                    "status": "credited",
+                    "createdAt": row["created_at"] // MICROS,
+                }
+                for row in self._deposits.list_deposits(agent_id)
+            ]
+        }
 
     def read_referral(self, agent_id: str, _query: Mapping[str, str]) -> Body:
         """`referral`: the agent's code, its referred agents, and its earnings."""
@@ -237,33 +265,6 @@ class TransfersHandler:
         count, earned = self._referrals.sum_earned(agent_id)
         code = self._referrals.get_code(agent_id)
         return {"referral_code": code, "total_referrals": count, "total_earned_usd": to_cents(earned)}
-
-
-def _withdrawal_json(row: Row) -> Body:
-    return {
-        "id": row["withdrawal_id"],
-        "agentId": row["agent_id"],
-        "amount": to_usd(row["amount"]),
-        "fee": to_usd(row["fee"]),
-        "chain": "base",
-        "token": "USDC",
-        "address": row["address"],
-        "status": row["status"],
-        "txHash": row["tx_hash"],
-        "createdAt": row["created_at"] // MICROS,
-    }
-
-
-def _deposit_json(row: Row) -> Body:
-    return {
-        "id": row["tx_hash"],
-        "agentId": row["agent_id"],
-        "amount": to_usd(row["amount"]),
-        "chain": "base",
-        "txHash": row["tx_hash"],
-        "status": "credited",
-        "createdAt": row["created_at"] // MICROS,
-    }
 
 
 COLUMNS = (
@@ -359,7 +360,22 @@ class CasinoRoutes:
         total, rows = self._casino.list_bets(who, limit, offset)
         more = offset + len(rows) < total
         page = {"total": total, "limit": limit, "offset": offset, "has_more": more}
-        return {"bets": [_own_bet_json(row) for row in rows], "pagination": page}
+        return {
+            "bets": [
+                {
+                    "id": row["bet_id"],
+                    "game": row["game"].replace("-", "_"),
+                    "amount": to_cents(row["amount"]),
+                    "amount_won": to_cents(row["payout"]),
+                    "multiplier": row["multiplier_e4"] / 10_000,
+                    "won": bool(row["won"]),
+                    "net": to_cents(row["payout"] - row["amount"]),
+                    "at": to_iso(row["created_at"]),
+                }
+                for row in rows
+            ],
+            "pagination": page,
+        }
 
     def export_csv(self, who: str, given: RequestData) -> str:
         """Answer `GET /api/v1/bets/export.csv`."""
@@ -369,19 +385,6 @@ class CasinoRoutes:
         writer.writerow(COLUMNS)
         writer.writerows(_export_row(row) for row in rows)
         return text.getvalue().rstrip("\r\n")
-
-
-def _own_bet_json(row: Row) -> Body:
-    return {
-        "id": row["bet_id"],
-        "game": row["game"].replace("-", "_"),
-        "amount": to_cents(row["amount"]),
-        "amount_won": to_cents(row["payout"]),
-        "multiplier": row["multiplier_e4"] / 10_000,
-        "won": bool(row["won"]),
-        "net": to_cents(row["payout"] - row["amount"]),
-        "at": to_iso(row["created_at"]),
-    }
 
 
 def _export_row(row: Row) -> list[str]:

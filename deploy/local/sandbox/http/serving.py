@@ -97,7 +97,18 @@ class ServiceHandler(RequestHandler):
         elif fault is None:
             self.write_answer(*self._perform(asked), asked.service)
         else:
-            await self._perform_with_fault(fault, asked)
+            found = self._books.read_balances(asked.agent_id) if fault.kind == "lost_update" else None
+            if fault.kind in {"late_commit", "lost_update"}:
+                await asyncio.sleep(fault.delay_ms / 1_000)
+            answer: Answer = (0, {})
+            if not fault.is_preventing:
+                answer = self._perform(asked, crash=fault.kind == "crash_between_steps", stale=found)
+                self.add_side_effects(fault, asked, answer[0])
+            if fault.kind == "double_effect":
+                answer = self._perform(asked)
+            if fault.kind == "slow":
+                await asyncio.sleep(fault.delay_ms / 1_000)
+            self.spoil_answer(fault, answer, asked)
 
     def write_answer(self, status: int, body: Body | str, service: str) -> None:
         """Write an answer; every object carries `_info`."""
@@ -123,20 +134,6 @@ class ServiceHandler(RequestHandler):
             return refusal_answer(refusal)
         except Crashed:
             return 0, {}
-
-    async def _perform_with_fault(self, fault: Fault, asked: ServiceRequest) -> None:
-        found = self._books.read_balances(asked.agent_id) if fault.kind == "lost_update" else None
-        if fault.kind in {"late_commit", "lost_update"}:
-            await asyncio.sleep(fault.delay_ms / 1_000)
-        answer: Answer = (0, {})
-        if not fault.is_preventing:
-            answer = self._perform(asked, crash=fault.kind == "crash_between_steps", stale=found)
-            self.add_side_effects(fault, asked, answer[0])
-        if fault.kind == "double_effect":
-            answer = self._perform(asked)
-        if fault.kind == "slow":
-            await asyncio.sleep(fault.delay_ms / 1_000)
-        self.spoil_answer(fault, answer, asked)
 
     def add_side_effects(self, fault: Fault, asked: ServiceRequest, status: int) -> None:
         """Apply the side effects of the fault, once the operation has happened."""
@@ -164,15 +161,12 @@ class ServiceHandler(RequestHandler):
             self.set_header("Content-Type", "text/html")
             self.write(PAGE)
         elif fault.kind == "truncate_json":
-            self._cut_answer(status, body, asked.service)
+            whole = body if isinstance(body, str) else json.dumps(add_info(body, asked.service))
+            self.set_status(status)
+            self.set_header("Content-Type", "application/json")
+            self.write(whole[:-20])
         else:
             self.write_answer(status, _alter_body(fault.kind, body), asked.service)
-
-    def _cut_answer(self, status: int, body: Body | str, service: str) -> None:
-        whole = body if isinstance(body, str) else json.dumps(add_info(body, service))
-        self.set_status(status)
-        self.set_header("Content-Type", "application/json")
-        self.write(whole[:-20])
 
 
 def refusal_answer(refusal: Refusal) -> Answer:
@@ -219,7 +213,10 @@ class RequestLimits:
 
     def find_refusal(self, service: str, name: str, path: str, address: str, agent_id: str) -> dict[str, str] | None:
         """The body of a 429, or None when the request may pass. Counts the request by its exact path."""
-        self._turn_window()
+        window = int(self._clock()) // WINDOW_S
+        if window != self._window:
+            self._window = window
+            self._counts.clear()
         limit = PER_ADDRESS.get(f"{service}/{name}")
         if limit is not None and self._count_over((path, address), limit):
             return rate_limit_body(limit)
@@ -227,12 +224,6 @@ class RequestLimits:
             reset = (self._window + 1) * WINDOW_S * MICROS
             return {"error": "rate_limit_exceeded", "message": "Too many bets.", "reset_at": to_iso(reset)}
         return None
-
-    def _turn_window(self) -> None:
-        window = int(self._clock()) // WINDOW_S
-        if window != self._window:
-            self._window = window
-            self._counts.clear()
 
     def _count_over(self, key: tuple[str, str], limit: int) -> bool:
         self._counts[key] = self._counts.get(key, 0) + 1

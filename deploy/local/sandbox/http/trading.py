@@ -158,7 +158,7 @@ class VenueRoutes:
         if kind == "clearinghouseState":
             return self._read_state(agent_id)
         if kind == "userFills":
-            return {"fills": self._list_fills(agent_id)}
+            return {"fills": [fill for row in self._trading.list_history(agent_id, 2_000) for fill in _fills_of(row)]}
         raise Refusal(422, "invalid_request", "type is clearinghouseState or userFills.")
 
     def _find_agent(self, address: str) -> str:
@@ -178,9 +178,6 @@ class VenueRoutes:
             "withdrawable": to_usd_text(max(0, value - margin)),
             "assetPositions": [{"position": position} for position in shown],
         }
-
-    def _list_fills(self, agent_id: str) -> list[dict[str, Any]]:
-        return [fill for row in self._trading.list_history(agent_id, 2_000) for fill in _fills_of(row)]
 
 
 def venue_address(books: Books, agent_id: str) -> str:
@@ -318,7 +315,22 @@ class TradingRoutes:
     def list_trades(self, who: str, given: RequestData) -> Body:
         """Answer `GET /v1/trade/history`."""
         rows = self._trading.list_history(who, values.read_count(given.query, "limit", 50, 200))
-        return {"trades": [_trade_json(row) for row in rows], "count": len(rows)}
+        return {
+            "trades": [
+                {
+                    "id": f"trd_{row['position_id']}",
+                    "coin": row["coin"],
+                    "side": "buy" if row["side"] == "long" else "sell",
+                    "sizeUsd": to_usd(row["notional"]),
+                    "price": to_usd(row["entry_price"]),
+                    "fee": to_cents(row["fee"]),
+                    "realizedPnl": None if row["pnl"] is None else to_cents(row["pnl"]),
+                    "createdAt": row["opened_at"] // MICROS,
+                }
+                for row in rows
+            ],
+            "count": len(rows),
+        }
 
     def place_order(self, who: str, given: RequestData) -> Body:
         """Answer `POST /v1/trade/limit`."""
@@ -340,7 +352,22 @@ class TradingRoutes:
     def list_orders(self, who: str, _given: RequestData) -> Body:
         """Answer `GET /v1/trade/limit-orders`."""
         rows = self._orders.list_orders(who)
-        return {"orders": [_own_order_json(row) for row in rows], "count": len(rows)}
+        return {
+            "orders": [
+                {
+                    "id": row["order_id"],
+                    "coin": row["coin"],
+                    "side": row["side"],
+                    "sizeUsd": to_usd(row["size"]),
+                    "limitPrice": to_usd(row["price"]),
+                    "leverage": row["leverage"],
+                    "status": row["status"],
+                    "createdAt": row["created_at"] // MICROS,
+                }
+                for row in rows
+            ],
+            "count": len(rows),
+        }
 
 
 def _position_row_json(row: Row) -> Body:
@@ -359,30 +386,4 @@ def _position_row_json(row: Row) -> Body:
         "openedAt": row["opened_at"] // MICROS,
         "closedAt": row["closed_at"] // MICROS if closed else None,
         "hlOrderId": str(order_number(row["position_id"], "open")),
-    }
-
-
-def _trade_json(row: Row) -> Body:
-    return {
-        "id": f"trd_{row['position_id']}",
-        "coin": row["coin"],
-        "side": "buy" if row["side"] == "long" else "sell",
-        "sizeUsd": to_usd(row["notional"]),
-        "price": to_usd(row["entry_price"]),
-        "fee": to_cents(row["fee"]),
-        "realizedPnl": None if row["pnl"] is None else to_cents(row["pnl"]),
-        "createdAt": row["opened_at"] // MICROS,
-    }
-
-
-def _own_order_json(row: Row) -> Body:
-    return {
-        "id": row["order_id"],
-        "coin": row["coin"],
-        "side": row["side"],
-        "sizeUsd": to_usd(row["size"]),
-        "limitPrice": to_usd(row["price"]),
-        "leverage": row["leverage"],
-        "status": row["status"],
-        "createdAt": row["created_at"] // MICROS,
     }

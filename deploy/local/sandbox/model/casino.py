@@ -80,23 +80,6 @@ class Casino:
 
     def place_bet(self, agent_id: str, game: str, choice: str, amount: int, client_seed: str | None) -> Row:
         """Stake `amount` on `choice`; the stored bet."""
-        self._check_bet(agent_id, amount)
-        nonce = self._books.next_nonce(agent_id)
-        seed = client_seed if client_seed is not None else self._books.chance.make_token("seed", agent_id, nonce)
-        outcome = play_game(game, choice, self._books.chance.draw_below(1 << 64, "draw", agent_id, seed, nonce))
-        bet_id = self._books.chance.make_token("bet", agent_id, nonce)
-        payout = amount * outcome.multiplier_e4 // 10_000 if outcome.won else 0
-        self._settle_bet(agent_id, bet_id, amount, payout)
-        self._referrals.credit_referrer(agent_id, amount - payout, bet_id)
-        self._books.insert_row(
-            "bets", bet_id=bet_id, agent_id=agent_id, game=game, choice=choice, amount=amount,
-            multiplier_e4=outcome.multiplier_e4, payout=payout, won=int(outcome.won), result=outcome.result,
-            client_seed=seed, nonce=nonce, created_at=self._books.clock(),
-        )  # fmt: skip
-        self._books.record_effect("casino", "bet", agent_id, seed)
-        return self.get_bet(agent_id, bet_id)
-
-    def _check_bet(self, agent_id: str, amount: int) -> None:
         self._books.require_agent(agent_id)
         balance = self._books.read_balance(agent_id)
         if amount < MINIMUM:
@@ -106,12 +89,23 @@ class Casino:
         cap = balance // KELLY_SHARE
         if amount > cap and self._books.read_switch("kelly_cap", default=True):
             raise Refusal(400, "kelly_limit_exceeded", "The bet is above the Kelly limit.", max_bet=cap)
-
-    def _settle_bet(self, agent_id: str, bet_id: str, amount: int, payout: int) -> None:
+        nonce = self._books.next_nonce(agent_id)
+        seed = client_seed if client_seed is not None else self._books.chance.make_token("seed", agent_id, nonce)
+        outcome = play_game(game, choice, self._books.chance.draw_below(1 << 64, "draw", agent_id, seed, nonce))
+        bet_id = self._books.chance.make_token("bet", agent_id, nonce)
+        payout = amount * outcome.multiplier_e4 // 10_000 if outcome.won else 0
         self._books.post_entry(agent_id, -amount, "reservation", bet_id, "casino")
         self._books.pass_step()
         if payout:
             self._books.post_entry(agent_id, payout, "reservation_release", bet_id, "casino")
+        self._referrals.credit_referrer(agent_id, amount - payout, bet_id)
+        self._books.insert_row(
+            "bets", bet_id=bet_id, agent_id=agent_id, game=game, choice=choice, amount=amount,
+            multiplier_e4=outcome.multiplier_e4, payout=payout, won=int(outcome.won), result=outcome.result,
+            client_seed=seed, nonce=nonce, created_at=self._books.clock(),
+        )  # fmt: skip
+        self._books.record_effect("casino", "bet", agent_id, seed)
+        return self.get_bet(agent_id, bet_id)
 
     def get_bet(self, agent_id: str, bet_id: str) -> Row:
         """One bet with its exact amounts."""

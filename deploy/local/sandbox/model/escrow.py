@@ -22,20 +22,6 @@ class Escrows:
 
     def create_escrow(self, creator: str, counterparty: str, amount: int, description: str, hours: int) -> Row:
         """Lock `amount` of the creator's shared balance."""
-        self._check_terms(creator, counterparty, amount, description, hours)
-        books, now = self._books, self._books.clock()
-        escrow_id = books.chance.make_token("esc", creator, books.next_nonce(creator))
-        books.post_entry(creator, -amount, f"escrow_lock: {escrow_id}", escrow_id, "escrow")
-        books.pass_step()
-        books.insert_row(
-            "escrows", escrow_id=escrow_id, creator=creator, counterparty=counterparty, amount=amount,
-            fee=fee_of(amount), description=description, status="funded", created_at=now,
-            due_at=now + hours * 3_600 * MICROS, changed_at=now,
-        )  # fmt: skip
-        books.record_effect("escrow", "create", creator, description)
-        return self.get_escrow(escrow_id)
-
-    def _check_terms(self, creator: str, counterparty: str, amount: int, description: str, hours: int) -> None:
         self._books.require_agent(creator)
         if amount <= 0:
             raise Refusal(400, "invalid_amount", "amount_usd is above 0.")
@@ -49,6 +35,17 @@ class Escrows:
             raise Refusal(404, "counterparty_not_found", "Nobody registered the counterparty.")
         if amount > self._books.read_balance(creator):
             raise Refusal(402, "insufficient_balance", "The balance is too low.")
+        books, now = self._books, self._books.clock()
+        escrow_id = books.chance.make_token("esc", creator, books.next_nonce(creator))
+        books.post_entry(creator, -amount, f"escrow_lock: {escrow_id}", escrow_id, "escrow")
+        books.pass_step()
+        books.insert_row(
+            "escrows", escrow_id=escrow_id, creator=creator, counterparty=counterparty, amount=amount,
+            fee=fee_of(amount), description=description, status="funded", created_at=now,
+            due_at=now + hours * 3_600 * MICROS, changed_at=now,
+        )  # fmt: skip
+        books.record_effect("escrow", "create", creator, description)
+        return self.get_escrow(escrow_id)
 
     def get_escrow(self, escrow_id: str) -> Row:
         """One escrow."""

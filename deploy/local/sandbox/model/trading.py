@@ -60,7 +60,9 @@ class Trading:
         if units == 0:
             raise Refusal(400, "invalid_size", "size_usd is below one lot.")
         fee, margin = notional * FEE_E6 // MICROS, notional // leverage
-        self._require_margin(agent_id, margin + fee)
+        free = self._books.read_balance(agent_id, ACCOUNT) - self.margin_used(agent_id)
+        if (margin + fee) > free:
+            raise Refusal(400, "insufficient_balance", "The free margin is too low.", free_margin=free)
         position_id = self._books.chance.make_token("pos", agent_id, self._books.next_nonce(agent_id))
         self._books.post_entry(agent_id, -fee, "open_fee", position_id, "trading", account=ACCOUNT)
         self._books.insert_row(
@@ -70,11 +72,6 @@ class Trading:
         )  # fmt: skip
         self._books.record_effect("trading", "open", agent_id, position_id)
         return self.get_position(agent_id, position_id)
-
-    def _require_margin(self, agent_id: str, needed: int) -> None:
-        free = self._books.read_balance(agent_id, ACCOUNT) - self.margin_used(agent_id)
-        if needed > free:
-            raise Refusal(400, "insufficient_balance", "The free margin is too low.", free_margin=free)
 
     def get_position(self, agent_id: str, position_id: str) -> Row:
         """One position of an agent."""

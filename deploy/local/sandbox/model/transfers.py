@@ -52,7 +52,12 @@ class Transfers:
         """Send an amount to a chain; the withdrawal's row. Above 1,000 it waits for a person."""
         books = self._books
         books.require_agent(agent_id)
-        _check_withdrawal(amount, address)
+        if amount < LEAST:
+            raise Refusal(400, "minimum_withdrawal", "The smallest withdrawal is 1.00.")
+        if amount > MOST:
+            raise Refusal(400, "maximum_withdrawal", "The largest withdrawal is 100,000.")
+        if not _ADDRESS.match(address):
+            raise Refusal(400, "invalid_address", "An address is 0x and 40 hexadecimal digits.")
         cost = amount + WITHDRAWAL_FEE
         if cost > books.read_balance(agent_id):
             raise Refusal(400, "insufficient_balance", "The balance is too low.", fee=WITHDRAWAL_FEE)
@@ -114,12 +119,3 @@ class Transfers:
 def bonus_of(streak: int) -> int:
     """The bonus of a day of the streak, from 1, in micro-dollars."""
     return BONUSES[(streak - 1) % len(BONUSES)]
-
-
-def _check_withdrawal(amount: int, address: str) -> None:
-    if amount < LEAST:
-        raise Refusal(400, "minimum_withdrawal", "The smallest withdrawal is 1.00.")
-    if amount > MOST:
-        raise Refusal(400, "maximum_withdrawal", "The largest withdrawal is 100,000.")
-    if not _ADDRESS.match(address):
-        raise Refusal(400, "invalid_address", "An address is 0x and 40 hexadecimal digits.")

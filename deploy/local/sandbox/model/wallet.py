@@ -61,7 +61,11 @@ class Wallet:
         if amount > self.read_balance(row):
             raise Refusal(400, "send_failed", "transfer amount exceeds balance")
         tx_hash = "0x" + self._books.chance.derive_bytes("tx", agent_id, self._books.next_nonce(agent_id)).hex()
-        self._post_transfer(agent_id, row["address"], target, amount, tx_hash)
+        books = self._books
+        books.post_entry(agent_id, -amount, "send", tx_hash, "wallet", account=account_of(row["address"]))
+        known = books.query_row("SELECT agent_id FROM addresses WHERE address = ?", target)
+        if known is not None:
+            books.post_entry(known["agent_id"], amount, "receive", tx_hash, "wallet", account=account_of(target))
         self._books.insert_row(
             "transfers", tx_hash=tx_hash, agent_id=agent_id, chain=chain, source=row["address"], target=target,
             amount=amount, created_at=self._books.clock(),
@@ -71,13 +75,6 @@ class Wallet:
         if sent is None:
             raise Refusal(500, "send_failed")
         return sent
-
-    def _post_transfer(self, agent_id: str, source: str, target: str, amount: int, tx_hash: str) -> None:
-        books = self._books
-        books.post_entry(agent_id, -amount, "send", tx_hash, "wallet", account=account_of(source))
-        known = books.query_row("SELECT agent_id FROM addresses WHERE address = ?", target)
-        if known is not None:
-            books.post_entry(known["agent_id"], amount, "receive", tx_hash, "wallet", account=account_of(target))
 
 
 def account_of(address: str) -> str:

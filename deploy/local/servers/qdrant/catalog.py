@@ -117,23 +117,20 @@ class Catalog:
         """
         changed = dict(self._aliases)
         for action in actions:
-            self._apply_action(changed, action)
+            match action:
+                case models.CreateAliasOperation():
+                    create = action.create_alias
+                    self._check_alias(create.alias_name, create.collection_name)
+                    changed[create.alias_name] = create.collection_name
+                case models.DeleteAliasOperation():
+                    changed.pop(action.delete_alias.alias_name, None)
+                case models.RenameAliasOperation():
+                    rename = action.rename_alias
+                    if rename.old_alias_name not in changed:
+                        raise NotFound(f"Not found: Alias {rename.old_alias_name} does not exists!")
+                    self._check_alias(rename.new_alias_name, changed[rename.old_alias_name])
+                    changed[rename.new_alias_name] = changed.pop(rename.old_alias_name)
         self._store_aliases(changed)
-
-    def _apply_action(self, aliases: _Aliases, action: models.AliasOperations) -> None:
-        match action:
-            case models.CreateAliasOperation():
-                create = action.create_alias
-                self._check_alias(create.alias_name, create.collection_name)
-                aliases[create.alias_name] = create.collection_name
-            case models.DeleteAliasOperation():
-                aliases.pop(action.delete_alias.alias_name, None)
-            case models.RenameAliasOperation():
-                rename = action.rename_alias
-                if rename.old_alias_name not in aliases:
-                    raise NotFound(f"Not found: Alias {rename.old_alias_name} does not exists!")
-                self._check_alias(rename.new_alias_name, aliases[rename.old_alias_name])
-                aliases[rename.new_alias_name] = aliases.pop(rename.old_alias_name)
 
     def _check_alias(self, alias: str, collection: str) -> None:
         if collection not in self._collections:

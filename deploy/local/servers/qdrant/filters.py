@@ -45,7 +45,9 @@ def edge_filter(filter_: models.Filter) -> edge.Filter:
         must=_edge_conditions(filter_.must),
         should=_edge_conditions(filter_.should),
         must_not=_edge_conditions(filter_.must_not),
-        min_should=_min_should(filter_.min_should),
+        min_should=None
+        if filter_.min_should is None
+        else edge.MinShould(_edge_conditions(filter_.min_should.conditions) or [], filter_.min_should.min_count),
     )
 
 
@@ -79,10 +81,6 @@ def _edge_conditions(conditions: list[models.Condition] | models.Condition | Non
     return [edge_condition(each) for each in (conditions if isinstance(conditions, list) else [conditions])]
 
 
-def _min_should(rule: models.MinShould | None) -> edge.MinShould | None:
-    return None if rule is None else edge.MinShould(_edge_conditions(rule.conditions) or [], rule.min_count)
-
-
 def _field_condition(condition: models.FieldCondition) -> edge.FieldCondition:
     refuse_options(condition, _GEO, f"the condition on '{condition.key}'")
     if len(set_fields(condition)) == 1:
@@ -101,16 +99,13 @@ def _match_condition(key: str, match: models.Match | None) -> Any:
     if match is None:
         return None
     field, make = _MATCHES[type(match)]
-    return make(_not_boolean(key, getattr(match, field)))
-
-
-def _not_boolean(key: str, value: Any) -> Any:
+    value = getattr(match, field)
     if isinstance(value, bool):
         # The binding turns True into 1, which equals no boolean in a payload: nothing would ever be found.
         raise InvalidInput(
             f"'{key}' cannot be matched with a boolean here; keep a keyword in it, for example 'active'."
         )
-    return value
+    return make(value)
 
 
 def _range_condition(range_: models.Range | models.DatetimeRange | None) -> Any:

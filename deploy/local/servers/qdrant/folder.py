@@ -80,7 +80,9 @@ class DataFolder:
         """
         self._collections.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._lock = self._lock_file(self.root / "owner.lock")
-        self._remove_unfinished()
+        for path in self._collections.iterdir():
+            if _ID.fullmatch(path.name) and not (path / "collection.json").exists():
+                shutil.rmtree(path)
 
     def give_up(self) -> None:
         """Give the folder up."""
@@ -98,11 +100,6 @@ class DataFolder:
     def list_collections(self) -> Iterator[Path]:
         """The folders of all whole collections."""
         return (path.parent for path in sorted(self._collections.glob("*/collection.json")))
-
-    def _remove_unfinished(self) -> None:
-        for path in self._collections.iterdir():
-            if _ID.fullmatch(path.name) and not (path / "collection.json").exists():
-                shutil.rmtree(path)
 
     @staticmethod
     def _lock_file(path: Path) -> TextIO:

@@ -58,29 +58,21 @@ def check_vector(name: str, vector: Any, vectors: Vectors) -> list[float] | edge
         raise InvalidInput(f"Not existing vector name error: '{name}'; the collection has {known}.")
     params = vectors[name]
     if isinstance(params, models.SparseVectorParams):
-        return _sparse_vector(name, vector)
-    return _dense_vector(name, vector, params.size)
-
-
-def _sparse_vector(name: str, vector: Any) -> edge.SparseVector:
-    if not isinstance(vector, models.SparseVector):
-        raise InvalidInput(f"Vector '{name}' is sparse; give `indices` and `values`.")
-    indices, values = vector.indices, vector.values
-    if len(indices) != len(values):
-        raise InvalidInput(f"Sparse vector '{name}' has {len(indices)} indices and {len(values)} values.")
-    if len(set(indices)) != len(indices):
-        raise InvalidInput(f"Sparse vector '{name}' has an index twice; nothing was written.")
-    if any(not 0 <= index < _INDICES for index in indices):
-        raise InvalidInput(f"An index of sparse vector '{name}' is out of range; it must be below {_INDICES}.")
-    _check_finite(name, values)
-    return edge.SparseVector(indices, values)
-
-
-def _dense_vector(name: str, vector: Any, size: int) -> list[float]:
+        if not isinstance(vector, models.SparseVector):
+            raise InvalidInput(f"Vector '{name}' is sparse; give `indices` and `values`.")
+        indices, values = vector.indices, vector.values
+        if len(indices) != len(values):
+            raise InvalidInput(f"Sparse vector '{name}' has {len(indices)} indices and {len(values)} values.")
+        if len(set(indices)) != len(indices):
+            raise InvalidInput(f"Sparse vector '{name}' has an index twice; nothing was written.")
+        if any(not 0 <= index < _INDICES for index in indices):
+            raise InvalidInput(f"An index of sparse vector '{name}' is out of range; it must be below {_INDICES}.")
+        _check_finite(name, values)
+        return edge.SparseVector(indices, values)
     if not isinstance(vector, list) or (vector and isinstance(vector[0], list)):
         raise InvalidInput(f"Vector '{name}' must be a list of numbers; the one-machine engine takes nothing else.")
-    if len(vector) != size:
-        raise InvalidInput(f"Vector dimension error: expected dim: {size}, got {len(vector)}")
+    if len(vector) != params.size:
+        raise InvalidInput(f"Vector dimension error: expected dim: {params.size}, got {len(vector)}")
     _check_finite(name, vector)
     return vector
 

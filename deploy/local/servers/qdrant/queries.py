@@ -63,7 +63,9 @@ def edge_expression(expression: models.Expression) -> Any:
         return make(edge_expression(getattr(expression, field)))
     if kind in _DECAYS:
         field, decay = _DECAYS[kind]
-        return _decay_expression(decay, getattr(expression, field))
+        params = getattr(expression, field)
+        target = None if params.target is None else edge_expression(params.target)
+        return _Expression.Decay(decay, edge_expression(params.x), target, params.midpoint, params.scale)
     return _leaf_expression(expression)
 
 
@@ -86,11 +88,6 @@ def _power_expression(params: models.PowParams) -> Any:
 
 def _division_expression(params: models.DivParams) -> Any:
     return _Expression.Div(edge_expression(params.left), edge_expression(params.right), params.by_zero_default)
-
-
-def _decay_expression(kind: edge.DecayKind, params: models.DecayParamsExpression) -> Any:
-    target = None if params.target is None else edge_expression(params.target)
-    return _Expression.Decay(kind, edge_expression(params.x), target, params.midpoint, params.scale)
 
 
 _OTHERS: dict[type, Callable[[Any], Any]] = {
@@ -117,9 +114,11 @@ def edge_query(body: models.QueryRequest, vectors: Vectors) -> edge.QueryRequest
     """
     refuse_options(body, _ELSEWHERE, "a query")
     limit = check_positive(body.limit, "limit")
+    if body.offset is not None and not 0 <= body.offset <= _LARGEST_LIMIT:
+        raise InvalidInput(f"`offset` is {body.offset}; it must be 0 to {_LARGEST_LIMIT}.")
     return edge.QueryRequest(
         limit=limit,
-        offset=_not_negative(body.offset),
+        offset=body.offset,
         query=_edge_scoring(body.query, body.using, limit, vectors),
         prefetches=_edge_prefetches(body.prefetch, vectors),
         with_vector=body.with_vector,
@@ -201,9 +200,18 @@ def _edge_scoring(query: models.QueryInterface | None, using: str | None, limit:
     if isinstance(query, list | models.SparseVector):
         query = models.NearestQuery(nearest=query)
     if isinstance(query, models.NearestQuery):
-        return _nearest_scoring(query, using, limit, vectors)
+        vector = check_vector(using or "", query.nearest, vectors)
+        if query.mmr is None:
+            return edge.Query.Nearest(vector, using)
+        diversity = 0.5 if query.mmr.diversity is None else query.mmr.diversity
+        return edge.Mmr(vector, 1.0 - diversity, query.mmr.candidates_limit or limit, using)
     if isinstance(query, models.TextQuery):
-        return _text_scoring(query.text, using)
+        if not using:
+            raise InvalidInput("A text query needs `using`: the payload field whose text index scores the points.")
+        if isinstance(query.text, str):
+            return edge.TextQuery(using, query.text)
+        scoring = edge.Bm25Params(**set_fields(query.text.scoring.bm25)) if query.text.scoring else None
+        return edge.TextQuery(using, query.text.query, scoring)
     return _other_scoring(query)
 
 
@@ -216,41 +224,16 @@ def _other_scoring(query: models.QueryInterface) -> Any:
         case models.SampleQuery():
             return edge.Sample.Random
         case models.FusionQuery() | models.RrfQuery():
-            return _fusion_scoring(query)
+            if isinstance(query, models.RrfQuery):
+                k = check_positive(_DEFAULT_RRF_K if query.rrf.k is None else query.rrf.k, "k")
+                if not all(map(math.isfinite, query.rrf.weights or [])):
+                    raise InvalidInput("A weight of the fusion is not finite.")
+                return edge.Fusion.Rrf(k, query.rrf.weights)
+            return edge.Fusion.Rrf(_DEFAULT_RRF_K) if query.fusion is models.Fusion.RRF else edge.Fusion.Dbsf()
     raise InvalidInput(
         f"The one-machine engine has no query by {type(query).__name__}; "
         "it knows vectors, text, order_by, fusion, rrf, formula and sample."
     )
-
-
-def _nearest_scoring(query: models.NearestQuery, using: str | None, limit: int, vectors: Vectors) -> Any:
-    vector = check_vector(using or "", query.nearest, vectors)
-    if query.mmr is None:
-        return edge.Query.Nearest(vector, using)
-    diversity = 0.5 if query.mmr.diversity is None else query.mmr.diversity
-    return edge.Mmr(vector, 1.0 - diversity, query.mmr.candidates_limit or limit, using)
-
-
-def _text_scoring(text: str | models.TextQueryInput, field: str | None) -> edge.TextQuery:
-    if not field:
-        raise InvalidInput("A text query needs `using`: the payload field whose text index scores the points.")
-    if isinstance(text, str):
-        return edge.TextQuery(field, text)
-    scoring = edge.Bm25Params(**set_fields(text.scoring.bm25)) if text.scoring else None
-    return edge.TextQuery(field, text.query, scoring)
-
-
-def _fusion_scoring(query: models.FusionQuery | models.RrfQuery) -> Any:
-    if isinstance(query, models.RrfQuery):
-        return _rrf_scoring(query.rrf)
-    return edge.Fusion.Rrf(_DEFAULT_RRF_K) if query.fusion is models.Fusion.RRF else edge.Fusion.Dbsf()
-
-
-def _rrf_scoring(rrf: models.Rrf) -> Any:
-    k = check_positive(_DEFAULT_RRF_K if rrf.k is None else rrf.k, "k")
-    if not all(map(math.isfinite, rrf.weights or [])):
-        raise InvalidInput("A weight of the fusion is not finite.")
-    return edge.Fusion.Rrf(k, rrf.weights)
 
 
 def _order_by(order: models.OrderByInterface) -> edge.OrderBy:
@@ -264,29 +247,17 @@ def _order_by(order: models.OrderByInterface) -> edge.OrderBy:
 def _search_params(params: models.SearchParams | None) -> edge.SearchParams | None:
     if params is None:
         return None
+    # Over which points the rarity of a word is counted: a part of the collection, or all of it.
     return edge.SearchParams(
         hnsw_ef=params.hnsw_ef,
         exact=bool(params.exact),
-        quantization=_quantization_params(params.quantization),
+        quantization=None
+        if params.quantization is None
+        else edge.QuantizationSearchParams(**set_fields(params.quantization)),
         indexed_only=bool(params.indexed_only),
         acorn=None if params.acorn is None else edge.AcornSearchParams(**set_fields(params.acorn)),
-        idf=_idf_filter(params.idf),
+        idf=edge.IdfParams(edge_filter(params.idf.corpus)) if isinstance(params.idf, models.IdfCorpusParams) else None,
     )
-
-
-def _quantization_params(params: models.QuantizationSearchParams | None) -> edge.QuantizationSearchParams | None:
-    return None if params is None else edge.QuantizationSearchParams(**set_fields(params))
-
-
-def _idf_filter(params: models.IdfParams | None) -> edge.IdfParams | None:
-    """Over which points the rarity of a word is counted: a part of the collection, or all of it."""
-    return edge.IdfParams(edge_filter(params.corpus)) if isinstance(params, models.IdfCorpusParams) else None
-
-
-def _not_negative(value: int | None) -> int | None:
-    if value is not None and not 0 <= value <= _LARGEST_LIMIT:
-        raise InvalidInput(f"`offset` is {value}; it must be 0 to {_LARGEST_LIMIT}.")
-    return value
 
 
 def _check_finite(value: float | None) -> float | None:

@@ -88,9 +88,10 @@ def edge_config(body: models.CreateCollection) -> edge.EdgeConfig:
 
 def describe_config(body: models.CreateCollection) -> dict[str, Any]:
     """The `config` part of a collection's description, with the values that are in force."""
+    vectors = fields_by_name(_dense_vectors(body))
     return {
         "params": {
-            "vectors": _describe_vectors(body),
+            "vectors": vectors[""] if set(vectors) == {""} else vectors,
             **({"sparse_vectors": fields_by_name(body.sparse_vectors)} if body.sparse_vectors else {}),
             **dict.fromkeys(_ONE_COPY, 1),
             "on_disk_payload": body.on_disk_payload is not False,
@@ -105,11 +106,6 @@ def describe_config(body: models.CreateCollection) -> dict[str, Any]:
 
 def _dense_vectors(body: models.CreateCollection) -> dict[str, models.VectorParams]:
     return {"": body.vectors} if isinstance(body.vectors, models.VectorParams) else dict(body.vectors or {})
-
-
-def _describe_vectors(body: models.CreateCollection) -> dict[str, Any]:
-    vectors = fields_by_name(_dense_vectors(body))
-    return vectors[""] if set(vectors) == {""} else vectors
 
 
 def _check_one_copy(body: models.CreateCollection) -> None:
@@ -196,7 +192,14 @@ def edge_index(schema: models.PayloadFieldSchema | None) -> Any:
     if kind == "integer":
         options = _INTEGER_BOTH | options
     if kind == "text":
-        options = _text_options(options)
+        if "tokenizer" in options:
+            options["tokenizer"] = _edge_enum(edge.TokenizerType, options["tokenizer"])
+        if "stemmer" in options:
+            options["stemmer"] = _edge_stemmer(options["stemmer"])
+        if "stopwords" in options:
+            options["stopwords"] = _edge_stopwords(options["stopwords"])
+        if isinstance(options.get("scoring"), dict):
+            options["scoring"] = edge.TextScoringParams()
     return _PARAMS[type(params)](**options)
 
 
@@ -221,19 +224,6 @@ def _complete_schema(schema: models.PayloadFieldSchema | None) -> Any:
         "The one-machine engine makes payload indexes of type keyword, integer, float, datetime and text; "
         f"{'none was given' if schema is None else 'another was asked for'} in `field_schema`."
     )
-
-
-def _text_options(options: dict[str, Any]) -> dict[str, Any]:
-    converted = dict(options)
-    if "tokenizer" in options:
-        converted["tokenizer"] = _edge_enum(edge.TokenizerType, options["tokenizer"])
-    if "stemmer" in options:
-        converted["stemmer"] = _edge_stemmer(options["stemmer"])
-    if "stopwords" in options:
-        converted["stopwords"] = _edge_stopwords(options["stopwords"])
-    if isinstance(options.get("scoring"), dict):
-        converted["scoring"] = edge.TextScoringParams()
-    return converted
 
 
 def _edge_stemmer(option: dict[str, Any]) -> Any:

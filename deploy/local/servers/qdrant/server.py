@@ -27,7 +27,7 @@ from deploy.local.servers.qdrant import handlers
 from deploy.local.servers.qdrant.catalog import Catalog
 from deploy.local.servers.qdrant.engine import engine_version, translate_errors
 from deploy.local.servers.qdrant.folder import DataFolder
-from deploy.local.servers.qdrant.route import Call, Route, find_route
+from deploy.local.servers.qdrant.route import Call, find_route
 
 __all__ = ["MAX_BODY_BYTES", "SERVED_VERSION", "handlers", "make_application"]
 
@@ -76,26 +76,39 @@ class EngineHandler(RequestHandler):
     async def _answer_request(self) -> None:
         try:
             self._check_caller()
-            self._serve_request()
+            method, path = self.request.method or "", self.request.path
+            if method != "GET" or path not in _OPEN_PATHS:
+                self._send_json(200, {"result": self._find_result(method, path), "status": "ok"})
+            elif path == "/":
+                # `engine` distinguishes this process from a server.
+                self._send_json(
+                    200,
+                    {
+                        "title": "qdrant - vector search engine",
+                        "version": SERVED_VERSION,
+                        "engine": f"edge {engine_version()}",
+                    },
+                )
+            else:
+                reason = self._ready() if path == "/readyz" else None
+                self.set_status(200 if reason is None else 503)
+                self.set_header("Content-Type", "text/plain; charset=utf-8")
+                self.finish(reason or {"/healthz": "healthz check passed"}.get(path, "all shards are ready"))
         except AgentStateError as error:
-            self._send_error(error)
+            status = _status_of(error)
+            if status == 500:  # noqa: PLR2004 - the HTTP status
+                _log.error("%s %s failed: %s", self.request.method, self.request.path, error)
+            self._send_json(status, {"status": {"error": str(error)}})
         except BaseException as error:
-            if not _is_reported(error):
+            # Answer 500 and go on after any exception and after a panic of the engine (which is no `Exception`).
+            if not (isinstance(error, Exception) or type(error).__name__ == "PanicException"):
                 raise
             _log.exception("%s %s failed", self.request.method, self.request.path)
             self._send_json(500, {"status": {"error": f"Service internal error: {type(error).__name__}: {error}"}})
-        self._log_slow()
+        if self._seconds_since_start() > _SLOW_SECONDS:
+            _log.warning("%s %s took %.1f s", self.request.method, self.request.path, self._seconds_since_start())
 
     get = put = post = delete = patch = head = options = _answer_request
-
-    def _serve_request(self) -> None:
-        method, path = self.request.method or "", self.request.path
-        if method != "GET" or path not in _OPEN_PATHS:
-            self._send_json(200, {"result": self._find_result(method, path), "status": "ok"})
-        elif path == "/":
-            self._send_json(200, _describe_engine())
-        else:
-            self._send_health(path)
 
     def _find_result(self, method: str, path: str) -> Any:
         found = find_route(method, path)
@@ -104,15 +117,12 @@ class EngineHandler(RequestHandler):
                 f"{method} {path} is not served by the one-machine engine; a Qdrant server has it. Nothing was done."
             )
         route, parts = found
-        call = Call(self._catalog, parts, self._read_options(route), self.request.body)
-        with translate_errors():
-            return route.action(call)
-
-    def _read_options(self, route: Route) -> dict[str, str]:
         given = {name: values[-1].decode() for name, values in self.request.query_arguments.items()}
         if unknown := sorted(set(given) - route.options):
             raise InvalidInput(f"The option `{unknown[0]}` is not known to this route.")
-        return given
+        call = Call(self._catalog, parts, given, self.request.body)
+        with translate_errors():
+            return route.action(call)
 
     def _check_caller(self) -> None:
         host = (self.request.host or "").rpartition(":")
@@ -121,31 +131,16 @@ class EngineHandler(RequestHandler):
         if "Origin" in self.request.headers:
             raise NotAllowed(403, "Requests from web pages are not served.")
         if self._api_key is not None and self.request.path not in _OPEN_PATHS:
-            self._check_key(self._api_key)
+            bearer = self.request.headers.get("Authorization", "").removeprefix("Bearer ")
+            offered = self.request.headers.get("api-key") or bearer
+            if not offered:
+                raise NotAllowed(401, "Must provide an API key or an Authorization bearer token")
+            if not hmac.compare_digest(offered.encode(), self._api_key.encode()):
+                raise NotAllowed(401, "Invalid API key or JWT")
         if len(self.request.body) > MAX_BODY_BYTES:
             raise TooLarge(
                 f"JSON payload is larger than allowed (limit: {MAX_BODY_BYTES} bytes); send smaller batches."
             )
-
-    def _check_key(self, expected: str) -> None:
-        bearer = self.request.headers.get("Authorization", "").removeprefix("Bearer ")
-        offered = self.request.headers.get("api-key") or bearer
-        if not offered:
-            raise NotAllowed(401, "Must provide an API key or an Authorization bearer token")
-        if not hmac.compare_digest(offered.encode(), expected.encode()):
-            raise NotAllowed(401, "Invalid API key or JWT")
-
-    def _send_health(self, path: str) -> None:
-        reason = self._ready() if path == "/readyz" else None
-        self.set_status(200 if reason is None else 503)
-        self.set_header("Content-Type", "text/plain; charset=utf-8")
-        self.finish(reason or {"/healthz": "healthz check passed"}.get(path, "all shards are ready"))
-
-    def _send_error(self, error: AgentStateError) -> None:
-        status = _status_of(error)
-        if status == 500:  # noqa: PLR2004 - the HTTP status
-            _log.error("%s %s failed: %s", self.request.method, self.request.path, error)
-        self._send_json(status, {"status": {"error": str(error)}})
 
     def _send_json(self, status: int, answer: dict[str, Any]) -> None:
         self.set_status(status)
@@ -155,24 +150,11 @@ class EngineHandler(RequestHandler):
     def _seconds_since_start(self) -> float:
         return time.perf_counter() - self._started
 
-    def _log_slow(self) -> None:
-        if self._seconds_since_start() > _SLOW_SECONDS:
-            _log.warning("%s %s took %.1f s", self.request.method, self.request.path, self._seconds_since_start())
-
 
 def make_application(catalog: Catalog, api_key: str | None, ready: Ready) -> Application:
     """The web application over the collections of a catalog."""
     arguments = {"catalog": catalog, "api_key": api_key, "ready": ready}
     return Application([(r".*", EngineHandler, arguments)], log_function=lambda _handler: None)
-
-
-def _describe_engine() -> dict[str, Any]:
-    """Return the answer of `GET /`; its `engine` distinguishes this process from a server."""
-    return {
-        "title": "qdrant - vector search engine",
-        "version": SERVED_VERSION,
-        "engine": f"edge {engine_version()}",
-    }
 
 
 def _status_of(error: AgentStateError) -> int:
@@ -181,11 +163,6 @@ def _status_of(error: AgentStateError) -> int:
     if isinstance(error, NotAllowed):
         return error.status
     return next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
-
-
-def _is_reported(error: BaseException) -> bool:
-    """Whether to answer 500 and go on: any exception, and a panic of the engine (which is none)."""
-    return isinstance(error, Exception) or type(error).__name__ == "PanicException"
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,24 +195,21 @@ class Owner:
         """
         self._folder.take_ownership()
         try:
-            await self._serve_owned()
+            stop = _stop_event()
+            self._catalog.open_collections()
+            if self._options.optimize:
+                self._catalog.optimize_collections()
+            server = self._open_server()
+            timer = PeriodicCallback(self._flush_regularly, self._options.flush_seconds * 1000)
+            timer.start()
+            await stop.wait()
+            timer.stop()
+            server.stop()
+            await server.close_all_connections()
         finally:
             self._catalog.close()
             self._folder.give_up()
         _log.info("Stopped; everything is synced")
-
-    async def _serve_owned(self) -> None:
-        stop = _stop_event()
-        self._catalog.open_collections()
-        if self._options.optimize:
-            self._catalog.optimize_collections()
-        server = self._open_server()
-        timer = PeriodicCallback(self._flush_regularly, self._options.flush_seconds * 1000)
-        timer.start()
-        await stop.wait()
-        timer.stop()
-        server.stop()
-        await server.close_all_connections()
 
     def _open_server(self) -> HTTPServer:
         app = make_application(self._catalog, self._options.api_key, lambda: self._trouble)
