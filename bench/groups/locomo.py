@@ -69,20 +69,16 @@ def measure_rows(bench: BenchStack) -> Iterator[Row]:
     ]
     kinds = ["lexical", "minilm"] if find_model() else ["lexical"]
     for kind in kinds:
-        yield from _measure_embedder(bench, kind, samples)
+        folder = bench.folder / f"locomo-{kind}"
+        with Stack(folder, only=PARTS, settings={"embedder": kind}) as stack:
+            runtime = Runtime(make_settings_for(stack, embedder=kind))
+            try:
+                bench.report(f"LoCoMo, {NAMES[kind]}: {_ingest_samples(runtime, folder / 'turns.json', samples)}")
+                yield from _ask_questions(runtime, kind, samples)
+            finally:
+                runtime.close()
     if len(kinds) == 1:
         yield Row("LoCoMo with MiniLM: not measured", "the model files are not installed")
-
-
-def _measure_embedder(bench: BenchStack, kind: str, samples: Sequence[dict[str, object]]) -> Iterator[Row]:
-    folder = bench.folder / f"locomo-{kind}"
-    with Stack(folder, only=PARTS, settings={"embedder": kind}) as stack:
-        runtime = Runtime(make_settings_for(stack, embedder=kind))
-        try:
-            bench.report(f"LoCoMo, {NAMES[kind]}: {_ingest_samples(runtime, folder / 'turns.json', samples)}")
-            yield from _ask_questions(runtime, kind, samples)
-        finally:
-            runtime.close()
 
 
 def _ingest_samples(runtime: Runtime, path: Path, samples: Sequence[dict[str, object]]) -> str:
