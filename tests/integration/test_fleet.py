@@ -13,13 +13,13 @@ import pytest
 from agentstate import Agent, Fleet, Money, Settings, connect
 from agentstate.agent import default_fleet
 from agentstate.errors import ConfigurationError, InvalidInput, NotFound
-from agentstate.store.migrate import upgrade
+from agentstate.store.migrate import upgrade_schema
 
 
 @pytest.fixture
 def url(tmp_path: Path) -> str:
     address = f"sqlite:///{tmp_path / 'agents.db'}"
-    upgrade(address)
+    upgrade_schema(address)
     return address
 
 
@@ -109,7 +109,7 @@ def test_verbs_in_a_transaction_that_fails_leave_nothing(fleet: Fleet) -> None:
 
 def test_a_transaction_is_joined_by_its_own_thread_and_fleet_alone(fleet: Fleet, tmp_path: Path) -> None:
     elsewhere = f"sqlite:///{tmp_path / 'other.db'}"
-    upgrade(elsewhere)
+    upgrade_schema(elsewhere)
     seen: list[object] = []
     with connect(database_url=elsewhere) as other, fleet.agent("ag_1").transaction():
         other.agent("ag_1").ledger.deposit("gift", "casino", Money("2"))
