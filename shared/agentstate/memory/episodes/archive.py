@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from agentstate.errors import StoreUnavailable
 from agentstate.memory.episodes.episode import WRITTEN_VERSION, Episode
 from agentstate.memory.episodes.forgetting import AGENT_LOCKS, lock_agent
+from agentstate.store.queries import load_queries
 from agentstate.store.store import Store, Transaction
 from agentstate.store.tables import episode_lessons, episodes
 from agentstate.store.tables.base import db_time
@@ -28,17 +29,7 @@ _IS_NEWEST_REVISION = ~sa.exists().where(
     _later.c.agent_id == episodes.c.agent_id, _later.c.id == episodes.c.id, _later.c.revision > episodes.c.revision
 )
 _ORDER = (episodes.c.at_us.desc(), episodes.c.id.desc())
-# The lock and the rows in one round trip; the numbers of the rows are drawn while the lock is held.
-_INSERT_ON_POSTGRES: Final = f"""
-WITH added AS (
-    INSERT INTO episodes (agent_id, id, revision, event_type, at_us, content, recorded_at)
-    SELECT %(agent_id)s, id, 0, event_type, at_us, content, clock_timestamp()
-    FROM (SELECT pg_advisory_xact_lock_shared({AGENT_LOCKS}, hashtext(%(agent_id)s)) AS held) AS locked,
-        ROWS FROM (
-            json_to_recordset(%(rows)s::json) AS (id uuid, event_type text, at_us bigint, content text)
-        ) WITH ORDINALITY AS given (id, event_type, at_us, content, place)
-    WHERE held IS NOT NULL ORDER BY place RETURNING seq
-) SELECT max(seq) FROM added"""  # noqa: S608 made of a number of ours
+_QUERIES = load_queries("agentstate.memory.episodes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +63,8 @@ class EpisodeArchive:
         """
         if tx is None and self._store.database.has_single_statement_commit:
             rows = msgspec.json.encode([_to_row(episode) for episode in found]).decode()
-            values = {"agent_id": found[0].agent_id, "rows": rows}
-            row = self._store.commit_one(_INSERT_ON_POSTGRES, values)
+            values = {"agent_id": found[0].agent_id, "rows": rows, "lock": AGENT_LOCKS}
+            row = self._store.commit_one(_QUERIES["insert_episodes"], values)
             if row is None:
                 raise StoreUnavailable(f"the durable store refused episodes of {found[0].agent_id}. None was recorded.")
             return int(row[0])
