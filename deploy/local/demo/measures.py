@@ -65,9 +65,14 @@ def gather_findings(stack: DemoStack, runtime: Runtime, course: RunCourse) -> Fi
     receipts = list(read_receipts(stack.folder.path / RECEIPTS))
     with runtime.store.read_connection() as connection:
         conversations = count_conversations(connection)
+        slot = portfolio_snapshots.c.slot
+        taken = sa.select(slot, sa.func.count().label("rows")).group_by(slot).order_by(slot)
         return Findings(
             work=tuple(_measure_work(connection)),
-            memories=tuple(_count_memories(connection)),
+            memories=tuple(
+                MemoryCount(agent_id=found.agent_id, stored=found.stored, searchable=found.searchable)
+                for found in count_memories(connection)
+            ),
             answers=answers,
             turns=sum(found.turns for found in conversations),
             summaries=sum(found.summaries for found in conversations),
@@ -77,7 +82,7 @@ def gather_findings(stack: DemoStack, runtime: Runtime, course: RunCourse) -> Fi
             balances=tuple(audits.compare_balances(connection, truth)),
             breaks=tuple(_list_breaks(runtime)),
             unmatched=tuple(_list_unmatched(connection)),
-            snapshots=_count_snapshots(connection),
+            snapshots={row.slot: row.rows for row in connection.execute(taken)},
             acknowledged=dict(Counter(item.kind for item in receipts)),
             lost=tuple(list_lost(connection, receipts)),
             ledger_faults=tuple(audits.find_ledger_faults(connection)),
@@ -144,11 +149,6 @@ def _measure_work(connection: Connection) -> Iterator[WorkTimes]:
         )
 
 
-def _count_memories(connection: Connection) -> Iterator[MemoryCount]:
-    for found in count_memories(connection):
-        yield MemoryCount(agent_id=found.agent_id, stored=found.stored, searchable=found.searchable)
-
-
 def _ask_questions(runtime: Runtime, agents: Sequence[str]) -> Iterator[Answer]:
     for number, question in enumerate(QUESTIONS):
         agent = agents[number * 4 % len(agents)]
@@ -208,12 +208,6 @@ def _list_unmatched(connection: Connection) -> list[str]:
     return [f"the last comparison of {row.service} of {row.agent_id} is {row.status}" for row in found]
 
 
-def _count_snapshots(connection: Connection) -> dict[str, int]:
-    slot = portfolio_snapshots.c.slot
-    rows = connection.execute(sa.select(slot, sa.func.count().label("rows")).group_by(slot).order_by(slot))
-    return {row.slot: row.rows for row in rows}
-
-
 def _list_invented(connection: Connection) -> Iterator[str]:
     """Figures of summaries that neither their turns nor the summary before them hold; snapshots with made-up totals."""
     before: dict[Any, Any] = {}
@@ -256,53 +250,32 @@ _GONE = object()
 
 def list_lost(connection: Connection, acknowledged: Iterable[Acknowledgement]) -> list[str]:
     """Return the acknowledgements that are missing in the stores, or stored with another value."""
-    table = effects.c
-    found = connection.execute(sa.select(table.agent_id, table.key, table.outcome).where(table.state == "succeeded"))
-    kept = {
-        **{(row.agent_id, "effect", row.key): row.outcome["value"] for row in found},
-        **_load_memories(connection),
-        **_load_turns(connection),
-        **_load_jobs(connection),
-    }
-    return list(_find_missing(acknowledged, kept))
+    kept: dict[tuple[str, str, str], Any] = {}
+    succeeded = sa.select(effects.c.agent_id, effects.c.key, effects.c.outcome).where(effects.c.state == "succeeded")
+    for effect in connection.execute(succeeded):
+        kept[effect.agent_id, "effect", effect.key] = effect.outcome["value"]
+    for memory in connection.execute(sa.select(memories.c.agent_id, memories.c.id)):
+        kept[memory.agent_id, "memory", str(memory.id)] = None
+    said = sa.select(turns.c.agent_id, turns.c.conversation_id, turns.c.source_id, turns.c.number)
+    for turn in connection.execute(said.where(turns.c.source_id.is_not(None))):
+        if turn.conversation_id == conversation_id(turn.agent_id, SESSION):
+            kept[turn.agent_id, "turn", turn.source_id] = turn.number
+    # Jobs by their id, and those that came by the broker by their key too.
+    done = sa.select(jobs.c.id, jobs.c.agent_id, jobs.c.dedupe_key).where(jobs.c.status == "done")
+    for job in connection.execute(done):
+        kept[job.agent_id, "job", str(job.id)] = None
+        if job.dedupe_key:
+            kept[job.agent_id, "submission", job.dedupe_key] = None
 
-
-def _find_missing(acknowledged: Iterable[Acknowledgement], kept: dict[tuple[str, str, str], Any]) -> Iterator[str]:
+    lost = []
     for item in acknowledged:
-        found = kept.get(
-            (item.agent_id, item.kind, (str(UUID(item.key)) if item.kind in {"memory", "job"} else item.key)), _GONE
-        )
+        key = str(UUID(item.key)) if item.kind in {"memory", "job"} else item.key
+        found = kept.get((item.agent_id, item.kind, key), _GONE)
         if found is _GONE:
-            yield f"{item.kind} {item.key} of {item.agent_id} is gone"
+            lost.append(f"{item.kind} {item.key} of {item.agent_id} is gone")
         elif item.value is not None and codec.dumps(found) != codec.dumps(item.value):
-            yield f"{item.kind} {item.key} of {item.agent_id} is there with another value"
-
-
-def _load_memories(connection: Connection) -> dict[tuple[str, str, str], Any]:
-    found = connection.execute(sa.select(memories.c.agent_id, memories.c.id))
-    return {(row.agent_id, "memory", str(row.id)): None for row in found}
-
-
-def _load_turns(connection: Connection) -> dict[tuple[str, str, str], Any]:
-    table = turns.c
-    found = connection.execute(
-        sa.select(table.agent_id, table.conversation_id, table.source_id, table.number).where(
-            table.source_id.is_not(None)
-        )
-    )
-    return {
-        (row.agent_id, "turn", row.source_id): row.number
-        for row in found
-        if row.conversation_id == conversation_id(row.agent_id, SESSION)
-    }
-
-
-def _load_jobs(connection: Connection) -> dict[tuple[str, str, str], Any]:
-    """Jobs that have ended well, by id, and those that came by the broker, by key too."""
-    table = jobs.c
-    rows = connection.execute(sa.select(table.id, table.agent_id, table.dedupe_key).where(table.status == "done")).all()
-    by_id = {(row.agent_id, "job", str(row.id)): None for row in rows}
-    return by_id | {(row.agent_id, "submission", row.dedupe_key): None for row in rows if row.dedupe_key}
+            lost.append(f"{item.kind} {item.key} of {item.agent_id} is there with another value")
+    return lost
 
 
 FLOWER_TIMEOUT_S = 20.0

@@ -160,6 +160,15 @@ class PostgresServer:
         """
         if self.data.is_dir():
             self._check_version()
+        settings = (
+            f"listen_addresses={LOOPBACK}",
+            f"port={self.port}",
+            "unix_socket_directories=",
+            "max_connections=200",
+            "timezone=UTC",
+            "log_timezone=UTC",
+            cluster_name(self.tag),
+        )
         return ProcessSpec(
             name=NAME,
             command=(
@@ -167,7 +176,7 @@ class PostgresServer:
                 str(self.programs.program_path("postgres")),
                 "-D",
                 str(self.data),
-                *self._setting_options(),
+                *(part for setting in settings for part in ("-c", setting)),
             ),
             ready=postgres_answers(self.dsn("postgres")),
             ready_within=120.0,
@@ -177,44 +186,32 @@ class PostgresServer:
             stop_signal=signal.SIGINT,
         )
 
-    def _setting_options(self) -> list[str]:
-        values = {
-            "listen_addresses": LOOPBACK,
-            "port": self.port,
-            "unix_socket_directories": "",
-            "max_connections": 200,
-            "timezone": "UTC",
-            "log_timezone": "UTC",
-        }
-        given = [*(f"{name}={value}" for name, value in values.items()), cluster_name(self.tag)]
-        return [part for setting in given for part in ("-c", setting)]
-
     def _prepare_cluster(self) -> None:
         if self.data.is_dir():
             _drop_stale_pid(self.data / "postmaster.pid")
-        else:
-            unfinished = self.data.with_name("cluster.unfinished")
-            shutil.rmtree(unfinished, ignore_errors=True)
-            password_file = self.data.with_name("password")
-            write_private(password_file, self.password + "\n")
-            self.identity.hand_over(password_file)
-            try:
-                done = subprocess.run(  # noqa: S603 our own command
-                    self._initdb_command(unfinished, password_file),
-                    env={**os.environ, **make_mark(self.tag, NAME)},
-                    start_new_session=True,
-                    capture_output=True,
-                    text=True,
-                    check=False,
-                    timeout=120,
-                )
-            finally:
-                password_file.unlink()
-            if done.returncode != 0:
-                raise StartFailed(
-                    f"no Postgres cluster could be made in {unfinished}:\n{(done.stdout + done.stderr).strip()[-1500:]}"
-                )
-            unfinished.replace(self.data)
+            return
+        unfinished = self.data.with_name("cluster.unfinished")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        password_file = self.data.with_name("password")
+        write_private(password_file, self.password + "\n")
+        self.identity.hand_over(password_file)
+        try:
+            done = subprocess.run(  # noqa: S603 our own command
+                self._initdb_command(unfinished, password_file),
+                env={**os.environ, **make_mark(self.tag, NAME)},
+                start_new_session=True,
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=120,
+            )
+        finally:
+            password_file.unlink()
+        if done.returncode != 0:
+            raise StartFailed(
+                f"no Postgres cluster could be made in {unfinished}:\n{(done.stdout + done.stderr).strip()[-1500:]}"
+            )
+        unfinished.replace(self.data)
 
     def _check_version(self) -> None:
         made_by = (self.data / "PG_VERSION").read_text("ascii").strip()

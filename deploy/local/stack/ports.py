@@ -77,13 +77,10 @@ def choose_port(
                 "or leave the option out: a free one is found."
             )
         return asked
-    for port in (kept, preferred):
-        if port is not None and port not in taken and is_free(port):
-            return port
-    return _find_free_port(name, taken)
-
-
-def _find_free_port(name: str, taken: Collection[int]) -> int:
+    for known in (kept, preferred):
+        if known is not None and known not in taken and is_free(known):
+            return known
+    # A port below the range from which the kernel takes ports for outgoing connections.
     last = min(LAST, _first_outgoing_port() - 1)
     first = FIRST if last > FIRST else 1_024
     for _ in range(_TRIES):

@@ -22,16 +22,20 @@ class Truth:
 
     def read_all(self, agent_id: str | None) -> dict[str, Any]:
         """Everything about one agent, or about all."""
-        rows = self._books.query_rows(
-            "SELECT agent_id FROM agents WHERE ? IS NULL OR agent_id = ? ORDER BY agent_id",
-            agent_id,
-            agent_id,
-        )
+        statements = {
+            "agents": "SELECT agent_id FROM agents WHERE ? IS NULL OR agent_id = ? ORDER BY agent_id",
+            "effects": "SELECT service, operation, agent_id, reference, request_key, count(*) AS count FROM effects "
+            "WHERE ? IS NULL OR agent_id = ? GROUP BY 1, 2, 3, 4, 5 ORDER BY min(id)",
+            "ledger": f"{_ENTRIES} WHERE ? IS NULL OR agent_id = ? ORDER BY id",
+            "injected": "SELECT fault, service, operation, agent_id, request_key FROM injected "
+            "WHERE ? IS NULL OR agent_id = ? ORDER BY id",
+        }
+        found = {name: self._books.query_rows(sql, agent_id, agent_id) for name, sql in statements.items()}
         return {
-            "agents": {row["agent_id"]: self._read_agent(row["agent_id"]) for row in rows},
-            "effects": self._count_effects(agent_id),
-            "ledger": self._list_entries(agent_id),
-            "injected": self._list_faults(agent_id),
+            "agents": {row["agent_id"]: self._read_agent(row["agent_id"]) for row in found["agents"]},
+            "effects": [dict(row) for row in found["effects"]],
+            "ledger": [{**dict(row), "usd": exact_json(row["micros"])["usd"]} for row in found["ledger"]],
+            "injected": [dict(row) for row in found["injected"]],
         }
 
     def read_request(self, request_key: str) -> dict[str, Any]:
@@ -57,27 +61,6 @@ class Truth:
             "margin_used": exact_json(self._trading.margin_used(agent_id)),
             "total": exact_json(sum(accounts.values()) + locked),
         }
-
-    def _count_effects(self, agent_id: str | None) -> list[dict[str, Any]]:
-        rows = self._books.query_rows(
-            "SELECT service, operation, agent_id, reference, request_key, count(*) AS count FROM effects "
-            "WHERE ? IS NULL OR agent_id = ? GROUP BY 1, 2, 3, 4, 5 ORDER BY min(id)",
-            agent_id,
-            agent_id,
-        )
-        return [dict(row) for row in rows]
-
-    def _list_faults(self, agent_id: str | None) -> list[dict[str, Any]]:
-        sql = (
-            "SELECT fault, service, operation, agent_id, request_key FROM injected "
-            "WHERE ? IS NULL OR agent_id = ? ORDER BY id"
-        )
-        return [dict(row) for row in self._books.query_rows(sql, agent_id, agent_id)]
-
-    def _list_entries(self, agent_id: str | None) -> list[dict[str, Any]]:
-        sql = f"{_ENTRIES} WHERE ? IS NULL OR agent_id = ? ORDER BY id"
-        rows = self._books.query_rows(sql, agent_id, agent_id)
-        return [{**dict(row), "usd": exact_json(row["micros"])["usd"]} for row in rows]
 
 
 def exact_json(micros: int) -> dict[str, Any]:

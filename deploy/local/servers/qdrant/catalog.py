@@ -44,7 +44,8 @@ class Catalog:
         for path in self._folder.list_collections():
             collection = Collection.open_from(path)
             self._collections[collection.name] = collection
-        self._aliases = self._drop_dangling(self._load_aliases())
+        file = self._folder.aliases_file
+        self._aliases = self._drop_dangling(read_json(file)) if file.exists() else {}
 
     def close(self) -> None:
         """Sync and close everything; trouble with one collection does not keep the others from it."""
@@ -144,10 +145,6 @@ class Catalog:
         if aliases != self._aliases:
             write_json(self._folder.aliases_file, aliases)
             self._aliases = aliases
-
-    def _load_aliases(self) -> _Aliases:
-        path = self._folder.aliases_file
-        return read_json(path) if path.exists() else {}
 
     def _drop_dangling(self, aliases: _Aliases) -> _Aliases:
         return {alias: name for alias, name in aliases.items() if name in self._collections}

@@ -82,19 +82,15 @@ def _leaf_expression(expression: models.Expression) -> Any:
     return convert(expression)
 
 
-def _power_expression(params: models.PowParams) -> Any:
-    return _Expression.Pow(edge_expression(params.base), edge_expression(params.exponent))
-
-
-def _division_expression(params: models.DivParams) -> Any:
-    return _Expression.Div(edge_expression(params.left), edge_expression(params.right), params.by_zero_default)
-
-
 _OTHERS: dict[type, Callable[[Any], Any]] = {
     models.DatetimeExpression: lambda expression: _Expression.Datetime(expression.datetime),
     models.DatetimeKeyExpression: lambda expression: _Expression.DatetimeKey(expression.datetime_key),
-    models.DivExpression: lambda expression: _division_expression(expression.div),
-    models.PowExpression: lambda expression: _power_expression(expression.pow),
+    models.DivExpression: lambda expression: _Expression.Div(
+        edge_expression(expression.div.left), edge_expression(expression.div.right), expression.div.by_zero_default
+    ),
+    models.PowExpression: lambda expression: _Expression.Pow(
+        edge_expression(expression.pow.base), edge_expression(expression.pow.exponent)
+    ),
 }
 
 
@@ -177,20 +173,21 @@ def _edge_prefetches(
 ) -> list[edge.Prefetch] | None:
     if option is None:
         return None
-    return [_edge_prefetch(each, vectors) for each in (option if isinstance(option, list) else [option])]
-
-
-def _edge_prefetch(body: models.Prefetch, vectors: Vectors) -> edge.Prefetch:
-    refuse_options(body, _ELSEWHERE, "a prefetch")
-    limit = check_positive(body.limit, "limit")
-    return edge.Prefetch(
-        limit=limit,
-        query=_edge_scoring(body.query, body.using, limit, vectors),
-        prefetches=_edge_prefetches(body.prefetch, vectors),
-        params=_search_params(body.params),
-        filter=optional_filter(body.filter),
-        score_threshold=_check_finite(body.score_threshold),
-    )
+    prefetches = []
+    for body in option if isinstance(option, list) else [option]:
+        refuse_options(body, _ELSEWHERE, "a prefetch")
+        limit = check_positive(body.limit, "limit")
+        prefetches.append(
+            edge.Prefetch(
+                limit=limit,
+                query=_edge_scoring(body.query, body.using, limit, vectors),
+                prefetches=_edge_prefetches(body.prefetch, vectors),
+                params=_search_params(body.params),
+                filter=optional_filter(body.filter),
+                score_threshold=_check_finite(body.score_threshold),
+            )
+        )
+    return prefetches
 
 
 def _edge_scoring(query: models.QueryInterface | None, using: str | None, limit: int, vectors: Vectors) -> Any:

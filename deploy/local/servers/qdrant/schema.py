@@ -74,7 +74,9 @@ def edge_config(body: models.CreateCollection) -> edge.EdgeConfig:
         InvalidInput: An option is not supported or a value is out of range.
     """
     refuse_options(body, _UNSUPPORTED, "a collection")
-    _check_one_copy(body)
+    for option in _ONE_COPY:
+        if getattr(body, option) not in {None, 1}:
+            raise InvalidInput(f"`{option}` can only be 1: the one-machine engine keeps one copy in one shard.")
     return edge.EdgeConfig(
         vectors={name: _edge_vector(name, params) for name, params in _dense_vectors(body).items()},
         sparse_vectors={name: _edge_sparse(name, params) for name, params in (body.sparse_vectors or {}).items()},
@@ -106,12 +108,6 @@ def describe_config(body: models.CreateCollection) -> dict[str, Any]:
 
 def _dense_vectors(body: models.CreateCollection) -> dict[str, models.VectorParams]:
     return {"": body.vectors} if isinstance(body.vectors, models.VectorParams) else dict(body.vectors or {})
-
-
-def _check_one_copy(body: models.CreateCollection) -> None:
-    for name in _ONE_COPY:
-        if getattr(body, name) not in {None, 1}:
-            raise InvalidInput(f"`{name}` can only be 1: the one-machine engine keeps one copy in one shard.")
 
 
 def _edge_vector(name: str, params: models.VectorParams) -> edge.EdgeVectorParams:

@@ -195,7 +195,9 @@ class Owner:
         """
         self._folder.take_ownership()
         try:
-            stop = _stop_event()
+            stop = asyncio.Event()
+            for name in (signal.SIGTERM, signal.SIGINT):
+                asyncio.get_running_loop().add_signal_handler(name, stop.set)
             self._catalog.open_collections()
             if self._options.optimize:
                 self._catalog.optimize_collections()
@@ -212,18 +214,6 @@ class Owner:
         _log.info("Stopped; everything is synced")
 
     def _open_server(self) -> HTTPServer:
-        app = make_application(self._catalog, self._options.api_key, lambda: self._trouble)
-        # A body over the limit is read up to twice the limit, so that it can be refused in words.
-        server = HTTPServer(app, max_body_size=2 * MAX_BODY_BYTES, max_buffer_size=3 * MAX_BODY_BYTES)
-        listener = self._bind_socket()
-        server.add_socket(listener)
-        host, port = listener.getsockname()[:2]
-        address = f"[{host}]" if ":" in host else host
-        sys.stdout.write(f"qdrant engine {engine_version()}: listening on http://{address}:{port}\n")
-        sys.stdout.flush()
-        return server
-
-    def _bind_socket(self) -> socket.socket:
         family = socket.AF_INET6 if ":" in self._options.host else socket.AF_INET
         try:
             listener = socket.create_server((self._options.host, self._options.port), family=family, backlog=128)
@@ -233,7 +223,15 @@ class Owner:
                 "Nothing was changed; give another --port, or 0 for a free one."
             ) from error
         listener.setblocking(False)  # noqa: FBT003 - the standard signature
-        return listener
+        app = make_application(self._catalog, self._options.api_key, lambda: self._trouble)
+        # A body over the limit is read up to twice the limit, so that it can be refused in words.
+        server = HTTPServer(app, max_body_size=2 * MAX_BODY_BYTES, max_buffer_size=3 * MAX_BODY_BYTES)
+        server.add_socket(listener)
+        host, port = listener.getsockname()[:2]
+        address = f"[{host}]" if ":" in host else host
+        sys.stdout.write(f"qdrant engine {engine_version()}: listening on http://{address}:{port}\n")
+        sys.stdout.flush()
+        return server
 
     def _flush_regularly(self) -> None:
         try:
@@ -248,11 +246,3 @@ class Owner:
         if trouble != self._trouble:
             _log.log(logging.ERROR if trouble else logging.INFO, "%s", trouble or "Syncing works again")
         self._trouble = trouble
-
-
-def _stop_event() -> asyncio.Event:
-    """An event that SIGTERM and Ctrl-C set."""
-    stop = asyncio.Event()
-    for name in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(name, stop.set)
-    return stop
