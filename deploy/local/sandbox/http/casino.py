@@ -11,9 +11,8 @@ from deploy.local.sandbox.http import values
 from deploy.local.sandbox.http.route import Act, RequestData, Route, read_route, write_route
 from deploy.local.sandbox.http.values import Body, to_cents, to_iso, to_usd
 from deploy.local.sandbox.model.books import MICROS, Books, Refusal, Row
-from deploy.local.sandbox.model.casino import Casino, check_dice_choice, check_side
+from deploy.local.sandbox.model.casino import DAY_US, Casino, Transfers, bonus_of, check_dice_choice, check_side
 from deploy.local.sandbox.model.funding import Deposits, Funding, Keys, Referrals
-from deploy.local.sandbox.model.transfers import DAY_US, Transfers, bonus_of
 
 
 class CasinoHandler:
