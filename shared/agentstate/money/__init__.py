@@ -6,7 +6,6 @@
 from agentstate.money.amounts import Money, register_currency
 from agentstate.money.audit.attest import Attestation, Attestor, Damage
 from agentstate.money.audit.export import export_ledger, import_ledger
-from agentstate.money.effects.checkpoint import CheckpointManager
 from agentstate.money.effects.claims import EffectRules
 from agentstate.money.effects.engine import AgentEffects, Effects
 from agentstate.money.effects.operation import Intent, Operation, OperationRegistry, call
@@ -30,7 +29,6 @@ __all__ = [
     "Break",
     "Breaks",
     "Bucket",
-    "CheckpointManager",
     "Damage",
     "Effect",
     "EffectRules",

@@ -15,7 +15,8 @@ import pytest
 import sqlalchemy as sa
 
 from agentstate.errors import EffectFailed, EffectInDoubt, EffectInProgress, InvalidInput, KeyReused, ServiceRejected
-from agentstate.money import AgentEffects, CheckpointManager, Effects, EffectState, Money, TransactionLedger, call
+from agentstate.guide import CheckpointManager
+from agentstate.money import AgentEffects, Effects, EffectState, Money, TransactionLedger, call
 from agentstate.store.store import Store
 from agentstate.store.tables.money import effects as effects_table
 from tests.integration.money.conftest import bettor, buckets, let_time_pass

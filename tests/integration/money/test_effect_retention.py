@@ -8,9 +8,9 @@ import pytest
 import sqlalchemy as sa
 
 from agentstate.errors import EffectExpired, EffectFailed, EffectInDoubt, KeyReused, ServiceRejected
+from agentstate.guide import CheckpointManager
 from agentstate.money import (
     AgentEffects,
-    CheckpointManager,
     Effects,
     EffectState,
     Guarantee,

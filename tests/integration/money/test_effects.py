@@ -28,12 +28,12 @@ from agentstate.errors import (
     ServiceUnreachable,
     StoreUnavailable,
 )
+from agentstate.guide import CheckpointManager
 from agentstate.money import (
     Absent,
     AgentEffects,
     Applied,
     Breaks,
-    CheckpointManager,
     EffectRules,
     Effects,
     EffectState,
