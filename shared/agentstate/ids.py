@@ -32,7 +32,7 @@ def validate_name(value: object, what: str = "agent id") -> str:
     if not isinstance(value, str) or len(value) > MAX_NAME or not _NAME.match(value):
         raise InvalidInput(
             f"{what} {_shorten_repr(value)} is refused: use 1 to {MAX_NAME} of the characters A-Z a-z 0-9 . _ @ : + -, "
-            "beginning with a letter or a digit. EmptyPayload was stored."
+            "beginning with a letter or a digit. Nothing was stored."
         )
     return value
 

@@ -80,7 +80,7 @@ def test_reads_of_the_cache_are_counted_by_what_they_came_to(runtime: Runtime, s
     runtime.cache.invalidate("ag_tallied", "wallet")
     runtime.cache.get("ag_tallied", "wallet")
     sandbox.client.set_faults()
-    runtime.counters.flush()
+    runtime.counters.flush_counts()
     found = reads(read(runtime.store))
     assert {part: found.pop(("casino", part)) for part in ("miss", "hit", "refresh")} == {
         "miss": 1, "hit": 3, "refresh": 1,

@@ -37,6 +37,7 @@ PAGES = (
     "docs/how-to/keep-a-profile.md",
     "docs/how-to/use-from-asyncio.md",
     "docs/how-to/use-from-langgraph.md",
+    "docs/how-to/use-the-services.md",
     "docs/concepts/ledger.md",
     "docs/concepts/reconciliation.md",
     "docs/concepts/state.md",

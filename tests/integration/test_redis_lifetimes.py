@@ -50,7 +50,7 @@ def live(runtime: Runtime, agent_id: str) -> None:
     agent.profile.snapshot()
     agent.updates.publish_update("mood", "calm")
     agent.memory.remember("Flat stakes beat doubling up.", kind="lesson")
-    runtime.traffic.limiter.limited("POST /api/v1/casino/bet", 1.0)
+    runtime.traffic.limiter.record_limit("POST /api/v1/casino/bet", 1.0)
     agent.episodes.get_recent()
     agent.episodes.record("bet", {"n": 99})
 
@@ -96,4 +96,4 @@ def test_workers_and_beat_do_not_start_on_such_a_broker(
         )  # fmt: skip
     assert started.returncode == 1
     assert "allkeys-lfu" in started.stderr
-    assert "EmptyPayload was started" in started.stderr
+    assert "Nothing was started" in started.stderr

@@ -13,6 +13,7 @@ from agentstate.cli import output
 from agentstate.cli.invocation import Invocation, pass_invocation
 from agentstate.cli.output import show_progress
 from agentstate.cli.verb import Verbs
+from agentstate.errors import InvalidInput
 
 if TYPE_CHECKING:
     from agentstate.memory.index.rebuild import BuildProgress
@@ -135,7 +136,10 @@ def revive(invocation: Invocation, *, agent_id: str | None) -> None:
 @pass_invocation
 def drop(invocation: Invocation, *, collection: str) -> None:
     """Drop a collection of another vector space than the one in use."""
-    invocation.fleet.index.drop(collection)
+    try:
+        invocation.fleet.index.drop(collection)
+    except InvalidInput as error:
+        raise click.UsageError(error.message) from error
     if invocation.as_json:
         output.print_document({"dropped": collection})
     else:

@@ -128,7 +128,7 @@ class System:
 
     def close(self) -> None:
         """Close all connections."""
-        for name in ("store", "_http"):
+        for name in ("store", "_http_client"):
             opened = self.__dict__.pop(name, None)
             if opened is not None:
                 opened.close()

@@ -256,4 +256,4 @@ def parse_payload(spec: JobSpec, payload: dict[str, Any]) -> Payload:
     try:
         return msgspec.convert(payload, spec.payload)
     except msgspec.ValidationError as error:
-        raise InvalidInput(f"the payload of {spec.kind} is refused: {error}. EmptyPayload was stored.") from None
+        raise InvalidInput(f"the payload of {spec.kind} is refused: {error}. Nothing was stored.") from None

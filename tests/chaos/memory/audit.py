@@ -52,4 +52,5 @@ def _not_recalled(runtime: Runtime, items: Collection[NewMemory], seed: int) -> 
 def _is_recalled(runtime: Runtime, item: NewMemory) -> bool:
     """Whether it is the best by its word; the vectors of this provider mean nothing."""
     hits = runtime.memory.of(item.agent_id).recall(item.content.split()[0], 1_000)
-    return any(hit.id == item.id and hit.retrievers["keyword"].rank == 1 for hit in hits if "keyword" in hit.retrievers)
+    by_word = [(hit.id, hit.why.retrievers["keyword"]) for hit in hits if "keyword" in hit.why.retrievers]
+    return any(found == item.id and keyword.rank == 1 for found, keyword in by_word)

@@ -193,7 +193,7 @@ class GroupReader(BalanceReader):
 
     def read_balance(self, agent_id: str, service: str) -> Observation:
         """What the service shows."""
-        return self._readers[agent_id].read(agent_id, service)
+        return self._readers[agent_id].read_balance(agent_id, service)
 
     def close(self) -> None:
         """Give up the connections."""

@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from agentstate.jobs import Jobs, JobStatus, table
+from agentstate.jobs.kinds import KINDS
 from agentstate.jobs.wake_ups import NullWakeUpSender
 from agentstate.settings import Settings
 from agentstate.store import Store
@@ -98,7 +99,9 @@ def test_all_dead_jobs_of_a_kind_are_requeued(agentstate: Command, jobs: Jobs, d
 def test_requeued_jobs_are_woken_by_the_next_sweep(agentstate: Command, store: Store, dead: list[UUID]) -> None:
     agentstate("jobs", "requeue", "--all")
     with store.transaction() as tx:
-        assert {job.id for job in table.lock_overdue(tx, unwoken_for_s=3_600, limit=10)} == set(dead)
+        lanes = table.count_due_by_lane(tx)
+        unwoken = [job for lane in lanes for job in table.lock_unwoken(tx, *lane, KINDS, limit=10)]
+        assert {job.id for job in unwoken} == set(dead)
 
 
 def test_discarding_keeps_the_reason_and_the_cause(agentstate: Command, jobs: Jobs, dead: list[UUID]) -> None:

@@ -265,7 +265,7 @@ def test_memories_that_were_given_up_and_a_provider_that_rests_are_told(settings
         with runtime.store.transaction() as tx:
             tx.connection.execute(memories.update().values(state="dead", error="no quota"))
         given_up = examined(settings, "memories")["memories"]
-        ProviderCircuit(runtime.store, "memories-x").record_failure("ProviderRefused: no quota", rest_s=600)
+        ProviderCircuit(runtime.store, "memories-x").record_failure("ProviderRefused: no quota", pause_s=600)
         resting = examined(settings, "memories")["memories"]
     assert (given_up.verdict, resting.verdict) == (Verdict.WARN, Verdict.WARN)
     assert given_up.found.startswith("1 memories failed to embed")

@@ -216,7 +216,7 @@ def test_what_was_paid_for_is_not_paid_for_again(
         history.add("user", f"turn {number} of the long story")
     paid = Paid()
     worker = ConversationSummarizer(store, paid, settings)
-    worker._commit = lambda *_arguments: (_ for _ in ()).throw(Killed)  # type: ignore[method-assign,assignment,return-value]
+    worker._commit_summary = lambda *_arguments: (_ for _ in ()).throw(Killed)  # type: ignore[method-assign,assignment,return-value]
     with pytest.raises(Killed):
         worker.run(history.id)
     first = paid.asked

@@ -42,7 +42,7 @@ RoundTrip = Callable[[Any], Any]
 def sealed(value: Any) -> bytes:
     """MessagePack from another hand, with a right head."""
     head, body = bytes([packed.VERSION]), msgspec.msgpack.encode(value)
-    return head + packed._checksum(head, body) + body
+    return head + packed._compute_checksum(head, body) + body
 
 
 # JSON
