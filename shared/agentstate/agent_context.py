@@ -125,7 +125,7 @@ class AgentContext(ContextBudget):
         keep: Keep = "start",
         whole: bool = False,
     ) -> Self:
-        """Add the effects whose outcome is not known yet, and the open differences at the services."""
+        """Add the effects with an unknown outcome, and the open differences at the services."""
         from agentstate.money.effects.table import ENDED_STATES, EffectState
 
         effects = self._parts.effects

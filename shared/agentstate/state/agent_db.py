@@ -73,7 +73,7 @@ class AgentDB:
     def load_state(
         self, agent_id: str, *, as_of: datetime | None = None, version: int | None = None, tx: Transaction | None = None
     ) -> AgentState | None:
-        """The newest state, in this version's schema; None when there is none.
+        """Return the newest state in the newest schema, None when there is none.
 
         Args:
             agent_id: whose.
@@ -93,7 +93,7 @@ class AgentDB:
     def update_state(
         self, agent_id: str, change: Callable[[AgentState], AgentState], *, tx: Transaction | None = None
     ) -> AgentState:
-        """Save what `change` makes of the newest state; other writers wait, so that no conflict can arise.
+        """Save `change(newest state)`; other writers wait, so no conflict can arise.
 
         `change` is given an empty state when there is none. It is called within a transaction: keep it quick.
 
@@ -107,7 +107,7 @@ class AgentDB:
             return self.save_state(agent_id, change(now), version=now.version, tx=opened)
 
     def list_versions(self, agent_id: str, *, limit: int = 20, before: int | None = None) -> list[StateVersion]:
-        """The versions of an agent's state as they were written, newest first.
+        """Return the versions of an agent's state as they were written, newest first.
 
         Args:
             agent_id: whose.

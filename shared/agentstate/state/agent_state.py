@@ -100,7 +100,7 @@ class AgentState:
 
     @classmethod
     def migrate(cls, raw: Mapping[str, Any], *, agent_id: str | None = None, version: int = 0) -> AgentState:
-        """The state that `raw` holds, of whatever version; `raw` is left as it is.
+        """Return the state in `raw`, a blob of any known version; leave `raw` unchanged.
 
         Args:
             raw: a blob as `to_dict` wrote it, in this version or an older one.
@@ -121,7 +121,7 @@ class AgentState:
         return cls(**known, extra=blob, version=version)
 
     def to_dict(self) -> dict[str, Any]:
-        """The state as a blob: its fields and `extra`, in a dict of its own."""
+        """Return the state as a blob: its fields and `extra`, in a new dict."""
         blob: dict[str, Any] = codec.deep_copy({**{name: getattr(self, name) for name in _FIELDS}, **self.extra})
         return blob
 

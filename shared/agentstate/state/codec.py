@@ -1,4 +1,4 @@
-"""JSON for state: what Python holds and JSON lacks goes through tags and comes back as it was.
+"""JSON for state: Python types that JSON lacks are written as tags and read back exactly.
 
 Decimal, Money, datetime, UUID, bytes and tuples become `{"$": [tag, content]}`; a user's own dict with the one key
 `"$"` is escaped, so it comes back too, at any depth. Floats and keys that are not text are refused: money is Decimal,
@@ -38,7 +38,7 @@ _decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(float_hook=scalars.nu
 
 
 def dumps(value: Any) -> str:
-    """`value` as compact JSON text with sorted keys: equal values give equal text.
+    """Encode `value` as compact JSON text with sorted keys: equal values give equal text.
 
     Raises:
         InvalidInput: a float, NaN, a naive datetime, a key that is not text, text with a NUL character or half a
@@ -49,14 +49,14 @@ def dumps(value: Any) -> str:
 
 
 def dumps_boxed(value: Any) -> str:
-    """As `dumps`, with a bare number tagged: for a store that takes text which is a number for one of its own."""
+    """Encode as `dumps`, with a bare number tagged, for a store that would convert numeric text."""
     if isinstance(value, int) and not isinstance(value, bool):
         return f'{{"{TAG}":["int","{scalars.check_int(value):d}"]}}'
     return dumps(value)
 
 
 def loads(text: str | bytes) -> Any:
-    """What `dumps` was given; numbers with a point come back as Decimal, never as float.
+    """Decode the text of `dumps`; numbers with a point become Decimal, never float.
 
     Raises:
         InvalidInput: the text is no JSON, holds NaN or a number beyond the bounds, or a tag that cannot be read.
@@ -70,24 +70,24 @@ def loads(text: str | bytes) -> Any:
 
 
 def deep_copy(value: Any) -> Any:
-    """`value` as it comes back from a store, its keys in their order, sharing nothing with it; raises as `dumps`."""
+    """Copy `value` as a store would give it back, keys in order, sharing nothing; raise as `dumps`."""
     return loads(_encode_text(value, in_order=True))
 
 
 def to_json_types(value: Any) -> Any:
-    """`value` made of plain JSON types alone, for a larger JSON document; raises as `dumps`."""
+    """Return `value` in plain JSON types alone, for a larger JSON document; raises as `dumps`."""
     return msgspec.json.decode(_encode_text(value, in_order=True))
 
 
 def from_json_types(value: Any) -> Any:
-    """The inverse of `encoded`; `value` is used up."""
+    """Invert `to_json_types`; `value` is used up."""
     whole = [value]
     _resolve_tags(whole, ((0, value),))
     return whole[0]
 
 
 def storable_text(text: str, limit: int) -> str:
-    """`text` as every store takes it, at most `limit` characters: what cannot be stored is written out."""
+    """Return `text` cut to `limit` characters, with characters that cannot be stored escaped."""
     return text[:limit].encode("utf-8", "backslashreplace").decode().replace("\x00", "\\x00")[:limit]
 
 
@@ -153,7 +153,7 @@ _make_plain = plain_converter(
 
 
 def _resolve_tags(container: Any, places: Iterable[tuple[Any, Any]]) -> None:
-    """Put what tags stand for into `container`, whose items are at `places`, in their place."""
+    """Replace the tags in `container`, with items at `places`, by their values."""
     for place, item in places:
         kind = type(item)
         if kind is dict:

@@ -29,7 +29,7 @@ _encoder = msgspec.msgpack.Encoder(order="deterministic")
 
 
 def pack(value: Any) -> bytes:
-    """`value` as bytes; equal values give equal bytes.
+    """Encode `value` as bytes; equal values give equal bytes.
 
     Raises:
         InvalidInput: as `codec.dumps`.
@@ -45,7 +45,7 @@ def pack(value: Any) -> bytes:
 
 
 def unpack(data: bytes) -> Any:
-    """What `pack` was given.
+    """Decode the bytes of `pack`.
 
     Raises:
         InvalidInput: the bytes were changed or cut, are of another version, or hold an unknown extension.

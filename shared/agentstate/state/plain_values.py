@@ -1,4 +1,4 @@
-"""Making a value plain: the walk under both formats, which replaces what a format lacks and refuses what is inexact.
+"""Conversion to plain values, shared by both formats: unsupported types are replaced, inexact values refused.
 
 Most of what is stored is plain already, so a container is copied only where something in it is replaced, and the
 encoder, which is in C, then sees plain types alone. The walk is most of what encoding costs: it looks at exact types,
@@ -26,7 +26,7 @@ def plain_converter(
     escaped: Callable[[dict[str, Any]], Any],
     takes_nul: bool,
 ) -> Callable[[Any], Any]:
-    """The function that makes values plain for one format; it raises InvalidInput for what has no exact form.
+    """Return a function that makes values plain for one format, or raises InvalidInput for inexact ones.
 
     Args:
         low: smallest whole number that the format writes as it is.

@@ -1,4 +1,4 @@
-"""A copy of profiles in Redis that never shows what a later write has replaced.
+"""A copy of profiles in Redis that never shows a value after it was replaced.
 
 A writer announces itself before its transaction and clears the copy; while one is announced, and after any write since
 a reader looked at the store, nothing is put into the copy. A writer that dies leaves its announcement for 30 seconds:
@@ -76,7 +76,7 @@ class Stored:
 
 @dataclass(frozen=True)
 class CachedProfile:
-    """What the copy gave: the fields when it is there, and the word that allows it to be filled."""
+    """Result of reading the copy: its fields, and the generation that allows filling it."""
 
     generation: str | None
     """None while a writer is announced, or Redis is away: the copy must not be filled."""
@@ -102,11 +102,11 @@ class ProfileCache:
         return token
 
     def end_write(self, token: str) -> None:
-        """The writer has committed."""
+        """End the write of `token` after its commit."""
         self._ignore_redis_errors(lambda: self._withdraw(keys=self._keys, args=[token, uuid4().hex]))
 
     def read_copy(self, field: str | None = None) -> CachedProfile:
-        """The whole copy, or one field of it."""
+        """Return the whole copy, or one field of it."""
         try:
             generation, writers, exists, flat = self._read(
                 keys=self._keys, args=[] if field is None else [_WHOLE, field]
@@ -127,7 +127,7 @@ class ProfileCache:
         )
 
     def fill_copy(self, generation: str, fields: Mapping[str, Stored]) -> None:
-        """Make the copy, unless somebody wrote since `generation` was read."""
+        """Fill the copy, unless there was a write since `generation` was read."""
         arguments: list[str | int] = [generation, COPY_TTL_S, *_flat([(_WHOLE, Stored("null", 0, 0)), *fields.items()])]
         self._ignore_redis_errors(lambda: self._fill(keys=self._keys, args=arguments))
 

@@ -1,4 +1,4 @@
-"""Schema versions of state: one pure step from each version to the next, and what is refused.
+"""Schema versions of state: one pure step from each version to the next.
 
 The idea: a step may add and rename, and says which fields it takes up; every other field is carried on as it is, known
 to this version or not, and that is checked after each step. The caller's dict is never touched. A blob of a newer
@@ -23,7 +23,7 @@ Shape: TypeAlias = Callable[[Mapping[str, Any]], bool]
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """From one version to the next."""
+    """Step from one version to the next."""
 
     up: Callable[[Blob], Blob]
     """Gives the next version's fields from this one's; does not change what it is given."""
@@ -71,7 +71,7 @@ class Schema:
         return register
 
     def version_of(self, raw: Mapping[str, Any]) -> int:
-        """The version of `raw`.
+        """Return the version of `raw`.
 
         Raises:
             SchemaOutdated: it is newer than this version of agentstate knows.
@@ -92,7 +92,7 @@ class Schema:
         return version
 
     def migrate(self, raw: Mapping[str, Any]) -> Blob:
-        """`raw` at the newest version, as a new dict that shares nothing with it.
+        """Return `raw` at the newest version, as a new dict that shares nothing with it.
 
         Raises:
             SchemaOutdated, InvalidInput: as `version_of`, or `raw` holds what cannot be stored exactly, such as a

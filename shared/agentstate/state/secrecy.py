@@ -1,4 +1,4 @@
-"""Secrets do not belong in state: what looks like one is refused, and the error names its place, never its value.
+"""Detection of secrets in state: a likely secret is refused, and the error names its place, never its value.
 
 Two signs are looked for: a value with the shape of a key (a known prefix and a long token, a private key's block), and
 a field whose name says that it holds one. A reference (`env:NAME`, `vault:path`) is what such a field may hold.

@@ -19,7 +19,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class MigratedSlice:
-    """What one slice did: states migrated, the refused ones by agent with the reason, and where the next begins."""
+    """Result of one slice: states migrated, refusals by agent with reasons, and the start of the next slice."""
 
     migrated: int
     refused: dict[str, str]

@@ -62,11 +62,11 @@ class Subscription:
         return self._thread.is_alive()
 
     def lag(self) -> int:
-        """How many updates wait for this reader."""
+        """Return the number of updates that wait for this reader."""
         return self._source.last_seq() - self.seq
 
     def stop(self, timeout_s: float = 10.0) -> bool:
-        """Stop after the update that is being handled; whether that has happened within `timeout_s` seconds."""
+        """Stop after the present update; return whether it ended within `timeout_s` seconds."""
         self._stop.set()
         if threading.current_thread() is not self._thread:
             self._thread.join(timeout_s)

@@ -44,7 +44,7 @@ class UpdateGroup:
         self._mine = (groups.c.agent_id == agent_id, groups.c.name == name)
 
     def take(self, limit: int = 100, *, lease_s: float = LEASE_S) -> Batch | None:
-        """The next updates for this member; None when there are none, or another member is at them.
+        """Lease the next updates to this member; None when there are none or another member has them.
 
         A new group begins with the oldest update that is kept.
 
@@ -68,7 +68,7 @@ class UpdateGroup:
         return Batch(tuple(found), row.fence + 1)
 
     def acknowledge(self, batch: Batch) -> None:
-        """The batch is dealt with; raises Fenced when another member has it by now."""
+        """Mark the batch as done; raise Fenced when another member has it by now."""
         with self._store.transaction() as tx:
             current = (*self._mine, groups.c.fence == batch.fence)
             done = groups.update().where(*current).values(seq=batch.last_seq, lease_until=None)
@@ -79,18 +79,18 @@ class UpdateGroup:
                 )
 
     def release(self, batch: Batch) -> None:
-        """The batch is not dealt with: another member may take it at once."""
+        """Give the batch back: another member may take it at once."""
         with self._store.transaction() as tx:
             current = (*self._mine, groups.c.fence == batch.fence)
             tx.connection.execute(groups.update().where(*current).values(lease_until=None))
 
     def seq(self) -> int:
-        """The number up to which the group has dealt with everything."""
+        """Return the number up to which the group has processed all updates."""
         with self._store.read_connection() as connection:
             return connection.execute(sa.select(groups.c.seq).where(*self._mine)).scalar_one_or_none() or 0
 
     def skip_to(self, seq: int) -> None:
-        """Go on after number `seq`, whoever is at what; members that hold a batch are fenced."""
+        """Move the group to number `seq`, and fence members that hold a batch."""
         with self._store.transaction() as tx:
             self._ensure_row(tx)
             place = {"seq": seq, "fence": groups.c.fence + 1, "lease_until": None}

@@ -33,27 +33,27 @@ class Update:
     at: datetime
 
     def to_json(self) -> str:
-        """As exact JSON."""
+        """Return the update as exact JSON."""
         return codec.dumps(
             {"agent_id": self.agent_id, "seq": self.seq, "field": self.field, "value": self.value, "at": self.at}
         )
 
     @classmethod
     def from_json(cls, body: str) -> Update:
-        """What `body` gave; raises InvalidInput."""
+        """Parse the text of `to_json`; raise InvalidInput."""
         return cls(**codec.loads(body))
 
 
 @dataclass(frozen=True)
 class Head:
-    """How many updates an agent has published, and up to which they are removed."""
+    """Numbers of the newest update of an agent and of the newest removed one."""
 
     seq: int
     removed_through: int
 
 
 def append_update(tx: Transaction, agent_id: str, field: str, value: Any) -> Update:
-    """Add an update with the next number; others who publish for this agent wait until `tx` ends."""
+    """Add an update with the next number; other publishers of this agent wait until `tx` ends."""
     body = codec.dumps(value)
     insert_new(tx, heads, [{"agent_id": agent_id, "seq": 0, "removed_through": 0}])
     seq = tx.connection.execute(
@@ -66,13 +66,13 @@ def append_update(tx: Transaction, agent_id: str, field: str, value: Any) -> Upd
 
 
 def read_head(connection: Connection, agent_id: str) -> Head:
-    """Where an agent's updates stand; zeros when it has published none."""
+    """Return the head of an agent's updates; zeros when it has published none."""
     row = connection.execute(sa.select(heads).where(heads.c.agent_id == agent_id)).one_or_none()
     return Head(0, 0) if row is None else Head(row.seq, row.removed_through)
 
 
 def read_after(connection: Connection, agent_id: str, seq: int, limit: int) -> list[Update]:
-    """The updates after number `seq`, oldest first.
+    """Return the updates after number `seq`, oldest first.
 
     Raises:
         UpdatesLost: some of them are removed. InvalidInput: `seq` was never reached.
@@ -95,7 +95,7 @@ def read_after(connection: Connection, agent_id: str, seq: int, limit: int) -> l
 
 
 def remove_old(tx: Transaction, *, kept: int, ttl_s: float, agents: int) -> int:
-    """Remove updates beyond the newest `kept`, and those older than `ttl_s`, of some agents; how many were removed."""
+    """Remove updates beyond the newest `kept`, and those older than `ttl_s`, of some agents; return the count."""
     names = _with_old(tx.connection, kept, ttl_s, agents)
     return sum(_remove_of(tx, name, kept, ttl_s) for name in names)
 

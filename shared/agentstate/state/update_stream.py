@@ -1,4 +1,4 @@
-"""The newest updates of an agent in a Redis stream, put there in order by whoever is next.
+"""The newest updates of an agent in a Redis stream, appended in order by any process.
 
 An update's number is its id in the stream, so it is there once however often it is put. After a commit the publisher
 brings the stream up to the store; what a publisher that died left behind, the next one brings, or a reader that has
@@ -49,7 +49,7 @@ class UpdateStream:
 
     @property
     def channel(self) -> str:
-        """Where each update is published too, as its JSON, for listeners that need no past."""
+        """Pub/sub channel of the updates as JSON, for listeners that need no history."""
         return self._key
 
     def append_missing(self, entries: Sequence[tuple[int, str]]) -> int:

@@ -68,12 +68,12 @@ class StateSync:
         self._stream.append_missing([(update.seq, update.to_json()) for update in entries])
 
     def last_seq(self) -> int:
-        """The number of the newest update, 0 when there is none: the place to begin from now on."""
+        """Return the number of the newest update, 0 when there is none."""
         with self._store.read_connection() as connection:
             return update_log.read_head(connection, self.agent_id).seq
 
     def read_since(self, seq: int, limit: int = BATCH) -> list[Update]:
-        """The updates after number `seq`, oldest first, at most `limit`.
+        """Return the updates after number `seq`, oldest first, at most `limit`.
 
         Raises:
             UpdatesLost: some of them are no longer kept. InvalidInput: `seq` was never reached.
@@ -82,7 +82,7 @@ class StateSync:
             return update_log.read_after(connection, self.agent_id, seq, limit)
 
     def listen(self, since: int | None = None, *, stop: threading.Event | None = None) -> Iterator[Update]:
-        """Updates as they come, in order and none missed, until `stop` is set.
+        """Yield updates as they come, in order and none missed, until `stop` is set.
 
         Args:
             since: the number of the last update seen; left out, from now on.
@@ -153,7 +153,7 @@ class StateSync:
             return []
 
     def _repair(self) -> None:
-        """What the store had and the stream did not bring: others wait for it too."""
+        """Bring the stream up to the store for other readers."""
         try:
             self.push_to_stream()
         except RedisUnavailable:

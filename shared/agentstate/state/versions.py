@@ -1,4 +1,4 @@
-"""The rows of versioned state: reading a version, and adding the next one if nobody else has.
+"""Rows of versioned state: read a version, and append the next one unless another writer was first.
 
 The row in `agent_states` is locked first, so that saves of one agent stand in line; each adds its version and moves
 the number on, in one transaction.
@@ -53,7 +53,7 @@ class Head:
 
 
 def lock_head(tx: Transaction, agent_id: str) -> Head:
-    """The head of an agent's versions; locks it until the transaction ends."""
+    """Return the head of an agent's versions, locked until the transaction ends."""
     columns = (agent_states.c.version, agent_states.c.schema_version, agent_states.c.saved_at)
     query = sa.select(*columns).where(agent_states.c.agent_id == agent_id).with_for_update()
     row = tx.connection.execute(query).first()
@@ -98,7 +98,7 @@ def find_version(
 def list_versions(
     connection: sa.Connection, agent_id: str, *, limit: int, before: int | None = None
 ) -> list[StateVersion]:
-    """Versions below `before`, newest first."""
+    """Return versions below `before`, newest first."""
     query = sa.select(agent_state_versions).where(_versions.agent_id == agent_id)
     if before is not None:
         query = query.where(_versions.version < before)
@@ -107,7 +107,7 @@ def list_versions(
 
 
 def list_outdated_agents(connection: sa.Connection, newest_schema: int, *, after: str, limit: int) -> list[str]:
-    """Agents after `after` whose newest blob is of a schema before `newest_schema`."""
+    """Return the agents after `after` with a newest blob older than schema `newest_schema`."""
     query = (
         sa.select(agent_states.c.agent_id)
         .where(agent_states.c.schema_version < newest_schema, agent_states.c.agent_id > after)

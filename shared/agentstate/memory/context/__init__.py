@@ -1,4 +1,4 @@
-"""Working memory: what a model sees now, put together from slots under a budget of tokens, and explained.
+"""Working memory: the prompt of a model, built from slots within a token budget, with an explanation.
 
 Nothing here opens a connection: slots are given their content.
 """

@@ -1,4 +1,4 @@
-"""Who gets how much room: minimums first, then by priority, each slot cut to what is left for it."""
+"""Allocation of tokens to slots: minimums first, then by priority."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from agentstate.providers.tokens import TokenCounter
 
 @dataclass(frozen=True, slots=True)
 class TokenCosts:
-    """What slots cost in a context; costs of parts, of which the whole is never more than the sum."""
+    """Token costs of the parts of a context; the whole never costs more than their sum."""
 
     counter: TokenCounter
 
     def line_cost(self, text: str) -> int:
-        """A line of its own with what sets it apart."""
+        """Return the tokens of `text` on a line of its own, separator included."""
         return self.counter.count(text) + SEPARATOR_TOKENS
 
     def slot_cost(self, slot: Slot) -> int:
-        """A whole slot with its heading; 0 when it has no content."""
+        """Return the tokens of a whole slot with its heading; 0 when it has no content."""
         return (
             self.line_cost(format_heading(slot.name)) + self.counter.count(slot.body)
             if slot.body and not slot.body.isspace()
@@ -33,7 +33,7 @@ class TokenCosts:
 
 
 def allocate_slots(slots: Iterable[Slot], room: int, now: datetime, sizes: TokenCosts) -> list[PlannedSlot]:
-    """Place the slots in `room` tokens; their order stays as it is."""
+    """Allocate `room` tokens to the slots, minimums first and then by priority; keep their order."""
     given = list(slots)
     wanted = {slot.name: sizes.slot_cost(slot) for slot in given}
     placed = {slot.name: early for slot in given if (early := _unplaceable(slot, wanted[slot.name], now))}
@@ -61,7 +61,7 @@ def _unplaceable(slot: Slot, wanted: int, now: datetime) -> PlannedSlot | None:
 
 
 def _reserve_minimums(ranked: Iterable[Slot], wanted: dict[str, int], room: int) -> dict[str, int]:
-    """What is set aside for each slot: its minimum; slots whose minimum has no room have no entry."""
+    """Return the minimum set aside for each slot; slots without room for it have no entry."""
     floors: dict[str, int] = {}
     for slot in ranked:
         floor = min(slot.min_tokens, wanted[slot.name])
@@ -86,7 +86,7 @@ def _place_slot(slot: Slot, wanted: int, available: int, now: datetime, sizes: T
 
 
 def _cut(slot: Slot, most: int, sizes: TokenCosts) -> tuple[str, int, str] | None:
-    """The slot cut to `most` tokens: its text, what that takes, and what is missing."""
+    """Cut a slot to `most` tokens; return its text, its tokens, and a note of the missing part."""
     content = slot.body if slot.entries is None else slot.entries
     # The longest mark there can be, so that what is counted is not below what is written.
     longest = f"{len(slot.body):,} of {len(slot.body):,} characters are left out here"

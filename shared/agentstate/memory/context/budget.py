@@ -1,4 +1,4 @@
-"""The budget of a context: slots in, one text out that fits, with the reason for whatever is missing.
+"""The token budget of a context: one text from slots, with a reason for each omission.
 
 Room is given by priority: first every slot's minimum, then the rest. A slot that has to give way is cut between lines
 or sentences and says so, and one that cannot be used in part leaves its room to the next. The budget holds for the text
@@ -22,7 +22,7 @@ from agentstate.providers.tokens import TokenCounter, counter_for
 DEFAULT_MAX_TOKENS: Final = 180_000
 DEFAULT_OUTPUT: Final = 4_096
 _ROUNDS: Final = 8
-"""How often a plan is made anew at most, to make room for the line that names what is left out."""
+"""Most attempts to make room for the line that names the omitted slots."""
 _SPARE: Final = 6
 """Tokens by which that line may grow when it is made again."""
 
@@ -38,7 +38,7 @@ class ContextBudget:
         counter: TokenCounter | None = None,
         clock: Clock = utc_now,
     ) -> None:
-        """Nothing is read, loaded or asked for.
+        """Create an empty context; do no I/O.
 
         Args:
             model: the model that will read it, by name; None counts for the family with the most tokens.
@@ -100,23 +100,23 @@ class ContextBudget:
         return self
 
     def count(self, text: str) -> int:
-        """Tokens of a text for the model that this is for."""
+        """Return the tokens of a text."""
         return self._counter.count(text)
 
     def total_tokens(self) -> int:
-        """Tokens of all slots whole, with headings and separators."""
+        """Return the tokens of all slots uncut, with headings and separators."""
         return sum(self._sizes.slot_cost(slot) for slot in self._slots.values())
 
     def build(self) -> str:
-        """The context: every slot that there is room for, in the order in which they were first set."""
+        """Build the context: every slot that fits, in the order in which they were first set."""
         return self.plan().text
 
     def build_context(self, reserve_for_output: int = DEFAULT_OUTPUT) -> str:
-        """The context in `max_tokens` less what the model's answer needs."""
+        """Build the context in `max_tokens` less `reserve_for_output`, the tokens of the model's answer."""
         return self.plan(reserve_for_output=reserve_for_output).text
 
     def plan(self, *, reserve_for_output: int = 0) -> Plan:
-        """The context with what became of each slot, and why.
+        """Plan the context; say for each slot whether it is whole, cut or left out, and why.
 
         Raises:
             InvalidInput: nothing of `max_tokens` is left beside `reserve_for_output`.
@@ -144,7 +144,7 @@ class ContextBudget:
         return Plan(slots=tuple(slots), budget=budget, tokens=tokens, counter=self._counter.name, note=note)
 
     def _excess(self, plan: Plan) -> int:
-        """By how much a plan is over its budget. A vocabulary may merge less across parts than within them."""
+        """Return the tokens over budget; a vocabulary may merge less across parts than within them."""
         if self._counter.exact and plan.tokens <= plan.budget:
             return self._counter.count(plan.text) - plan.budget
         return plan.tokens - plan.budget

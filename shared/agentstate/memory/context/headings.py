@@ -1,4 +1,4 @@
-"""How slots are set apart in the text: headings that no content can forge.
+"""Headings that separate slots in the text, and that content cannot forge.
 
 A heading is a line that begins with `===`. A line of content that begins like one gets a backslash before it, so that
 of all lines in a built context exactly ours are headings.
@@ -17,7 +17,7 @@ SEPARATOR_TOKENS: Final = 4
 
 _LOOKALIKES: Final = "\uff1d\ufe66\u2550\ua78a\u30a0"
 _EQUALS: Final = f"={_LOOKALIKES}"
-"""The equals sign, and what looks like one."""
+"""The equals sign and similar characters."""
 _INVISIBLE: Final = frozenset("\u00ad\u200b\u200c\u200d\u200e\u200f\u2060\u2061\u2062\u2063\u2064\ufeff")
 _BREAKS: Final = frozenset("\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029")
 _BAR: Final = re.compile("==+")
@@ -27,24 +27,24 @@ _BLOCK: Final = 2_048
 
 
 def format_heading(name: str) -> str:
-    """The line above a slot's content."""
+    """Return the line above a slot's content."""
     return f"=== {name.upper()} ==="
 
 
 def format_cut_mark(name: str, what: str) -> str:
-    """The line where something of a slot is missing."""
+    """Return the line that marks a missing part of a slot."""
     return f"=== {name.upper()}: {what} ==="
 
 
 def format_left_out_mark(reasons: Sequence[str]) -> str:
-    """The line that names the slots that are not there."""
+    """Return the line that names the omitted slots."""
     named = "; ".join(reasons[:_MOST_NAMED])
     more = f"; and {len(reasons) - _MOST_NAMED} more" if len(reasons) > _MOST_NAMED else ""
     return f"=== LEFT OUT: {named}{more} ==="
 
 
 def escape_headings(content: str) -> str:
-    """`content` without a line that could be taken for a heading; itself when it has none.
+    """Return `content` with a backslash before each line that looks like a heading.
 
     Raises:
         UnicodeEncodeError: it has half a surrogate pair.
@@ -61,7 +61,7 @@ def escape_headings(content: str) -> str:
 
 
 def _begins_line(content: str, position: int) -> bool:
-    """Whether nothing that can be seen stands before it on its line."""
+    """Return whether only invisible characters stand before `position` on its line."""
     while position and content[position - 1] not in _BREAKS:
         position -= 1
         if not (content[position].isspace() or content[position] in _INVISIBLE):

@@ -1,4 +1,4 @@
-"""A plan: what went into a context, what was cut, what was left out, and why."""
+"""The plan of a context: the slots that were included, cut or left out, with reasons."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from agentstate.memory.context.headings import SEPARATOR
 
 
 class Fate(StrEnum):
-    """What became of a slot."""
+    """Treatment of a slot in a context."""
 
     WHOLE = "whole"
     CUT = "cut"
     LEFT_OUT = "left out"
-    """There was no room."""
+    """No room was left."""
     STALE = "stale"
-    """It was older than it may be."""
+    """Older than its limit."""
     EMPTY = "empty"
-    """It has no content."""
+    """No content."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedSlot:
-    """What became of one slot."""
+    """Treatment of one slot, with its tokens."""
 
     name: str
     priority: int
@@ -31,27 +31,27 @@ class PlannedSlot:
     wanted: int
     """Tokens of the whole slot with its heading."""
     tokens: int = 0
-    """Tokens that it takes in the context."""
+    """Tokens used in the context."""
     reason: str = ""
-    """Why it is not whole."""
+    """Reason for a cut or an omission."""
     age_s: float | None = None
     text: str = ""
-    """As it stands in the context."""
+    """Text in the context."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """A context and how it came about; the slots in the order of the text."""
+    """A built context; the slots are in the order of the text."""
 
     slots: tuple[PlannedSlot, ...]
     budget: int
-    """Tokens that the text may have."""
+    """Largest number of tokens."""
     tokens: int
-    """Tokens that it has, headings and separators included."""
+    """Tokens of the text, headings and separators included."""
     counter: str
-    """Who counted."""
+    """Name of the token counter."""
     note: str = ""
-    """The line that names the slots that are not there."""
+    """Line that names the omitted slots."""
 
     @property
     def text(self) -> str:
@@ -60,14 +60,14 @@ class Plan:
         return SEPARATOR.join([*parts, self.note] if self.note else parts)
 
     def __getitem__(self, name: str) -> PlannedSlot:
-        """What became of the slot called `name`; raises KeyError."""
+        """Return the slot called `name`; raise KeyError."""
         for slot in self.slots:
             if slot.name == name:
                 return slot
         raise KeyError(name)
 
     def explain(self) -> str:
-        """The plan for people, a line a slot."""
+        """Return the plan as text, one line per slot."""
         head = f"{self.tokens:,} of {self.budget:,} tokens ({self.counter})"
         return "\n".join([head, *(_line(slot) for slot in self.slots)])
 

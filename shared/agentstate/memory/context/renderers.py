@@ -1,4 +1,4 @@
-"""The usual slots in words: portfolio, episodes, memories, effects and breaks, each as entries that stay whole."""
+"""Text of the usual slots: portfolio, episodes, memories, effects and breaks, as entries that are never cut."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from agentstate.services.cache.portfolio import Portfolio
 
 STALE = "stale"
-"""A leg that says what was there at its time; it leaves the total without an upper bound."""
+"""Quality of a leg with an outdated amount; it leaves the total without an upper bound."""
 
 _MICRO = Decimal(10) ** -6
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3_600, 86_400
 
 
 def render_portfolio(portfolio: Portfolio, fresh_for_s: float | None) -> list[str]:
-    """One line a service with its age, then what is in flight, then the total as far as it is known.
+    """Render one line per service with its age, then amounts in flight, then the total if known.
 
     A reading older than `fresh_for_s` seconds is named without its figures, and then there is no total.
     """
@@ -47,12 +47,12 @@ def render_portfolio(portfolio: Portfolio, fresh_for_s: float | None) -> list[st
 
 
 def find_newest_reading(portfolio: Portfolio) -> datetime | None:
-    """When the newest reading was made, None without any."""
+    """Return the time of the newest reading, None without any."""
     return max((leg.as_of for leg in portfolio.legs.values() if leg.as_of is not None), default=None)
 
 
 def render_episodes(episodes: Iterable[Episode]) -> list[str]:
-    """One line an episode, newest first."""
+    """Render one line per episode, newest first."""
     return [
         f"{_format_time(episode.at)} {episode.event_type} {_as_json(episode.payload)}"
         + ("" if episode.outcome is None else f" -> {_as_json(episode.outcome)}")
@@ -61,12 +61,12 @@ def render_episodes(episodes: Iterable[Episode]) -> list[str]:
 
 
 def render_memories(hits: Iterable[Hit]) -> list[str]:
-    """One entry a memory, best first, with its kind and time."""
+    """Render one entry per memory, best first, with its kind and time."""
     return [f"[{hit.kind}{f', {_format_time(hit.at)}' if hit.at else ''}] {hit.content}" for hit in hits]
 
 
 def render_effects(effects: Iterable[Effect], breaks: Iterable[Break]) -> list[str]:
-    """What is under way or unexplained; nobody should do these things again."""
+    """Render open effects and breaks, which must not be repeated."""
     open_effects = [
         f"effect {effect.key}: {effect.service} {effect.operation} {_as_json(effect.params)} is {effect.state}, "
         f"called {_format_time(effect.called_at)}"

@@ -1,4 +1,4 @@
-"""A slot of a context: its content, how much it matters, how much room it may have, and how long it is fresh."""
+"""A slot of a context: its content, priority, token limits and freshness."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Slot:
     keep: Keep = "start"
     whole: bool = False
     body: str = field(init=False)
-    """The content as it stands in the context when it is not cut."""
+    """The uncut content as rendered."""
     entries: tuple[str, ...] | None = field(init=False)
     """The parts that stay whole when it is cut, None when it is one text."""
 
@@ -61,17 +61,17 @@ class Slot:
         object.__setattr__(self, "body", body)
 
     def age_s(self, now: datetime) -> float | None:
-        """Seconds since its content was true, None when that is not said."""
+        """Return the seconds since `as_of`, None without it."""
         return None if self.as_of is None else (now - self.as_of).total_seconds()
 
     def is_stale(self, now: datetime) -> bool:
-        """Whether it is older than it may be."""
+        """Return whether the content is older than `fresh_for_s`."""
         age = self.age_s(now)
         return age is not None and self.fresh_for_s is not None and age > self.fresh_for_s
 
 
 def render_plainly(content: Any) -> str | Sequence[str]:
-    """A text as it is, a list of texts as entries, nothing as nothing, and everything else as JSON."""
+    """Return text unchanged, a list of texts as entries, None as empty text, and other values as JSON."""
     if content is None:
         return ""
     if isinstance(content, str):

@@ -1,4 +1,4 @@
-"""Where a text may be cut: between lines and sentences, else between words, and never inside a value.
+"""Places to cut a text: between lines and sentences, else between words, and never inside a value.
 
 A cut never falls into a number, an identifier, a grapheme or a JSON value. Cuts are pairs of positions: the end of what
 stays before, and the beginning of what stays behind, with the white space between them.
@@ -22,7 +22,7 @@ _SENTENCE: Final = re.compile(
 _WORD: Final = re.compile(r"\s++")
 _BRACKET: Final = re.compile(r"[\[{]")
 _PATIENCE: Final = 4
-"""How many times over a text is read at most in search of JSON."""
+"""Limit of the search for JSON, in multiples of the text."""
 _DEEP: Final = 10_000
 _WINDOW: Final = 4_096
 """An error of the JSON reader counts the lines before it: so far before it a text is dropped."""
@@ -43,7 +43,7 @@ class SplitPoint:
 
 
 def find_split_points(text: str, begin: int, end: int) -> Iterator[list[SplitPoint]]:
-    """The places between `begin` and `end`, in order: those between lines and sentences, then those between words."""
+    """Yield the places between `begin` and `end`, in order: between lines and sentences, then between words."""
     values = Spans(find_json_spans(text))
     for pattern in (_SENTENCE, _WORD):
         found = (_split_point(text, match, begin) for match in pattern.finditer(text, begin, end))
@@ -68,7 +68,7 @@ class Spans:
 
 
 def find_json_spans(text: str) -> list[tuple[int, int]]:
-    """Where JSON arrays and objects stand in a text, nested ones within their outermost."""
+    """Return the spans of the outermost JSON arrays and objects in a text."""
     found, position, read = [], 0, 0
     window, base = text, 0
     while (bracket := _BRACKET.search(window, position)) and read < _PATIENCE * len(text):
@@ -86,7 +86,7 @@ def find_json_spans(text: str) -> list[tuple[int, int]]:
 
 
 def find_json_members(text: str) -> tuple[list[tuple[int, int]], str] | None:
-    """Begin and end of each member of the array or object that `text` is, and what closes it; None when it is none."""
+    """Return the span of each member of a JSON array or object and its closing bracket, None for other text."""
     whole = text.strip()
     if whole[:1] not in _MEMBER_END or _value_end(whole, 0)[0] != len(whole):
         return None
@@ -116,7 +116,7 @@ def _past_blanks(text: str, position: int) -> int:
 
 
 def _value_end(text: str, begin: int) -> tuple[int | None, int]:
-    """The end of the JSON value that begins there, None when none does; and how far was read to see it."""
+    """Return the end of the JSON value at `begin` (None without one) and the characters read."""
     try:
         _, end = _DECODER.raw_decode(text, begin)
     except json.JSONDecodeError as error:

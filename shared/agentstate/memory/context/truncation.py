@@ -1,4 +1,4 @@
-"""A slot's content made to fit: as many whole lines, sentences or entries as there is room for, and what was cut."""
+"""Truncation of a slot's content to whole lines, sentences or entries, with a note of the missing part."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ _MOST_CHARS_PER_TOKEN: Final = 16
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """What is left of a content."""
+    """The kept part of a content."""
 
     text: str
     missing: str
-    """What was cut, in words; empty when nothing was."""
+    """Note of the part that was cut; empty for none."""
 
 
 def truncate_content(content: str | Sequence[str], room: int, cost: Cost, keep: Keep) -> Piece | None:
-    """The longest part of `content` that costs `room` at most, None when no part does.
+    """Return the longest part of `content` that costs `room` at most, None when no part does.
 
     Args:
         content: a text, or entries of which each stays whole.
@@ -86,7 +86,7 @@ def _longest(text: str, found: Sequence[SplitPoint], room: int, cost: Cost, keep
 
 
 def _count_fitting(count: int, fits: Callable[[int], bool]) -> int:
-    """The largest number from 1 to `count` that fits, 0 when none does; what fits goes before what does not."""
+    """Return the largest number from 1 to `count` that fits, 0 when none does, by bisection."""
     low, high = 0, count
     while low < high:
         middle = (low + high + 1) // 2

@@ -37,7 +37,7 @@ class Accounting:
 
 
 def account_turns(store: Store, conversation_id: UUID, messages: Messages) -> Accounting:
-    """The account at this moment; `messages` are what a model would be shown."""
+    """Return the present account; `messages` are those for the model."""
     with store.read_connection() as connection:
         conversation = rows.find_conversation(connection, conversation_id)
         if conversation is None:

@@ -20,7 +20,7 @@ _NEEDS: Final[dict[str, tuple[str, ...]]] = {"text": ("text",), CALL: ("id", "na
 
 
 def validate_blocks(content: object) -> list[Block]:
-    """Return `content` when it is a list of blocks that a model can be shown; raise InvalidInput else."""
+    """Return `content` if it is a list of valid blocks; raise InvalidInput otherwise."""
     if not isinstance(content, list) or not content:
         raise InvalidInput("the content is not a list with at least one block. Nothing was stored.")
     for block in content:
@@ -34,17 +34,17 @@ def validate_blocks(content: object) -> list[Block]:
 
 
 def tool_call_ids(content: Iterable[Block] | None) -> list[str]:
-    """Ids of the calls in a content."""
+    """Return the ids of the tool calls in a content."""
     return [str(block["id"]) for block in content or () if block["type"] == CALL]
 
 
 def result_call_ids(content: Iterable[Block] | None) -> list[str]:
-    """Ids of the calls whose results are in a content."""
+    """Return the ids of the tool calls that a content has results of."""
     return [str(block["tool_use_id"]) for block in content or () if block["type"] == RESULT]
 
 
 def blocks_as_text(content: Iterable[Block] | None) -> str:
-    """Blocks as text: what a summarizer reads, and what stands for a block where it cannot be shown as one."""
+    """Return blocks as text, for summarizers and for places that take no blocks."""
     return "\n".join(filter(None, (_block_in_words(block) for block in content or ())))
 
 
@@ -59,7 +59,7 @@ def _block_in_words(block: Block) -> str:
 
 
 def result_text(block: Block) -> str:
-    """The content of a result as text."""
+    """Return the content of a tool result as text."""
     content = block.get("content", "")
     if isinstance(content, list):
         return "\n".join(str(part.get("text", f"[{part.get('type')}]")) for part in content if isinstance(part, dict))
@@ -67,12 +67,12 @@ def result_text(block: Block) -> str:
 
 
 def as_json(value: Any) -> str:
-    """A value as JSON; amounts and times as text."""
+    """Return a value as JSON; amounts and times become text."""
     return json.dumps(value, ensure_ascii=False, default=str)
 
 
 def parse_message(message: Mapping[str, Any]) -> tuple[str, str, list[Block] | None]:
-    """(role, text, blocks) of a message in either form; the blocks are None for plain text.
+    """Return (role, text, blocks) of a message in either form; the blocks are None for plain text.
 
     Raises:
         InvalidInput: it is no message.
@@ -99,7 +99,7 @@ def _from_call(call: Mapping[str, Any]) -> Block:
 
 
 def to_openai_messages(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Messages in Anthropic's form as OpenAI's Chat Completions take them."""
+    """Convert messages from Anthropic's form to that of OpenAI's Chat Completions."""
     return [converted for message in messages for converted in _for_openai(message["role"], message["content"])]
 
 

@@ -127,7 +127,7 @@ class ConversationHistory:
     def messages(
         self, max_tokens: int = DEFAULT_MAX_TOKENS, *, for_reply: bool = True, form: Form = "anthropic"
     ) -> Messages:
-        """The conversation for a language model: the summary, then as many of the newest turns as fit.
+        """Return the conversation for a language model: the summary, then as many of the newest turns as fit.
 
         A call of tools is never there without its results, nor they without it.
 
@@ -149,11 +149,11 @@ class ConversationHistory:
         return fit_turns(turns, made, lambda messages: messages.tokens, max_tokens)
 
     def to_messages(self) -> Messages:
-        """`messages()` with the usual budget."""
+        """Return `messages()` with the default budget."""
         return self.messages()
 
     def transcript(self, max_tokens: int = DEFAULT_MAX_TOKENS) -> Transcript:
-        """The same as text: the summary, then the newest turns, one entry each, none of which can pose as another."""
+        """Return the same as text: the summary, then the newest turns, one entry each."""
         summary, turns, _ = self._read_window(max_tokens)
         head = [f"[summary of turns 1 to {summary.covers_to}] {escape_markers(summary.text)}"] if summary else []
 
@@ -163,11 +163,11 @@ class ConversationHistory:
         return fit_turns(turns, made, lambda transcript: transcript.tokens, max_tokens)
 
     def account_turns(self, max_tokens: int = DEFAULT_MAX_TOKENS) -> Accounting:
-        """Where each turn is: word by word in the messages, in a summary that lists it, or waiting for one."""
+        """Account for every turn: verbatim in the messages, covered by a summary, or queued for one."""
         return account_turns(self._store, self.id, self.messages(max_tokens))
 
     def _read_window(self, max_tokens: int) -> tuple[StoredSummary | None, list[Turn], int]:
-        """The summary, the newest turns that fit, and how many between the two do not."""
+        """Return the summary, the newest turns that fit, and the number of turns omitted between them."""
         if max_tokens < 1:
             raise InvalidInput(f"max_tokens is {max_tokens}; it must be 1 or more.")
         with self._store.read_connection() as connection:
@@ -180,24 +180,24 @@ class ConversationHistory:
         return summary, turns, conversation.turns - conversation.summarized_to - len(turns)
 
     def turns(self, first: int = 1, last: int | None = None) -> list[Turn]:
-        """The turns numbered `first` to `last` as they were said, whether a summary covers them or not."""
+        """Return the turns numbered `first` to `last` verbatim, summarized or not."""
         with self._store.read_connection() as connection:
             return rows.read_turns(connection, self.id, first, 2**31 - 1 if last is None else last)
 
     def summary(self) -> StoredSummary | None:
-        """The summary in force, None while there is none."""
+        """Return the newest summary, None while there is none."""
         with self._store.read_connection() as connection:
             conversation = rows.find_conversation(connection, self.id)
             return None if conversation is None else rows.find_summary(connection, self.id, conversation.summary_number)
 
     def status(self) -> Conversation | None:
-        """Where the conversation stands, None when it has no turn."""
+        """Return the state of the conversation, None when it has no turn."""
         with self._store.read_connection() as connection:
             return rows.find_conversation(connection, self.id)
 
 
 def summarize_when_long(tx: Transaction, jobs: Jobs, settings: Settings, conversation: Conversation) -> None:
-    """Submit the job that summarizes, once however many turns ask for it, when the open turns have passed the size."""
+    """Submit a coalesced summary job when the open turns exceed `summary_after_tokens`."""
     if conversation.open_tokens > settings.summary_after_tokens:
         name = str(conversation.id)
         jobs.submit(

@@ -30,7 +30,7 @@ from agentstate.providers.tokens import estimate_tokens
 Form: TypeAlias = Literal["anthropic", "openai"]
 
 PREFACE_TOKENS = 70
-"""What the words around the summary and the fillers cost at most."""
+"""Largest cost of the text around the summary and of the fillers."""
 CONTINUED = "[The conversation goes on.]"
 WAITING = "[No new message yet.]"
 
@@ -70,7 +70,7 @@ def render_messages(
     for_reply: bool = True,
     form: Form = "anthropic",
 ) -> Messages:
-    """The messages for `summary` and the newest `turns`.
+    """Render `summary` and the newest `turns` as messages.
 
     Args:
         summary: what stands for the older turns.
@@ -98,13 +98,13 @@ def render_messages(
 
 
 def _said(message: dict[str, Any]) -> str:
-    """What a message costs beside its frame."""
+    """Return the counted text of a message."""
     content = message["content"]
     return content if isinstance(content, str) and message.keys() == {"role", "content"} else as_json(message)
 
 
 def _add_fillers(sides: list[tuple[str, list[Block]]], for_reply: bool) -> list[tuple[str, list[Block]]]:  # noqa: FBT001 an option of render
-    """With a user's message at the begin, and at the end when an answer is asked for."""
+    """Add a user's message at the begin, and at the end when a reply is wanted, where needed."""
     first = [("user", [_text_block(CONTINUED)])] if sides and sides[0][0] == "assistant" else []
     waits = sides and sides[-1][0] == "assistant" and (for_reply or tool_call_ids(sides[-1][1]))
     last: list[tuple[str, list[Block]]] = [("user", [])] if waits else []
@@ -114,7 +114,7 @@ def _add_fillers(sides: list[tuple[str, list[Block]]], for_reply: bool) -> list[
 
 
 def _answered(sides: Sequence[tuple[str, list[Block]]]) -> list[tuple[str, list[Block]]]:
-    """Every call followed by its one result, first in the next message; every other result as text."""
+    """Put the result of each call first in the next message; turn every other result into text."""
     asked: list[str] = []
     answered = []
     for side, blocks in sides:
@@ -124,7 +124,7 @@ def _answered(sides: Sequence[tuple[str, list[Block]]]) -> list[tuple[str, list[
 
 
 def _with_first_calls(sides: Sequence[tuple[str, list[Block]]]) -> list[tuple[str, list[Block]]]:
-    """An id names one call; a call whose id was used before becomes text."""
+    """Turn every call with an id that was used before into text."""
     seen: set[str] = set()
     whole = []
     for side, blocks in sides:
@@ -179,7 +179,7 @@ def _turn_blocks(turn: Turn, speakers: Iterable[str]) -> list[Block]:
 
 
 def _escape_block(block: Block, speakers: Iterable[str]) -> Block:
-    """A block of the user's side: its text poses as nobody else's, and only the assistant calls tools."""
+    """Escape speaker marks in a user's block, and turn its tool calls into text."""
     if block["type"] == "text":
         return {**block, "text": escape_markers(block["text"], speakers)}
     return _text_block(escape_markers(blocks_as_text([block]), speakers)) if block["type"] == CALL else block

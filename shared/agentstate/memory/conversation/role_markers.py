@@ -21,7 +21,7 @@ _BREAK: Final = re.compile("[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
 
 
 def escape_markers(text: str, speakers: Iterable[str] = ()) -> str:
-    """Return `text` with a backslash before each line that could be taken for a mark of ours or another's words."""
+    """Return `text` with a backslash before each line that looks like one of our marks or a speaker's name."""
     return _marker_pattern(frozenset(speakers)).sub(_escape_if_first, text)
 
 

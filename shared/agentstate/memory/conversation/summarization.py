@@ -41,7 +41,7 @@ BUSY_S = 5.0
 
 @dataclass(frozen=True, kw_only=True)
 class SummaryRun:
-    """What one run did."""
+    """Counts of one run."""
 
     summaries: int
     covered: int
@@ -167,7 +167,7 @@ class ConversationSummarizer:
 
 
 def _whole_exchanges(turns: Sequence[Turn], last: int, *, newest: int) -> list[Turn]:
-    """The turns up to `last`, or to the nearest one before or else behind it at which no exchange is torn."""
+    """Return the turns up to `last`, or to the nearest border of a tool exchange before or else after it."""
     uncut = unsplittable_turns(turns)
     numbers = [turn.number for turn in turns if turn.number not in uncut and turn.number < newest]
     before = [number for number in numbers if number <= last]
@@ -176,7 +176,7 @@ def _whole_exchanges(turns: Sequence[Turn], last: int, *, newest: int) -> list[T
 
 
 def _last_covered(counts: Sequence[tuple[int, int]], verbatim: int, most: int) -> int | None:
-    """Number of the last turn to summarize: the newest within `verbatim` tokens stay, and `most` are read at once."""
+    """Return the last turn to summarize: keep the newest `verbatim` tokens, and read `most` tokens at once."""
     kept = 0
     closing = len(counts) - 1
     while closing > 0 and kept + counts[closing][1] <= verbatim:

@@ -1,4 +1,4 @@
-"""What models are asked for summaries: each answer kept before anything is done with it, with what it cost.
+"""Calls of summary models: each answer is stored with its cost before it is used.
 
 A worker that is killed after the paid call finds the answer when it, or another, asks the same again. What was paid
 before a failure is counted too. Where the provider fails for good, the digest, which needs none, takes its place.
@@ -27,7 +27,7 @@ _log = logging.getLogger(__name__)
 
 
 class SummaryCalls:
-    """Asks one summarizer, and remembers in the durable store what it answered."""
+    """Caller of one summarizer that stores each answer durably."""
 
     def __init__(self, store: Store, summarizer: Summarizer) -> None:
         self._store = store
@@ -37,7 +37,7 @@ class SummaryCalls:
     def summarize_once(
         self, conversation: Conversation, request: SummaryRequest, source_sha: bytes, *, last_try: bool
     ) -> Summary:
-        """The summary of `request`: the one that was paid for already, else a new one.
+        """Return the summary of `request`: the stored one if it was made before, else a new one.
 
         Raises:
             ProviderError: the provider failed, and this is not the last try.
@@ -51,7 +51,7 @@ class SummaryCalls:
             self._store_call(conversation, source_sha, None, error)
             if not last_try and not isinstance(error, ProviderRefused):
                 raise
-            _log.warning("the digest takes the place of %s: %s", self._summarizer.name, error.message)
+            _log.warning("summarizer %s failed, using extractive digest: %s", self._summarizer.name, error.message)
             return self._digest(request, error)
         self._store_call(conversation, source_sha, summary, summary)
         return summary
@@ -83,7 +83,7 @@ class SummaryCalls:
     def _store_call(
         self, conversation: Conversation, source_sha: bytes, summary: Summary | None, paid: Summary | ProviderError
     ) -> None:
-        """Add what was paid to what was paid for the same question before; `summary` is its answer, if there is one."""
+        """Store the answer to a request, if any, and add its cost to that of earlier attempts."""
         if not paid.calls:
             return
         which = {

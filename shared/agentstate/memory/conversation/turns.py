@@ -27,7 +27,7 @@ from agentstate.store.tables import conversations, summaries, turns
 from agentstate.store.tables.base import db_time
 
 FRAME_TOKENS = 9
-"""What the frame of one message costs beside its text, and the blank lines between turns."""
+"""Cost of the frame of one message and the blank lines between turns."""
 ROLES = ("user", "assistant", "system", "tool")
 
 
@@ -52,7 +52,7 @@ class NewTurn:
 
 @dataclass(frozen=True, kw_only=True)
 class Turn:
-    """A turn as it was said."""
+    """A stored turn."""
 
     number: int
     """1 is the conversation's first."""
@@ -65,7 +65,7 @@ class Turn:
     source_id: str | None
 
     def as_source(self) -> SourceTurn:
-        """The turn as summarizers read it: with what it called, and what came of it."""
+        """Return the turn for summarizers, with its tool calls and results as text."""
         words = blocks_as_text(self.content)
         text = self.text if not words or words == self.text else f"{self.text}\n{words}"
         return SourceTurn(self.number, self.role, self.speaker or "", text, self.at)
@@ -73,7 +73,7 @@ class Turn:
 
 @dataclass(frozen=True, kw_only=True)
 class Conversation:
-    """Where a conversation stands."""
+    """State of a conversation."""
 
     id: UUID
     agent_id: str
@@ -106,7 +106,7 @@ class StoredSummary:
 
 @dataclass(frozen=True, kw_only=True)
 class Appended:
-    """What became of one turn."""
+    """Result of appending one turn."""
 
     number: int
     created: bool
@@ -120,7 +120,7 @@ _SUMMARY = tuple(summaries.c[name] for name in StoredSummary.__dataclass_fields_
 
 
 def conversation_id(agent_id: str, session: str) -> UUID:
-    """The id of an agent's conversation, the same in every process."""
+    """Return the id of an agent's conversation, the same in every process."""
     return derive_id("conversation", agent_id, session)
 
 
@@ -139,7 +139,7 @@ def validate_turn(turn: NewTurn, *, max_text_bytes: int) -> NewTurn:
 
 
 def lock_conversation(tx: Transaction, agent_id: str, session: str) -> Conversation:
-    """The conversation, made when new, and its appends held off until `tx` ends."""
+    """Return the conversation, created if new and locked until `tx` ends."""
     validate_name(session, "session")
     conversation = conversation_id(validate_name(agent_id), session)
     statement = tx.database.insert_into(conversations).values(id=conversation, agent_id=agent_id, session=session)
@@ -151,7 +151,7 @@ def lock_conversation(tx: Transaction, agent_id: str, session: str) -> Conversat
 def append_turns(
     tx: Transaction, conversation: Conversation, new: Sequence[NewTurn]
 ) -> tuple[list[Appended], Conversation]:
-    """Append what is not there yet to a locked conversation; return each turn's fate, and where it stands now."""
+    """Append new turns to a locked conversation; return the result for each turn and the new state."""
     known = _known(tx, conversation, [turn.source_id for turn in new if turn.source_id is not None])
     fates: list[Appended] = []
     rows: list[dict[str, Any]] = []
@@ -169,34 +169,34 @@ def append_turns(
 
 
 def find_conversation(connection: Connection, conversation: UUID) -> Conversation | None:
-    """The conversation with this id."""
+    """Return the conversation with this id, None when there is none."""
     row = connection.execute(sa.select(*_CONVERSATION).where(conversations.c.id == conversation)).mappings().first()
     return None if row is None else Conversation(**row)
 
 
 def read_turns(connection: Connection, conversation: UUID, first: int, last: int) -> list[Turn]:
-    """The turns numbered `first` to `last`, in order."""
+    """Return the turns numbered `first` to `last`, in order."""
     within = (turns.c.conversation_id == conversation, turns.c.number.between(first, last))
     found = connection.execute(sa.select(*_TURN).where(*within).order_by(turns.c.number)).mappings()
     return [Turn(**row) for row in found]
 
 
 def read_newest(connection: Connection, conversation: UUID, *, after: int, before: int, limit: int) -> list[Turn]:
-    """The newest turns numbered above `after` and below `before`, newest first, `limit` at most."""
+    """Return the newest turns numbered above `after` and below `before`, newest first, `limit` at most."""
     within = (turns.c.conversation_id == conversation, turns.c.number > after, turns.c.number < before)
     query = sa.select(*_TURN).where(*within).order_by(turns.c.number.desc()).limit(limit)
     return [Turn(**row) for row in connection.execute(query).mappings()]
 
 
 def read_token_counts(connection: Connection, conversation: UUID, after: int) -> list[tuple[int, int]]:
-    """(number, tokens) of the turns after `after`, in order."""
+    """Return (number, tokens) of the turns after `after`, in order."""
     query = sa.select(turns.c.number, turns.c.tokens).order_by(turns.c.number)
     found = connection.execute(query.where(turns.c.conversation_id == conversation, turns.c.number > after))
     return [(number, tokens) for number, tokens in found]
 
 
 def find_summary(connection: Connection, conversation: UUID, number: int) -> StoredSummary | None:
-    """One summary by its number; 0 has none."""
+    """Return a summary by its number, None for 0."""
     which = (summaries.c.conversation_id == conversation, summaries.c.number == number)
     row = connection.execute(sa.select(*_SUMMARY).where(*which)).mappings().first()
     return None if row is None else StoredSummary(**row)

@@ -24,7 +24,7 @@ _LARGEST_PAGE: Final = 2_048
 
 
 def newest_within(connection: Connection, conversation: Conversation, room: int, max_tokens: int) -> list[Turn]:
-    """The newest turns that no summary covers and that fit into `room` tokens, in order.
+    """Return the newest unsummarized turns that fit into `room` tokens, in order.
 
     Raises:
         TooLarge: not even the newest does, with the call that it answers when it is a result.
@@ -47,7 +47,7 @@ def newest_within(connection: Connection, conversation: Conversation, room: int,
 def fit_turns(
     turns: Sequence[Turn], make: Callable[[Sequence[Turn]], MadeT], count: Callable[[MadeT], int], max_tokens: int
 ) -> MadeT:
-    """What `make` makes of as many of the newest `turns` as `count` says fit into `max_tokens`.
+    """Return `make` of as many of the newest `turns` as fit into `max_tokens` by `count`.
 
     Raises:
         TooLarge: not even the newest does.
@@ -61,7 +61,7 @@ def fit_turns(
 
 
 def _without_oldest(turns: Sequence[Turn], share: float) -> list[Turn]:
-    """`turns` without the oldest, at least one and `share` of all by their tokens, and without what answers those."""
+    """Drop the oldest turns, at least one and `share` of all tokens, and the results of their calls."""
     begin, tokens = 0, share * sum(turn.tokens for turn in turns)
     while begin < len(turns) and tokens > 0:
         tokens -= turns[begin].tokens

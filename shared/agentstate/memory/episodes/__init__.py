@@ -1,1 +1,1 @@
-"""What happened to an agent lately: every episode is a durable row first, and Redis has a copy of the newest."""
+"""Recent events of an agent: every episode is a durable row first, and Redis has a copy of the newest."""

@@ -1,4 +1,4 @@
-"""Lessons: many episodes together become one memory that says what came of them and names them.
+"""Lessons: one memory that summarizes many episodes and names them.
 
 The summarizer of conversations writes the text, so the same rule holds: no figure that the episodes lack.
 """

@@ -1,4 +1,4 @@
-"""Episodic memory: what happened to an agent lately, newest first.
+"""Episodic memory: recent events of an agent, newest first.
 
 An episode is one committed row of the durable store, then a push to the copy in Redis that serves the newest of an
 agent. Without Redis everything is read from the store: slower, and the same.
