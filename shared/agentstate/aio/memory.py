@@ -23,8 +23,7 @@ if TYPE_CHECKING:
     from agentstate.memory.context.plan import Plan
     from agentstate.memory.context.slot import Renderer
     from agentstate.memory.context.truncation import Keep
-    from agentstate.memory.conversation.accounting import Accounting
-    from agentstate.memory.conversation.history import ConversationHistory, Transcript
+    from agentstate.memory.conversation.history import Accounting, ConversationHistory, Transcript
     from agentstate.memory.conversation.messages import Form, Messages
     from agentstate.memory.conversation.turns import Conversation, NewTurn, StoredSummary, Turn
     from agentstate.memory.episodes.episode import Episode
@@ -290,31 +289,31 @@ class AsyncConversation(AsyncPart["ConversationHistory"]):
     async def messages(
         self, max_tokens: int = DEFAULT_MAX_TOKENS, *, for_reply: bool = True, form: Form = "anthropic"
     ) -> Messages:
-        """The conversation for a language model: the summary, then as many of the newest turns as fit."""
+        """Return the conversation for a language model: the summary, then as many of the newest turns as fit."""
         return await self._run(lambda part: part.messages(max_tokens, for_reply=for_reply, form=form))
 
     async def to_messages(self) -> Messages:
-        """`messages()` with the usual budget."""
+        """Return `messages()` with the default budget."""
         return await self._run(lambda part: part.to_messages())
 
     async def transcript(self, max_tokens: int = DEFAULT_MAX_TOKENS) -> Transcript:
-        """The same as text: the summary, then the newest turns, one entry each, none of which can pose as another."""
+        """Return the same as text: the summary, then the newest turns, one entry each."""
         return await self._run(lambda part: part.transcript(max_tokens))
 
     async def account_turns(self, max_tokens: int = DEFAULT_MAX_TOKENS) -> Accounting:
-        """Where each turn is: word by word in the messages, in a summary that lists it, or waiting for one."""
+        """Account for every turn: verbatim in the messages, covered by a summary, or queued for one."""
         return await self._run(lambda part: part.account_turns(max_tokens))
 
     async def turns(self, first: int = 1, last: int | None = None) -> list[Turn]:
-        """The turns numbered `first` to `last` as they were said, whether a summary covers them or not."""
+        """Return the turns numbered `first` to `last` verbatim, summarized or not."""
         return await self._run(lambda part: part.turns(first, last))
 
     async def summary(self) -> StoredSummary | None:
-        """The summary in force, None while there is none."""
+        """Return the newest summary, None while there is none."""
         return await self._run(lambda part: part.summary())
 
     async def status(self) -> Conversation | None:
-        """Where the conversation stands, None when it has no turn."""
+        """Return the state of the conversation, None when it has no turn."""
         return await self._run(lambda part: part.status())
 
 
@@ -358,23 +357,23 @@ class AsyncContext(AsyncPart["AgentContext"]):
         return self
 
     async def count(self, text: str) -> int:
-        """Tokens of a text for the model that this is for."""
+        """Return the tokens of a text."""
         return await self._run(lambda part: part.count(text))
 
     async def total_tokens(self) -> int:
-        """Tokens of all slots whole, with headings and separators."""
+        """Return the tokens of all slots uncut, with headings and separators."""
         return await self._run(lambda part: part.total_tokens())
 
     async def build(self) -> str:
-        """The context: every slot that there is room for, in the order in which they were first set."""
+        """Build the context: every slot that fits, in the order in which they were first set."""
         return await self._run(lambda part: part.build())
 
     async def build_context(self, reserve_for_output: int = DEFAULT_OUTPUT) -> str:
-        """The context in `max_tokens` less what the model's answer needs."""
+        """Build the context in `max_tokens` less `reserve_for_output`, the tokens of the model's answer."""
         return await self._run(lambda part: part.build_context(reserve_for_output))
 
     async def plan(self, *, reserve_for_output: int = 0) -> Plan:
-        """The context with what became of each slot, and why."""
+        """Plan the context; say for each slot whether it is whole, cut or left out, and why."""
         return await self._run(lambda part: part.plan(reserve_for_output=reserve_for_output))
 
     async def portfolio(
@@ -426,7 +425,7 @@ class AsyncContext(AsyncPart["AgentContext"]):
         keep: Keep = "start",
         whole: bool = False,
     ) -> Self:
-        """Add the effects whose outcome is not known yet, and the open differences at the services."""
+        """Add the effects with an unknown outcome, and the open differences at the services."""
         await self._run(
             lambda part: part.effects(
                 priority=priority, min_tokens=min_tokens, max_tokens=max_tokens, keep=keep, whole=whole

@@ -110,11 +110,11 @@ class AsyncUpdates(AsyncPart["StateSync"]):
         await self._run(lambda part: part.push_to_stream())
 
     async def last_seq(self) -> int:
-        """The number of the newest update, 0 when there is none: the place to begin from now on."""
+        """Return the number of the newest update, 0 when there is none."""
         return await self._run(lambda part: part.last_seq())
 
     async def read_since(self, seq: int, limit: int = BATCH) -> list[Update]:
-        """The updates after number `seq`, oldest first, at most `limit`."""
+        """Return the updates after number `seq`, oldest first, at most `limit`."""
         return await self._run(lambda part: part.read_since(seq, limit))
 
     async def listen(self, since: int | None = None) -> AsyncIterator[Update]:
@@ -144,11 +144,11 @@ class AsyncSubscription(AsyncPart["Subscription"]):
     """`Subscription`, awaited: the same verbs with the same arguments, results and errors."""
 
     async def lag(self) -> int:
-        """How many updates wait for this reader."""
+        """Return the number of updates that wait for this reader."""
         return await self._run(lambda part: part.lag())
 
     async def stop(self, timeout_s: float = 10.0) -> bool:
-        """Stop after the update that is being handled; whether that has happened within `timeout_s` seconds."""
+        """Stop after the present update; return whether it ended within `timeout_s` seconds."""
         return await self._run(lambda part: part.stop(timeout_s))
 
 
@@ -156,23 +156,23 @@ class AsyncUpdateGroup(AsyncPart["UpdateGroup"]):
     """`UpdateGroup`, awaited: the same verbs with the same arguments, results and errors."""
 
     async def take(self, limit: int = 100, *, lease_s: float = LEASE_S) -> Batch | None:
-        """The next updates for this member; None when there are none, or another member is at them."""
+        """Lease the next updates to this member; None when there are none or another member has them."""
         return await self._run(lambda part: part.take(limit, lease_s=lease_s))
 
     async def acknowledge(self, batch: Batch) -> None:
-        """The batch is dealt with; raises Fenced when another member has it by now."""
+        """Mark the batch as done; raise Fenced when another member has it by now."""
         await self._run(lambda part: part.acknowledge(batch))
 
     async def release(self, batch: Batch) -> None:
-        """The batch is not dealt with: another member may take it at once."""
+        """Give the batch back: another member may take it at once."""
         await self._run(lambda part: part.release(batch))
 
     async def seq(self) -> int:
-        """The number up to which the group has dealt with everything."""
+        """Return the number up to which the group has processed all updates."""
         return await self._run(lambda part: part.seq())
 
     async def skip_to(self, seq: int) -> None:
-        """Go on after number `seq`, whoever is at what; members that hold a batch are fenced."""
+        """Move the group to number `seq`, and fence members that hold a batch."""
         await self._run(lambda part: part.skip_to(seq))
 
 

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from pydantic import SecretStr
 
 from agentstate.memory.conversation import ConversationHistory
-from agentstate.memory.conversation.accounting import SUMMARIZE
+from agentstate.memory.conversation.history import SUMMARIZE
 from agentstate.memory.conversation.summarization import ConversationSummarizer
 from agentstate.memory.conversation.turns import NewTurn
 from agentstate.providers.summaries.anthropic_summarizer import AnthropicChat

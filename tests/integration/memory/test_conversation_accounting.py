@@ -15,7 +15,7 @@ from agentstate.errors import InvalidInput, ProviderRefused, ProviderTransient, 
 from agentstate.jobs import Claim, JobRunner, Jobs
 from agentstate.jobs.kinds import KINDS
 from agentstate.memory.conversation import ConversationHistory
-from agentstate.memory.conversation.accounting import SUMMARIZE
+from agentstate.memory.conversation.history import SUMMARIZE
 from agentstate.memory.conversation.summarization import ConversationSummarizer
 from agentstate.memory.conversation.tool_exchanges import unsplittable_turns
 from agentstate.providers.summaries.digest import DigestSummarizer

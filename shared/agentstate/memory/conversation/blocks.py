@@ -45,17 +45,15 @@ def result_call_ids(content: Iterable[Block] | None) -> list[str]:
 
 def blocks_as_text(content: Iterable[Block] | None) -> str:
     """Return blocks as text, for summarizers and for places that take no blocks."""
-    return "\n".join(filter(None, (_block_in_words(block) for block in content or ())))
-
-
-def _block_in_words(block: Block) -> str:
-    if block["type"] == "text":
-        return str(block["text"])
-    if block["type"] == CALL:
-        return f"[calls {block['name']}] {as_json(block.get('input', {}))}"
-    if block["type"] == RESULT:
-        return f"[result] {result_text(block)}"
-    return ""
+    lines = []
+    for block in content or ():
+        if block["type"] == "text":
+            lines.append(str(block["text"]))
+        elif block["type"] == CALL:
+            lines.append(f"[calls {block['name']}] {as_json(block.get('input', {}))}")
+        elif block["type"] == RESULT:
+            lines.append(f"[result] {result_text(block)}")
+    return "\n".join(filter(None, lines))
 
 
 def result_text(block: Block) -> str:
@@ -100,24 +98,22 @@ def _from_call(call: Mapping[str, Any]) -> Block:
 
 def to_openai_messages(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Convert messages from Anthropic's form to that of OpenAI's Chat Completions."""
-    return [converted for message in messages for converted in _for_openai(message["role"], message["content"])]
-
-
-def _for_openai(role: str, content: str | list[Block]) -> list[dict[str, Any]]:
-    if isinstance(content, str):
-        return [{"role": role, "content": content}]
-    results = [
-        {"role": "tool", "tool_call_id": block["tool_use_id"], "content": result_text(block)}
-        for block in content
-        if block["type"] == RESULT
-    ]
-    text = "\n\n".join(str(block["text"]) for block in content if block["type"] == "text")
-    made = [_to_call(block) for block in content if block["type"] == CALL]
-    if made:
-        return [*results, {"role": role, "content": text or None, "tool_calls": made}]
-    return [*results, {"role": role, "content": text}] if text else results
-
-
-def _to_call(block: Block) -> dict[str, Any]:
-    function = {"name": block["name"], "arguments": as_json(block.get("input", {}))}
-    return {"id": block["id"], "type": "function", "function": function}
+    converted: list[dict[str, Any]] = []
+    for message in messages:
+        role, content = message["role"], message["content"]
+        if isinstance(content, str):
+            converted.append({"role": role, "content": content})
+            continue
+        text = "\n\n".join(str(block["text"]) for block in content if block["type"] == "text")
+        calls = []
+        for block in content:
+            if block["type"] == RESULT:
+                converted.append({"role": "tool", "tool_call_id": block["tool_use_id"], "content": result_text(block)})
+            elif block["type"] == CALL:
+                function = {"name": block["name"], "arguments": as_json(block.get("input", {}))}
+                calls.append({"id": block["id"], "type": "function", "function": function})
+        if calls:
+            converted.append({"role": role, "content": text or None, "tool_calls": calls})
+        elif text:
+            converted.append({"role": role, "content": text})
+    return converted

@@ -2,32 +2,46 @@
 
 Adding a turn never calls a model. When the turns that no summary covers pass a size, a job is written in the very
 transaction of the turn, and a worker makes the summary.
+
+The window of newest turns is chosen by the tokens stored with them, read page by page. The rendered text has marks,
+fillers and names beside; it is counted once, and gives up its oldest turns if need be.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from itertools import islice
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
 from agentstate.clock import Clock, utc_now
-from agentstate.errors import InvalidInput, KeyReused
+from agentstate.errors import InvalidInput, KeyReused, TooLarge
 from agentstate.ids import validate_name
 from agentstate.jobs import Jobs
 from agentstate.memory.conversation import turns as rows
-from agentstate.memory.conversation.accounting import SUMMARIZE, Accounting, account_turns
 from agentstate.memory.conversation.blocks import parse_message
-from agentstate.memory.conversation.messages import PREFACE_TOKENS, Form, Messages, render_messages
-from agentstate.memory.conversation.role_markers import escape_markers
+from agentstate.memory.conversation.messages import PREFACE_TOKENS, Form, Messages, escape_markers, render_messages
+from agentstate.memory.conversation.tool_exchanges import LONGEST_EXCHANGE, drop_orphan_results, has_orphan_results
 from agentstate.memory.conversation.turns import Conversation, NewTurn, StoredSummary, Turn
-from agentstate.memory.conversation.window import fit_turns, newest_within
 from agentstate.providers.summaries.summarizer import format_turn
 from agentstate.providers.tokens import estimate_tokens
 from agentstate.settings import Settings
 from agentstate.store.store import Store, Transaction
+from agentstate.store.tables import jobs as job_rows
+from agentstate.store.tables import summaries
 
 DEFAULT_MAX_TOKENS = 8_000
+SUMMARIZE = "summarization.summarize_conversation"
+
+_FIRST_PAGE: Final = 64
+_LARGEST_PAGE: Final = 2_048
+
+MadeT = TypeVar("MadeT")
 
 
 class Transcript(list[str]):
@@ -41,6 +55,22 @@ class Transcript(list[str]):
     def tokens(self) -> int:
         """Estimated tokens of both, for the model family that has the most."""
         return sum(estimate_tokens("\n".join(entries)) for entries in (self.summary, self.turns))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accounting:
+    """Numbers of the turns by place: each is in at least one, or it would be lost."""
+
+    turns: int
+    covered: frozenset[int]
+    """In the chain of summaries that ends with the one in force, each of which lists what it read."""
+    verbatim: frozenset[int]
+    queued: frozenset[int]
+
+    @property
+    def turns_lost(self) -> list[int]:
+        """Turns that are nowhere; a healthy conversation has none."""
+        return sorted(set(range(1, self.turns + 1)) - self.covered - self.verbatim - self.queued)
 
 
 class ConversationHistory:
@@ -142,11 +172,11 @@ class ConversationHistory:
         """
         summary, turns, omitted = self._read_window(max_tokens)
 
-        def made(kept: Sequence[Turn]) -> Messages:
+        def render_kept(kept: Sequence[Turn]) -> Messages:
             left_out = omitted + len(turns) - len(kept)
             return render_messages(summary, kept, omitted=left_out, for_reply=for_reply, form=form)
 
-        return fit_turns(turns, made, lambda messages: messages.tokens, max_tokens)
+        return _fit_turns(turns, render_kept, lambda messages: messages.tokens, max_tokens)
 
     def to_messages(self) -> Messages:
         """Return `messages()` with the default budget."""
@@ -157,14 +187,39 @@ class ConversationHistory:
         summary, turns, _ = self._read_window(max_tokens)
         head = [f"[summary of turns 1 to {summary.covers_to}] {escape_markers(summary.text)}"] if summary else []
 
-        def made(kept: Sequence[Turn]) -> Transcript:
+        def list_entries(kept: Sequence[Turn]) -> Transcript:
             return Transcript(head, [format_turn(turn.as_source()) for turn in kept])
 
-        return fit_turns(turns, made, lambda transcript: transcript.tokens, max_tokens)
+        return _fit_turns(turns, list_entries, lambda transcript: transcript.tokens, max_tokens)
 
     def account_turns(self, max_tokens: int = DEFAULT_MAX_TOKENS) -> Accounting:
         """Account for every turn: verbatim in the messages, covered by a summary, or queued for one."""
-        return account_turns(self._store, self.id, self.messages(max_tokens))
+        first = self.messages(max_tokens).verbatim_from
+        with self._store.read_connection() as connection:
+            conversation = rows.find_conversation(connection, self.id)
+            if conversation is None:
+                return Accounting(turns=0, covered=frozenset(), verbatim=frozenset(), queued=frozenset())
+            chain = sa.select(summaries.c.covers_from, summaries.c.covers_to).where(
+                summaries.c.conversation_id == self.id, summaries.c.number <= conversation.summary_number
+            )
+            spans = connection.execute(chain).all()
+            waiting = (
+                sa.select(sa.func.count())
+                .select_from(job_rows)
+                .where(
+                    job_rows.c.payload["conversation_id"].as_string() == str(self.id),
+                    job_rows.c.kind == SUMMARIZE,
+                    job_rows.c.status.in_(("ready", "running")),
+                )
+            )
+            is_queued = connection.execute(waiting).scalar_one() > 0
+        end = conversation.turns + 1
+        return Accounting(
+            turns=conversation.turns,
+            covered=frozenset(number for start, last in spans for number in range(start, last + 1)),
+            verbatim=frozenset(range(first or end, end)),
+            queued=frozenset(range(conversation.summarized_to + 1, end) if is_queued else ()),
+        )
 
     def _read_window(self, max_tokens: int) -> tuple[StoredSummary | None, list[Turn], int]:
         """Return the summary, the newest turns that fit, and the number of turns omitted between them."""
@@ -176,7 +231,7 @@ class ConversationHistory:
                 return None, [], 0
             summary = rows.find_summary(connection, self.id, conversation.summary_number)
             room = max_tokens - PREFACE_TOKENS - (summary.tokens if summary else 0)
-            turns = newest_within(connection, conversation, room, max_tokens)
+            turns = _read_newest_within(connection, conversation, room, max_tokens)
         return summary, turns, conversation.turns - conversation.summarized_to - len(turns)
 
     def turns(self, first: int = 1, last: int | None = None) -> list[Turn]:
@@ -208,3 +263,61 @@ def summarize_when_long(tx: Transaction, jobs: Jobs, settings: Settings, convers
             due_in=settings.summary_debounce_s,
             tx=tx,
         )
+
+
+def _read_newest_within(connection: Connection, conversation: Conversation, room: int, max_tokens: int) -> list[Turn]:
+    """Return the newest unsummarized turns that fit into `room` tokens, in order.
+
+    Raises:
+        TooLarge: not even the newest does, with the call that it answers when it is a result.
+    """
+    kept: list[Turn] = []
+    used, backwards = 0, _iterate_backwards(connection, conversation)
+    for turn in backwards:
+        used += turn.tokens
+        if used > room:
+            break
+        kept.append(turn)
+    whole = kept[::-1]
+    if used > room and has_orphan_results(whole):
+        whole = drop_orphan_results(whole, [turn, *islice(backwards, LONGEST_EXCHANGE - 1)])
+    if conversation.turns > conversation.summarized_to and not whole:
+        raise _too_large(max_tokens - room + used, max_tokens)
+    return whole
+
+
+def _fit_turns(
+    turns: Sequence[Turn], make: Callable[[Sequence[Turn]], MadeT], count: Callable[[MadeT], int], max_tokens: int
+) -> MadeT:
+    """Return `make` of as many of the newest `turns` as fit into `max_tokens` by `count`.
+
+    Raises:
+        TooLarge: not even the newest does.
+    """
+    kept = turns
+    while (tokens := count(made := make(kept))) > max_tokens:
+        # Drop the oldest, at least one and the share that is over by their tokens, and the results of their calls.
+        begin, excess = 0, (1 - max_tokens / tokens) * sum(turn.tokens for turn in kept)
+        while begin < len(kept) and excess > 0:
+            excess -= kept[begin].tokens
+            begin += 1
+        kept = drop_orphan_results(kept[begin:], kept[:begin])
+        if not kept:
+            raise _too_large(tokens, max_tokens)
+    return made
+
+
+def _too_large(tokens: int, max_tokens: int) -> TooLarge:
+    return TooLarge(
+        f"the newest turn and the summary need more than the {max_tokens} tokens allowed; they have {tokens}, with "
+        "the call that the turn answers, if any. Nothing was changed; raise max_tokens."
+    )
+
+
+def _iterate_backwards(connection: Connection, conversation: Conversation) -> Iterator[Turn]:
+    before, limit = conversation.turns + 1, _FIRST_PAGE
+    while page := rows.read_newest(
+        connection, conversation.id, after=conversation.summarized_to, before=before, limit=limit
+    ):
+        yield from page
+        before, limit = page[-1].number, min(2 * limit, _LARGEST_PAGE)

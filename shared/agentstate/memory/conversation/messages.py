@@ -7,7 +7,9 @@ recorded result gets one that says so, and a result without its call becomes tex
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from itertools import groupby
 from typing import Any, Final, Literal, TypeAlias
 
@@ -23,7 +25,6 @@ from agentstate.memory.conversation.blocks import (
     to_openai_messages,
     tool_call_ids,
 )
-from agentstate.memory.conversation.role_markers import escape_markers
 from agentstate.memory.conversation.turns import FRAME_TOKENS, StoredSummary, Turn
 from agentstate.providers.tokens import estimate_tokens
 
@@ -35,6 +36,16 @@ CONTINUED = "[The conversation goes on.]"
 WAITING = "[No new message yet.]"
 
 _MARKED: Final = ("system", "tool")
+
+# Marks that no turn can forge: a line of its text that begins like a mark of ours (`[tool]`, `Ann:`, `[Summary ...]`)
+# gets a backslash. Each line is looked at once, so the time is linear in the text, whatever it holds.
+_ROLES: Final = ("user", "assistant", "system", "tool")
+_OURS: Final = (
+    r"\[\s*+(?:summary|end of|system|tool|user|assistant|turns?|\d++ turns?|the conversation|no new|result|calls)\b"
+)
+# A run of blanks is taken as a whole, from its first: the mark behind it begins a line if the run has a line break.
+_RUN: Final = r"(?:\A|(?<!\s)(?=\s))\s*+"
+_BREAK: Final = re.compile("[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
 
 
 class Messages(list[dict[str, Any]]):
@@ -59,7 +70,12 @@ class Messages(list[dict[str, Any]]):
     @property
     def tokens(self) -> int:
         """Estimated tokens of all messages with their frames, for the model family that has the most."""
-        return len(self) * FRAME_TOKENS + estimate_tokens("\n".join(map(_said, self)))
+        counted = []
+        for message in self:
+            content = message["content"]
+            plain = isinstance(content, str) and message.keys() == {"role", "content"}
+            counted.append(content if plain else as_json(message))
+        return len(self) * FRAME_TOKENS + estimate_tokens("\n".join(counted))
 
 
 def render_messages(
@@ -82,25 +98,28 @@ def render_messages(
     if form not in {"anthropic", "openai"}:
         raise InvalidInput(f"form is {form!r}; use 'anthropic' or 'openai'.")
     speakers = {turn.speaker for turn in turns if turn.speaker}
-    said = [("user", [_text_block(text)]) for text in _preface(summary, omitted)]
-    said += [(_side(turn), _turn_blocks(turn, speakers)) for turn in turns]
+    said: list[tuple[str, list[Block]]] = []
+    if summary is not None:
+        covered = f"[Summary of the conversation's first {summary.covers_to} turns]"
+        said.append(("user", [_text_block(f"{covered}\n{escape_markers(summary.text)}\n[End of the summary]")]))
+    if omitted:
+        said.append(("user", [_text_block(f"[{omitted} turns are left out here]")]))
+    said += [("assistant" if turn.role == "assistant" else "user", _turn_blocks(turn, speakers)) for turn in turns]
+    # Turns of one side in a row become one message.
     sides = [
         (side, [block for _, blocks in run for block in blocks]) for side, run in groupby(said, lambda one: one[0])
     ]
-    whole = _answered(_add_fillers(_with_first_calls(sides), for_reply))
-    messages = [{"role": side, "content": _plain(blocks)} for side, blocks in whole]
+    messages: list[dict[str, Any]] = []
+    for side, blocks in _pair_results(_add_fillers(_drop_repeated_calls(sides), for_reply)):
+        plain = all(block["type"] == "text" and block.keys() == {"type", "text"} for block in blocks)
+        content = "\n\n".join(block["text"] for block in blocks) if plain else blocks
+        messages.append({"role": side, "content": content})
     return Messages(
         to_openai_messages(messages) if form == "openai" else messages,
         summarized_to=summary.covers_to if summary else 0,
         omitted=omitted,
         verbatim_from=turns[0].number if turns else 0,
     )
-
-
-def _said(message: dict[str, Any]) -> str:
-    """Return the counted text of a message."""
-    content = message["content"]
-    return content if isinstance(content, str) and message.keys() == {"role", "content"} else as_json(message)
 
 
 def _add_fillers(sides: list[tuple[str, list[Block]]], for_reply: bool) -> list[tuple[str, list[Block]]]:  # noqa: FBT001 an option of render
@@ -113,17 +132,7 @@ def _add_fillers(sides: list[tuple[str, list[Block]]], for_reply: bool) -> list[
     return [*first, *sides, *last]
 
 
-def _answered(sides: Sequence[tuple[str, list[Block]]]) -> list[tuple[str, list[Block]]]:
-    """Put the result of each call first in the next message; turn every other result into text."""
-    asked: list[str] = []
-    answered = []
-    for side, blocks in sides:
-        answered.append((side, _with_results(blocks, asked)))
-        asked = tool_call_ids(blocks)
-    return answered
-
-
-def _with_first_calls(sides: Sequence[tuple[str, list[Block]]]) -> list[tuple[str, list[Block]]]:
+def _drop_repeated_calls(sides: Sequence[tuple[str, list[Block]]]) -> list[tuple[str, list[Block]]]:
     """Turn every call with an id that was used before into text."""
     seen: set[str] = set()
     whole = []
@@ -137,40 +146,43 @@ def _with_first_calls(sides: Sequence[tuple[str, list[Block]]]) -> list[tuple[st
     return whole
 
 
-def _with_results(blocks: Sequence[Block], asked: Sequence[str]) -> list[Block]:
-    given: dict[str, Block] = {}
-    others = []
-    for block in blocks:
-        known = block["type"] == RESULT and block["tool_use_id"] in asked and block["tool_use_id"] not in given
-        if known:
-            given[block["tool_use_id"]] = block
-        else:
-            others.append(
-                _text_block(f"[result] {escape_markers(result_text(block))}") if block["type"] == RESULT else block
-            )
-    results = [given.get(call) or _missing_result(call) for call in dict.fromkeys(asked)]
-    return [*results, *others]
-
-
-def _missing_result(call: str) -> Block:
-    return {"type": RESULT, "tool_use_id": call, "content": NO_RESULT, "is_error": True}
-
-
-def _preface(summary: StoredSummary | None, omitted: int) -> Iterable[str]:
-    if summary is not None:
-        text = escape_markers(summary.text)
-        yield f"[Summary of the conversation's first {summary.covers_to} turns]\n{text}\n[End of the summary]"
-    if omitted:
-        yield f"[{omitted} turns are left out here]"
-
-
-def _side(turn: Turn) -> str:
-    return "assistant" if turn.role == "assistant" else "user"
+def _pair_results(sides: Sequence[tuple[str, list[Block]]]) -> list[tuple[str, list[Block]]]:
+    """Put the result of each call first in the next message; turn every other result into text."""
+    paired: list[tuple[str, list[Block]]] = []
+    asked: list[str] = []
+    for side, blocks in sides:
+        given: dict[str, Block] = {}
+        others = []
+        for block in blocks:
+            if block["type"] != RESULT:
+                others.append(block)
+            elif block["tool_use_id"] in asked and block["tool_use_id"] not in given:
+                given[block["tool_use_id"]] = block
+            else:
+                others.append(_text_block(f"[result] {escape_markers(result_text(block))}"))
+        results = [
+            given.get(call) or {"type": RESULT, "tool_use_id": call, "content": NO_RESULT, "is_error": True}
+            for call in dict.fromkeys(asked)
+        ]
+        paired.append((side, [*results, *others]))
+        asked = tool_call_ids(blocks)
+    return paired
 
 
 def _turn_blocks(turn: Turn, speakers: Iterable[str]) -> list[Block]:
     if turn.content is not None:
-        return turn.content if turn.role == "assistant" else [_escape_block(block, speakers) for block in turn.content]
+        if turn.role == "assistant":
+            return turn.content
+        # On the user's side no text may pose as another speaker's, and only the assistant calls tools.
+        shown = []
+        for block in turn.content:
+            if block["type"] == "text":
+                shown.append({**block, "text": escape_markers(block["text"], speakers)})
+            elif block["type"] == CALL:
+                shown.append(_text_block(escape_markers(blocks_as_text([block]), speakers)))
+            else:
+                shown.append(block)
+        return shown
     if turn.role == "assistant":
         return [_text_block(turn.text)]
     mark = f"[{turn.role}] " if turn.role in _MARKED else ""
@@ -178,18 +190,21 @@ def _turn_blocks(turn: Turn, speakers: Iterable[str]) -> list[Block]:
     return [_text_block(f"{mark}{speaker}{escape_markers(turn.text, speakers)}")]
 
 
-def _escape_block(block: Block, speakers: Iterable[str]) -> Block:
-    """Escape speaker marks in a user's block, and turn its tool calls into text."""
-    if block["type"] == "text":
-        return {**block, "text": escape_markers(block["text"], speakers)}
-    return _text_block(escape_markers(blocks_as_text([block]), speakers)) if block["type"] == CALL else block
-
-
 def _text_block(text: str) -> Block:
     return {"type": "text", "text": text}
 
 
-def _plain(blocks: list[Block]) -> str | list[Block]:
-    if all(block["type"] == "text" and block.keys() == {"type", "text"} for block in blocks):
-        return "\n\n".join(block["text"] for block in blocks)
-    return blocks
+def escape_markers(text: str, speakers: Iterable[str] = ()) -> str:
+    """Return `text` with a backslash before each line that looks like one of our marks or a speaker's name."""
+
+    def escape(run: re.Match[str]) -> str:
+        begins_line = run.start() == 0 or _BREAK.search(run[0])
+        return f"{run[0]}\\" if begins_line else run[0]
+
+    return _marker_pattern(frozenset(speakers)).sub(escape, text)
+
+
+@lru_cache(maxsize=256)
+def _marker_pattern(speakers: frozenset[str]) -> re.Pattern[str]:
+    names = "|".join(re.escape(name) for name in sorted({*_ROLES, *speakers}))
+    return re.compile(rf"{_RUN}(?={_OURS}|(?:{names})\s*+:)", re.IGNORECASE)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from dataclasses import asdict, replace
-from typing import Any
 
 import sqlalchemy as sa
 
@@ -42,9 +41,17 @@ class SummaryCalls:
         Raises:
             ProviderError: the provider failed, and this is not the last try.
         """
-        known = self._find(conversation, source_sha)
-        if known is not None:
-            return known
+        query = sa.select(summary_calls.c.summary).where(
+            summary_calls.c.conversation_id == conversation.id,
+            summary_calls.c.source_sha == source_sha,
+            summary_calls.c.asked == self._summarizer.name,
+            summary_calls.c.prompt_version == PROMPT_VERSION,
+        )
+        with self._store.read_connection() as connection:
+            known = connection.execute(query).scalar_one_or_none()
+        if known:
+            facts = tuple(Fact(**{**fact, "turns": tuple(fact["turns"])}) for fact in known["facts"])
+            return Summary(**{**known, "facts": facts})
         try:
             summary = self._summarizer.summarize(request)
         except ProviderError as error:
@@ -52,33 +59,15 @@ class SummaryCalls:
             if not last_try and not isinstance(error, ProviderRefused):
                 raise
             _log.warning("summarizer %s failed, using extractive digest: %s", self._summarizer.name, error.message)
-            return self._digest(request, error)
+            return replace(
+                self._fallback.summarize(request),
+                calls=error.calls,
+                input_tokens=error.input_tokens,
+                output_tokens=error.output_tokens,
+                note=f"{self._summarizer.name} was not used: {error.message}",
+            )
         self._store_call(conversation, source_sha, summary, summary)
         return summary
-
-    def _digest(self, request: SummaryRequest, instead_of: ProviderError) -> Summary:
-        return replace(
-            self._fallback.summarize(request),
-            calls=instead_of.calls,
-            input_tokens=instead_of.input_tokens,
-            output_tokens=instead_of.output_tokens,
-            note=f"{self._asked} was not used: {instead_of.message}",
-        )
-
-    @property
-    def _asked(self) -> str:
-        return self._summarizer.name
-
-    def _find(self, conversation: Conversation, source_sha: bytes) -> Summary | None:
-        query = sa.select(summary_calls.c.summary).where(
-            summary_calls.c.conversation_id == conversation.id,
-            summary_calls.c.source_sha == source_sha,
-            summary_calls.c.asked == self._asked,
-            summary_calls.c.prompt_version == PROMPT_VERSION,
-        )
-        with self._store.read_connection() as connection:
-            found = connection.execute(query).scalar_one_or_none()
-        return _from_document(found) if found else None
 
     def _store_call(
         self, conversation: Conversation, source_sha: bytes, summary: Summary | None, paid: Summary | ProviderError
@@ -89,14 +78,16 @@ class SummaryCalls:
         which = {
             "conversation_id": conversation.id,
             "source_sha": source_sha,
-            "asked": self._asked,
+            "asked": self._summarizer.name,
             "prompt_version": PROMPT_VERSION,
         }
         spent = {
             "calls": paid.calls,
             "input_tokens": paid.input_tokens,
             "output_tokens": paid.output_tokens,
-            "cost_nano_usd": cost_nano_usd(self._asked.partition(":")[2], paid.input_tokens, paid.output_tokens),
+            "cost_nano_usd": cost_nano_usd(
+                self._summarizer.name.partition(":")[2], paid.input_tokens, paid.output_tokens
+            ),
         }
         answer = {"summary": asdict(summary)} if summary else {}
         row = {"id": new_id(), "agent_id": conversation.agent_id, "summary": {}, **which, **spent, **answer}
@@ -106,8 +97,3 @@ class SummaryCalls:
             more = {name: summary_calls.c[name] + number for name, number in spent.items()}
             same = [summary_calls.c[name] == value for name, value in which.items()]
             tx.connection.execute(summary_calls.update().where(*same).values(more | answer))
-
-
-def _from_document(document: dict[str, Any]) -> Summary:
-    facts = tuple(Fact(**{**fact, "turns": tuple(fact["turns"])}) for fact in document["facts"])
-    return Summary(**{**document, "facts": facts})

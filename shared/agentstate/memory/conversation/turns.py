@@ -23,7 +23,7 @@ from agentstate.providers.summaries.summarizer import SourceTurn
 from agentstate.providers.tokens import estimate_tokens
 from agentstate.state import codec
 from agentstate.store.store import Transaction
-from agentstate.store.tables import conversations, summaries, turns
+from agentstate.store.tables import conversations, summaries, summary_calls, turns
 from agentstate.store.tables.base import db_time
 
 FRAME_TOKENS = 9
@@ -152,7 +152,13 @@ def append_turns(
     tx: Transaction, conversation: Conversation, new: Sequence[NewTurn]
 ) -> tuple[list[Appended], Conversation]:
     """Append new turns to a locked conversation; return the result for each turn and the new state."""
-    known = _known(tx, conversation, [turn.source_id for turn in new if turn.source_id is not None])
+    known: dict[str, tuple[int, str]] = {}
+    source_ids = [turn.source_id for turn in new if turn.source_id is not None]
+    if source_ids and conversation.turns:
+        query = sa.select(turns.c.source_id, turns.c.number, turns.c.text).where(
+            turns.c.conversation_id == conversation.id, turns.c.source_id.in_(source_ids)
+        )
+        known = {source: (number, text) for source, number, text in tx.connection.execute(query)}
     fates: list[Appended] = []
     rows: list[dict[str, Any]] = []
     for turn in new:
@@ -161,11 +167,33 @@ def append_turns(
             fates.append(Appended(number=before[0], created=False, same_text=before[1] == turn.text))
             continue
         number = conversation.turns + len(rows) + 1
-        rows.append(_row(conversation, number, turn))
+        rows.append(
+            {
+                "conversation_id": conversation.id,
+                "number": number,
+                "agent_id": conversation.agent_id,
+                "role": turn.role,
+                "speaker": turn.speaker,
+                "text": turn.text,
+                "content": turn.content,
+                "tokens": turn.tokens,
+                "said_at": turn.at,
+                "source_id": turn.source_id,
+            }
+        )
         fates.append(Appended(number=number, created=True))
         if turn.source_id is not None:
             known[turn.source_id] = (number, turn.text)
-    return fates, _write(tx, conversation, rows)
+    if not rows:
+        return fates, conversation
+    tx.connection.execute(turns.insert(), rows)
+    counted = {
+        "turns": conversations.c.turns + len(rows),
+        "open_tokens": conversations.c.open_tokens + sum(row["tokens"] for row in rows),
+        "updated_at": db_time(),
+    }
+    statement = conversations.update().where(conversations.c.id == conversation.id).values(counted)
+    return fates, Conversation(**tx.connection.execute(statement.returning(*_CONVERSATION)).mappings().one())
 
 
 def find_conversation(connection: Connection, conversation: UUID) -> Conversation | None:
@@ -202,42 +230,19 @@ def find_summary(connection: Connection, conversation: UUID, number: int) -> Sto
     return None if row is None else StoredSummary(**row)
 
 
-def _known(tx: Transaction, conversation: Conversation, source_ids: list[str]) -> dict[str, tuple[int, str]]:
-    if not source_ids or not conversation.turns:
-        return {}
-    query = sa.select(turns.c.source_id, turns.c.number, turns.c.text).where(
-        turns.c.conversation_id == conversation.id, turns.c.source_id.in_(source_ids)
-    )
-    return {source: (number, text) for source, number, text in tx.connection.execute(query)}
+def remove_conversations(tx: Transaction, agent_id: str) -> int:
+    """Remove all conversations of `agent_id`; return the number of removed turns.
+
+    A worker that is summarizing one of them finds no conversation when it comes to write, and its job ends.
+    """
+    for table in (summary_calls, summaries):
+        tx.connection.execute(table.delete().where(table.c.agent_id == agent_id))
+    removed = tx.connection.execute(turns.delete().where(turns.c.agent_id == agent_id)).rowcount
+    tx.connection.execute(conversations.delete().where(conversations.c.agent_id == agent_id))
+    return removed
 
 
-def _row(conversation: Conversation, number: int, turn: NewTurn) -> dict[str, Any]:
-    return {
-        "conversation_id": conversation.id,
-        "number": number,
-        "agent_id": conversation.agent_id,
-        "role": turn.role,
-        "speaker": turn.speaker,
-        "text": turn.text,
-        "content": turn.content,
-        "tokens": turn.tokens,
-        "said_at": turn.at,
-        "source_id": turn.source_id,
-    }
-
-
-def _write(tx: Transaction, conversation: Conversation, rows: list[dict[str, Any]]) -> Conversation:
-    if not rows:
-        return conversation
-    tx.connection.execute(turns.insert(), rows)
-    statement = (
-        conversations.update()
-        .where(conversations.c.id == conversation.id)
-        .values(
-            turns=conversations.c.turns + len(rows),
-            open_tokens=conversations.c.open_tokens + sum(row["tokens"] for row in rows),
-            updated_at=db_time(),
-        )
-        .returning(*_CONVERSATION)
-    )
-    return Conversation(**tx.connection.execute(statement).mappings().one())
+def count_turns(connection: Connection, agent_id: str) -> int:
+    """Return the number of turns of `agent_id` in all conversations."""
+    query = sa.select(sa.func.count()).select_from(turns).where(turns.c.agent_id == agent_id)
+    return connection.execute(query).scalar_one()

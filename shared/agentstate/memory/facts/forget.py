@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from agentstate.errors import IndexUnavailable, NotFound, RedisUnavailable
 from agentstate.ids import validate_name
 from agentstate.jobs import Jobs
-from agentstate.memory.conversation.forgetting import count_turns, remove_conversations
+from agentstate.memory.conversation.turns import count_turns, remove_conversations
 from agentstate.memory.episodes.forgetting import (
     Tombstone,
     count_covered,
