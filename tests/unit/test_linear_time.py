@@ -9,7 +9,7 @@ import pytest
 
 from agentstate.errors import InvalidInput
 from agentstate.memory.context.headings import escape_headings
-from agentstate.memory.context.split_points import find_json_spans, find_split_points
+from agentstate.memory.context.truncation import find_json_spans, find_split_points
 from agentstate.memory.conversation.messages import escape_markers
 from agentstate.state.secrecy import refuse_secrets
 

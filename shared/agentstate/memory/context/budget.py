@@ -7,16 +7,17 @@ as it stands, headings and separators included, in the tokens of the model it is
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Self
 
 from agentstate.clock import Clock, utc_now
 from agentstate.errors import InvalidInput
-from agentstate.memory.context.allocation import TokenCosts, allocate_slots
-from agentstate.memory.context.headings import format_left_out_mark
-from agentstate.memory.context.plan import Fate, Plan
+from agentstate.memory.context.headings import SEPARATOR_TOKENS, format_cut_mark, format_heading, format_left_out_mark
+from agentstate.memory.context.plan import Fate, Plan, PlannedSlot
 from agentstate.memory.context.slot import Renderer, Slot
-from agentstate.memory.context.truncation import Keep
+from agentstate.memory.context.truncation import Keep, truncate_content
 from agentstate.providers.tokens import TokenCounter, counter_for
 
 DEFAULT_MAX_TOKENS: Final = 180_000
@@ -25,6 +26,25 @@ _ROUNDS: Final = 8
 """Most attempts to make room for the line that names the omitted slots."""
 _SPARE: Final = 6
 """Tokens by which that line may grow when it is made again."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenCosts:
+    """Token costs of the parts of a context; the whole never costs more than their sum."""
+
+    counter: TokenCounter
+
+    def line_cost(self, text: str) -> int:
+        """Return the tokens of `text` on a line of its own, separator included."""
+        return self.counter.count(text) + SEPARATOR_TOKENS
+
+    def slot_cost(self, slot: Slot) -> int:
+        """Return the tokens of a whole slot with its heading; 0 when it has no content."""
+        return (
+            self.line_cost(format_heading(slot.name)) + self.counter.count(slot.body)
+            if slot.body and not slot.body.isspace()
+            else 0
+        )
 
 
 class ContextBudget:
@@ -130,7 +150,10 @@ class ContextBudget:
         room, now = budget, self._clock()
         for attempt in range(_ROUNDS):
             plan = self._plan_within(budget, room, now, named=attempt < _ROUNDS - 1)
-            excess = self._excess(plan)
+            excess = plan.tokens - budget
+            if self._counter.exact and excess <= 0:
+                # A vocabulary may merge less across parts than within them.
+                excess = self._counter.count(plan.text) - budget
             if excess <= 0:
                 return plan
             room -= excess + _SPARE
@@ -143,8 +166,63 @@ class ContextBudget:
         tokens = sum(slot.tokens for slot in slots) + (self._sizes.line_cost(note) if note else 0)
         return Plan(slots=tuple(slots), budget=budget, tokens=tokens, counter=self._counter.name, note=note)
 
-    def _excess(self, plan: Plan) -> int:
-        """Return the tokens over budget; a vocabulary may merge less across parts than within them."""
-        if self._counter.exact and plan.tokens <= plan.budget:
-            return self._counter.count(plan.text) - plan.budget
-        return plan.tokens - plan.budget
+
+def allocate_slots(slots: Iterable[Slot], room: int, now: datetime, sizes: TokenCosts) -> list[PlannedSlot]:
+    """Allocate `room` tokens to the slots, minimums first and then by priority; keep their order."""
+    given = list(slots)
+    wanted = {slot.name: sizes.slot_cost(slot) for slot in given}
+    placed: dict[str, PlannedSlot] = {}
+    for slot in given:
+        if not wanted[slot.name]:
+            placed[slot.name] = _plan_slot(slot, Fate.EMPTY, 0, now)
+        elif slot.is_stale(now):
+            reason = f"{slot.age_s(now):.0f} s old, limit {slot.fresh_for_s:g} s"
+            placed[slot.name] = _plan_slot(slot, Fate.STALE, wanted[slot.name], now, reason=reason)
+    ranked = sorted((slot for slot in given if slot.name not in placed), key=lambda slot: -slot.priority)
+    # Set aside the minimum of each slot that has room for it.
+    minimums: dict[str, int] = {}
+    for slot in ranked:
+        minimum = min(slot.min_tokens, wanted[slot.name])
+        if sum(minimums.values()) + minimum <= room:
+            minimums[slot.name] = minimum
+    left = room - sum(minimums.values())
+    for slot in ranked:
+        if slot.name not in minimums:
+            reason = f"no room for its minimum of {slot.min_tokens:,} tokens"
+            placed[slot.name] = _plan_slot(slot, Fate.LEFT_OUT, wanted[slot.name], now, reason=reason)
+            continue
+        available = left + minimums[slot.name]
+        placed[slot.name] = _place_slot(slot, wanted[slot.name], available, now, sizes)
+        left = available - placed[slot.name].tokens
+    return [placed[slot.name] for slot in given]
+
+
+def _place_slot(slot: Slot, wanted: int, available: int, now: datetime, sizes: TokenCosts) -> PlannedSlot:
+    most = available if slot.max_tokens is None else min(available, slot.max_tokens)
+    if wanted <= most:
+        text = f"{format_heading(slot.name)}\n{slot.body}"
+        return _plan_slot(slot, Fate.WHOLE, wanted, now, tokens=wanted, text=text)
+    why = f"{most:,} tokens are left for it" if most == available else f"its maximum is {most:,} tokens"
+    if slot.whole:
+        return _plan_slot(slot, Fate.LEFT_OUT, wanted, now, reason=f"{why}, and it is not to be cut")
+    content = slot.body if slot.entries is None else slot.entries
+    # The longest mark there can be, so that what is counted is not below what is written.
+    longest = f"{len(slot.body):,} of {len(slot.body):,} characters are left out here"
+    frame = sizes.line_cost(format_heading(slot.name)) + sizes.line_cost(format_cut_mark(slot.name, longest))
+    piece = truncate_content(content, most - frame, sizes.counter.count, slot.keep)
+    if piece is None:
+        return _plan_slot(slot, Fate.LEFT_OUT, wanted, now, reason=f"{why}, too few for any part of it")
+    mark = format_cut_mark(slot.name, piece.missing)
+    lines = [piece.text, mark] if slot.keep == "start" else [mark, piece.text]
+    text = "\n".join([format_heading(slot.name), *lines])
+    tokens = frame + sizes.counter.count(piece.text)
+    return _plan_slot(slot, Fate.CUT, wanted, now, tokens=tokens, text=text, reason=f"{why}; {piece.missing}")
+
+
+def _plan_slot(
+    slot: Slot, fate: Fate, wanted: int, now: datetime, *, tokens: int = 0, text: str = "", reason: str = ""
+) -> PlannedSlot:
+    return PlannedSlot(
+        name=slot.name, priority=slot.priority, fate=fate, wanted=wanted, tokens=tokens, text=text, reason=reason,
+        age_s=slot.age_s(now),
+    )  # fmt: skip

@@ -68,11 +68,10 @@ class Plan:
 
     def explain(self) -> str:
         """Return the plan as text, one line per slot."""
-        head = f"{self.tokens:,} of {self.budget:,} tokens ({self.counter})"
-        return "\n".join([head, *(_line(slot) for slot in self.slots)])
-
-
-def _line(slot: PlannedSlot) -> str:
-    age = "" if slot.age_s is None else f", {slot.age_s:.0f} s old"
-    why = f": {slot.reason}" if slot.reason else ""
-    return f"  {slot.name} (priority {slot.priority}{age}) {slot.fate}, {slot.tokens:,} of {slot.wanted:,} tokens{why}"
+        lines = [f"{self.tokens:,} of {self.budget:,} tokens ({self.counter})"]
+        for slot in self.slots:
+            age = "" if slot.age_s is None else f", {slot.age_s:.0f} s old"
+            why = f": {slot.reason}" if slot.reason else ""
+            used = f"{slot.tokens:,} of {slot.wanted:,} tokens{why}"
+            lines.append(f"  {slot.name} (priority {slot.priority}{age}) {slot.fate}, {used}")
+        return "\n".join(lines)
