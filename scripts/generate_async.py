@@ -64,7 +64,7 @@ MODULES: dict[str, tuple[str, tuple[Part, ...]]] = {
     "state": (
         "State, profile, live updates and jobs of an agent, awaited.",
         (
-            Part("agentstate.state.agent_store:AgentStateStore", "AsyncStateStore"),
+            Part("agentstate.state.agent_db:AgentStateStore", "AsyncStateStore"),
             Part("agentstate.state.profile:AgentProfile", "AsyncProfile"),
             Part("agentstate.state.updates:StateSync", "AsyncUpdates"),
             Part("agentstate.state.subscription:Subscription", "AsyncSubscription"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from agentstate.jobs import Claim
 from agentstate.runtime import Runtime
-from agentstate.state.stored import migrate_slice
+from agentstate.state.agent_db import migrate_slice
 from tasks.shell import Slice, slice_task
 
 SLICE = 200

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from agentstate.money.reconciliation.enrolment import ServiceAccounts
     from agentstate.money.reconciliation.portfolio_snapshots import SnapshotTaker
     from agentstate.services.agent_services import AgentServices
-    from agentstate.state.agent_store import AgentStateStore
+    from agentstate.state.agent_db import AgentStateStore
     from agentstate.state.profile import AgentProfile
     from agentstate.state.updates import StateSync
     from agentstate.store import Transaction
@@ -334,7 +334,7 @@ class Agent:
     @property
     def state(self) -> AgentStateStore:
         """Its state between sessions, in versions."""
-        from agentstate.state.agent_store import AgentStateStore
+        from agentstate.state.agent_db import AgentStateStore
 
         return AgentStateStore(self.fleet.runtime.store, self.id)
 

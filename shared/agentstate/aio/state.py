@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from agentstate.jobs.agent_jobs import AgentJobs
     from agentstate.jobs.job import Job
+    from agentstate.state.agent_db import AgentStateStore
     from agentstate.state.agent_state import AgentState
-    from agentstate.state.agent_store import AgentStateStore
     from agentstate.state.profile import AgentProfile, ProfileField, ProfileSnapshot
     from agentstate.state.subscription import Subscription
     from agentstate.state.update_group import Batch, UpdateGroup
@@ -34,7 +34,7 @@ class AsyncStateStore(AsyncPart["AgentStateStore"]):
     """`AgentStateStore`, awaited: the same verbs with the same arguments, results and errors."""
 
     async def load(self, *, as_of: datetime | None = None, version: int | None = None) -> AgentState | None:
-        """The newest state, the one that was saved by `as_of`, or the one of a version; None when there is none."""
+        """Return the newest state, the one saved by `as_of`, or the one of a version; None when there is none."""
         return await self._run(lambda part: part.load(as_of=as_of, version=version))
 
     async def save(
@@ -48,7 +48,7 @@ class AsyncStateStore(AsyncPart["AgentStateStore"]):
         return await self._run(lambda part: part.update(change, tx=tx))
 
     async def history(self, *, limit: int = 20, before: int | None = None) -> list[StateVersion]:
-        """The versions as they were written, newest first."""
+        """Return the versions as they were written, newest first."""
         return await self._run(lambda part: part.history(limit=limit, before=before))
 
 

@@ -6,13 +6,14 @@ readable, as of any time.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from agentstate.errors import Conflict, InvalidInput, NotFound, SchemaOutdated, TooLarge
+from agentstate.errors import AgentStateError, Conflict, InvalidInput, NotFound, SchemaOutdated, TooLarge
 from agentstate.ids import validate_name
 from agentstate.money.amounts import Money
 from agentstate.money.ledger.ledger import TransactionLedger
@@ -22,6 +23,8 @@ from agentstate.state.agent_state import CURRENT_SCHEMA, AgentState
 from agentstate.state.secrecy import refuse_secrets
 from agentstate.state.versions import StateVersion
 from agentstate.store.store import Store, Transaction
+
+_log = logging.getLogger(__name__)
 
 MAX_STATE_BYTES = 1_048_576
 """Largest state, as JSON in UTF-8."""
@@ -63,11 +66,33 @@ class AgentDB:
                 secret. TooLarge: it is over the limit of bytes.
             SchemaOutdated: the blob, or what is stored, is of a newer schema than this version knows.
         """
-        mine = _as_state(validate_name(agent_id), state)
+        validate_name(agent_id)
+        if not isinstance(state, AgentState):
+            mine = AgentState.migrate(state, agent_id=agent_id)
+        elif state.agent_id == agent_id:
+            mine = state
+        else:
+            raise InvalidInput(f"the state is of agent {state.agent_id}, not of {agent_id}. Nothing was stored.")
         seen = mine.version if version is None else version
-        blob = self._storable(mine)
+        blob = mine.to_dict()
+        refuse_secrets(blob)
+        size = len(codec.dumps(blob).encode())
+        if size > self._max_bytes:
+            raise TooLarge(f"the state has {size:,} bytes, over the limit of {self._max_bytes:,}. Nothing was stored.")
         with self._store.transaction(tx) as opened:
-            saved = self._append_version(opened, agent_id, seen, blob)
+            now = versions.lock_head(opened, agent_id)
+            if now.schema_version > CURRENT_SCHEMA:
+                raise SchemaOutdated(
+                    f"the state of {agent_id} is stored in schema version {now.schema_version}, this version of "
+                    f"agentstate knows up to {CURRENT_SCHEMA}. Update agentstate; nothing was stored."
+                )
+            if now.version != seen:
+                raise _version_conflict(agent_id, seen, now.version)
+            saved = versions.append_version(
+                opened, agent_id, now, schema_version=CURRENT_SCHEMA, state=blob, cause=versions.SAVE
+            )
+            if saved is None:
+                raise _version_conflict(agent_id, seen, versions.lock_head(opened, agent_id).version)
         return replace(mine, version=saved)
 
     def load_state(
@@ -87,7 +112,11 @@ class AgentDB:
         validate_name(agent_id)
         if as_of is not None and as_of.tzinfo is None:
             raise InvalidInput(f"the time {as_of.isoformat()} has no time zone; give an aware datetime.")
-        found = self._find_version(agent_id, tx, at=as_of, version=version)
+        if tx is not None:
+            found = versions.find_version(tx.connection, agent_id, as_of=as_of, version=version)
+        else:
+            with self._store.read_connection() as connection:
+                found = versions.find_version(connection, agent_id, as_of=as_of, version=version)
         return None if found is None else AgentState.migrate(found.state, agent_id=agent_id, version=found.version)
 
     def update_state(
@@ -159,53 +188,70 @@ class AgentDB:
                 raise NotFound(f"there is no state of agent {agent_id}; save one first. Nothing was posted.")
             return ledger.append(entry, key=key, tx=opened)
 
-    def _find_version(
-        self, agent_id: str, tx: Transaction | None, *, at: datetime | None, version: int | None
-    ) -> StateVersion | None:
-        if tx is not None:
-            return versions.find_version(tx.connection, agent_id, as_of=at, version=version)
-        with self._store.read_connection() as connection:
-            return versions.find_version(connection, agent_id, as_of=at, version=version)
-
-    def _storable(self, state: AgentState) -> dict[str, Any]:
-        blob = state.to_dict()
-        refuse_secrets(blob)
-        size = len(codec.dumps(blob).encode())
-        if size > self._max_bytes:
-            raise TooLarge(f"the state has {size:,} bytes, over the limit of {self._max_bytes:,}. Nothing was stored.")
-        return blob
-
-    def _append_version(self, tx: Transaction, agent_id: str, seen: int, blob: dict[str, Any]) -> int:
-        now = versions.lock_head(tx, agent_id)
-        _refuse_newer(agent_id, now.schema_version)
-        if now.version != seen:
-            raise _version_conflict(agent_id, seen, now.version)
-        saved = versions.append_version(
-            tx, agent_id, now, schema_version=CURRENT_SCHEMA, state=blob, cause=versions.SAVE
-        )
-        if saved is None:
-            raise _version_conflict(agent_id, seen, versions.lock_head(tx, agent_id).version)
-        return saved
-
-
-def _refuse_newer(agent_id: str, stored: int) -> None:
-    if stored > CURRENT_SCHEMA:
-        raise SchemaOutdated(
-            f"the state of {agent_id} is stored in schema version {stored}, this version of agentstate knows up to "
-            f"{CURRENT_SCHEMA}. Update agentstate; nothing was stored."
-        )
-
-
-def _as_state(agent_id: str, state: AgentState | Mapping[str, Any]) -> AgentState:
-    if not isinstance(state, AgentState):
-        return AgentState.migrate(state, agent_id=agent_id)
-    if state.agent_id != agent_id:
-        raise InvalidInput(f"the state is of agent {state.agent_id}, not of {agent_id}. Nothing was stored.")
-    return state
-
 
 def _version_conflict(agent_id: str, seen: int, stored: int) -> Conflict:
     return Conflict(
         f"the state of {agent_id} is at version {stored}, this save has seen version {seen}. Nothing was changed; load "
         "the state, make the change again and save it."
     )
+
+
+class AgentStateStore:
+    """The versioned state of one agent; `agent.state`."""
+
+    def __init__(self, store: Store, agent_id: str) -> None:
+        self.agent_id = agent_id
+        self._db = AgentDB(store)
+
+    def load(self, *, as_of: datetime | None = None, version: int | None = None) -> AgentState | None:
+        """Return the newest state, the one saved by `as_of`, or the one of a version; None when there is none."""
+        return self._db.load_state(self.agent_id, as_of=as_of, version=version)
+
+    def save(
+        self, state: AgentState | Mapping[str, Any], *, version: int | None = None, tx: Transaction | None = None
+    ) -> AgentState:
+        """Save a state; raises Conflict when another version than the one it was made from is the newest."""
+        return self._db.save_state(self.agent_id, state, version=version, tx=tx)
+
+    def update(self, change: Callable[[AgentState], AgentState], *, tx: Transaction | None = None) -> AgentState:
+        """Save the state that `change` returns for the newest one, an empty one when there is none."""
+        return self._db.update_state(self.agent_id, change, tx=tx)
+
+    def history(self, *, limit: int = 20, before: int | None = None) -> list[StateVersion]:
+        """Return the versions as they were written, newest first."""
+        return self._db.list_versions(self.agent_id, limit=limit, before=before)
+
+
+@dataclass(frozen=True, slots=True)
+class MigratedSlice:
+    """Result of one slice: states migrated, refusals by agent with reasons, and the start of the next slice."""
+
+    migrated: int
+    refused: dict[str, str]
+    next_after: str | None
+
+
+def migrate_slice(store: Store, *, after: str = "", limit: int = 100) -> MigratedSlice:
+    """Migrate the states of at most `limit` agents after `after`, each in a transaction of its own.
+
+    A migrated state is a new version beside the old one. A save that comes in between wins, as it is in the newest
+    schema anyway. A state that cannot be migrated is left as it is. `next_after` is None when these were the last.
+    """
+    with store.read_connection() as connection:
+        agents = versions.list_outdated_agents(connection, CURRENT_SCHEMA, after=after, limit=limit)
+    migrated, refused = 0, {}
+    for agent_id in agents:
+        try:
+            with store.transaction() as tx:
+                now, found = versions.lock_head(tx, agent_id), versions.find_version(tx.connection, agent_id)
+                if found is None or now.schema_version >= CURRENT_SCHEMA:
+                    continue
+                blob = AgentState.migrate(found.state, agent_id=agent_id).to_dict()
+                versions.append_version(
+                    tx, agent_id, now, schema_version=CURRENT_SCHEMA, state=blob, cause=versions.MIGRATION
+                )
+            migrated += 1
+        except AgentStateError as error:
+            _log.warning("the stored state of %s cannot be migrated and was left as it is: %s", agent_id, error)
+            refused[agent_id] = error.message
+    return MigratedSlice(migrated, refused, agents[-1] if len(agents) == limit else None)

@@ -55,18 +55,14 @@ def unpack(data: bytes) -> Any:
         raise InvalidInput(f"these bytes are not packed state of version {VERSION}; they were left as they are.")
     if _compute_checksum(head, body) != checksum:
         raise InvalidInput("packed state does not match its checksum: bytes were changed or lost. Nothing was read.")
-    return _read(body)
-
-
-def _compute_checksum(head: bytes, body: bytes) -> bytes:
-    return zlib.crc32(body, zlib.crc32(head)).to_bytes(4, "big")
-
-
-def _read(body: bytes) -> Any:
     try:
         return _decoder.decode(body)
     except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError) as error:
         raise InvalidInput(f"packed state cannot be read: {str(error)[:200]}. It was left as it is.") from None
+
+
+def _compute_checksum(head: bytes, body: bytes) -> bytes:
+    return zlib.crc32(body, zlib.crc32(head)).to_bytes(4, "big")
 
 
 def _pack_decimal(value: Decimal) -> msgspec.msgpack.Ext:
@@ -79,16 +75,13 @@ def _pack_other(value: Any) -> Any:
     if isinstance(value, str):
         return str.__str__(scalars.check_text(value))
     if isinstance(value, int):
-        return _integer(int(scalars.check_int(value)))
+        number = int(scalars.check_int(value))
+        return number if _INT_MIN <= number <= _INT_MAX else _text_extension(_INT, str(number))
     if isinstance(value, dict):
         return _make_plain(dict(value))
     if isinstance(value, list):
         return _make_plain(list(value))
     return _pack_extension(value)
-
-
-def _integer(value: int) -> int | msgspec.msgpack.Ext:
-    return value if _INT_MIN <= value <= _INT_MAX else _text_extension(_INT, str(value))
 
 
 def _pack_extension(value: Any) -> Any:
@@ -104,13 +97,9 @@ def _pack_extension(value: Any) -> Any:
     return _text_extension(_MONEY, money) if money is not None else scalars.refuse_value(value)
 
 
-def _unchanged(value: dict[str, Any]) -> dict[str, Any]:
-    # What is no MessagePack type is an extension, so no dict of the user's looks like one.
-    return value
-
-
+# Types that MessagePack lacks are extensions, so no dict of the user's looks like one and none is escaped.
 _make_plain = plain_converter(
-    low=_INT_MIN, high=_INT_MAX, decimal=_pack_decimal, other=_pack_other, escaped=_unchanged, takes_nul=False
+    low=_INT_MIN, high=_INT_MAX, decimal=_pack_decimal, other=_pack_other, escaped=lambda value: value, takes_nul=False
 )
 
 
@@ -118,15 +107,11 @@ def _text_extension(code: int, text: str) -> msgspec.msgpack.Ext:
     return msgspec.msgpack.Ext(code, text.encode())
 
 
-def _tuple(data: bytes) -> tuple[Any, ...]:
-    return tuple(_decoder.decode(data))
-
-
 _READERS: dict[int, Callable[[bytes], Any]] = {
     _UUID: lambda data: UUID(bytes=data),
     _MONEY: lambda data: scalars.money_from(data.decode()),
     _INT: lambda data: scalars.int_from(data.decode()),
-    _TUPLE: _tuple,
+    _TUPLE: lambda data: tuple(_decoder.decode(data)),
 }
 
 

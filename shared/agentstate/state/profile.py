@@ -106,7 +106,10 @@ class AgentProfile:
     def find_field(self, field: str) -> ProfileField | None:
         """A field with its version and expiry; None when it is not there."""
         stored = self._read_fields(validate_name(field, "field")).get(field)
-        return None if stored is None else _shown(stored)
+        if stored is None:
+            return None
+        expires = _EPOCH + stored.expires_ms * _MILLISECOND if stored.expires_ms else None
+        return ProfileField(codec.loads(stored.body), stored.version, expires)
 
     def snapshot(self) -> ProfileSnapshot:
         """All fields as they were at one moment. One that cannot be read spoils no other."""
@@ -222,11 +225,6 @@ def _check_version(field: str, row: sa.Row[Any, Any, Any], seen: int | None) -> 
             f"the field {field} has version {present}, not {seen}: somebody wrote it since. Nothing was changed; read "
             "it and decide again."
         )
-
-
-def _shown(stored: Stored) -> ProfileField:
-    expires = _EPOCH + stored.expires_ms * _MILLISECOND if stored.expires_ms else None
-    return ProfileField(codec.loads(stored.body), stored.version, expires)
 
 
 def _milliseconds(moment: datetime | None) -> int:

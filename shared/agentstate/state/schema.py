@@ -78,7 +78,15 @@ class Schema:
             InvalidInput: it is no whole number from 1, or `raw` names none and could be of several versions.
         """
         if VERSION_FIELD not in raw:
-            return self._recognised(raw)
+            shapes = [*(step.shape for step in self._steps), self._newest_shape]
+            fitting = [number for number, shape in enumerate(shapes, 1) if shape is not None and shape(raw)]
+            if len(fitting) != 1:
+                names = ", ".join(sorted(map(str, raw)))[:200]
+                raise InvalidInput(
+                    f"{self.name} names no {VERSION_FIELD} and its fields ({names}) do not tell. "
+                    f"Add {VERSION_FIELD}; nothing was changed."
+                )
+            return fitting[0]
         version = raw[VERSION_FIELD]
         if isinstance(version, bool) or not isinstance(version, int) or version < 1:
             raise InvalidInput(
@@ -103,29 +111,16 @@ class Schema:
         version = self.version_of(raw)
         blob: Blob = codec.deep_copy(dict(raw))
         for step in self._steps[version - 1 :]:
-            blob = self._climb(step, blob)
+            raised = step.up(codec.deep_copy(blob))
+            kept = {key for key in blob if key not in step.takes and key != VERSION_FIELD}
+            lost = sorted(key for key in kept if key not in raised or raised[key] != blob[key])
+            if lost:
+                raise ConfigurationError(
+                    f"{self.name}: the step {getattr(step.up, '__name__', 'up')} loses or changes {', '.join(lost)}, "
+                    "which it does not declare. Nothing was changed."
+                )
+            blob = raised
         return {**blob, VERSION_FIELD: self.newest_version}
-
-    def _climb(self, step: Step, blob: Blob) -> Blob:
-        raised = step.up(codec.deep_copy(blob))
-        kept = {key for key in blob if key not in step.takes and key != VERSION_FIELD}
-        lost = sorted(key for key in kept if key not in raised or raised[key] != blob[key])
-        if lost:
-            raise ConfigurationError(
-                f"{self.name}: the step {getattr(step.up, '__name__', 'up')} loses or changes {', '.join(lost)}, "
-                "which it does not declare. Nothing was changed."
-            )
-        return raised
-
-    def _recognised(self, raw: Mapping[str, Any]) -> int:
-        shapes = [*(step.shape for step in self._steps), self._newest_shape]
-        fitting = [number for number, shape in enumerate(shapes, 1) if shape is not None and shape(raw)]
-        if len(fitting) != 1:
-            raise InvalidInput(
-                f"{self.name} names no {VERSION_FIELD} and its fields ({', '.join(sorted(map(str, raw)))[:200]}) do "
-                f"not tell. Add {VERSION_FIELD}; nothing was changed."
-            )
-        return fitting[0]
 
 
 def _format_version(version: object) -> str:

@@ -53,7 +53,12 @@ def refuse_secrets(value: Any, where: str = "state") -> None:
 def _walk_leaves(value: Any, place: str, names: tuple[str, ...]) -> Iterator[Leaf]:
     if isinstance(value, Mapping):
         for number, (key, item) in enumerate(value.items()):
-            yield from _entry(key, item, number, place, names)
+            text = str(key)
+            if _SHAPES.search(text):
+                yield f"key {number} of {place}", (), text
+            else:
+                plain = _CAMEL.sub("_", text).replace("-", "_").replace(" ", "_").lower()
+                yield from _walk_leaves(item, f"{place}.{text}", (*names, plain))
     elif isinstance(value, list | tuple):
         if all(isinstance(item, str) for item in value):
             yield place, names, " ".join(value)
@@ -61,18 +66,6 @@ def _walk_leaves(value: Any, place: str, names: tuple[str, ...]) -> Iterator[Lea
             yield from _walk_leaves(item, f"{place}[{number}]", names)
     else:
         yield place, names, value
-
-
-def _entry(key: Any, item: Any, number: int, place: str, names: tuple[str, ...]) -> Iterator[Leaf]:
-    text = str(key)
-    if _SHAPES.search(text):
-        yield f"key {number} of {place}", (), text
-    else:
-        yield from _walk_leaves(item, f"{place}.{text}", (*names, _plain_name(text)))
-
-
-def _plain_name(name: str) -> str:
-    return _CAMEL.sub("_", name).replace("-", "_").replace(" ", "_").lower()
 
 
 def _looks_secret(names: tuple[str, ...], value: Any) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -96,22 +95,15 @@ def read_after(connection: Connection, agent_id: str, seq: int, limit: int) -> l
 
 def remove_old(tx: Transaction, *, kept: int, ttl_s: float, agents: int) -> int:
     """Remove updates beyond the newest `kept`, and those older than `ttl_s`, of some agents; return the count."""
-    names = _with_old(tx.connection, kept, ttl_s, agents)
-    return sum(_remove_of(tx, name, kept, ttl_s) for name in names)
-
-
-def _with_old(connection: Connection, kept: int, ttl_s: float, agents: int) -> Sequence[str]:
-    aged = sa.select(updates.c.agent_id).where(updates.c.at < statement_time(-ttl_s))
+    expired = updates.c.at < statement_time(-ttl_s)
+    aged = sa.select(updates.c.agent_id).where(expired)
     many = sa.select(heads.c.agent_id).where(heads.c.seq - heads.c.removed_through > kept)
-    return connection.execute(sa.union(aged, many).limit(agents)).scalars().all()
-
-
-def _remove_of(tx: Transaction, agent_id: str, kept: int, ttl_s: float) -> int:
-    now = read_head(tx.connection, agent_id)
-    aged = sa.select(sa.func.max(updates.c.seq)).where(
-        updates.c.agent_id == agent_id, updates.c.at < statement_time(-ttl_s)
-    )
-    through = max(now.seq - kept, tx.connection.execute(aged).scalar_one() or 0)
-    tx.connection.execute(heads.update().where(heads.c.agent_id == agent_id).values(removed_through=through))
-    gone = updates.delete().where(updates.c.agent_id == agent_id, updates.c.seq <= through)
-    return tx.connection.execute(gone).rowcount
+    removed = 0
+    for agent_id in tx.connection.execute(sa.union(aged, many).limit(agents)).scalars().all():
+        newest = read_head(tx.connection, agent_id).seq
+        last = sa.select(sa.func.max(updates.c.seq)).where(updates.c.agent_id == agent_id, expired)
+        through = max(newest - kept, tx.connection.execute(last).scalar_one() or 0)
+        tx.connection.execute(heads.update().where(heads.c.agent_id == agent_id).values(removed_through=through))
+        gone = updates.delete().where(updates.c.agent_id == agent_id, updates.c.seq <= through)
+        removed += tx.connection.execute(gone).rowcount
+    return removed

@@ -34,9 +34,8 @@ from agentstate.money.amounts import Money
 from agentstate.money.ledger.ledger import TransactionLedger
 from agentstate.money.reconciliation.portfolio_snapshots import SnapshotTaker
 from agentstate.state import versions
-from agentstate.state.agent_db import AgentDB
+from agentstate.state.agent_db import AgentDB, migrate_slice
 from agentstate.state.agent_state import CURRENT_SCHEMA, AgentState
-from agentstate.state.stored import migrate_slice
 from agentstate.store.store import Store
 from agentstate.store.tables import metadata
 from agentstate.store.tables.base import db_time
