@@ -10,7 +10,6 @@ import hashlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -87,29 +86,39 @@ class ConversationSummarizer:
             Postpone: another job is at it, or there is more to do than one run should.
             ProviderError: the summarizer failed; the turns stay open, and nothing is lost.
         """
-        conversation, job = _as_id(conversation_id), job_id or new_id()
-        self._take(conversation, job)
         try:
-            return self._summarize(conversation, last_try=last_try)
+            conversation = conversation_id if isinstance(conversation_id, UUID) else UUID(conversation_id)
+        except ValueError:
+            raise InvalidInput(f"{str(conversation_id)[:60]!r} is not a conversation's id.") from None
+        job = job_id or new_id()
+        self._lease_conversation(conversation, job)
+        try:
+            return self._summarize_open_turns(conversation, last_try=last_try)
         finally:
-            self._leave(conversation, job)
+            leased = (conversations.c.id == conversation, conversations.c.summarizing_job == job)
+            with self._store.transaction() as tx:
+                tx.connection.execute(conversations.update().where(*leased).values(summarizing_until=None))
 
-    def _summarize(self, conversation: UUID, *, last_try: bool) -> SummaryRun:
+    def _summarize_open_turns(self, conversation: UUID, *, last_try: bool) -> SummaryRun:
         done = covered = 0
         until = self._monotonic() + LONGEST_RUN_S
         while plan := self._plan_summary(conversation):
             if self._monotonic() > until:
                 raise Postpone(0.0, f"{done} summaries were made; the next run goes on.")
-            summary = self._calls.summarize_once(
-                plan.conversation, _request(plan), _source_sha(plan), last_try=last_try
+            facts = plan.before.facts if plan.before else []
+            request = SummaryRequest(
+                turns=tuple(turn.as_source() for turn in plan.turns),
+                previous=plan.before.text if plan.before else None,
+                previous_facts=tuple(Fact(**{**fact, "turns": tuple(fact["turns"])}) for fact in facts),
             )
+            summary = self._calls.summarize_once(plan.conversation, request, _source_sha(plan), last_try=last_try)
             if not self._commit_summary(plan, summary):
                 return SummaryRun(summaries=done, covered=covered, raced=True)
             done += 1
             covered += len(plan.turns)
         return SummaryRun(summaries=done, covered=covered, raced=False)
 
-    def _take(self, conversation: UUID, job: UUID) -> None:
+    def _lease_conversation(self, conversation: UUID, job: UUID) -> None:
         free = sa.or_(
             conversations.c.summarizing_until.is_(None),
             conversations.c.summarizing_until < statement_time(),
@@ -122,11 +131,6 @@ class ConversationSummarizer:
             taken = tx.connection.execute(statement.values(summarizing_job=job, summarizing_until=db_time(HELD_S)))
             if taken.rowcount == 0:
                 raise Postpone(BUSY_S, "another job is summarizing this conversation.")
-
-    def _leave(self, conversation: UUID, job: UUID) -> None:
-        mine = (conversations.c.id == conversation, conversations.c.summarizing_job == job)
-        with self._store.transaction() as tx:
-            tx.connection.execute(conversations.update().where(*mine).values(summarizing_until=None))
 
     def _plan_summary(self, conversation_id: UUID) -> _Plan | None:
         with self._store.read_connection() as connection:
@@ -162,7 +166,24 @@ class ConversationSummarizer:
             )
             if done.rowcount == 0:
                 return False
-            tx.connection.execute(summaries.insert().values(_row(plan, summary)))
+            row = {
+                "conversation_id": was.id,
+                "number": was.summary_number + 1,
+                "agent_id": was.agent_id,
+                "covers_from": plan.turns[0].number,
+                "covers_to": plan.turns[-1].number,
+                "text": summary.text,
+                "facts": [asdict(fact) for fact in summary.facts],
+                "tokens": estimate_tokens(summary.text),
+                "method": summary.method,
+                "model": summary.model,
+                "note": summary.note or None,
+                "input_tokens": summary.input_tokens,
+                "output_tokens": summary.output_tokens,
+                "source_sha": _source_sha(plan),
+                "prompt_version": PROMPT_VERSION if summary.method == "model" else None,
+            }
+            tx.connection.execute(summaries.insert().values(row))
         return True
 
 
@@ -193,45 +214,9 @@ def _last_covered(counts: Sequence[tuple[int, int]], verbatim: int, most: int) -
     return last
 
 
-def _request(plan: _Plan) -> SummaryRequest:
-    facts = plan.before.facts if plan.before else []
-    return SummaryRequest(
-        turns=tuple(turn.as_source() for turn in plan.turns),
-        previous=plan.before.text if plan.before else None,
-        previous_facts=tuple(Fact(**{**fact, "turns": tuple(fact["turns"])}) for fact in facts),
-    )
-
-
-def _row(plan: _Plan, summary: Summary) -> dict[str, Any]:
-    return {
-        "conversation_id": plan.conversation.id,
-        "number": plan.conversation.summary_number + 1,
-        "agent_id": plan.conversation.agent_id,
-        "covers_from": plan.turns[0].number,
-        "covers_to": plan.turns[-1].number,
-        "text": summary.text,
-        "facts": [asdict(fact) for fact in summary.facts],
-        "tokens": estimate_tokens(summary.text),
-        "method": summary.method,
-        "model": summary.model,
-        "note": summary.note or None,
-        "input_tokens": summary.input_tokens,
-        "output_tokens": summary.output_tokens,
-        "source_sha": _source_sha(plan),
-        "prompt_version": PROMPT_VERSION if summary.method == "model" else None,
-    }
-
-
 def _source_sha(plan: _Plan) -> bytes:
     digest = hashlib.sha256((plan.before.text if plan.before else "").encode())
     for turn in plan.turns:
         said = turn.as_source()
         digest.update(f"\x1e{said.number}\x1f{said.role}\x1f{said.speaker}\x1f{said.text}".encode())
     return digest.digest()
-
-
-def _as_id(conversation_id: UUID | str) -> UUID:
-    try:
-        return conversation_id if isinstance(conversation_id, UUID) else UUID(conversation_id)
-    except ValueError:
-        raise InvalidInput(f"{str(conversation_id)[:60]!r} is not a conversation's id.") from None
