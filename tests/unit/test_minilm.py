@@ -15,7 +15,7 @@ import pytest
 from agentstate.errors import ConfigurationError, InvalidInput
 from agentstate.providers.embedding.bert import BATCH_TOKENS, BertEncoder
 from agentstate.providers.embedding.minilm import MAX_PIECES, SPACE, MiniLmEmbedder, find_model, verify_model
-from agentstate.providers.embedding.safetensors import read_tensors
+from agentstate.providers.embedding.tensors import read_tensors
 from agentstate.providers.embedding.wordpiece import WordPiece, split_words
 
 FILES = find_model()
@@ -87,7 +87,7 @@ def test_vectors_agree_with_a_plain_implementation(embedder: MiniLmEmbedder) -> 
     tensors, tokenizer = read_tensors(FILES.weights), WordPiece.load_vocabulary(FILES.vocabulary)
     texts = [*GOLDEN, "no", "hello world, " * 12]
     for text, found in zip(texts, embedder.embed_documents(texts), strict=True):
-        expected = plain_vector(tensors, tokenizer.encode(text, MAX_PIECES))
+        expected = plain_vector(tensors, tokenizer.encode_text(text, MAX_PIECES))
         assert float(expected @ found) > 0.999999
         assert np.abs(expected - found).max() < 2e-4
 
@@ -202,10 +202,10 @@ def test_words(text: str, expected: list[str]) -> None:
 
 def test_pieces() -> None:
     tokenizer = WordPiece(["[UNK]", "[CLS]", "[SEP]", "un", "##aff", "##able", "cat", "!"])
-    assert tokenizer.encode("Unaffable cat!", 99) == [1, 3, 4, 5, 6, 7, 2]
-    assert tokenizer.encode("dog cat", 99) == [1, 0, 6, 2]
-    assert tokenizer.encode("catx", 99) == [1, 0, 2], "a word with an unknown rest is unknown as a whole"
-    assert tokenizer.encode("c" * 101, 99) == [1, 0, 2]
-    assert tokenizer.encode("cat " * 50, 10) == [1, *[6] * 8, 2]
+    assert tokenizer.encode_text("Unaffable cat!", 99) == [1, 3, 4, 5, 6, 7, 2]
+    assert tokenizer.encode_text("dog cat", 99) == [1, 0, 6, 2]
+    assert tokenizer.encode_text("catx", 99) == [1, 0, 2], "a word with an unknown rest is unknown as a whole"
+    assert tokenizer.encode_text("c" * 101, 99) == [1, 0, 2]
+    assert tokenizer.encode_text("cat " * 50, 10) == [1, *[6] * 8, 2]
     with pytest.raises(ConfigurationError, match="UNK"):
         WordPiece(["cat"])

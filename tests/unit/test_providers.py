@@ -14,8 +14,7 @@ from agentstate.errors import ConfigurationError, ProviderRefused
 from agentstate.providers import choose as choose_module
 from agentstate.providers.choose import choose_embedder, choose_summarizer
 from agentstate.providers.clients import strip_credentials
-from agentstate.providers.embedding.embedder import VectorSpace
-from agentstate.providers.embedding.lexical import LexicalEmbedder
+from agentstate.providers.embedding.embedder import LexicalEmbedder, VectorSpace
 from agentstate.providers.embedding.minilm import find_model
 from agentstate.providers.tokens import estimate_tokens, fit_tokens, pack_texts
 from agentstate.settings import Settings

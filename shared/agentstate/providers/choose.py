@@ -7,8 +7,7 @@ never replaced by another.
 from __future__ import annotations
 
 from agentstate.errors import ConfigurationError
-from agentstate.providers.embedding.embedder import Embedder
-from agentstate.providers.embedding.lexical import LexicalEmbedder
+from agentstate.providers.embedding.embedder import Embedder, LexicalEmbedder
 from agentstate.providers.embedding.minilm import MiniLmEmbedder, find_model
 from agentstate.providers.embedding.openai_embedder import OpenAIEmbedder
 from agentstate.providers.summaries.anthropic_summarizer import AnthropicChat

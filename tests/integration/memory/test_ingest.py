@@ -31,7 +31,7 @@ from agentstate.memory.index.qdrant_index import MemoryIndex
 from agentstate.memory.ingest.ingest import Ingest
 from agentstate.memory.facts.service import MemoryService
 from agentstate.memory.ingest.transcripts import read_transcript
-from agentstate.providers.embedding.lexical import LexicalEmbedder
+from agentstate.providers.embedding.embedder import LexicalEmbedder
 from agentstate.settings import Settings
 from agentstate.store import Store
 

@@ -11,11 +11,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from agentstate.errors import ConfigurationError
-from agentstate.providers.embedding.blas import np
-from agentstate.providers.embedding.safetensors import Tensors
+from agentstate.providers.embedding.tensors import Tensors, np
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -40,7 +39,7 @@ class _Norm:
     weight: Floats
     bias: Floats
 
-    def apply(self, x: Floats) -> None:
+    def normalize_rows(self, x: Floats) -> None:
         """Normalize the rows of `x` in place."""
         width = x.shape[1]
         x -= (x.sum(axis=1) / width)[:, None]
@@ -55,7 +54,7 @@ class _Linear:
     weight: Floats  # [out, in], a view of the file where it can be
     bias: Floats
 
-    def apply(self, x: Floats, out: Floats) -> Floats:
+    def multiply_into(self, x: Floats, out: Floats) -> Floats:
         np.matmul(x, self.weight.T, out=out)
         out += self.bias
         return out
@@ -72,7 +71,7 @@ class _Layer:
 
 
 class _Scratch:
-    """Work space of one call, reused by each layer and batch; never shared between threads."""
+    """Work arrays of one call, reused by each layer and batch; never shared between threads."""
 
     def __init__(self, tokens: int, width: int, inner: int) -> None:
         self.qkv = np.empty((tokens, 3 * width), np.float32)
@@ -90,59 +89,61 @@ class BertEncoder:
             self._words = tensors["embeddings.word_embeddings.weight"]
             types = tensors["embeddings.token_type_embeddings.weight"]
             self._positions = np.asarray(tensors["embeddings.position_embeddings.weight"] + types[0], np.float32)
-            self._embedded_norm = _norm(tensors, "embeddings.LayerNorm")
-            self._layers = _layers(tensors)
+            self._embedded_norm = _read_norm(tensors, "embeddings.LayerNorm")
+            self._layers = [_read_layer(tensors, "encoder.layer.0")]
+            while (name := f"encoder.layer.{len(self._layers)}") + ".output.dense.weight" in tensors:
+                self._layers.append(_read_layer(tensors, name))
         except KeyError as error:
             raise ConfigurationError(f"the model file lacks the tensor {error}: it is not a BERT encoder.") from None
         self.width = int(self._words.shape[1])
         self.max_tokens = int(self._positions.shape[0])
 
-    def encode(self, token_ids: Sequence[Sequence[int]]) -> Floats:
-        """Unit vectors `[n, width]` of `n` texts given as piece ids, each 1 to `max_tokens` long."""
+    def encode_tokens(self, token_ids: Sequence[Sequence[int]]) -> Floats:
+        """Return unit vectors `[n, width]` of `n` texts given as piece ids, each 1 to `max_tokens` long."""
         vectors = np.empty((len(token_ids), self.width), np.float32)
         if not token_ids:
             return vectors
+        # Texts in order of length, in runs of `BATCH_TOKENS` tokens at most: (first text, lengths) each.
         order = sorted(range(len(token_ids)), key=lambda index: len(token_ids[index]))
-        batches = _batches([len(token_ids[index]) for index in order])
-        scratch = self._scratch(max(sum(lengths) for _, lengths in batches))
+        batches: list[tuple[int, list[int]]] = []
+        total = 0
+        for position, index in enumerate(order):
+            length = len(token_ids[index])
+            if not batches or total + length > BATCH_TOKENS:
+                batches.append((position, []))
+                total = 0
+            batches[-1][1].append(length)
+            total += length
+        inner = int(self._layers[0].widen.bias.size)
+        scratch = _Scratch(max(sum(lengths) for _, lengths in batches), self.width, inner)
         for begin, lengths in batches:
             rows = order[begin : begin + len(lengths)]
             vectors[rows] = self._encode_batch([token_ids[row] for row in rows], lengths, scratch)
         return vectors
 
-    def _scratch(self, tokens: int) -> _Scratch:
-        return _Scratch(tokens, self.width, int(self._layers[0].widen.bias.size))
-
     def _encode_batch(self, token_ids: list[Sequence[int]], lengths: list[int], scratch: _Scratch) -> Floats:
-        x = self._embedded(token_ids, lengths)
+        x: Floats = self._words[np.concatenate([np.asarray(ids, np.intp) for ids in token_ids])]
+        x += np.concatenate([self._positions[:length] for length in lengths])
+        self._embedded_norm.normalize_rows(x)
+        tokens = x.shape[0]
         for layer in self._layers:
-            x = self._through(layer, x, lengths, scratch)
+            qkv = layer.qkv.multiply_into(x, scratch.qkv[:tokens])
+            context = _attend_groups(qkv, lengths, scratch.context[:tokens])
+            x += layer.attended.multiply_into(context, scratch.narrow[:tokens])
+            layer.attended_norm.normalize_rows(x)
+            wide = layer.widen.multiply_into(x, scratch.wide[:tokens])
+            _apply_gelu(wide, scratch.wide_too[:tokens])
+            x += layer.narrow.multiply_into(wide, scratch.narrow[:tokens])
+            layer.narrow_norm.normalize_rows(x)
         starts = np.cumsum([0, *lengths[:-1]])
         # The sum stands for the mean: the divisor falls away with the unit length.
         pooled: Floats = np.add.reduceat(x, starts, axis=0)
         unit: Floats = pooled / np.linalg.norm(pooled, axis=1, keepdims=True)
         return unit
 
-    def _embedded(self, token_ids: list[Sequence[int]], lengths: list[int]) -> Floats:
-        x: Floats = self._words[np.concatenate([np.asarray(ids, np.intp) for ids in token_ids])]
-        x += np.concatenate([self._positions[:length] for length in lengths])
-        self._embedded_norm.apply(x)
-        return x
 
-    def _through(self, layer: _Layer, x: Floats, lengths: list[int], scratch: _Scratch) -> Floats:
-        tokens = x.shape[0]
-        qkv = layer.qkv.apply(x, scratch.qkv[:tokens])
-        context = _attend(qkv, lengths, scratch.context[:tokens])
-        x += layer.attended.apply(context, scratch.narrow[:tokens])
-        layer.attended_norm.apply(x)
-        wide = layer.widen.apply(x, scratch.wide[:tokens])
-        _gelu(wide, scratch.wide_too[:tokens])
-        x += layer.narrow.apply(wide, scratch.narrow[:tokens])
-        layer.narrow_norm.apply(x)
-        return x
-
-
-def _attend(qkv: Floats, lengths: list[int], out: Floats) -> Floats:
+def _attend_groups(qkv: Floats, lengths: list[int], out: Floats) -> Floats:
+    """Write the attention within each text to `out`, a group of texts of equal length at a time."""
     width = out.shape[1]
     heads = width // HEAD_WIDTH
     begin = 0
@@ -152,22 +153,17 @@ def _attend(qkv: Floats, lengths: list[int], out: Floats) -> Floats:
         parts = qkv[begin:end].reshape(count, length, 3, heads, HEAD_WIDTH).transpose(2, 0, 3, 1, 4)
         query, key, value = parts
         weights = np.matmul(query, key.transpose(0, 1, 3, 2))
-        _softmax(weights)
+        weights -= weights.max(axis=-1, keepdims=True)  # softmax over the last axis, in place
+        np.exp(weights, out=weights)
+        weights /= weights.sum(axis=-1, keepdims=True)
         context = np.matmul(weights, value).transpose(0, 2, 1, 3)
         out[begin:end].reshape(count, length, heads, HEAD_WIDTH)[...] = context
         begin = end
     return out
 
 
-def _softmax(x: Floats) -> None:
-    """Softmax over the last axis, in place."""
-    x -= x.max(axis=-1, keepdims=True)
-    np.exp(x, out=x)
-    x /= x.sum(axis=-1, keepdims=True)
-
-
-def _gelu(x: Floats, work: Floats) -> None:
-    """GELU in place; `work` has the shape of `x`."""
+def _apply_gelu(x: Floats, work: Floats) -> None:
+    """Apply GELU in place; `work` has the shape of `x`."""
     np.multiply(x, x, out=work)
     np.minimum(work, _GELU_T_MAX, out=work)
     work += _GELU_H
@@ -181,53 +177,25 @@ def _gelu(x: Floats, work: Floats) -> None:
     x *= 0.5
 
 
-def _batches(lengths: list[int]) -> list[tuple[int, list[int]]]:
-    """Cut sorted lengths into runs of `BATCH_TOKENS` tokens at most: (first index, lengths) each."""
-    batches: list[tuple[int, list[int]]] = []
-    total = 0
-    for index, length in enumerate(lengths):
-        if not batches or total + length > BATCH_TOKENS:
-            batches.append((index, []))
-            total = 0
-        batches[-1][1].append(length)
-        total += length
-    return batches
-
-
-def _layers(tensors: Tensors) -> list[_Layer]:
-    layers: list[_Layer] = []
-    while f"encoder.layer.{len(layers)}.output.dense.weight" in tensors:
-        layers.append(_layer(tensors, f"encoder.layer.{len(layers)}"))
-    if not layers:
-        raise KeyError("encoder.layer.0.output.dense.weight")
-    return layers
-
-
-def _layer(tensors: Tensors, name: str) -> _Layer:
+def _read_layer(tensors: Tensors, name: str) -> _Layer:
+    query, key, value = (_read_linear(tensors, f"{name}.attention.self.{part}") for part in ("query", "key", "value"))
+    scale = np.float32(HEAD_WIDTH**-0.5)
     return _Layer(
-        qkv=_fused(tensors, f"{name}.attention.self"),
-        attended=_linear(tensors, f"{name}.attention.output.dense"),
-        attended_norm=_norm(tensors, f"{name}.attention.output.LayerNorm"),
-        widen=_linear(tensors, f"{name}.intermediate.dense"),
-        narrow=_linear(tensors, f"{name}.output.dense"),
-        narrow_norm=_norm(tensors, f"{name}.output.LayerNorm"),
+        qkv=_Linear(
+            np.concatenate([query.weight * scale, key.weight, value.weight]),
+            np.concatenate([query.bias * scale, key.bias, value.bias]),
+        ),
+        attended=_read_linear(tensors, f"{name}.attention.output.dense"),
+        attended_norm=_read_norm(tensors, f"{name}.attention.output.LayerNorm"),
+        widen=_read_linear(tensors, f"{name}.intermediate.dense"),
+        narrow=_read_linear(tensors, f"{name}.output.dense"),
+        narrow_norm=_read_norm(tensors, f"{name}.output.LayerNorm"),
     )
 
 
-def _fused(tensors: Tensors, name: str) -> _Linear:
-    query, key, value = (_linear(tensors, f"{name}.{part}") for part in ("query", "key", "value"))
-    scale = np.float32(HEAD_WIDTH**-0.5)
-    weight = np.concatenate([query.weight * scale, key.weight, value.weight])
-    return _Linear(weight, np.concatenate([query.bias * scale, key.bias, value.bias]))
+def _read_linear(tensors: Tensors, name: str) -> _Linear:
+    return _Linear(tensors[f"{name}.weight"], np.array(tensors[f"{name}.bias"], np.float32))
 
 
-def _linear(tensors: Tensors, name: str) -> _Linear:
-    return _Linear(tensors[f"{name}.weight"], _array(tensors[f"{name}.bias"]))
-
-
-def _norm(tensors: Tensors, name: str) -> _Norm:
-    return _Norm(_array(tensors[f"{name}.weight"]), _array(tensors[f"{name}.bias"]))
-
-
-def _array(tensor: np.ndarray[Any, Any]) -> Floats:
-    return np.array(tensor, np.float32)
+def _read_norm(tensors: Tensors, name: str) -> _Norm:
+    return _Norm(np.array(tensors[f"{name}.weight"], np.float32), np.array(tensors[f"{name}.bias"], np.float32))

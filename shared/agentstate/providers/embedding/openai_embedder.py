@@ -91,12 +91,17 @@ class OpenAIEmbedder:
 
     def embed_documents(self, texts: Sequence[str]) -> Floats:
         """See `Embedder.embed_documents`; of a text longer than the provider takes, the head is embedded."""
-        from agentstate.providers.embedding.blas import np
+        from agentstate.providers.embedding.tensors import np
 
         width = self._get_width()
         fitting = [fit_tokens(text, self.max_tokens_per_text) for text in validate_texts(texts)]
         runs = pack_texts(fitting, max_inputs=self.max_inputs, max_tokens=self.max_tokens_per_call)
-        answers = [self._embed_texts([fitting[index] for index in run], width) for run in runs]
+        answers = []
+        for run in runs:
+            part = [fitting[index] for index in run]
+            with self._count_usage(len(part)):
+                vectors = self._request_vectors(part)
+                answers.append(validate_vectors(vectors, count=len(part), width=width, provider=self._provider))
         return np.concatenate([np.empty((0, width), np.float32), *answers])
 
     def embed_query(self, text: str) -> Floats:
@@ -111,7 +116,7 @@ class OpenAIEmbedder:
         return ProviderStatus("openai", f"{text} ({self._note})" if self._note else text)
 
     def close(self) -> None:
-        """Give back the connections."""
+        """Close the connections."""
         self._clients.close()
 
     @property
@@ -142,12 +147,6 @@ class OpenAIEmbedder:
                 self._width = len(vectors[0])
             return self._width
 
-    def _embed_texts(self, texts: list[str], width: int) -> Floats:
-        with self._count_usage(len(texts)):
-            return validate_vectors(
-                self._request_vectors(texts), count=len(texts), width=width, provider=self._provider
-            )
-
     @contextmanager
     def _count_usage(self, texts: int) -> Iterator[None]:
         self._count(CALLS)
@@ -159,44 +158,40 @@ class OpenAIEmbedder:
         self._count(TEXTS, texts)
 
     def _request_vectors(self, texts: list[str]) -> list[list[float]]:
+        """Return the vectors of one call, in the order of the texts."""
         options = self.request_options if self._own else {**self.request_options, "encoding_format": "float"}
         with provider_faults(openai_sdk(), self._provider, self._key):
             # The answer as it came: the SDK would look at every single number, which takes longer than all the rest.
             raw = self.client.embeddings.with_raw_response.create(input=texts, **options)
             answer = json.loads(raw.content)
-        self._count_tokens(answer)
-        return _ordered_vectors(answer, self._provider)
-
-    def _count_tokens(self, answer: object) -> None:
-        """What was charged, also for an answer that is of no use."""
+        # Tokens are counted also for an answer that is of no use: they were charged.
         usage = answer.get("usage") if isinstance(answer, dict) else None
         tokens = usage.get("prompt_tokens") if isinstance(usage, dict) else None
         if isinstance(tokens, int) and tokens > 0:
             self._count(TOKENS, tokens)
 
-
-def _ordered_vectors(answer: object, provider: str) -> list[list[float]]:
-    data = answer.get("data") if isinstance(answer, dict) else None
-    if not isinstance(data, list) or not all(_is_vector(item) for item in data):
-        raise ProviderAnswerInvalid(f"{provider} answered no list of embeddings; nothing was stored.")
-    numbers = [item["index"] for item in data]
-    if sorted(numbers) != list(range(len(data))):
-        raise ProviderAnswerInvalid(f"{provider} numbered its {len(data)} vectors wrongly; nothing was stored.")
-    return [_vector_numbers(item["embedding"], provider) for item in sorted(data, key=lambda item: item["index"])]
-
-
-def _is_vector(item: object) -> bool:
-    return (
-        isinstance(item, dict) and isinstance(item.get("index"), int) and isinstance(item.get("embedding"), list | str)
-    )
-
-
-def _vector_numbers(embedding: list[float] | str, provider: str) -> list[float]:
-    """The numbers of a vector, which OpenAI itself sends as base64."""
-    if isinstance(embedding, list):
-        return embedding
-    try:
-        data = base64.b64decode(embedding, validate=True)
-        return list(struct.unpack(f"<{len(data) // 4}f", data))
-    except (ValueError, struct.error):
-        raise ProviderAnswerInvalid(f"{provider} answered a vector that cannot be read; nothing was stored.") from None
+        data = answer.get("data") if isinstance(answer, dict) else None
+        if not isinstance(data, list) or not all(
+            isinstance(item, dict)
+            and isinstance(item.get("index"), int)
+            and isinstance(item.get("embedding"), list | str)
+            for item in data
+        ):
+            raise ProviderAnswerInvalid(f"{self._provider} answered no list of embeddings; nothing was stored.")
+        if sorted(item["index"] for item in data) != list(range(len(data))):
+            raise ProviderAnswerInvalid(
+                f"{self._provider} numbered its {len(data)} vectors wrongly; nothing was stored."
+            )
+        vectors = []
+        for item in sorted(data, key=lambda item: item["index"]):
+            vector = item["embedding"]
+            if isinstance(vector, str):  # OpenAI itself sends base64
+                try:
+                    packed = base64.b64decode(vector, validate=True)
+                    vector = list(struct.unpack(f"<{len(packed) // 4}f", packed))
+                except (ValueError, struct.error):
+                    raise ProviderAnswerInvalid(
+                        f"{self._provider} answered a vector that cannot be read; nothing was stored."
+                    ) from None
+            vectors.append(vector)
+        return vectors

@@ -46,86 +46,64 @@ class WordPiece:
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigurationError(f"{path} cannot be read as a vocabulary ({error}).") from error
 
-    def encode(self, text: str, limit: int) -> list[int]:
-        """Piece ids of `text` between the start and end marks, `limit` ids at most; the rest is cut off."""
+    def encode_text(self, text: str, limit: int) -> list[int]:
+        """Return the piece ids of `text` between the start and end marks, `limit` ids at most; the rest is cut off."""
         room = limit - 2
         ids: list[int] = [self.start]
         for word in split_words(text):
-            ids.extend(self._word_pieces(word))
+            pieces = self._cache.get(word)
+            if pieces is None:
+                pieces = self._cut_word(word)
+                if len(self._cache) >= _CACHED_WORDS:
+                    self._cache.clear()
+                self._cache[word] = pieces
+            ids.extend(pieces)
             if len(ids) > room:
                 del ids[room + 1 :]
                 break
         ids.append(self.end)
         return ids
 
-    def _word_pieces(self, word: str) -> tuple[int, ...]:
-        pieces = self._cache.get(word)
-        if pieces is None:
-            pieces = self._cut_word(word)
-            if len(self._cache) >= _CACHED_WORDS:
-                self._cache.clear()
-            self._cache[word] = pieces
-        return pieces
-
     def _cut_word(self, word: str) -> tuple[int, ...]:
-        if len(word) > MAX_WORD_CHARS:
-            return (self.unknown,)
+        """Return the ids of the longest known pieces of a word, from its start on; unknown when there are none."""
         pieces: list[int] = []
         start = 0
-        while start < len(word):
-            end = self._longest(word, start, prefix="##" if start else "")
+        while start < len(word) <= MAX_WORD_CHARS:
+            prefix = "##" if start else ""
+            known = (end for end in range(len(word), start, -1) if prefix + word[start:end] in self._ids)
+            end = next(known, start)
             if end == start:
                 return (self.unknown,)
-            pieces.append(self._ids[("##" if start else "") + word[start:end]])
+            pieces.append(self._ids[prefix + word[start:end]])
             start = end
-        return tuple(pieces)
-
-    def _longest(self, word: str, start: int, *, prefix: str) -> int:
-        """End of the longest known piece that begins at `start`; `start` itself when none is known."""
-        for end in range(len(word), start, -1):
-            if prefix + word[start:end] in self._ids:
-                return end
-        return start
+        return tuple(pieces) or (self.unknown,)
 
 
 def split_words(text: str) -> Iterator[str]:
-    """Lower-case words and single punctuation marks of `text`, in order."""
+    """Yield the lower-case words and single punctuation marks of `text`, in order."""
     if _PLAIN.fullmatch(text):
         for match in _ASCII_WORD.finditer(text.lower()):
             yield match.group()
         return
-    for word in _normalized(text).split():
-        yield from _split_punctuation(word)
-
-
-def _normalized(text: str) -> str:
-    spaced = _CJK_CHAR.sub(r" \g<0> ", "".join(map(_cleaned, text)))
+    spaced = _CJK_CHAR.sub(r" \g<0> ", "".join(map(_clean_character, text)))
     stripped = (char for char in unicodedata.normalize("NFD", spaced) if unicodedata.category(char) != "Mn")
-    return "".join(stripped).lower()
+    for word in "".join(stripped).lower().split():
+        begin = 0
+        for position, char in enumerate(word):
+            if not char.isalnum() if char.isascii() else unicodedata.category(char)[0] == "P":
+                if begin < position:
+                    yield word[begin:position]
+                yield char
+                begin = position + 1
+        if begin < len(word):
+            yield word[begin:]
 
 
-def _cleaned(char: str) -> str:
+def _clean_character(char: str) -> str:
+    """Return a blank for any kind of blank, nothing for a control character, else the character itself."""
     if char in "\t\n\r":
         return " "
     category = unicodedata.category(char)
     if category == "Zs":
         return " "
     return "" if category[0] == "C" or char == "\ufffd" else char
-
-
-def _split_punctuation(word: str) -> Iterator[str]:
-    begin = 0
-    for position, char in enumerate(word):
-        if _is_punctuation(char):
-            if begin < position:
-                yield word[begin:position]
-            yield char
-            begin = position + 1
-    if begin < len(word):
-        yield word[begin:]
-
-
-def _is_punctuation(char: str) -> bool:
-    if char.isascii():
-        return not char.isalnum()
-    return unicodedata.category(char)[0] == "P"
