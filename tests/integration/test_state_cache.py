@@ -23,10 +23,9 @@ from redis import Redis
 
 from agentstate.clock import utc_now
 from agentstate.errors import InvalidInput, ServiceRejected
+from agentstate.services.cache.backends import LocalBackend, RedisBackend
 from agentstate.services.cache.entry import CacheKey, StoredEntry, to_micros
-from agentstate.services.cache.local_backend import LocalBackend
 from agentstate.services.cache.reading import Quality
-from agentstate.services.cache.redis_backend import RedisBackend
 from agentstate.services.cache.source import GatewaySource
 from agentstate.services.cache.state_cache import StateCache
 from agentstate.services.http.gateway import Gateway

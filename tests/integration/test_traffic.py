@@ -13,11 +13,10 @@ from pydantic import SecretStr
 from redis import Redis
 
 from agentstate.errors import InvalidInput, ServiceReadFailed, ServiceRejected, ServiceUnreachable
-from agentstate.services.http import breaker
-from agentstate.services.http.breaker import CircuitBreaker, LocalBreakers
+from agentstate.services.http import traffic as admission
 from agentstate.services.http.gateway import Gateway
 from agentstate.services.http.limiter import LOCAL_SHARE, LocalWindows, RateLimiter, parse_stated_limit
-from agentstate.services.http.traffic import FreeTraffic, SharedTraffic
+from agentstate.services.http.traffic import CircuitBreaker, FreeTraffic, LocalBreakers, SharedTraffic
 from agentstate.services.operations import casino
 from agentstate.services.operations.names import Service
 from tests.stubs.service_calls import send
@@ -216,23 +215,23 @@ def test_within_a_process_one_request_tries() -> None:
     now = [0.0]
     circuits = LocalBreakers(1, now=lambda: now[0])
     circuits.record_failure(Service.CASINO)
-    assert circuits.seconds_open(Service.CASINO) == breaker.PAUSE_S
-    now[0] = breaker.PAUSE_S
+    assert circuits.seconds_open(Service.CASINO) == admission.PAUSE_S
+    now[0] = admission.PAUSE_S
     assert circuits.seconds_open(Service.CASINO) == 0.0
-    assert circuits.seconds_open(Service.CASINO) == breaker.TRIAL_S
+    assert circuits.seconds_open(Service.CASINO) == admission.TRIAL_S
     circuits.record_failure(Service.CASINO)
-    assert circuits.seconds_open(Service.CASINO) == 2 * breaker.PAUSE_S
+    assert circuits.seconds_open(Service.CASINO) == 2 * admission.PAUSE_S
 
 
 def test_the_gateway_leaves_a_failing_service_alone(redis: Redis, sandbox: Any, gateway: Gateway, rich: str) -> None:
     careful = Gateway(sandbox.api, SecretStr("pf_test_sandbox"), deadline_s=5, traffic=SharedTraffic(redis))
     sandbox.client.set_faults({"fault": "html_502", "operation": "state", "agent_id": rich})
-    for _ in range(breaker.FAILURES):
+    for _ in range(admission.FAILURES):
         with pytest.raises(ServiceReadFailed):
             careful.read(rich, Service.CASINO)
     with pytest.raises(ServiceUnreachable, match="no request is sent"):
         careful.read(rich, Service.CASINO)
-    assert sandbox.client.read_faults()["injected"]["html_502"] == breaker.FAILURES
+    assert sandbox.client.read_faults()["injected"]["html_502"] == admission.FAILURES
     careful.close()
 
 

@@ -14,12 +14,10 @@ from hypothesis import strategies as st
 from agentstate.errors import AmountInvalid, InvalidInput, ServiceAnswerInvalid
 from agentstate.money.amounts import Money
 from agentstate.services.cache.reading import Funds, parse_funds
-from agentstate.services.http.json_wire import decode_json, encode_json
 from agentstate.services.operations import casino
-from agentstate.services.operations.amounts import MOST, micros_to_dollars, round_to_micros
-from agentstate.services.operations.answer import Answer
 from agentstate.services.operations.names import TTL_S, Service, services_sharing_balance
 from agentstate.services.operations.registry import OPERATIONS
+from agentstate.services.wire import MOST, Answer, decode_json, encode_json, micros_to_dollars, round_to_micros
 
 
 @given(st.integers(min_value=-MOST, max_value=MOST))

@@ -18,12 +18,11 @@ from agentstate.money.ledger.postings import balance_service
 from agentstate.services.cache.reading import assess_quality, parse_funds
 from agentstate.services.cache.source import read_state
 from agentstate.services.http.gateway import Gateway
-from agentstate.services.http.json_wire import Body
 from agentstate.services.http.limiter import ServiceLimits, declared_limits
-from agentstate.services.operations.amounts import micros_to_dollars
 from agentstate.services.operations.names import Service, parse_service
 from agentstate.services.operations.registry import get_operation_class
 from agentstate.services.operations.service_ledger import LedgerPage, read_ledger
+from agentstate.services.wire import Body, micros_to_dollars
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

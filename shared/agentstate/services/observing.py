@@ -17,8 +17,8 @@ from agentstate.services.cache.reading import Funds, Quality, assess_quality, pa
 from agentstate.services.cache.source import read_state
 from agentstate.services.cache.state_cache import StateCache
 from agentstate.services.http.gateway import Gateway
-from agentstate.services.operations.amounts import micros_to_dollars
 from agentstate.services.operations.names import parse_service
+from agentstate.services.wire import micros_to_dollars
 from agentstate.store.store import Store
 from agentstate.store.tables.money import effects
 from agentstate.store.tables.portfolio import service_accounts

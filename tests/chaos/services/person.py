@@ -12,10 +12,10 @@ from agentstate.money.effects.engine import Effects
 from agentstate.money.effects.table import Effect, EffectState, list_effects
 from agentstate.services.http.gateway import Gateway
 from agentstate.services.operations import escrow
-from agentstate.services.operations.answer import Answer
 from agentstate.services.operations.names import Service
 from agentstate.services.operations.receipts import pack_receipt
 from agentstate.services.operations.registry import OPERATIONS
+from agentstate.services.wire import Answer
 from agentstate.store.store import Store
 from deploy.local.sandbox.client import SandboxClient
 from tests.chaos.services.setting import Group

@@ -15,7 +15,7 @@ from agentstate.memory.episodes.episode import from_micros, to_micros
 from agentstate.money import Money, register_currency
 from agentstate.money.amounts import MAX_MINOR
 from agentstate.money.guards import max_bet_guard
-from agentstate.services.http.json_wire import decode_json
+from agentstate.services.wire import decode_json
 
 minors = st.integers(-MAX_MINOR, MAX_MINOR)
 

@@ -11,9 +11,9 @@ from agentstate.clock import utc_now
 from agentstate.errors import ServiceInDoubt, ServiceReadFailed, ServiceRejected
 from agentstate.money.effects.operation import Intent
 from agentstate.money.effects.verdicts import Absent, Applied, Guarantee, Unknown
-from agentstate.services.operations.answer import Answer
 from agentstate.services.operations.base import ServiceOperation
 from agentstate.services.operations.receipts import Receipt
+from agentstate.services.wire import Answer
 
 
 class RefusingGateway:

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from agentstate.services.cache.entry import CacheEntry
 from agentstate.services.cache.portfolio import Portfolio
 from agentstate.services.cache.state_cache import StateCache
-from agentstate.services.http.json_wire import Body
+from agentstate.services.wire import Body
 
 T = TypeVar("T")
 
@@ -24,7 +24,7 @@ THREADS = 32
 
 
 class AsyncStateCache:
-    """A `StateCache` whose verbs are awaited; see there for what they do and raise.
+    """The awaitable `StateCache`: the same verbs with the same results and errors.
 
     Args:
         cache: the cache that does the work; it may be used beside this.

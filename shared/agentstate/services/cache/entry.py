@@ -8,8 +8,8 @@ from typing import NamedTuple
 import msgspec
 
 from agentstate.services.cache.reading import Funds, Quality, parse_funds
-from agentstate.services.http.json_wire import Body, decode_json
 from agentstate.services.operations.names import Service
+from agentstate.services.wire import Body, decode_json
 
 _OF_ANOTHER_TIME_OR_SOURCE = frozenset({Quality.STALE, Quality.FALLBACK})
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -53,7 +53,7 @@ class StoredEntry(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
         return decode_json(self.content)
 
     def is_from_future(self, now_us: int) -> bool:
-        """Whether it was written by a host whose clock is ahead of ours: its age cannot be told, so it is not used."""
+        """True if a host with a fast clock wrote it: its age cannot be told, so it is not used."""
         return self.as_of > now_us
 
     def is_live(self, now_us: int) -> bool:
@@ -88,7 +88,7 @@ class LoadFailure(msgspec.Struct, frozen=True, kw_only=True):
     code: str | None = None
 
     def is_remembered(self, now: datetime) -> bool:
-        """Whether it is still remembered; a time beyond the longest one is from a host whose clock is ahead."""
+        """True while it is remembered; a time beyond the longest one is from a host with a fast clock."""
         return 0 < self.until - to_micros(now) <= _LONGEST_FAILURE_US
 
 

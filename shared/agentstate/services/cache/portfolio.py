@@ -35,12 +35,12 @@ class Portfolio:
 
     @property
     def unknown(self) -> tuple[Service, ...]:
-        """Services whose state is unknown now."""
+        """The services with an unknown state."""
         return tuple(service for service, leg in self.legs.items() if leg.quality is Quality.UNKNOWN)
 
     @property
     def doubtful(self) -> tuple[Service, ...]:
-        """Services whose worth is known only within bounds; unknown and stale ones included."""
+        """The services with a worth known only within bounds; unknown and stale ones included."""
         return tuple(service for service, leg in self.legs.items() if not leg.bounds.is_exact)
 
     @property

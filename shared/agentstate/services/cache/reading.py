@@ -1,4 +1,4 @@
-"""What a service's state says: how far it can be relied on, and the money in it, in micro-USDC.
+"""Reading of a service's state: its quality, and the money in it, in micro-USDC.
 
 The body is kept as it came; this is the one module that knows the meaning of its members.
 """
@@ -11,9 +11,8 @@ from enum import StrEnum
 from typing import Any, Final
 
 from agentstate.errors import ServiceAnswerInvalid
-from agentstate.services.http.json_wire import Body
-from agentstate.services.operations.answer import Answer
 from agentstate.services.operations.names import Service
+from agentstate.services.wire import Answer, Body
 
 FIRST_HAND = "hyperliquid"
 """The trading service names the source of its positions; any other than the venue is second-hand."""
@@ -23,7 +22,7 @@ UNREAD_MEMBER = "unread"
 
 
 class Quality(StrEnum):
-    """How far an entry can be relied on."""
+    """The reliability of an entry."""
 
     LIVE = "live"
     """Asked for within the service's time to live, and answered in full."""
@@ -90,34 +89,24 @@ def parse_parts(service: Service, body: Mapping[str, Any]) -> dict[str, int]:
     return {f"{each.get('chain')}:{each.get('address')}": each.get_micros("amount") for each in addresses}
 
 
-def _casino(state: Answer) -> Funds:
+def _parse_balance(state: Answer) -> Funds:
     balance = state.get_micros("balance_usd")
     return Funds(balance, balance)
 
 
-def _escrow(state: Answer) -> Funds:
-    """What lies in escrows of the agent's making has left the casino's balance; that balance is not counted twice."""
-    locked = state.get_micros("locked_usd")
-    return Funds(locked, locked)
-
-
-def _faucet(state: Answer) -> Funds:
-    """The faucet pays onto the casino's balance and holds nothing itself."""
+def _parse_faucet(state: Answer) -> Funds:
+    """Check the claim; the faucet pays onto the casino's balance and holds nothing itself."""
     if not (state.has_member("can_claim") and state.get("can_claim") is None):
         state.get_flag("can_claim")
     return Funds(None, 0)
 
 
-def _trading(state: Answer) -> Funds:
-    return Funds(state.get_micros("balance_usd"), state.get_micros("equity_usd"))
+def _parse_escrow(state: Answer) -> Funds:
+    locked = state.get_micros("locked_usd")  # it has left the casino's balance, so it is not counted twice
+    return Funds(locked, locked)
 
 
-def _domains(state: Answer) -> Funds:
-    balance = state.get_micros("balance_usd")
-    return Funds(balance, balance)
-
-
-def _wallet(state: Answer) -> Funds:
+def _parse_wallet(state: Answer) -> Funds:
     total = sum(address.get_micros("amount") for address in state.get_items("addresses"))
     return Funds(total, total)
 
@@ -128,10 +117,10 @@ def register_funds_parser(service: Service, read: Callable[[Answer], Funds]) -> 
 
 
 _FUNDS: Final[dict[Service, Callable[[Answer], Funds]]] = {
-    Service.WALLET: _wallet,
-    Service.CASINO: _casino,
-    Service.TRADING: _trading,
-    Service.DOMAINS: _domains,
-    Service.FAUCET: _faucet,
-    Service.ESCROW: _escrow,
+    Service.WALLET: _parse_wallet,
+    Service.CASINO: _parse_balance,
+    Service.TRADING: lambda state: Funds(state.get_micros("balance_usd"), state.get_micros("equity_usd")),
+    Service.DOMAINS: _parse_balance,
+    Service.FAUCET: _parse_faucet,
+    Service.ESCROW: _parse_escrow,
 }

@@ -13,12 +13,13 @@ from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TypeAlias
 
 from agentstate.clock import Clock
 from agentstate.errors import ServiceError, ServiceRejected
+from agentstate.services.cache.backends import FallbackBackend
 from agentstate.services.cache.entry import CacheKey, LoadFailure, StoredEntry, to_micros
-from agentstate.services.cache.redis_backend import FallbackBackend
 from agentstate.services.cache.source import Reading, StateSource
 
 FAILURE_S = 2.0
@@ -187,7 +188,8 @@ class SingleFlightLoader:
         """Read from the service and store the result; the claim is given up in every case."""
         as_of, failure, is_stored = self._clock(), None, False
         try:
-            with self._renewal.keep_renewed((key, token), lambda: self._renew_claim(key, token)):
+            renew = partial(self._backend.call_backend, lambda backend: backend.renew_claim(key, token, self._hold_s))
+            with self._renewal.keep_renewed((key, token), renew):
                 reading = self._source.read_state(key.agent_id, key.service)
             entry = self._make_entry(key, as_of, reading, before)
             keep_s = self._keep_s(key)
@@ -209,9 +211,6 @@ class SingleFlightLoader:
         if is_stored:  # else an invalidation came in between, and the readers that wait must not get this entry
             flight.finish(entry)
         return entry
-
-    def _renew_claim(self, key: CacheKey, token: str) -> None:
-        self._backend.call_backend(lambda backend: backend.renew_claim(key, token, self._hold_s))
 
     def _release_claim(self, key: CacheKey, token: str, failure: LoadFailure | None) -> None:
         self._backend.call_backend(lambda backend: backend.release_claim(key, token, failure, LONGEST_FAILURE_S))

@@ -1,4 +1,4 @@
-"""Where the cache loads states from: one reading of one account through the gateway, with its quality."""
+"""Source of the cache's states: one reading of one account through the gateway, with its quality."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Protocol
 
 from agentstate.services.cache.reading import Quality, assess_quality, validate_state
 from agentstate.services.http.gateway import Gateway
-from agentstate.services.http.json_wire import Body
 from agentstate.services.operations.names import Service
+from agentstate.services.wire import Body
 
 
 @dataclass(frozen=True, slots=True)

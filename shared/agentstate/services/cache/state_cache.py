@@ -1,7 +1,10 @@
 """The state cache: readings of the six services, shared by all processes, with their age and quality.
 
 One reader asks a service while the others wait for its answer; an operation invalidates every reading it affects; a
-service that does not answer leaves a stale entry for a while, then an unknown one, and never a zero.
+service that does not answer leaves a stale entry for a while, then an unknown one, and never a zero. Some services
+answer 200 with amount 0 when they cannot tell (the wallet on Solana and Tron), so an amount that drops to zero is
+suspect until an operation of our own explains it, which drops the earlier reading, or until it has been shown for ten
+minutes.
 """
 
 from __future__ import annotations
@@ -12,21 +15,21 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
 import msgspec
+from msgspec.structs import replace
 from redis import Redis
 
 from agentstate.clock import Clock, utc_now
 from agentstate.errors import AgentStateError, InvalidInput, ServiceAnswerInvalid, ServiceError, ServiceRejected
 from agentstate.ids import validate_name
-from agentstate.services.cache.entry import CacheEntry, CacheKey, StoredEntry, to_micros
+from agentstate.services.cache.backends import FallbackBackend
+from agentstate.services.cache.entry import CacheEntry, CacheKey, StoredEntry, from_micros, to_micros
 from agentstate.services.cache.portfolio import Portfolio
-from agentstate.services.cache.reading import Quality, validate_state
-from agentstate.services.cache.redis_backend import FallbackBackend
+from agentstate.services.cache.reading import Quality, parse_parts, validate_state
 from agentstate.services.cache.refresh_ahead import REFRESHERS, BackgroundRefresher, RefreshAhead
 from agentstate.services.cache.single_flight import HOLD_S, Fits, SingleFlightLoader
 from agentstate.services.cache.source import Reading, StateSource
-from agentstate.services.cache.zero_check import mark_suspect
-from agentstate.services.http.json_wire import Body, encode_json
 from agentstate.services.operations.names import TTL_S, Service, parse_service, services_sharing_balance
+from agentstate.services.wire import Body, encode_json
 
 STALE_TIMES_TTL = 10.0
 """An entry is served stale until its age is ten times its time to live; afterwards it is unknown."""
@@ -332,3 +335,31 @@ class StateCache:
             is_worse = entry.quality in (Quality.STALE, Quality.UNKNOWN)
             self._count(entry.service, entry.quality if is_worse else outcome)
         return entry
+
+
+BELIEVED_AFTER_US = 600_000_000
+
+
+def mark_suspect(service: Service, fresh: StoredEntry, before: StoredEntry | None) -> StoredEntry:
+    """Return `fresh`, marked as a suspect zero when it shows zero where `before` showed money."""
+    if before is None or fresh.quality is not Quality.LIVE:
+        return fresh
+    now = parse_parts(service, fresh.state)
+    try:
+        earlier = parse_parts(service, before.state)
+    except ServiceAnswerInvalid:  # stored by another version
+        earlier = {}
+    shown = sum(now.values())
+    if before.quality is Quality.SUSPECT_ZERO and before.before is not None and before.since is not None:
+        since = min(before.since, fresh.as_of)  # the host that saw it first may have a fast clock
+        if shown >= before.before or fresh.as_of - since >= BELIEVED_AFTER_US or 0 not in now.values():
+            return fresh
+        amount = before.before
+    else:
+        lost = sum(amount for part, amount in earlier.items() if amount > 0 and now.get(part) == 0)
+        if not lost:
+            return fresh
+        since, amount = fresh.as_of, shown + lost
+    moment = from_micros(since).isoformat(timespec="seconds")
+    reason = f"shown as 0 since {moment}, and none of our operations explains it"
+    return replace(fresh, quality=Quality.SUSPECT_ZERO, reason=reason, before=amount, since=since)

@@ -17,10 +17,10 @@ from pydantic import SecretStr
 from agentstate.errors import ConfigurationError, CredentialMissing, ServiceAnswerInvalid, ServiceError, ServiceInDoubt
 from agentstate.redaction import register_secret
 from agentstate.services.http.exchange import Exchange, ServiceRequest, doubt_error, idempotency_key
-from agentstate.services.http.json_wire import Body, decode_json, encode_json
 from agentstate.services.http.own_request import KnownAccounts, NoKnownAccounts, OwnRequest, find_own_view
 from agentstate.services.http.services_file import URLS, ServicesFile
 from agentstate.services.operations.names import Service
+from agentstate.services.wire import Body, decode_json, encode_json
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""HTTP exchanges with strict error reading: each ends with an answer, or with an error that states what is certain.
+"""HTTP exchanges with strict error reading: each ends with an answer, or with an error that states the certain facts.
 
 A read cannot have changed anything. An operation was certainly not sent, or was refused by a known code before any
 effect, or, in every other case, may have been applied.
@@ -139,7 +139,7 @@ def idempotency_key(tag: str) -> str:
 
 
 def doubt_error(what: str, why: str) -> ServiceError:
-    """Return the error of an operation whose outcome is unknown."""
+    """Return the error of an operation with an unknown outcome."""
     return ServiceInDoubt(f"{what} may have been applied ({why}); it must be verified, not repeated.")
 
 

@@ -15,10 +15,10 @@ from agentstate.errors import ServiceRejected
 from agentstate.ids import validate_name
 from agentstate.services.http.dialect import Dialect, Instruction, UnifiedGateway
 from agentstate.services.http.exchange import Exchange, doubt_error, read_error
-from agentstate.services.http.json_wire import Body
 from agentstate.services.http.traffic import Traffic
 from agentstate.services.http.transport import DEADLINE_S, AnswerLost, Transport
 from agentstate.services.operations.names import Service
+from agentstate.services.wire import Body
 
 
 class Gateway:
@@ -70,7 +70,7 @@ class Gateway:
         return self._clock()
 
     def read(self, agent_id: str, service: Service, view: str = "state", **query: str) -> Body:
-        """Read something of an agent; `state` is what each service keeps for it.
+        """Read a view of an agent; every service has the view `state`.
 
         Raises:
             ServiceUnreachable: not sent.

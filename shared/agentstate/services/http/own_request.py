@@ -14,10 +14,9 @@ from typing import Any, Protocol, TypeAlias
 
 from agentstate.errors import ServiceAnswerInvalid
 from agentstate.services.http.exchange import Exchange, ServiceRequest, doubt_error, idempotency_key
-from agentstate.services.http.json_wire import Body, decode_json, encode_json
 from agentstate.services.http.services_file import ServicesFile
-from agentstate.services.operations.answer import Answer
 from agentstate.services.operations.names import Service
+from agentstate.services.wire import Answer, Body, decode_json, encode_json
 
 _JSON = {"Content-Type": "application/json"}
 

@@ -10,8 +10,7 @@ from datetime import datetime
 
 from agentstate.clock import Clock
 from agentstate.errors import ServiceAnswerInvalid, ServiceRejected
-from agentstate.services.http.json_wire import decode_json
-from agentstate.services.operations.answer import Answer
+from agentstate.services.wire import Answer, decode_json
 from agentstate.state import codec
 
 COMMON_CODES = frozenset({"not_found", "agent_not_found", "unauthorized", "invalid_request"})

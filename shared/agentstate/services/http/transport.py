@@ -170,7 +170,8 @@ async def _run_with_deadline(seconds: float, work: Coroutine[Any, Any, T]) -> T:
     than a connection that is lost.
     """
     task = asyncio.ensure_future(work)
-    task.add_done_callback(_retrieve_exception)
+    # Work that was left behind: asyncio would log its error if it were never retrieved.
+    task.add_done_callback(lambda done: None if done.cancelled() else done.exception())
     try:
         await asyncio.wait({task}, timeout=seconds)
         if not task.done():
@@ -182,12 +183,6 @@ async def _run_with_deadline(seconds: float, work: Coroutine[Any, Any, T]) -> T:
     if not task.done() or task.cancelled():
         raise TimeoutError
     return task.result()
-
-
-def _retrieve_exception(task: asyncio.Future[Any]) -> None:
-    # Work that was left behind: asyncio would log its error if nobody retrieved it.
-    if not task.cancelled():
-        task.exception()
 
 
 async def _send_in_turn(engine: _Engine, request: httpx.Request, seconds: float) -> Reply:

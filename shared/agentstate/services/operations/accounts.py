@@ -16,13 +16,11 @@ from agentstate.money.effects.operation import Intent
 from agentstate.money.effects.verdicts import Absent, Guarantee, Verdict
 from agentstate.services.http.credential_references import require_unused_file, store_secret
 from agentstate.services.http.gateway import Gateway
-from agentstate.services.http.json_wire import Body
 from agentstate.services.http.own_request import OwnRequest
-from agentstate.services.operations.amounts import wire_amount
-from agentstate.services.operations.answer import Answer
 from agentstate.services.operations.base import ServiceOperation
 from agentstate.services.operations.fields import Dollars, Text
 from agentstate.services.operations.receipts import Receipt
+from agentstate.services.wire import Answer, Body, wire_amount
 
 Chain: TypeAlias = Literal["base", "ethereum", "solana"]
 

@@ -21,12 +21,11 @@ from agentstate.money.effects.verdicts import Absent, Applied, Unknown, Verdict
 from agentstate.money.ledger.postings import Line
 from agentstate.services.http.dialect import Instruction
 from agentstate.services.http.gateway import Gateway
-from agentstate.services.http.json_wire import Body
 from agentstate.services.http.own_request import OwnRequest
-from agentstate.services.operations.answer import Answer
 from agentstate.services.operations.fields import check_names, describe_fields, field_specs, parse_field
 from agentstate.services.operations.names import Service
 from agentstate.services.operations.receipts import Receipt, balance_lines, pack_receipt, unpack_receipt
+from agentstate.services.wire import Answer, Body
 
 R = TypeVar("R", bound=Receipt)
 

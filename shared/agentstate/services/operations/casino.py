@@ -21,16 +21,14 @@ from agentstate.money.effects.operation import Intent
 from agentstate.money.effects.verdicts import Applied, Guarantee, Unknown, Verdict
 from agentstate.money.ledger.postings import Credit, earn
 from agentstate.services.http.gateway import Gateway
-from agentstate.services.http.json_wire import Body
 from agentstate.services.http.own_request import OwnRequest, add_own_paths, own_view
 from agentstate.services.operations.accounts import CasinoDeposit, CasinoJoin, Register
-from agentstate.services.operations.amounts import round_to_micros, wire_amount
-from agentstate.services.operations.answer import Answer
 from agentstate.services.operations.base import NO_BASELINE, ServiceOperation
 from agentstate.services.operations.fields import AgentId, AmountRule, Cents, Dollars, Range, Text, TextRule
 from agentstate.services.operations.names import Service
 from agentstate.services.operations.receipts import NOTHING, Receipt
 from agentstate.services.operations.service_ledger import read_ledger
+from agentstate.services.wire import Answer, Body, round_to_micros, wire_amount
 
 Side: TypeAlias = Literal["heads", "tails"]
 SIDES: Final[tuple[Side, ...]] = get_args(Side)

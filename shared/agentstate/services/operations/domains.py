@@ -12,14 +12,13 @@ from agentstate.errors import ServiceAnswerInvalid
 from agentstate.money.effects.operation import Intent
 from agentstate.money.effects.verdicts import Absent, Applied, Guarantee, Unknown, Verdict
 from agentstate.services.http.gateway import Gateway
-from agentstate.services.http.json_wire import Body
 from agentstate.services.http.own_request import OwnRequest, add_own_paths, own_view
 from agentstate.services.operations.accounts import DomainsDeposit, DomainsJoin
-from agentstate.services.operations.answer import Answer
 from agentstate.services.operations.base import NO_BASELINE, ServiceOperation
 from agentstate.services.operations.fields import Text
 from agentstate.services.operations.names import Service
 from agentstate.services.operations.receipts import Receipt
+from agentstate.services.wire import Answer, Body
 
 SKEW: Final = timedelta(seconds=2)
 """How far the service's clock may be behind ours, where nothing was noted before the call."""

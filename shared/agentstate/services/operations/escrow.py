@@ -17,15 +17,13 @@ from agentstate.money.effects.operation import Intent
 from agentstate.money.effects.verdicts import Absent, Applied, Guarantee, Unknown, Verdict
 from agentstate.money.ledger.postings import Bucket, Credit, Line, balance_service, earn, move
 from agentstate.services.http.gateway import Gateway
-from agentstate.services.http.json_wire import Body
 from agentstate.services.http.own_request import OwnRequest, add_own_paths, own_view
-from agentstate.services.operations.amounts import wire_amount
-from agentstate.services.operations.answer import Answer
 from agentstate.services.operations.base import ServiceOperation
 from agentstate.services.operations.fields import AgentId, Dollars, Range, Text
 from agentstate.services.operations.names import Service
 from agentstate.services.operations.receipts import Receipt
 from agentstate.services.operations.service_ledger import read_ledger, read_own_ledger_page
+from agentstate.services.wire import Answer, Body, wire_amount
 
 LOCK: Final = "escrow_lock: "
 """The beginning of the reason of a lock in the casino's ledger; the escrow's id follows."""

@@ -15,15 +15,13 @@ from agentstate.money.amounts import Money
 from agentstate.money.effects.operation import Intent
 from agentstate.money.effects.verdicts import Absent, Applied, Guarantee, Unknown, Verdict
 from agentstate.services.http.gateway import Gateway
-from agentstate.services.http.json_wire import Body
 from agentstate.services.http.own_request import OwnRequest, add_own_paths, own_view
 from agentstate.services.operations.accounts import referral_part
-from agentstate.services.operations.amounts import micros_to_dollars
-from agentstate.services.operations.answer import Answer
 from agentstate.services.operations.base import ServiceOperation
 from agentstate.services.operations.fields import Text
 from agentstate.services.operations.receipts import NOTHING, Receipt
 from agentstate.services.operations.service_ledger import read_own_ledger_page
+from agentstate.services.wire import Answer, Body, micros_to_dollars
 
 SKEW: Final = timedelta(seconds=2)
 """How far the faucet's clock may be behind ours, where nothing was noted before the call."""

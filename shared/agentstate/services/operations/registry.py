@@ -14,9 +14,9 @@ from agentstate.errors import ConfigurationError, InvalidInput
 from agentstate.money.effects.operation import OperationRegistry
 from agentstate.services.cache.reading import Funds, register_funds_parser
 from agentstate.services.operations import casino, domains, escrow, faucet, trading, wallet
-from agentstate.services.operations.answer import Answer
 from agentstate.services.operations.base import ServiceOperation
 from agentstate.services.operations.names import Service, declare_service
+from agentstate.services.wire import Answer
 
 OPERATIONS: Final = OperationRegistry()
 """Every operation of the services, by its name."""

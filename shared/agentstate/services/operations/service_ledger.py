@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from agentstate.services.http.gateway import Gateway
-from agentstate.services.http.json_wire import Body
 from agentstate.services.http.own_request import OwnRequest, own_view
-from agentstate.services.operations.answer import Answer
 from agentstate.services.operations.names import Service
+from agentstate.services.wire import Answer, Body
 
 WINDOW = 50
 

@@ -17,16 +17,14 @@ from agentstate.money.amounts import Money, parse_money
 from agentstate.money.effects.operation import Intent
 from agentstate.money.effects.verdicts import Absent, Applied, Guarantee, Unknown, Verdict
 from agentstate.services.http.gateway import Gateway
-from agentstate.services.http.json_wire import Body, decode_json
 from agentstate.services.http.own_request import OwnRequest, add_own_paths, own_view
 from agentstate.services.operations.accounts import TradingDeposit, TradingJoin
-from agentstate.services.operations.amounts import wire_amount
-from agentstate.services.operations.answer import Answer
 from agentstate.services.operations.base import NO_BASELINE, ServiceOperation
 from agentstate.services.operations.fields import Dollars, Range, Text
 from agentstate.services.operations.names import Service
 from agentstate.services.operations.receipts import NOTHING, Receipt
 from agentstate.services.operations.trading_orders import Cancel, Coin, Limit, Side
+from agentstate.services.wire import Answer, Body, decode_json, wire_amount
 
 COINS: Final[tuple[Coin, ...]] = get_args(Coin)
 SIDES: Final[tuple[Side, ...]] = get_args(Side)

@@ -12,13 +12,11 @@ from agentstate.money.amounts import parse_money
 from agentstate.money.effects.operation import Intent
 from agentstate.money.effects.verdicts import Absent, Applied, Guarantee, Unknown, Verdict
 from agentstate.services.http.gateway import Gateway
-from agentstate.services.http.json_wire import Body
 from agentstate.services.http.own_request import OwnRequest, own_view
-from agentstate.services.operations.amounts import wire_amount
-from agentstate.services.operations.answer import Answer
 from agentstate.services.operations.base import NO_BASELINE, ServiceOperation
 from agentstate.services.operations.fields import Dollars, Range, Text
 from agentstate.services.operations.receipts import Receipt
+from agentstate.services.wire import Answer, Body, wire_amount
 
 Coin: TypeAlias = Literal["BTC", "ETH", "SOL"]
 Side: TypeAlias = Literal["long", "short"]

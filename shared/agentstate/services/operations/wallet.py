@@ -24,14 +24,12 @@ from agentstate.services.http.credential_references import (
     store_secret,
 )
 from agentstate.services.http.gateway import Gateway
-from agentstate.services.http.json_wire import Body
 from agentstate.services.http.own_request import OwnRequest, own_view
 from agentstate.services.operations.accounts import Chain, WalletDeposit, WalletJoin
-from agentstate.services.operations.amounts import wire_amount
-from agentstate.services.operations.answer import Answer
 from agentstate.services.operations.base import NO_BASELINE, ServiceOperation
 from agentstate.services.operations.fields import Dollars, Text
 from agentstate.services.operations.receipts import R, Receipt
+from agentstate.services.wire import Answer, Body, wire_amount
 
 _SWAP_MARKS: Final = ("from_chain", "to_chain", "amount", "to_address")
 

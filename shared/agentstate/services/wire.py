@@ -1,16 +1,81 @@
-"""Typed access to a service's answer: a member that is missing or of the wrong kind is an error, never a default."""
+"""Values on the wire: JSON with exact numbers, amounts, and typed access to the members of an answer.
+
+Numbers become Decimal, never float, and Decimal leaves as a number literal. Amounts of callers are read by
+`agentstate.money.amounts.parse_money`; nothing here reads them.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from decimal import Decimal
-from typing import Any
+from decimal import ROUND_HALF_EVEN, Decimal, localcontext
+from typing import Any, Final, TypeAlias
+
+import msgspec
 
 from agentstate.errors import AmountInvalid, ServiceAnswerInvalid
-from agentstate.money.amounts import Money
-from agentstate.services.operations.amounts import round_to_micros
+from agentstate.money.amounts import Amount, Money, parse_money
+
+Body: TypeAlias = dict[str, Any]
+
+_DECODER = msgspec.json.Decoder(float_hook=Decimal)
+_ENCODER = msgspec.json.Encoder(decimal_format="number")
+
+
+def encode_json(body: Mapping[str, Any]) -> bytes:
+    """Return a request's JSON."""
+    return _ENCODER.encode(body)
+
+
+def decode_json(content: bytes | msgspec.Raw) -> Body:
+    """Return an answer's JSON object without the `_info` that the services add.
+
+    Raises:
+        ServiceAnswerInvalid: no JSON (NaN is none), or no object.
+    """
+    try:
+        body = _DECODER.decode(content)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError) as error:
+        raise ServiceAnswerInvalid(
+            f"the answer of {len(bytes(content))} bytes is no JSON: {str(error)[:120]}."
+        ) from None
+    if not isinstance(body, dict):
+        raise ServiceAnswerInvalid(f"the answer is a JSON {type(body).__name__}, not an object.")
+    body.pop("_info", None)
+    return body
+
+
+SCALE: Final = 6
+"""A micro-USDC is the sixth decimal of a dollar."""
+
+MOST: Final = 10**18
+"""Largest amount in micro-USDC: a trillion dollars, well inside 64 bits."""
+
+
+def wire_amount(amount: Amount) -> Decimal:
+    """Return an amount of an operation as it is sent: dollars, without zeros beyond the cents."""
+    return micros_to_dollars(parse_money(amount).minor)
+
+
+def micros_to_dollars(micros: int) -> Decimal:
+    """Return micro-USDC as dollars, without zeros beyond the cents."""
+    dollars = Decimal(micros).scaleb(-SCALE)
+    short = dollars.quantize(Decimal("0.01"))
+    return short if short == dollars else dollars
+
+
+def round_to_micros(value: Decimal) -> int:
+    """Round a service's number, which may be 1e-8 dollars off, to micro-USDC.
+
+    Raises:
+        AmountInvalid: not finite, or above a trillion dollars.
+    """
+    if not value.is_finite() or (value and value.adjusted() > SCALE * 2):
+        raise AmountInvalid(f"the number {str(value)[:40]} is not finite or above a trillion dollars.")
+    with localcontext(prec=50):
+        return int(value.scaleb(SCALE).to_integral_value(ROUND_HALF_EVEN))
+
 
 _NUMBER = re.compile(r"[+-]?[0-9]{1,40}(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,3})?")
 
