@@ -144,7 +144,7 @@ class Runtime:
     @property
     def qdrant(self) -> QdrantClient:
         """Qdrant, or the one-machine engine."""
-        from agentstate.store.qdrant import open_qdrant
+        from agentstate.memory.index.collection import open_qdrant
 
         return self.once("qdrant", lambda: open_qdrant(self.settings.qdrant_url, api_key=self.settings.qdrant_api_key))
 

@@ -175,7 +175,7 @@ class AsyncNamespaces(AsyncPart["AgentNamespaces"]):
     """`AgentNamespaces`, awaited: the same verbs with the same arguments, results and errors."""
 
     async def create(self, name: str) -> None:
-        """Create a namespace that the agent owns; harmless to repeat. Raises Conflict when another agent has it."""
+        """Create a namespace that the agent owns; harmless to repeat."""
         await self._run(lambda part: part.create(name))
 
     async def offer(self, name: str, to: str, *, role: Role = "reader") -> None:

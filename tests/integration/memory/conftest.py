@@ -20,12 +20,12 @@ from agentstate.jobs.wake_ups import WakeUp
 from agentstate.memory.embedding.worker import EmbeddingPipeline
 from agentstate.memory.facts.records import MemoryRecord
 from agentstate.memory.facts.service import MemoryService
+from agentstate.memory.index.collection import open_qdrant
 from agentstate.memory.index.points import make_points
 from agentstate.memory.index.qdrant_index import MemoryIndex
 from agentstate.memory.search.terms import split_terms
 from agentstate.settings import Settings
 from agentstate.store import Store
-from agentstate.store.qdrant import open_qdrant
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient

@@ -12,9 +12,9 @@ from agentstate.memory.conversation import ConversationHistory
 from agentstate.memory.embedding.queue import ClaimedBatch, EmbeddingBacklog
 from agentstate.memory.facts.forget import ERASE_KIND
 from agentstate.memory.facts.service import MemoryService
+from agentstate.memory.index.collection import open_qdrant
 from agentstate.memory.index.qdrant_index import MemoryIndex
 from agentstate.memory.search.chunks import CHUNK_TOKENS, split_chunks
-from agentstate.store.qdrant import open_qdrant
 from agentstate.store.tables import memory_vectors
 from tests.integration.memory.conftest import Space, World
 from tests.integration.memory.test_chunks import LONG

@@ -12,9 +12,9 @@ from qdrant_client import QdrantClient
 from qdrant_client.http import models
 
 from agentstate.errors import IndexUnavailable, InvalidInput
+from agentstate.memory.index.collection import open_qdrant
 from agentstate.memory.index.qdrant_index import MemoryIndex
 from agentstate.memory.search.filters import Scope
-from agentstate.store.qdrant import open_qdrant
 from deploy.local.stack.stack import Stack
 from tests.integration.memory.conftest import Space, points_of
 

@@ -17,7 +17,7 @@ def database_url(sqlite_url: str) -> str:
 
 @pytest.fixture
 def shared(world: World) -> World:
-    world.memory.namespaces.create("desk", owner="boss")
+    world.memory.of("boss").namespaces.create("desk")
     world.memory.of("boss").remember("The desk trades gold on Fridays", namespace="desk")
     world.memory.of("boss").remember("My own view on gold is grim")
     world.pipeline().run_until_idle()
@@ -29,15 +29,15 @@ def recall(world: World, agent: str, *namespaces: str) -> Recall:
 
 
 def test_it_takes_both_sides_and_the_name_in_the_call(shared: World) -> None:
-    spaces = shared.memory.namespaces
+    boss, b = (shared.memory.of(name).namespaces for name in ("boss", "b"))
     with pytest.raises(NotFound):
         recall(shared, "b", "desk")
     with pytest.raises(NotFound):
-        spaces.accept("desk", agent_id="b")
-    spaces.offer("desk", "b", owner="boss")
+        b.accept("desk")
+    boss.offer("desk", "b")
     with pytest.raises(NotFound):
         recall(shared, "b", "desk")
-    spaces.accept("desk", agent_id="b")
+    b.accept("desk")
     assert [hit.content for hit in recall(shared, "b", "desk")] == ["The desk trades gold on Fridays"]
     assert recall(shared, "b") == []
     assert len(recall(shared, "boss", "desk")) == 2
@@ -45,12 +45,12 @@ def test_it_takes_both_sides_and_the_name_in_the_call(shared: World) -> None:
 
 
 def test_a_reader_does_not_write_and_a_writer_is_named(shared: World) -> None:
-    spaces = shared.memory.namespaces
-    spaces.offer("desk", "b", owner="boss")
-    spaces.accept("desk", agent_id="b")
+    boss, b = (shared.memory.of(name).namespaces for name in ("boss", "b"))
+    boss.offer("desk", "b")
+    b.accept("desk")
     with pytest.raises(NotFound):
         shared.memory.of("b").remember("gold fell", namespace="desk")
-    spaces.offer("desk", "b", owner="boss", role="writer")
+    boss.offer("desk", "b", role="writer")
     receipt = shared.memory.of("b").remember("gold fell", namespace="desk")
     found = shared.memory.of("boss").find(receipt.id, namespaces=["desk"])
     assert found is not None
@@ -59,29 +59,29 @@ def test_a_reader_does_not_write_and_a_writer_is_named(shared: World) -> None:
 
 
 def test_it_ends_when_one_side_says_so(shared: World) -> None:
-    spaces = shared.memory.namespaces
-    for ends in ("boss", "b"):
-        spaces.offer("desk", "b", owner="boss")
-        spaces.accept("desk", agent_id="b")
-        assert [share.agent_id for share in spaces.shares("b")] == ["b"]
+    boss, b, stranger = (shared.memory.of(name).namespaces for name in ("boss", "b", "stranger"))
+    for end in (lambda: boss.withdraw("desk", "b"), lambda: b.leave("desk")):
+        boss.offer("desk", "b")
+        b.accept("desk")
+        assert [share.agent_id for share in b.list()] == ["b"]
         with pytest.raises(NotFound):
-            spaces.end("desk", "b", by="stranger")
-        spaces.end("desk", "b", by=ends)
+            stranger.withdraw("desk", "b")
+        end()
         with pytest.raises(NotFound):
             recall(shared, "b", "desk")
 
 
 def test_a_name_has_one_owner_and_is_no_agents(shared: World) -> None:
-    spaces = shared.memory.namespaces
-    spaces.create("desk", owner="boss")
+    boss, b = (shared.memory.of(name).namespaces for name in ("boss", "b"))
+    boss.create("desk")
     with pytest.raises(Conflict):
-        spaces.create("desk", owner="b")
+        b.create("desk")
     with pytest.raises(NotFound):
-        spaces.offer("desk", "c", owner="b")
+        b.offer("desk", "c")
     with pytest.raises(InvalidInput):
-        spaces.offer("desk", "c", owner="boss", role="king")  # type: ignore[arg-type]
+        boss.offer("desk", "c", role="king")  # type: ignore[arg-type]
     with pytest.raises(InvalidInput):
-        spaces.create("n" * 128, owner="boss")
+        boss.create("n" * 128)
     with pytest.raises(InvalidInput):
         shared.memory.of("/desk").recall("gold")
     with pytest.raises(InvalidInput):

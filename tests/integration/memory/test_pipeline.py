@@ -26,8 +26,8 @@ from agentstate.memory.embedding.queue import LIGHT, MAX_ATTEMPTS, EmbeddingBack
 from agentstate.memory.embedding.worker import PART, REFUSED_PAUSE_S
 from agentstate.memory.facts.counts import MemoryCounts, count_memories
 from agentstate.memory.facts.records import NewMemory
+from agentstate.memory.index.collection import open_qdrant
 from agentstate.memory.index.qdrant_index import MemoryIndex
-from agentstate.store.qdrant import open_qdrant
 from agentstate.store.tables import memories
 from tests.integration.memory.conftest import World
 

@@ -10,8 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 from agentstate.memory.facts.records import NewMemory
+from agentstate.memory.index.collection import open_qdrant
 from agentstate.memory.index.qdrant_index import MemoryIndex
-from agentstate.store.qdrant import open_qdrant
 from deploy.local.stack.loopback import LoopbackHandler, LoopbackServer
 from tests.integration.memory.conftest import HashedWords, World
 

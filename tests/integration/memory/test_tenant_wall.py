@@ -32,7 +32,7 @@ def database_url(postgres_url: str) -> str:
 @pytest.fixture
 def walled(world: World) -> World:
     """A knows a secret, in every shape there is; B knows something near it."""
-    world.memory.namespaces.create("desk", owner="a")
+    world.memory.of("a").namespaces.create("desk")
     world.memory.of("a").remember(CONTENT, subject="vault", metadata={"note": SECRET})
     world.memory.of("a").remember(f"{CONTENT}!", kind="lesson", namespace="desk")
     world.memory.of("a").remember(f"{LONG} {SECRET}")

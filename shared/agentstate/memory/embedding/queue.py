@@ -76,8 +76,10 @@ class EmbeddingBacklog:
         with self._store.transaction() as tx:
             now = tx.now()
             agents = self._next_agents(tx, now, limit)
-            if light:
-                agents = _light_agents(tx, agents, now)
+            if light:  # those that have no more than LIGHT due memories
+                agents = tx.database.select_names_without(
+                    tx.connection, agents, lambda agent: _select_oldest(agent, 1, now).offset(LIGHT)
+                )
             taken: list[MemoryRecord] = []
             while agents and len(taken) < limit:
                 room = limit - len(taken)
@@ -267,15 +269,6 @@ def _claim_oldest(
     claimed = claimed.values(claim=token, due_at=db_time(lease_s), attempts=memories.c.attempts + 1)
     found = tx.connection.execute(claimed.returning(*RECORD_COLUMNS)).mappings()
     return sorted((MemoryRecord(**row) for row in found), key=lambda memory: memory.seq)
-
-
-def _light_agents(tx: Transaction, agents: list[str], now: datetime) -> list[str]:
-    """Return those of `agents` that have no more than LIGHT due memories."""
-
-    def select_surplus(agent: sa.ColumnElement[str]) -> sa.Select[int]:
-        return _select_oldest(agent, 1, now).offset(LIGHT)
-
-    return tx.database.select_names_without(tx.connection, agents, select_surplus)
 
 
 def _select_oldest(agent: sa.ColumnElement[str], share: int, now: datetime) -> sa.Select[int]:

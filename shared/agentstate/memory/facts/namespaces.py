@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Literal, get_args
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -23,6 +23,7 @@ from agentstate.store.tables.base import db_time
 from agentstate.store.upsert import insert_new
 
 Role = Literal["reader", "writer"]
+ROLES: tuple[Role, ...] = get_args(Role)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,73 +38,8 @@ class Share:
     """None while the agent has not accepted."""
 
 
-class Namespaces:
-    """The shared namespaces of all agents. Safe to share between threads."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-
-    def create(self, name: str, *, owner: str) -> None:
-        """Create a namespace that `owner` may read and write; harmless to repeat.
-
-        Raises:
-            InvalidInput: a name is refused. Conflict: another agent owns a namespace of this name.
-        """
-        if len(validate_name(name, "namespace")) >= MAX_NAME:
-            raise InvalidInput(f"the namespace {name[:40]!r}... has {len(name)} characters, one too many.")
-        with self._store.transaction() as tx:
-            insert_new(tx, memory_namespaces, [{"name": name, "owner": validate_name(owner)}])
-            if _read_owner(tx.connection, name) != owner:
-                raise Conflict(f"the namespace {name} belongs to another agent; choose another name.")
-
-    def offer(self, name: str, agent_id: str, *, owner: str, role: Role = "reader") -> None:
-        """Let `agent_id` read, or as a writer also write; it has to accept first. Offered again, the role changes.
-
-        Raises:
-            InvalidInput: the role is unknown. NotFound: `owner` owns no such namespace.
-        """
-        if role not in {"reader", "writer"}:
-            raise InvalidInput(f"{role!r} is no role; there are reader and writer.")
-        with self._store.transaction() as tx:
-            _require_owner(tx.connection, name, owner)
-            row = {"namespace": name, "agent_id": validate_name(agent_id), "role": role}
-            if not insert_new(tx, memory_shares, [row]):
-                tx.connection.execute(memory_shares.update().where(_is_share(name, agent_id)).values(role=role))
-
-    def accept(self, name: str, *, agent_id: str) -> None:
-        """Accept an offer; raises NotFound when there is none."""
-        with self._store.transaction() as tx:
-            accepted_at = sa.func.coalesce(memory_shares.c.accepted_at, db_time())
-            done = tx.connection.execute(
-                memory_shares.update().where(_is_share(name, agent_id)).values(accepted_at=accepted_at)
-            )
-            if not done.rowcount:
-                raise _no_access(name, agent_id)
-
-    def end(self, name: str, agent_id: str, *, by: str) -> None:
-        """End a share: the owner withdraws it, or the agent leaves. The memories that it wrote stay.
-
-        Raises:
-            NotFound: `by` is neither the namespace's owner nor the agent itself.
-        """
-        with self._store.transaction() as tx:
-            if by != agent_id:
-                _require_owner(tx.connection, name, by)
-            tx.connection.execute(memory_shares.delete().where(_is_share(name, agent_id)))
-
-    def shares(self, agent_id: str) -> list[Share]:
-        """Return the shares that `agent_id` has or is offered, and those of the namespaces that it owns."""
-        mine = sa.or_(memory_shares.c.agent_id == agent_id, memory_namespaces.c.owner == agent_id)
-        joined = memory_shares.join(memory_namespaces, memory_shares.c.namespace == memory_namespaces.c.name)
-        names = ("namespace", "agent_id", "role", "accepted_at")
-        query = sa.select(memory_namespaces.c.owner, *(memory_shares.c[name] for name in names)).select_from(joined)
-        with self._store.read_connection() as connection:
-            found = connection.execute(query.where(mine).order_by(memory_shares.c.namespace, memory_shares.c.agent_id))
-            return [Share(**row) for row in found.mappings()]
-
-
 class AgentNamespaces:
-    """The namespaces that one agent shares with others, `agent.namespaces`.
+    """The namespaces that one agent shares with others, `agent.namespaces`. Safe to share between threads.
 
     Example:
         agent.namespaces.create("desk")
@@ -111,37 +47,70 @@ class AgentNamespaces:
         Agent("ag_8").namespaces.accept("desk")
     """
 
-    def __init__(self, namespaces: Namespaces, agent_id: str) -> None:
-        self._namespaces = namespaces
+    def __init__(self, store: Store, agent_id: str) -> None:
+        self._store = store
         self.agent_id = validate_name(agent_id)
 
     def create(self, name: str) -> None:
-        """Create a namespace that the agent owns; harmless to repeat. Raises Conflict when another agent has it."""
-        self._namespaces.create(name, owner=self.agent_id)
+        """Create a namespace that the agent owns; harmless to repeat.
+
+        Raises:
+            InvalidInput: the name is refused. Conflict: another agent owns a namespace of this name.
+        """
+        if len(validate_name(name, "namespace")) >= MAX_NAME:
+            raise InvalidInput(f"the namespace {name[:40]!r}... has {len(name)} characters, one too many.")
+        with self._store.transaction() as tx:
+            insert_new(tx, memory_namespaces, [{"name": name, "owner": self.agent_id}])
+            if _read_owner(tx.connection, name) != self.agent_id:
+                raise Conflict(f"the namespace {name} belongs to another agent; choose another name.")
 
     def offer(self, name: str, to: str, *, role: Role = "reader") -> None:
         """Let agent `to` read a namespace of this agent, or as a writer also write; it has to accept first.
 
+        Offered again, the role changes.
+
         Raises:
             InvalidInput: the role is unknown. NotFound: this agent owns no such namespace.
         """
-        self._namespaces.offer(name, to, owner=self.agent_id, role=role)
+        if role not in ROLES:
+            raise InvalidInput(f"the role is {role!r}; it is reader or writer. Nothing was changed.")
+        row = {"namespace": validate_name(name, "namespace"), "agent_id": validate_name(to), "role": role}
+        with self._store.transaction() as tx:
+            _require_owner(tx.connection, name, self.agent_id)
+            if not insert_new(tx, memory_shares, [row]):
+                tx.connection.execute(memory_shares.update().where(_is_share(name, to)).values(role=role))
 
     def accept(self, name: str) -> None:
         """Accept an offer; raises NotFound when there is none."""
-        self._namespaces.accept(name, agent_id=self.agent_id)
+        mine = _is_share(validate_name(name, "namespace"), self.agent_id)
+        with self._store.transaction() as tx:
+            accepted_at = sa.func.coalesce(memory_shares.c.accepted_at, db_time())
+            if not tx.connection.execute(memory_shares.update().where(mine).values(accepted_at=accepted_at)).rowcount:
+                raise _no_access(name, self.agent_id)
 
     def leave(self, name: str) -> None:
         """Give up access; the memories that the agent wrote stay."""
-        self._namespaces.end(name, self.agent_id, by=self.agent_id)
+        with self._store.transaction() as tx:
+            mine = _is_share(validate_name(name, "namespace"), self.agent_id)
+            tx.connection.execute(memory_shares.delete().where(mine))
 
     def withdraw(self, name: str, agent_id: str) -> None:
         """End another agent's access to a namespace of this agent; raises NotFound when it owns no such namespace."""
-        self._namespaces.end(name, agent_id, by=self.agent_id)
+        share = _is_share(validate_name(name, "namespace"), validate_name(agent_id))
+        with self._store.transaction() as tx:
+            if agent_id != self.agent_id:
+                _require_owner(tx.connection, name, self.agent_id)
+            tx.connection.execute(memory_shares.delete().where(share))
 
     def list(self) -> list[Share]:
         """Return the shares that the agent has or is offered, and those of the namespaces that it owns."""
-        return self._namespaces.shares(self.agent_id)
+        mine = sa.or_(memory_shares.c.agent_id == self.agent_id, memory_namespaces.c.owner == self.agent_id)
+        joined = memory_shares.join(memory_namespaces, memory_shares.c.namespace == memory_namespaces.c.name)
+        names = ("namespace", "agent_id", "role", "accepted_at")
+        query = sa.select(memory_namespaces.c.owner, *(memory_shares.c[name] for name in names)).select_from(joined)
+        with self._store.read_connection() as connection:
+            found = connection.execute(query.where(mine).order_by(memory_shares.c.namespace, memory_shares.c.agent_id))
+            return [Share(**row) for row in found.mappings()]
 
 
 def allowed_tenants(

@@ -20,7 +20,7 @@ from agentstate.ids import validate_name
 from agentstate.jobs import Jobs
 from agentstate.memory.facts.counts import Watermark, read_watermark
 from agentstate.memory.facts.forget import ForgetReceipt, Forgetting
-from agentstate.memory.facts.namespaces import AgentNamespaces, Namespaces, allowed_tenants
+from agentstate.memory.facts.namespaces import AgentNamespaces, allowed_tenants
 from agentstate.memory.facts.records import (
     USUAL_IMPORTANCE,
     MemoryRecord,
@@ -97,7 +97,6 @@ class MemoryService:
     ) -> None:
         self.store = store
         self.recaller = MemoryRecall(store, index, embedder, settings)
-        self.namespaces = Namespaces(store)
         self.forgetting = Forgetting(store, jobs, index, recent)
         self._jobs = jobs
         self._index = index
@@ -238,7 +237,7 @@ class AgentMemory:
     @property
     def namespaces(self) -> AgentNamespaces:
         """The namespaces that the agent shares with others."""
-        return AgentNamespaces(self._service.namespaces, self.agent_id)
+        return AgentNamespaces(self._store, self.agent_id)
 
     def remember(
         self,

@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import os
 import re
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import urlsplit
+
+from pydantic import SecretStr
 
 from agentstate.errors import IndexUnavailable, InvalidInput
 
@@ -31,6 +35,11 @@ _HTTP_NOT_FOUND = 404
 _HTTP_SERVER = 500
 _UNAVAILABLE = frozenset({401, 403, _HTTP_NOT_FOUND, 429})
 """Answers below 500 that concern the server or its settings, not the request."""
+
+
+TIMEOUT_S = 10
+MAX_CONNECTIONS = 16
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 class Space(Protocol):
@@ -188,3 +197,31 @@ class SpaceCollections:
 def _generation_number(name: str) -> int:
     found = _GENERATION.search(name)
     return int(found[1]) if found else 0
+
+
+def open_qdrant(url: str, *, api_key: SecretStr | None = None, timeout_s: int = TIMEOUT_S) -> QdrantClient:
+    """Return a client for the server at `url`; it connects on first use. `timeout_s` is the deadline of one call.
+
+    It would keep no connection alive to a server on loopback unless told to, which costs a new one per call, and it
+    would start a thread that asks for the server's version.
+    """
+    import httpx
+    from qdrant_client import QdrantClient
+
+    address = urlsplit(url)
+    on_this_machine = address.hostname in LOOPBACK
+    with warnings.catch_warnings():
+        if on_this_machine:
+            # The key does not leave this machine.
+            warnings.filterwarnings("ignore", message="Api key is used with an insecure connection")
+        return QdrantClient(
+            url=url,
+            api_key=None if api_key is None else api_key.get_secret_value(),
+            timeout=timeout_s,
+            check_compatibility=False,
+            limits=httpx.Limits(max_connections=MAX_CONNECTIONS, max_keepalive_connections=MAX_CONNECTIONS),
+            # A proxy of the environment does not reach this machine.
+            trust_env=not on_this_machine,
+            # Reading the certificates of the authorities takes 30 ms, and plain HTTP has no use for them.
+            verify=address.scheme == "https",
+        )

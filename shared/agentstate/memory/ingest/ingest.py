@@ -70,7 +70,22 @@ class Ingest:
                     )
                     summarize_when_long(tx, self._jobs, self._settings, now)
                     fates += zip(items, appended, strict=True)
-                self._memory.remember_many([_turn_memory(item, fate) for item, fate in fates if fate.same_text], tx=tx)
+                turns_to_find = [
+                    NewMemory(
+                        agent_id=item.agent_id,
+                        content=item.turn.text,
+                        kind=TURN,
+                        metadata=item.metadata,
+                        source=item.turn.source_id,
+                        at=item.turn.at,
+                        session=item.session,
+                        speaker=item.turn.speaker,
+                        turn=fate.number,
+                    )
+                    for item, fate in fates
+                    if fate.same_text
+                ]
+                self._memory.remember_many(turns_to_find, tx=tx)
             for item, fate in fates:
                 if not fate.same_text:
                     reason = f"the id {item.turn.source_id!r} was stored before with another text, which stays."
@@ -82,17 +97,3 @@ class Ingest:
                     report.already += 1
             progress(report)
         return report
-
-
-def _turn_memory(item: TranscriptTurn, fate: Appended) -> NewMemory:
-    return NewMemory(
-        agent_id=item.agent_id,
-        content=item.turn.text,
-        kind=TURN,
-        metadata=item.metadata,
-        source=item.turn.source_id,
-        at=item.turn.at,
-        session=item.session,
-        speaker=item.turn.speaker,
-        turn=fate.number,
-    )

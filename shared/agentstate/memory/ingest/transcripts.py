@@ -117,7 +117,8 @@ class TurnReader:
             return Problem(line=line, where=where, reason=error.message)
 
     def _check_fields(self, line: int, fields: dict[str, Any]) -> TranscriptTurn:
-        agent = validate_name(self._agent_of_turn(fields))
+        is_named = self._agent_id is None or any(fields.get(name) is not None for name in ("agent", "agent_id"))
+        agent = validate_name(_text_field(fields, "agent", "agent_id") if is_named else self._agent_id or "")
         session = validate_name(_text_field(fields, "session"), "session")
         speaker = _optional_text(fields, "speaker")
         turn = NewTurn(
@@ -127,9 +128,16 @@ class TurnReader:
             speaker=speaker,
         )
         validate_turn(turn, max_text_bytes=self._max_text_bytes)
-        source = _source_id(fields.get("id"))
-        source = self._derive_source(agent, session, turn) if source is None else source
-        named = NewTurn(role=turn.role, text=turn.text, at=turn.at, speaker=speaker, source_id=source)
+        source = fields.get("id")
+        if source is None:  # derived from the text, and from how often that came before
+            said = (agent, session, turn.role, turn.speaker or "", turn.at.isoformat(), turn.text)
+            parts = "\x1f".join(f"{len(part)}:{part}" for part in said)
+            digest = hashlib.blake2b(parts.encode(), digest_size=16).digest()
+            self._seen[digest] += 1
+            source = f"~{digest.hex()}.{self._seen[digest]}"
+        elif isinstance(source, bool) or not isinstance(source, str | int):
+            raise InvalidInput(f"the field 'id' is {_json_type(source)}, not text or a whole number.")
+        named = NewTurn(role=turn.role, text=turn.text, at=turn.at, speaker=speaker, source_id=str(source))
         return TranscriptTurn(
             line=line,
             agent_id=agent,
@@ -137,10 +145,6 @@ class TurnReader:
             turn=validate_turn(named, max_text_bytes=self._max_text_bytes),
             metadata=self._other_fields(fields),
         )
-
-    def _agent_of_turn(self, fields: dict[str, Any]) -> str:
-        named = any(fields.get(name) is not None for name in ("agent", "agent_id"))
-        return self._agent_id if self._agent_id is not None and not named else _text_field(fields, "agent", "agent_id")
 
     def _other_fields(self, fields: dict[str, Any]) -> dict[str, Any] | None:
         """Return the fields beside those of a turn, which are kept with it as metadata."""
@@ -151,12 +155,6 @@ class TurnReader:
         if (size := len(codec.dumps(metadata).encode(errors="replace"))) > self._max_metadata_bytes:
             raise TooLarge(f"the fields beside the turn have {size:,} bytes, allowed are {self._max_metadata_bytes:,}.")
         return metadata or None
-
-    def _derive_source(self, agent: str, session: str, turn: NewTurn) -> str:
-        said = (agent, session, turn.role, turn.speaker or "", turn.at.isoformat(), turn.text)
-        digest = hashlib.blake2b("\x1f".join(f"{len(part)}:{part}" for part in said).encode(), digest_size=16).digest()
-        self._seen[digest] += 1
-        return f"~{digest.hex()}.{self._seen[digest]}"
 
 
 def _iterate_items(file: BinaryIO, suffix: str, form: Form) -> Iterator[tuple[int, Any] | Problem]:
@@ -181,14 +179,11 @@ def _iterate_lines(file: BinaryIO) -> Iterator[tuple[int, Any] | Problem]:
                 pass
             yield Problem(line=number, where="", reason=f"the line is over {MAX_LINE_BYTES:,} bytes.")
         elif line.strip():
-            yield _parse_line(number, line)
-
-
-def _parse_line(number: int, line: bytes) -> tuple[int, Any] | Problem:
-    try:
-        return number, json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip(), parse_float=Decimal)
-    except (ValueError, RecursionError) as error:
-        return Problem(line=number, where="", reason=_describe_fault(error))
+            try:
+                text = line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip()
+                yield number, json.loads(text, parse_float=Decimal)
+            except (ValueError, RecursionError) as error:
+                yield Problem(line=number, where="", reason=_describe_fault(error))
 
 
 def _read_document(file: BinaryIO, *, or_lines: bool) -> Iterator[tuple[int, Any] | Problem]:
@@ -221,7 +216,10 @@ def _iterate_elements(file: BinaryIO) -> Iterator[tuple[int, Any] | Problem]:
             return
         try:
             value, position = decoder.raw_decode(text, position)
-            position = _after_element(text, position)
+            position = _skip_space(text, position)
+            if text[position : position + 1] not in {",", "]"}:
+                raise json.JSONDecodeError("Expecting ',' or ']'", text, position)
+            position += text[position] == ","
         except (ValueError, RecursionError) as error:
             yield Problem(line=line, where="", reason=f"{_describe_fault(error)} What comes after it was not read.")
             return
@@ -231,15 +229,6 @@ def _iterate_elements(file: BinaryIO) -> Iterator[tuple[int, Any] | Problem]:
 def _skip_space(text: str, position: int) -> int:
     while text[position : position + 1] in {" ", "\t", "\r", "\n"}:
         position += 1
-    return position
-
-
-def _after_element(text: str, position: int) -> int:
-    position = _skip_space(text, position)
-    if text[position : position + 1] == ",":
-        return position + 1
-    if text[position : position + 1] != "]":
-        raise json.JSONDecodeError("Expecting ',' or ']'", text, position)
     return position
 
 
@@ -263,14 +252,6 @@ def _text_field(fields: dict[str, Any], *names: str) -> str:
 
 def _optional_text(fields: dict[str, Any], name: str) -> str | None:
     return None if fields.get(name) is None else _text_field(fields, name)
-
-
-def _source_id(value: Any) -> str | None:
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, str | int):
-        raise InvalidInput(f"the field 'id' is {_json_type(value)}, not text or a whole number.")
-    return str(value)
 
 
 def _parse_time(value: Any) -> datetime:
