@@ -20,7 +20,7 @@ from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 from sqlalchemy.dialects import postgresql
 
-from agentstate.cli.kinds import kinds_document
+from agentstate.cli.jobs import kinds_document
 from agentstate.cli.root import cli as agentstate_command
 from agentstate.jobs.kinds import BULK, KINDS
 from agentstate.jobs.spec import QUEUES, JobSpec

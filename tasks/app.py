@@ -7,13 +7,10 @@ from agentstate.runtime import Runtime
 from agentstate.settings import Settings
 
 MODULES = (
-    "tasks.cache_refresh",
     "tasks.effects",
     "tasks.embedding",
     "tasks.housekeeping",
     "tasks.reconciliation",
-    "tasks.snapshots",
-    "tasks.state",
     "tasks.submissions",
     "tasks.summarization",
 )

@@ -1,4 +1,4 @@
-"""Housekeeping: the sweep, schedules, and the removal of expired rows."""
+"""Housekeeping: the sweep, schedules, the removal of expired rows, and the migration of stored states."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from functools import partial
 from typing import Any
 
 from agentstate.jobs import Claim, JobSweeper, table
+from agentstate.jobs.jobs import submit_for_slot
 from agentstate.jobs.kinds import KINDS
-from agentstate.jobs.slots import submit_for_slot
 from agentstate.memory.embedding.queue import EmbeddingBacklog
 from agentstate.money.audit.attest import Attestor
 from agentstate.money.effects import retention as effect_retention
@@ -18,9 +18,10 @@ from agentstate.money.guards import freezes, uses
 from agentstate.money.reconciliation import cursors as recon_rows
 from agentstate.runtime import Runtime
 from agentstate.state import update_log
+from agentstate.state.agent_db import migrate_slice
 from agentstate.store import Transaction
 from agentstate.store.partitions import create_partitions
-from tasks.shell import bulk_task, job_task
+from tasks.shell import Slice, bulk_task, job_task, slice_task
 
 _log = logging.getLogger(__name__)
 
@@ -101,3 +102,15 @@ def find_waiting_bulk(runtime: Runtime) -> list[str]:
         waiting["effects.sweep"] = bool(effect_rows.list_due(connection, 1))
         waiting["reconciliation.reconcile_due"] = recon_rows.is_any_due(connection)
     return [kind for kind, has_due in waiting.items() if has_due]
+
+
+_STATES = 200
+MIGRATE_STATES = "state.migrate_stored"
+
+
+@slice_task(MIGRATE_STATES)
+def migrate_stored(runtime: Runtime, claim: Claim) -> Slice:
+    """Migrate a slice of the stored states to the newest schema."""
+    done = migrate_slice(runtime.store, after=claim.payload.after, limit=_STATES)
+    following = None if done.next_after is None else {"after": done.next_after}
+    return Slice({"migrated": done.migrated, "refused": done.refused}, following)

@@ -1,4 +1,4 @@
-"""Reconciliation of the books with the services."""
+"""Jobs that read the services: reconciliation of the books, portfolio snapshots, and refreshes of the state cache."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from typing import Any
 from agentstate.jobs import Claim
 from agentstate.jobs.kinds import BULK
 from agentstate.runtime import Runtime
-from tasks.shell import bulk_task, job_task
-from tasks.slices import repeat_until_done
+from tasks.shell import Slice, bulk_task, job_task, repeat_until_done, slice_task
 
 DUE = "reconciliation.reconcile_due"
 
@@ -28,3 +27,32 @@ def reconcile_account(runtime: Runtime, claim: Claim) -> dict[str, Any]:
 def reconcile_due(runtime: Runtime) -> None:
     """Compare the accounts that are due."""
     repeat_until_done(runtime, BULK[DUE].deadline_s, lambda: len(runtime.reconciler.reconcile_due(limit=5)))
+
+
+SNAPSHOT_SLICE = 50
+SNAPSHOTS = "snapshots.take"
+
+
+@slice_task(SNAPSHOTS)
+def take_snapshots(runtime: Runtime, claim: Claim) -> Slice:
+    """Snapshot a slice of the fleet."""
+    taken = runtime.snapshots.take_slice(claim.payload.slot, after=claim.payload.after, limit=SNAPSHOT_SLICE)
+    following = None if taken.next_after is None else {"after": taken.next_after}
+    return Slice({"taken": taken.taken, "known": taken.known}, following)
+
+
+AHEAD = "cache.refresh_ahead"
+
+
+@job_task("cache.refresh")
+def refresh_account(runtime: Runtime, claim: Claim) -> dict[str, Any]:
+    """Ask the service and keep the answer; a service that does not answer leaves the state unknown, not zero."""
+    entry = runtime.cache.refresh(claim.job.agent_id or "", claim.payload.service)
+    return {"quality": entry.quality.value, "as_of": entry.as_of, "reason": entry.reason}
+
+
+@bulk_task(AHEAD)
+def refresh_ahead(runtime: Runtime) -> None:
+    """Refresh the states in use before they expire; do nothing without a gateway."""
+    if runtime.gateway_if_any is not None:
+        repeat_until_done(runtime, BULK[AHEAD].deadline_s / 2, runtime.cache.refresh_due)

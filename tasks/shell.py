@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -102,3 +103,11 @@ def _register_task(
 ) -> None:
     DECLARED[kind] = handler.__module__
     app.task(name=task, **(options or {}))(run)  # type: ignore[no-untyped-call]
+
+
+def repeat_until_done(runtime: Runtime, deadline_s: float, take_slice: Callable[[], int]) -> None:
+    """Call `take_slice` until it returns 0 or the deadline passes; the next wake-up does the rest."""
+    until = time.monotonic() + deadline_s
+    while not runtime.stopping.is_set() and time.monotonic() < until:
+        if take_slice() == 0:
+            return

@@ -12,12 +12,52 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from agentstate.errors import AgentStateError, ConfigurationError
-from workers import commands
+from agentstate.errors import AgentStateError, ConfigurationError, InvalidInput
 from workers.heartbeat import FILE_VARIABLE, STALE_AFTER_S, heartbeat_age_s, probe_url
 
 if TYPE_CHECKING:
     from agentstate.settings import Settings
+
+
+POOLS = ("threads", "solo", "prefork")
+SCHEDULER = "workers.beat:HeartbeatScheduler"
+
+
+def worker_command(
+    queues: list[str], *, pool: str, concurrency: int, name: str, lanes: int, log_level: str
+) -> list[str]:
+    """The command of one worker process that serves every lane of `queues`.
+
+    `threads` is for work that waits for others, `solo` for money: prefork stalls when it is asked to stop, and several
+    solo processes run about twice its tasks per second.
+    """
+    from agentstate.jobs.spec import QUEUES
+    from agentstate.jobs.wake_ups import lane_queues
+
+    unknown = sorted(set(queues) - set(QUEUES))
+    if unknown:
+        raise InvalidInput(f"there is no queue {', '.join(unknown)}; there are {', '.join(QUEUES)}.")
+    served = [lane for queue in queues for lane in lane_queues(queue, lanes)]
+    options = ["--pool", pool, "--hostname", f"{name}@%h", "--loglevel", log_level, "--queues", ",".join(served)]
+    if pool != "solo":
+        options += ["--concurrency", str(concurrency)]
+    return [*_celery_command("workers.app"), "worker", "--without-gossip", "--without-mingle", "--events", *options]
+
+
+def beat_command(*, schedule_file: Path, log_level: str) -> list[str]:
+    """The command of beat. Its file holds only when it last fired; losing it is harmless."""
+    options = ["--scheduler", SCHEDULER, "--schedule", str(schedule_file), "--loglevel", log_level, "--pidfile="]
+    return [*_celery_command("schedules.app"), "beat", *options]
+
+
+def flower_command(*, port: int, address: str) -> list[str]:
+    """The command of Flower, read-only. It takes its password from the environment, where no process list shows it."""
+    options = ["--read_only=true", f"--port={port}", f"--address={address}", "--max_tasks=20000"]
+    return [*_celery_command("tasks.app"), "flower", *options]
+
+
+def _celery_command(application: str) -> list[str]:
+    return [sys.executable, "-m", "celery", "--app", application, "--quiet"]
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -27,7 +67,7 @@ def cli() -> None:
 
 @cli.command()
 @click.option("--queues", required=True, help="Queues to serve, separated by commas.")
-@click.option("--pool", type=click.Choice(commands.POOLS), default="threads", show_default=True, help="Kind of pool.")
+@click.option("--pool", type=click.Choice(POOLS), default="threads", show_default=True, help="Kind of pool.")
 @click.option("--concurrency", type=click.IntRange(1, 256), default=8, show_default=True, help="Tasks at once.")
 @click.option("--name", default="worker", show_default=True, help="Name of this worker, unique per machine.")
 def worker(queues: str, pool: str, concurrency: int, name: str) -> None:
@@ -36,7 +76,7 @@ def worker(queues: str, pool: str, concurrency: int, name: str) -> None:
     # Several workers share the cores: BLAS threads of each would wait for one another. Read when NumPy is imported.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     _run_celery(
-        commands.worker_command(
+        worker_command(
             queues.split(","),
             pool=pool,
             concurrency=concurrency,
@@ -54,7 +94,7 @@ def worker(queues: str, pool: str, concurrency: int, name: str) -> None:
 def beat(schedule_file: Path) -> None:
     """Run beat, which fires the schedules. One is enough; two do no harm."""
     settings = _load_serving_settings()
-    _run_celery(commands.beat_command(schedule_file=schedule_file, log_level=settings.log_level))
+    _run_celery(beat_command(schedule_file=schedule_file, log_level=settings.log_level))
 
 
 @cli.command()
@@ -65,7 +105,7 @@ def flower(address: str) -> None:
     if settings.flower_basic_auth is None:
         raise ConfigurationError("AGENTSTATE_FLOWER_BASIC_AUTH is not set; give it as user:password.")
     os.environ["FLOWER_BASIC_AUTH"] = settings.flower_basic_auth.get_secret_value()
-    _run_celery(commands.flower_command(port=settings.flower_port, address=address))
+    _run_celery(flower_command(port=settings.flower_port, address=address))
 
 
 @cli.command()

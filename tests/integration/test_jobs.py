@@ -25,9 +25,9 @@ from agentstate.errors import (
 )
 from agentstate.jobs import Claim, JobRunner, Jobs, JobStatus, JobSweeper, Outcome, Postpone
 from agentstate.jobs import table as job_table
+from agentstate.jobs.jobs import submit_for_slot
 from agentstate.jobs.kinds import KINDS
 from agentstate.jobs.leases import LEASE_S, RENEW_EVERY_S, LeaseRenewer
-from agentstate.jobs.slots import submit_for_slot
 from agentstate.jobs.wake_ups import WakeUp, lane_of
 from agentstate.settings import Settings
 from agentstate.store import Store

@@ -27,8 +27,8 @@ from celery import Celery
 from agentstate.errors import InvalidInput
 from agentstate.jobs import Job, JobStatus
 from agentstate.jobs.broker import make_app
+from agentstate.jobs.jobs import slot_start
 from agentstate.jobs.kinds import BULK
-from agentstate.jobs.slots import slot_start
 from agentstate.jobs.spec import QUEUES
 from agentstate.jobs.wake_ups import lane_of, lane_queue, lane_queues
 from agentstate.runtime import Runtime

@@ -1,9 +1,10 @@
-"""Submitting, reading and handling jobs."""
+"""Submission, reading and administration of jobs, and the jobs of schedules."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -236,3 +237,20 @@ def _as_status(status: str) -> JobStatus:
         return JobStatus(status)
     except ValueError:
         raise InvalidInput(f"{status!r} is not a status; there are {', '.join(JobStatus)}.") from None
+
+
+def slot_start(moment: datetime, period_s: int) -> datetime:
+    """Return the begin of the period of `period_s` seconds that `moment` is in, counted from the Unix epoch."""
+    return datetime.fromtimestamp(int(moment.timestamp()) // period_s * period_s, UTC)
+
+
+def submit_for_slot(store: Store, jobs: Jobs, kind: str, period_s: int) -> UUID:
+    """Submit the job of `kind` for the slot of the store's clock; a second firing gives the same job.
+
+    Time is cut into periods, and each period gives one job, however many schedulers fire it. Missed slots are not made
+    up for: the first firing after an outage submits the present slot's job alone.
+    """
+    with store.transaction() as tx:
+        slot = slot_start(tx.now(), period_s).isoformat()
+        takes_slot = "slot" in KINDS[kind].payload.__struct_fields__
+        return jobs.submit(kind, {"slot": slot} if takes_slot else {}, dedupe_key=f"slot:{slot}", tx=tx)

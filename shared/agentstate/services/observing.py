@@ -20,8 +20,7 @@ from agentstate.services.http.gateway import Gateway
 from agentstate.services.operations.names import parse_service
 from agentstate.services.wire import micros_to_dollars
 from agentstate.store.store import Store
-from agentstate.store.tables.money import effects
-from agentstate.store.tables.portfolio import service_accounts
+from agentstate.store.tables.money import effects, service_accounts
 
 _MOST_ESCROWS = 500
 _IN_FULL = frozenset({Quality.LIVE, Quality.STALE})

@@ -21,7 +21,7 @@ from agentstate.state.profile_cache import ProfileCache, Stored
 from agentstate.state.secrecy import refuse_secrets
 from agentstate.store.store import Store, Transaction
 from agentstate.store.tables.base import db_time, statement_time
-from agentstate.store.tables.profiles import profile_fields as table
+from agentstate.store.tables.state import profile_fields as table
 from agentstate.store.upsert import insert_new
 
 MAX_FIELDS = 1_000

@@ -16,7 +16,7 @@ from agentstate.state import update_log
 from agentstate.state.update_log import Update
 from agentstate.store.store import Store, Transaction
 from agentstate.store.tables.base import db_time, statement_time
-from agentstate.store.tables.updates import update_groups as groups
+from agentstate.store.tables.state import update_groups as groups
 from agentstate.store.upsert import insert_new
 
 LEASE_S = 30.0

@@ -13,8 +13,8 @@ from agentstate.errors import InvalidInput, UpdatesLost
 from agentstate.state import codec
 from agentstate.store.store import Transaction
 from agentstate.store.tables.base import statement_time
-from agentstate.store.tables.updates import update_heads as heads
-from agentstate.store.tables.updates import updates
+from agentstate.store.tables.state import update_heads as heads
+from agentstate.store.tables.state import updates
 from agentstate.store.upsert import insert_new
 
 

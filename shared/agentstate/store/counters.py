@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from agentstate.store.store import Store, Transaction
-from agentstate.store.tables.tallies import counters
+from agentstate.store.tables.jobs import counters
 from agentstate.store.upsert import insert_or_add
 
 Key: TypeAlias = tuple[str, str, str]

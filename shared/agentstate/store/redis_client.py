@@ -1,12 +1,19 @@
-"""Fallback while Redis is away: work in this process alone, and try Redis again after a second."""
+"""Redis: the fallback while it is away, and single commands without the client's overhead.
+
+While Redis is away, work goes on in this process alone, and Redis is tried again after a second. `run_command` leaves
+out the client's retries and metrics, which cost a sixth of a short command's time: for paths that are measured in tens
+of microseconds; everything else uses the client as it is.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
-from redis import RedisError
+from redis import Redis, RedisError
+from redis.commands.core import Script
+from redis.exceptions import NoScriptError
 
 from agentstate.errors import RedisUnavailable
 
@@ -39,3 +46,28 @@ class RedisFallback:
             except (RedisError, RedisUnavailable):
                 self._rests_until = time.monotonic() + RETRY_AFTER_S
         return local()
+
+
+def run_command(client: Redis, *parts: str | bytes | float) -> Any:
+    """The answer to one command, as the server gave it; raises RedisError."""
+    pool = client.connection_pool
+    connection = pool.get_connection()
+    try:
+        connection.send_command(*parts)  # type: ignore[no-untyped-call]
+        return connection.read_response()
+    except NoScriptError:
+        raise
+    except BaseException:
+        # An answer may still be under way, and must not be taken for another's.
+        connection.disconnect()  # type: ignore[no-untyped-call]
+        raise
+    finally:
+        pool.release(connection)
+
+
+def run_script(client: Redis, made: Script, keys: Sequence[str], arguments: Sequence[str | bytes | int]) -> Any:
+    """The answer of a registered script."""
+    try:
+        return run_command(client, "EVALSHA", made.sha, len(keys), *keys, *arguments)
+    except NoScriptError:
+        return made(keys, arguments, client=client)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from agentstate.jobs import Jobs
-from agentstate.jobs.slots import submit_for_slot
+from agentstate.jobs.jobs import submit_for_slot
 from agentstate.jobs.spec import QUEUES
 from agentstate.jobs.wake_ups import NullWakeUpSender
 from agentstate.settings import Settings

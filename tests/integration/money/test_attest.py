@@ -18,8 +18,7 @@ from agentstate.money.audit import verify
 from agentstate.money.ledger.accounts import account_id
 from agentstate.money.ledger.postings import AccountKey
 from agentstate.store.store import Store
-from agentstate.store.tables.attest import account_snapshots, attestations
-from agentstate.store.tables.money import accounts, entries
+from agentstate.store.tables.money import account_snapshots, accounts, attestations, entries
 
 ONE = Money(1)
 AVAILABLE = AccountKey("casino", "available", "USDC")

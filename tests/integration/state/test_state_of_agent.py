@@ -34,7 +34,7 @@ def runtime(settings: Settings) -> Iterator[Runtime]:
 @pytest.fixture
 def task(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """The task's module, with slices of two agents."""
-    module: ModuleType = task_module("state")
+    module: ModuleType = task_module("housekeeping")
     monkeypatch.setattr(module, "SLICE", 2)
     return module
 

@@ -20,7 +20,7 @@ import redis
 
 from agentstate.errors import RedisUnavailable
 from agentstate.memory.episodes.episode import Episode, parse_lines
-from agentstate.store.bare import run_command, run_script
+from agentstate.store.redis_client import run_command, run_script
 
 COPY_TTL_S: Final = 300
 """Seconds from the filling of a copy to its end."""

@@ -27,9 +27,8 @@ from agentstate.money.ledger.accounts import Account, read_account_page
 from agentstate.money.reconciliation.books_snapshot import open_snapshot
 from agentstate.money.reconciliation.breaks import Breaks, Sighting
 from agentstate.store.store import Store, Transaction
-from agentstate.store.tables.attest import account_snapshots, attestations
 from agentstate.store.tables.base import db_time
-from agentstate.store.tables.money import entries
+from agentstate.store.tables.money import account_snapshots, attestations, entries
 from agentstate.store.upsert import insert_new
 
 PAGE = 200

@@ -20,8 +20,7 @@ from agentstate.errors import InvalidInput, NotFound
 from agentstate.money.amounts import Money
 from agentstate.money.ledger.accounts import account_id
 from agentstate.money.ledger.postings import AccountKey, Line, Posted
-from agentstate.store.tables.attest import account_snapshots
-from agentstate.store.tables.money import accounts, entries, ledger_transactions
+from agentstate.store.tables.money import account_snapshots, accounts, entries, ledger_transactions
 
 HOLD = "hold"
 """Kind of the transactions that hold money."""

@@ -12,7 +12,7 @@ from agentstate.money.ledger.postings import balance_service
 from agentstate.money.reconciliation import cursors as recon_rows
 from agentstate.store.store import Store, Transaction
 from agentstate.store.tables.base import db_time
-from agentstate.store.tables.portfolio import service_accounts
+from agentstate.store.tables.money import service_accounts
 from agentstate.store.upsert import insert_new
 
 

@@ -24,7 +24,7 @@ from agentstate.money.reconciliation.enrolment import ServiceAccounts
 from agentstate.money.reconciliation.observations import Observation, SeenReader
 from agentstate.store.store import Store
 from agentstate.store.tables.base import db_time
-from agentstate.store.tables.portfolio import portfolio_snapshots
+from agentstate.store.tables.money import portfolio_snapshots
 from agentstate.store.upsert import insert_new
 
 MAX_SLICE = 500

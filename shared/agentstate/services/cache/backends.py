@@ -21,8 +21,7 @@ from redis import Redis, RedisError
 
 from agentstate.errors import InvalidInput, RedisUnavailable
 from agentstate.services.cache.entry import CacheKey, LoadFailure, StoredEntry
-from agentstate.store.bare import run_command
-from agentstate.store.redis_client import RedisFallback
+from agentstate.store.redis_client import RedisFallback, run_command
 
 LOCAL_ENTRIES = 1_024
 

@@ -3,12 +3,11 @@
 Importing this package makes `metadata` whole, which the migrations and their test rely on.
 """
 
-from agentstate.store.tables.attest import account_snapshots, attestations
 from agentstate.store.tables.base import metadata
 from agentstate.store.tables.conversation import conversations, summaries, summary_calls, turns
 from agentstate.store.tables.episodes import episode_lessons, episode_tombstones, episodes
 from agentstate.store.tables.guards import freezes, guard_rules, guard_uses
-from agentstate.store.tables.jobs import jobs
+from agentstate.store.tables.jobs import counters, jobs
 from agentstate.store.tables.memory import (
     embedding_batch_items,
     embedding_batches,
@@ -20,21 +19,28 @@ from agentstate.store.tables.memory import (
     provider_circuits,
 )
 from agentstate.store.tables.money import (
+    account_snapshots,
     accounts,
+    attestations,
     breaks,
     currencies,
     effect_evidence,
     effects,
     entries,
     ledger_transactions,
+    portfolio_snapshots,
     recon_cursors,
     recon_runs,
+    service_accounts,
 )
-from agentstate.store.tables.portfolio import portfolio_snapshots, service_accounts
-from agentstate.store.tables.profiles import profile_fields
-from agentstate.store.tables.state import agent_state_versions, agent_states
-from agentstate.store.tables.tallies import counters
-from agentstate.store.tables.updates import update_groups, update_heads, updates
+from agentstate.store.tables.state import (
+    agent_state_versions,
+    agent_states,
+    profile_fields,
+    update_groups,
+    update_heads,
+    updates,
+)
 
 __all__ = [
     "account_snapshots",

@@ -1,4 +1,4 @@
-"""The table of jobs: at once outbox, attempts counter, dedupe key, lease and fence, delay, dead letter and result."""
+"""The tables of jobs, and of tallies: sums over the whole fleet of events that are too frequent for a row each."""
 
 from __future__ import annotations
 
@@ -58,3 +58,16 @@ _open = jobs.c.status.in_([sa.literal_column("'ready'"), sa.literal_column("'run
 sa.Index("ix_jobs_open", jobs.c.status, jobs.c.due_at, postgresql_where=_open, sqlite_where=_open)
 sa.Index("ix_jobs_ended", jobs.c.status, jobs.c.finished_at)
 sa.Index("ix_jobs_agent", jobs.c.agent_id, jobs.c.created_at)
+
+
+counters = sa.Table(
+    "tallies",
+    metadata,
+    # What is counted, of whom, and which part of it: ("state_reads", "casino", "hit").
+    sa.Column("what", sa.String(32), primary_key=True),
+    sa.Column("subject", sa.String(200), primary_key=True),
+    sa.Column("part", sa.String(32), primary_key=True),
+    # Processes add to one of several rows, so that they seldom wait for one another; the sum counts.
+    sa.Column("slot", sa.SmallInteger(), primary_key=True, autoincrement=False),
+    sa.Column("number", sa.BigInteger(), nullable=False),
+)

@@ -1,7 +1,8 @@
-"""The tables of money: accounts and their entries, effects on the outside, breaks and reconciliation.
+"""The tables of money: accounts and entries, attestations, effects, breaks, reconciliation, and portfolios.
 
-Amounts are whole minor units. `ledger_transactions` and `entries` are append-only by triggers, so that
-no code path, ours included, rewrites history; an account row only carries the newest state of its chain.
+Amounts are whole minor units. `ledger_transactions`, `entries`, `account_snapshots` and `attestations` are append-only
+by triggers, so that no code path, ours included, rewrites history; an account row only carries the newest state of its
+chain.
 """
 
 from __future__ import annotations
@@ -250,3 +251,58 @@ recon_runs = sa.Table(
     sa.CheckConstraint("(status = 'stale') = (observed IS NULL)", name="stale_is_unknown"),
 )
 sa.Index("ix_recon_runs_agent", recon_runs.c.agent_id, recon_runs.c.service, recon_runs.c.finished_at)
+
+
+account_snapshots = sa.Table(
+    "account_snapshots",
+    metadata,
+    sa.Column("account_id", sa.ForeignKey("accounts.id"), primary_key=True),
+    # The entry up to which the account was recomputed, with the balance and the seal that it ended at.
+    sa.Column("seq", sa.BigInteger(), primary_key=True, autoincrement=False),
+    sa.Column("balance", sa.BigInteger(), nullable=False),
+    sa.Column("head", sa.LargeBinary(), nullable=False),
+)
+
+attestations = sa.Table(
+    "attestations",
+    metadata,
+    sa.Column("number", sa.BigInteger(), primary_key=True, autoincrement=False),
+    # How many accounts the root stands for, and how many entries were recomputed for it.
+    sa.Column("accounts", sa.BigInteger(), nullable=False),
+    sa.Column("entries", sa.BigInteger(), nullable=False),
+    # Merkle root over the heads of all sound accounts; the seal chains it to the attestation before.
+    sa.Column("root", sa.LargeBinary(), nullable=False),
+    sa.Column("seal", sa.LargeBinary(), nullable=False),
+    sa.Column("damages", Json, nullable=False),
+    time_column("started_at", nullable=False),
+    time_column("finished_at", nullable=False),
+)
+
+
+service_accounts = sa.Table(
+    "service_accounts",
+    metadata,
+    name_column("agent_id", primary_key=True),
+    sa.Column("service", sa.String(64), primary_key=True),
+    # The service's own name for the agent.
+    sa.Column("account", sa.String(128), nullable=False),
+    time_column("created_at", nullable=False, default=db_time()),
+)
+
+portfolio_snapshots = sa.Table(
+    "portfolio_snapshots",
+    metadata,
+    name_column("agent_id", primary_key=True),
+    # The beat's slot, such as 2026-08-01T10:05:00Z: one snapshot of an agent for each, however often it is taken.
+    sa.Column("slot", sa.String(64), primary_key=True),
+    time_column("taken_at", nullable=False),
+    sa.Column("legs", Json, nullable=False),
+    sa.Column("currency", sa.String(16), nullable=False),
+    # Minor units. `total` is NULL when a leg is unknown; then `low` and `high` bound it, NULL being no bound.
+    sa.Column("total", sa.BigInteger(), nullable=True),
+    sa.Column("low", sa.BigInteger(), nullable=True),
+    sa.Column("high", sa.BigInteger(), nullable=True),
+    sa.CheckConstraint("total IS NULL OR (low = total AND high = total)", name="known_has_no_width"),
+)
+sa.Index("ix_portfolio_snapshots_slot", portfolio_snapshots.c.slot, portfolio_snapshots.c.agent_id)
+sa.Index("ix_portfolio_snapshots_time", portfolio_snapshots.c.agent_id, portfolio_snapshots.c.taken_at)
