@@ -29,6 +29,8 @@ ATTEST = "housekeeping.attest"
 _EXPIRE_BATCH = 5_000
 _THIN_BATCH = 500
 _AGENTS = 100
+MIGRATE_SLICE = 200
+MIGRATE_STATES = "state.migrate_stored"
 
 
 @bulk_task("housekeeping.sweep")
@@ -104,13 +106,9 @@ def find_waiting_bulk(runtime: Runtime) -> list[str]:
     return [kind for kind, has_due in waiting.items() if has_due]
 
 
-_STATES = 200
-MIGRATE_STATES = "state.migrate_stored"
-
-
 @slice_task(MIGRATE_STATES)
 def migrate_stored(runtime: Runtime, claim: Claim) -> Slice:
     """Migrate a slice of the stored states to the newest schema."""
-    done = migrate_slice(runtime.store, after=claim.payload.after, limit=_STATES)
+    done = migrate_slice(runtime.store, after=claim.payload.after, limit=MIGRATE_SLICE)
     following = None if done.next_after is None else {"after": done.next_after}
     return Slice({"migrated": done.migrated, "refused": done.refused}, following)

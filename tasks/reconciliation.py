@@ -10,6 +10,9 @@ from agentstate.runtime import Runtime
 from tasks.shell import Slice, bulk_task, job_task, repeat_until_done, slice_task
 
 DUE = "reconciliation.reconcile_due"
+AHEAD = "cache.refresh_ahead"
+SNAPSHOT_SLICE = 50
+SNAPSHOTS = "snapshots.take"
 
 
 @job_task("reconciliation.reconcile")
@@ -29,19 +32,12 @@ def reconcile_due(runtime: Runtime) -> None:
     repeat_until_done(runtime, BULK[DUE].deadline_s, lambda: len(runtime.reconciler.reconcile_due(limit=5)))
 
 
-SNAPSHOT_SLICE = 50
-SNAPSHOTS = "snapshots.take"
-
-
 @slice_task(SNAPSHOTS)
 def take_snapshots(runtime: Runtime, claim: Claim) -> Slice:
     """Snapshot a slice of the fleet."""
     taken = runtime.snapshots.take_slice(claim.payload.slot, after=claim.payload.after, limit=SNAPSHOT_SLICE)
     following = None if taken.next_after is None else {"after": taken.next_after}
     return Slice({"taken": taken.taken, "known": taken.known}, following)
-
-
-AHEAD = "cache.refresh_ahead"
 
 
 @job_task("cache.refresh")

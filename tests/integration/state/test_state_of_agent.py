@@ -35,7 +35,7 @@ def runtime(settings: Settings) -> Iterator[Runtime]:
 def task(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """The task's module, with slices of two agents."""
     module: ModuleType = task_module("housekeeping")
-    monkeypatch.setattr(module, "SLICE", 2)
+    monkeypatch.setattr(module, "MIGRATE_SLICE", 2)
     return module
 
 
