@@ -22,19 +22,14 @@ def require_no_eviction(settings: Settings) -> None:
     Raises:
         ConfigurationError: its policy could evict queues.
     """
-    policy = _read_policy(settings.broker_url)
-    if policy is not None and policy.startswith(REFUSED):
+    waits = {"socket_timeout": ANSWER_WITHIN_S, "socket_connect_timeout": ANSWER_WITHIN_S}
+    try:
+        with redis.Redis.from_url(settings.broker_url, retry=None, **waits) as client:
+            policy = client.info("memory").get("maxmemory_policy")
+    except redis.RedisError:
+        return
+    if policy is not None and str(policy).startswith(REFUSED):
         raise ConfigurationError(
             f"the broker has maxmemory-policy {policy}, by which it would throw away queued messages when memory runs "
             "short. Set it to noeviction or volatile-ttl. Nothing was started."
         )
-
-
-def _read_policy(url: str) -> str | None:
-    waits = {"socket_timeout": ANSWER_WITHIN_S, "socket_connect_timeout": ANSWER_WITHIN_S}
-    try:
-        with redis.Redis.from_url(url, retry=None, **waits) as client:
-            policy = client.info("memory").get("maxmemory_policy")
-    except redis.RedisError:
-        return None
-    return None if policy is None else str(policy)

@@ -214,18 +214,14 @@ def _handle_each(invocation: Invocation, done: str, job_ids: Sequence[str], act:
             handled.append(str(act(job_id).id))
         except AgentStateError as error:
             refused.append({"id": job_id, "type": type(error).__name__, "message": error.message})
-    _tell_each(invocation, done, handled, refused)
-    return 1 if refused else 0
-
-
-def _tell_each(invocation: Invocation, done: str, handled: list[str], refused: list[dict[str, str]]) -> None:
     if invocation.as_json:
         output.print_document({done: handled, "count": len(handled), "refused": refused})
-        return
-    for job_id in handled:
-        output.print_line(f"{done} {job_id}")
-    for item in refused:
-        output.print_note(f"error: {item['message']}")
+    else:
+        for job_id in handled:
+            output.print_line(f"{done} {job_id}")
+        for item in refused:
+            output.print_note(f"error: {item['message']}")
+    return 1 if refused else 0
 
 
 def _tell_count(invocation: Invocation, done: str, count: int) -> None:

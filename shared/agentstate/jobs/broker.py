@@ -11,7 +11,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +44,7 @@ def celery_settings(settings: Settings) -> dict[str, Any]:
     Rows hold the truth, so there is no result backend, messages are acknowledged late, and a lost child counts as a
     retry of the message; time limits come from deadlines inside the work, since no pool but prefork enforces Celery's.
     """
+    specs: list[JobSpec | BulkSpec] = [*KINDS.values(), *BULK.values()]
     return {
         "broker_url": settings.broker_url,
         "broker_connection_retry_on_startup": True,
@@ -66,7 +67,7 @@ def celery_settings(settings: Settings) -> dict[str, Any]:
         "task_default_queue": lane_queue("housekeeping", 0),
         "task_default_exchange": "",
         "task_create_missing_queues": False,
-        "task_routes": _routes(),
+        "task_routes": {spec.task_name: {"queue": lane_queue(spec.queue, 0)} for spec in specs},
         "task_send_sent_event": True,
         "worker_send_task_events": True,
         "worker_disable_prefetch": True,
@@ -127,16 +128,10 @@ def list_serving_workers(settings: Settings, *, timeout_s: float) -> dict[str, l
         answers = app.control.inspect(timeout=timeout_s).active_queues() or {}
     finally:
         app.close()
-    return {name: _queues_of(lanes) for name, lanes in sorted(answers.items())}
-
-
-def _queues_of(lanes: Iterable[Mapping[str, Any]]) -> list[str]:
-    return sorted({str(lane["name"]).rpartition(".")[0] for lane in lanes})
-
-
-def _routes() -> dict[str, dict[str, str]]:
-    specs: list[JobSpec | BulkSpec] = [*KINDS.values(), *BULK.values()]
-    return {spec.task_name: {"queue": lane_queue(spec.queue, 0)} for spec in specs}
+    return {
+        name: sorted({str(lane["name"]).rpartition(".")[0] for lane in lanes})
+        for name, lanes in sorted(answers.items())
+    }
 
 
 class BrokerWakeUpSender:
@@ -152,11 +147,22 @@ class BrokerWakeUpSender:
 
     def send_wake_ups(self, wake_ups: Iterable[WakeUp]) -> None:
         """Send a message for each job; a failure is logged, and the sweep sends them later."""
-        self._run_quietly(lambda: self._send_all(wake_ups))
+
+        def send_all() -> None:
+            for item in wake_ups:
+                self._send_task(item.task, item.lane_queue, [str(item.job_id)])
+
+        self._run_quietly(send_all)
 
     def send_bulk_wake_up(self, kind: str) -> None:
         """Send one message for bulk work, unless one waits already."""
-        self._run_quietly(lambda: self._send_bulk(kind))
+
+        def send_first() -> None:
+            if self._redis_client().set(_bulk_key(kind), 1, nx=True, px=BULK_WAKE_TTL_MS):
+                spec = BULK[kind]
+                self._send_task(spec.task_name, lane_queue(spec.queue, 0), [])
+
+        self._run_quietly(send_first)
 
     def count_waiting(self, queue: str, lane: int) -> int:
         """Return the number of messages that wait in a lane."""
@@ -165,15 +171,6 @@ class BrokerWakeUpSender:
     def clear_bulk_wake_up(self, kind: str) -> None:
         """Let the next wake-up for `kind` through: its rows may come too late for the run that begins now."""
         self._run_quietly(lambda: self._redis_client().delete(_bulk_key(kind)))
-
-    def _send_all(self, wake_ups: Iterable[WakeUp]) -> None:
-        for item in wake_ups:
-            self._send_task(item.task, item.lane_queue, [str(item.job_id)])
-
-    def _send_bulk(self, kind: str) -> None:
-        if self._redis_client().set(_bulk_key(kind), 1, nx=True, px=BULK_WAKE_TTL_MS):
-            spec = BULK[kind]
-            self._send_task(spec.task_name, lane_queue(spec.queue, 0), [])
 
     def _send_task(self, task: str, queue: str, arguments: list[str]) -> None:
         self._celery_app().send_task(

@@ -72,10 +72,10 @@ class Job:
 
     def as_dict(self) -> dict[str, Any]:
         """Every field as JSON takes it, times in ISO 8601."""
-        return {name: _plain(value) for name, value in vars(self).items()}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, UUID):
-        return str(value)
-    return value.isoformat() if isinstance(value, datetime) else value
+        fields = dict(vars(self))
+        for name, value in fields.items():
+            if isinstance(value, UUID):
+                fields[name] = str(value)
+            elif isinstance(value, datetime):
+                fields[name] = value.isoformat()
+        return fields

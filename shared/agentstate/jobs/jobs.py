@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -74,9 +74,13 @@ class Jobs:
             tx.after_commit(lambda: self._waker.send_bulk_wake_up(kind))
 
     def get(self, job_id: UUID | str) -> Job:
-        """One job; raises NotFound."""
+        """Return one job; raises NotFound."""
+        try:
+            wanted = job_id if isinstance(job_id, UUID) else UUID(job_id)
+        except ValueError:
+            raise InvalidInput(f"{str(job_id)[:60]!r} is not a job's id; `agentstate jobs list` shows them.") from None
         with self._store.read_connection() as connection:
-            found = table.load_job(connection, _as_id(job_id))
+            found = table.load_job(connection, wanted)
         if found is None:
             raise NotFound(
                 f"there is no job {job_id}; finished jobs are kept for {self._settings.jobs_kept_s} seconds."
@@ -103,7 +107,10 @@ class Jobs:
         self, *, status: str | None = None, kind: str | None = None, agent_id: str | None = None, limit: int = 50
     ) -> list[Job]:
         """The newest jobs that match, at most `limit`."""
-        wanted = None if status is None else _as_status(status)
+        try:
+            wanted = None if status is None else JobStatus(status)
+        except ValueError:
+            raise InvalidInput(f"{status!r} is not a status; there are {', '.join(JobStatus)}.") from None
         with self._store.read_connection() as connection:
             return table.find_jobs(connection, status=wanted, kind=kind, agent_id=agent_id, limit=limit)
 
@@ -122,7 +129,7 @@ class Jobs:
         with self._store.transaction() as tx:
             if not table.requeue_job(tx, job.id):
                 raise InvalidInput(f"job {job.id} is {job.status}; only dead or discarded jobs can be requeued.")
-            self._wake_after(tx, KINDS[job.kind].task_name, [job])
+            self._wake_workers(tx, [WakeUp(KINDS[job.kind].task_name, job.queue, job.lane, job.id)])
         return self.get(job.id)
 
     def discard(self, job_id: UUID | str, reason: str) -> Job:
@@ -162,25 +169,24 @@ class Jobs:
         coalesce_key: str | None,
     ) -> dict[str, Any]:
         parse_payload(spec, payload)
-        self._check_size(spec, payload)
-        return {
-            "id": new_id(),
-            "kind": spec.kind,
-            "queue": spec.queue,
-            "lane": lane_of(agent_id, self._settings.lanes),
-            "agent_id": _agent_for(spec, agent_id),
-            "payload": payload,
-            "dedupe_key": _check_key(dedupe_key, "dedupe key"),
-            "coalesce_key": _check_key(coalesce_key, "coalesce key"),
-            "max_attempts": spec.retry.max_attempts,
-        }
-
-    def _check_size(self, spec: JobSpec, payload: dict[str, Any]) -> None:
         size, limit = len(codec.dumps(payload).encode()), self._settings.max_payload_bytes
         if size > limit:
             raise TooLarge(
                 f"the payload of {spec.kind} has {size} bytes, allowed are {limit}; store the data and send its id."
             )
+        if agent_id is None and spec.per_agent:
+            raise InvalidInput(f"a job of kind {spec.kind} belongs to an agent; give its agent_id. Nothing was stored.")
+        return {
+            "id": new_id(),
+            "kind": spec.kind,
+            "queue": spec.queue,
+            "lane": lane_of(agent_id, self._settings.lanes),
+            "agent_id": None if agent_id is None else validate_name(agent_id),
+            "payload": payload,
+            "dedupe_key": _check_key(dedupe_key, "dedupe key"),
+            "coalesce_key": _check_key(coalesce_key, "coalesce key"),
+            "max_attempts": spec.retry.max_attempts,
+        }
 
     def _insert_or_find(self, tx: Transaction, spec: JobSpec, values: dict[str, Any], due_in: float) -> UUID:
         job_id: UUID = values["id"]
@@ -194,19 +200,8 @@ class Jobs:
                 return _same_request(existing, values)
         raise WaitTimeout(f"the coalesce key {values['coalesce_key']!r} changes hands too fast; submit again.")
 
-    def _wake_after(self, tx: Transaction, task: str, found: Iterable[Job]) -> None:
-        self._wake_workers(tx, [WakeUp(task, job.queue, job.lane, job.id) for job in found])
-
     def _wake_workers(self, tx: Transaction, wake_ups: Sequence[WakeUp]) -> None:
         tx.after_commit(lambda: self._waker.send_wake_ups(wake_ups))
-
-
-def _agent_for(spec: JobSpec, agent_id: str | None) -> str | None:
-    if agent_id is not None:
-        return validate_name(agent_id)
-    if spec.per_agent:
-        raise InvalidInput(f"a job of kind {spec.kind} belongs to an agent; give its agent_id. Nothing was stored.")
-    return None
 
 
 def _check_key(key: str | None, what: str) -> str | None:
@@ -223,20 +218,6 @@ def _same_request(existing: Job, values: dict[str, Any]) -> UUID:
             "use a new key for a new job. Nothing was stored."
         )
     return existing.id
-
-
-def _as_id(job_id: UUID | str) -> UUID:
-    try:
-        return job_id if isinstance(job_id, UUID) else UUID(job_id)
-    except ValueError:
-        raise InvalidInput(f"{str(job_id)[:60]!r} is not a job's id; `agentstate jobs list` shows them.") from None
-
-
-def _as_status(status: str) -> JobStatus:
-    try:
-        return JobStatus(status)
-    except ValueError:
-        raise InvalidInput(f"{status!r} is not a status; there are {', '.join(JobStatus)}.") from None
 
 
 def slot_start(moment: datetime, period_s: int) -> datetime:

@@ -72,13 +72,10 @@ class LeaseRenewer:
                     self._thread = None
                     return
                 held = [job for job, until in self._held.values() if until > time.monotonic()]
-            self._renew_held(held)
-
-    def _renew_held(self, held: list[Job]) -> None:
-        if not held:
-            return
-        try:
-            with self._store.transaction() as tx:
-                table.renew_leases(tx, held, lease_s=self.lease_s)
-        except AgentStateError as error:
-            _log.warning("the leases of %d jobs could not be renewed now: %s", len(held), error)
+            if not held:
+                continue
+            try:
+                with self._store.transaction() as tx:
+                    table.renew_leases(tx, held, lease_s=self.lease_s)
+            except AgentStateError as error:
+                _log.warning("could not renew the leases of %d jobs, will retry: %s", len(held), error)

@@ -102,7 +102,9 @@ class JobRunner:
 
     def run_job(self, job_id: UUID, spec: JobSpec, handler: Handler) -> Outcome:
         """Take the job if it is ready and due, let `handler` do it, and write down how it ended."""
-        job = self._claim(job_id)
+        owner = f"{self._owner}:{threading.get_ident()}"
+        with self._store.transaction() as tx:
+            job = table.claim_job(tx, job_id, owner=owner[:128], lease_s=self._leases.lease_s)
         if job is None:
             return Outcome.NOTHING
         # Only here: a process that submits jobs and runs none does without its logging.
@@ -110,39 +112,25 @@ class JobRunner:
 
         about = bound_contextvars(job=str(job.id), kind=job.kind, agent=job.agent_id, attempt=job.attempts)
         with about, self._leases.hold_lease(job, for_s=spec.deadline_s + LEASE_MARGIN_S - self._leases.lease_s):
-            return self._run_handler(job, spec, handler)
-
-    def _run_handler(self, job: Job, spec: JobSpec, handler: Handler) -> Outcome:
-        try:
-            claim = Claim(job, parse_payload(spec_of(job.kind), job.payload))
-            result = handler(claim)
-            return self._done(claim, result)
-        except Fenced:
-            _log.warning("fenced: the late result is not applied")
-            return Outcome.FENCED
-        except Postpone as error:
-            return self._postponed(job, error)
-        except Exception as error:  # noqa: BLE001 whatever a handler raises decides about the job, not about the worker
-            return self._record_failure(job, spec, error)
-
-    def _claim(self, job_id: UUID) -> Job | None:
-        owner = f"{self._owner}:{threading.get_ident()}"
-        with self._store.transaction() as tx:
-            return table.claim_job(tx, job_id, owner=owner[:128], lease_s=self._leases.lease_s)
-
-    def _done(self, claim: Claim, result: Any) -> Outcome:
-        if not claim.finished:
-            with self._store.transaction() as tx:
-                claim.finish(tx, result)
-        return Outcome.DONE
-
-    def _postponed(self, job: Job, error: Postpone) -> Outcome:
-        with self._store.transaction() as tx:
-            held = table.postpone_job(tx, job, delay_s=error.delay_s, error=error.message, count_attempt=False)
-        return Outcome.RETRY if held else Outcome.FENCED
+            try:
+                claim = Claim(job, parse_payload(spec_of(job.kind), job.payload))
+                result = handler(claim)
+                if not claim.finished:
+                    with self._store.transaction() as tx:
+                        claim.finish(tx, result)
+            except Fenced:
+                _log.warning("fenced: the late result is not applied")
+                return Outcome.FENCED
+            except Postpone as error:
+                with self._store.transaction() as tx:
+                    held = table.postpone_job(tx, job, delay_s=error.delay_s, error=error.message, count_attempt=False)
+                return Outcome.RETRY if held else Outcome.FENCED
+            except Exception as error:  # noqa: BLE001 it decides about the job, not about the worker
+                return self._record_failure(job, spec, error)
+            return Outcome.DONE
 
     def _record_failure(self, job: Job, spec: JobSpec, error: Exception) -> Outcome:
-        reason = _reason(error)
+        reason = codec.storable_text(f"{type(error).__name__}: {error}", _MAX_ERROR)
         _log.warning("failed: %s", reason)
         with self._store.transaction() as tx:
             if isinstance(error, _HOPELESS):
@@ -150,23 +138,17 @@ class JobRunner:
             elif job.attempts >= job.max_attempts:
                 held, outcome = table.end_job(tx, job, final_status(spec), error=reason), Outcome.ENDED
             else:
-                held, outcome = self._retry(tx, job, spec, error, reason), Outcome.RETRY
+                delay = spec.retry.draw_delay(job.attempts, self._draw)
+                if isinstance(error, ProviderRateLimited) and error.retry_after is not None:
+                    delay = max(delay, error.retry_after)
+                held = table.postpone_job(tx, job, delay_s=delay, error=reason, count_attempt=True)
+                outcome = Outcome.RETRY
         return outcome if held else Outcome.FENCED
-
-    def _retry(self, tx: Transaction, job: Job, spec: JobSpec, error: Exception, reason: str) -> bool:
-        delay = spec.retry.draw_delay(job.attempts, self._draw)
-        if isinstance(error, ProviderRateLimited) and error.retry_after is not None:
-            delay = max(delay, error.retry_after)
-        return table.postpone_job(tx, job, delay_s=delay, error=reason, count_attempt=True)
 
 
 def final_status(spec: JobSpec) -> JobStatus:
     """The status of a job of this kind that has used up its attempts."""
     return JobStatus.DISCARDED if spec.last_action is LastAction.DISCARD else JobStatus.DEAD
-
-
-def _reason(error: Exception) -> str:
-    return codec.storable_text(f"{type(error).__name__}: {error}", _MAX_ERROR)
 
 
 def _storable(result: Any) -> Any:

@@ -41,18 +41,16 @@ class JobSweeper:
         """Sweep once; safe to run anywhere, at any time, by many at once."""
         with self._store.transaction() as tx:
             freed = table.release_expired(tx)
-            ended = [job for job in freed if self._end_if_spent(tx, job)]
+            spent = [job for job in freed if job.attempts >= job.max_attempts]
+            ended = sum(
+                table.end_unclaimed(tx, job.id, final_status(KINDS[job.kind]), error=job.error) for job in spent
+            )
         with self._store.transaction() as tx:
             lost = self._find_lost(tx)
             wake_ups = [WakeUp(KINDS[job.kind].task_name, job.queue, job.lane, job.id) for job in lost]
             table.mark_woken(tx, [job.id for job in lost])
             tx.after_commit(lambda: self._waker.send_wake_ups(wake_ups))
-        return SweepReport(len(freed), len(ended), len(lost))
-
-    def _end_if_spent(self, tx: Transaction, job: Job) -> bool:
-        if job.attempts < job.max_attempts:
-            return False
-        return table.end_unclaimed(tx, job.id, final_status(KINDS[job.kind]), error=job.error)
+        return SweepReport(len(freed), ended, len(lost))
 
     def _find_lost(self, tx: Transaction) -> list[Job]:
         """Due jobs that no message waits for: all that none was sent for, and others as far as messages are missing.

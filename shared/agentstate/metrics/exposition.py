@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -61,13 +60,9 @@ def serve_metrics(found: CollectorRegistry, port: int, host: str = LOOPBACK) -> 
     try:
         yield server.server_port
     finally:
-        _end(server.shutdown, server.server_close, thread)
-
-
-def _end(shutdown: Callable[[], None], close: Callable[[], None], thread: threading.Thread) -> None:
-    shutdown()
-    thread.join()
-    close()
+        server.shutdown()
+        thread.join()
+        server.server_close()
 
 
 class _StoreCollector:

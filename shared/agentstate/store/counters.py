@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import TypeAlias
 
-from agentstate.store.store import Store, Transaction
+from agentstate.store.store import Store
 from agentstate.store.tables.jobs import counters
 from agentstate.store.upsert import insert_or_add
 
@@ -64,7 +64,13 @@ class Counters:
             return
         try:
             with self._store().transaction() as tx:
-                _write_counts(tx, taken)
+                slot = os.getpid() % SHARDS
+                # In one order, so that no two processes wait for each other.
+                rows = [
+                    {"what": what, "subject": subject, "part": part, "slot": slot, "number": number}
+                    for (what, subject, part), number in sorted(taken.items())
+                ]
+                insert_or_add(tx, counters, rows, "number")
         except Exception as error:  # noqa: BLE001 whoever counts has no use for it, and the thread has to go on
             _log.warning("could not flush counters, will retry: %s", error)
             with self._lock:
@@ -83,13 +89,3 @@ class Counters:
     def _write_now_and_then(self, ended: threading.Event) -> None:
         while not ended.wait(self._every_s):
             self.flush_counts()
-
-
-def _write_counts(tx: Transaction, taken: Counter[Key]) -> None:
-    slot = os.getpid() % SHARDS
-    # In one order, so that no two processes wait for each other.
-    rows = [
-        {"what": what, "subject": subject, "part": part, "slot": slot, "number": number}
-        for (what, subject, part), number in sorted(taken.items())
-    ]
-    insert_or_add(tx, counters, rows, "number")

@@ -155,14 +155,9 @@ def _grant_tables(tx: Transaction, role: str) -> None:
     run(f"GRANT USAGE ON SCHEMA {schema} TO {name}")
     for (table,) in tx.connection.execute(_TABLES).all():
         run(f"REVOKE ALL ON {table} FROM {name}")
-        run(f"GRANT {_table_rights(table)} ON {table} TO {name}")
+        rights = "SELECT, INSERT" if table in APPEND_ONLY else "SELECT, INSERT, UPDATE, DELETE"
+        run(f"GRANT {'SELECT' if table in _READ_ONLY else rights} ON {table} TO {name}")
     for (sequence,) in tx.connection.execute(_SEQUENCES).all():
         run(f"GRANT USAGE ON SEQUENCE {sequence} TO {name}")
     for function in _FUNCTIONS:
         run(f"GRANT EXECUTE ON FUNCTION {function} TO {name}")
-
-
-def _table_rights(table: str) -> str:
-    if table in _READ_ONLY:
-        return "SELECT"
-    return "SELECT, INSERT" if table in APPEND_ONLY else "SELECT, INSERT, UPDATE, DELETE"

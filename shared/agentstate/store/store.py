@@ -188,8 +188,9 @@ class Store:
         try:
             yield
         except PoolTimeout as error:
+            waited_s = float(getattr(self.engine.pool, "_timeout", 0.0))
             raise StoreBusy(
-                f"all connections of this process to the durable store were in use for {self._pool_timeout_s:g} s. "
+                f"all connections of this process to the durable store were in use for {waited_s:g} s. "
                 "Nothing of this transaction is kept; try again, or open the store with a larger pool."
             ) from error
         except DBAPIError as error:
@@ -199,10 +200,6 @@ class Store:
             if found is None:
                 raise
             raise found from error
-
-    @property
-    def _pool_timeout_s(self) -> float:
-        return float(getattr(self.engine.pool, "_timeout", 0.0))
 
 
 def _translate_error(error: DBAPIError) -> AgentStateError | None:
