@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -10,6 +11,9 @@ from sqlalchemy.engine import Connection
 from agentstate.errors import SchemaOutdated
 from agentstate.store import grants
 from agentstate.store.store import Store
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 # Any constant: two migrators at once wait for each other on it.
@@ -27,21 +31,13 @@ def upgrade_schema(database_url: str) -> str:
     """
     # Only here: loading Alembic takes longer than most commands, which all ask for the revision.
     from alembic import command
-    from alembic.config import Config
 
     store = Store.open(database_url)
     try:
         with store.transaction() as tx:
             tx.database.lock_key(tx.connection, _MIGRATION_LOCK)
-            found = _read_revision(tx.connection)
-            if found is not None and not is_known_revision(found):
-                raise SchemaOutdated(
-                    f"the durable store is at schema revision {found}, which this version does not know (its newest is "
-                    f"{newest_revision()}): a newer version has been here, or one before 0.2.0, whose databases cannot "
-                    "be carried over. Update agentstate, or name another database; nothing was changed."
-                )
-            config = Config()
-            config.set_main_option("script_location", str(_MIGRATIONS))
+            _require_known(tx.connection)
+            config = _alembic_config()
             config.attributes["connection"] = tx.connection
             command.upgrade(config, "head")
             grants.grant_new_tables(tx)
@@ -96,6 +92,16 @@ def require_newest(store: Store) -> None:
         )
 
 
+def _require_known(connection: Connection) -> None:
+    found = _read_revision(connection)
+    if found is not None and not is_known_revision(found):
+        raise SchemaOutdated(
+            f"the durable store is at schema revision {found}, which this version does not know (its newest is "
+            f"{newest_revision()}): a newer version has been here, or one before 0.2.0, whose databases cannot be "
+            "carried over. Update agentstate, or name another database; nothing was changed."
+        )
+
+
 def _list_revisions() -> list[str]:
     # A revision is called as its file.
     return [path.stem for path in (_MIGRATIONS / "versions").glob("[0-9]*.py")]
@@ -106,3 +112,11 @@ def _read_revision(connection: Connection) -> str | None:
         return None
     revision: str | None = connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
     return revision
+
+
+def _alembic_config() -> Config:
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS))
+    return config
