@@ -159,7 +159,13 @@ class PostgresServer:
             ServerMissing: the cluster was made by another version, or nobody may run the programs.
         """
         if self.data.is_dir():
-            self._check_version()
+            made_by = (self.data / "PG_VERSION").read_text("ascii").strip()
+            if made_by != str(self.programs.version):
+                raise ServerMissing(
+                    f"the cluster {self.data} was made by PostgreSQL {made_by}, and {self.programs.folder} is version "
+                    f"{self.programs.version}. Nothing was started, all data was kept. "
+                    f"Name the programs of version {made_by} with --postgres-bin, or begin anew with another --data."
+                )
         settings = (
             f"listen_addresses={LOOPBACK}",
             f"port={self.port}",
@@ -212,15 +218,6 @@ class PostgresServer:
                 f"no Postgres cluster could be made in {unfinished}:\n{(done.stdout + done.stderr).strip()[-1500:]}"
             )
         unfinished.replace(self.data)
-
-    def _check_version(self) -> None:
-        made_by = (self.data / "PG_VERSION").read_text("ascii").strip()
-        if made_by != str(self.programs.version):
-            raise ServerMissing(
-                f"the cluster {self.data} was made by PostgreSQL {made_by}, and "
-                f"{self.programs.folder} is version {self.programs.version}. Nothing was started, all data was kept. "
-                f"Name the programs of version {made_by} with --postgres-bin, or begin anew with another --data."
-            )
 
     def _initdb_command(self, target: Path, password_file: Path) -> list[str]:
         locale = ["--locale=C.UTF-8"]

@@ -49,7 +49,12 @@ class Folder:
             AlreadyRunning: a live supervisor owns it.
         """
         self.make_folders()
-        self._check_room()
+        free = shutil.disk_usage(self.path).free
+        if free < NEEDED_BYTES:
+            raise FolderUnusable(
+                f"only {free // 2**20} MB are free on the disk of {self.path}; {NEEDED_BYTES // 2**20} MB are needed. "
+                "Nothing was started. Free some space, or choose another folder with --data."
+            )
         lock = (self.path / "lock").open("a+", encoding="utf-8")
         if not _take_lock(lock):
             lock.close()
@@ -150,14 +155,6 @@ class Folder:
                 f"the data folder {self.path} cannot be written: {error.strerror}. Nothing was started. "
                 "Free some space or correct its permissions, or choose another folder with --data."
             ) from error
-
-    def _check_room(self) -> None:
-        free = shutil.disk_usage(self.path).free
-        if free < NEEDED_BYTES:
-            raise FolderUnusable(
-                f"only {free // 2**20} MB are free on the disk of {self.path}; {NEEDED_BYTES // 2**20} MB are needed. "
-                "Nothing was started. Free some space, or choose another folder with --data."
-            )
 
     def _who_runs(self) -> str:
         owner = self.read_record().get("supervisor") or {}

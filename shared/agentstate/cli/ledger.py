@@ -16,7 +16,6 @@ from agentstate.cli.invocation import Invocation, pass_invocation
 from agentstate.cli.verb import Moment, Verbs
 
 if TYPE_CHECKING:
-    from agentstate.money.amounts import Money
     from agentstate.money.audit.attest import Attestation
     from agentstate.money.audit.export import PortableTransaction
     from agentstate.money.ledger.ledger import TransactionLedger
@@ -54,10 +53,28 @@ def balance(
     """Show the balances of AGENT, one line for each account."""
     books = _ledger_of(invocation, agent)
     wanted = {"service": service, "bucket": bucket, "currency": currency}
-    keys = [key for key in _accounts_of(invocation, agent) if _matches(key, wanted)]
+    keys = [
+        key
+        for key in _accounts_of(invocation, agent)
+        if all(value is None or getattr(key, name) == value for name, value in wanted.items())
+    ]
     found = [(key, books.balance(key.service, key.currency, bucket=key.bucket, as_of=at)) for key in keys]
     if invocation.as_json:
-        output.print_document({"agent": agent, "at": at, "balances": [_balance(key, money) for key, money in found]})
+        output.print_document(
+            {
+                "agent": agent,
+                "at": at,
+                "balances": [
+                    {
+                        "service": key.service,
+                        "bucket": key.bucket,
+                        "currency": key.currency,
+                        "balance": f"{money.amount:f}",
+                    }
+                    for key, money in found
+                ],
+            }
+        )
     elif found:
         rows = [(key.service, key.bucket, str(money)) for key, money in found]
         output.print_table(("service", "bucket", "balance"), rows)
@@ -179,14 +196,6 @@ def _accounts_of(invocation: Invocation, agent: str) -> list[AccountKey]:
 
     with invocation.runtime.store.read_connection() as connection:
         return sorted(read_balances(connection, [agent])[agent])
-
-
-def _matches(key: AccountKey, wanted: dict[str, str | None]) -> bool:
-    return all(value is None or getattr(key, name) == value for name, value in wanted.items())
-
-
-def _balance(key: AccountKey, money: Money) -> dict[str, str]:
-    return {"service": key.service, "bucket": key.bucket, "currency": key.currency, "balance": f"{money.amount:f}"}
 
 
 def _line_document(line: StatementLine) -> dict[str, Any]:

@@ -72,7 +72,10 @@ def format_cell(value: Any) -> str:
 
 def escape_controls(text: str) -> str:
     """Return `text` on one line, with control characters escaped."""
-    return "".join(_escape_letter(letter) for letter in " ".join(text.split()))
+    return "".join(
+        (letter if unicodedata.category(letter) not in {"Cc", "Cs"} else letter.encode("unicode_escape").decode())
+        for letter in " ".join(text.split())
+    )
 
 
 def shorten_text(text: str, width: int) -> str:
@@ -132,10 +135,6 @@ def _print_columns(rows: list[list[str]]) -> None:
     widths = [max(len(row[position]) for row in rows) for position in range(len(rows[0]))] if rows else []
     for row in rows:
         click.echo("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
-
-
-def _escape_letter(letter: str) -> str:
-    return letter if unicodedata.category(letter) not in {"Cc", "Cs"} else letter.encode("unicode_escape").decode()
 
 
 def _json_value(value: Any) -> Any:

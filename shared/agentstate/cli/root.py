@@ -6,22 +6,14 @@ from pathlib import Path
 
 import click
 
-from agentstate.cli.breaks import breaks
 from agentstate.cli.completion import completion_command
-from agentstate.cli.doctor import doctor_command
-from agentstate.cli.effects import effects
-from agentstate.cli.forget import forget
-from agentstate.cli.guards import guards
-from agentstate.cli.history import history
 from agentstate.cli.index import index
-from agentstate.cli.ingest import ingest
 from agentstate.cli.invocation import Invocation
 from agentstate.cli.jobs import jobs
 from agentstate.cli.ledger import ledger
-from agentstate.cli.memories import recall, remember
-from agentstate.cli.metrics import metrics
-from agentstate.cli.migrate import migrate
-from agentstate.cli.status import status_command
+from agentstate.cli.memories import forget, history, ingest, recall, remember
+from agentstate.cli.money import breaks, effects, guards
+from agentstate.cli.operations import doctor_command, metrics_command, migrate_command, status_command
 from agentstate.cli.verb import Root
 from agentstate.distribution import package_version
 
@@ -47,8 +39,8 @@ def cli(context: click.Context, env_file: Path | None) -> None:
 for verb in (
     status_command,
     doctor_command,
-    metrics,
-    migrate,
+    metrics_command,
+    migrate_command,
     remember,
     recall,
     history,

@@ -65,30 +65,26 @@ def check_durability(system: System) -> Finding:
     """Check that "committed" means "on disk"."""
     with system.connect_store() as connection:
         if database_of(connection).is_server:
-            return _postgres_durability(connection)
-        return _sqlite_durability(connection)
-
-
-def _postgres_durability(connection: Connection) -> Finding:
-    read = {name: _read_setting(connection, name) for name in ("fsync", "synchronous_commit", "full_page_writes")}
-    found = ", ".join(f"{name}={value}" for name, value in read.items())
-    if "off" in (read["fsync"], read["synchronous_commit"]):
-        return fail_finding(
-            found, "Set fsync=on and synchronous_commit=on: else a power cut takes back acknowledged commits."
-        )
-    if read["full_page_writes"] == "off":
-        return warn_finding(found, "Set full_page_writes=on, unless the file system never writes half a page.")
-    return ok_finding(found)
-
-
-def _sqlite_durability(connection: Connection) -> Finding:
-    journal, level = _read_pragma(connection, "journal_mode"), int(_read_pragma(connection, "synchronous"))
-    found = f"journal_mode={journal}, synchronous={level}"
-    if level < _SQLITE_FULL:
-        return fail_finding(found, "Open the file through agentstate, which sets synchronous=FULL.")
-    if journal != "wal":
-        return warn_finding(found, "Put the file on a local disk: without the write-ahead log readers block writers.")
-    return ok_finding(found)
+            read = {
+                name: _read_setting(connection, name) for name in ("fsync", "synchronous_commit", "full_page_writes")
+            }
+            found = ", ".join(f"{name}={value}" for name, value in read.items())
+            if "off" in (read["fsync"], read["synchronous_commit"]):
+                return fail_finding(
+                    found, "Set fsync=on and synchronous_commit=on: else a power cut takes back acknowledged commits."
+                )
+            if read["full_page_writes"] == "off":
+                return warn_finding(found, "Set full_page_writes=on, unless the file system never writes half a page.")
+            return ok_finding(found)
+        journal, level = _read_pragma(connection, "journal_mode"), int(_read_pragma(connection, "synchronous"))
+        found = f"journal_mode={journal}, synchronous={level}"
+        if level < _SQLITE_FULL:
+            return fail_finding(found, "Open the file through agentstate, which sets synchronous=FULL.")
+        if journal != "wal":
+            return warn_finding(
+                found, "Put the file on a local disk: without the write-ahead log readers block writers."
+            )
+        return ok_finding(found)
 
 
 def check_schema(system: System) -> Finding:

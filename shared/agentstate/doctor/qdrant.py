@@ -47,24 +47,18 @@ def assess_qdrant(about: dict[str, Any], points: int) -> Finding:
     if Version(version) < OLDEST:
         return fail_finding(f"Qdrant {version}", "Use Qdrant 1.20 or newer: keyword search needs it.")
     if engine is not None:
-        return _judged_engine(engine, points)
-    return _judged_server(version, points)
-
-
-def _judged_engine(engine: str, points: int) -> Finding:
-    found = f"one-machine engine ({engine}), {points:,} of about {ENGINE_CEILING:,} points"
-    if points > ENGINE_CEILING:
-        remedy = "Move to a Qdrant server: set AGENTSTATE_QDRANT_URL; workers fill its index from the durable store."
-        return warn_finding(found, remedy)
-    return ok_finding(found)
-
-
-def _judged_server(version: str, points: int) -> Finding:
-    found, server, client = f"Qdrant {version}, {points:,} points", Version(version), _client_version()
+        found = f"one-machine engine ({engine}), {points:,} of about {ENGINE_CEILING:,} points"
+        if points > ENGINE_CEILING:
+            remedy = (
+                "Move to a Qdrant server: set AGENTSTATE_QDRANT_URL; workers fill its index from the durable store."
+            )
+            return warn_finding(found, remedy)
+        return ok_finding(found)
+    found, server, client = (
+        f"Qdrant {version}, {points:,} points",
+        Version(version),
+        Version(metadata.version("qdrant-client")),
+    )
     if server.major != client.major or abs(server.minor - client.minor) > 1:
         return warn_finding(found, f"qdrant-client here is {client}; keep both within one minor version.")
     return ok_finding(found)
-
-
-def _client_version() -> Version:
-    return Version(metadata.version("qdrant-client"))

@@ -48,14 +48,10 @@ def list_settings(env_file: Path | None = None) -> list[SettingRow]:
 def _setting_row(name: str, field: FieldInfo, given: dict[str, Any]) -> SettingRow:
     variable = PREFIX + name.upper()
     default = None if field.is_required() or field.default is None else str(field.default)
-    secret = SecretStr in _types(field)
+    secret = SecretStr in ((field.annotation, *getattr(field.annotation, "__args__", ())))
     for source, values in given.items():
         value = values.get(variable.lower())
         if value is not None:
             return SettingRow(variable, MASK if secret else mask_url(value), default, source, field.description or "")
     source = "not set" if field.is_required() else "default"
     return SettingRow(variable, default, default, source, field.description or "")
-
-
-def _types(field: FieldInfo) -> tuple[Any, ...]:
-    return (field.annotation, *getattr(field.annotation, "__args__", ()))

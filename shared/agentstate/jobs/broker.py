@@ -98,14 +98,6 @@ def make_app(settings: Settings) -> Celery:
     return app
 
 
-def _make_sending_app(settings: Settings) -> Celery:
-    """An application that only sends: it need not wait as long as one that listens."""
-    app = make_app(settings)
-    waits = {"socket_timeout": ANSWER_WITHIN_S, "socket_connect_timeout": ANSWER_WITHIN_S}
-    app.conf.broker_transport_options = {**app.conf.broker_transport_options, **waits}
-    return app
-
-
 def register_plain_json() -> None:
     """Make this process read messages as the JSON that they are.
 
@@ -190,7 +182,11 @@ class BrokerWakeUpSender:
         self._renew_after_fork()
         with self._lock:
             if self._app is None:
-                self._app = _make_sending_app(self._settings)
+                # An application that only sends: it need not wait as long as one that listens.
+                app = make_app(self._settings)
+                waits = {"socket_timeout": ANSWER_WITHIN_S, "socket_connect_timeout": ANSWER_WITHIN_S}
+                app.conf.broker_transport_options = {**app.conf.broker_transport_options, **waits}
+                self._app = app
             return self._app
 
     def _redis_client(self) -> Redis:

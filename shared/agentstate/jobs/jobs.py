@@ -64,7 +64,22 @@ class Jobs:
         spec = spec_of(kind)
         values = self._new_row(spec, payload or {}, agent_id, dedupe_key, coalesce_key)
         with self._store.transaction(tx) as open_tx:
-            return self._insert_or_find(open_tx, spec, values, due_in)
+            job_id: UUID = values["id"]
+            for _ in range(_SUBMIT_TRIES):
+                if table.insert_job(open_tx, values, due_in=due_in):
+                    if due_in <= 0:
+                        self._wake_workers(open_tx, [WakeUp(spec.task_name, spec.queue, values["lane"], job_id)])
+                    return job_id
+                existing = table.find_duplicate(open_tx, values)
+                if existing is not None:
+                    same = existing.payload == codec.loads(codec.dumps(values["payload"]))
+                    if values["dedupe_key"] is not None and existing.dedupe_key == values["dedupe_key"] and not same:
+                        raise KeyReused(
+                            f"the dedupe key {existing.dedupe_key!r} belongs to job {existing.id} with another "
+                            "payload; use a new key for a new job. Nothing was stored."
+                        )
+                    return existing.id
+            raise WaitTimeout(f"the coalesce key {values['coalesce_key']!r} changes hands too fast; submit again.")
 
     def wake_bulk(self, kind: str, tx: Transaction | None = None) -> None:
         """Wake bulk work: after `tx` commits when given, else now."""
@@ -188,18 +203,6 @@ class Jobs:
             "max_attempts": spec.retry.max_attempts,
         }
 
-    def _insert_or_find(self, tx: Transaction, spec: JobSpec, values: dict[str, Any], due_in: float) -> UUID:
-        job_id: UUID = values["id"]
-        for _ in range(_SUBMIT_TRIES):
-            if table.insert_job(tx, values, due_in=due_in):
-                if due_in <= 0:
-                    self._wake_workers(tx, [WakeUp(spec.task_name, spec.queue, values["lane"], job_id)])
-                return job_id
-            existing = table.find_duplicate(tx, values)
-            if existing is not None:
-                return _same_request(existing, values)
-        raise WaitTimeout(f"the coalesce key {values['coalesce_key']!r} changes hands too fast; submit again.")
-
     def _wake_workers(self, tx: Transaction, wake_ups: Sequence[WakeUp]) -> None:
         tx.after_commit(lambda: self._waker.send_wake_ups(wake_ups))
 
@@ -208,16 +211,6 @@ def _check_key(key: str | None, what: str) -> str | None:
     if key is not None and not 0 < len(key) <= MAX_KEY:
         raise InvalidInput(f"a {what} has 1 to {MAX_KEY} characters, this one {len(key)}. Nothing was stored.")
     return key
-
-
-def _same_request(existing: Job, values: dict[str, Any]) -> UUID:
-    same = existing.payload == codec.loads(codec.dumps(values["payload"]))
-    if values["dedupe_key"] is not None and existing.dedupe_key == values["dedupe_key"] and not same:
-        raise KeyReused(
-            f"the dedupe key {existing.dedupe_key!r} belongs to job {existing.id} with another payload; "
-            "use a new key for a new job. Nothing was stored."
-        )
-    return existing.id
 
 
 def slot_start(moment: datetime, period_s: int) -> datetime:

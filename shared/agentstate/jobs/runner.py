@@ -126,24 +126,21 @@ class JobRunner:
                     held = table.postpone_job(tx, job, delay_s=error.delay_s, error=error.message, count_attempt=False)
                 return Outcome.RETRY if held else Outcome.FENCED
             except Exception as error:  # noqa: BLE001 it decides about the job, not about the worker
-                return self._record_failure(job, spec, error)
+                reason = codec.storable_text(f"{type(error).__name__}: {error}", _MAX_ERROR)
+                _log.warning("failed: %s", reason)
+                with self._store.transaction() as tx:
+                    if isinstance(error, _HOPELESS):
+                        held, outcome = table.end_job(tx, job, JobStatus.DEAD, error=reason), Outcome.ENDED
+                    elif job.attempts >= job.max_attempts:
+                        held, outcome = table.end_job(tx, job, final_status(spec), error=reason), Outcome.ENDED
+                    else:
+                        delay = spec.retry.draw_delay(job.attempts, self._draw)
+                        if isinstance(error, ProviderRateLimited) and error.retry_after is not None:
+                            delay = max(delay, error.retry_after)
+                        held = table.postpone_job(tx, job, delay_s=delay, error=reason, count_attempt=True)
+                        outcome = Outcome.RETRY
+                return outcome if held else Outcome.FENCED
             return Outcome.DONE
-
-    def _record_failure(self, job: Job, spec: JobSpec, error: Exception) -> Outcome:
-        reason = codec.storable_text(f"{type(error).__name__}: {error}", _MAX_ERROR)
-        _log.warning("failed: %s", reason)
-        with self._store.transaction() as tx:
-            if isinstance(error, _HOPELESS):
-                held, outcome = table.end_job(tx, job, JobStatus.DEAD, error=reason), Outcome.ENDED
-            elif job.attempts >= job.max_attempts:
-                held, outcome = table.end_job(tx, job, final_status(spec), error=reason), Outcome.ENDED
-            else:
-                delay = spec.retry.draw_delay(job.attempts, self._draw)
-                if isinstance(error, ProviderRateLimited) and error.retry_after is not None:
-                    delay = max(delay, error.retry_after)
-                held = table.postpone_job(tx, job, delay_s=delay, error=reason, count_attempt=True)
-                outcome = Outcome.RETRY
-        return outcome if held else Outcome.FENCED
 
 
 def final_status(spec: JobSpec) -> JobStatus:

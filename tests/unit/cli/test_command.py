@@ -12,10 +12,9 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from agentstate.cli.failure import exit_code
 from agentstate.cli.jobs import STATUSES
 from agentstate.cli.root import cli
-from agentstate.cli.verb import Verb
+from agentstate.cli.verb import Verb, exit_code
 from agentstate.errors import InvalidInput
 from agentstate.jobs import JobStatus
 from agentstate.jobs.kinds import BULK, KINDS
