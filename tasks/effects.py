@@ -11,7 +11,7 @@ from agentstate.jobs import Claim, Postpone
 from agentstate.jobs.kinds import BULK
 from agentstate.money.effects.table import EffectState
 from agentstate.runtime import Runtime
-from tasks.shell import bulk_task, job_task, repeat_until_done
+from tasks.app import bulk_task, job_task, repeat_until_done
 
 SWEEP = "effects.sweep"
 ASK_AGAIN_S = 5.0

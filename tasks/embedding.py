@@ -14,7 +14,7 @@ from agentstate.jobs.kinds import BULK
 from agentstate.memory.facts.forget import ERASE_KIND
 from agentstate.memory.index.verify import Comparison, Cursor, IndexVerifier
 from agentstate.runtime import Runtime
-from tasks.shell import Slice, bulk_task, job_task, slice_task
+from tasks.app import Slice, bulk_task, job_task, slice_task
 
 _log = logging.getLogger(__name__)
 

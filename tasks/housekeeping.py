@@ -21,7 +21,7 @@ from agentstate.state import update_log
 from agentstate.state.agent_db import migrate_slice
 from agentstate.store import Transaction
 from agentstate.store.partitions import create_partitions
-from tasks.shell import Slice, bulk_task, job_task, slice_task
+from tasks.app import Slice, bulk_task, job_task, slice_task
 
 _log = logging.getLogger(__name__)
 

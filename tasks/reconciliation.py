@@ -7,7 +7,7 @@ from typing import Any
 from agentstate.jobs import Claim
 from agentstate.jobs.kinds import BULK
 from agentstate.runtime import Runtime
-from tasks.shell import Slice, bulk_task, job_task, repeat_until_done, slice_task
+from tasks.app import Slice, bulk_task, job_task, repeat_until_done, slice_task
 
 DUE = "reconciliation.reconcile_due"
 AHEAD = "cache.refresh_ahead"

@@ -15,7 +15,7 @@ from agentstate.jobs import Claim
 from agentstate.jobs.kinds import spec_of
 from agentstate.runtime import Runtime
 from agentstate.state import codec
-from tasks.shell import bulk_task, job_task
+from tasks.app import bulk_task, job_task
 
 _SHOWN = 4_000
 

@@ -10,7 +10,7 @@ from agentstate.memory.conversation.summarization import ConversationSummarizer
 from agentstate.memory.episodes.lesson_jobs import DRAW_LESSONS, RECORDS_ON_S
 from agentstate.memory.episodes.lessons import LessonDrawer
 from agentstate.runtime import Runtime
-from tasks.shell import job_task
+from tasks.app import job_task
 
 
 @job_task("summarization.summarize_conversation")

@@ -21,8 +21,7 @@ def application() -> object:
 
 
 def test_every_kind_has_its_task_and_every_task_its_kind(application: object) -> None:
-    from tasks.app import MODULES, app
-    from tasks.shell import DECLARED
+    from tasks.app import DECLARED, MODULES, app
 
     for module in MODULES:
         importlib.import_module(module)

@@ -100,7 +100,7 @@ def show_effect(invocation: Invocation, *, effect_id: UUID) -> None:
 def resolve_effect(
     invocation: Invocation, *, effect_id: UUID, applied: str | None, absent: bool, reason: str | None, who: str | None
 ) -> None:
-    """Look for one effect now, or end it by what a human found out.
+    """Verify one effect now, or end it with the outcome that a human found.
 
     With --applied it is booked as if its call had returned RECEIPT; with --absent the money that it held is given back.
     Either is final.
@@ -168,7 +168,7 @@ _break_id = click.argument("break_id", metavar="ID", type=click.UUID)
 
 @click.group(cls=Verbs)
 def breaks() -> None:
-    """Look at what differs from the books, and end it.
+    """List and resolve differences from the books.
 
     A break opens when something differs that nothing in flight explains. Many end by themselves; the others wait for
     somebody who finds out.
@@ -214,7 +214,10 @@ def show_break(invocation: Invocation, *, break_id: UUID) -> None:
 @_who
 @pass_invocation
 def acknowledge_break(invocation: Invocation, *, break_id: UUID, note: str, who: str | None) -> None:
-    """Say that somebody looks into a break. It stays open, and goes on counting for limits on what is unexplained."""
+    """Record that a break is under investigation.
+
+    It stays open, and goes on counting for limits on unexplained amounts.
+    """
     _print_break(invocation, invocation.fleet.breaks.acknowledge(break_id, who=who or getpass.getuser(), note=note))
 
 
@@ -224,7 +227,10 @@ def acknowledge_break(invocation: Invocation, *, break_id: UUID, note: str, who:
 @_who
 @pass_invocation
 def resolve_break(invocation: Invocation, *, break_id: UUID, reason: str, who: str | None) -> None:
-    """End a break by what a human found out. The books are not touched: post what was missing before."""
+    """Resolve a break with the reason that a human found.
+
+    The books are not touched: post missing transactions before.
+    """
     _print_break(invocation, invocation.fleet.breaks.resolve(break_id, who=who or getpass.getuser(), reason=reason))
 
 

@@ -148,7 +148,7 @@ def doctor_command(
     prerequisite failed). Exit code 1 when any check fails.
     """
     from agentstate.doctor import is_well, run_checks
-    from agentstate.doctor.settings_table import list_settings
+    from agentstate.doctor.configuration import list_settings
 
     if show_settings:
         rows = list_settings(invocation.env_file)

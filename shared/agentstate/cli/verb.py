@@ -81,7 +81,7 @@ class Verb(click.Command):
 
 
 class Verbs(click.Group):
-    """A group whose commands are verbs."""
+    """A group of `Verb` commands."""
 
     command_class = Verb
     group_class = type

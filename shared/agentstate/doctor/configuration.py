@@ -1,20 +1,25 @@
-"""Checks of this process: Python, packages, settings, disk."""
+"""Checks of this process: Python, packages, settings, disk; and the table of all settings."""
 
 from __future__ import annotations
 
 import shutil
 import sys
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 from packaging.requirements import Requirement
+from pydantic import SecretStr
+from pydantic.fields import FieldInfo
+from pydantic_settings import DotEnvSettingsSource, EnvSettingsSource
 
 from agentstate.distribution import package_requirements
 from agentstate.doctor.finding import Finding, fail_finding, ok_finding, warn_finding
-from agentstate.doctor.system import System
+from agentstate.doctor.system import MASK, System, mask_url
 from agentstate.errors import AgentStateError
-from agentstate.settings import find_settings_file
+from agentstate.settings import PREFIX, Settings, find_settings_file
 
 OLDEST_PYTHON = (3, 11)
 EXTRAS = ("anthropic", "embedded", "openai", "workers")
@@ -109,3 +114,43 @@ def data_folder(system: System) -> Path:
     if url.get_backend_name() == "sqlite" and url.database and Path(url.database).parent.is_dir():
         return Path(url.database).parent
     return Path() if file is None else file.parent
+
+
+@dataclass(frozen=True)
+class SettingRow:
+    """One setting and its current value."""
+
+    name: str
+    """`AGENTSTATE_...`."""
+    value: str | None
+    """None when it is unset and has no default; stars for a secret."""
+    default: str | None
+    source: str
+    """`environment`, `default`, `not set`, or the path of the settings file."""
+    description: str
+
+
+def list_settings(env_file: Path | None = None) -> list[SettingRow]:
+    """Return all settings in the order of their declaration.
+
+    Raises:
+        ConfigurationError: the named settings file is not there.
+    """
+    file = env_file or find_settings_file()
+    given = {
+        "environment": EnvSettingsSource(Settings).env_vars,
+        str(file): DotEnvSettingsSource(Settings, env_file=file).env_vars if file else {},
+    }
+    return [_setting_row(name, field, given) for name, field in Settings.model_fields.items()]
+
+
+def _setting_row(name: str, field: FieldInfo, given: dict[str, Any]) -> SettingRow:
+    variable = PREFIX + name.upper()
+    default = None if field.is_required() or field.default is None else str(field.default)
+    secret = SecretStr in ((field.annotation, *getattr(field.annotation, "__args__", ())))
+    for source, values in given.items():
+        value = values.get(variable.lower())
+        if value is not None:
+            return SettingRow(variable, MASK if secret else mask_url(value), default, source, field.description or "")
+    source = "not set" if field.is_required() else "default"
+    return SettingRow(variable, default, default, source, field.description or "")

@@ -1,6 +1,12 @@
-"""Checks of the durable store: availability, encoding, durability, schema, rights, and the ledger's months."""
+"""Checks of the durable store: availability, encoding, durability, schema, rights, the ledger's months, and clocks.
+
+Leases use the database's clock, limits that of Redis, logs and cached states this machine's.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -12,13 +18,18 @@ from agentstate.store.engine import database_of
 from agentstate.store.grants import unbound_role
 from agentstate.store.migrate import current_revision, is_known_revision, newest_revision
 from agentstate.store.partitions import describe_partitions
+from agentstate.store.tables.base import db_time
 
 OLDEST_POSTGRES = 14
 OLDEST_SQLITE = (3, 35)
 """RETURNING came with SQLite 3.35."""
 
+MOST_SKEW_S = 1.0
+"""Largest difference that is ok, in seconds."""
+
 _UP = "Start the database, and check AGENTSTATE_DATABASE_URL. `make up` starts one on this machine."
 _SQLITE_FULL = 2
+_CLOCK_REMEDY = "Synchronise both machines with a time server (NTP); until then times in logs and reports disagree."
 
 
 def check_database(system: System) -> Finding:
@@ -134,3 +145,39 @@ def _read_setting(connection: Connection, name: str) -> str:
 
 def _read_pragma(connection: Connection, name: str) -> str:
     return str(connection.exec_driver_sql(f"PRAGMA {name}").scalar_one())
+
+
+def check_database_clock(system: System) -> Finding:
+    """Compare this machine's clock with the database's."""
+
+    def read() -> datetime:
+        with system.connect_store() as connection:
+            moment: datetime = connection.execute(sa.select(db_time())).scalar_one()
+            return moment
+
+    read()  # the first answer pays for the connection
+    return _compare_clocks(system, read)
+
+
+def check_redis_clock(system: System) -> Finding:
+    """Compare this machine's clock with that of Redis."""
+    with system.connect_redis(system.settings.redis_url) as client:
+
+        def read() -> datetime:
+            seconds, microseconds = client.time()
+            return datetime.fromtimestamp(int(seconds) + int(microseconds) / 1e6, UTC)
+
+        read()
+        return _compare_clocks(system, read)
+
+
+def _compare_clocks(system: System, read: Callable[[], datetime]) -> Finding:
+    before = system.clock()
+    there = read()
+    after = system.clock()
+    # The answer was made at some time between; only what exceeds that uncertainty is a difference.
+    behind, ahead = (before - there).total_seconds(), (there - after).total_seconds()
+    difference = max(behind, ahead, 0.0)
+    if difference > MOST_SKEW_S:
+        return warn_finding(f"{difference:.1f} s {'behind' if behind > 0 else 'ahead of'} this machine", _CLOCK_REMEDY)
+    return ok_finding(f"within {max(difference, 0.1):.1f} s of this machine")

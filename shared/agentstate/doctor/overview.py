@@ -34,12 +34,12 @@ def collect_overview(system: System) -> Document:
     """Collect the data of `agentstate status`; raise ConfigurationError when the settings cannot be read."""
     settings = system.settings
     parts = {
-        "database": _part(system, database.check_database),
-        "redis": _part(system, lambda it: redis_server.check_version(it, settings.redis_url)),
-        "broker": _part(system, lambda it: redis_server.check_version(it, settings.broker_url)),
-        "qdrant": _part(system, qdrant.check_qdrant),
+        "database": _describe_part(system, database.check_database),
+        "redis": _describe_part(system, lambda it: redis_server.check_version(it, settings.redis_url)),
+        "broker": _describe_part(system, lambda it: redis_server.check_version(it, settings.broker_url)),
+        "qdrant": _describe_part(system, qdrant.check_qdrant),
     }
-    stored = _stored(system) if parts["database"]["up"] else None
+    stored = _count_stored(system) if parts["database"]["up"] else None
     parts["database"]["problem"] = parts["database"]["problem"] or (stored or {}).pop("problem", None)
     return {
         "ok": all(part["up"] and part["problem"] is None for part in parts.values()),
@@ -49,38 +49,40 @@ def collect_overview(system: System) -> Document:
         "conversations": None,
         "schedules": None,
         **(stored or {}),
-        "index": _index(system) if parts["qdrant"]["up"] else None,
-        "embedder": _provider(lambda: choose_embedder(settings).describe()),
-        "summarizer": _provider(lambda: choose_summarizer(settings).describe()),
-        "workers": _workers(system) if parts["broker"]["up"] else None,
+        "index": _describe_index(system) if parts["qdrant"]["up"] else None,
+        "embedder": _describe_provider(lambda: choose_embedder(settings).describe()),
+        "summarizer": _describe_provider(lambda: choose_summarizer(settings).describe()),
+        "workers": _list_workers(system) if parts["broker"]["up"] else None,
     }
 
 
-def _part(system: System, examine: Callable[[System], Finding]) -> Document:
+def _describe_part(system: System, examine: Callable[[System], Finding]) -> Document:
     finding = run_check(examine, system)
     up = finding.verdict is not Verdict.FAIL
     return {"up": up, "found": finding.found, "problem": None if up else finding.found}
 
 
-def _stored(system: System) -> Document:
+def _count_stored(system: System) -> Document:
     """Return the counts from the durable store, or the problem that prevents them."""
     schema = run_check(database.check_schema, system)
     if schema.verdict is Verdict.FAIL:
         return {"problem": f"{schema.found}. {schema.remedy}"}
     with system.connect_store() as connection:
         return {
-            "queues": _queues(connection),
-            "memories": _summed([asdict(counts) for counts in count_memories(connection)], _MEMORIES),
-            "conversations": _summed([asdict(counts) for counts in count_conversations(connection)], _CONVERSATIONS),
-            "schedules": _schedules(connection),
+            "queues": _read_queues(connection),
+            "memories": _sum_counts([asdict(counts) for counts in count_memories(connection)], _MEMORIES),
+            "conversations": _sum_counts(
+                [asdict(counts) for counts in count_conversations(connection)], _CONVERSATIONS
+            ),
+            "schedules": _read_schedules(connection),
         }
 
 
-def _summed(by_agent: list[Document], names: tuple[str, ...]) -> Document:
+def _sum_counts(by_agent: list[Document], names: tuple[str, ...]) -> Document:
     return {"agents": len(by_agent), **{name: sum(row[name] for row in by_agent) for name in names}}
 
 
-def _queues(connection: Connection) -> Document:
+def _read_queues(connection: Connection) -> Document:
     """Count jobs by queue and status; and the seconds that the oldest due job has waited."""
     oldest = sa.func.min(sa.case((jobs.c.status == JobStatus.READY, jobs.c.due_at)), type_=jobs.c.due_at.type)
     query = sa.select(jobs.c.queue, jobs.c.status, sa.func.count(), oldest).group_by(jobs.c.queue, jobs.c.status)
@@ -98,7 +100,7 @@ def _empty_queue() -> Document:
     return {**{str(status): 0 for status in JobStatus}, "oldest_due_s": None}
 
 
-def _schedules(connection: Connection) -> Document:
+def _read_schedules(connection: Connection) -> Document:
     """Return the time of each schedule's last submitted slot, and its age in seconds."""
     latest = sa.func.max(jobs.c.created_at, type_=jobs.c.created_at.type)
     query = sa.select(jobs.c.kind, latest).where(jobs.c.dedupe_key.startswith("slot:")).group_by(jobs.c.kind)
@@ -109,7 +111,7 @@ def _schedules(connection: Connection) -> Document:
     }
 
 
-def _index(system: System) -> Document | None:
+def _describe_index(system: System) -> Document | None:
     try:
         engine = qdrant.engine_of(system.query_qdrant("/"))
         collections = qdrant.points_by_collection(system)
@@ -118,14 +120,14 @@ def _index(system: System) -> Document | None:
     return {"engine": engine or "server", "points": sum(collections.values()), "collections": collections}
 
 
-def _provider(describe: Callable[[], Any]) -> Document:
+def _describe_provider(describe: Callable[[], Any]) -> Document:
     try:
         return asdict(describe())
     except AgentStateError as error:
         return {"name": None, "text": error.message, "ok": False}
 
 
-def _workers(system: System) -> list[Document] | None:
+def _list_workers(system: System) -> list[Document] | None:
     try:
         found = redis_server.workers_by_name(system)
     except AgentStateError:

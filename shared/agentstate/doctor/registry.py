@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from typing import Any, TypeAlias
 
-from agentstate.doctor import clocks, configuration, database, memories, qdrant, redis_server
+from agentstate.doctor import configuration, database, qdrant, redis_server
 from agentstate.doctor.finding import Finding, Verdict, fail_finding
 from agentstate.doctor.system import System
 from agentstate.errors import AgentStateError, InvalidInput
@@ -40,16 +39,14 @@ class CheckResult:
         return {"check": self.check, **asdict(self.finding)}
 
 
-def _of_redis(examine: Callable[[System, str], Finding], setting: str) -> Examine:
-    return lambda system: examine(system, getattr(system.settings, setting))
-
-
 def _redis_checks(name: str, setting: str) -> list[Check]:
-    of = partial(_of_redis, setting=setting)
+    def with_url(examine: Callable[[System, str], Finding]) -> Examine:
+        return lambda system: examine(system, getattr(system.settings, setting))
+
     return [
-        Check(name, of(redis_server.check_version)),
-        Check(f"{name}-eviction", of(redis_server.check_eviction), needs=name),
-        Check(f"{name}-persistence", of(redis_server.check_persistence), needs=name),
+        Check(name, with_url(redis_server.check_version)),
+        Check(f"{name}-eviction", with_url(redis_server.check_eviction), needs=name),
+        Check(f"{name}-persistence", with_url(redis_server.check_persistence), needs=name),
     ]
 
 
@@ -64,14 +61,14 @@ CHECKS: tuple[Check, ...] = (
     Check("schema", database.check_schema, needs="database"),
     Check("rights", database.check_rights, needs="schema"),
     Check("ledger-months", database.check_ledger_months, needs="schema"),
-    Check("memories", memories.check_memories, needs="schema"),
-    Check("database-clock", clocks.check_database_clock, needs="database"),
+    Check("memories", qdrant.check_memories, needs="schema"),
+    Check("database-clock", database.check_database_clock, needs="database"),
     *_redis_checks("redis", "redis_url"),
-    Check("redis-clock", clocks.check_redis_clock, needs="redis"),
+    Check("redis-clock", database.check_redis_clock, needs="redis"),
     *_redis_checks("broker", "broker_url"),
     Check("qdrant", qdrant.check_qdrant),
-    Check("embedder", memories.check_embedder),
-    Check("summarizer", memories.check_summarizer),
+    Check("embedder", qdrant.check_embedder),
+    Check("summarizer", qdrant.check_summarizer),
     Check("workers", redis_server.check_workers, needs="broker"),
 )
 """Every check, prerequisites first."""
@@ -87,7 +84,11 @@ def run_checks(system: System, *, only: Iterable[str] = (), skip: Iterable[str] 
     """
     outcomes: dict[str, Finding] = {}
     for check in select_checks(tuple(only), tuple(skip)):
-        outcomes[check.name] = _skipped(check, outcomes) or run_check(check.run, system)
+        needed = outcomes.get(check.needs or "")
+        if needed is not None and needed.verdict in {Verdict.FAIL, Verdict.SKIPPED}:
+            outcomes[check.name] = Finding(Verdict.SKIPPED, f"skipped, as the check {check.needs} did not pass")
+        else:
+            outcomes[check.name] = run_check(check.run, system)
     return [CheckResult(name, finding) for name, finding in outcomes.items()]
 
 
@@ -112,10 +113,3 @@ def run_check(examine: Examine, system: System) -> Finding:
         return fail_finding(error.message, "Fix this, then run the check again.")
     except Exception as error:  # noqa: BLE001 what breaks a check is what the user has to know
         return fail_finding(f"the check itself failed: {type(error).__name__}: {error}", "See the logs of that part.")
-
-
-def _skipped(check: Check, before: dict[str, Finding]) -> Finding | None:
-    needed = before.get(check.needs or "")
-    if needed is None or needed.verdict not in {Verdict.FAIL, Verdict.SKIPPED}:
-        return None
-    return Finding(Verdict.SKIPPED, f"skipped, as the check {check.needs} did not pass")

@@ -1,4 +1,4 @@
-"""The sweep: finds jobs whose wake-up was lost, so losing messages or the whole broker only delays work."""
+"""The sweep of jobs with a lost wake-up: losing messages or the whole broker only delays work."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from agentstate.doctor.settings_table import SettingRow, list_settings
+from agentstate.doctor.configuration import SettingRow, list_settings
 from agentstate.doctor.system import MASK, mask_url
 from agentstate.settings import PREFIX, Settings
 
