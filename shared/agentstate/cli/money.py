@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from agentstate.money.effects.table import Effect
     from agentstate.money.guards import Freeze, Guards, Rule
 
-_who = click.option("--who", default=None, help="Who decides, for the record; your login name when unset.")
+_who = click.option("--who", default=None, help="Who does it, for the record; your login name when unset.")
 
 
 class _EffectId(click.ParamType[UUID]):
