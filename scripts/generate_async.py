@@ -155,7 +155,7 @@ def write_verb(owner: type, name: str, function: FunctionType, part: Part, impor
     if "contextmanager" in decorators or returns.startswith("AbstractContextManager["):
         awaited = f"AbstractAsyncContextManager[{returns.partition('[')[2].rpartition(']')[0]}]"
         imports.annotations["AbstractAsyncContextManager"] = "from contextlib import AbstractAsyncContextManager"
-        head, body = "def", f"return self._enter(lambda part: {call})"
+        head, body = "def", f"return self._enter_verb(lambda part: {call})"
     elif isinstance(tree, ast.AsyncFunctionDef):
         body = f"part = await self._runner.run(self._open_part)\nreturn await {call}"
         if returns.startswith(("AsyncIterator[", "AsyncGenerator[")):
@@ -163,16 +163,16 @@ def write_verb(owner: type, name: str, function: FunctionType, part: Part, impor
     elif returns.startswith(("Iterator[", "Generator[")):
         awaited = f"AsyncIterator[{returns.partition('[')[2].rpartition(']')[0].split(', None')[0]}]"
         imports.annotations["AsyncIterator"] = "from collections.abc import AsyncIterator"
-        body = f"async for item in self._iterate(lambda part: {call}):\n    yield item"
+        body = f"async for item in self._iterate_verb(lambda part: {call}):\n    yield item"
     elif returns in {"Self", owner.__name__}:
         awaited = "Self"
         imports.annotations["Self"] = "from typing import Self"
-        body = f"await self._run(lambda part: {call})\nreturn self"
+        body = f"await self._run_verb(lambda part: {call})\nreturn self"
     elif returns in WRAPPED:
         awaited = WRAPPED[returns]
-        body = f"opened = await self._run(lambda part: {call})\nreturn {awaited}(self._runner, lambda: opened)"
+        body = f"opened = await self._run_verb(lambda part: {call})\nreturn {awaited}(self._runner, lambda: opened)"
     else:
-        body = f"{'' if returns == 'None' else 'return '}await self._run(lambda part: {call})"
+        body = f"{'' if returns == 'None' else 'return '}await self._run_verb(lambda part: {call})"
     public = name.removesuffix("_async")
     arguments = ast.unparse(tree.args)
     source = f'{head} {public}({arguments}) -> {awaited}:\n    """{summary}"""\n{textwrap.indent(body, "    ")}\n'

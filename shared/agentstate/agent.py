@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
 
 from agentstate.errors import ConfigurationError
 from agentstate.ids import validate_name
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 
 class Fleet:
-    """All agents of one deployment, and what belongs to all of them: jobs, breaks, snapshots, accounts.
+    """All agents of one deployment, with their jobs, effects, breaks, snapshots, accounts and index.
 
     A context manager; `close()` ends its connections, and using it again opens new ones. Safe to share between threads
     and to use after a fork. Pickling it hands on its settings: the copy opens its own connections.
@@ -89,7 +89,7 @@ class Fleet:
         return FleetIndex(self.runtime)
 
     def doctor(self, *, only: Iterable[str] = (), skip: Iterable[str] = ()) -> list[CheckResult]:
-        """Check every part of the deployment; each check has a verdict and says what to do.
+        """Check every part of the deployment; each result has a verdict and the remedy.
 
         Args:
             only: names of checks; all when left out.
@@ -118,7 +118,7 @@ class Fleet:
     @property
     def accounts(self) -> ServiceAccounts:
         """The accounts that agents have at the services: enrol and list."""
-        return self.runtime.fleet
+        return self.runtime.accounts
 
     def close(self) -> None:
         """Close the connections; the next verb opens new ones."""
@@ -139,26 +139,30 @@ class Fleet:
         return "Fleet()"
 
 
+class ConnectionUrls(TypedDict, total=False):
+    """Addresses that `connect` and `connect_async` take; None or absent leaves the environment's."""
+
+    database_url: str | None
+    """Durable store: `postgresql+psycopg://...` or `sqlite:///file`."""
+    redis_url: str | None
+    """Recent episodes, cached states and live updates, such as `redis://localhost:6379/0`."""
+    broker_url: str | None
+    """Celery's broker."""
+    qdrant_url: str | None
+    """Index of memories."""
+    services_url: str | None
+    """Gateway of the financial services."""
+
+
 def connect(
-    settings: Settings | None = None,
-    *,
-    env_file: Path | str | None = None,
-    database_url: str | None = None,
-    redis_url: str | None = None,
-    broker_url: str | None = None,
-    qdrant_url: str | None = None,
-    services_url: str | None = None,
+    settings: Settings | None = None, *, env_file: Path | str | None = None, **urls: Unpack[ConnectionUrls]
 ) -> Fleet:
-    """Return a fleet by the `AGENTSTATE_*` environment, with what is given here in place of it. Opens nothing yet.
+    """Return a fleet that is set by the `AGENTSTATE_*` environment; opens no connection yet.
 
     Args:
         settings: complete settings; then nothing else may be given.
         env_file: a settings file; the environment wins over it.
-        database_url: `postgresql+psycopg://...` or `sqlite:///file`.
-        redis_url: recent episodes, cached states and live updates, such as `redis://localhost:6379/0`.
-        broker_url: Celery's broker.
-        qdrant_url: the index of memories.
-        services_url: the gateway of the financial services.
+        **urls: addresses that win over the environment; see `ConnectionUrls`.
 
     Raises:
         ConfigurationError: a setting is missing, unknown or wrong; it is named.
@@ -166,13 +170,9 @@ def connect(
     Example:
         fleet = agentstate.connect(database_url="sqlite:///agents.db")
     """
-    urls = {
-        "database_url": database_url,
-        "redis_url": redis_url,
-        "broker_url": broker_url,
-        "qdrant_url": qdrant_url,
-        "services_url": services_url,
-    }
+    unknown = set(urls) - ConnectionUrls.__annotations__.keys()
+    if unknown:
+        raise TypeError(f"connect() got unknown arguments: {', '.join(sorted(unknown))}.")
     given = {name: url for name, url in urls.items() if url is not None}
     if settings is None:
         return Fleet(Runtime(Settings.load(env_file=None if env_file is None else Path(env_file), **given)))
@@ -243,7 +243,7 @@ class Agent:
         return f"Agent({self.id!r})"
 
     def transaction(self) -> AbstractContextManager[Transaction]:
-        """Open a write transaction: what the verbs of this fleet write in the block commits together or not at all.
+        """Open a write transaction: all writes by verbs of this fleet in the block commit together or not at all.
 
         Reads inside the block see what is committed. Effects cannot be executed in it, as their intent has to be
         committed before the call; submitting one can.
@@ -257,7 +257,7 @@ class Agent:
 
     @property
     def memory(self) -> AgentMemory:
-        """What it knows."""
+        """Its memories."""
         return self.fleet.runtime.memory.of(self.id)
 
     @property
@@ -267,22 +267,22 @@ class Agent:
 
     @property
     def episodes(self) -> EpisodicStore:
-        """What happened lately."""
+        """Its recent events."""
         return self.fleet.runtime.episodes_of(self.id)
 
     def conversation(self, session: str) -> ConversationHistory:
-        """One of its conversations."""
+        """Return one of its conversations."""
         from agentstate.memory.conversation import ConversationHistory
 
         runtime = self.fleet.runtime
         return ConversationHistory(runtime.store, runtime.jobs, runtime.settings, self.id, session)
 
     def context(self, max_tokens: int = 180_000, *, model: str | None = None) -> AgentContext:
-        """Its working memory: slots under a budget of tokens, for a model by name.
+        """Return its working memory: slots under a budget of tokens, for a model by name.
 
         Args:
             max_tokens: tokens of the built text at most.
-            model: who will read it; None counts for the family with the most tokens.
+            model: the model that will read it; None counts for the family with the most tokens.
         """
         from agentstate.agent_context import AgentContext
         from agentstate.providers.tokens import counter_for
@@ -291,7 +291,7 @@ class Agent:
         return AgentContext(self, self.fleet.breaks, max_tokens, model=model, counter=counter)
 
     def count_prompt(self, messages: Sequence[Mapping[str, Any]], model: str, *, system: str | None = None) -> int:
-        """Tokens of a final prompt as the provider of `model` counts them; one request to it."""
+        """Return the tokens of a final prompt as the provider of `model` counts them; one request to it."""
         from agentstate.providers.tokens.prompt_counters import count_prompt
 
         return count_prompt(self.fleet.runtime.settings, model, messages, system=system)
@@ -305,7 +305,7 @@ class Agent:
 
     @property
     def effects(self) -> AgentEffects:
-        """What it does outside, at most once each."""
+        """Its effects on the outside, at most once each."""
         from agentstate.money.effects.engine import AgentEffects
 
         return AgentEffects(self.fleet.runtime.effects, self.id)
@@ -319,7 +319,7 @@ class Agent:
 
     @property
     def guards(self) -> Guards:
-        """What it may do at most, in all processes."""
+        """Its limits, which hold in all processes."""
         from agentstate.money.guards import Guards
 
         return Guards(self.fleet.runtime.store, self.id)
@@ -351,7 +351,7 @@ class Agent:
 
     @property
     def updates(self) -> StateSync:
-        """What changes, as it changes, and from where a reader was."""
+        """Its live updates, which a reader can resume."""
         from agentstate.state.update_stream import UpdateStream
         from agentstate.state.updates import StateSync
 

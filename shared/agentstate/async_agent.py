@@ -11,10 +11,10 @@ from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, Unpack
 from weakref import WeakSet
 
-from agentstate.agent import Agent, Fleet, connect, default_fleet
+from agentstate.agent import Agent, ConnectionUrls, Fleet, connect, default_fleet
 from agentstate.aio.memory import AsyncContext, AsyncConversation, AsyncEpisodes, AsyncMemory, AsyncNamespaces
 from agentstate.aio.money import AsyncBreaks, AsyncEffects, AsyncGuards, AsyncLedger, AsyncServices
 from agentstate.aio.state import AsyncJobs, AsyncProfile, AsyncStateStore, AsyncUpdates
@@ -29,7 +29,7 @@ THREADS = 8
 
 
 class AsyncAgent:
-    """One agent whose verbs are coroutines: `await agent.memory.recall("...")`.
+    """One agent with coroutines for verbs: `await agent.memory.recall("...")`.
 
     Its parts are those of `Agent`, by the same names and with the same arguments, results and errors. Iterators become
     asynchronous iterators and context managers asynchronous ones. Works after a fork and can be pickled.
@@ -171,7 +171,7 @@ class AsyncAgent:
 
 
 class AsyncFleet:
-    """A fleet whose agents are asynchronous; see `connect_async`.
+    """A fleet of asynchronous agents; see `connect_async`.
 
     Example:
         async with agentstate.connect_async() as fleet:
@@ -217,35 +217,15 @@ def connect_async(
     settings: Settings | None = None,
     *,
     env_file: Path | str | None = None,
-    database_url: str | None = None,
-    redis_url: str | None = None,
-    broker_url: str | None = None,
-    qdrant_url: str | None = None,
-    services_url: str | None = None,
     threads: int = THREADS,
+    **urls: Unpack[ConnectionUrls],
 ) -> AsyncFleet:
-    """Return a fleet for asyncio.
+    """Return a fleet for asyncio; takes the arguments of `connect` and raises as it does.
 
     Args:
-        settings: as for `connect`, like the URLs below.
-        env_file: a settings file.
-        database_url: the durable store.
-        redis_url: recent episodes, cached states and live updates.
-        broker_url: Celery's broker.
-        qdrant_url: the index of memories.
-        services_url: the gateway of the financial services.
+        settings: complete settings; then neither a file nor addresses may be given.
+        env_file: a settings file; the environment wins over it.
         threads: how many verbs of one agent run at a time.
-
-    Raises:
-        ConfigurationError: a setting is missing, unknown or wrong; it is named.
+        **urls: addresses that win over the environment; see `ConnectionUrls`.
     """
-    opened = connect(
-        settings,
-        env_file=env_file,
-        database_url=database_url,
-        redis_url=redis_url,
-        broker_url=broker_url,
-        qdrant_url=qdrant_url,
-        services_url=services_url,
-    )
-    return AsyncFleet(opened, threads=threads)
+    return AsyncFleet(connect(settings, env_file=env_file, **urls), threads=threads)

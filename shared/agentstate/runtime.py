@@ -53,7 +53,7 @@ _REDIS: dict[str, Any] = {
 
 
 class Runtime:
-    """One process's connections. Nothing is opened before it is used; `close()` closes what was opened."""
+    """The connections and engines of one process: each opened on first use, all closed by `close()`."""
 
     def __init__(self, settings: Settings, *, pool_size: int = 5) -> None:
         self.settings = settings
@@ -74,7 +74,7 @@ class Runtime:
         return cls(Settings.load(**overrides))
 
     def once(self, name: str, make: Callable[[], T]) -> T:
-        """What `make` gives, made once per process under `name`."""
+        """Return the object that `make` builds, built once per process under `name`."""
         with self._own_lock():
             if name not in self._made:
                 self._made[name] = make()
@@ -83,11 +83,27 @@ class Runtime:
     @property
     def store(self) -> Store:
         """The durable store; raises SchemaOutdated when it is not at this version's revision."""
-        return self.once("store", self._open_store)
+
+        def open_store() -> Store:
+            from agentstate.money.amounts import register_currency
+            from agentstate.store.migrate import require_newest
+            from agentstate.store.store import Store
+
+            for code, scale in self.settings.currencies.items():
+                register_currency(code, scale)
+            store = Store.open(self.settings.database_url, pool_size=self._pool_size)
+            try:
+                require_newest(store)
+            except AgentStateError:
+                store.close()
+                raise
+            return store
+
+        return self.once("store", open_store)
 
     @property
     def counters(self) -> Counters:
-        """What this process counts for the metrics."""
+        """The counters of this process for the metrics, written to the store in batches."""
         from agentstate.store.counters import Counters
 
         return self.once("counters", lambda: Counters(lambda: self.store))
@@ -95,16 +111,25 @@ class Runtime:
     @property
     def redis(self) -> Redis:
         """Redis for recent episodes and cached states."""
-        return self.once("redis", self._open_redis)
+        from redis import BlockingConnectionPool, Redis
+
+        # With all connections busy, threads wait for one; unlimited new ones would be refused by the server.
+        limits: dict[str, Any] = {"max_connections": REDIS_CONNECTIONS, "timeout": REDIS_TIMEOUT_S}
+        return self.once(
+            "redis",
+            lambda: Redis.from_pool(BlockingConnectionPool.from_url(self.settings.redis_url, **limits, **_REDIS)),
+        )
 
     @property
     def waiting_redis(self) -> Redis:
-        """The same for those who wait for news: each holds a connection all the while, and takes nobody's."""
-        return self.once("waiting_redis", self._open_waiting_redis)
+        """Redis for blocking reads of live updates: each holds its connection, so they have no share in the pool."""
+        from redis import Redis
+
+        return self.once("waiting_redis", lambda: Redis.from_url(self.settings.redis_url, **_REDIS))
 
     @property
     def wake_ups(self) -> BrokerWakeUpSender:
-        """Who sends wake-ups."""
+        """Sender of wake-ups to the broker."""
         from agentstate.jobs.broker import BrokerWakeUpSender
 
         return self.once("waker", lambda: BrokerWakeUpSender(self.settings))
@@ -118,25 +143,25 @@ class Runtime:
 
     @property
     def leases(self) -> LeaseRenewer:
-        """Who lengthens the leases of the jobs that this process runs."""
+        """Renewer of the leases of the jobs that this process runs."""
         from agentstate.jobs.leases import LeaseRenewer
 
         return self.once("leases", lambda: LeaseRenewer(self.store))
 
     @property
     def embedder(self) -> Embedder:
-        """Who embeds; raises ConfigurationError when the one that the settings name cannot be used."""
+        """The embedder that the settings name; raises ConfigurationError when it cannot be used."""
         return self.once("embedder", lambda: self.embedder_by(self.settings))
 
     def embedder_by(self, settings: Settings) -> Embedder:
-        """The embedder that other settings name, its calls counted; raises ConfigurationError."""
+        """Return the embedder that other settings name, its calls counted; raise ConfigurationError."""
         from agentstate.providers.choose import choose_embedder
 
         return choose_embedder(settings, count=partial(self.counters.add_count, "embedding"))
 
     @property
     def summarizer(self) -> Summarizer:
-        """Who summarizes; raises ConfigurationError when the one that the settings name cannot be used."""
+        """The summarizer that the settings name; raises ConfigurationError when it cannot be used."""
         from agentstate.providers.choose import choose_summarizer
 
         return self.once("summarizer", lambda: choose_summarizer(self.settings))
@@ -169,7 +194,7 @@ class Runtime:
 
     @property
     def embedding(self) -> EmbeddingPipeline:
-        """What makes memories searchable."""
+        """The pipeline that embeds and indexes pending memories."""
         from agentstate.memory.embedding.worker import EmbeddingPipeline
 
         return self.once("embedding", lambda: EmbeddingPipeline(self.store, self.index, self.embedder, self.settings))
@@ -196,7 +221,7 @@ class Runtime:
         return self.once("lesson_jobs", lambda: LessonJobs(self.jobs))
 
     def episodes_of(self, agent_id: str) -> EpisodicStore:
-        """The episodes of one agent."""
+        """Return the episodes of one agent."""
         from agentstate.memory.episodes.store import EpisodicStore
 
         return EpisodicStore(
@@ -205,8 +230,13 @@ class Runtime:
 
     @property
     def gateway(self) -> Gateway:
-        """The way to the financial services; raises ConfigurationError without a key."""
-        return self.once("gateway", self._open_gateway)
+        """The client of the financial services; raises ConfigurationError without a key."""
+        from agentstate.services.http.gateway import Gateway
+
+        return self.once(
+            "gateway",
+            lambda: Gateway(dialect=build_dialect(self.settings, lambda: self.store), traffic=self.traffic),
+        )
 
     @property
     def traffic(self) -> SharedTraffic:
@@ -221,7 +251,7 @@ class Runtime:
 
     @property
     def gateway_if_any(self) -> Gateway | None:
-        """The gateway, None without a key: effects on something else than the services need none."""
+        """The gateway; None without a key, as effects outside the financial services need none."""
         by_key = self.settings.services_dialect == "gateway"
         return None if by_key and self.settings.services_api_key is None else self.gateway
 
@@ -236,7 +266,7 @@ class Runtime:
             lambda: StateCache(
                 GatewaySource(self.gateway),
                 self.redis,
-                wake=self._wake_ahead,
+                wake=lambda: self.wake_ups.send_bulk_wake_up("cache.refresh_ahead"),
                 count=partial(self.counters.add_count, "state_reads"),
             ),
         )
@@ -252,6 +282,14 @@ class Runtime:
     def effects(self) -> Effects:
         """The engine of effects of all agents."""
         from agentstate.money.effects.engine import Effects
+        from agentstate.services.operations.names import Service
+
+        cached = {service.value for service in Service}
+
+        def drop_changed_states(changed: Sequence[AgentService]) -> None:
+            for agent_id, service in changed:
+                if service in cached and self.gateway_if_any is not None:
+                    self.cache.invalidate(agent_id, service)
 
         secret = self.settings.effects_secret
         return self.once(
@@ -262,20 +300,20 @@ class Runtime:
                 secret=secret.get_secret_value().encode() if secret else None,
                 registry=self.operations,
                 outside=lambda: self.gateway,
-                on_change=self._drop_states,
+                on_change=drop_changed_states,
             ),
         )
 
     @property
-    def fleet(self) -> ServiceAccounts:
-        """Which agent has which account at which service."""
+    def accounts(self) -> ServiceAccounts:
+        """The accounts of all agents at the services."""
         from agentstate.money.reconciliation.enrolment import ServiceAccounts
 
         return self.once("fleet", lambda: ServiceAccounts(self.store))
 
     @property
     def reconciler(self) -> Reconciler:
-        """Who compares books with services."""
+        """The reconciler, which compares the books with the services."""
         from agentstate.money.reconciliation.reconciler import Reconciler, ReconRules
         from agentstate.services.observing import GatewayReader
 
@@ -284,14 +322,14 @@ class Runtime:
 
     @property
     def snapshots(self) -> SnapshotTaker:
-        """Who takes and reads portfolio snapshots."""
+        """Taker and reader of portfolio snapshots."""
         from agentstate.money.reconciliation.portfolio_snapshots import SnapshotTaker
         from agentstate.services.observing import CacheReader
 
         return self.once("snapshots", lambda: SnapshotTaker(self.store, CacheReader(self.cache)))
 
     def close(self) -> None:
-        """Close what was opened; the runtime can be used again afterwards."""
+        """Close all connections; the next use opens new ones."""
         with self._own_lock():
             counters = self._made.pop("counters", None)
         if counters is not None:
@@ -303,50 +341,6 @@ class Runtime:
                 if callable(closer):
                     closer()
             self._made.clear()
-
-    def _wake_ahead(self) -> None:
-        self.wake_ups.send_bulk_wake_up("cache.refresh_ahead")
-
-    def _drop_states(self, changed: Sequence[AgentService]) -> None:
-        """Drop cached states that an attempt may have changed; those of other services are not cached."""
-        from agentstate.services.operations.names import Service
-
-        known = {service.value for service in Service}
-        for agent_id, service in changed:
-            if service in known and self.gateway_if_any is not None:
-                self.cache.invalidate(agent_id, service)
-
-    def _open_gateway(self) -> Gateway:
-        from agentstate.services.http.gateway import Gateway
-
-        return Gateway(dialect=build_dialect(self.settings, lambda: self.store), traffic=self.traffic)
-
-    def _open_store(self) -> Store:
-        from agentstate.money.amounts import register_currency
-        from agentstate.store.migrate import require_newest
-        from agentstate.store.store import Store
-
-        for code, scale in self.settings.currencies.items():
-            register_currency(code, scale)
-        store = Store.open(self.settings.database_url, pool_size=self._pool_size)
-        try:
-            require_newest(store)
-        except AgentStateError:
-            store.close()
-            raise
-        return store
-
-    def _open_redis(self) -> Redis:
-        from redis import BlockingConnectionPool, Redis
-
-        # A crowd of threads waits for one of some connections; a crowd of new ones would be refused by the server.
-        crowd: dict[str, Any] = {"max_connections": REDIS_CONNECTIONS, "timeout": REDIS_TIMEOUT_S}
-        return Redis.from_pool(BlockingConnectionPool.from_url(self.settings.redis_url, **crowd, **_REDIS))
-
-    def _open_waiting_redis(self) -> Redis:
-        from redis import Redis
-
-        return Redis.from_url(self.settings.redis_url, **_REDIS)
 
     def _own_lock(self) -> threading.RLock:
         # What was opened before a fork belongs to the parent: its sockets must not be used, nor closed, here.

@@ -158,3 +158,8 @@ def test_the_fleet_has_what_belongs_to_all_agents(fleet: Fleet) -> None:
     assert fleet.jobs.list() == []
     results = {each.check: each.finding.verdict for each in fleet.doctor(only=["database"])}
     assert list(results.values()) == ["ok"]
+
+
+def test_an_argument_that_is_not_an_address_is_refused_by_name(url: str) -> None:
+    with pytest.raises(TypeError, match="databse_url"):
+        connect(databse_url=url)  # type: ignore[call-arg]

@@ -130,7 +130,7 @@ class FaultInjector:
         gateway, deposit = self._runtime.gateway, casino.deposit(amount=PLANTED)
         repeat_until_answered(lambda: gateway.act(casino.register().build_instruction(PLANTED_AGENT, "planted")))
         repeat_until_answered(lambda: gateway.act(deposit.build_instruction(PLANTED_AGENT, "planted")))
-        self._runtime.fleet.enrol(PLANTED_AGENT, "casino", PLANTED_AGENT)
+        self._runtime.accounts.enrol(PLANTED_AGENT, "casino", PLANTED_AGENT)
         self._note_disruption(
             f"{PLANTED} USDC put on the casino account of {PLANTED_AGENT} behind the back of its books"
         )

@@ -1,4 +1,4 @@
-"""Running the synchronous verbs in threads: what every part of `AsyncAgent` is built on.
+"""Running the synchronous verbs in threads, the basis of every part of `AsyncAgent`.
 
 The threads are made on first use and again in each process that is forked. A task that is cancelled while it waits
 does not stop a verb that has begun: the verb goes on in its thread and its outcome is recorded.
@@ -36,8 +36,11 @@ class ThreadRunner:
 
     async def run(self, call: Callable[[], T]) -> T:
         """Await `call` in a thread; its errors are raised here."""
-        context = copy_context()
-        return await asyncio.get_running_loop().run_in_executor(self._executor(), context.run, call)
+        # Threads do not survive a fork: a pool of the parent would wait for ever in a child.
+        if self._pool is None or self._pid != os.getpid():
+            self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix=self._name)
+            self._pid = os.getpid()
+        return await asyncio.get_running_loop().run_in_executor(self._pool, copy_context().run, call)
 
     async def iterate(self, start: Callable[[], Iterator[T]]) -> AsyncIterator[T]:
         """Yield the items of the iterator that `start` returns, each fetched in a thread."""
@@ -64,16 +67,9 @@ class ThreadRunner:
         if pool is not None and self._pid == os.getpid():
             await asyncio.to_thread(pool.shutdown)
 
-    def _executor(self) -> ThreadPoolExecutor:
-        # Threads do not survive a fork: a pool of the parent would wait for ever in a child.
-        if self._pool is None or self._pid != os.getpid():
-            self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix=self._name)
-            self._pid = os.getpid()
-        return self._pool
-
 
 class AsyncPart(Generic[P]):
-    """A part of an agent or a fleet whose verbs are coroutines.
+    """A part of an agent or a fleet with coroutines for verbs.
 
     Args:
         runner: the threads that its verbs run in.
@@ -83,14 +79,14 @@ class AsyncPart(Generic[P]):
     def __init__(self, runner: ThreadRunner, open_part: Callable[[], P]) -> None:
         self._runner, self._open_part = runner, open_part
 
-    async def _run(self, work: Callable[[P], T]) -> T:
+    async def _run_verb(self, work: Callable[[P], T]) -> T:
         return await self._runner.run(lambda: work(self._open_part()))
 
-    def _iterate(self, start: Callable[[P], Iterator[T]]) -> AsyncIterator[T]:
+    def _iterate_verb(self, start: Callable[[P], Iterator[T]]) -> AsyncIterator[T]:
         return self._runner.iterate(lambda: start(self._open_part()))
 
     @asynccontextmanager
-    async def _enter(self, start: Callable[[P], AbstractContextManager[T]]) -> AsyncIterator[T]:
-        context = await self._run(start)
+    async def _enter_verb(self, start: Callable[[P], AbstractContextManager[T]]) -> AsyncIterator[T]:
+        context = await self._run_verb(start)
         async with self._runner.enter(context) as entered:
             yield entered

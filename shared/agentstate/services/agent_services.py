@@ -41,7 +41,7 @@ class AgentServices:
         Example:
             agent.services.enrol("casino", account="ag_12ab")
         """
-        return self._runtime.fleet.enrol(self.agent_id, service, account or self.agent_id, tx=tx)
+        return self._runtime.accounts.enrol(self.agent_id, service, account or self.agent_id, tx=tx)
 
     def at(self, service: str) -> Adapter:
         """Return one service: its state, its own ledger, its limits; raises InvalidInput for an unknown one."""
