@@ -22,8 +22,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import nnls
 
-from agentstate.providers.tokens.classes import CLASSES, count_pairs
-from agentstate.providers.tokens.estimator import FITTED, count_features, expand_weights, weight_labels
+from agentstate.providers.tokens.estimator import (
+    CLASSES,
+    FITTED,
+    count_features,
+    count_pairs,
+    expand_weights,
+    weight_labels,
+)
 from agentstate.providers.tokens.families import Family
 from bench.groups.tokens import AT_RANDOM, error_table
 from bench.texts import CHAT, LENGTHS, MADE, SHARED_DATA, Sample, cut_chunks, make_samples, read_chat, read_python_code

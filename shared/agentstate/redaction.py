@@ -1,4 +1,4 @@
-"""Secrets by value: what is known to be a secret never stands in a text of ours, whatever its prefix.
+"""Redaction of known secrets by value, whatever text they stand in.
 
 A credential is remembered when it is read. Error texts and log lines pass through `redact`, so that a key comes out of
 neither, even when a service repeats it in an answer.

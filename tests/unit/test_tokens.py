@@ -22,13 +22,15 @@ from agentstate.providers.tokens import (
     mean_tokens,
 )
 from agentstate.providers.tokens import exact as exact_module
-from agentstate.providers.tokens.classes import CLASSES, count_pairs, pair_index
 from agentstate.providers.tokens.counting import CachedByText
 from agentstate.providers.tokens.estimator import (
+    CLASSES,
     count_features,
+    count_pairs,
     expand_weights,
     family_weights,
     load_fitted,
+    pair_index,
     weight_labels,
 )
 from bench.token_counts import make_all_samples, read_recorded

@@ -1,4 +1,4 @@
-"""Providers: who turns text into vectors and conversations into summaries.
+"""Providers of embeddings, summaries and token counts.
 
 Embedders and summarizers behind two small protocols, chosen by settings. Heavy clients and model weights
 are loaded at the first use, never at import.

@@ -20,7 +20,7 @@ from agentstate.settings import Settings
 
 
 def choose_embedder(settings: Settings, *, count: UsageCounter = ignore_usage) -> Embedder:
-    """The embedder for these settings, whose calls of a provider are counted; loads no model, opens no connection.
+    """Return the embedder that `settings` name; provider calls are counted. Loads no model and opens no connection.
 
     Raises:
         ConfigurationError: the embedder that the settings name cannot be used; says what to do.
@@ -31,25 +31,7 @@ def choose_embedder(settings: Settings, *, count: UsageCounter = ignore_usage) -
         return MiniLmEmbedder(settings.minilm_dir)
     if settings.embedder == "lexical":
         return LexicalEmbedder(note="chosen by AGENTSTATE_EMBEDDER")
-    return _auto_embedder(settings, count)
-
-
-def choose_summarizer(settings: Settings) -> GatedSummarizer | DigestSummarizer:
-    """The summarizer for these settings, behind the gate when it is a model; opens no connection.
-
-    Raises:
-        ConfigurationError: the summarizer that the settings name cannot be used; says what to do.
-    """
-    if settings.summarizer == "digest":
-        return DigestSummarizer(note="chosen by AGENTSTATE_SUMMARIZER")
-    if settings.summarizer == "anthropic":
-        return _gated(_anthropic_chat(settings))
-    if settings.summarizer == "openai":
-        return _gated(_openai_chat(settings))
-    return _auto_summarizer(settings)
-
-
-def _auto_embedder(settings: Settings, count: UsageCounter) -> Embedder:
+    # Nothing is chosen: OpenAI if it is configured, else MiniLM if its files are here, else the lexical one.
     passed_over = ""
     if _has_openai(settings):
         try:
@@ -64,15 +46,26 @@ def _auto_embedder(settings: Settings, count: UsageCounter) -> Embedder:
     return LexicalEmbedder(note=passed_over or "model files not found", ok=False)
 
 
-def _auto_summarizer(settings: Settings) -> GatedSummarizer | DigestSummarizer:
+def choose_summarizer(settings: Settings) -> GatedSummarizer | DigestSummarizer:
+    """Return the summarizer that `settings` name, behind the gate when it is a model. Opens no connection.
+
+    Raises:
+        ConfigurationError: the summarizer that the settings name cannot be used; says what to do.
+    """
+    if settings.summarizer == "digest":
+        return DigestSummarizer(note="chosen by AGENTSTATE_SUMMARIZER")
+    if settings.summarizer == "anthropic":
+        return _gate_chat(_anthropic_chat(settings))
+    if settings.summarizer == "openai":
+        return _gate_chat(_openai_chat(settings))
+    # None is chosen: a model if its provider is configured, else the digest.
+    has_anthropic = settings.anthropic_api_key is not None
+    if not has_anthropic and (settings.summary_model is None or not _has_openai(settings)):
+        return DigestSummarizer(note="no language model configured")
     try:
-        if settings.anthropic_api_key is not None:
-            return _gated(_anthropic_chat(settings))
-        if settings.summary_model is not None and _has_openai(settings):
-            return _gated(_openai_chat(settings))
+        return _gate_chat(_anthropic_chat(settings) if has_anthropic else _openai_chat(settings))
     except ConfigurationError as error:
         return DigestSummarizer(note=error.message, ok=False)
-    return DigestSummarizer(note="no language model configured")
 
 
 def _has_openai(settings: Settings) -> bool:
@@ -124,5 +117,5 @@ def _require_openai(settings: Settings, setting: str) -> None:
         )
 
 
-def _gated(chat: ChatModel) -> GatedSummarizer:
+def _gate_chat(chat: ChatModel) -> GatedSummarizer:
     return GatedSummarizer(ModelSummarizer(chat))

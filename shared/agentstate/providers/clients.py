@@ -5,6 +5,7 @@ A client that was used before a fork shares its sockets with every child: their 
 
 from __future__ import annotations
 
+import importlib
 import os
 import threading
 from collections.abc import Callable
@@ -49,7 +50,11 @@ class PerProcessClient(Generic[ClientT]):
     def get(self) -> ClientT:
         """This process's client."""
         if self._pid != os.getpid():
-            self._leave_behind()
+            # The parent's client is kept, unused: collecting it would close it, and its locks may be held.
+            self._lock = threading.Lock()
+            self._inherited.append(self._client)
+            self._client = None
+            self._pid = os.getpid()
         with self._lock:
             if self._client is None:
                 self._client = self._make()
@@ -64,13 +69,6 @@ class PerProcessClient(Generic[ClientT]):
         if client is not None:
             client.close()
 
-    def _leave_behind(self) -> None:
-        # The parent's client is kept, unused: collecting it would close it, and its locks may be held.
-        self._lock = threading.Lock()
-        self._inherited.append(self._client)
-        self._client = None
-        self._pid = os.getpid()
-
 
 def strip_credentials(url: str) -> str:
     """The URL without user and password, to be shown."""
@@ -79,37 +77,26 @@ def strip_credentials(url: str) -> str:
 
 
 def openai_sdk() -> ModuleType:
-    """The `openai` package; takes about 0.7 s of CPU and 48 MB at the first import.
-
-    Raises:
-        ConfigurationError: it is not installed.
-    """
-    try:
-        import openai
-    except ImportError:
-        raise ConfigurationError(_missing("openai")) from None
-    return openai
+    """Import the `openai` package, which takes about 0.7 s of CPU and 48 MB; raise ConfigurationError without it."""
+    return _import_sdk("openai")
 
 
 def anthropic_sdk() -> ModuleType:
-    """The `anthropic` package; takes about 1.5 s of CPU and 74 MB at the first import.
+    """Import the `anthropic` package, which takes about 1.5 s of CPU and 74 MB; raise ConfigurationError without it."""
+    return _import_sdk("anthropic")
 
-    Raises:
-        ConfigurationError: it is not installed.
-    """
+
+def _import_sdk(package: str) -> ModuleType:
     try:
-        import anthropic
+        return importlib.import_module(package)
     except ImportError:
-        raise ConfigurationError(_missing("anthropic")) from None
-    return anthropic
-
-
-def _missing(package: str) -> str:
-    return f"the {package} provider needs a package that is not installed: pip install 'agentstate[{package}]'."
+        raise ConfigurationError(
+            f"the {package} provider needs a package that is not installed: pip install 'agentstate[{package}]'."
+        ) from None
 
 
 def openai_client(base_url: str | None, key: SecretStr | None, timeout_s: float) -> openai.OpenAI:
-    """A client that never retries and goes where settings say, whatever the SDK's own variables say."""
+    """Return a client without retries of its own that ignores the SDK's environment variables for the address."""
     client: openai.OpenAI = openai_sdk().OpenAI(
         base_url=base_url or OPENAI_URL,
         api_key=key.get_secret_value() if key is not None else NO_KEY,
@@ -120,7 +107,7 @@ def openai_client(base_url: str | None, key: SecretStr | None, timeout_s: float)
 
 
 def anthropic_client(base_url: str | None, key: SecretStr | None, timeout_s: float) -> anthropic.Anthropic:
-    """A client that never retries and goes where settings say, whatever the SDK's own variables say."""
+    """Return a client without retries of its own that ignores the SDK's environment variables for the address."""
     client: anthropic.Anthropic = anthropic_sdk().Anthropic(
         base_url=base_url or ANTHROPIC_URL,
         api_key=key.get_secret_value() if key is not None else NO_KEY,

@@ -1,7 +1,7 @@
-"""What a provider's failure means: try again, try again later, or never.
+"""Mapping of SDK errors to provider errors: retry, retry later, or never.
 
 Both SDKs raise the same family of errors, so one mapping serves both. Their own retries are off: a worker
-slot must not sleep through somebody's Retry-After, the job is put back instead.
+slot must not sleep through a Retry-After, the job is put back instead.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class _Response(Protocol):
 
 
 class StatusError(Protocol):
-    """What the status errors of both SDKs have in common."""
+    """Common shape of the status errors of both SDKs."""
 
     status_code: int
     body: object
@@ -56,7 +56,7 @@ def provider_faults(sdk: ModuleType, provider: str, secret: SecretStr | None) ->
     try:
         yield
     except sdk.APIStatusError as error:
-        raise _from_status(error, provider, secret) from None
+        raise _translate_status(error, provider, secret) from None
     except sdk.APITimeoutError:
         raise ProviderTransient(f"{provider} did not answer in time. The work is kept and tried again.") from None
     except sdk.APIConnectionError as error:
@@ -68,10 +68,19 @@ def provider_faults(sdk: ModuleType, provider: str, secret: SecretStr | None) ->
         ) from None
 
 
-def _from_status(error: StatusError, provider: str, secret: SecretStr | None) -> ProviderError:
-    status = error.status_code
-    said = f"{provider} answered {status}: {_detail(error.body, secret)}"
-    if _code(error.body) == NO_QUOTA or not (status in RETRYABLE or status >= _SERVER_ERROR):
+def _translate_status(error: StatusError, provider: str, secret: SecretStr | None) -> ProviderError:
+    """Return the provider error for an answer with an error status, with its text but without `secret`."""
+    status, body = error.status_code, error.body
+    details: Mapping[str, object] = {}
+    if isinstance(body, Mapping):  # some servers wrap the error once in `error`, and the SDK may unwrap it
+        inner = body.get("error")
+        details = inner if isinstance(inner, Mapping) else body
+    text = " ".join(str(details.get("message") or (body if isinstance(body, str) else "no explanation")).split())
+    if secret is not None and secret.get_secret_value():
+        text = text.replace(secret.get_secret_value(), "***")
+    said = f"{provider} answered {status}: {text[:_MAX_DETAIL].rstrip('.')}"
+    has_no_quota = NO_QUOTA in (details.get("type"), details.get("code"))
+    if has_no_quota or not (status in RETRYABLE or status >= _SERVER_ERROR):
         return ProviderRefused(
             f"{said}. It was not tried again; correct the key, quota, model or request, then requeue."
         )
@@ -82,49 +91,26 @@ def _from_status(error: StatusError, provider: str, secret: SecretStr | None) ->
     return ProviderTransient(f"{said}. The work is kept and tried again.")
 
 
-def _error_of(body: object) -> Mapping[str, object]:
-    """The error object of an answer; some servers wrap it once in `error`, and the SDK may unwrap it."""
-    if not isinstance(body, Mapping):
-        return {}
-    inner = body.get("error")
-    return inner if isinstance(inner, Mapping) else body
-
-
-def _code(body: object) -> object:
-    error = _error_of(body)
-    return NO_QUOTA if error.get("type") == NO_QUOTA else error.get("code")
-
-
-def _detail(body: object, secret: SecretStr | None) -> str:
-    message = _error_of(body).get("message") or (body if isinstance(body, str) else "no explanation")
-    text = " ".join(str(message).split())
-    if secret is not None and secret.get_secret_value():
-        text = text.replace(secret.get_secret_value(), "***")
-    return text[:_MAX_DETAIL].rstrip(".")
-
-
 def retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """Seconds that the provider asks to wait (`retry-after-ms`, or `retry-after` in seconds or as a date)."""
-    milliseconds = _number(headers.get("retry-after-ms"))
+    """Return the seconds that the provider asks to wait: `retry-after-ms`, or `retry-after` in seconds or as a date."""
+    milliseconds = _read_number(headers.get("retry-after-ms"))
     if milliseconds is not None:
         return milliseconds / 1000
     value = headers.get("retry-after")
-    seconds = _number(value)
-    return seconds if seconds is not None or value is None else _until(value)
-
-
-def _number(value: str | None) -> float | None:
-    try:
-        number = float(value) if value is not None else None
-    except ValueError:
-        return None
-    return number if number is not None and 0 <= number < float("inf") else None
-
-
-def _until(value: str) -> float | None:
+    seconds = _read_number(value)
+    if seconds is not None or value is None:
+        return seconds
     try:
         moment = parsedate_to_datetime(value)
     except ValueError:
         return None
     aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
     return max(0.0, (aware - utc_now()).total_seconds())
+
+
+def _read_number(value: str | None) -> float | None:
+    try:
+        number = float(value) if value is not None else None
+    except ValueError:
+        return None
+    return number if number is not None and 0 <= number < float("inf") else None

@@ -16,24 +16,20 @@ from agentstate.ids import validate_name
 from agentstate.state import codec
 from agentstate.state.schema import VERSION_FIELD, Blob, Schema
 
-
-def _is_v1(raw: Mapping[str, Any]) -> bool:
-    return "balance" in raw and not {"portfolio", "preferences"} & set(raw)
-
-
-def _is_v2(raw: Mapping[str, Any]) -> bool:
-    return isinstance(raw.get("portfolio"), dict) and not {"balance", "preferences"} & set(raw)
-
-
-def _is_v3(raw: Mapping[str, Any]) -> bool:
-    return all(isinstance(raw.get(name), dict) for name in ("portfolio", "preferences")) and "balance" not in raw
-
-
-SCHEMA = Schema("agent state", newest_shape=_is_v3)
+SCHEMA = Schema(
+    "agent state",
+    newest_shape=lambda raw: (
+        all(isinstance(raw.get(name), dict) for name in ("portfolio", "preferences")) and "balance" not in raw
+    ),
+)
 """The versions of `AgentState`."""
 
 
-@SCHEMA.add_step(1, takes=frozenset({"balance"}), shape=_is_v1)
+@SCHEMA.add_step(
+    1,
+    takes=frozenset({"balance"}),
+    shape=lambda raw: "balance" in raw and not {"portfolio", "preferences"} & set(raw),
+)
 def _portfolio_for_balance(blob: Blob) -> Blob:
     """Version 1 had one balance in USDC; version 2 has a portfolio."""
     if "portfolio" in blob:
@@ -48,7 +44,9 @@ def _portfolio_for_balance(blob: Blob) -> Blob:
     return {**rest, "portfolio": {"usdc": balance}}
 
 
-@SCHEMA.add_step(2, shape=_is_v2)
+@SCHEMA.add_step(
+    2, shape=lambda raw: isinstance(raw.get("portfolio"), dict) and not {"balance", "preferences"} & set(raw)
+)
 def _with_preferences(blob: Blob) -> Blob:
     """Version 2 had no preferences."""
     return {"preferences": {}, **blob}
@@ -90,8 +88,11 @@ class AgentState:
                 f"{VERSION_FIELD} {self.schema_version} is not {CURRENT_SCHEMA}; bring the blob up to it by "
                 "AgentState.migrate. Nothing was changed."
             )
-        for name in _DICTS:
-            object.__setattr__(self, name, _own_dict(name, getattr(self, name)))
+        for name in ("portfolio", "preferences", "extra"):
+            value: object = getattr(self, name)
+            if not isinstance(value, dict):
+                raise InvalidInput(f"{name} is a dict, not {type(value).__name__}. Nothing was changed.")
+            object.__setattr__(self, name, codec.deep_copy(value))
         count: object = self.session_count
         if isinstance(count, bool) or not isinstance(count, int) or not 0 <= count < _MOST_SESSIONS:
             raise InvalidInput("session_count is a whole number from 0 to 2^63-1. Nothing was changed.")
@@ -126,12 +127,4 @@ class AgentState:
         return blob
 
 
-def _own_dict(name: str, value: Any) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise InvalidInput(f"{name} is a dict, not {type(value).__name__}. Nothing was changed.")
-    copied: dict[str, Any] = codec.deep_copy(value)
-    return copied
-
-
-_DICTS = ("portfolio", "preferences", "extra")
 _FIELDS = frozenset(item.name for item in fields(AgentState)) - {"extra", "version"}

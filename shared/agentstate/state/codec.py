@@ -64,7 +64,9 @@ def loads(text: str | bytes) -> Any:
     try:
         shown = text if isinstance(text, str) else str(text, "utf-8")
         value = _decoder.decode(shown)
-        return from_json_types(value) if _may_have_tags(shown) else value
+        # One character is found much faster than a word.
+        has_tags = TAG in shown or ("\\" in shown and _TAG_ESCAPE in shown)
+        return from_json_types(value) if has_tags else value
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise InvalidInput(f"the stored JSON cannot be read: {str(error)[:200]}. It was left as it is.") from None
 
@@ -107,15 +109,6 @@ def _encode_text(value: Any, *, in_order: bool = False) -> str:
     return body.decode()
 
 
-def _may_have_tags(text: str) -> bool:
-    # One character is found much faster than a word.
-    return TAG in text or ("\\" in text and _TAG_ESCAPE in text)
-
-
-def _encode_decimal(value: Decimal) -> msgspec.Raw:
-    return msgspec.Raw('{"$":["decimal","' + scalars.decimal_text(value) + '"]}')
-
-
 def _encode_other(value: Any) -> Any:
     if isinstance(value, str):
         return str.__str__(value)
@@ -143,12 +136,13 @@ def _tag_value(value: Any) -> tuple[str, Any]:
     return ("money", money) if money is not None else scalars.refuse_value(value)
 
 
-def _escape_dict(value: dict[str, Any]) -> dict[str, Any]:
-    return {TAG: ("dict", value)}
-
-
 _make_plain = plain_converter(
-    low=-_LARGEST, high=_LARGEST, decimal=_encode_decimal, other=_encode_other, escaped=_escape_dict, takes_nul=True
+    low=-_LARGEST,
+    high=_LARGEST,
+    decimal=lambda value: msgspec.Raw('{"$":["decimal","' + scalars.decimal_text(value) + '"]}'),
+    other=_encode_other,
+    escaped=lambda value: {TAG: ("dict", value)},
+    takes_nul=True,
 )
 
 
@@ -158,21 +152,18 @@ def _resolve_tags(container: Any, places: Iterable[tuple[Any, Any]]) -> None:
         kind = type(item)
         if kind is dict:
             if len(item) == 1 and TAG in item:
-                container[place] = _resolve_tag(item[TAG])
+                tagged = item[TAG]
+                try:
+                    tag, content = tagged if type(tagged) is list else _NO_TAG
+                    container[place] = _READERS[tag](content)
+                except InvalidInput:
+                    raise
+                except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
+                    _refuse_tag(tagged)
             else:
                 _resolve_tags(item, item.items())
         elif kind is list:
             _resolve_tags(item, enumerate(item))
-
-
-def _resolve_tag(tagged: Any) -> Any:
-    try:
-        tag, content = tagged if type(tagged) is list else _NO_TAG
-        return _READERS[tag](content)
-    except InvalidInput:
-        raise
-    except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
-        _refuse_tag(tagged)
 
 
 def _refuse_tag(tagged: Any) -> NoReturn:
@@ -186,20 +177,16 @@ def _refuse_tag(tagged: Any) -> NoReturn:
     ) from None
 
 
-def _dict_from(content: Any) -> dict[str, Any]:
+def _read_dict(content: Any) -> dict[str, Any]:
     _resolve_tags(content, content.items())
     return dict(content)
 
 
-def _tuple_from(content: Any) -> tuple[Any, ...]:
+def _read_tuple(content: Any) -> tuple[Any, ...]:
     if type(content) is not list:
         raise TypeError(type(content))
     _resolve_tags(content, enumerate(content))
     return tuple(content)
-
-
-def _bytes_from(content: Any) -> bytes:
-    return base64.b64decode(content, validate=True)
 
 
 _READERS: dict[str, Callable[[Any], Any]] = {
@@ -208,7 +195,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "money": scalars.money_from,
     "datetime": scalars.datetime_from,
     "uuid": UUID,
-    "bytes": _bytes_from,
-    "dict": _dict_from,
-    "tuple": _tuple_from,
+    "bytes": lambda content: base64.b64decode(content, validate=True),
+    "dict": _read_dict,
+    "tuple": _read_tuple,
 }

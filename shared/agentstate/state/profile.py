@@ -155,12 +155,6 @@ class AgentProfile:
         look = self._cache.read_copy(field)
         if look.fields is not None:
             return look.fields
-        stored = self._load()
-        if look.generation is not None:
-            self._cache.fill_copy(look.generation, stored)
-        return stored
-
-    def _load(self) -> dict[str, Stored]:
         alive = (
             table.c.agent_id == self.agent_id,
             table.c.value.is_not(None),
@@ -168,7 +162,15 @@ class AgentProfile:
         )
         with self._store.read_connection() as connection:
             rows = connection.execute(sa.select(table).where(*alive)).all()
-        return {row.field: Stored(row.value, row.version, _milliseconds(row.expires_at)) for row in rows}
+        stored = {
+            row.field: Stored(
+                row.value, row.version, (row.expires_at - _EPOCH) // _MILLISECOND if row.expires_at is not None else 0
+            )
+            for row in rows
+        }
+        if look.generation is not None:
+            self._cache.fill_copy(look.generation, stored)
+        return stored
 
     @contextmanager
     def _write_transaction(self, tx: Transaction | None) -> Iterator[Transaction]:
@@ -182,7 +184,12 @@ class AgentProfile:
         row = self._lock_field(tx, field)
         _check_version(field, row, seen)
         if row.value is None:
-            self._require_room(tx)
+            count = sa.select(sa.func.count()).where(table.c.agent_id == self.agent_id, table.c.value.is_not(None))
+            if tx.connection.execute(count).scalar_one() >= MAX_FIELDS:
+                raise TooLarge(
+                    f"the profile of {self.agent_id} has {MAX_FIELDS:,} fields, which is the limit. Nothing was "
+                    "changed; remove some, or keep them as state."
+                )
         expires = None if ttl_s is None else tx.now() + timedelta(seconds=ttl_s)
         self._put_value(tx, field, body, expires, row.version + 1)
         return int(row.version) + 1
@@ -201,14 +208,6 @@ class AgentProfile:
         values = {"value": body, "version": version, "expires_at": expires, "updated_at": db_time()}
         tx.connection.execute(table.update().where(*mine).values(values))
 
-    def _require_room(self, tx: Transaction) -> None:
-        count = sa.select(sa.func.count()).where(table.c.agent_id == self.agent_id, table.c.value.is_not(None))
-        if tx.connection.execute(count).scalar_one() >= MAX_FIELDS:
-            raise TooLarge(
-                f"the profile of {self.agent_id} has {MAX_FIELDS:,} fields, which is the limit. Nothing was changed; "
-                "remove some, or keep them as state."
-            )
-
     def _encode_value(self, field: str, value: Any) -> str:
         where = f"the profile's field {validate_name(field, 'field')}"
         refuse_secrets({field: value}, where)
@@ -225,10 +224,6 @@ def _check_version(field: str, row: sa.Row[Any, Any, Any], seen: int | None) -> 
             f"the field {field} has version {present}, not {seen}: somebody wrote it since. Nothing was changed; read "
             "it and decide again."
         )
-
-
-def _milliseconds(moment: datetime | None) -> int:
-    return 0 if moment is None else (moment - _EPOCH) // _MILLISECOND
 
 
 def _check_ttl(ttl_s: float | None) -> float | None:

@@ -7,7 +7,7 @@ readers go to the store meanwhile.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from uuid import uuid4
 
@@ -118,17 +118,19 @@ class ProfileCache:
         if not exists:
             return CachedProfile(_decode_text(generation), None)
         pairs = zip(flat[::2], flat[1::2], strict=True)
-        fields = {_decode_text(name): _stored(_decode_text(value)) for name, value in pairs}
-        # Without this mark the copy is not what `fill` made: a lone field is no profile.
-        return (
-            CachedProfile(_decode_text(generation), fields)
-            if fields.pop(_WHOLE, None)
-            else CachedProfile(_decode_text(generation), None)
-        )
+        fields = {}
+        for name, value in pairs:
+            expires, version, body = _decode_text(value).split("|", 2)
+            fields[_decode_text(name)] = Stored(body, int(version), int(expires))
+        # Without this mark the copy is not what `fill_copy` made: a lone field is no profile.
+        is_whole = fields.pop(_WHOLE, None) is not None
+        return CachedProfile(_decode_text(generation), fields if is_whole else None)
 
     def fill_copy(self, generation: str, fields: Mapping[str, Stored]) -> None:
         """Fill the copy, unless there was a write since `generation` was read."""
-        arguments: list[str | int] = [generation, COPY_TTL_S, *_flat([(_WHOLE, Stored("null", 0, 0)), *fields.items()])]
+        arguments: list[str | int] = [generation, COPY_TTL_S]
+        for name, stored in [(_WHOLE, Stored("null", 0, 0)), *fields.items()]:
+            arguments += [name, f"{stored.expires_ms}|{stored.version}|{stored.body}"]
         self._ignore_redis_errors(lambda: self._fill(keys=self._keys, args=arguments))
 
     @staticmethod
@@ -137,15 +139,6 @@ class ProfileCache:
             call()
         except RedisError:
             return  # the store is the truth; a copy that could not be cleared dies within COPY_TTL_S
-
-
-def _flat(fields: Iterable[tuple[str, Stored]]) -> list[str]:
-    return [part for name, stored in fields for part in (name, f"{stored.expires_ms}|{stored.version}|{stored.body}")]
-
-
-def _stored(text: str) -> Stored:
-    expires, version, body = text.split("|", 2)
-    return Stored(body, int(version), int(expires))
 
 
 def _decode_text(value: bytes | str) -> str:

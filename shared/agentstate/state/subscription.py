@@ -80,7 +80,9 @@ class Subscription:
                     if self._stop.is_set():
                         return
             except UpdatesLost as error:
-                self._skip(error)
+                _log.error("%s", error)
+                self.lost += error.resume_from - self.seq
+                self.seq = error.resume_from
             except AgentStateError as error:
                 _log.warning("updates of %s cannot be read for now: %s", self._source.agent_id, error)
                 self._stop.wait(_REST_S)
@@ -91,18 +93,9 @@ class Subscription:
         except Exception as error:  # noqa: BLE001 a handler's error must not end what comes after it
             self.errors += 1
             _log.exception("a handler failed at update %d of %s", update.seq, update.agent_id)
-            if self._on_error is not None:
-                self._tell(update, error)
+            try:
+                if self._on_error is not None:
+                    self._on_error(update, error)
+            except Exception:  # noqa: BLE001 as above
+                _log.exception("the error handler failed at update %d of %s", update.seq, update.agent_id)
         self.seq = update.seq
-
-    def _tell(self, update: Update, error: Exception) -> None:
-        try:
-            if self._on_error is not None:
-                self._on_error(update, error)
-        except Exception:  # noqa: BLE001 as above
-            _log.exception("the error handler failed at update %d of %s", update.seq, update.agent_id)
-
-    def _skip(self, error: UpdatesLost) -> None:
-        _log.error("%s", error)
-        self.lost += error.resume_from - self.seq
-        self.seq = error.resume_from

@@ -69,28 +69,24 @@ class UpdateStream:
             wait_s: how long to wait when there is none, under the client's timeout; 0 does not wait.
         """
         try:
-            answer = self._read_entries(seq, limit, wait_s)
+            if wait_s <= 0:
+                found: Any = self._client.xrange(self._key, min=f"({seq}-0", count=limit)
+                entries = list(found)
+            else:
+                read: Any = self._client.xread({self._key: f"{seq}-0"}, count=limit, block=max(1, int(wait_s * 1_000)))
+                streams = list(read.values()) if isinstance(read, dict) else [entries for _key, entries in read or []]
+                entries = streams[0] if streams else []
+                # The third protocol wraps the entries in one more list.
+                entries = list(
+                    entries[0] if entries and entries[0] and isinstance(entries[0][0], list | tuple) else entries
+                )
         except ResponseError:
             return None
         except RedisError as error:
             raise _redis_unavailable(error) from error
-        if answer and _number(answer[0][0]) != seq + 1:
+        if entries and int(_decode_text(entries[0][0]).split("-")[0]) != seq + 1:
             return None
-        return [_decode_text(fields[b"update"] if b"update" in fields else fields["update"]) for _id, fields in answer]
-
-    def _read_entries(self, seq: int, limit: int, wait_s: float) -> list[Any]:
-        if wait_s <= 0:
-            found: Any = self._client.xrange(self._key, min=f"({seq}-0", count=limit)
-            return list(found)
-        answer: Any = self._client.xread({self._key: f"{seq}-0"}, count=limit, block=max(1, int(wait_s * 1_000)))
-        streams = list(answer.values()) if isinstance(answer, dict) else [entries for _key, entries in answer or []]
-        entries = streams[0] if streams else []
-        # The third protocol wraps the entries in one more list.
-        return list(entries[0] if entries and entries[0] and isinstance(entries[0][0], list | tuple) else entries)
-
-
-def _number(stream_id: bytes | str) -> int:
-    return int(_decode_text(stream_id).split("-")[0])
+        return [_decode_text(fields[b"update"] if b"update" in fields else fields["update"]) for _id, fields in entries]
 
 
 def _decode_text(value: bytes | str) -> str:

@@ -10,6 +10,7 @@ import asyncio
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 from agentstate.errors import RedisUnavailable
@@ -137,24 +138,17 @@ class StateSync:
         """The updates after `seq`, perhaps none after a wait; and when the store was last asked."""
         due = looked + LOOK_S - time.monotonic()
         if due > 0:
-            bodies = self._read_from_stream(seq, min(WAIT_S, due))
+            wait_s = min(WAIT_S, due)
+            try:
+                bodies = self._stream.read_after(seq, BATCH, wait_s)
+            except RedisUnavailable:
+                time.sleep(wait_s)  # the store is asked in its turn, not in a tight loop
+                return [], looked
             if bodies is not None:
                 return [Update.from_json(body) for body in bodies], looked
         found = self.read_since(seq)
         if found:
-            self._repair()
+            # The stream lacked them: bring it up to the store for other readers, if Redis is there.
+            with suppress(RedisUnavailable):
+                self.push_to_stream()
         return found, time.monotonic()
-
-    def _read_from_stream(self, seq: int, wait_s: float) -> list[str] | None:
-        try:
-            return self._stream.read_after(seq, BATCH, wait_s)
-        except RedisUnavailable:
-            time.sleep(min(wait_s, WAIT_S))  # the store is asked in its turn, not in a tight loop
-            return []
-
-    def _repair(self) -> None:
-        """Bring the stream up to the store for other readers."""
-        try:
-            self.push_to_stream()
-        except RedisUnavailable:
-            return  # the next one that can does it

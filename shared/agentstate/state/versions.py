@@ -73,8 +73,12 @@ def append_version(
 
     None when there was nothing to lock and another first save came in between.
     """
-    moved = {"version": now.version + 1, "schema_version": schema_version, "saved_at": _next_time(tx, now)}
-    if not _move_head(tx, agent_id, moved, first=now.version == 0):
+    # A clock that was set back must not make a newer version look older.
+    saved_at = tx.now() if now.saved_at is None else max(tx.now(), now.saved_at)
+    moved = {"version": now.version + 1, "schema_version": schema_version, "saved_at": saved_at}
+    if now.version > 0:
+        tx.connection.execute(sa.update(agent_states).where(agent_states.c.agent_id == agent_id).values(moved))
+    elif insert_new(tx, agent_states, [{"agent_id": agent_id, **moved}]) == 0:
         return None
     row = {**moved, "agent_id": agent_id, "state": state, "cause": cause}
     tx.connection.execute(sa.insert(agent_state_versions).values(row))
@@ -115,16 +119,3 @@ def list_outdated_agents(connection: sa.Connection, newest_schema: int, *, after
         .limit(limit)
     )
     return list(connection.execute(query).scalars())
-
-
-def _next_time(tx: Transaction, before: Head) -> datetime:
-    # A clock that was set back must not make a newer version look older.
-    now = tx.now()
-    return now if before.saved_at is None else max(now, before.saved_at)
-
-
-def _move_head(tx: Transaction, agent_id: str, moved: dict[str, Any], *, first: bool) -> bool:
-    if first:
-        return insert_new(tx, agent_states, [{"agent_id": agent_id, **moved}]) == 1
-    tx.connection.execute(sa.update(agent_states).where(agent_states.c.agent_id == agent_id).values(moved))
-    return True

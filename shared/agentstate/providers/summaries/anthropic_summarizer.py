@@ -54,7 +54,17 @@ class AnthropicChat:
                 messages=[{"role": "user", "content": user}],
                 thinking={"type": "disabled"},
             )
-        return _reply(answer)
+        blocks = getattr(answer, "content", None)
+        if not isinstance(blocks, list):
+            raise ProviderAnswerInvalid("anthropic answered no message; nothing of it was stored.")
+        text = "".join(str(block.text) for block in blocks if getattr(block, "type", None) == "text")
+        usage = getattr(answer, "usage", None)
+        return Reply(
+            text,
+            _STOPS.get(str(getattr(answer, "stop_reason", None)), "truncated"),
+            getattr(usage, "input_tokens", None),
+            getattr(usage, "output_tokens", None),
+        )
 
     def describe(self) -> ProviderStatus:
         """See `Summarizer.describe`."""
@@ -64,17 +74,3 @@ class AnthropicChat:
     def close(self) -> None:
         """Give back the connections."""
         self._clients.close()
-
-
-def _reply(answer: object) -> Reply:
-    blocks = getattr(answer, "content", None)
-    if not isinstance(blocks, list):
-        raise ProviderAnswerInvalid("anthropic answered no message; nothing of it was stored.")
-    text = "".join(str(block.text) for block in blocks if getattr(block, "type", None) == "text")
-    usage = getattr(answer, "usage", None)
-    return Reply(
-        text,
-        _STOPS.get(str(getattr(answer, "stop_reason", None)), "truncated"),
-        getattr(usage, "input_tokens", None),
-        getattr(usage, "output_tokens", None),
-    )

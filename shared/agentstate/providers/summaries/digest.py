@@ -7,7 +7,7 @@ written, so this summary passes the same gate as a model's.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from datetime import UTC
 from typing import Final
 
@@ -21,7 +21,6 @@ from agentstate.providers.summaries.summarizer import (
     Fact,
     FactKind,
     Source,
-    SourceTurn,
     Summary,
     SummaryRequest,
     speaker_label,
@@ -43,6 +42,7 @@ _MAX_CANDIDATES: Final = 2_000  # SumBasic is quadratic in the number of sentenc
 _OWN_LINE: Final = re.compile(
     r"Turns? \d|(?:" + "|".join(map(re.escape, (_EARLIER, _SAID, *_FIGURES.values(), *_BINDING.values()))) + ")"
 )
+_SAID_LINE: Final = re.compile(r"[^:]{1,90}, turn \d+: ")
 
 
 class DigestSummarizer:
@@ -59,83 +59,86 @@ class DigestSummarizer:
         """See `Summarizer.summarize`."""
         if not request.turns:
             raise InvalidInput("there is no turn to summarize.")
-        facts = find_facts(request.turns, request.previous_facts)
-        return Summary(_Page(request, facts).write(), "extractive", NAME, facts)
+        page = _Page(request)
+        return Summary(page.write(), "extractive", NAME, page.facts)
 
     def describe(self) -> ProviderStatus:
         """See `Summarizer.describe`."""
         return self._status
 
     def close(self) -> None:
-        """Nothing to give back."""
+        """Do nothing: the digest holds no connection."""
 
 
 class _Page:
-    """One digest being written."""
+    """A digest being written line by line, within its budget of tokens."""
 
-    def __init__(self, request: SummaryRequest, facts: Sequence[Fact]) -> None:
-        self._request = request
-        self._facts = facts
+    def __init__(self, request: SummaryRequest) -> None:
+        self._turns = request.turns
+        self._previous = request.previous or ""
+        self.facts = find_facts(request.turns, request.previous_facts)
         self._evidence = Evidence(Source(request).evidence_text)
-        self._written = {fact.text for fact in facts if fact.kind in _BINDING}
         self._lines: list[str] = []
         self._left = mean_budget(request.max_tokens - 1)
 
     def write(self) -> str:
-        budget = self._left
-        self._add([_span(self._request.turns)])
+        """Return the digest: figures, promises and decisions, the earlier summary, sentences of the turns."""
+        first, last, budget = self._turns[0], self._turns[-1], self._left
+        speakers = ", ".join(dict.fromkeys(map(speaker_label, self._turns)))
+        days = " to ".join(sorted({f"{turn.at.astimezone(UTC):%Y-%m-%d}" for turn in (first, last)}))
+        self._add_lines([f"Turn {first.number} to turn {last.number}, {days}, between {speakers}."])
+
+        # One line for each kind of figure, with the newest ones that fit.
         for kind, heading in _FIGURES.items():
-            self._write_items(heading, self._of_kind(kind), self._left - budget * _FIGURES_SHARE)
+            newest = [f"{fact.text} ({_turns_label(fact)})" for fact in self.facts if fact.kind == kind]
+            floor = self._left - budget * _FIGURES_SHARE
+            for count in range(min(len(newest), _ITEMS_PER_LINE), 0, -1):
+                if self._add_lines([f"{heading} {'; '.join(newest[-count:])}"], floor):
+                    break
+
+        # Promises and decisions: those with a figure first, then the newest.
         for kind, heading in _BINDING.items():
-            lines = (_sentence_line(fact) for fact in sorted(self._of_kind(kind), key=_weight))
+            binding = [fact for fact in self.facts if fact.kind == kind]
+            binding.sort(key=lambda fact: (not find_figures(fact.text), -max(fact.turns)))
+            lines = (f"{f'{fact.speaker}, ' * bool(fact.speaker)}{_turns_label(fact)}: {fact.text}" for fact in binding)
             self._write_list(heading, lines, self._left - budget * _BINDING_SHARE)
-        self._write_list(_EARLIER, self._carried(), self._left - budget * _EARLIER_SHARE)
-        self._write_list(_SAID, self._said(), 0)
+
+        # Sentences of the earlier summary; a line of an earlier digest stays whole, with its speaker.
+        written = {fact.text for fact in self.facts if fact.kind in _BINDING}
+        earlier = [line.removeprefix("- ") for line in self._previous.splitlines()]
+        parts = [
+            part
+            for line in earlier
+            if not _OWN_LINE.match(line)
+            for part in ([line] if _SAID_LINE.match(line) else split_sentences(line))
+            if _is_telling(part) and not any(text in part for text in written)
+        ][-_MAX_CANDIDATES:]
+        carried = (parts[index] for index in rank_by_weight(parts))
+        self._write_list(_EARLIER, carried, self._left - budget * _EARLIER_SHARE)
+
+        said = [
+            (turn, sentence)
+            for turn in self._turns
+            for sentence in split_sentences(turn.text)
+            if _is_telling(sentence) and sentence not in written
+        ][-_MAX_CANDIDATES:]
+        ranked = (said[index] for index in rank_by_weight([sentence for _, sentence in said]))
+        self._write_list(_SAID, (f"{speaker_label(turn)}, turn {turn.number}: {text}" for turn, text in ranked), 0)
         return "\n".join(self._lines)
 
-    def _of_kind(self, kind: FactKind) -> list[Fact]:
-        return [fact for fact in self._facts if fact.kind == kind]
-
-    def _write_items(self, heading: str, facts: Sequence[Fact], floor: float) -> None:
-        """One line with the newest facts of a kind, as many as fit."""
-        for count in range(min(len(facts), _ITEMS_PER_LINE), 0, -1):
-            items = "; ".join(f"{fact.text} ({_turns(fact)})" for fact in facts[-count:])
-            if self._add([f"{heading} {items}"], floor):
-                return
-
     def _write_list(self, heading: str, lines: Iterable[str], floor: float) -> None:
-        """A heading and the lines that fit below it; neither when none fits."""
+        """Write a heading and the lines that fit below it; neither when none fits."""
         head, misses = [heading], 0
         for line in lines:
-            if self._add([*head, f"- {line}"], floor):
+            if self._add_lines([*head, f"- {line}"], floor):
                 head = []
             else:
                 misses += 1
             if misses > _MISSES:
                 return
 
-    def _said(self) -> Iterator[str]:
-        """Sentences of the turns in the order of their weight, without those that stand above."""
-        said = [
-            (turn, sentence)
-            for turn in self._request.turns
-            for sentence in split_sentences(turn.text)
-            if _tells(sentence) and sentence not in self._written
-        ][-_MAX_CANDIDATES:]
-        for index in rank_by_weight([sentence for _, sentence in said]):
-            turn, sentence = said[index]
-            yield f"{speaker_label(turn)}, turn {turn.number}: {sentence}"
-
-    def _carried(self) -> Iterator[str]:
-        """What an earlier summary said, weightiest first; its facts come with the request already."""
-        lines = [line.removeprefix("- ") for line in (self._request.previous or "").splitlines()]
-        parts = [part for line in lines if not _OWN_LINE.match(line) for part in _parts(line)]
-        new = [part for part in parts if _tells(part) and not any(text in part for text in self._written)]
-        candidates = new[-_MAX_CANDIDATES:]
-        for index in rank_by_weight(candidates):
-            yield candidates[index]
-
-    def _add(self, lines: list[str], floor: float = 0) -> bool:
+    def _add_lines(self, lines: list[str], floor: float = 0) -> bool:
+        """Add lines if they leave at least `floor` of the budget and the last has no unsupported figure."""
         cost = sum(mean_tokens(f"{line}\n") for line in lines)
         if self._left - cost < floor or self._evidence.find_unsupported(lines[-1]):
             return False
@@ -144,31 +147,9 @@ class _Page:
         return True
 
 
-def _span(turns: Sequence[SourceTurn]) -> str:
-    first, last = turns[0], turns[-1]
-    speakers = ", ".join(dict.fromkeys(speaker_label(turn) for turn in turns))
-    days = sorted({f"{turn.at.astimezone(UTC):%Y-%m-%d}" for turn in (first, last)})
-    return f"Turn {first.number} to turn {last.number}, {' to '.join(days)}, between {speakers}."
-
-
-def _turns(fact: Fact) -> str:
+def _turns_label(fact: Fact) -> str:
     return ", ".join(f"turn {number}" for number in fact.turns[-3:])
 
 
-def _sentence_line(fact: Fact) -> str:
-    who = f"{fact.speaker}, " if fact.speaker else ""
-    return f"{who}{_turns(fact)}: {fact.text}"
-
-
-def _weight(fact: Fact) -> tuple[bool, int]:
-    """Sort key of what binds: with a figure first, then the newest."""
-    return (not find_figures(fact.text), -max(fact.turns))
-
-
-def _tells(sentence: str) -> bool:
+def _is_telling(sentence: str) -> bool:
     return len(sentence) <= MAX_SENTENCE_CHARS and len(content_words(sentence)) >= _MIN_WORDS
-
-
-def _parts(line: str) -> list[str]:
-    """A line of an earlier digest stays whole, with its speaker; prose is cut into sentences."""
-    return [line] if re.match(r"[^:]{1,90}, turn \d+: ", line) else split_sentences(line)

@@ -30,7 +30,11 @@ class Evidence:
         self._turns: set[Decimal] = set()
         for figure in find_figures(source):
             if figure.kind == "identifier":
-                self._add_identifier(figure.text)
+                # The identifier, its parts where paths, anchors or lists join several, and the number of a tagged one.
+                identifier = _fold_identifier(figure.text)
+                self._identifiers.update([identifier, *filter(None, _PARTS.split(identifier))])
+                if tagged := _TAGGED_NUMBER.fullmatch(identifier):
+                    self._units[Decimal(tagged[1])].add(None)
             elif figure.minutes is not None:
                 self._minutes.add(figure.minutes % _HALF_DAY)
             elif figure.kind == "turn":
@@ -50,7 +54,7 @@ class Evidence:
         return list(dict.fromkeys(missing))
 
     def supports_figure(self, figure: Figure) -> bool:
-        """Whether the source holds this figure: the same value, in whatever spelling, and not only as a part of one."""
+        """Return whether the source holds the figure in any spelling, and not only as part of another figure."""
         if figure.kind == "identifier":
             return _fold_identifier(figure.text) in self._identifiers
         if figure.date is not None:
@@ -62,15 +66,6 @@ class Evidence:
         if figure.number == 1 and figure.text.lower() == "one":
             return True  # "one of them" counts nothing
         return any(self._holds_number(figure, number) for number in figure.readings)
-
-    def _add_identifier(self, text: str) -> None:
-        """Index an identifier, its parts where paths, anchors or lists join several, and the number of a tagged one."""
-        folded = _fold_identifier(text)
-        self._identifiers.add(folded)
-        self._identifiers.update(part for part in _PARTS.split(folded) if part)
-        tagged = _TAGGED_NUMBER.fullmatch(fold_text(text).text)
-        if tagged:
-            self._units[Decimal(tagged[1])].add(None)
 
     def _holds_number(self, figure: Figure, number: Decimal) -> bool:
         units = self._units.get(number, set())

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from agentstate.providers.summaries.figures import Figure, find_figures
+from agentstate.providers.summaries.figures import find_figures
 from agentstate.providers.summaries.sentences import content_words, split_sentences
 from agentstate.providers.summaries.summarizer import MAX_FACTS, Fact, FactKind, SourceTurn, speaker_label
 
@@ -37,51 +37,46 @@ _RANK: Final[dict[FactKind, int]] = {
 
 
 def find_facts(turns: Iterable[SourceTurn], previous: Iterable[Fact] = ()) -> tuple[Fact, ...]:
-    """Facts of `previous` and of `turns`, equal ones merged, `MAX_FACTS` at most, by first mention."""
+    """Return the facts of `previous` and of `turns`, equal ones merged, `MAX_FACTS` at most, by first mention.
+
+    When there are too many, the most binding kinds stay, and the newest of a kind.
+    """
     merged: dict[tuple[FactKind, str, str], Fact] = {}
-    for fact in [*previous, *(fact for turn in turns for fact in _facts_of(turn))]:
+    for fact in [*previous, *(fact for turn in turns for fact in _read_facts(turn))]:
         key = (fact.kind, fact.text.casefold(), fact.speaker)
-        known = merged.get(key)
-        merged[key] = fact if known is None else _merge_mentions(known, fact)
-    return _keep_most_binding(list(merged.values()))
+        if (known := merged.get(key)) is None:
+            merged[key] = fact
+        else:
+            mentions = sorted({*known.turns, *fact.turns})
+            mentions = mentions[:1] + mentions[1:][-_MAX_MENTIONS:]
+            merged[key] = Fact(known.kind, known.text, tuple(mentions), known.speaker)
+    facts = list(merged.values())
+    if len(facts) > MAX_FACTS:
+        ranks = [(_RANK[fact.kind], -max(fact.turns, default=0)) for fact in facts]
+        kept = sorted(range(len(facts)), key=ranks.__getitem__)[:MAX_FACTS]
+        facts = [facts[index] for index in sorted(kept)]
+    return tuple(facts)
 
 
-def _merge_mentions(known: Fact, fact: Fact) -> Fact:
-    turns = sorted({*known.turns, *fact.turns})
-    return Fact(known.kind, known.text, tuple(turns[:1] + turns[1:][-_MAX_MENTIONS:]), known.speaker)
-
-
-def _keep_most_binding(facts: list[Fact]) -> tuple[Fact, ...]:
-    """The most binding kinds first and the newest of a kind first, when there are too many."""
-    if len(facts) <= MAX_FACTS:
-        return tuple(facts)
-    order = sorted(range(len(facts)), key=lambda index: (_RANK[facts[index].kind], -max(facts[index].turns, default=0)))
-    return tuple(facts[index] for index in sorted(order[:MAX_FACTS]))
-
-
-def _facts_of(turn: SourceTurn) -> Iterator[Fact]:
+def _read_facts(turn: SourceTurn) -> Iterator[Fact]:
     speaker = speaker_label(turn)
     yield Fact("party", speaker, (turn.number,))
     for figure in find_figures(turn.text):
-        kind = _kind_of(figure)
+        kind: FactKind | None = None
+        if figure.kind == "number" and figure.unit not in {None, "%"}:
+            kind = "amount"
+        elif figure.kind == "identifier" and _MIN_IDENTIFIER_CHARS <= len(figure.text) <= _MAX_IDENTIFIER_CHARS:
+            kind = "identifier"
+        elif figure.kind == "date":
+            kind = "date"
         if kind is not None:
             yield Fact(kind, figure.text, (turn.number,))
     for sentence in split_sentences(turn.text):
-        if len(sentence) <= MAX_SENTENCE_CHARS and (binding := _binding_kind(sentence)):
-            yield Fact(binding, sentence, (turn.number,), speaker)
-
-
-def _kind_of(figure: Figure) -> FactKind | None:
-    if figure.kind == "number":
-        return "amount" if figure.unit not in {None, "%"} else None
-    if figure.kind == "identifier":
-        return "identifier" if _MIN_IDENTIFIER_CHARS <= len(figure.text) <= _MAX_IDENTIFIER_CHARS else None
-    return "date" if figure.kind == "date" else None
-
-
-def _binding_kind(sentence: str) -> FactKind | None:
-    if len(content_words(sentence)) < _MIN_BINDING_WORDS and not find_figures(sentence):
-        return None
-    if _PROMISE.search(sentence):
-        return "promise"
-    return "decision" if _DECISION.search(sentence) else None
+        if len(sentence) > MAX_SENTENCE_CHARS:
+            continue
+        if len(content_words(sentence)) < _MIN_BINDING_WORDS and not find_figures(sentence):
+            continue
+        if _PROMISE.search(sentence):
+            yield Fact("promise", sentence, (turn.number,), speaker)
+        elif _DECISION.search(sentence):
+            yield Fact("decision", sentence, (turn.number,), speaker)

@@ -41,13 +41,22 @@ class GatedSummarizer:
             raise InvalidInput("there is no turn to summarize.")
         usage = Usage()
         try:
-            return self._tried(request, usage)
+            summary, note = self._summarize_supported(request, usage), ""
         except ProviderError as error:
             usage.add_calls(error.input_tokens, error.output_tokens, error.calls)
-            if isinstance(error, ContentRefused | ProviderAnswerInvalid):
-                return self._fall_back(request, usage, error.message)
-            usage.attach_to(error)
-            raise
+            if not isinstance(error, ContentRefused | ProviderAnswerInvalid):
+                usage.attach_to(error)
+                raise
+            summary = self._fallback.summarize(replace(request, rejected=()))
+            note = f"{self.name} was not used: {error.message}"
+        return replace(
+            summary,
+            facts=find_facts(request.turns, request.previous_facts),
+            input_tokens=usage.input_tokens,
+            output_tokens=usage.output_tokens,
+            calls=usage.calls,
+            note=note,
+        )
 
     def describe(self) -> ProviderStatus:
         """See `Summarizer.describe`."""
@@ -58,7 +67,8 @@ class GatedSummarizer:
         self._inner.close()
         self._fallback.close()
 
-    def _tried(self, request: SummaryRequest, usage: Usage) -> Summary:
+    def _summarize_supported(self, request: SummaryRequest, usage: Usage) -> Summary:
+        """Return a summary whose figures the source supports; raise ProviderAnswerInvalid after `TRIES` tries."""
         evidence = Evidence(Source(request).evidence_text)
         rejected: tuple[str, ...] = request.rejected
         for _ in range(TRIES):
@@ -66,25 +76,6 @@ class GatedSummarizer:
             usage.add_calls(summary.input_tokens, summary.output_tokens, summary.calls)
             invented = evidence.find_unsupported(summary.text)
             if not invented:
-                return self._accepted(request, summary, usage)
+                return summary
             rejected = tuple(dict.fromkeys([*rejected, *invented]))
         raise ProviderAnswerInvalid(f"{self.name} wrote figures that the source lacks: {', '.join(rejected[:10])}")
-
-    def _accepted(self, request: SummaryRequest, summary: Summary, usage: Usage) -> Summary:
-        return replace(
-            summary,
-            facts=find_facts(request.turns, request.previous_facts),
-            input_tokens=usage.input_tokens,
-            output_tokens=usage.output_tokens,
-            calls=usage.calls,
-        )
-
-    def _fall_back(self, request: SummaryRequest, usage: Usage, reason: str) -> Summary:
-        summary = self._fallback.summarize(replace(request, rejected=()))
-        return replace(
-            summary,
-            input_tokens=usage.input_tokens,
-            output_tokens=usage.output_tokens,
-            calls=usage.calls,
-            note=f"{self.name} was not used: {reason}",
-        )

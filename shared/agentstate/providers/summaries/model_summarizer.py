@@ -20,7 +20,7 @@ _HEADROOM: Final = 2  # the wanted length is an estimate in another vocabulary
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What a chat model answered."""
+    """Answer of a chat model."""
 
     text: str
     stop: Stop
@@ -55,7 +55,7 @@ class ChatModel(Protocol):
 
 
 class ModelSummarizer:
-    """Summarizes with a chat model. Put a `GatedSummarizer` over it: what it answers is not checked here."""
+    """Summarizer that asks a chat model. Wrap it in a `GatedSummarizer`: answers are not checked here."""
 
     max_source_tokens = MAX_SOURCE_TOKENS
 
@@ -72,8 +72,20 @@ class ModelSummarizer:
         if not request.turns:
             raise InvalidInput("there is no turn to summarize.")
         usage = Usage()
+        system, user = system_text(request), user_text(request, self.max_source_tokens)
+        room = request.max_tokens * _HEADROOM
+        text = ""
         try:
-            text = self._whole_text(request, usage)
+            for max_tokens in (room, room * _LARGER):
+                reply = self._chat.ask(system, user, max_tokens)
+                usage.add_calls(reply.input_tokens, reply.output_tokens)
+                if reply.stop == "refused":
+                    raise ContentRefused(f"{self.name} declined to summarize these turns.")
+                text = reply.text.strip() if reply.stop == "done" else ""
+                if text:
+                    break
+            else:
+                raise UnusableReply(f"{self.name} gave no whole summary within {room * _LARGER} tokens.")
         except ProviderError as error:
             usage.attach_to(error)
             raise
@@ -94,18 +106,6 @@ class ModelSummarizer:
     def close(self) -> None:
         """Give back connections."""
         self._chat.close()
-
-    def _whole_text(self, request: SummaryRequest, usage: Usage) -> str:
-        system, user = system_text(request), user_text(request, self.max_source_tokens)
-        room = request.max_tokens * _HEADROOM
-        for max_tokens in (room, room * _LARGER):
-            reply = self._chat.ask(system, user, max_tokens)
-            usage.add_calls(reply.input_tokens, reply.output_tokens)
-            if reply.stop == "refused":
-                raise ContentRefused(f"{self.name} declined to summarize these turns.")
-            if reply.stop == "done" and reply.text.strip():
-                return reply.text.strip()
-        raise UnusableReply(f"{self.name} gave no whole summary within {room * _LARGER} tokens.")
 
 
 class UnusableReply(ProviderAnswerInvalid):

@@ -72,7 +72,7 @@ def fold_text(text: str) -> FoldedText:
 
 @cache
 def _fold_table() -> tuple[dict[int, str], frozenset[str]]:
-    """Return what folded characters become, and the invisible ones."""
+    """Return the replacement of each folded character, and the set of invisible characters."""
     table: dict[int, str] = {0xFF01 + offset: chr(0x21 + offset) for offset in range(94)}
     invisible = set()
     for code in range(0x80, _LAST_FOLDED):

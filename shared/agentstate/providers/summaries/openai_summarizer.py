@@ -1,4 +1,4 @@
-"""Chat Completions as a chat model: what OpenAI and the servers that imitate it have in common."""
+"""Chat Completions as a chat model, for OpenAI and for servers that imitate its API."""
 
 from __future__ import annotations
 
@@ -41,13 +41,27 @@ class OpenAIChat:
     def ask(self, system: str, user: str, max_tokens: int) -> Reply:
         """See `ChatModel.ask`."""
         client = self._clients.get()
+        # OpenAI refuses `max_tokens` for its newer models; other servers may not know the newer name.
+        limit: dict[str, Any] = (
+            {"max_completion_tokens": max_tokens * _REASONING_FACTOR} if self._own else {"max_tokens": max_tokens}
+        )
         with provider_faults(openai_sdk(), NAME, self._key):
             answer = client.chat.completions.create(
                 model=self.model,
                 messages=[{"role": "system", "content": system}, {"role": "user", "content": user}],
-                **self._limit(max_tokens),
+                **limit,
             )
-        return _reply(answer)
+        choices = getattr(answer, "choices", None)
+        if not choices:
+            raise ProviderAnswerInvalid("openai answered no choice; nothing of it was stored.")
+        message, usage = choices[0].message, getattr(answer, "usage", None)
+        refused = bool(getattr(message, "refusal", None))
+        return Reply(
+            message.content or "",
+            "refused" if refused else _STOPS.get(str(choices[0].finish_reason), "truncated"),
+            getattr(usage, "prompt_tokens", None),
+            getattr(usage, "completion_tokens", None),
+        )
 
     def describe(self) -> ProviderStatus:
         """See `Summarizer.describe`."""
@@ -57,23 +71,3 @@ class OpenAIChat:
     def close(self) -> None:
         """Give back the connections."""
         self._clients.close()
-
-    def _limit(self, max_tokens: int) -> dict[str, Any]:
-        """OpenAI refuses `max_tokens` for its newer models; other servers may not know the newer name."""
-        if self._own:
-            return {"max_completion_tokens": max_tokens * _REASONING_FACTOR}
-        return {"max_tokens": max_tokens}
-
-
-def _reply(answer: object) -> Reply:
-    choices = getattr(answer, "choices", None)
-    if not choices:
-        raise ProviderAnswerInvalid("openai answered no choice; nothing of it was stored.")
-    message, usage = choices[0].message, getattr(answer, "usage", None)
-    refused = bool(getattr(message, "refusal", None))
-    return Reply(
-        message.content or "",
-        "refused" if refused else _STOPS.get(str(choices[0].finish_reason), "truncated"),
-        getattr(usage, "prompt_tokens", None),
-        getattr(usage, "completion_tokens", None),
-    )

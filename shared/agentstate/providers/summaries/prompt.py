@@ -1,4 +1,4 @@
-"""What a model is asked: rules, then the source inside delimiters, as data and never as instructions."""
+"""Prompt of the summary model: rules, then the source inside delimiters, as data and never as instructions."""
 
 from __future__ import annotations
 
@@ -36,25 +36,24 @@ def user_text(request: SummaryRequest, max_source_tokens: int) -> str:
     """The source of one request as delimited data, and the task."""
     parts = []
     if request.previous:
-        parts.append(_tagged("previous_summary", request.previous))
-    parts.append(_tagged("transcript", _fitting(Source(request).text, max_source_tokens)))
+        parts.append(_tag_data("previous_summary", request.previous))
+    # Callers keep to `max_source_tokens`; only a turn that alone is longer is cut here.
+    source = Source(request).text
+    fitting = fit_tokens(source, max_source_tokens)
+    if len(fitting) < len(source):
+        source = f"{fitting}\n[the rest was too long and is left out]"
+    parts.append(_tag_data("transcript", source))
     parts.append("Write the new summary: it replaces the previous one and covers the transcript.")
     if request.rejected:
-        listed = "; ".join(_neutral(value) for value in request.rejected)
+        listed = "; ".join(_escape_tags(value) for value in request.rejected)
         parts.append(f"An earlier try contained these values, which are not in the data. Leave them out: {listed}")
     return "\n\n".join(parts)
 
 
-def _fitting(text: str, limit: int) -> str:
-    """Callers keep to `max_source_tokens`; only a turn that alone is longer is cut here."""
-    fitting = fit_tokens(text, limit)
-    return text if len(fitting) == len(text) else f"{fitting}\n[the rest was too long and is left out]"
+def _tag_data(tag: str, text: str) -> str:
+    return f"<{tag}>\n{_escape_tags(text)}\n</{tag}>"
 
 
-def _tagged(tag: str, text: str) -> str:
-    return f"<{tag}>\n{_neutral(text)}\n</{tag}>"
-
-
-def _neutral(text: str) -> str:
-    """The text with our own tags made harmless, so that it cannot end its delimiters."""
+def _escape_tags(text: str) -> str:
+    """Return `text` with our own tags made harmless, so that it cannot end its delimiters."""
     return _TAG.sub("\u2039\\1", text)

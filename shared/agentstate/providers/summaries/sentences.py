@@ -1,4 +1,4 @@
-"""Sentences of a text and their weight: SumBasic, which repeats what the whole text is about.
+"""Sentences of a text and their weight by SumBasic, which prefers the words of the whole text.
 
 A sentence weighs as much as its words are frequent; once a sentence is taken, its words count less, so that
 the next one adds something new. On chat it does better than graph rankers, which are no better than chance.

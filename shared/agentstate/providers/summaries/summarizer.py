@@ -1,4 +1,4 @@
-"""What a summarizer is: turns in, a bounded text and typed facts out.
+"""The summarizer protocol: turns in, a bounded text and typed facts out.
 
 Facts are read from the turns by code, whoever writes the prose, so that no model can drop or invent one.
 """
@@ -44,7 +44,7 @@ class Fact:
 
 @dataclass(frozen=True, slots=True)
 class SummaryRequest:
-    """What to summarize: the turns since the previous summary, and that summary."""
+    """Input of one summary: the previous summary and the turns since."""
 
     turns: tuple[SourceTurn, ...]
     previous: str | None = None
@@ -82,13 +82,13 @@ class Usage:
     calls: int = 0
 
     def add_calls(self, input_tokens: int | None, output_tokens: int | None, calls: int = 1) -> None:
-        """Count calls; a provider that does not say what it charges counts as 0."""
+        """Add calls and their tokens; None counts as 0 tokens."""
         self.input_tokens += input_tokens or 0
         self.output_tokens += output_tokens or 0
         self.calls += calls
 
     def attach_to(self, error: ProviderError) -> None:
-        """Let an error tell what was charged before it."""
+        """Store the totals so far in `error`."""
         error.calls, error.input_tokens, error.output_tokens = self.calls, self.input_tokens, self.output_tokens
 
 
@@ -129,7 +129,7 @@ class Summarizer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A request as text: what a model reads, and what figures are checked against."""
+    """A request as text: the input of a model, and the evidence for its figures."""
 
     request: SummaryRequest
     text: str = field(init=False)
@@ -139,7 +139,7 @@ class Source:
 
     @property
     def evidence_text(self) -> str:
-        """Everything whose figures a summary may repeat."""
+        """The text whose figures a summary may repeat."""
         facts = "\n".join(fact.text for fact in self.request.previous_facts)
         return f"{self.request.previous or ''}\n{facts}\n{self.text}"
 

@@ -95,7 +95,7 @@ def mean_tokens(text: str) -> float:
 
 
 def mean_budget(limit: float) -> float:
-    """Return the largest sum of `mean_tokens` of parts whose `estimate_tokens` together is at most `limit`."""
+    """Return the largest sum of `mean_tokens` of parts that keeps `estimate_tokens` of the whole within `limit`."""
     return _estimator().mean_budget(limit)
 
 

@@ -41,14 +41,19 @@ class ExactCounter:
 
     def __init__(self, family: Family) -> None:
         self.family = family
-        self.name, self.count = _tiktoken(family) if family in _ENCODINGS else _ctok(family)
+        load = _load_tiktoken if family in _ENCODINGS else _load_ctok
+        self.name, self.count = load(family)
 
 
-def _tiktoken(family: Family) -> tuple[str, Callable[[str], int]]:
+def _load_tiktoken(family: Family) -> tuple[str, Callable[[str], int]]:
     encoding = _ENCODINGS[family]
-    _require("tiktoken", family)
-    file = _folder() / CACHE_FILES[encoding]
-    if not (file.is_absolute() and _is_vocabulary(file, _SHA256[encoding])):
+    _require_package("tiktoken", family)
+    # The folder of tiktoken's vocabularies, as its own code chooses it.
+    named = os.environ.get("TIKTOKEN_CACHE_DIR", os.environ.get("DATA_GYM_CACHE_DIR"))
+    folder = Path(tempfile.gettempdir()) / "data-gym-cache" if named is None else Path(named)
+    file = folder / CACHE_FILES[encoding]
+    is_there = file.is_absolute() and file.is_file()
+    if not (is_there and hashlib.sha256(file.read_bytes()).hexdigest() == _SHA256[encoding]):
         raise ConfigurationError(
             f"tiktoken has no vocabulary {encoding} on this machine, and agentstate never downloads one: put the file "
             f"{file.name} into {file.parent} (or the folder that TIKTOKEN_CACHE_DIR names), or let tokens be estimated."
@@ -60,27 +65,17 @@ def _tiktoken(family: Family) -> tuple[str, Callable[[str], int]]:
     return f"tiktoken {encoding}", lambda text: len(encode(text))
 
 
-def _ctok(family: Family) -> tuple[str, Callable[[str], int]]:
-    _require("ctok", family)
+def _load_ctok(family: Family) -> tuple[str, Callable[[str], int]]:
+    _require_package("ctok", family)
     import ctok
 
     version = _VERSIONS[family]
     return f"ctok {version}", lambda text: int(ctok.token_count(text, version))
 
 
-def _require(package: str, family: Family) -> None:
+def _require_package(package: str, family: Family) -> None:
     if importlib.util.find_spec(package) is None:
         raise ConfigurationError(
             f"exact tokens of {family} need a package that is not installed: pip install 'agentstate[tokens]' "
             "(Claude's needs Python 3.12 or newer), or let tokens be estimated."
         )
-
-
-def _folder() -> Path:
-    """Return the folder of tiktoken's vocabularies, as its own code chooses it."""
-    named = os.environ.get("TIKTOKEN_CACHE_DIR", os.environ.get("DATA_GYM_CACHE_DIR"))
-    return Path(tempfile.gettempdir()) / "data-gym-cache" if named is None else Path(named)
-
-
-def _is_vocabulary(file: Path, sha256: str) -> bool:
-    return file.is_file() and hashlib.sha256(file.read_bytes()).hexdigest() == sha256

@@ -33,29 +33,25 @@ def count_prompt(
         ConfigurationError: no key and no base URL is set, or the package is not installed.
         ProviderError: it did not answer, or not with a number.
     """
-    claude = family_of(model) in _CLAUDE and "claude" in model
-    answer = _anthropic(settings, model, messages, system) if claude else _openai(settings, model, messages, system)
+    answer: object
+    given: dict[str, Any] = {"model": model}
+    if family_of(model) in _CLAUDE and "claude" in model:
+        key = settings.anthropic_api_key
+        if key is None and settings.anthropic_base_url is None:
+            raise ConfigurationError("counting by Anthropic needs AGENTSTATE_ANTHROPIC_API_KEY.")
+        claude = anthropic_client(settings.anthropic_base_url, key, settings.provider_timeout_s)
+        given |= {"messages": messages} | ({"system": system} if system else {})
+        with claude, provider_faults(anthropic_sdk(), "anthropic", key):
+            answer = claude.messages.count_tokens(**given)
+    else:
+        key = settings.openai_api_key
+        if key is None and settings.openai_base_url is None:
+            raise ConfigurationError("counting by OpenAI needs AGENTSTATE_OPENAI_API_KEY.")
+        client = openai_client(settings.openai_base_url, key, settings.provider_timeout_s)
+        given |= {"input": messages} | ({"instructions": system} if system else {})
+        with client, provider_faults(openai_sdk(), "openai", key):
+            answer = client.responses.input_tokens.count(**given)
     tokens = getattr(answer, "input_tokens", None)
     if not isinstance(tokens, int):
         raise ProviderAnswerInvalid(f"the provider of {model} answered no number of tokens.")
     return tokens
-
-
-def _anthropic(settings: Settings, model: str, messages: Sequence[Mapping[str, Any]], system: str | None) -> object:
-    key = settings.anthropic_api_key
-    if key is None and settings.anthropic_base_url is None:
-        raise ConfigurationError("counting by Anthropic needs AGENTSTATE_ANTHROPIC_API_KEY.")
-    client = anthropic_client(settings.anthropic_base_url, key, settings.provider_timeout_s)
-    given: dict[str, Any] = {"model": model, "messages": messages} | ({"system": system} if system else {})
-    with client, provider_faults(anthropic_sdk(), "anthropic", key):
-        return client.messages.count_tokens(**given)
-
-
-def _openai(settings: Settings, model: str, messages: Sequence[Mapping[str, Any]], system: str | None) -> object:
-    key = settings.openai_api_key
-    if key is None and settings.openai_base_url is None:
-        raise ConfigurationError("counting by OpenAI needs AGENTSTATE_OPENAI_API_KEY.")
-    client = openai_client(settings.openai_base_url, key, settings.provider_timeout_s)
-    given: dict[str, Any] = {"model": model, "input": messages} | ({"instructions": system} if system else {})
-    with client, provider_faults(openai_sdk(), "openai", key):
-        return client.responses.input_tokens.count(**given)
