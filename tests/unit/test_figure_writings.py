@@ -11,7 +11,7 @@ import pytest
 
 from agentstate.providers.summaries.evidence import find_unsupported_figures
 from agentstate.providers.summaries.figures import find_figures
-from agentstate.providers.summaries.prompt import _neutral
+from agentstate.providers.summaries.prompt import _escape_tags
 from agentstate.providers.summaries.sentences import split_sentences
 
 ARABIC, DEVANAGARI = (str.maketrans("0123456789", digits) for digits in ("٠١٢٣٤٥٦٧٨٩", "०१२३४५६७८९"))
@@ -166,7 +166,7 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("piece", HOSTILE)
-@pytest.mark.parametrize("read", [find_figures, _neutral, split_sentences])
+@pytest.mark.parametrize("read", [find_figures, _escape_tags, split_sentences])
 def test_time_grows_with_the_length_alone(piece: str, read: Callable[[str], object]) -> None:
     def seconds(size: int) -> float:
         text = piece * (size // len(piece))

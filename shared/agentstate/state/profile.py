@@ -155,6 +155,12 @@ class AgentProfile:
         look = self._cache.read_copy(field)
         if look.fields is not None:
             return look.fields
+        stored = self._load_fields()
+        if look.generation is not None:
+            self._cache.fill_copy(look.generation, stored)
+        return stored
+
+    def _load_fields(self) -> dict[str, Stored]:
         alive = (
             table.c.agent_id == self.agent_id,
             table.c.value.is_not(None),
@@ -162,15 +168,11 @@ class AgentProfile:
         )
         with self._store.read_connection() as connection:
             rows = connection.execute(sa.select(table).where(*alive)).all()
-        stored = {
-            row.field: Stored(
-                row.value, row.version, (row.expires_at - _EPOCH) // _MILLISECOND if row.expires_at is not None else 0
-            )
-            for row in rows
-        }
-        if look.generation is not None:
-            self._cache.fill_copy(look.generation, stored)
-        return stored
+        found = {}
+        for row in rows:
+            expires_ms = 0 if row.expires_at is None else (row.expires_at - _EPOCH) // _MILLISECOND
+            found[row.field] = Stored(row.value, row.version, expires_ms)
+        return found
 
     @contextmanager
     def _write_transaction(self, tx: Transaction | None) -> Iterator[Transaction]:

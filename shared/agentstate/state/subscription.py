@@ -47,7 +47,7 @@ class Subscription:
         self.seq, self.errors, self.lost = seq, 0, 0
         self._source, self._handler, self._on_error = source, handler, on_error
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=f"updates-{source.agent_id}", daemon=True)
+        self._thread = threading.Thread(target=self._run_loop, name=f"updates-{source.agent_id}", daemon=True)
         self._thread.start()
 
     def __enter__(self) -> Self:
@@ -72,7 +72,7 @@ class Subscription:
             self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
-    def _run(self) -> None:
+    def _run_loop(self) -> None:
         while not self._stop.is_set():
             try:
                 for update in self._source.listen(self.seq, stop=self._stop):

@@ -197,7 +197,7 @@ def test_a_reader_never_keeps_what_a_write_replaced(profile: AgentProfile, store
     profile.set_field("mood", "calm")
     look = profile._cache.read_copy()
     assert look.generation is not None
-    old = profile._load()
+    old = profile._load_fields()
     profile.set_field("mood", "angry")
     profile._cache.fill_copy(look.generation, old)
     assert profile.get_field("mood") == "angry"

@@ -5,15 +5,12 @@ The summarizer of conversations writes the text, so the same rule holds: no figu
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from agentstate.clock import Clock, utc_now
 from agentstate.memory.episodes.archive import EpisodeArchive
-from agentstate.memory.episodes.episode import Episode
 from agentstate.memory.episodes.lesson_jobs import ENOUGH, LONGEST_WAIT
 from agentstate.memory.facts.records import NewMemory
 from agentstate.memory.facts.service import MemoryService
-from agentstate.providers.summaries.summarizer import SourceTurn, Summarizer, Summary, SummaryRequest
+from agentstate.providers.summaries.summarizer import SourceTurn, Summarizer, SummaryRequest
 from agentstate.providers.usage import cost_nano_usd
 from agentstate.state import codec
 from agentstate.store.store import Store
@@ -62,22 +59,42 @@ class LessonDrawer:
             return 0
         if len(found) < ENOUGH and self._clock() - min(episode.at for episode in found) <= LONGEST_WAIT:
             return 0
-        summary = self._summarizer.summarize(_summary_request(found))
-        lesson = _make_lesson(agent_id, found, self._summarizer.name, summary)
+        turns = []
+        for number, episode in enumerate(sorted(found, key=lambda each: each.at_us), 1):
+            outcome = f" -> {_as_words(episode.outcome)}" if episode.outcome is not None else ""
+            text = f"{episode.event_type}: {_as_words(episode.payload)}{outcome}"[:LONGEST_LINE]
+            turns.append(SourceTurn(number=number, role="user", speaker=episode.event_type, text=text, at=episode.at))
+        summary = self._summarizer.summarize(SummaryRequest(turns=tuple(turns)))
+
+        times = [episode.at for episode in found]
+        metadata: dict[str, object] = {
+            "episodes": [str(episode.id) for episode in found[:LINKS]],
+            "from": min(times).isoformat(),
+            "to": max(times).isoformat(),
+            "method": summary.method,
+            "model": summary.model,
+        }
+        if summary.calls:
+            model = self._summarizer.name.partition(":")[2]
+            metadata |= {
+                "calls": summary.calls,
+                "input_tokens": summary.input_tokens,
+                "output_tokens": summary.output_tokens,
+                "cost_nano_usd": cost_nano_usd(model, summary.input_tokens, summary.output_tokens),
+            }
+        lesson = NewMemory(
+            agent_id=agent_id,
+            content=summary.text,
+            kind=LESSON,
+            metadata=metadata,
+            source=f"episodes:{found[0].id}",
+            at=max(times),
+        )
         with self._store.transaction() as tx:
             if not self._archive.mark_drawn(tx, agent_id, undrawn):
                 return 0  # another worker was faster
             self._memory.remember_many([lesson], tx=tx)
         return len(found)
-
-
-def _summary_request(found: Sequence[Episode]) -> SummaryRequest:
-    turns = []
-    for number, episode in enumerate(sorted(found, key=lambda each: each.at_us), 1):
-        outcome = f" -> {_as_words(episode.outcome)}" if episode.outcome is not None else ""
-        text = f"{episode.event_type}: {_as_words(episode.payload)}{outcome}"[:LONGEST_LINE]
-        turns.append(SourceTurn(number=number, role="user", speaker=episode.event_type, text=text, at=episode.at))
-    return SummaryRequest(turns=tuple(turns))
 
 
 def _as_words(value: object) -> str:
@@ -89,30 +106,3 @@ def _as_words(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return codec.storable_text(str(value), LONGEST_LINE)
-
-
-def _make_lesson(agent_id: str, found: Sequence[Episode], summarizer: str, summary: Summary) -> NewMemory:
-    times = [episode.at for episode in found]
-    metadata: dict[str, object] = {
-        "episodes": [str(episode.id) for episode in found[:LINKS]],
-        "from": min(times).isoformat(),
-        "to": max(times).isoformat(),
-        "method": summary.method,
-        "model": summary.model,
-    }
-    if summary.calls:
-        tokens = summary.input_tokens, summary.output_tokens
-        metadata |= {
-            "calls": summary.calls,
-            "input_tokens": summary.input_tokens,
-            "output_tokens": summary.output_tokens,
-            "cost_nano_usd": cost_nano_usd(summarizer.partition(":")[2], *tokens),
-        }
-    return NewMemory(
-        agent_id=agent_id,
-        content=summary.text,
-        kind=LESSON,
-        metadata=metadata,
-        source=f"episodes:{found[0].id}",
-        at=max(times),
-    )

@@ -51,21 +51,21 @@ _TOKEN: Final = re.compile(
 )
 
 
-def _alternatives(words: Iterator[str]) -> str:
+def _join_alternatives(words: Iterator[str]) -> str:
     return "|".join(re.escape(word) for word in sorted(words, key=len, reverse=True))
 
 
 _SIGNS: Final = "$€£¥₿₩₹₽₺₴₦₫₪₱฿₡₵₸₼₾"
-_PREFIXED: Final = _alternatives(word for word in UNITS if "$" in word and len(word) > 1)
-_WORDS: Final = _alternatives(word for word in UNITS if word.isascii() and word.replace(" ", "").isalpha())
+_PREFIXED: Final = _join_alternatives(word for word in UNITS if "$" in word and len(word) > 1)
+_WORDS: Final = _join_alternatives(word for word in UNITS if word.isascii() and word.replace(" ", "").isalpha())
 _SPACED = re.compile(rf"[{_LETTERS}]+")
 _FOREIGN: Final = (
     "(?:"
-    + _alternatives(word for word in UNITS if not word.isascii() and _SPACED.fullmatch(word))
+    + _join_alternatives(word for word in UNITS if not word.isascii() and _SPACED.fullmatch(word))
     + rf")(?![{_LETTERS}\d_])|"
-    + _alternatives(word for word in UNITS if not (word.isascii() or _SPACED.fullmatch(word) or word in _SIGNS))
+    + _join_alternatives(word for word in UNITS if not (word.isascii() or _SPACED.fullmatch(word) or word in _SIGNS))
 )
-_SCALE_WORDS: Final = _alternatives(iter(SCALES))
+_SCALE_WORDS: Final = _join_alternatives(iter(SCALES))
 
 _PATTERN: Final = re.compile(
     rf"""
@@ -154,19 +154,21 @@ def _read_match(folded: FoldedText, match: re.Match[str]) -> tuple[list[Figure],
         return _read_number(folded, match) if kind == "number" else _read_token(folded, match.start())
     start, end = match.span()
     if kind in ("url", "hex", "domain"):
-        return _identifier(folded, start, end), end
+        return _make_identifier(folded, start, end), end
     figure: Figure | None
     if kind == "turn":
-        figure = Figure("turn", folded.slice_original(start, end), folded.place(start), number=Decimal(match["turn"]))
+        figure = Figure(
+            "turn", folded.slice_original(start, end), folded.original_place(start), number=Decimal(match["turn"])
+        )
     elif kind == "word":
         number = read_word_number(match.group())
-        figure = Figure("number", folded.slice_original(start, end), folded.place(start), number=number)
+        figure = Figure("number", folded.slice_original(start, end), folded.original_place(start), number=number)
     elif kind == "clock":
-        figure = _time(folded, match, match["h"], match["min"], match["ap1"])
+        figure = _read_time(folded, match, match["h"], match["min"], match["ap1"])
     elif kind == "hour":
-        figure = _time(folded, match, match["h2"], "0", match["ap2"])
+        figure = _read_time(folded, match, match["h2"], "0", match["ap2"])
     else:
-        figure = _date(folded, match)
+        figure = _read_date(folded, match)
         if figure is None:  # such as 99.99.2026
             return _read_token(folded, start)
     return [figure], end
@@ -182,7 +184,9 @@ def _read_number(folded: FoldedText, match: re.Match[str]) -> tuple[list[Figure]
         if match["digits"] and _LIST.fullmatch(match["digits"]):
             place = match.start("digits")
             parts = re.finditer(r"\d+", match["digits"])
-            return [_whole(folded, place + part.start(), place + part.end()) for part in parts], match.end("digits")
+            return [_make_whole_number(folded, place + part.start(), place + part.end()) for part in parts], match.end(
+                "digits"
+            )
         return _read_token(folded, numeral_start)
     ends_range = False
     if _GLUED.match(text, end):
@@ -197,9 +201,9 @@ def _read_number(folded: FoldedText, match: re.Match[str]) -> tuple[list[Figure]
     figure = Figure(
         "number",
         folded.slice_original(start, end),
-        folded.place(start),
+        folded.original_place(start),
         number=values[0],
-        unit=_unit_code(unit) if unit else None,
+        unit=_find_unit_code(unit) if unit else None,
         other=values[1] if len(values) > 1 else None,
     )
     # The hyphen of a range is passed over, so that it is no minus of what follows.
@@ -220,27 +224,29 @@ def _read_token(folded: FoldedText, start: int) -> tuple[list[Figure], int]:
     match = _TOKEN.match(folded.text, start)
     if match is None:  # a numeral that begins with a mark
         return [], start + 1
-    return (_identifier(folded, start, match.end()) if _HAS_DIGIT.search(match.group()) else []), match.end()
+    return (_make_identifier(folded, start, match.end()) if _HAS_DIGIT.search(match.group()) else []), match.end()
 
 
-def _identifier(folded: FoldedText, start: int, end: int) -> list[Figure]:
+def _make_identifier(folded: FoldedText, start: int, end: int) -> list[Figure]:
     stripped = start + len(folded.text[start:end].rstrip(".,:;/-+#!?"))
     return (
-        [Figure("identifier", folded.slice_original(start, stripped), folded.place(start))] if stripped > start else []
+        [Figure("identifier", folded.slice_original(start, stripped), folded.original_place(start))]
+        if stripped > start
+        else []
     )
 
 
-def _whole(folded: FoldedText, start: int, end: int) -> Figure:
+def _make_whole_number(folded: FoldedText, start: int, end: int) -> Figure:
     number = Decimal(folded.text[start:end])
-    return Figure("number", folded.slice_original(start, end), folded.place(start), number=number)
+    return Figure("number", folded.slice_original(start, end), folded.original_place(start), number=number)
 
 
-def _unit_code(unit: str) -> str:
+def _find_unit_code(unit: str) -> str:
     name = unit.lower().rstrip(".")
     return "CHF" if name == "fr" else UNITS.get(name, unit.upper())
 
 
-def _date(folded: FoldedText, match: re.Match[str]) -> Figure | None:
+def _read_date(folded: FoldedText, match: re.Match[str]) -> Figure | None:
     """Return the date of a match, None when there is no such month or day."""
     year, month, day = {
         "iso": ("iy", "im", "id"), "han": ("hy", "hm", "hd"), "dmy": ("y1", "m1", "d1"), "mdy": ("y2", "m2", "d2"),
@@ -257,11 +263,11 @@ def _date(folded: FoldedText, match: re.Match[str]) -> Figure | None:
         return None
     start, end = match.span()
     text = folded.slice_original(start, end)
-    return Figure("date", text, folded.place(start), date=(whole_year, whole_month, whole_day))
+    return Figure("date", text, folded.original_place(start), date=(whole_year, whole_month, whole_day))
 
 
-def _time(folded: FoldedText, match: re.Match[str], hour: str, minute: str, half: str | None) -> Figure:
+def _read_time(folded: FoldedText, match: re.Match[str], hour: str, minute: str, half: str | None) -> Figure:
     hours = int(hour) % 12 + 12 if half and half.lower() == "p" else int(hour) % (12 if half else 24)
     start, end = match.span()
     text = folded.slice_original(start, end)
-    return Figure("time", text, folded.place(start), minutes=hours * 60 + int(minute))
+    return Figure("time", text, folded.original_place(start), minutes=hours * 60 + int(minute))

@@ -47,7 +47,7 @@ class FoldedText:
     places: tuple[int, ...] | None
     """Place of each folded character, and the length at the end; None when no character was left out."""
 
-    def place(self, index: int) -> int:
+    def original_place(self, index: int) -> int:
         """Return the position in the original of the folded text's `index`."""
         return index if self.places is None else self.places[index]
 
@@ -101,14 +101,14 @@ def read_numeral(numeral: str) -> tuple[Decimal, ...]:
     whole, _, fraction = numeral.rpartition(last)
     if last == DECIMAL_MARK or (last in ".," and marks.count(last) == 1):
         # The last mark may be the decimal one: what stands before it is a whole number, grouped or not.
-        as_decimal = Decimal(f"{_ungroup(whole)}.{fraction}") if _is_whole(whole, last) else None
+        as_decimal = Decimal(f"{_strip_marks(whole)}.{fraction}") if _is_whole(whole, last) else None
         is_ambiguous = len(marks) == 1 and last in ".," and _THOUSANDS.fullmatch(numeral) is not None
         if not is_ambiguous:
             return () if as_decimal is None else (as_decimal,)
-        grouped = Decimal(_ungroup(numeral))
+        grouped = Decimal(_strip_marks(numeral))
         decimal = Decimal(f"{whole}.{fraction}")
         return (decimal, grouped) if last == "." else (grouped, decimal)
-    return (Decimal(_ungroup(numeral)),) if _is_grouped(numeral) and not _is_address(numeral) else ()
+    return (Decimal(_strip_marks(numeral)),) if _is_grouped(numeral) and not _is_address(numeral) else ()
 
 
 def _is_whole(text: str, decimal: str) -> bool:
@@ -128,7 +128,7 @@ def _is_address(text: str) -> bool:
     return len(parts) == _OCTETS and all(int(part) <= _OCTET for part in parts)
 
 
-def _ungroup(text: str) -> str:
+def _strip_marks(text: str) -> str:
     return re.sub(r"\D", "", text) or "0"
 
 

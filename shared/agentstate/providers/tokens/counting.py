@@ -75,42 +75,42 @@ def counter_for(model: str | None = None, how: How = "estimate") -> TokenCounter
     """
     family = family_of(model)
     if how == "estimate":
-        return _remembered_estimator(family)
+        return _cached_estimator(family)
     try:
-        return _remembered_exact(family)
+        return _cached_exact(family)
     except ConfigurationError:
         if how == "exact":
             raise
-        return _remembered_estimator(family)
+        return _cached_estimator(family)
 
 
 def estimate_tokens(text: str) -> int:
     """Estimate the tokens of `text` for the finest family: for nearly every text and model at least the true number."""
-    return _estimator().count(text)
+    return _default_estimator().count(text)
 
 
 def mean_tokens(text: str) -> float:
     """Estimate the mean number of tokens of `text`, to add up parts; see `mean_budget`."""
-    return _estimator().mean_count(text)
+    return _default_estimator().mean_count(text)
 
 
 def mean_budget(limit: float) -> float:
     """Return the largest sum of `mean_tokens` of parts that keeps `estimate_tokens` of the whole within `limit`."""
-    return _estimator().mean_budget(limit)
+    return _default_estimator().mean_budget(limit)
 
 
 @cache
-def _estimator() -> Estimator:
+def _default_estimator() -> Estimator:
     return Estimator()
 
 
 @cache
-def _remembered_estimator(family: Family) -> TokenCounter:
+def _cached_estimator(family: Family) -> TokenCounter:
     return CachedCounter(Estimator(family))
 
 
 @cache
-def _remembered_exact(family: Family) -> TokenCounter:
+def _cached_exact(family: Family) -> TokenCounter:
     return CachedCounter(ExactCounter(family))
 
 
