@@ -16,8 +16,8 @@ from uuid import UUID
 import msgspec
 
 from agentstate.errors import InvalidInput
-from agentstate.state import scalars
-from agentstate.state.plain_values import plain_converter
+from agentstate.money.amounts import Money
+from agentstate.state import codec
 
 VERSION = 1
 _HEAD = 5
@@ -39,7 +39,7 @@ def pack(value: Any) -> bytes:
     except RecursionError:
         raise InvalidInput("the value is nested too deeply, or contains itself. Nothing was stored.") from None
     except UnicodeEncodeError:
-        scalars.refuse_surrogate()
+        codec.refuse_surrogate()
     head = bytes([VERSION])
     return head + _compute_checksum(head, body) + body
 
@@ -66,16 +66,16 @@ def _compute_checksum(head: bytes, body: bytes) -> bytes:
 
 
 def _pack_decimal(value: Decimal) -> msgspec.msgpack.Ext:
-    return _text_extension(_DECIMAL, scalars.decimal_text(value))
+    return _text_extension(_DECIMAL, codec.decimal_text(value))
 
 
 def _pack_other(value: Any) -> Any:
     if isinstance(value, bytes):
         return value
     if isinstance(value, str):
-        return str.__str__(scalars.check_text(value))
+        return str.__str__(codec.check_text(value))
     if isinstance(value, int):
-        number = int(scalars.check_int(value))
+        number = int(codec.check_int(value))
         return number if _INT_MIN <= number <= _INT_MAX else _text_extension(_INT, str(number))
     if isinstance(value, dict):
         return _make_plain(dict(value))
@@ -88,17 +88,16 @@ def _pack_extension(value: Any) -> Any:
     if isinstance(value, Decimal):
         return _pack_decimal(value)
     if isinstance(value, datetime):
-        return scalars.to_utc(value)
+        return codec.to_utc(value)
     if isinstance(value, UUID):
         return msgspec.msgpack.Ext(_UUID, value.bytes)
     if isinstance(value, tuple):
         return msgspec.msgpack.Ext(_TUPLE, _encoder.encode(_make_plain(list(value))))
-    money = scalars.money_text(value)
-    return _text_extension(_MONEY, money) if money is not None else scalars.refuse_value(value)
+    return _text_extension(_MONEY, codec.money_text(value)) if isinstance(value, Money) else codec.refuse_value(value)
 
 
 # Types that MessagePack lacks are extensions, so no dict of the user's looks like one and none is escaped.
-_make_plain = plain_converter(
+_make_plain = codec.plain_converter(
     low=_INT_MIN, high=_INT_MAX, decimal=_pack_decimal, other=_pack_other, escaped=lambda value: value, takes_nul=False
 )
 
@@ -109,15 +108,15 @@ def _text_extension(code: int, text: str) -> msgspec.msgpack.Ext:
 
 _READERS: dict[int, Callable[[bytes], Any]] = {
     _UUID: lambda data: UUID(bytes=data),
-    _MONEY: lambda data: scalars.money_from(data.decode()),
-    _INT: lambda data: scalars.int_from(data.decode()),
+    _MONEY: lambda data: codec.money_from(data.decode()),
+    _INT: lambda data: codec.int_from(data.decode()),
     _TUPLE: lambda data: tuple(_decoder.decode(data)),
 }
 
 
 def _read_extension(code: int, data: memoryview) -> Any:
     if code == _DECIMAL:
-        return scalars.decimal_from(str(data, "ascii"))
+        return codec.decimal_from(str(data, "ascii"))
     reader = _READERS.get(code)
     if reader is None:
         raise InvalidInput(f"packed state holds the unknown extension {code}; it was written by a newer version.")

@@ -72,17 +72,14 @@ class Store:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
+        self.database = database_of(engine)
+        """The kind of database, Postgres or SQLite."""
         self._pid = os.getpid()
 
     @classmethod
     def open(cls, database_url: str, *, pool_size: int = 5) -> Store:
         """A store for `database_url`; connects on first use. Raises ConfigurationError for a wrong URL."""
         return cls(open_engine(database_url, pool_size=pool_size))
-
-    @property
-    def database(self) -> Database:
-        """The kind of database, Postgres or SQLite."""
-        return database_of(self.engine)
 
     @contextmanager
     def transaction(self, tx: Transaction | None = None) -> Iterator[Transaction]:

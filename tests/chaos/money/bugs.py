@@ -62,7 +62,7 @@ def _outcome_and_postings_apart() -> None:
             mine = self._write_outcome(tx, claim, record)
         if mine:
             with self._store.transaction() as tx:
-                self.books.book(tx, claim.effect, record, write_outcome=lambda: True, suspend=suspend)
+                record.book(tx, claim.effect, write_outcome=lambda: True, suspend=suspend)
                 record.follow_up(tx)
 
     OutcomeRecorder._end = end  # type: ignore[method-assign]

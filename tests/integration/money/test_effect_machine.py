@@ -18,8 +18,8 @@ from agentstate.errors import ServiceUnreachable
 from agentstate.money import Effects
 from agentstate.money.effects import recorder as effect_recorder
 from agentstate.money.effects import table as effect_rows
-from agentstate.money.effects.bookings import Bookkeeper
 from agentstate.money.effects.claims import Claim, EffectRules
+from agentstate.money.effects.outcomes import OutcomeRecord
 from agentstate.store.engine import open_engine
 from agentstate.store.store import Transaction
 from agentstate.store.tables.money import effects
@@ -89,12 +89,12 @@ def trusts_a_keyed_remote_for_ever(patch: pytest.MonkeyPatch) -> None:
 
 
 def forgets_to_give_the_hold_back(patch: pytest.MonkeyPatch) -> None:
-    whole = Bookkeeper.make_settlement
+    whole = OutcomeRecord.make_settlement
 
-    def make_settlement(self: Bookkeeper, effect: Any, held: Any, record: Any, **options: Any) -> Any:
-        return whole(self, effect, [] if record.state == "failed" else held, record, **options)
+    def make_settlement(self: OutcomeRecord, effect: Any, held: Any, **options: Any) -> Any:
+        return whole(self, effect, [] if self.state == "failed" else held, **options)
 
-    patch.setattr(Bookkeeper, "make_settlement", make_settlement)
+    patch.setattr(OutcomeRecord, "make_settlement", make_settlement)
 
 
 def does_not_look_at_the_fence(patch: pytest.MonkeyPatch) -> None:

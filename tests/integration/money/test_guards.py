@@ -770,7 +770,7 @@ def _write_past(tx: Any, ledger: TransactionLedger, number: int, past: tuple[dat
     )
     if ended:
         given_back = reverse_lines(held)
-        lines = given_back if state == "failed" else net_lines([*given_back, *spend_all(given_back)])
+        lines = given_back if state == "failed" else net_lines(spend_all(held), released=held)
         kind = VOID if state == "failed" else SETTLE
         end = Posting(key=f"{number}:end", lines=lines, kind=kind, effect_id=effect_id, resolves=hold_id)
         write_posting(tx, ledger.agent_id, end)

@@ -9,12 +9,13 @@ import pytest
 
 from agentstate.errors import InvalidInput
 from agentstate.money import Money
-from agentstate.money.effects.fingerprint import fingerprint, make_remote_key, storable_params
+from agentstate.money.effects.claims import make_remote_key
+from agentstate.state.codec import deep_copy, fingerprint_value
 
 
-def test_equal_numbers_have_one_fingerprint() -> None:
+def test_equal_numbers_have_one_fingerprint_value() -> None:
     forms: list[Any] = [10, Decimal(10), Decimal("10.00"), Decimal("1E+1")]
-    assert len({fingerprint({"amount": form}) for form in forms}) == 1
+    assert len({fingerprint_value({"amount": form}) for form in forms}) == 1
 
 
 @pytest.mark.parametrize(
@@ -28,20 +29,20 @@ def test_equal_numbers_have_one_fingerprint() -> None:
         ({"a": {"$": ["decimal", "1"]}}, {"a": Decimal(1)}),
     ],
 )
-def test_other_values_have_another_fingerprint(one: Any, other: Any) -> None:
-    assert fingerprint(one) != fingerprint(other)
+def test_other_values_have_another_fingerprint_value(one: Any, other: Any) -> None:
+    assert fingerprint_value(one) != fingerprint_value(other)
 
 
 def test_the_order_of_names_does_not_matter() -> None:
-    assert fingerprint({"a": 1, "b": 2}) == fingerprint({"b": 2, "a": 1})
+    assert fingerprint_value({"a": 1, "b": 2}) == fingerprint_value({"b": 2, "a": 1})
 
 
 @pytest.mark.parametrize("value", [{"a": 0.1}, {1: "x"}, {"a": object()}, {"a": Decimal("NaN")}])
 def test_what_cannot_be_stored_is_refused_before_anything(value: Any) -> None:
     with pytest.raises(InvalidInput):
-        fingerprint(value)
+        fingerprint_value(value)
     with pytest.raises(InvalidInput):
-        storable_params(value)
+        deep_copy(value)
 
 
 def test_a_remote_key_is_made_again_and_belongs_to_one_agent_and_key() -> None:

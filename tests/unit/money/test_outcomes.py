@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from agentstate.money.effects.outcomes import success_envelope, to_plain
+from agentstate.money.effects.outcomes import make_envelope
 from agentstate.state import codec
+from agentstate.state.codec import to_plain
 
 
 @dataclass
@@ -38,10 +39,10 @@ class Rude:
 )  # fmt: skip
 def test_a_result_is_stored_as_it_is_replayed(result: Any, stored: Any) -> None:
     assert to_plain(result) == stored
-    assert codec.loads(codec.dumps(success_envelope(result)))["value"] == to_plain(result)
+    assert codec.loads(codec.dumps(make_envelope(None, result)))["value"] == to_plain(result)
 
 
 def test_a_result_that_contains_itself_is_kept_as_its_description() -> None:
     knot: list[Any] = []
     knot.append(knot)
-    assert "repr" in codec.dumps(success_envelope(knot))
+    assert "repr" in codec.dumps(make_envelope(None, knot))

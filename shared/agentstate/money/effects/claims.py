@@ -6,10 +6,12 @@ either replays its outcome, waits, or takes over when the lease has run out, and
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import timedelta
+from dataclasses import dataclass, field, replace
+from datetime import UTC, timedelta
 from typing import Any
 
 from agentstate.errors import (
@@ -24,25 +26,29 @@ from agentstate.errors import (
 from agentstate.ids import derive_id, new_id, validate_name
 from agentstate.money.amounts import Money, require_positive
 from agentstate.money.effects import table as effect_rows
-from agentstate.money.effects.fingerprint import fingerprint, make_remote_key, storable_params
 from agentstate.money.effects.operation import Operation
-from agentstate.money.effects.statements import insert_intent_fast
-from agentstate.money.effects.table import Effect, EffectState, find_effect_fast
+from agentstate.money.effects.table import QUERIES, Effect, EffectState, find_effect_fast, lease_owner_name, new_effect
 from agentstate.money.effects.verdicts import Guarantee
 from agentstate.money.guards.authorize import authorize_request
 from agentstate.money.guards.freezes import require_not_frozen
-from agentstate.money.guards.rules import GuardRequest
+from agentstate.money.guards.rules import EVERY, GuardRequest
 from agentstate.money.ledger.accounts import lock_accounts_of_agents
-from agentstate.money.ledger.postings import Bucket, Line, Posting, balance_service, move, validate_key
+from agentstate.money.ledger.postings import Line, Posting, balance_service, hold_money, validate_key
 from agentstate.money.ledger.statement import HOLD
-from agentstate.money.ledger.writer import write_posting
+from agentstate.money.ledger.writer import posting_ctes, posting_parameters, write_posting
 from agentstate.state import codec
 from agentstate.store.store import Store
 
 SCOPE = "effect"
 """Scope of the ledger keys that effects choose."""
 
+REMOTE_KEY_LENGTH = 40
+_UNKEYED = b"agentstate"
 _LONGEST_DEADLINE_S = 3_600.0
+_INSERT_HELD = (
+    f"WITH {posting_ctes(QUERIES['intent_row'], precondition=QUERIES['may_hold'])} SELECT now FROM ending, decided"  # noqa: S608
+)
+"""Writes the intent and takes its hold, unless the key is in use or a guard has to be asked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +92,7 @@ class Plan:
     """One call to be made once for an agent under a key.
 
     Attributes:
+        params: the parameters of the operation.
         hold: the most that it may cost, of the operation or, if larger, of the caller.
         sha: fingerprint of operation, service, parameters and hold; the same key has to come with the same one.
     """
@@ -93,8 +100,13 @@ class Plan:
     agent_id: str
     key: str
     operation: Operation[Any]
+    params: Mapping[str, Any]
     hold: Money | None
-    sha: bytes
+    sha: bytes = field(init=False)
+
+    def __post_init__(self) -> None:
+        named = [self.operation.name, str(self.operation.service), self.params, self.hold]
+        object.__setattr__(self, "sha", codec.fingerprint_value(named))
 
     @classmethod
     def make(cls, agent_id: str, key: str, operation: Operation[Any], hold: Money | None = None) -> Plan:
@@ -102,31 +114,22 @@ class Plan:
         own = operation.hold()
         # A caller may say that more is at stake than the operation knows of, never less.
         held = own if hold is None else hold if own is None else max(own, hold)
-        sha = fingerprint([operation.name, str(operation.service), operation.params(), held])
-        return cls(agent_id=agent_id, key=key, operation=operation, hold=held, sha=sha)
+        return cls(agent_id=agent_id, key=key, operation=operation, params=operation.params(), hold=held)
 
     def validate(self) -> None:
         """Raise InvalidInput unless the call may be written down. A replay needs none of this."""
         operation = self.operation
-        validate_name(self.agent_id)
         validate_key(self.key)
+        validate_name(self.agent_id)
         validate_name(operation.name, "operation")
         validate_name(operation.service, "service")
         for name, seconds in (("deadline_s", operation.deadline_s), ("settle_s", operation.settle_s)):
             if not (0 if name == "settle_s" else 1e-9) <= seconds <= _LONGEST_DEADLINE_S:
                 raise InvalidInput(f"{name}={seconds} is refused: use up to {_LONGEST_DEADLINE_S:g} seconds.")
-        if self.hold is not None:
-            require_positive(self.hold, "hold")
         if operation.guarantee is Guarantee.VERIFIABLE and not operation.is_verifiable:
             raise InvalidInput(f"{operation.name} is declared verifiable; give a `verify`. Nothing was called.")
-
-    @property
-    def hold_lines(self) -> Sequence[Line]:
-        """The lines of the hold: taken from what is available where the service's balance is kept."""
-        if self.hold is None:
-            return []
-        pays = balance_service(self.operation.service)
-        return move(self.hold, (pays, Bucket.AVAILABLE), (pays, Bucket.IN_FLIGHT))
+        if self.hold is not None:
+            require_positive(self.hold, "hold")
 
     def make_row(self, secret: bytes | None, baseline: Any) -> dict[str, Any]:
         """Return the columns of the effect that are not times, under a new id."""
@@ -137,25 +140,26 @@ class Plan:
             "key": self.key,
             "service": str(self.operation.service),
             "operation": self.operation.name,
-            "params": storable_params(self.operation.params()),
+            "params": codec.deep_copy(dict(self.params)),
             "params_sha": self.sha,
             "remote_key": make_remote_key(secret, self.agent_id, self.key),
             "guarantee": self.operation.guarantee,
             "deadline_ms": round(self.operation.deadline_s * 1000),
             "settle_ms": round(self.operation.settle_s * 1000),
-            "baseline": codec.deep_copy(baseline),
+            "baseline": None if baseline is None else codec.deep_copy(baseline),
             "serial_key": self.operation.serial_key(),
-            "hold_id": derive_id("hold", str(effect_id)) if self.hold else None,
+            "hold_id": None if self.hold is None else derive_id("hold", str(effect_id)),
         }
 
     def make_hold(self, row: Mapping[str, Any]) -> Posting | None:
         """Return the posting that takes the money for the effect in `row`; None when nothing is held."""
-        if row["hold_id"] is None:
+        if self.hold is None:
             return None
         return Posting(
             id=row["hold_id"],
             key=f"{row['id']}:hold",
-            lines=self.hold_lines,
+            # Taken where the service's balance is kept.
+            lines=hold_money(balance_service(self.operation.service), self.hold),
             kind=HOLD,
             scope=SCOPE,
             effect_id=row["id"],
@@ -248,14 +252,38 @@ class Claims:
             row = plan.make_row(self._secret, baseline)
             hold = plan.make_hold(row)
             # Nearly always: a new key, no guard, and money enough. One statement, or nothing.
-            written = insert_intent_fast(self._store, row, hold, lease_s=lease_s)
+            written = self._insert_intent_fast(row, hold, lease_s=lease_s)
             # With a guard to ask, or when it was refused: in steps that say why. None: the key was taken meanwhile.
             if written is None:
                 written = self._insert_intent_checked(plan, row, hold, lease_s=lease_s)
             if written is not None:
-                return Claim(effect=written, fence=1, clean=True, began=began, held=plan.hold_lines)
+                held = [] if hold is None else hold.lines
+                return Claim(effect=written, fence=1, clean=True, began=began, held=held)
         # There is an effect under the key: take it up, if nobody is at it.
         return self._take_over_expired(plan, began=began, lease_s=lease_s)
+
+    def _insert_intent_fast(self, row: Mapping[str, Any], hold: Posting | None, *, lease_s: float) -> Effect | None:
+        """Commit an intent and its hold by one Postgres statement; None when that could not be done and nothing was."""
+        if not self._store.database.has_single_statement_commit:
+            return None
+        service = row["service"]
+        values = {
+            **row,
+            "params": codec.dumps(row["params"]),
+            "baseline": None if row["baseline"] is None else codec.dumps(row["baseline"]),
+            "guarantee": str(row["guarantee"]),
+            "deadline_ms": str(row["deadline_ms"]),
+            "settle_ms": str(row["settle_ms"]),
+            "lease_owner": lease_owner_name(),
+            "lease_s": f"{lease_s} seconds",
+            # The services whose freeze stops this one.
+            "stopping": [service, balance_service(service), EVERY],
+        }
+        if hold is None:
+            written = self._store.commit_one(QUERIES["insert_intent"], values)
+        else:
+            written = self._store.commit_one(_INSERT_HELD, values | posting_parameters(row["agent_id"], hold))
+        return None if written is None else new_effect(row, written[0].astimezone(UTC), lease_s=lease_s)
 
     def _insert_intent_checked(
         self, plan: Plan, row: dict[str, Any], hold: Posting | None, *, lease_s: float
@@ -308,6 +336,16 @@ class Claims:
             taken = effect_rows.load_effect(tx.connection, seen.id)
         early_s = 0.0 if seen.next_verify_at is None else (seen.next_verify_at - seen.read_at).total_seconds()
         return Claim(effect=taken, fence=fence, clean=ready, began=began, early_s=max(early_s, 0.0))
+
+
+def make_remote_key(secret: bytes | None, agent_id: str, key: str) -> str:
+    """Return the name under which a remote service knows the effect `key` of `agent_id`: 40 hex digits.
+
+    Made from the key alone, so a store that lost the effect makes the same name again and the remote still dedupes.
+    With a `secret` nobody outside can foretell it, which matters where the remote uses it as a seed.
+    """
+    text = f"{len(agent_id)}:{agent_id}|{key}".encode()
+    return hmac.new(secret or _UNKEYED, text, hashlib.sha256).hexdigest()[:REMOTE_KEY_LENGTH]
 
 
 def find_replay(plan: Plan, seen: Effect) -> Replay | None:

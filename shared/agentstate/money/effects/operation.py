@@ -70,6 +70,7 @@ class Operation(ABC, Generic[R]):
         follow_up: writes more in the transaction of the outcome, such as a job. It belongs to this process: when this
             one is lost and a worker settles the effect, it is not called.
         needs_outside: whether `send`, `verify` and `read_baseline` are to be given the gateway to the services.
+        is_coroutine: whether `send` returns a coroutine, to be awaited by `execute_once_async`.
     """
 
     name: str
@@ -79,16 +80,12 @@ class Operation(ABC, Generic[R]):
     settle_s: float = 35.0
     follow_up: FollowUp | None = None
     needs_outside: ClassVar[bool] = True
+    is_coroutine: bool = False
 
     @classmethod
     def parse(cls, params: Mapping[str, Any]) -> Self:
         """Make the operation again from stored parameters; raises InvalidInput."""
         return cls(**params)
-
-    @property
-    def is_coroutine(self) -> bool:
-        """Whether `send` returns a coroutine, to be awaited by `execute_once_async`."""
-        return False
 
     @property
     def is_verifiable(self) -> bool:
@@ -175,12 +172,8 @@ class FunctionCall(Operation[R]):
     serial: str | None = None
     deadline_s: float = 30.0
     settle_s: float = 35.0
+    is_coroutine: bool = False
     needs_outside: ClassVar[bool] = False
-
-    @property
-    def is_coroutine(self) -> bool:
-        """Whether the function is a coroutine function."""
-        return iscoroutinefunction(self.function)
 
     @property
     def is_verifiable(self) -> bool:
@@ -198,7 +191,7 @@ class FunctionCall(Operation[R]):
         return receipt  # type: ignore[no-any-return]  # a coroutine when `is_coroutine`, which the engine awaits
 
     def verify(self, outside: Any, intent: Intent) -> Verdict:
-        """GuardRequest the function that was given for it."""
+        """Ask the function that was given for it."""
         return super().verify(outside, intent) if self.look is None else self.look(intent)
 
     def read_baseline(self, outside: Any, agent_id: str) -> Any:
@@ -310,6 +303,7 @@ def call(
         serial=serial_key,
         deadline_s=deadline_s,
         settle_s=settle_s,
+        is_coroutine=iscoroutinefunction(function),
     )
 
 

@@ -29,12 +29,12 @@ from agentstate.errors import (
 )
 from agentstate.jobs.jobs import Jobs
 from agentstate.money.effects import table as effect_rows
-from agentstate.money.effects.bookings import Bookkeeper, OutcomeRecord, make_envelope
 from agentstate.money.effects.claims import Claim, EffectRules
 from agentstate.money.effects.operation import Operation
-from agentstate.money.effects.statements import end_effect_fast
-from agentstate.money.effects.table import Effect, EffectState
+from agentstate.money.effects.outcomes import OutcomeRecord, make_envelope
+from agentstate.money.effects.table import QUERIES, Effect, EffectState
 from agentstate.money.effects.verdicts import Guarantee
+from agentstate.money.ledger.writer import posting_ctes, posting_parameters
 from agentstate.money.reconciliation.breaks import EFFECT_MANUAL, Breaks, Sighting
 from agentstate.state import codec
 from agentstate.store.sqlstate import is_data_error
@@ -50,6 +50,8 @@ RECEIPT = "receipt"
 """The kind of evidence that is a success waiting to be booked."""
 
 _LONGEST_NOTE = 500
+_END_BOOKED = f"WITH {posting_ctes(QUERIES['outcome_row'])} SELECT now FROM ending, decided"  # noqa: S608
+"""Writes an outcome under the fence and books it."""
 
 
 class OutcomeRecorder:
@@ -60,7 +62,6 @@ class OutcomeRecorder:
         self._jobs = jobs
         self._rules = rules
         self.breaks = Breaks(store)
-        self.books = Bookkeeper()
 
     def record_success(self, claim: Claim, operation: Operation[Any] | None, receipt: Any) -> Any:
         """Record that the call returned `receipt`; return it as it is stored. Without an operation the hold is spent.
@@ -189,16 +190,22 @@ class OutcomeRecorder:
         known = claim.held is not None and not record.credits and effect.state is not EffectState.MANUAL
         if not (known and self._store.database.has_single_statement_commit):
             return False
-        booking = self.books.make_settlement(effect, claim.held or [], record)
-        row = {"id": effect.id, "fence": claim.fence, "state": record.state, "outcome": record.envelope}
-        return end_effect_fast(self._store, effect.agent_id, row, booking if booking.lines else None)
+        settlement = record.make_settlement(effect, claim.held or [])
+        values = {
+            "id": effect.id,
+            "fence": str(claim.fence),
+            "state": str(record.state),
+            "outcome": codec.dumps(record.envelope),
+        }
+        if not settlement.lines:
+            return self._store.commit_one(QUERIES["end_effect"], values) is not None
+        return self._store.commit_one(_END_BOOKED, values | posting_parameters(effect.agent_id, settlement)) is not None
 
     def _end_in_steps(self, tx: Transaction, claim: Claim, record: OutcomeRecord, *, suspend: bool = False) -> bool:
         """Write the outcome and book it in `tx`; False when another process has taken over: it is kept as evidence."""
-        mine = self.books.book(
+        mine = record.book(
             tx,
             claim.effect,
-            record,
             write_outcome=lambda: self._write_outcome(tx, claim, record),
             held=claim.held,
             suspend=suspend,

@@ -13,10 +13,9 @@ from uuid import UUID
 
 from agentstate.errors import AgentStateError, EffectInProgress, InsufficientFunds, InvalidInput
 from agentstate.money.effects import table as effect_rows
-from agentstate.money.effects.bookings import OutcomeRecord
 from agentstate.money.effects.claims import Claim, EffectRules
 from agentstate.money.effects.operation import AgentService, Operation, OperationRegistry
-from agentstate.money.effects.outcomes import to_plain
+from agentstate.money.effects.outcomes import OutcomeRecord
 from agentstate.money.effects.recorder import OutcomeRecorder, unposted_fingerprint
 from agentstate.money.effects.table import Effect, EffectState
 from agentstate.money.effects.verdicts import Absent, Applied, Guarantee, Unknown, Verdict
@@ -96,7 +95,7 @@ class EffectResolver:
         if seen.is_ended:
             raise InvalidInput(f"the effect {effect_id} has {seen.state} already. Nothing was changed.")
         operation = self._find_operation(seen)
-        plain = to_plain(receipt)
+        plain = codec.to_plain(receipt)
         loaded = operation.load_receipt(plain) if happened and operation is not None else plain
         decision = {"verdict": "applied" if happened else "absent", "who": who.strip(), "reason": reason}
         claim = self._take_over(seen, decision=decision | ({"receipt": plain} if happened else {}))
@@ -224,7 +223,7 @@ class EffectResolver:
     def _post_settlement(self, effect: Effect, record: OutcomeRecord, *, suspend: bool = False) -> None:
         """Post what a success moved and end its break, in one transaction; a posting that is there is left."""
         with self._store.transaction() as tx:
-            self._recorder.books.book(tx, effect, record, write_outcome=lambda: True, suspend=suspend)
+            record.book(tx, effect, write_outcome=lambda: True, suspend=suspend)
             self._recorder.breaks.explain(unposted_fingerprint(effect), "its postings were corrected", tx=tx)
 
 

@@ -25,14 +25,6 @@ from agentstate.store.upsert import insert_new
 
 MAX_REASON = 500
 
-NO_GUARD_BINDS = """
-    NOT EXISTS (SELECT FROM guard_rules WHERE agent_id IN (%(agent_id)s, '*'))
-    AND NOT EXISTS (
-        SELECT FROM freezes
-        WHERE agent_id IN (%(agent_id)s, '*') AND service = ANY (%(stopping)s) AND lifted_at IS NULL
-    )"""
-"""Condition for statements on Postgres: no rule binds the agent, and no freeze stops the services of `stopping`."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Freeze:
@@ -92,7 +84,7 @@ def require_not_frozen(tx: Transaction, agent_id: str, service: str) -> bool:
     ruled = sa.exists().where(guard_rules.c.agent_id.in_(bound)).label("ruled")
     stops = (
         freezes.c.agent_id.in_(bound)
-        & freezes.c.service.in_(_stopping_services(service))
+        & freezes.c.service.in_([service, balance_service(service), EVERY])
         & freezes.c.lifted_at.is_(None)
     )
     one_row = sa.select(sa.literal(1).label("one")).subquery()
@@ -105,16 +97,6 @@ def require_not_frozen(tx: Transaction, agent_id: str, service: str) -> bool:
             "lifts it."
         )
     return bool(row.ruled)
-
-
-def no_guard_parameters(agent_id: str, service: str) -> dict[str, Any]:
-    """What `NOTHING_STOPS` asks for, by name."""
-    return {"agent_id": agent_id, "stopping": _stopping_services(service)}
-
-
-def _stopping_services(service: str) -> list[str]:
-    """Return the services whose freeze stops `service`."""
-    return [service, balance_service(service), EVERY]
 
 
 def _load_freeze(row: sa.Row[Any]) -> Freeze:

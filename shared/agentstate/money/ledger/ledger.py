@@ -192,9 +192,9 @@ class TransactionLedger:
             agent.ledger.settle("bet:981:won", hold.id, earn("casino", Money("2.45")))
         """
         with self._store.transaction(tx) as opened:
-            released = reverse_lines(read_hold_lines(opened.connection, self.agent_id, hold_id))
-            moved = spend_all(released) if lines is None else lines
-            posting = Posting(key=key, lines=net_lines([*released, *moved]), kind=SETTLE, resolves=hold_id)
+            held = read_hold_lines(opened.connection, self.agent_id, hold_id)
+            moved = spend_all(held) if lines is None else lines
+            posting = Posting(key=key, lines=net_lines(moved, released=held), kind=SETTLE, resolves=hold_id)
             return self._write(posting, opened)
 
     def void(self, key: str, hold_id: UUID, *, tx: Transaction | None = None) -> Posted:

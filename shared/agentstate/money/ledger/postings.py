@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, TypeAlias
 from uuid import UUID
 
@@ -56,6 +57,21 @@ Place: TypeAlias = tuple[str, str]
 """A service and a bucket."""
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class AccountKey:
+    """Key of one agent's account: service, bucket and currency."""
+
+    service: str
+    bucket: str
+    currency: str
+
+
+@lru_cache(maxsize=10_000)
+def make_account_key(service: str, bucket: str, currency: str) -> AccountKey:
+    """Return the key of an account; raises InvalidInput for a name with odd characters."""
+    return AccountKey(validate_name(service, "service"), validate_name(str(bucket), "bucket"), currency)
+
+
 @dataclass(frozen=True, slots=True)
 class Line:
     """One line of a posting: `amount` is added to the account (`service`, `bucket`) in the amount's currency.
@@ -67,17 +83,17 @@ class Line:
     service: str
     bucket: str
     amount: Money
+    account: AccountKey = field(init=False, compare=False, repr=False)
+    """The account that the line is for."""
 
     def __post_init__(self) -> None:
-        validate_name(self.service, "service")
-        validate_name(self.bucket, "bucket")
-        if not self.amount:
+        given: tuple[object, ...] = (self.service, self.bucket, self.amount)
+        if [isinstance(each, kind) for each, kind in zip(given, (str, str, Money), strict=True)] != [True] * 3:
+            raise InvalidInput(f"a line is a service, a bucket and Money, such as Money('2.50'), not {given!r:.80}.")
+        key = make_account_key(self.service, self.bucket, self.amount.currency)
+        object.__setattr__(self, "account", key)
+        if not self.amount.minor:
             raise InvalidInput(f"a line of zero on {self.service}/{self.bucket} moves nothing; leave it out.")
-
-    @property
-    def account(self) -> AccountKey:
-        """The account that the line is for."""
-        return AccountKey(self.service, str(self.bucket), self.amount.currency)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,15 +102,6 @@ class Credit:
 
     agent_id: str
     lines: Sequence[Line]
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class AccountKey:
-    """Key of one agent's account: service, bucket and currency."""
-
-    service: str
-    bucket: str
-    currency: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,16 +172,20 @@ def reverse_lines(lines: Iterable[Line]) -> list[Line]:
     return [Line(line.service, line.bucket, -line.amount) for line in lines]
 
 
-def spend_all(released: Iterable[Line]) -> list[Line]:
-    """Return the lines that spend everything that `released`, the reversal of a hold, gives back."""
-    return [line for back in released if back.amount.minor > 0 for line in spend(back.service, back.amount)]
+def spend_all(held: Iterable[Line]) -> list[Line]:
+    """Return the lines that spend all money that the lines `held` took from available."""
+    return [line for taken in held if taken.amount.minor < 0 for line in spend(taken.service, -taken.amount)]
 
 
-def net_lines(lines: Iterable[Line]) -> list[Line]:
-    """Return one line per account with the sum of its lines, without accounts that end where they began."""
+def net_lines(lines: Iterable[Line], *, released: Iterable[Line] = ()) -> list[Line]:
+    """Return one line per account with the sum of its lines, without accounts that end where they began.
+
+    The lines of `released`, such as those of a hold, are undone.
+    """
     sums: dict[AccountKey, int] = defaultdict(int)
-    for line in lines:
-        sums[line.account] += line.amount.minor
+    for sign, some in ((1, lines), (-1, released)):
+        for line in some:
+            sums[line.account] += sign * line.amount.minor
     return [
         Line(key.service, key.bucket, Money.from_minor(minor, key.currency)) for key, minor in sums.items() if minor
     ]

@@ -23,7 +23,6 @@ import sqlalchemy as sa
 from agentstate.errors import Conflict, InsufficientFunds, InvalidInput, KeyReused
 from agentstate.ids import new_id, validate_name
 from agentstate.money.amounts import Money
-from agentstate.money.effects.fingerprint import fingerprint
 from agentstate.money.ledger.accounts import Account, account_id, lock_accounts, lock_ledgers, open_accounts
 from agentstate.money.ledger.postings import (
     CALLER_SCOPE,
@@ -104,7 +103,7 @@ def commit_posting(store: Store, agent_id: str, posting: Posting) -> Posted:
     """Do as `write_posting` in a transaction of its own: a single round trip on Postgres."""
     sha, txn_id = fingerprint_posting(posting), posting.id or new_id()
     if store.database.has_single_statement_commit and fits_one_statement(posting):
-        row = store.commit_one(_INSERT_ALONE, posting_parameters(agent_id, posting, sha, txn_id))
+        row = store.commit_one(_INSERT_ALONE, posting_parameters(agent_id, posting, sha=sha, txn_id=txn_id))
         if row is not None:
             return _posted(posting, txn_id, row[0])
     with store.transaction() as tx:
@@ -113,14 +112,14 @@ def commit_posting(store: Store, agent_id: str, posting: Posting) -> Posted:
 
 def fingerprint_posting(posting: Posting) -> bytes:
     """Validate `posting` and return the fingerprint that its key stands for; raise InvalidInput or Unbalanced."""
-    validate_name(posting.kind, "kind")
-    validate_key(posting.key)
     validate_lines(posting.lines)
     if posting.sha is not None:
         return posting.sha
+    validate_key(posting.key)
+    validate_name(posting.kind, "kind")
     # The money that moves, and when; notes (`meta`) may differ in a retry.
     lines = sorted((line.service, str(line.bucket), line.amount.currency, line.amount.minor) for line in posting.lines)
-    return fingerprint([posting.kind, lines, posting.resolves, posting.effective_at])
+    return codec.fingerprint_value([posting.kind, lines, posting.resolves, posting.effective_at])
 
 
 def find_transaction(connection: sa.Connection, agent_id: str, scope: str, key: str) -> sa.Row[Any] | None:
@@ -135,21 +134,25 @@ def fits_one_statement(posting: Posting) -> bool:
     return len({line.account for line in posting.lines}) == len(posting.lines)
 
 
-def posting_parameters(agent_id: str, posting: Posting, sha: bytes, txn_id: UUID) -> dict[str, Any]:
-    """Return the values of `posting_ctes` by name.
+def posting_parameters(
+    agent_id: str, posting: Posting, *, sha: bytes | None = None, txn_id: UUID | None = None
+) -> dict[str, Any]:
+    """Return the values of `posting_ctes` by name; the posting is validated unless its fingerprint is given.
 
     Numbers and lists go as text: the driver would name a number's type by its size, and the server would plan the
     statement anew for each mixture.
     """
+    account_ids = [str(account_id(agent_id, line.account)) for line in posting.lines]
+    amounts = [str(line.amount.minor) for line in posting.lines]
     return {
-        "account_ids": _array_text(account_id(agent_id, line.account) for line in posting.lines),
-        "amounts": _array_text(line.amount.minor for line in posting.lines),
+        "account_ids": "{" + ",".join(account_ids) + "}",
+        "amounts": "{" + ",".join(amounts) + "}",
         "lines": str(len(posting.lines)),
         "ledger_of": agent_id,
-        "txn_id": txn_id,
+        "txn_id": txn_id or posting.id or new_id(),
         "scope": posting.scope,
         "txn_key": posting.key,
-        "txn_sha": sha,
+        "txn_sha": sha or fingerprint_posting(posting),
         "kind": posting.kind,
         "effect_id": posting.effect_id,
         "resolves": posting.resolves,
@@ -171,7 +174,7 @@ def _try_insert(tx: Transaction, agent_id: str, posting: Posting, sha: bytes) ->
     """Write `posting`; None when it could not be written and nothing was."""
     txn_id = posting.id or new_id()
     if tx.database.has_single_statement_commit and fits_one_statement(posting):
-        values = posting_parameters(agent_id, posting, sha, txn_id)
+        values = posting_parameters(agent_id, posting, sha=sha, txn_id=txn_id)
         recorded_at = tx.connection.exec_driver_sql(_INSERT_IN_TRANSACTION, values).scalar_one_or_none()
     else:
         recorded_at = _insert_stepwise(tx, agent_id, posting, sha, txn_id)
@@ -310,7 +313,3 @@ def _posted(posting: Posting, txn_id: UUID, recorded_at: datetime) -> Posted:
         resolves=posting.resolves,
         meta=None if posting.meta is None else dict(posting.meta),
     )
-
-
-def _array_text(values: Iterable[object]) -> str:
-    return "{" + ",".join(map(str, values)) + "}"

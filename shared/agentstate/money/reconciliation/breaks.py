@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from agentstate.errors import Conflict, InvalidInput, NotFound
 from agentstate.ids import derive_id, new_id
 from agentstate.money.amounts import Money
-from agentstate.money.effects.outcomes import to_plain
+from agentstate.state import codec
 from agentstate.store.store import Store, Transaction
 from agentstate.store.tables.base import db_time
 from agentstate.store.tables.money import breaks
@@ -161,7 +161,7 @@ class Breaks:
             "currency": sighting.amount.currency if sighting.amount is not None else None,
             "amount": sighting.amount.minor if sighting.amount is not None else None,
             "effect_id": sighting.effect_id,
-            "evidence": to_plain(sighting.evidence),
+            "evidence": codec.to_plain(sighting.evidence),
             "opened_at": db_time(),
             "seen_at": db_time(),
         }

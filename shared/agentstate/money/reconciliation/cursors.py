@@ -11,8 +11,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from agentstate.ids import new_id
-from agentstate.money.effects.outcomes import to_plain
 from agentstate.money.effects.table import lease_owner_name
+from agentstate.state import codec
 from agentstate.store.store import Transaction
 from agentstate.store.tables.base import db_time, statement_time
 from agentstate.store.tables.money import recon_cursors, recon_runs
@@ -102,7 +102,7 @@ def read_last_run(connection: Connection, agent_id: str, service: str, currency:
 
 def insert_run(tx: Transaction, run: Mapping[str, Any], *, started_at: datetime) -> None:
     """Insert the result of one run in one currency."""
-    row = {**run, "id": new_id(), "evidence": to_plain(run["evidence"]), "started_at": started_at}
+    row = {**run, "id": new_id(), "evidence": codec.to_plain(run["evidence"]), "started_at": started_at}
     tx.connection.execute(sa.insert(recon_runs).values(**row, finished_at=db_time()))
 
 
