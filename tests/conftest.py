@@ -1,39 +1,25 @@
-"""Real servers for the tests: one Redis, Postgres and Qdrant engine a run, started when a test asks for them.
-
-Each test gets databases of its own: a fresh Postgres database or SQLite file made from a migrated template, and
-emptied Redis databases. A server program that is missing fails the test; it is never skipped.
-"""
+"""The test run: its fixtures come from `tests/worlds`, and no setting or stack of the developer's reaches a test."""
 
 from __future__ import annotations
 
 import gc
-import itertools
 import os
-import shutil
 import signal
-import tempfile
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
 from types import FrameType
 
-import psycopg
 import pytest
-import redis
 
-from agentstate.settings import ENV_FILE_VARIABLE, PREFIX, Settings
-from agentstate.store.migrate import upgrade_schema
-from deploy.local.stack.folder import Folder
-from deploy.local.stack.stack import Stack
-from deploy.local.stack.supervisor import end_leftovers
-from tests import fast_folder as in_memory
+from agentstate.settings import ENV_FILE_VARIABLE, PREFIX
 
-NAME = "agentstate-test-"
-CLONES = 180000
-"""First version of Postgres that can leave the copying of a database's files to the kernel."""
-
-_numbers = itertools.count(1)
+pytest_plugins = [
+    "tests.worlds.books",
+    "tests.worlds.commands",
+    "tests.worlds.engine",
+    "tests.worlds.memories",
+    "tests.worlds.servers",
+    "tests.worlds.services",
+]
 
 
 def pytest_configure() -> None:
@@ -88,168 +74,3 @@ def _stop_on_sigterm() -> Iterator[None]:
     before = signal.signal(signal.SIGTERM, interrupt)
     yield
     signal.signal(signal.SIGTERM, before)
-
-
-@pytest.fixture(scope="session")
-def fast_folder() -> Path:
-    """A folder for the data of servers."""
-    return in_memory.fast_folder()
-
-
-@pytest.fixture(scope="session")
-def stack(fast_folder: Path) -> Iterator[Stack]:
-    """Redis, Postgres and Qdrant on free ports, on a folder in memory where possible, removed at the end."""
-    _remove_abandoned(fast_folder)
-    data = Path(tempfile.mkdtemp(prefix=NAME, dir=fast_folder))
-    try:
-        with Stack(data, only=("redis", "postgres", "qdrant")) as running:
-            yield running
-    finally:
-        shutil.rmtree(data, ignore_errors=True)
-
-
-def _remove_abandoned(base: Path) -> None:
-    """Clean up after test runs that were ended by `kill -9`."""
-    for path in base.glob(f"{NAME}*"):
-        folder = Folder(path)
-        if path.owner() == Path.home().owner() and folder.read_record() and not folder.is_claimed():
-            end_leftovers(folder)
-            shutil.rmtree(path, ignore_errors=True)
-
-
-def _server(stack: Stack, database: str) -> str:
-    return stack.env["AGENTSTATE_DATABASE_URL"].rsplit("/", 1)[0] + f"/{database}"
-
-
-@dataclass(frozen=True)
-class Databases:
-    """Makes and drops databases on one server, over one connection: opening it took a third of the time."""
-
-    stack: Stack
-    connection: psycopg.Connection[tuple[object, ...]]
-
-    @contextmanager
-    def fresh(self, template: str) -> Iterator[str]:
-        """A database for a while; its URL."""
-        name = f"test_{next(_numbers)}"
-        # Copied as files: a third less work than by the log, block for block.
-        self.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
-        yield _server(self.stack, name)
-        self.execute(f"DROP DATABASE {name} WITH (FORCE)")
-
-    def execute(self, statement: str) -> None:
-        """Run one statement outside of any transaction."""
-        self.connection.execute(statement.encode())
-
-
-@pytest.fixture(scope="session")
-def databases(stack: Stack) -> Iterator[Databases]:
-    """The databases of the run's Postgres server."""
-    dsn = _server(stack, "postgres").replace("postgresql+psycopg://", "postgresql://")
-    with psycopg.connect(dsn, autocommit=True) as connection:
-        if connection.info.server_version >= CLONES:
-            connection.execute("SET file_copy_method = clone")
-        yield Databases(stack, connection)
-
-
-@pytest.fixture(scope="session")
-def _postgres_template(databases: Databases) -> str:
-    databases.execute("CREATE DATABASE migrated")
-    upgrade_schema(_server(databases.stack, "migrated"))
-    return "migrated"
-
-
-@pytest.fixture(scope="session")
-def _sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("template") / "migrated.db"
-    upgrade_schema(f"sqlite:///{path}")
-    return path
-
-
-@pytest.fixture
-def postgres_url(databases: Databases, _postgres_template: str) -> Iterator[str]:
-    """A fresh, migrated Postgres database."""
-    with databases.fresh(_postgres_template) as url:
-        yield url
-
-
-@pytest.fixture(scope="module")
-def module_postgres_url(databases: Databases, _postgres_template: str) -> Iterator[str]:
-    """A migrated Postgres database for all tests of a module; they keep apart by agents of their own."""
-    with databases.fresh(_postgres_template) as url:
-        yield url
-
-
-@pytest.fixture(scope="module", params=["postgres", "sqlite"])
-def module_database_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A migrated durable store for a module, which runs on both; its tests keep apart by agents of their own."""
-    if request.param == "postgres":
-        return str(request.getfixturevalue("module_postgres_url"))
-    template: Path = request.getfixturevalue("_sqlite_template")
-    path = tmp_path_factory.mktemp("module") / "agentstate.db"
-    shutil.copy(template, path)
-    return f"sqlite:///{path}"
-
-
-@pytest.fixture
-def empty_postgres_url(databases: Databases) -> Iterator[str]:
-    """A fresh Postgres database without any table."""
-    with databases.fresh("template0") as url:
-        yield url
-
-
-@pytest.fixture
-def sqlite_url(_sqlite_template: Path, tmp_path: Path) -> str:
-    """A fresh, migrated SQLite file."""
-    path = tmp_path / "agentstate.db"
-    shutil.copy(_sqlite_template, path)
-    return f"sqlite:///{path}"
-
-
-@pytest.fixture(params=["postgres", "sqlite"])
-def database_url(request: pytest.FixtureRequest) -> str:
-    """A fresh, migrated durable store; every test that asks for it runs on both."""
-    return str(request.getfixturevalue(f"{request.param}_url"))
-
-
-def _emptied(stack: Stack, number: int) -> str:
-    url = f"{stack.env['AGENTSTATE_REDIS_URL'].rsplit('/', 1)[0]}/{number}"
-    with redis.Redis.from_url(url) as client:
-        client.flushdb()
-    return url
-
-
-@pytest.fixture
-def redis_url(stack: Stack) -> str:
-    """An empty Redis database; another one than the tests before had, in case one of theirs still writes."""
-    return _emptied(stack, 2 + next(_numbers) % 7)
-
-
-@pytest.fixture
-def broker_url(stack: Stack) -> str:
-    """An empty Redis database for Celery queues."""
-    return _emptied(stack, 9 + next(_numbers) % 7)
-
-
-@pytest.fixture
-def settings(stack: Stack, postgres_url: str, redis_url: str, broker_url: str) -> Settings:
-    """Settings that lead to this test's own databases; without a model, so that nothing heavy is loaded."""
-    return Settings.load(
-        database_url=postgres_url,
-        redis_url=redis_url,
-        broker_url=broker_url,
-        qdrant_url=stack.env["AGENTSTATE_QDRANT_URL"],
-        qdrant_api_key=stack.env["AGENTSTATE_QDRANT_API_KEY"],
-        embedder="lexical",
-    )
-
-
-@pytest.fixture
-def settings_env(settings: Settings) -> dict[str, str]:
-    """The same settings as environment variables, for programs that a test starts."""
-    shown = settings.model_dump(exclude_none=True)
-    return {PREFIX + name.upper(): str(_plain(value)) for name, value in shown.items()}
-
-
-def _plain(value: object) -> object:
-    return value.get_secret_value() if hasattr(value, "get_secret_value") else value

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -76,11 +75,3 @@ def running_stack(base: Path, options: list[str]) -> Iterator[Ground]:
             wait_for_end([supervisor], 30)
         end_leftovers(folder)
         shutil.rmtree(folder.path.parent, ignore_errors=True)
-
-
-def until(condition: Callable[[], Any], pause_s: float = 0.05, patience_s: float = PATIENCE_S) -> None:
-    """Return once `condition` holds; for what cannot be waited for but by looking."""
-    deadline = time.monotonic() + patience_s
-    while not condition():
-        assert time.monotonic() < deadline, f"it did not come about: {condition}"
-        time.sleep(pause_s)

@@ -29,8 +29,9 @@ from agentstate.store.tables.money import effects, recon_cursors
 from deploy.local.sandbox.client import SandboxClient
 from deploy.local.stack.results import Row, equal_to, make_console, print_rows, write_rows
 from deploy.local.stack.table import python_path
-from tests.chaos.ground import PATIENCE_S, Ground, running_stack, until
+from tests.chaos.ground import PATIENCE_S, Ground, running_stack
 from tests.chaos.writer import GIFT, STAKE
+from tests.worlds.waiting import until
 
 pytestmark = pytest.mark.chaos
 
@@ -244,7 +245,7 @@ def in_money(agent: Agent, sandbox: SandboxClient, acknowledged: Acknowledged) -
     }
     happened = sandbox.count_effects_by_key(AGENT)
     booked = ledger.balance("casino")
-    until(lambda: agent.services.reconcile("casino").status == "matched", 1.0)
+    until(lambda: agent.services.reconcile("casino").status == "matched", pause_s=1.0)
     return {
         "deposits missing, in minor units": ledger.balance("treasury").minor
         - GIFT.minor * len(acknowledged["deposit"]),

@@ -15,7 +15,7 @@ from deploy.local.sandbox.client import SandboxClient
 from deploy.local.stack.results import Row
 from tests.chaos.services import judge
 from tests.chaos.services.run import groups_of, run
-from tests.integration.conftest import SandboxProcess
+from tests.worlds.services import SandboxProcess
 
 # No request is late here, and the sandbox takes them in order: what is not there after the deadline will never be.
 QUICK = {"deadline_s": 3.0, "settle_scale": 0.02, "pace": 0.2}

@@ -15,8 +15,8 @@ from agentstate.services.http.services_file import ServicesFile
 from agentstate.services.operations import casino, wallet
 from agentstate.services.operations.accounts import JOINS
 from agentstate.services.operations.names import Service
-from tests.integration.conftest import KEY, SandboxProcess
 from tests.stubs.service_calls import send
+from tests.worlds.services import KEY, SandboxProcess
 
 PREFIXES = {
     "casino": "/api/v1", "escrow": "", "faucet": "", "trading": "/v1", "wallet": "/v1", "domains": "/v1", "venue": "",
@@ -109,13 +109,6 @@ class Way:
         """How often each reference had its effect."""
         account = self.account(agent_id, operation.partition(".")[0])
         return self.sandbox.client.count_effects(account, operation)
-
-
-@pytest.fixture(scope="module")
-def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxProcess]:
-    process = SandboxProcess(tmp_path_factory.mktemp("sandbox"))
-    yield process
-    process.close()
 
 
 @pytest.fixture(params=["gateway", "services"])

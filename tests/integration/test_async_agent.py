@@ -6,7 +6,6 @@ import asyncio
 import inspect
 import multiprocessing
 import threading
-from collections.abc import Iterator
 from decimal import Decimal
 from functools import partial
 from typing import Any
@@ -18,14 +17,6 @@ from agentstate.async_agent import connect_async
 from agentstate.errors import Conflict, InvalidInput
 from agentstate.runtime import Runtime
 from agentstate.store.store import Store
-
-
-@pytest.fixture
-def runtime(settings: Settings) -> Iterator[Runtime]:
-    opened = Runtime(settings)
-    yield opened
-    opened.close()
-
 
 PARTS = (
     "memory", "namespaces", "episodes", "ledger", "effects", "breaks", "guards", "services", "state", "profile",

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
 import pytest
 import sqlalchemy as sa
-from pydantic import SecretStr
 
 from agentstate.agent import Fleet
 from agentstate.errors import EffectInDoubt
@@ -18,16 +16,12 @@ from agentstate.jobs.kinds import KINDS
 from agentstate.runtime import Runtime
 from agentstate.services.cache.reading import Quality
 from agentstate.services.operations import casino
-from agentstate.settings import Settings
 from agentstate.store.tables import effects
 
 
 @pytest.fixture
-def runtime(settings: Settings, sandbox: Any) -> Iterator[Runtime]:
-    url = {"services_url": sandbox.api, "services_api_key": SecretStr("pf_test_sandbox")}
-    opened = Runtime(settings.model_copy(update=url))
-    yield opened
-    opened.close()
+def settings_changes(settings_at_sandbox: dict[str, Any]) -> dict[str, Any]:
+    return settings_at_sandbox
 
 
 @pytest.fixture

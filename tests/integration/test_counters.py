@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -20,6 +19,7 @@ from agentstate.store import Store
 from agentstate.store.counters import Counters
 from tests.integration.test_metrics import Samples, read
 from tests.stubs.provider_server import Fault, ProviderServer
+from tests.worlds.waiting import until
 
 MODEL = "openai-compatible:counted"
 WIDTH = 16
@@ -114,10 +114,7 @@ def test_they_are_written_now_and_then_and_kept_while_the_store_is_away(store: S
 
     tallies = Counters(sometimes, every_s=0.01)
     tallies.add_count("state_reads", "casino", "hit", 7)
-    deadline = time.monotonic() + 60
-    while not reads(read(store)):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    until(lambda: reads(read(store)))
     tallies.close()
     assert reads(read(store)) == {("casino", "hit"): 7}
 

@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import pytest
 import sqlalchemy as sa
 
 from agentstate.agent import Fleet
 from agentstate.runtime import Runtime
-from agentstate.settings import Settings
 from agentstate.store.tables import memories
 from deploy.local.demo.audits import find_index_leaks
 from deploy.local.demo.scenario import list_open_work
 
 LONG = "Flat stakes beat doubling up in volatile weeks, and fees eat what is left of it. " * 800
-
-
-@pytest.fixture
-def runtime(settings: Settings) -> Iterator[Runtime]:
-    runtime = Runtime(settings)
-    yield runtime
-    runtime.close()
 
 
 def test_a_job_that_is_due_is_open_and_one_for_tomorrow_is_not(runtime: Runtime) -> None:

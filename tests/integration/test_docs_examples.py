@@ -8,7 +8,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +16,9 @@ import pytest
 from agentstate import Settings
 from agentstate.jobs import JobStatus
 from agentstate.runtime import Runtime
-from tests.integration.conftest import KEY, SandboxProcess
+from tests.worlds.servers import running_worker
+from tests.worlds.services import KEY, SandboxProcess
+from tests.worlds.waiting import until
 
 pytestmark = pytest.mark.long
 
@@ -56,15 +57,9 @@ def environment(settings_env: dict[str, str], sandbox: SandboxProcess) -> dict[s
 
 
 @pytest.fixture
-def worker(environment: dict[str, str], tmp_path: Path) -> Iterator[None]:
-    options = ["--queues", "embedding,cache,effects,housekeeping", "--concurrency", "2", "--name", "examples"]
-    with (tmp_path / "worker.log").open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "workers", "worker", *options], cwd=ROOT, env=environment, stdout=log, stderr=log
-        )
+def worker(environment: dict[str, str]) -> Iterator[None]:
+    with running_worker(environment, "embedding,cache,effects,housekeeping", "--concurrency", "2"):
         yield
-        process.terminate()
-        process.wait(timeout=30)
 
 
 @pytest.mark.usefixtures("worker")
@@ -91,18 +86,11 @@ def test_examples_run(environment: dict[str, str], settings: Settings, subtests:
     assert said[-2] != "100.00 USDC"
     assert said[-1] == "matched"
     runtime = Runtime(settings)
-    assert _done_soon(runtime) == SUBMITTED
+    # A message without an answer leaves nothing to wait on.
+    until(
+        lambda: {job.dedupe_key for job in runtime.jobs.list(kind="cache.refresh", status=JobStatus.DONE)} >= SUBMITTED
+    )
     runtime.close()
-
-
-def _done_soon(runtime: Runtime) -> set[str | None]:
-    """The keys of the submissions that are done, once both are or 30 seconds have passed."""
-    until = time.monotonic() + 30
-    while True:
-        done = runtime.jobs.list(kind="cache.refresh", agent_id="ag_7", status=JobStatus.DONE)
-        if len(done) >= len(SUBMITTED) or time.monotonic() > until:
-            return {job.dedupe_key for job in done}
-        time.sleep(0.1)  # a message without an answer leaves nothing to wait on
 
 
 def test_every_page_with_python_is_run() -> None:

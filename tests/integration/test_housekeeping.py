@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -12,17 +11,14 @@ import sqlalchemy as sa
 from agentstate.clock import utc_now
 from agentstate.money import Guards
 from agentstate.runtime import Runtime
-from agentstate.settings import Settings
 from agentstate.store.partitions import describe_partitions
 from agentstate.store.tables.guards import freezes, guard_uses
 from tests.stubs.job_handlers import run_job, task_module
 
 
 @pytest.fixture
-def runtime(settings: Settings, database_url: str) -> Iterator[Runtime]:
-    opened = Runtime(settings.model_copy(update={"database_url": database_url}))
-    yield opened
-    opened.close()
+def settings_changes(database_url: str) -> dict[str, Any]:
+    return {"database_url": database_url}
 
 
 @pytest.fixture(scope="module")

@@ -14,8 +14,8 @@ from agentstate.runtime import Runtime
 from agentstate.settings import Settings
 from agentstate.store.tables import jobs, memories
 from agentstate.store.tables.base import db_time
-from tests.integration.cli.conftest import Command, agentstate
 from tests.stubs.job_handlers import run_job, task_module
+from tests.worlds.commands import Command, agentstate
 
 __all__ = ["agentstate"]
 

@@ -10,9 +10,8 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +34,7 @@ from agentstate.store.tables import jobs, memories, turns
 from agentstate.store.tables.base import db_time
 from deploy.local.stack.stack import Stack
 from tests.stubs.proxy import Proxy
+from tests.worlds.waiting import until
 
 pytestmark = pytest.mark.long
 
@@ -154,14 +154,6 @@ def system(settings: Settings, settings_env: dict[str, str], fast_folder: Path) 
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def until(condition: Callable[[], Any], pause_s: float = 0.02) -> None:
-    """Return once `condition` holds; for what cannot be waited for but by looking."""
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come about"
-        time.sleep(pause_s)
-
-
 def test_command_and_worker_are_killed_half_way_and_every_turn_is_there_once(system: System, tmp_path: Path) -> None:
     file = str(transcript(tmp_path / "turns.jsonl"))
     before = system.stack.pids["worker-io"]
@@ -185,7 +177,7 @@ def test_command_and_worker_are_killed_half_way_and_every_turn_is_there_once(sys
     assert (system.count(turns), system.count(memories)) == (COUNT, COUNT)
 
     system.stack.wait_running("worker-io", other_than=before, timeout=PATIENCE_S)
-    until(system.settled, 0.3)
+    until(system.settled, pause_s=0.3)
     with system.runtime.store.read_connection() as connection:
         ids = {found for (found,) in connection.execute(sa.select(memories.c.id))}
         last = sa.func.max(turns.c.number) == sa.func.count()

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from agentstate import Settings
 from agentstate.agent import Fleet
 from agentstate.errors import InvalidInput, TooLarge
 from agentstate.runtime import Runtime
@@ -30,13 +28,6 @@ from langgraph.store.memory import InMemoryStore
 from agentstate.integrations.langgraph import AgentStore
 
 SPACES = (("users",), ("users", "ada"), ("users", "bob"), ("docs", "v1"), ("docs", "v1", "draft"), ("docs",))
-
-
-@pytest.fixture
-def runtime(settings: Settings) -> Iterator[Runtime]:
-    opened = Runtime(settings.model_copy(update={"embedder": "lexical"}))
-    yield opened
-    opened.close()
 
 
 @pytest.fixture

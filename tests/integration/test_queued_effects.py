@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from decimal import Decimal
 from functools import partial
 from typing import Any
@@ -19,7 +18,6 @@ from agentstate.money import Money
 from agentstate.money.effects.table import EffectState
 from agentstate.runtime import Runtime
 from agentstate.services.operations import casino
-from agentstate.settings import Settings
 from agentstate.store.tables import jobs as table
 from agentstate.store.tables.base import db_time
 from agentstate.store.tables.money import effects
@@ -28,11 +26,8 @@ KIND = "effects.perform"
 
 
 @pytest.fixture
-def runtime(settings: Settings, sandbox: Any, gateway: Any) -> Iterator[Runtime]:
-    services = {"services_url": sandbox.api, "services_api_key": "pf_test_sandbox"}  # pragma: allowlist secret
-    opened = Runtime(Settings.model_validate(settings.model_dump() | services))
-    yield opened
-    opened.close()
+def settings_changes(settings_at_sandbox: dict[str, Any]) -> dict[str, Any]:
+    return settings_at_sandbox
 
 
 @pytest.fixture

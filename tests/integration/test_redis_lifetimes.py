@@ -5,14 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
-from pydantic import SecretStr
 
 from agentstate.agent import Fleet
 from agentstate.errors import ConfigurationError
@@ -28,11 +26,8 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def runtime(settings: Settings, sandbox: Any) -> Iterator[Runtime]:
-    url = {"services_url": sandbox.api, "services_api_key": SecretStr("pf_test_sandbox")}
-    opened = Runtime(settings.model_copy(update=url))
-    yield opened
-    opened.close()
+def settings_changes(settings_at_sandbox: dict[str, Any]) -> dict[str, Any]:
+    return settings_at_sandbox
 
 
 def live(runtime: Runtime, agent_id: str) -> None:

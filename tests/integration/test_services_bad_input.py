@@ -47,6 +47,8 @@ from tests.stubs.canned_server import CannedServer
 from tests.stubs.service_calls import InDoubt, attempt, send
 from workers.logs import set_up_logging
 
+pytestmark = pytest.mark.database("sqlite")
+
 WELL = {
     "casino": {"agent_id": "ag", "balance_usd": 5},
     "escrow": {"agent_id": "ag", "locked_usd": 5, "escrows": [], "truncated": False},
@@ -77,13 +79,6 @@ def way(server: CannedServer) -> Iterator[Gateway]:
     gateway = Gateway(f"{server.url}/api/v1", SecretStr("pf_test_canned"), deadline_s=10)
     yield gateway
     gateway.close()
-
-
-@pytest.fixture
-def store(sqlite_url: str) -> Iterator[Store]:
-    store = Store.open(sqlite_url)
-    yield store
-    store.close()
 
 
 @pytest.mark.parametrize("service", WELL)

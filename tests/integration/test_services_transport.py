@@ -35,7 +35,7 @@ class _Handler(LoopbackHandler, BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.stub.asked += 1
         self.stub.arrived.release()
-        self.stub.open.wait(10)
+        self.stub.open.wait(60)
         self.send_answer(200, b"{}")
 
 
@@ -98,7 +98,7 @@ def test_nobody_there_is_not_sent(transport: Transport) -> None:
         transport.run_work(transport.send_request(httpx.Request("GET", "http://127.0.0.1:9/")))
     began = time.monotonic()
     transport.close()
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
 
 
 def test_a_cancellation_that_is_swallowed_holds_up_no_caller(

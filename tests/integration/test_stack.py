@@ -12,7 +12,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -35,6 +34,7 @@ from deploy.local.stack.spec import ProcessSpec, file_is_there
 from deploy.local.stack.stack import Stack
 from deploy.local.stack.supervisor import RestartPolicy, find_leftovers
 from deploy.local.stack.table import python_path
+from tests.worlds.waiting import until
 
 pytestmark = pytest.mark.long
 
@@ -449,10 +449,7 @@ def test_a_full_disk_never_ends_the_supervision(data: Path, monkeypatch: pytest.
         assert Folder(data).read_record()["processes"]["one"]["pid"] != stack.pids["one"]
 
         full = False
-        deadline = time.monotonic() + 10
-        while Folder(data).read_record()["processes"]["one"]["pid"] != stack.pids["one"]:
-            assert time.monotonic() < deadline, "stack.json was not written again"
-            time.sleep(0.05)
+        until(lambda: Folder(data).read_record()["processes"]["one"]["pid"] == stack.pids["one"])
         assert read_status(Folder(data)).is_well
     assert find_processes(tag(data)) == []
 
@@ -515,10 +512,7 @@ def test_a_port_that_was_taken_after_a_death_is_told_within_one_try(data: Path) 
     with Stack(data, only=(), extra=[server], policy=policy, progress=told.append) as stack:
         ready = [line for line in told if "ready" in line]
         stack.kill_process("flower")
-        deadline = time.monotonic() + 20
-        while stack.get_child("flower").state.state != "gave up":
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        until(lambda: stack.get_child("flower").state.state == "gave up")
         assert f"port {port}" in str(stack.get_child("flower").state.last_exit)
         assert [line for line in told if "ready in" in line] == [line for line in ready if "ready in" in line]
         other.close()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 
 import pytest
 import sqlalchemy as sa
@@ -12,14 +11,9 @@ from sqlalchemy.exc import DBAPIError
 from agentstate.errors import StoreUnavailable
 from agentstate.store import Store, postgres
 
+pytestmark = pytest.mark.database("postgres", pool_size=1)
+
 ADD = "INSERT INTO currencies (code, scale) VALUES (%(code)s, %(scale)s) RETURNING scale"
-
-
-@pytest.fixture
-def store(postgres_url: str) -> Iterator[Store]:
-    opened = Store.open(postgres_url, pool_size=1)
-    yield opened
-    opened.close()
 
 
 def backend(store: Store) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
@@ -14,14 +13,9 @@ from agentstate.errors import AgentStateError, InvalidInput, StoreBusy, StoreRea
 from agentstate.store import Store, sqlite
 from agentstate.store.migrate import upgrade_schema
 
+pytestmark = pytest.mark.database("postgres", pool_size=1)
+
 TIMEOUT_S = 20
-
-
-@pytest.fixture
-def store(postgres_url: str) -> Iterator[Store]:
-    opened = Store.open(postgres_url, pool_size=1)
-    yield opened
-    opened.close()
 
 
 @pytest.fixture

@@ -29,8 +29,8 @@ from tests.chaos.conversation.audit import Audit, lost, without_source
 from tests.chaos.conversation.provider import FAILS, Moods
 from tests.chaos.conversation.world import World
 from tests.chaos.conversation.writers import WRITERS, Writing, conversation
-from tests.chaos.ground import until
 from tests.stubs.provider_server import Fault, ProviderServer
+from tests.worlds.waiting import until
 
 KEY = "pf_test_chaos_key"  # pragma: allowlist secret
 SETTLES_WITHIN_S = 900.0
@@ -105,7 +105,7 @@ def _under_fire(world: World, runtime: Runtime, plan: Plan, say: Callable[[str],
             say(f"kill -9 of the worker, no. {kills}; {sum(writing.acknowledged.values()):,} turns are acknowledged")
     writing.finish()
     say("all is written; waiting for the summaries")
-    until(lambda: _open_jobs(runtime) == 0, 0.2, SETTLES_WITHIN_S)
+    until(lambda: _open_jobs(runtime) == 0, pause_s=0.2, within_s=SETTLES_WITHIN_S)
     acknowledged = sum(writing.acknowledged.values())
     stored = sum(len(conversation(runtime, number).turns()) for number in range(plan.conversations))
     yield Row("conversations, writers each", f"{plan.conversations}, {WRITERS}")

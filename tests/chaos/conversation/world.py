@@ -21,7 +21,8 @@ from agentstate.settings import Settings
 from agentstate.store.tables import jobs
 from agentstate.store.tables.base import db_time
 from deploy.local.stack.stack import Stack
-from tests.chaos.ground import PATIENCE_S, Ground, running_stack, until
+from tests.chaos.ground import PATIENCE_S, Ground, running_stack
+from tests.worlds.waiting import until
 
 PARTS = "redis,postgres,migrate,worker-io,worker-money,beat"
 WORKER = "worker-io"

@@ -8,7 +8,8 @@ from collections import Counter
 from collections.abc import Callable
 
 from deploy.local.stack.control import restart_process
-from tests.chaos.ground import Ground, until
+from tests.chaos.ground import Ground
+from tests.worlds.waiting import until
 
 TARGETS = ("worker-io", "qdrant", "redis", "postgres")
 LONGEST_PAUSE_S = 1.5

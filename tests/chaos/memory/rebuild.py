@@ -28,8 +28,9 @@ from agentstate.settings import ENV_FILE_VARIABLE
 from agentstate.store.tables import index_builds
 from deploy.local.stack.folder import ROOT
 from deploy.local.stack.results import Row, at_least, equal_to
-from tests.chaos.ground import Ground, until
+from tests.chaos.ground import Ground
 from tests.chaos.memory import audit
+from tests.worlds.waiting import until
 
 LONGEST_S = 0.3
 """Something is killed at most so long after the build has come to the point that was drawn."""

@@ -11,10 +11,11 @@ from pathlib import Path
 from agentstate.runtime import Runtime
 from bench import provider as loopback
 from deploy.local.stack.results import Row, equal_to
-from tests.chaos.ground import Ground, running_stack, until
+from tests.chaos.ground import Ground, running_stack
 from tests.chaos.memory import audit, rebuild
 from tests.chaos.memory.agents import Remembering
 from tests.chaos.memory.killer import LONGEST_PAUSE_S, TARGETS, Killer
+from tests.worlds.waiting import until
 
 PARTS = "redis,postgres,qdrant,migrate,worker-io,worker-money,beat"
 PROVIDER_MS = 5.0
@@ -67,7 +68,7 @@ def _under_fire(
         killer.revive()
         return audit.waiting(runtime) == 0
 
-    until(settled, 0.1, SETTLES_WITHIN_S)
+    until(settled, pause_s=0.1, within_s=SETTLES_WITHIN_S)
     yield equal_to("acknowledged", len(remembering.acknowledged), plan.memories, "memories")
     yield Row("under fire for", round(quiet - began, 1), "s")
     for name in TARGETS:

@@ -11,16 +11,17 @@ import signal
 import socket
 import struct
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any, Literal, TypeAlias
 
 from deploy.local.stack.folder import Folder
 from tests.chaos.money.audit import audit
 from tests.chaos.money.ground import PROXIED, Ground
-from tests.chaos.money.lives import Life, LifeFailed, gather, live
+from tests.chaos.money.lives import Life, gather, live
 from tests.chaos.money.scene import Times
 from tests.chaos.money.trials import Case, Result, Stand, judged, store_of
+from tests.worlds.waiting import until
 
 When: TypeAlias = Literal["before", "after"]
 WHENS: tuple[When, ...] = ("before", "after")
@@ -105,7 +106,7 @@ def restart(ground: Ground, case: Case) -> list[Result]:
         for n, name in enumerate(names)
     ]
     for number in range(1, RESTARTS + 1):
-        _wait_for(lambda at=number: sum(_counts(progress)) >= at * BETTORS * BETS // (RESTARTS + 1))  # type: ignore[misc]
+        until(lambda at=number: sum(_counts(progress)) >= at * BETTORS * BETS // (RESTARTS + 1))  # type: ignore[misc]
         _kill_postgres(folder)
     gather(lives, timeout_s=300.0)
     told = [each.end().told for each in lives]
@@ -143,7 +144,7 @@ def _kill_postgres(folder: Folder) -> None:
     """`kill -9` the server; its supervisor brings it back."""
     before = folder.read_record()["processes"]["postgres"]["pid"]
     os.kill(before, signal.SIGKILL)
-    _wait_for(lambda: _is_back(folder, before))
+    until(lambda: _is_back(folder, before))
 
 
 def _is_back(folder: Folder, before: int) -> bool:
@@ -153,11 +154,3 @@ def _is_back(folder: Folder, before: int) -> bool:
 
 def _counts(progress: mmap.mmap) -> tuple[int, ...]:
     return struct.unpack(f"{BETTORS}q", progress[:])
-
-
-def _wait_for(condition: Callable[[], bool], within_s: float = 120.0) -> None:
-    deadline = time.monotonic() + within_s
-    while not condition():
-        if time.monotonic() > deadline:
-            raise LifeFailed("it did not come about in time")
-        time.sleep(0.02)

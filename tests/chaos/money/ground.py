@@ -26,7 +26,7 @@ from deploy.local.stack import control
 from deploy.local.stack.folder import ROOT, Folder
 from deploy.local.stack.table import python_path
 from tests.chaos.money.lives import end_all
-from tests.fast_folder import fast_folder
+from tests.worlds.fast_folder import fast_folder
 
 TEMPLATE = "chaos_template"
 ENGINES = ("sqlite", "postgres")

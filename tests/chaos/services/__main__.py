@@ -15,7 +15,7 @@ from deploy.local.stack.folder import ROOT
 from deploy.local.stack.results import json_file_option, make_console, print_rows, write_and_exit
 from deploy.local.stack.stack import Stack
 from tests.chaos.services.run import groups_of, run
-from tests.fast_folder import fast_folder
+from tests.worlds.fast_folder import fast_folder
 
 BUILD = ROOT / "build" / "chaos-services.json"
 ODDS = 0.12

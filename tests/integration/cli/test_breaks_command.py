@@ -10,7 +10,7 @@ from agentstate.errors import EffectInDoubt
 from agentstate.money import AgentEffects, Breaks, Effects, Guards, Money, TransactionLedger, call
 from agentstate.money.reconciliation.breaks import Sighting
 from agentstate.store import Store
-from tests.integration.cli.conftest import Command
+from tests.worlds.commands import Command
 
 
 def opened(store: Store, agent: str = "ag_1", amount: str = "2.50") -> UUID:

@@ -10,7 +10,7 @@ import pytest
 from agentstate.errors import EffectInDoubt
 from agentstate.money import AgentEffects, Breaks, Effects, EffectState, Money, TransactionLedger, call
 from agentstate.store import Store
-from tests.integration.cli.conftest import Command
+from tests.worlds.commands import Command
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 from agentstate.errors import Frozen, LimitExceeded
 from agentstate.money import Guards
 from agentstate.store import Store
-from tests.integration.cli.conftest import Command
+from tests.worlds.commands import Command
 
 
 def test_limits_are_set_listed_used_and_removed(agentstate: Command, settings_env: dict[str, str]) -> None:

@@ -12,7 +12,7 @@ from agentstate.jobs.kinds import KINDS
 from agentstate.jobs.wake_ups import NullWakeUpSender
 from agentstate.settings import Settings
 from agentstate.store import Store
-from tests.integration.cli.conftest import Command
+from tests.worlds.commands import Command
 
 
 @pytest.fixture

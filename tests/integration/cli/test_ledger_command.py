@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from agentstate.money import Money, TransactionLedger
 from agentstate.store import Store
 from agentstate.store.tables.money import accounts
-from tests.integration.cli.conftest import Command
+from tests.worlds.commands import Command
 
 
 @pytest.fixture

@@ -7,8 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,9 @@ import sqlalchemy as sa
 from agentstate.settings import Settings
 from agentstate.store import Store
 from agentstate.store.tables import memories, turns
-from tests.integration.cli.conftest import Command
+from tests.worlds.commands import Command
+from tests.worlds.servers import running_worker
+from tests.worlds.waiting import until
 
 ROOT = Path(__file__).parents[3]
 PATH = {"PYTHONPATH": f"{ROOT / 'shared'}:{ROOT}", "PATH": ""}
@@ -65,10 +66,8 @@ def counted(settings: Settings) -> Iterator[Any]:
 @pytest.fixture
 def worker(settings_env: dict[str, str]) -> Iterator[None]:
     """A worker that embeds and summarizes."""
-    command = [sys.executable, "-m", "workers", "worker", "--queues", "embedding,summarization"]
-    with subprocess.Popen(command, env={**settings_env, **PATH}, cwd=ROOT, stderr=subprocess.DEVNULL) as process:
+    with running_worker(settings_env, "embedding,summarization"):
         yield
-        process.terminate()
 
 
 def test_a_memory_is_kept_once_and_found_at_once(agentstate: Command) -> None:
@@ -249,7 +248,7 @@ def test_an_ingest_that_is_killed_goes_on_where_it_was(
     ):
         writer.writelines(json.dumps(item) + "\n" for item in items[:1_000])
         writer.flush()
-        wait_for(lambda: counted()[0] >= 500)
+        until(lambda: counted()[0] >= 500)
         process.send_signal(signal.SIGKILL)
     kept = counted()
     assert 500 <= kept[0] < 1_200
@@ -258,11 +257,3 @@ def test_an_ingest_that_is_killed_goes_on_where_it_was(
     done = agentstate("ingest", file, "--json").json
     assert (done["already"], done["stored"]) == (kept[0], 1_200 - kept[0])
     assert counted() == (1_200, 1_200)
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    for _ in range(3_000):
-        if condition():
-            return
-        time.sleep(0.01)
-    raise AssertionError("it never happened")

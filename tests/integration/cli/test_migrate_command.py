@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from agentstate.store import Store
 from agentstate.store.migrate import newest_revision
-from tests.integration.cli.conftest import Command
+from tests.worlds.commands import Command
 
 
 @pytest.fixture(params=["postgres", "sqlite"])

@@ -10,7 +10,7 @@ from agentstate.jobs.spec import QUEUES
 from agentstate.jobs.wake_ups import NullWakeUpSender
 from agentstate.settings import Settings
 from agentstate.store import Store
-from tests.integration.cli.conftest import Command
+from tests.worlds.commands import Command
 
 SOON = ("--timeout", "0.3")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import timedelta
@@ -27,6 +26,7 @@ from agentstate.store.migrate import upgrade_schema
 from agentstate.store.tables import memories
 from deploy.local.stack.stack import Stack
 from tests.stubs.redis_server import redis_server
+from tests.worlds.waiting import until
 
 
 def examined(settings: Settings, *only: str, **options: Any) -> dict[str, Finding]:
@@ -129,12 +129,7 @@ def test_a_server_without_fsync_is_named(settings: Settings, administrator: psyc
 
 
 def wait_until(look: Any, verdict: Verdict) -> Finding:
-    for _ in range(100):
-        found: Finding = look()
-        if found.verdict is verdict:
-            return found
-        time.sleep(0.02)
-    raise AssertionError(f"never {verdict}: {found}")
+    return until(lambda: found if (found := look()).verdict is verdict else None)
 
 
 def test_a_sqlite_file_that_is_not_there_is_not_made(settings: Settings, tmp_path: Path) -> None:

@@ -15,15 +15,11 @@ from agentstate.memory.index.qdrant_index import MemoryIndex
 from agentstate.memory.index.rebuild import IndexBuilder
 from agentstate.providers.embedding.openai_batches import OpenAIBatches
 from agentstate.providers.embedding.openai_embedder import OpenAIEmbedder
-from tests.integration.memory.conftest import World
 from tests.integration.memory.test_pipeline import remember
 from tests.stubs.provider_server import ProviderServer
+from tests.worlds.memories import World
 
-
-@pytest.fixture
-def database_url(postgres_url: str) -> str:
-    """One database is enough here: what differs between the two is tested with the rows."""
-    return postgres_url
+pytestmark = pytest.mark.database("postgres")
 
 
 @pytest.fixture

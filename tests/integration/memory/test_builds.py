@@ -13,15 +13,11 @@ from agentstate.memory.index.qdrant_index import MemoryIndex
 from agentstate.memory.index.rebuild import TRIES, IndexBuilder
 from agentstate.memory.index.verify import IndexVerifier
 from agentstate.store.tables import memories
-from tests.integration.memory.conftest import HashedWords, Space, World
 from tests.integration.memory.test_chunks import LONG
 from tests.integration.memory.test_pipeline import counts, remember
+from tests.worlds.memories import HashedWords, Space, World
 
-
-@pytest.fixture
-def database_url(postgres_url: str) -> str:
-    """One database is enough here: what differs between the two is tested with the rows."""
-    return postgres_url
+pytestmark = pytest.mark.database("postgres")
 
 
 @pytest.fixture

@@ -6,16 +6,12 @@ import pytest
 
 from agentstate.memory.search.chunks import CHUNK_TOKENS, split_chunks
 from agentstate.providers.tokens import estimate_tokens
-from tests.integration.memory.conftest import World
+from tests.worlds.memories import World
+
+pytestmark = pytest.mark.database("postgres")
 
 FILLER = "Nothing of note was said about markets on this day. " * 120
 LONG = f"{FILLER}\n\nThe vault code is zebra-42.\n\n{FILLER}\n\nThe gardener is called Ottokar.\n\n{FILLER}"
-
-
-@pytest.fixture
-def database_url(postgres_url: str) -> str:
-    """One database is enough here: what differs between the two is tested with the rows."""
-    return postgres_url
 
 
 def test_a_long_text_comes_back_whole_and_once(world: World) -> None:

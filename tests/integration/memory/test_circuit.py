@@ -13,8 +13,8 @@ from agentstate.memory.embedding.provider_circuit import LONGEST_PAUSE_S, OPENS_
 from agentstate.store import Store
 from agentstate.store.tables import provider_circuits
 from agentstate.store.tables.base import db_time
-from tests.integration.memory.conftest import World
 from tests.integration.memory.test_pipeline import counts, remember
+from tests.worlds.memories import World
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import redis
 from agentstate.errors import InvalidInput
 from agentstate.memory.episodes.store import EpisodicStore
 from agentstate.store import Store
-from tests.integration.memory.episode_world import COPY, NOW, EpisodeWorld, Now
+from tests.worlds.episodes import COPY, NOW, EpisodeWorld, Now
 
 
 @pytest.fixture

@@ -14,13 +14,9 @@ from agentstate.guide import HybridMemory, SemanticMemory
 from agentstate.memory.facts.records import NewMemory
 from agentstate.memory.facts.service import MemoryService
 from agentstate.memory.index.qdrant_index import MemoryIndex
-from tests.integration.memory.conftest import World
+from tests.worlds.memories import World
 
-
-@pytest.fixture
-def database_url(postgres_url: str) -> str:
-    """One database is enough here: what differs between the two is tested with the rows."""
-    return postgres_url
+pytestmark = pytest.mark.database("postgres")
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -38,8 +38,9 @@ from agentstate.state.updates import StateSync
 from agentstate.store import Store
 from agentstate.store.tables import memories
 from deploy.local.stack.table import python_path
-from tests.integration.memory.episode_world import COPY, EpisodeWorld, between, numbers
 from tests.stubs.redis_server import redis_server
+from tests.worlds.episodes import COPY, EpisodeWorld, between, numbers
+from tests.worlds.waiting import until
 
 ROOT = Path(__file__).parents[3]
 START = datetime(2026, 11, 1, tzinfo=UTC)
@@ -296,14 +297,5 @@ def cluster(tmp_path: Path) -> Iterator[redis.Redis]:
         redis.Redis.from_url(url) as client,
     ):
         client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
-        _until(lambda: b"cluster_state:ok" in bytes(client.execute_command("CLUSTER", "INFO", NEVER_DECODE=True)))
+        until(lambda: b"cluster_state:ok" in bytes(client.execute_command("CLUSTER", "INFO", NEVER_DECODE=True)))
         yield client
-
-
-def _until(happened: Callable[[], bool]) -> None:
-    until = time.monotonic() + 30
-    while time.monotonic() < until:
-        if happened():
-            return
-        time.sleep(0.02)
-    raise AssertionError("it did not happen in time")

@@ -20,7 +20,7 @@ from agentstate.errors import InvalidInput, NotFound, StoreUnavailable, TooLarge
 from agentstate.memory.episodes.store import EpisodicStore
 from agentstate.settings import Settings
 from agentstate.store import Store
-from tests.integration.memory.episode_world import COPY, NOW, EpisodeWorld, Now, numbers
+from tests.worlds.episodes import COPY, NOW, EpisodeWorld, Now, numbers
 
 
 @pytest.fixture(params=[False, True], ids=["bytes", "text"])

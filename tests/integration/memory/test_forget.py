@@ -16,14 +16,10 @@ from agentstate.memory.index.collection import open_qdrant
 from agentstate.memory.index.qdrant_index import MemoryIndex
 from agentstate.memory.search.chunks import CHUNK_TOKENS, split_chunks
 from agentstate.store.tables import memory_vectors
-from tests.integration.memory.conftest import Space, World
 from tests.integration.memory.test_chunks import LONG
+from tests.worlds.memories import Space, World
 
-
-@pytest.fixture
-def database_url(sqlite_url: str) -> str:
-    """One database is enough here; the walk along the wall between agents forgets on the other."""
-    return sqlite_url
+pytestmark = pytest.mark.database("sqlite")
 
 
 def vectors(world: World) -> int:

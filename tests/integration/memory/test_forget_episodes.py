@@ -26,8 +26,8 @@ from agentstate.providers.summaries.digest import DigestSummarizer
 from agentstate.providers.summaries.summarizer import Summary, SummaryRequest
 from agentstate.store.tables import episode_tombstones, memories
 from agentstate.store.tables import episodes as table
-from tests.integration.memory.conftest import World
-from tests.integration.memory.episode_world import COPY, between
+from tests.worlds.episodes import COPY, between
+from tests.worlds.memories import World
 
 START = datetime(2026, 11, 1, tzinfo=UTC)
 

@@ -9,7 +9,7 @@ import pytest
 
 from agentstate.errors import Conflict
 from agentstate.memory.facts.records import TURN, NewMemory
-from tests.integration.memory.conftest import World
+from tests.worlds.memories import World
 
 NOW = datetime.now(UTC)
 DAY = timedelta(days=1)

@@ -16,7 +16,7 @@ from agentstate.memory.index.collection import open_qdrant
 from agentstate.memory.index.qdrant_index import MemoryIndex
 from agentstate.memory.search.filters import Scope
 from deploy.local.stack.stack import Stack
-from tests.integration.memory.conftest import Space, points_of
+from tests.worlds.memories import Space, points_of
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 VECTOR = [1.0] + [0.0] * 63

@@ -18,7 +18,7 @@ from agentstate.memory.ingest.ingest import BATCH, Ingest, IngestReport
 from agentstate.memory.ingest.transcripts import read_transcript
 from agentstate.store import Store
 from agentstate.store.tables import memories, turns
-from tests.integration.memory.conftest import World
+from tests.worlds.memories import World
 
 REPOSITORY = Path(__file__).parents[3]
 

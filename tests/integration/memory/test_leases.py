@@ -6,8 +6,8 @@ import threading
 
 from agentstate.memory.embedding.queue import EmbeddingBacklog
 from agentstate.memory.embedding.worker import hold_lease
-from tests.integration.memory.conftest import World
 from tests.integration.memory.test_pipeline import counts, remember
+from tests.worlds.memories import World
 
 SOON_S = 0.3
 

@@ -6,13 +6,9 @@ import pytest
 
 from agentstate.errors import Conflict, InvalidInput, NotFound
 from agentstate.memory.search.hits import Recall
-from tests.integration.memory.conftest import World
+from tests.worlds.memories import World
 
-
-@pytest.fixture
-def database_url(sqlite_url: str) -> str:
-    """One database is enough here: what differs between the two is tested with the rows."""
-    return sqlite_url
+pytestmark = pytest.mark.database("sqlite")
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ from agentstate.memory.facts.records import NewMemory
 from agentstate.memory.index.collection import open_qdrant
 from agentstate.memory.index.qdrant_index import MemoryIndex
 from agentstate.store.tables import memories
-from tests.integration.memory.conftest import World
+from tests.worlds.memories import World
 
 
 def remember(world: World, count: int, agent: str = "a") -> None:

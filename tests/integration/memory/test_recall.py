@@ -13,7 +13,7 @@ from agentstate.guide import HybridMemory
 from agentstate.memory.facts.records import NewMemory
 from agentstate.memory.facts.service import MemoryService
 from agentstate.memory.index.qdrant_index import MemoryIndex
-from tests.integration.memory.conftest import Space, World
+from tests.worlds.memories import Space, World
 
 FACTS = (
     "The casino's coin flip pays 1.98 times the stake",

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from agentstate.memory.index.qdrant_index import MemoryIndex
-from tests.integration.memory.conftest import World
+from tests.worlds.memories import World
 
 FACT = "Escrow 0xab12cd pays 1,234.50 on Friday"
 

@@ -13,15 +13,11 @@ from agentstate.memory.facts.records import NewMemory
 from agentstate.memory.index.collection import open_qdrant
 from agentstate.memory.index.qdrant_index import MemoryIndex
 from deploy.local.stack.loopback import LoopbackHandler, LoopbackServer
-from tests.integration.memory.conftest import HashedWords, World
+from tests.worlds.memories import HashedWords, World
+
+pytestmark = pytest.mark.database("postgres")
 
 PLANS = "SELECT generic_plans FROM pg_prepared_statements WHERE statement LIKE 'SELECT%%FROM memories%%ANY%%'"
-
-
-@pytest.fixture
-def database_url(postgres_url: str) -> str:
-    """Only Postgres keeps plans; the rest is the same with both."""
-    return postgres_url
 
 
 class AnotherIndex(LoopbackServer):

@@ -15,7 +15,7 @@ import pytest
 from agentstate.errors import InvalidInput, TooLarge
 from agentstate.memory.facts.counts import count_memories
 from agentstate.memory.facts.records import NewMemory
-from tests.integration.memory.conftest import World
+from tests.worlds.memories import World
 
 
 def test_what_is_remembered_is_stored_and_wakes_the_workers_after_the_commit(world: World) -> None:

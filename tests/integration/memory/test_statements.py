@@ -9,7 +9,7 @@ import pytest
 
 from agentstate.errors import Conflict, InvalidInput
 from agentstate.memory.facts.records import NewMemory
-from tests.integration.memory.conftest import World
+from tests.worlds.memories import World
 
 MONDAY = datetime(2026, 3, 2, tzinfo=UTC)
 DAY = timedelta(days=1)

@@ -14,19 +14,15 @@ from agentstate.memory.embedding.embed_texts import text_sha
 from agentstate.memory.embedding.queue import EmbeddingBacklog
 from agentstate.memory.facts.records import MemoryRows, NewMemory
 from agentstate.memory.facts.service import AgentMemory, Receipt
-from tests.integration.memory.conftest import World
 from tests.integration.memory.test_chunks import LONG
+from tests.worlds.memories import World
+
+pytestmark = pytest.mark.database("postgres")
 
 SECRET = "zebra"  # pragma: allowlist secret
 CONTENT = f"The vault code is {SECRET}-77"
 OWN = "My own vault is green"
 QUERY = "what is the vault code zebra-77?"
-
-
-@pytest.fixture
-def database_url(postgres_url: str) -> str:
-    """One database is enough here: what differs between the two is tested with the rows."""
-    return postgres_url
 
 
 @pytest.fixture

@@ -12,15 +12,11 @@ from agentstate.memory.index.rebuild import IndexBuilder
 from agentstate.memory.index.verify import Comparison, IndexVerifier
 from agentstate.memory.search.chunks import CHUNK_TOKENS, point_id, split_chunks
 from agentstate.store.tables import memories
-from tests.integration.memory.conftest import World, points_of
 from tests.integration.memory.test_chunks import LONG
 from tests.integration.memory.test_pipeline import counts, remember
+from tests.worlds.memories import World, points_of
 
-
-@pytest.fixture
-def database_url(sqlite_url: str) -> str:
-    """One database is enough here: what differs between the two is tested with the rows."""
-    return sqlite_url
+pytestmark = pytest.mark.database("sqlite")
 
 
 @pytest.fixture

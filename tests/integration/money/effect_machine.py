@@ -22,7 +22,7 @@ from agentstate.errors import (
     StoreUnavailable,
 )
 from agentstate.money import Breaks, Effect, EffectState, Guarantee
-from tests.integration.money.effect_world import STAKE, START, Caller, Crash, Fate, Fault, Process, World, attempted
+from tests.worlds.effects import STAKE, START, Caller, Crash, Fate, Fault, Process, World, attempted
 
 TOLD = (
     Crash, EffectFailed, EffectInDoubt, EffectInProgress, Fenced, ServiceRejected, ServiceUnreachable, StoreUnavailable,

@@ -27,7 +27,7 @@ from agentstate.money import (
 )
 from agentstate.money.effects.operation import Intent, Operation
 from agentstate.store.store import Store, Transaction
-from tests.integration.money.conftest import buckets, let_time_pass
+from tests.worlds.books import buckets, let_time_pass
 
 FIVE = Money(5)
 HASTY = EffectRules(record_tries=2, record_pause_s=0.05)
@@ -149,7 +149,7 @@ def test_what_the_server_refuses_for_now_is_tried_again(
 def test_a_real_deadlock_is_no_fault_of_the_postings(
     postgres: Store, books: TransactionLedger, effects: AgentEffects
 ) -> None:
-    met = threading.Barrier(2, timeout=10)
+    met = threading.Barrier(2, timeout=60)
     lock = "SELECT pg_advisory_xact_lock({})".format
 
     def cross(first: int, second: int) -> Callable[[Transaction, Any], None]:

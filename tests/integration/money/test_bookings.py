@@ -28,7 +28,7 @@ from agentstate.services.observing import CacheReader, GatewayReader
 from agentstate.services.operations.receipts import Receipt, balance_lines
 from agentstate.services.operations.registry import OPERATIONS
 from agentstate.store.store import Store
-from tests.integration.money.conftest import buckets, let_time_pass
+from tests.worlds.books import buckets, let_time_pass
 
 _numbers = itertools.count(1)
 

@@ -19,8 +19,8 @@ from agentstate.guide import CheckpointManager
 from agentstate.money import AgentEffects, Effects, EffectState, Money, TransactionLedger, call
 from agentstate.store.store import Store
 from agentstate.store.tables.money import effects as effects_table
-from tests.integration.money.conftest import bettor, buckets, let_time_pass
 from tests.stubs.remote import Remote
+from tests.worlds.books import bettor, buckets, let_time_pass
 
 FIVE = Money(5)
 PARAMS = {"game": "dice", "amount": Decimal("5.00")}

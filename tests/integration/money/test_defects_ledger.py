@@ -19,7 +19,7 @@ from redis import Redis
 from agentstate.errors import AmountInvalid, InsufficientFunds, InvalidInput, KeyReused
 from agentstate.money import Money, TransactionLedger
 from agentstate.store.store import Store
-from tests.integration.money.conftest import ROOT
+from tests.worlds.books import ROOT
 
 BET = {"type": "bet", "amount_usdc": "-10", "service": "casino"}
 

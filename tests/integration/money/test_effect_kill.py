@@ -9,8 +9,8 @@ import pytest
 
 from agentstate.money import Effects, EffectState, TransactionLedger
 from agentstate.store.store import Store
-from tests.integration.money.conftest import bettor, buckets, let_time_pass
 from tests.stubs.remote import Remote
+from tests.worlds.books import bettor, buckets, let_time_pass
 
 
 @pytest.mark.parametrize("case", ["keyed remote", "verifiable remote", "verifiable before"])

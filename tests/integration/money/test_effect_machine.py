@@ -24,7 +24,7 @@ from agentstate.store.engine import open_engine
 from agentstate.store.store import Transaction
 from agentstate.store.tables.money import effects
 from tests.integration.money.effect_machine import EffectMachine
-from tests.integration.money.effect_world import Fate
+from tests.worlds.effects import Fate
 
 QUIET = {"deadline": None, "database": None, "suppress_health_check": list(HealthCheck)}
 # The same histories at every run: what the default run says never depends on chance.

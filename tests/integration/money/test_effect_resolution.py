@@ -32,7 +32,7 @@ from agentstate.money import (
 )
 from agentstate.money.ledger.postings import Credit
 from agentstate.store.store import Store
-from tests.integration.money.conftest import buckets, let_time_pass
+from tests.worlds.books import buckets, let_time_pass
 
 FIVE = Money(5)
 

@@ -22,7 +22,7 @@ from agentstate.money.effects.retention import thin_effects
 from agentstate.store.store import Store
 from agentstate.store.tables.base import db_time
 from agentstate.store.tables.money import effects as effects_table
-from tests.integration.money.conftest import buckets
+from tests.worlds.books import buckets
 
 DAY = 86_400.0
 

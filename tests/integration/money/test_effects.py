@@ -49,7 +49,7 @@ from agentstate.money import (
 from agentstate.money.effects.table import list_evidence
 from agentstate.store.store import Store, Transaction
 from agentstate.store.tables.money import effects as effects_table
-from tests.integration.money.conftest import buckets, let_time_pass
+from tests.worlds.books import buckets, let_time_pass
 
 FIVE = Money(5)
 
@@ -312,12 +312,12 @@ def test_a_late_result_does_not_end_what_another_is_calling(
 
     def slow() -> dict[str, str]:
         stalled.set()
-        assert may_return.wait(10)
+        assert may_return.wait(60)
         return {"bet_id": "A"}
 
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(bet, effects, Remote(slow), **options)
-        assert stalled.wait(10)
+        assert stalled.wait(60)
         let_time_pass(store, effects.agent_id)
 
         def middle() -> dict[str, str]:
@@ -362,7 +362,7 @@ def test_a_call_that_is_being_made_is_not_made_by_another(effects: AgentEffects)
 def test_twenty_callers_of_one_key_make_one_call(
     store: Store, effects: AgentEffects, ledger: TransactionLedger
 ) -> None:
-    remote, gate = Remote(lambda: gate.wait(5) and {"bet_id": "one"}), threading.Event()
+    remote, gate = Remote(lambda: gate.wait(60) and {"bet_id": "one"}), threading.Event()
 
     def caller(_number: int) -> Any:
         for _ in range(500):

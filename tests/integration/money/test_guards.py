@@ -55,7 +55,7 @@ from agentstate.store.tables.base import db_time
 from agentstate.store.tables.guards import freezes as freezes_table
 from agentstate.store.tables.guards import guard_rules, guard_uses
 from agentstate.store.tables.money import effects as effects_table
-from tests.integration.money.conftest import buckets, let_time_pass
+from tests.worlds.books import buckets, let_time_pass
 
 ASKERS = 20
 BETTORS = Path(__file__).with_name("bettors.py")

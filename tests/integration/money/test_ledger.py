@@ -33,7 +33,7 @@ from agentstate.runtime import Runtime
 from agentstate.settings import Settings
 from agentstate.store.store import Store
 from agentstate.store.tables.money import accounts, entries, ledger_transactions
-from tests.integration.money.conftest import buckets
+from tests.worlds.books import buckets
 
 ONE = Money(1)
 TRANSFERS = Path(__file__).with_name("transfers.py")

@@ -165,14 +165,14 @@ def test_an_effect_that_ends_while_the_service_is_read_counts_whole(
 
     def slow(_key: str) -> dict[str, str]:
         called.set()
-        assert may_end.wait(10)
+        assert may_end.wait(60)
         return {}
 
     won = [*spend("casino", FIVE), *earn("casino", Money(12))]
     options: dict[str, Any] = {"service": "casino", "hold": FIVE, "postings": lambda _receipt: won}
     with ThreadPoolExecutor(1) as pool:
         bet = pool.submit(AgentEffects(Effects(store), ledger.agent_id).execute_once, "b", call(slow, **options))
-        assert called.wait(10)
+        assert called.wait(60)
 
         def end_the_bet() -> None:
             may_end.set()

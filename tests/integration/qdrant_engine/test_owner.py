@@ -6,7 +6,6 @@ import contextlib
 import signal
 import socket
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from qdrant_client import QdrantClient, models
 from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
 
 from deploy.local.servers.qdrant.__main__ import main
+from tests.worlds.waiting import until
 
 pytestmark = pytest.mark.long
 
@@ -72,7 +72,7 @@ def test_killed_in_the_middle_of_writes_loses_nothing_acknowledged(
     writer.start()
     assert writer.reached.wait(20)
     assert first.stop(signal.SIGKILL) == -signal.SIGKILL
-    writer.join(10)
+    writer.join(60)
 
     second = start_engine(tmp_path / "data")
     stored = stored_ids(second.client, name)
@@ -167,9 +167,7 @@ def test_trouble_with_the_disk_shows_in_readiness_and_exit_code(
     next((data / "collections").glob("*/shard")).rename(tmp_path / "elsewhere")
     with contextlib.suppress(UnexpectedResponse):  # refused or not, by what the engine had open
         engine.client.upsert(name, [models.PointStruct(id=1, vector={"dense": VECTOR}, payload={"agent": "a"})])
-    deadline = time.monotonic() + 30
-    while (answer := engine.raw("GET", "/readyz")).status_code == 200:
-        assert time.monotonic() < deadline
+    answer = until(lambda: answer if (answer := engine.raw("GET", "/readyz")).status_code != 200 else None)
     assert (answer.status_code, "cannot be synced" in answer.text) == (503, True)
     assert engine.raw("GET", "/healthz").status_code == 200
     assert engine.stop() == 1
@@ -180,6 +178,6 @@ def test_client_finds_the_version_compatible(engine: Any) -> None:
     client = engine.new_client(check_compatibility=True)
     for thread in threading.enumerate():
         if "_check_compatibility" in thread.name:
-            thread.join(10)
+            thread.join(60)
     assert client.info().version == "1.20.0"
     client.close()

@@ -297,7 +297,7 @@ def test_a_copy_is_equal_and_shares_nothing(value: Any) -> None:
 
 def test_a_large_state_is_coded_in_well_under_a_second() -> None:
     state = {"rows": [{"id": n, "amount": Decimal(n) / 100, "note": "x" * 20} for n in range(10_000)]}
-    begin = time.perf_counter()
+    begin = time.process_time()
     assert by_json(state) == state
     assert by_bytes(state) == state
-    assert time.perf_counter() - begin < 5
+    assert time.process_time() - begin < 5

@@ -1,4 +1,4 @@
-"""Connections to the stores, and the sandbox of the services as a real process, one for each test module."""
+"""The sandbox of the services as a real process, one for each test module, and agents with money in it."""
 
 from __future__ import annotations
 
@@ -8,14 +8,13 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
-from redis import Redis
 
 from agentstate.services.http.gateway import Gateway
 from agentstate.services.operations import casino, domains, trading, wallet
-from agentstate.store import Store
 from deploy.local.sandbox.client import SandboxClient
 from tests.stubs.service_calls import send
 
@@ -74,25 +73,18 @@ class SandboxProcess:
         return code
 
 
-@pytest.fixture
-def store(database_url: str) -> Iterator[Store]:
-    opened = Store.open(database_url)
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def client(redis_url: str) -> Iterator[Redis]:
-    with Redis.from_url(redis_url, socket_timeout=5) as opened:
-        yield opened
-
-
 @pytest.fixture(scope="module")
 def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxProcess]:
     """A running sandbox; tests keep apart by agents of their own."""
     process = SandboxProcess(tmp_path_factory.mktemp("sandbox"))
     yield process
     process.close()
+
+
+@pytest.fixture
+def settings_at_sandbox(sandbox: SandboxProcess) -> dict[str, Any]:
+    """The settings that lead to the sandbox."""
+    return {"services_url": sandbox.api, "services_api_key": KEY}
 
 
 @pytest.fixture
