@@ -141,8 +141,7 @@ def attest(context: click.Context, invocation: Invocation, *, whole: bool) -> No
 @pass_invocation
 def export_command(invocation: Invocation, *, agent: str, form: str, target: Path | None) -> None:
     """Write all transactions of AGENT with their entries, as they stand at one moment."""
-    from agentstate.money.audit.export import export_ledger
-    from agentstate.money.audit.export_formats import WRITERS
+    from agentstate.money.audit.export import WRITERS, export_ledger
 
     if invocation.as_json and target is None and form != "json":
         raise click.UsageError("--json prints JSON; leave out --format, or write to a file with --output.")
@@ -170,8 +169,7 @@ def import_command(invocation: Invocation, *, file: Path, form: str | None) -> N
     Nothing is posted when anything in it does not balance. What is here already stays as it is, so an import that was
     interrupted is run again.
     """
-    from agentstate.money.audit.export import import_ledger
-    from agentstate.money.audit.export_formats import read_form
+    from agentstate.money.audit.export import import_ledger, read_form
 
     chosen = form or file.suffix.lstrip(".").lower()
     if chosen not in FORMS:

@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError
 
 from agentstate.errors import Unavailable
 from agentstate.money import Attestor, Breaks, Damage, Money, TransactionLedger
-from agentstate.money.audit import verify
+from agentstate.money.audit import attest
 from agentstate.money.ledger.accounts import account_id
 from agentstate.money.ledger.postings import AccountKey
 from agentstate.store.store import Store
@@ -180,7 +180,7 @@ def test_what_was_attested_cannot_be_changed(store: Store, ledger: TransactionLe
 def test_points_are_stored_on_the_way_and_sums_go_on_from_them(
     store: Store, ledger: TransactionLedger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(verify, "SNAPSHOT_EVERY", 4)
+    monkeypatch.setattr(attest, "SNAPSHOT_EVERY", 4)
     Attestor(store).run()
     mine = account_snapshots.c.account_id == account_id("ag_1", AVAILABLE)
     with store.read_connection() as connection:

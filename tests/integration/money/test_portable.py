@@ -14,8 +14,7 @@ import pytest
 
 from agentstate.errors import AgentStateError, Conflict, InvalidInput, KeyReused, Unbalanced
 from agentstate.money import Attestor, Money, TransactionLedger, export_ledger, import_ledger
-from agentstate.money.audit.export import ImportReport, PortableTransaction
-from agentstate.money.audit.export_formats import WRITERS, read_form
+from agentstate.money.audit.export import WRITERS, ImportReport, PortableTransaction, read_form
 from agentstate.money.ledger.statement import Cursor, StatementLine
 from agentstate.store.store import Store
 
