@@ -177,7 +177,7 @@ def _with_rate(advance: Callable[[int, int | None, str], None]) -> Callable[[Bui
 
 def _print_comparison(invocation: Invocation, found: Comparison, *, repaired: bool, removed: bool = False) -> None:
     if invocation.as_json:
-        differs = found.missing + found.stale + found.orphaned > 0
+        differs = found.queued + found.orphaned > 0
         counts = {**asdict(found), "sound": found.is_sound}
         output.print_document({**counts, "repaired": repaired and differs, "removed_unknown": removed})
         return
@@ -185,6 +185,7 @@ def _print_comparison(invocation: Invocation, found: Comparison, *, repaired: bo
     what = {
         "missing from the index": found.missing,
         "in another version": found.stale,
+        "by older rules of words": found.outdated,
         "points too many": found.orphaned,
     }
     for name, count in what.items():

@@ -11,6 +11,7 @@ from agentstate.errors import Conflict
 from agentstate.memory.index.rebuild import IndexBuilder
 from agentstate.memory.index.verify import Comparison, IndexVerifier
 from agentstate.memory.search.chunks import CHUNK_TOKENS, point_id, split_chunks
+from agentstate.memory.search.terms import TEXT_RULES
 from agentstate.store.tables import memories
 from tests.integration.memory.test_chunks import LONG
 from tests.integration.memory.test_pipeline import counts, remember
@@ -77,6 +78,24 @@ def test_another_version_is_replaced_newer_or_older(filled: World) -> None:
     filled.pipeline().run_until_idle()
     assert verify(filled).is_sound
     assert filled.memory.of("a").recall("lost time") == []
+
+
+def test_points_made_by_older_rules_are_made_anew_and_found_meanwhile(
+    filled: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agentstate.memory.index.points.TEXT_RULES", TEXT_RULES - 1)
+    filled.memory.of("a").remember("quokka crossing")
+    filled.pipeline().run_until_idle()
+    monkeypatch.undo()
+    calls = len(filled.embedder.calls)
+    assert (found := verify(filled, repair=False)).outdated == 1
+    assert not found.is_sound
+    assert verify(filled).queued == 1
+    assert len(filled.memory.of("a").recall("quokka")) == 1
+    filled.pipeline().run_until_idle()
+    assert verify(filled).is_sound
+    assert len(filled.memory.of("a").recall("quokka")) == 1
+    assert len(filled.embedder.calls) == calls, "the vectors are kept"
 
 
 def strange(filled: World) -> UUID:

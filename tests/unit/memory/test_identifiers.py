@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from agentstate.memory.search.terms import MAX_IDENTIFIERS, find_identifiers
+from agentstate.memory.search.identifiers import MAX_IDENTIFIERS, find_identifiers
 
 
 @pytest.mark.parametrize(

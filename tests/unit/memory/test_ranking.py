@@ -149,3 +149,15 @@ def test_a_hit_explains_itself() -> None:
 def test_ids_are_kept() -> None:
     found = str(uuid4())
     assert fuse_scores({KEYWORD: [(found, 1.0)]}, semantic=False)[0].id == found
+
+
+def test_a_long_answer_before_does_not_drown_a_short_turn() -> None:
+    long = " ".join(f"word{number}" for number in range(terms.MAX_PRECEDING_TERMS + 1))
+    assert terms.weigh_terms("Since 2016.", [long]) == terms.weigh_terms("Since 2016.")
+    short = " ".join(long.split()[1:])
+    assert terms.weigh_terms("Since 2016.", [short]) != terms.weigh_terms("Since 2016.")
+
+
+def test_a_text_is_long_or_short_among_those_of_its_agent() -> None:
+    text = " ".join(f"word{number}" for number in range(100))
+    assert terms.weigh_terms(text, usual=120)["word1"] > terms.weigh_terms(text, usual=17)["word1"]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentstate.memory.search.terms import MAX_TERMS, split_terms
+from agentstate.memory.search.terms import MAX_TERMS, rank_texts, split_terms
 
 
 @pytest.mark.parametrize(
@@ -41,3 +41,34 @@ def test_case_does_not_matter(text: str) -> None:
 
 def test_a_very_long_text_is_read_to_a_bound() -> None:
     assert len(split_terms("bet " * (MAX_TERMS + 5))) == MAX_TERMS
+
+
+@pytest.mark.parametrize(
+    ("query", "text"),
+    [
+        ("アレルギー", "卵アレルギーがあります"),
+        ("退款", "客户昨天要求退款三百元"),
+        ("猫", "黒猫がいる"),
+        ("결제", "어제 결제했습니다"),
+        ("ข้าว", "ฉันกินข้าวเย็น"),
+        ("ｶﾚｰ", "カレーを食べた"),
+        ("cafe", "the café in the square"),
+        ("café", "the cafe in the square"),
+        ("MULLER", "Frau Müller rief an"),
+        ("елка", "новогодняя ёлка"),
+        ("हिन्दी", "मैं हिन्दी बोलता हूँ"),
+        ("Lodz", "he lives in Łódź"),
+    ],
+)
+def test_words_are_found_in_any_script(query: str, text: str) -> None:
+    assert rank_texts(query, ["something else", text, "別の物"])[0][0] == 1
+
+
+def test_the_word_as_it_is_written_is_the_better_match() -> None:
+    assert [position for position, _ in rank_texts("résumé", ["my resume", "my résumé"])] == [1, 0]
+    assert [position for position, _ in rank_texts("resume", ["my résumé", "my resume"])] == [1, 0]
+
+
+def test_neighbours_in_a_script_without_spaces_rank_lower() -> None:
+    texts = ["花粉症があります", "卵アレルギーがあります", "アレクサがあります"]
+    assert rank_texts("アレルギー", texts)[0][0] == 1

@@ -18,6 +18,8 @@ from agentstate.memory.embedding.queue import EmbeddingBacklog, TextKey
 from agentstate.memory.facts.records import MemoryRecord
 from agentstate.memory.index.points import make_points
 from agentstate.memory.search.chunks import CHUNK_TOKENS, point_id, split_chunks
+from agentstate.memory.search.preceding_turns import Surroundings
+from agentstate.memory.search.terms import USUAL_TERMS
 from agentstate.providers.embedding.embedder import Embedder
 from agentstate.providers.tokens import pack_texts
 
@@ -47,14 +49,15 @@ class Embedded:
     answered: int = 0
     """Calls that the provider answered well."""
 
-    def make_points(self, memory: MemoryRecord, before: Sequence[str] = ()) -> list[models.PointStruct]:
-        """Return the memory's points for the index; `before` are the texts of the turns right before it."""
+    def make_points(self, memory: MemoryRecord, around: Surroundings) -> list[models.PointStruct]:
+        """Return the memory's points for the index, with what the durable store tells of its surroundings."""
         import numpy as np
 
-        texts = self.texts[memory.id]
-        stored = [self.vectors.get((memory.agent_id, text_sha(text))) for text in texts]
+        chunks = self.texts[memory.id]
+        stored = [self.vectors.get((memory.agent_id, text_sha(chunk))) for chunk in chunks]
         vectors = [None if vector is None else np.frombuffer(vector, dtype="<f4").tolist() for vector in stored]
-        return make_points(memory, texts, vectors, before)
+        before, usual = around.before.get(memory.id, ()), around.usual_terms.get(memory.agent_id, USUAL_TERMS)
+        return make_points(memory, chunks, vectors, before, usual=usual)
 
     def group_failed(self, memories: Sequence[MemoryRecord]) -> list[tuple[list[MemoryRecord], Exception]]:
         """Return the memories that lack a vector, grouped by cause; each once."""

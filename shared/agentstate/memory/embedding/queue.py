@@ -17,6 +17,7 @@ from uuid import UUID, uuid4
 import sqlalchemy as sa
 
 from agentstate.memory.facts.records import RECORD_COLUMNS, MemoryRecord
+from agentstate.memory.facts.statements import new_version_values
 from agentstate.store.store import Store, Transaction
 from agentstate.store.tables import memories, memory_vectors
 from agentstate.store.tables.base import db_time, statement_time
@@ -223,6 +224,13 @@ class EmbeddingBacklog:
                 sa.tuple_(memories.c.seq, memories.c.indexed_version).in_(list(versions.items())),
             ]
         )
+
+    def reindex(self, seqs: Sequence[int]) -> None:
+        """Have searchable memories indexed anew, by number; they are found as they were until then."""
+        if seqs:
+            with self._store.transaction() as tx:
+                indexed = memories.update().where(memories.c.state == "searchable", memories.c.seq.in_(seqs))
+                tx.connection.execute(indexed.values(**new_version_values()))
 
     def _requeue_where(self, conditions: list[sa.ColumnElement[bool]]) -> int:
         with self._store.transaction() as tx:

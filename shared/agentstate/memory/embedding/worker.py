@@ -31,7 +31,7 @@ from agentstate.memory.embedding.provider_circuit import ProviderCircuit
 from agentstate.memory.embedding.queue import ClaimedBatch, EmbeddingBacklog
 from agentstate.memory.facts.records import MemoryRecord
 from agentstate.memory.index.qdrant_index import MemoryIndex
-from agentstate.memory.search.preceding_turns import read_preceding
+from agentstate.memory.search.preceding_turns import Surroundings
 from agentstate.providers.embedding.embedder import Embedder
 from agentstate.settings import Settings
 from agentstate.state import codec
@@ -195,8 +195,8 @@ class EmbeddingPipeline:
     ) -> None:
         """Write to the index in parts, those agents first that have least in the batch: each is found at once then."""
         with self._store.read_connection() as connection:
-            before = read_preceding(connection, memories)
-        points = {memory.seq: made.make_points(memory, before.get(memory.id, ())) for memory in memories}
+            around = Surroundings.read(connection, memories)
+        points = {memory.seq: made.make_points(memory, around) for memory in memories}
         share = Counter(memory.agent_id for memory in memories)
         waiting = sorted(memories, key=lambda memory: share[memory.agent_id])
         while waiting:

@@ -76,7 +76,7 @@ class FleetIndex:
         """
         verifier = IndexVerifier(self._runtime.store, self._runtime.index)
         found = verifier.compare_all(repair=repair, remove_unknown=remove_unknown, progress=progress)
-        if repair and found.missing + found.stale:
+        if repair and found.queued:
             self._runtime.jobs.wake_bulk(EMBED_PENDING)
         return found
 
@@ -108,7 +108,7 @@ class FleetIndex:
             target = MemoryIndex(lambda: runtime.qdrant, embedder.space)
         builder = IndexBuilder(runtime.store, target, embedder, settings)
         build, found = builder.run_build(progress, remove_unknown=remove_unknown)
-        if found.missing + found.stale:
+        if found.queued:
             runtime.jobs.wake_bulk(EMBED_PENDING)
         return build, found
 

@@ -16,7 +16,8 @@ from agentstate.memory.facts.records import MemoryRecord
 from agentstate.memory.index.collection import IDENTIFIERS, VECTOR, WORDS
 from agentstate.memory.search.chunks import point_id
 from agentstate.memory.search.filters import metadata_tags
-from agentstate.memory.search.terms import find_identifiers, weigh_terms
+from agentstate.memory.search.identifiers import find_identifiers, inherit_identifiers
+from agentstate.memory.search.terms import PRECEDING_SHARES, TEXT_RULES, USUAL_TERMS, weigh_terms
 
 if TYPE_CHECKING:
     from qdrant_client.http import models
@@ -26,7 +27,12 @@ BATCH_BYTES = 4_000_000
 
 
 def make_points(
-    memory: MemoryRecord, texts: Sequence[str], vectors: Sequence[list[float] | None], before: Sequence[str] = ()
+    memory: MemoryRecord,
+    texts: Sequence[str],
+    vectors: Sequence[list[float] | None],
+    before: Sequence[str] = (),
+    *,
+    usual: float = USUAL_TERMS,
 ) -> list[models.PointStruct]:
     """Return the points of a memory, one for each of its texts.
 
@@ -35,6 +41,7 @@ def make_points(
         texts: its chunks, at least one; see `split_chunks`.
         vectors: the vector of each text; None while there is no model: the memory is found by its words.
         before: the texts of the turns right before a turn, the nearest first.
+        usual: how many terms a usual memory of the agent has.
     """
     from qdrant_client.http import models
 
@@ -43,6 +50,7 @@ def make_points(
         "agent_id": memory.agent_id,
         "kind": memory.kind,
         "version": memory.version,
+        "rules": TEXT_RULES,
         "at": (memory.at or memory.created_at).isoformat(),
         "importance": memory.importance,
         "session": memory.session,
@@ -54,10 +62,11 @@ def make_points(
     payload = {name: value for name, value in payload.items() if value is not None}
     points = []
     for number, (text, vector) in enumerate(zip(texts, vectors, strict=True)):
-        words, exact = weigh_terms(text, () if number else before), find_identifiers(text)
+        words, own = weigh_terms(text, () if number else before, usual=usual), find_identifiers(text)
         named: dict[str, Any] = {WORDS: sparse_vector(words)} if words else {}
-        if exact:
-            named[IDENTIFIERS] = sparse_vector(dict.fromkeys(exact, 1.0))
+        inherited = [] if number else inherit_identifiers(own, before)
+        if exact := dict.fromkeys(inherited, PRECEDING_SHARES[0]) | dict.fromkeys(own, 1.0):
+            named[IDENTIFIERS] = sparse_vector(exact)
         if vector is not None:
             named[VECTOR] = vector
         # A later chunk names its memory; the first has the memory's own id.

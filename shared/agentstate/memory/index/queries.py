@@ -9,7 +9,7 @@ index searches, in the same thread. The client has sent the whole request when i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,8 @@ from agentstate.memory.index.collection import IDENTIFIERS, VECTOR, WORDS
 from agentstate.memory.index.points import hash_terms
 from agentstate.memory.search.filters import Json, Scope, scope_json, tenant_json
 from agentstate.memory.search.fusion import DENSE, EXACT, KEYWORD, Found, Place
-from agentstate.memory.search.terms import find_identifiers, split_terms
+from agentstate.memory.search.identifiers import find_identifiers
+from agentstate.memory.search.terms import weigh_query
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient
@@ -46,7 +47,7 @@ class Answer:
 def build_requests(scope: Scope, text: str, vector: list[float] | None, limit: int) -> dict[str, Json]:
     """Return the requests by retriever: words and identifiers only when the query has some."""
     common = {"filter": scope_json(scope), "limit": limit, "with_payload": _READ}
-    words, exact = split_terms(text), find_identifiers(text)
+    words, exact = weigh_query(text), dict.fromkeys(find_identifiers(text), 1.0)
     asked: dict[str, Json] = {}
     if vector is not None:
         asked[DENSE] = {"query": {"nearest": vector}, "using": VECTOR}
@@ -108,6 +109,6 @@ class _Body:
             self.raised = error
 
 
-def _sparse_json(terms: Sequence[str]) -> Json:
-    entries = hash_terms(dict.fromkeys(terms, 1.0))
+def _sparse_json(terms: Mapping[str, float]) -> Json:
+    entries = hash_terms(terms)
     return {"indices": list(entries), "values": list(entries.values())}

@@ -21,7 +21,7 @@ from agentstate.memory.embedding.queue import EmbeddingBacklog
 from agentstate.memory.facts.records import RECORD_COLUMNS, MemoryRecord
 from agentstate.memory.index.qdrant_index import PAGE, MemoryIndex
 from agentstate.memory.index.verify import Comparison, IndexVerifier, read_versions
-from agentstate.memory.search.preceding_turns import read_preceding
+from agentstate.memory.search.preceding_turns import Surroundings
 from agentstate.providers.embedding.embedder import Embedder
 from agentstate.providers.embedding.openai_batches import OpenAIBatches
 from agentstate.providers.embedding.openai_embedder import OpenAIEmbedder
@@ -148,8 +148,8 @@ class IndexBuilder:
         self._left_out += len(failed)
         ready = [memory for memory in page if memory.seq not in failed]
         with self._store.read_connection() as connection:
-            before = read_preceding(connection, ready)
-        points = [point for memory in ready for point in made.make_points(memory, before.get(memory.id, ()))]
+            around = Surroundings.read(connection, ready)
+        points = [point for memory in ready for point in made.make_points(memory, around)]
         self._index.upsert_points(points, into=build.collection)
         mine = (index_builds.c.collection == build.collection, index_builds.c.after_seq == build.after_seq)
         counted = {"after_seq": page[-1].seq, "written": index_builds.c.written + len(ready), "updated_at": db_time()}
@@ -214,7 +214,7 @@ class IndexBuilder:
             return None
         points = {memory.seq: self._embedder.point_ids(memory) for memory in page}
         with self._index.collections.open_ready_client() as client:
-            versions = read_versions(client, here, [point for each in points.values() for point in each])
+            versions, _ = read_versions(client, here, [point for each in points.values() for point in each])
         with self._store.transaction() as tx:
             for memory in page:
                 whole = all(versions.get(point) == memory.version for point in points[memory.seq])

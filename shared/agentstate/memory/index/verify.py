@@ -1,9 +1,10 @@
 """Comparing the index with the durable store, by (id, version), and repairing the differences.
 
-There are two walks: from the rows to their points, which finds what the index lacks or has in another version, and
-from the points to their rows, which finds what should not be there. A row that differs is queued again, so that a
-worker indexes it as any other. A point of a memory without a row is counted and left alone: another durable store may
-have written it, or this one after the backup that it was restored from. It is removed on request only.
+There are two walks: from the rows to their points, which finds what the index lacks or has in another version, and from
+the points to their rows, which finds what should not be there. A row that differs is queued again, so that a worker
+indexes it as any other; so is one whose words were read by older rules, which is found meanwhile. A point of a memory
+without a row is counted and left alone: another durable store may have written it, or this one after the backup that it
+was restored from. It is removed on request only.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from sqlalchemy.engine import Connection
 from agentstate.memory.embedding.queue import EmbeddingBacklog
 from agentstate.memory.index.qdrant_index import PAGE, MemoryIndex, memory_id_of
 from agentstate.memory.search.chunks import point_id
+from agentstate.memory.search.terms import TEXT_RULES
 from agentstate.store.store import Store
 from agentstate.store.tables import memories
 
@@ -44,6 +46,8 @@ class Comparison:
     """Memories that the index lacks, or lacks in part."""
     stale: int = 0
     """Memories that it has in another version."""
+    outdated: int = 0
+    """Memories that it has by older rules of words and identifiers; they are found until they are indexed again."""
     orphaned: int = 0
     """Points beyond those that their memory has."""
     unknown: int = 0
@@ -54,7 +58,12 @@ class Comparison:
     @property
     def is_sound(self) -> bool:
         """Whether index and store agree."""
-        return self.missing == self.stale == self.orphaned == self.unknown == 0
+        return self.queued == self.orphaned == self.unknown == 0
+
+    @property
+    def queued(self) -> int:
+        """Memories that a repair queues for the workers."""
+        return self.missing + self.stale + self.outdated
 
     def add_counts(self, other: Comparison) -> None:
         """Add the counts of `other`."""
@@ -208,7 +217,7 @@ class IndexVerifier:
         if not page:
             return Comparison()
         with self._index.collections.open_ready_client() as client:
-            versions = read_versions(client, self._index.space, [each for row in page for each in row.point_ids])
+            versions, rules = read_versions(client, self._index.space, [each for row in page for each in row.point_ids])
             missing = [row for row in page if not all(point in versions for point in row.point_ids)]
             # Points in another version than was noted, or is about to be.
             wrong = {
@@ -220,20 +229,28 @@ class IndexVerifier:
                 for row in page
             }
             stale = [row for row in page if wrong[row.seq]]
+            outdated = [
+                row for row in page if any(rules.get(point, TEXT_RULES) != TEXT_RULES for point in row.point_ids)
+            ]
             if repair and stale:
                 # A newer version than the row's is no use either: the row is the truth, as after a restored backup.
                 doomed = [point for row in stale for point in wrong[row.seq]]
                 client.delete(self._index.space, points_selector=list(doomed), wait=True)
         if repair:
             self._backlog.requeue({row.seq: row.indexed_version for row in (*missing, *stale)})
-        return Comparison(rows=len(page), missing=len(missing), stale=len(stale))
+            self._backlog.reindex([row.seq for row in outdated])
+        return Comparison(rows=len(page), missing=len(missing), stale=len(stale), outdated=len(outdated))
 
 
-def read_versions(client: QdrantClient, collection: str, points: Collection[UUID]) -> dict[UUID, int]:
-    """Return the versions of those of `points` that are in a collection."""
+def read_versions(
+    client: QdrantClient, collection: str, points: Collection[UUID]
+) -> tuple[dict[UUID, int], dict[UUID, int]]:
+    """Return, of those of `points` that are in a collection, the memory's version and the rules of the text."""
     ids = [str(point) for point in points]
-    return {
-        UUID(str(found.id)): int((found.payload or {}).get("version", 0))
-        for at in range(0, len(ids), PAGE)
-        for found in client.retrieve(collection, ids[at : at + PAGE], with_payload=["version"])
-    }
+    versions, rules = dict[UUID, int](), dict[UUID, int]()
+    for at in range(0, len(ids), PAGE):
+        for found in client.retrieve(collection, ids[at : at + PAGE], with_payload=["version", "rules"]):
+            payload = found.payload or {}
+            versions[UUID(str(found.id))] = int(payload.get("version", 0))
+            rules[UUID(str(found.id))] = int(payload.get("rules", 1))
+    return versions, rules

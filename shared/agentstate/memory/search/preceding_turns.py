@@ -1,12 +1,14 @@
 """The turns right before a turn: they are indexed with it, since an answer seldom repeats its question.
 
 Turns belong together when they follow each other in one session without a long pause. A turn that is forgotten leaves
-the index of those after it too: they are indexed again.
+the index of those after it too: they are indexed again. How much a word counts depends on how long the agent's texts
+usually are: a word of a short note tells more than one of a long answer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -15,7 +17,8 @@ from sqlalchemy.engine import Connection
 
 from agentstate.memory.facts.records import MemoryRecord
 from agentstate.memory.facts.statements import new_version_values
-from agentstate.memory.search.terms import PRECEDING_SHARES
+from agentstate.memory.search.terms import PRECEDING_SHARES, USUAL_TERMS, split_terms
+from agentstate.store.engine import database_of
 from agentstate.store.store import Transaction
 from agentstate.store.tables import memories
 
@@ -25,6 +28,27 @@ PAUSE = timedelta(hours=1)
 """After a longer pause a turn begins a new topic."""
 CHARACTERS = 2_000
 """Read of a long turn at most: its end, which is nearest to the turn after it."""
+
+USUAL_OF = 64
+"""The newest memories of an agent that tell how long its memories usually are."""
+PRIOR_MEMORIES = 8
+"""Weight of USUAL_TERMS beside them, so that the first memories of an agent tell little."""
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What the durable store tells of a batch of memories beside their own texts."""
+
+    before: Mapping[UUID, tuple[str, ...]]
+    """The texts of the turns right before a turn, the nearest first."""
+    usual_terms: Mapping[str, float]
+    """How many terms a usual memory of an agent has."""
+
+    @classmethod
+    def read(cls, connection: Connection, batch: Sequence[MemoryRecord]) -> Surroundings:
+        """Read the surroundings of `batch`."""
+        return cls(read_preceding(connection, batch), read_usual_terms(connection, batch))
+
 
 _Place = tuple[str, str, int]
 _PLACE = (memories.c.agent_id, memories.c.session, memories.c.turn)
@@ -59,6 +83,28 @@ def read_preceding(connection: Connection, batch: Sequence[MemoryRecord]) -> dic
             later = at
         preceding[memory] = tuple(texts)
     return preceding
+
+
+def read_usual_terms(connection: Connection, batch: Sequence[MemoryRecord]) -> dict[str, float]:
+    """Return how many terms a usual memory has, by agent: judged by the newest of each, and a little by the batch."""
+    newest = database_of(connection).select_for_each(
+        connection,
+        sorted({memory.agent_id for memory in batch}),
+        lambda agent: (
+            sa.select(memories.c.seq)
+            .where(memories.c.agent_id == agent)
+            .order_by(memories.c.seq.desc())
+            .limit(USUAL_OF)
+        ),
+    )
+    sums = (sa.func.count(), sa.func.sum(sa.func.length(memories.c.content)))
+    query = sa.select(memories.c.agent_id, *sums).where(memories.c.seq.in_(newest)).group_by(memories.c.agent_id)
+    terms = sum(len(split_terms(memory.content[:CHARACTERS])) for memory in batch)
+    share = terms / max(sum(len(memory.content[:CHARACTERS]) for memory in batch), 1)
+    return {
+        agent: (USUAL_TERMS * PRIOR_MEMORIES + share * int(characters)) / (PRIOR_MEMORIES + count)
+        for agent, count, characters in connection.execute(query)
+    }
 
 
 def reindex_followers(tx: Transaction, one: sa.ColumnElement[bool]) -> None:

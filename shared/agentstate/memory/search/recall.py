@@ -28,7 +28,8 @@ from agentstate.memory.index.queries import Answer
 from agentstate.memory.search.filters import Scope, meets_where
 from agentstate.memory.search.fusion import DENSE, EXACT, KEYWORD_STORE, Found, fuse_scores
 from agentstate.memory.search.hits import Hit, Recall, Why
-from agentstate.memory.search.terms import find_identifiers, has_words, rank_texts, split_terms
+from agentstate.memory.search.identifiers import find_identifiers, may_answer
+from agentstate.memory.search.terms import has_words, rank_texts, weigh_query
 from agentstate.providers.embedding.embedder import Embedder
 from agentstate.settings import Settings
 from agentstate.store.store import Store
@@ -93,13 +94,16 @@ class MemoryRecall:
             # Fuse, and fetch the rows of some more than are wanted: the durable store knows what the index has not
             # heard of yet, such as that a memory was superseded or forgotten. With a half-life any may be the first.
             found = add_ranked(answer.found, held, query)
-            wanted = None if half_life else 2 * limit
+            # A memory that lacks an identifier of the query is no answer, however alike its words are.
+            named = find_identifiers(query)
+            wanted = None if half_life or named else 2 * limit
             fused = fuse_scores(found, semantic=DENSE in found, places=answer.places, limit=wanted)
             records = {one.id: one for one in read_in_scope(rows, scope, [UUID(item.id) for item in fused])}
 
             hits = []
             for item in fused:
-                if (record := records.get(UUID(item.id))) is not None:
+                record = records.get(UUID(item.id))
+                if record is not None and may_answer(named, record.text, inherits=EXACT in item.retrievers):
                     age = max(self._clock() - (record.at or record.created_at), timedelta())
                     freshness = 1.0 if half_life is None else float(2.0 ** -(age / half_life))
                     why = Why(retrievers=item.retrievers, own=item.own, freshness=freshness)
@@ -171,7 +175,7 @@ def find_in_store(rows: MemoryRows, scope: Scope, query: str, *, beside: str | N
         query: the question.
         beside: only memories that the index of this vector space lacks; None: all.
     """
-    words = sorted(set(split_terms(query)), key=len, reverse=True)[:MAX_WORDS]
+    words = sorted(weigh_query(query), key=len, reverse=True)[:MAX_WORDS]
     if not words:
         return []
     either = (sa.true(),) if beside is None else _not_indexed_in(beside)
