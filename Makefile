@@ -1,6 +1,6 @@
 # Every target sets up what it needs; nothing has to be installed before but Python 3.11 or newer.
 .DEFAULT_GOAL := help
-.PHONY: help setup up down status demo test bench walk chaos chaos-workers chaos-services chaos-memory chaos-conversation chaos-stack lint style clean
+.PHONY: help setup up down status demo test test-all bench walk chaos chaos-workers chaos-services chaos-memory chaos-conversation chaos-stack lint style clean
 
 PY := .venv/bin/python
 stack = $(PY) -m deploy.local
@@ -24,9 +24,13 @@ status: ## Show its processes
 demo: setup ## Run a fleet of agents for a minute on a throw-away folder and report; KEEP=1 leaves it running, JSON=file
 	@$(PY) -m deploy.local.demo $(if $(KEEP),--keep) $(if $(JSON),--json '$(JSON)') $(ARGS)
 
-test: ## Run all tests against real servers; ARGS='tests/unit -k ledger'
+test: ## Run the tests against real servers, without the long ones (3 minutes); ARGS='tests/unit -k ledger'
 	@scripts/setup --dev
 	@scripts/test $(ARGS)
+
+test-all: ## Run every test, also the long ones: whole stacks, kills, long histories (20 minutes)
+	@scripts/setup --dev
+	@scripts/test --all
 
 bench: ## Measure against named references and print the table; ONLY=effects runs one group, QUICK=1 small sizes
 	@scripts/setup --bench

@@ -21,6 +21,8 @@ pytest_plugins = [
     "tests.worlds.services",
 ]
 
+LONGEST = ("tests/chaos/", "tests/integration/test_stack.py", "tests/integration/test_worker.py")
+
 
 def pytest_configure() -> None:
     """Let Ctrl-C count: a shell that starts the tests in the background has it ignored, by all their programs too."""
@@ -48,8 +50,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes longest: at the end, one process would be at it while the other has nothing left."""
-    items.sort(key=lambda item: not {"chaos", "long"} & {marker.name for marker in item.iter_markers()})
+    """Begin with the longest files: at the end, one process would be at them while the others have nothing left."""
+    items.sort(key=lambda item: not (item.nodeid.startswith(LONGEST) or item.get_closest_marker("long")))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -10,7 +10,7 @@ import pytest
 from tests.chaos.conversation.run import Plan, run
 from tests.chaos.conversation.world import one_worker
 
-pytestmark = pytest.mark.chaos
+pytestmark = pytest.mark.long
 
 
 def test_every_turn_is_accounted_for_while_the_provider_fails_and_the_worker_is_killed(

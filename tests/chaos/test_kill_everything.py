@@ -33,8 +33,6 @@ from tests.chaos.ground import PATIENCE_S, Ground, running_stack
 from tests.chaos.writer import GIFT, STAKE
 from tests.worlds.waiting import until
 
-pytestmark = pytest.mark.chaos
-
 ROOT = Path(__file__).parents[2]
 AGENT = "ag_chaos"
 KINDS = ("memory", "turn", "deposit", "bet", "job")
@@ -129,7 +127,7 @@ def test_nothing_acknowledged_is_lost_when_each_process_and_then_all_are_killed(
     assert found == dict.fromkeys(found, 0)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("ground", [SETTINGS], indirect=True)
 def test_nothing_acknowledged_is_lost_over_many_kills(ground: Ground, writing: Writing) -> None:
     kills = 0

@@ -8,7 +8,7 @@ import pytest
 
 from tests.chaos.memory.run import Plan, run
 
-pytestmark = pytest.mark.chaos
+pytestmark = pytest.mark.long
 
 
 def test_no_acknowledged_memory_is_lost_when_worker_index_redis_and_postgres_are_killed(fast_folder: Path) -> None:

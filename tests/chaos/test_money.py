@@ -14,8 +14,6 @@ from deploy.local.stack.stack import Stack
 from deploy.local.stack.table import python_path
 from tests.chaos.money.bugs import BUGS
 
-pytestmark = pytest.mark.chaos
-
 ROOT = Path(__file__).parents[2]
 
 

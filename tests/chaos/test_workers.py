@@ -8,7 +8,7 @@ import pytest
 
 from tests.chaos.workers.run import Plan, run
 
-pytestmark = [pytest.mark.chaos, pytest.mark.slow]
+pytestmark = pytest.mark.long
 
 
 def test_bets_through_killed_workers_happen_once_each(tmp_path: Path) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import multiprocessing
+import os
 import pickle  # noqa: TID251 agents are handed to other processes by it
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +16,8 @@ from agentstate import Agent, Fleet, Money, Settings, connect
 from agentstate.agent import default_fleet
 from agentstate.errors import ConfigurationError, InvalidInput, NotFound
 from agentstate.store.migrate import upgrade_schema
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -66,19 +70,32 @@ def test_pickled_agents_share_one_fleet_with_connections_of_its_own(fleet: Fleet
     copies[0].fleet.close()
 
 
-def _deposit(agent: Agent) -> None:
+CHILD = """
+import multiprocessing, sys
+from agentstate import Money, connect
+
+def deposit(agent):
     agent.ledger.deposit("gift", "casino", Money("2"))
+
+if __name__ == "__main__":
+    method, url = sys.argv[1:]
+    agent = connect(database_url=url).agent("ag_1")
+    agent.ledger.balance("casino")  # the parent has a connection when the child begins
+    child = multiprocessing.get_context(method).Process(target=deposit, args=(agent,))
+    child.start()
+    child.join()
+    assert child.exitcode == 0
+    assert agent.ledger.balance("casino") == Money("2")
+"""
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
-def test_an_agent_works_in_a_child_process(fleet: Fleet, method: str) -> None:
-    agent = fleet.agent("ag_1")
-    agent.ledger.balance("casino")  # the parent has a connection when the child begins
-    child = multiprocessing.get_context(method).Process(target=_deposit, args=(agent,))
-    child.start()
-    child.join(60)
-    assert child.exitcode == 0
-    assert agent.ledger.balance("casino") == Money("2")
+def test_an_agent_works_in_a_child_process(url: str, tmp_path: Path, method: str) -> None:
+    # A program of its own: forked from the test run, the child could find locks that threads of other tests hold.
+    program = tmp_path / "parent.py"
+    program.write_text(CHILD)
+    path = {"PYTHONPATH": f"{ROOT / 'shared'}{os.pathsep}{ROOT}"}
+    subprocess.run([sys.executable, program, method, url], env=os.environ | path, check=True, timeout=120)
 
 
 def test_verbs_in_a_transaction_commit_together(fleet: Fleet) -> None:

@@ -13,8 +13,6 @@ import pytest
 
 from deploy.local.stack.folder import ROOT
 
-pytestmark = pytest.mark.long
-
 BACKEND = """
 import base64, hashlib, pathlib, zipfile
 def _wheel(folder):
@@ -75,6 +73,7 @@ def setup(project: Path, *options: str, **environment: str) -> subprocess.Comple
     )
 
 
+@pytest.mark.long
 def test_an_environment_is_made_kept_brought_up_to_date_and_repaired(project: Path) -> None:
     """One story, for every environment takes seconds to make."""
     programs = project.parent / "bin"

@@ -16,8 +16,6 @@ from agentstate.money.ledger.ledger import TransactionLedger
 from agentstate.store.store import Store
 from tests.stubs.lottery_server import LotteryServer
 
-pytestmark = pytest.mark.long
-
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs/how-to/add-a-service.md"
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -70,6 +68,7 @@ def run(code: str, env: dict[str, str], folder: Path) -> list[str]:
     return done.stdout.splitlines()
 
 
+@pytest.mark.long
 def test_one_file_is_enough_at_the_gateway(
     lottery: LotteryServer, blocks: tuple[str, str], settings_env: dict[str, str], tmp_path: Path
 ) -> None:

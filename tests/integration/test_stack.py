@@ -36,8 +36,6 @@ from deploy.local.stack.supervisor import RestartPolicy, find_leftovers
 from deploy.local.stack.table import python_path
 from tests.worlds.waiting import until
 
-pytestmark = pytest.mark.long
-
 QUICK = RestartPolicy(delays=(0.01,), give_up_after=3, settled_after=60.0)
 SERVERS = ("redis", "postgres")
 
@@ -179,6 +177,7 @@ def test_a_second_supervisor_is_refused_and_the_first_goes_on(data: Path) -> Non
         assert redis.Redis.from_url(stack.env["AGENTSTATE_REDIS_URL"]).ping()
 
 
+@pytest.mark.long
 def test_terminal_up_status_restart_down(data: Path) -> None:
     started = command("up", "--data", data, "--only", "redis,postgres")
     assert started.returncode == 0, started.stderr

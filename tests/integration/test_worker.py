@@ -44,8 +44,6 @@ from tests.worlds.waiting import until
 if TYPE_CHECKING:
     from deploy.local.stack.spec import ProcessSpec
 
-pytestmark = pytest.mark.long
-
 T = TypeVar("T")
 
 PATIENCE_S = 60.0

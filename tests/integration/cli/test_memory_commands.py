@@ -208,6 +208,7 @@ def test_a_format_that_is_named_is_insisted_on(agentstate: Command, tmp_path: Pa
     assert agentstate("ingest", lines, "--format", "jsonl", "--json").json["stored"] == 2
 
 
+@pytest.mark.long
 def test_what_is_waited_for_is_searchable(agentstate: Command, worker: None, tmp_path: Path) -> None:
     file = written(tmp_path / "locomo.json", json.dumps([LOCOMO]))
     answer = agentstate("ingest", file, "--wait", "--timeout", "60", "--json")

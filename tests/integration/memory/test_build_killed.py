@@ -32,6 +32,8 @@ from agentstate.store.tables import index_builds, memories
 from tests.stubs.provider_server import ProviderServer
 from tests.stubs.turnstile import Turnstile
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).parents[3]
 COUNT, SLICE = 60, 10
 CONTENTS = [f"fact {n}" for n in range(COUNT)]

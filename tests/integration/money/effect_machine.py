@@ -123,7 +123,8 @@ class EffectMachine(RuleBasedStateMachine):
 
     @rule(fault=faults)
     def say_what_happened(self, fault: Fault | None) -> None:
-        """A human looks at the remote for the effects that are left to one."""
+        """A human looks at the remote for the effects that are left to one, once nothing is under way any more."""
+        self.world.remote.deliver()
         for effect in self.world.effects():
             if effect.state is EffectState.MANUAL:
                 self._decide(effect, fault)

@@ -12,6 +12,8 @@ from agentstate.store.store import Store
 from tests.stubs.remote import Remote
 from tests.worlds.books import bettor, buckets, let_time_pass
 
+pytestmark = pytest.mark.long
+
 
 @pytest.mark.parametrize("case", ["keyed remote", "verifiable remote", "verifiable before"])
 def test_a_killed_caller_is_resumed_without_a_second_effect(

@@ -59,12 +59,12 @@ def test_effects_do_what_the_model_says(sqlite_engine: Engine) -> None:
     run(sqlite_engine, SHORT)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_effects_do_what_the_model_says_at_length(sqlite_engine: Engine) -> None:
     run(sqlite_engine, LONG)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_effects_on_postgres_do_what_the_model_says_at_length(postgres_url: str) -> None:
     engine = open_engine(postgres_url)
     run(engine, LONG)
@@ -119,7 +119,7 @@ BUGS: list[tuple[Callable[[pytest.MonkeyPatch], None], str, tuple[Fate, ...]]] =
 @pytest.mark.parametrize(
     ("plant", "key", "fates"),
     [
-        pytest.param(*bug, id=bug[0].__name__, marks=[pytest.mark.slow] if number else [])
+        pytest.param(*bug, id=bug[0].__name__, marks=[pytest.mark.long] if number else [])
         for number, bug in enumerate(BUGS)
     ],
 )

@@ -66,7 +66,7 @@ def test_a_ledger_does_what_a_dict_would(store: Store) -> None:
     run_state_machine_as_test(LedgerMachine.on(store), settings=SHORT)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_ledger_does_what_a_dict_would_for_long(store: Store) -> None:
     run_state_machine_as_test(LedgerMachine.on(store), settings=LONG)
 
@@ -156,7 +156,7 @@ class KeepsWhatWasUndone(TransactionLedger):
         GivesBackTwice,
         ChangesARow,
         *(
-            pytest.param(kind, marks=pytest.mark.slow)
+            pytest.param(kind, marks=pytest.mark.long)
             for kind in (TakesAnyKey, LooksTooEarly, SumsOnlyTheTail, KeepsWhatWasUndone)
         ),
     ],

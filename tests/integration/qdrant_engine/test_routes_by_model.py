@@ -189,7 +189,7 @@ def test_random_histories(target: QdrantClient) -> None:
     play(target, histories=4)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_many_random_histories(target: QdrantClient) -> None:
     play(target, histories=150)
 
