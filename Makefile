@@ -42,27 +42,27 @@ walk: ## Trace which files a bet, its replay and the verbs of memory pass, and a
 
 chaos: ## Kill a betting process at every point it passes and count what happened; some minutes; ARGS='--sample 20 --seed 1'
 	@scripts/setup --dev
-	@$(PY) -m tests.chaos.money $(ARGS)
+	@$(PY) -m tests.chaos money $(ARGS)
 
 chaos-workers: ## 1,500 bets through workers while 110 of their processes are killed and Redis is emptied twice; ARGS='--seed 1'
 	@scripts/setup --dev
-	@$(PY) -m tests.chaos.workers $(ARGS)
+	@$(PY) -m tests.chaos workers $(ARGS)
 
 chaos-memory: ## Kill worker, index, Redis and Postgres while agents remember 20,000 things, then what moves the index; ARGS='--memories 2000'
 	@scripts/setup --dev
-	@$(PY) -m tests.chaos.memory $(ARGS)
+	@$(PY) -m tests.chaos memory $(ARGS)
 
 chaos-conversation: ## Write to 200 conversations while the provider fails and invents and workers are killed; ARGS='--conversations 20'
 	@scripts/setup --dev
-	@$(PY) -m tests.chaos.conversation $(ARGS)
+	@$(PY) -m tests.chaos conversation $(ARGS)
 
 chaos-services: ## Run a fleet against the sandbox with every fault of the services on; ARGS='--operations 2000 --seed 3'
 	@scripts/setup --dev
-	@$(PY) -m tests.chaos.services $(ARGS)
+	@$(PY) -m tests.chaos services $(ARGS)
 
 chaos-stack: ## Kill every process of the stack again and again while an agent writes; some minutes, the table in build/
 	@scripts/setup --dev
-	@scripts/test tests/chaos -m slow -s $(ARGS)
+	@$(PY) -m tests.chaos stack $(ARGS)
 
 lint: ## Run all linters
 	@scripts/setup --dev

@@ -16,11 +16,8 @@ from agentstate.services.operations import casino, wallet
 from agentstate.services.operations.accounts import JOINS
 from agentstate.services.operations.names import Service
 from tests.stubs.service_calls import send
-from tests.worlds.services import KEY, SandboxProcess
+from tests.worlds.services import KEY, SandboxProcess, services_toml
 
-PREFIXES = {
-    "casino": "/api/v1", "escrow": "", "faucet": "", "trading": "/v1", "wallet": "/v1", "domains": "/v1", "venue": "",
-}  # fmt: skip
 MONEY = (("casino", "100"), ("trading", "1000"), ("domains", "100"))
 WALLET_MONEY = "50"
 
@@ -39,20 +36,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
-
-
-def services_toml(sandbox_url: str, secrets: Path) -> str:
-    """A services file that leads to a sandbox and keeps every agent's secrets in a folder."""
-    lines = []
-    for name, prefix in PREFIXES.items():
-        lines += [f"[services.{name}]", f'url = "{sandbox_url}/own/{name}{prefix}"']
-    for name in ("casino", "trading", "wallet", "domains"):
-        place = f"file:{secrets}/{{agent}}/{name}"
-        lines += [f'[agents."*".{name}]', f'account = "{place}.id"', f'credential = "{place}.key"']
-        if name == "wallet":
-            lines += [f'words = "{place}.words"']
-            lines += [f'addresses = {{ base = "{place}.base" }}', f'signing_keys = {{ base = "{place}.base.key" }}']
-    return "\n".join(lines)
 
 
 class Way:

@@ -20,6 +20,9 @@ from tests.stubs.service_calls import send
 
 ROOT = Path(__file__).parents[2]
 KEY = SecretStr("pf_test_sandbox")
+PREFIXES = {
+    "casino": "/api/v1", "escrow": "", "faucet": "", "trading": "/v1", "wallet": "/v1", "domains": "/v1", "venue": "",
+}  # fmt: skip
 
 _numbers = itertools.count(1)
 
@@ -114,3 +117,17 @@ def rich(gateway: Gateway, agent: str) -> str:
     send(gateway, agent, "start", wallet.create(chain="base"))
     send(gateway, agent, "start", wallet.deposit(chain="base", amount="50"))
     return agent
+
+
+def services_toml(sandbox_url: str, secrets: Path) -> str:
+    """A services file that leads to a sandbox and keeps every agent's secrets in a folder."""
+    lines = []
+    for name, prefix in PREFIXES.items():
+        lines += [f"[services.{name}]", f'url = "{sandbox_url}/own/{name}{prefix}"']
+    for name in ("casino", "trading", "wallet", "domains"):
+        place = f"file:{secrets}/{{agent}}/{name}"
+        lines += [f'[agents."*".{name}]', f'account = "{place}.id"', f'credential = "{place}.key"']
+        if name == "wallet":
+            lines += [f'words = "{place}.words"']
+            lines += [f'addresses = {{ base = "{place}.base" }}', f'signing_keys = {{ base = "{place}.base.key" }}']
+    return "\n".join(lines)

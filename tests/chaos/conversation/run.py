@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Literal, TypeAlias
 
 import sqlalchemy as sa
@@ -27,40 +28,48 @@ from deploy.local.demo.audits import list_our_keys
 from deploy.local.stack.results import Row, at_least, equal_to
 from tests.chaos.conversation.audit import Audit, lost, without_source
 from tests.chaos.conversation.provider import FAILS, Moods
-from tests.chaos.conversation.world import World
+from tests.chaos.conversation.world import KillableWorker, one_worker
 from tests.chaos.conversation.writers import WRITERS, Writing, conversation
+from tests.chaos.driver import Say, Scenario, option
+from tests.chaos.world import running_stack
 from tests.stubs.provider_server import Fault, ProviderServer
 from tests.worlds.waiting import until
 
 KEY = "pf_test_chaos_key"  # pragma: allowlist secret
 SETTLES_WITHIN_S = 900.0
 
+PARTS = "redis,postgres,migrate,worker-io,worker-money,beat"
+WORKER = "worker-io"
+
 Api: TypeAlias = Literal["anthropic", "openai"]
-InWorld: TypeAlias = Callable[[Mapping[str, str]], AbstractContextManager[World]]
-"""Opens a world whose processes have these settings."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run does."""
+    """How much of everything."""
 
-    conversations: int
-    turns: int
-    """Of each writer."""
-    kills: int
-    """Of the worker."""
-    seed: int
+    conversations: int = option(200, "How many.", least=1)
+    turns: int = option(7, "Of each of the four writers.", least=1)
+    kills: int = option(5, "Of the worker; the supervisor gives a process up that dies six times in a row.", least=0)
+    seed: int = option(7, "Of what is drawn.")
     api: Api = "anthropic"
     """Which the provider speaks."""
     pauses_s: tuple[float, float] = (0.5, 8.0)
-    """Between two kills; the supervisor gives a process up that dies six times in a row."""
+    """Between two kills."""
+    servers: Mapping[str, str] | None = None
+    """Settings that lead to running servers, on which one worker is enough; None starts a whole stack."""
 
 
-def run(in_world: InWorld, plan: Plan, *, say: Callable[[str], None]) -> Iterator[Row]:
-    """Write while the provider fails and the worker is killed; what was found."""
+def play(base: Path, plan: Plan, say: Say) -> Iterator[Row]:
+    """Write to conversations while the provider fails and the worker is killed, and look for what is lost."""
     moods = Moods(plan.seed)
     with ProviderServer(choose=moods.choose) as server:
-        opened = in_world(_settings(plan.api, server.url))
+        settings = _settings(plan.api, server.url)
+        opened: AbstractContextManager[KillableWorker] = (
+            running_stack(base, ["--money-workers", "1", "--only", PARTS], settings)
+            if plan.servers is None
+            else one_worker(base, plan.servers, settings)
+        )
         with opened as world, closing(Runtime(world.settings(), pool_size=10)) as runtime:
             yield from _under_fire(world, runtime, plan, say)
             yield from _judged(runtime, plan, moods)
@@ -91,7 +100,7 @@ def _chat(api: Api, url: str) -> ChatModel:
     )
 
 
-def _under_fire(world: World, runtime: Runtime, plan: Plan, say: Callable[[str], None]) -> Iterator[Row]:
+def _under_fire(world: KillableWorker, runtime: Runtime, plan: Plan, say: Say) -> Iterator[Row]:
     began = time.monotonic()
     writing = Writing(runtime, plan.conversations, plan.turns, plan.seed)
     draw, kills, looks, missing = random.Random(plan.seed), 0, 0, 0
@@ -115,9 +124,9 @@ def _under_fire(world: World, runtime: Runtime, plan: Plan, say: Callable[[str],
     yield equal_to(f"turns nowhere, in {looks:,} looks while it went on", missing, 0, "turns")
 
 
-def _killed(world: World, runtime: Runtime) -> int:
+def _killed(world: KillableWorker, runtime: Runtime) -> int:
     """Kill the worker; its leases are wound on, as though their time had passed."""
-    pid = world.kill_worker()
+    pid = world.kill_and_wait(WORKER)
     if pid is None:
         return 0
     with runtime.store.transaction() as tx:
@@ -164,3 +173,6 @@ def _without_the_gate(runtime: Runtime, server: ProviderServer, api: Api) -> Row
         ConversationSummarizer(runtime.store, unchecked, runtime.settings).run(history.id)
     found = sum(len(figures) for _, figures in without_source(runtime.store, history))
     return at_least("control: made-up figures found when no gate stands before them", found, 1, "figures")
+
+
+SCENARIO = Scenario("Conversations under fire", "chaos-conversation", Plan, play)

@@ -1,8 +1,4 @@
-"""What a run happens in: a worker that is killed and comes back, and a sweep that finds what nobody woke.
-
-A whole stack of its own as `make up` starts it; or, for the short form, one worker on servers that run already, swept
-from here, with waiting times wound on.
-"""
+"""The world of the short form: one worker on servers that run already, swept from here, with waiting times wound on."""
 
 from __future__ import annotations
 
@@ -21,38 +17,20 @@ from agentstate.settings import Settings
 from agentstate.store.tables import jobs
 from agentstate.store.tables.base import db_time
 from deploy.local.stack.stack import Stack
-from tests.chaos.ground import PATIENCE_S, Ground, running_stack
-from tests.worlds.waiting import until
+from tests.worlds.waiting import PATIENCE_S
 
-PARTS = "redis,postgres,migrate,worker-io,worker-money,beat"
 WORKER = "worker-io"
 _SWEEP_EVERY_S = 0.3
 
 
-class World(Protocol):
-    """Where the worker lives."""
+class KillableWorker(Protocol):
+    """Where a worker lives: a whole `World`, or `OneWorker`."""
 
     def settings(self) -> Settings: ...
 
-    def kill_worker(self) -> int | None:
+    def kill_and_wait(self, name: str) -> int | None:
         """`kill -9`, and wait until it runs again; the pid that it had, None when it was not running just then."""
         ...
-
-
-@dataclass
-class WholeStack:
-    """All of it, under a supervisor of its own."""
-
-    ground: Ground
-
-    def settings(self) -> Settings:
-        return self.ground.settings()
-
-    def kill_worker(self) -> int | None:
-        pid = self.ground.kill(WORKER)
-        if pid is not None:
-            until(lambda: self.ground.is_running_again(WORKER, pid))
-        return pid
 
 
 @dataclass
@@ -64,23 +42,15 @@ class OneWorker:
     def settings(self) -> Settings:
         return Settings.load(env_file=self.stack.folder.env_file)
 
-    def kill_worker(self) -> int | None:
-        pid = self.stack.pids[WORKER]
-        self.stack.kill_process(WORKER)
-        self.stack.wait_running(WORKER, other_than=pid, timeout=PATIENCE_S)
+    def kill_and_wait(self, name: str) -> int | None:
+        pid = self.stack.pids[name]
+        self.stack.kill_process(name)
+        self.stack.wait_running(name, other_than=pid, timeout=PATIENCE_S)
         return pid
 
 
 @contextmanager
-def whole_stack(base: Path, settings: Mapping[str, str]) -> Iterator[World]:
-    """A stack below `base` with these settings."""
-    given = (word for item in settings.items() for word in ("--set", "=".join(item)))
-    with running_stack(base, ["--money-workers", "1", "--only", PARTS, *given]) as ground:
-        yield WholeStack(ground)
-
-
-@contextmanager
-def one_worker(base: Path, servers: Mapping[str, str], settings: Mapping[str, str]) -> Iterator[World]:
+def one_worker(base: Path, servers: Mapping[str, str], settings: Mapping[str, str]) -> Iterator[OneWorker]:
     """A worker on `servers`, settings that lead to running ones, and a sweep from this process."""
     folder = Path(tempfile.mkdtemp(prefix="agentstate-test-", dir=base))
     stopping = threading.Event()

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
@@ -28,9 +28,9 @@ from agentstate.settings import ENV_FILE_VARIABLE
 from agentstate.store.tables import index_builds
 from deploy.local.stack.folder import ROOT
 from deploy.local.stack.results import Row, at_least, equal_to
-from tests.chaos.ground import Ground
+from tests.chaos.driver import Say
 from tests.chaos.memory import audit
-from tests.worlds.waiting import until
+from tests.chaos.world import World
 
 LONGEST_S = 0.3
 """Something is killed at most so long after the build has come to the point that was drawn."""
@@ -42,7 +42,7 @@ OTHER_MODEL = "chaos-2"
 class Siege:
     """One command that is killed again and again, and what was seen of it."""
 
-    ground: Ground
+    world: World
     runtime: Runtime
     space: str
     """The name of the vector space that is filled."""
@@ -76,7 +76,7 @@ class Siege:
 
     def _once(self, points: list[int]) -> dict[str, Any] | None:
         line = [sys.executable, "-m", "agentstate", "index", *self.words, "--json"]
-        env = os.environ | {ENV_FILE_VARIABLE: str(self.ground.folder.env_file)}
+        env = os.environ | {ENV_FILE_VARIABLE: str(self.world.folder.env_file)}
         env["PYTHONPATH"] = f"{ROOT / 'shared'}:{ROOT}"
         with subprocess.Popen(line, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
             while points and process.poll() is None:
@@ -97,9 +97,8 @@ class Siege:
             process.kill()
             self.kills += process.wait() == -signal.SIGKILL
             return
-        killed = self.ground.kill("qdrant")
+        self.world.kill_and_wait("qdrant")
         self.engine_kills += 1
-        until(lambda: self.ground.is_running_again("qdrant", killed))
 
     def _noted(self) -> int:
         """How many memories the build has noted as written."""
@@ -152,8 +151,8 @@ class Searching:
 
 
 def rows(
-    ground: Ground, runtime: Runtime, acknowledged: dict[UUID, NewMemory], *, kills: int, seed: int,
-    say: Callable[[str], None],
+    world: World, runtime: Runtime, acknowledged: dict[UUID, NewMemory], *, kills: int, seed: int,
+    say: Say,
 ) -> Iterator[Row]:  # fmt: skip
     """Rebuild and switch the model, killed so many times each; what was found."""
     other = runtime.settings.model_copy(update={"embedding_model": OTHER_MODEL})
@@ -162,7 +161,7 @@ def rows(
             ("rebuild", ("rebuild",), runtime),
             ("switch-model", ("switch-model", "--model", OTHER_MODEL), moved),
         ):
-            siege = Siege(ground, runtime, after.index.space, words, random.Random(seed))
+            siege = Siege(world, runtime, after.index.space, words, random.Random(seed))
             with Searching(runtime, acknowledged, seed) as searching:
                 told = siege.until_done(kills, len(acknowledged))
             say(f"{verb}: killed {siege.kills} times, and the engine {siege.engine_kills} times")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +12,14 @@ from pathlib import Path
 from agentstate.runtime import Runtime
 from bench import provider as loopback
 from deploy.local.stack.results import Row, equal_to
-from tests.chaos.ground import Ground, running_stack
+from tests.chaos.driver import Say, Scenario, option
+from tests.chaos.killer import LONGEST_PAUSE_S, Killer
 from tests.chaos.memory import audit, rebuild
 from tests.chaos.memory.agents import Remembering
-from tests.chaos.memory.killer import LONGEST_PAUSE_S, TARGETS, Killer
+from tests.chaos.world import World, running_stack
 from tests.worlds.waiting import until
 
+TARGETS = ("worker-io", "qdrant", "redis", "postgres")
 PARTS = "redis,postgres,qdrant,migrate,worker-io,worker-money,beat"
 PROVIDER_MS = 5.0
 SETTLES_WITHIN_S = 600.0
@@ -24,39 +27,45 @@ SETTLES_WITHIN_S = 600.0
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run does."""
+    """How much of everything."""
 
-    memories: int
-    kills: int
-    """Of each process at least."""
-    seed: int
+    memories: int = option(20_000, "How many to remember.", least=1)
+    kills: int = option(5, "Of each process at least.", least=0)
+    seed: int = option(7, "Of what is drawn.")
+    rebuild_kills: int = option(3, "Of each index command.", least=0)
     longest_pause_s: float = LONGEST_PAUSE_S
     """Between two kills."""
-    rebuild_kills: int = 0
-    """Of a command that fills the index anew, and of one that moves it to another model; 0: there is none."""
 
 
-def run(base: Path, plan: Plan, *, say: Callable[[str], None]) -> Iterator[Row]:
-    """Remember while processes are killed; what was found."""
+def play(base: Path, plan: Plan, say: Say) -> Iterator[Row]:
+    """Kill worker, index, Redis and Postgres at random while agents remember, and count what is left.
+
+    Then the index is filled anew and moved to another model, by commands that are killed at random too.
+    """
     with loopback.start_provider(latency_ms=PROVIDER_MS, seed=plan.seed) as url:
-        settings = {"EMBEDDER": "openai", "EMBEDDING_MODEL": "chaos", "OPENAI_BASE_URL": f"{url}/v1"}
-        chosen = [word for name, value in settings.items() for word in ("--set", f"{name}={value}")]
-        options = ["--money-workers", "1", "--only", PARTS, "--set", "SWEEP_EVERY_S=1", *chosen]
-        with running_stack(base, options) as ground, closing(Runtime(ground.settings(), pool_size=10)) as runtime:
+        settings = {
+            "SWEEP_EVERY_S": "1",
+            "EMBEDDER": "openai",
+            "EMBEDDING_MODEL": "chaos",
+            "OPENAI_BASE_URL": f"{url}/v1",
+        }
+        options = ["--money-workers", "1", "--only", PARTS]
+        with (
+            running_stack(base, options, settings) as world,
+            closing(Runtime(world.settings(), pool_size=10)) as runtime,
+        ):
             remembering = Remembering(runtime, plan.memories, plan.seed)
-            yield from _under_fire(ground, runtime, remembering, plan, say)
+            yield from _under_fire(world, runtime, remembering, plan, say)
             told = loopback.fetch_counts(url)
             yield Row("provider calls", told["calls"], "calls")
             yield Row("texts paid twice", told["twice"], "texts", reference="killed between the answer and its keeping")
             if plan.rebuild_kills:
                 known = remembering.acknowledged
-                yield from rebuild.rows(ground, runtime, known, kills=plan.rebuild_kills, seed=plan.seed, say=say)
+                yield from rebuild.rows(world, runtime, known, kills=plan.rebuild_kills, seed=plan.seed, say=say)
 
 
-def _under_fire(
-    ground: Ground, runtime: Runtime, remembering: Remembering, plan: Plan, say: Callable[[str], None]
-) -> Iterator[Row]:
-    killer = Killer(ground, plan.seed, say, longest_pause_s=plan.longest_pause_s)
+def _under_fire(world: World, runtime: Runtime, remembering: Remembering, plan: Plan, say: Say) -> Iterator[Row]:
+    killer = Killer(world, TARGETS, random.Random(plan.seed), say, longest_pause_s=plan.longest_pause_s)
     began = time.monotonic()
     remembering.start()
     killer.rage(lambda: not remembering.done, at_least=plan.kills)
@@ -77,3 +86,6 @@ def _under_fire(
     yield Row("calls that failed and were made again", remembering.troubles, "calls")
     yield Row("all searchable after the last kill", round(time.monotonic() - quiet, 1), "s")
     yield from audit.rows(runtime, remembering.acknowledged, plan.seed)
+
+
+SCENARIO = Scenario("Memories under kill -9", "chaos-memory", Plan, play)

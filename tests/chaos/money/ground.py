@@ -10,7 +10,6 @@ import itertools
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import cached_property
@@ -26,7 +25,6 @@ from deploy.local.stack import control
 from deploy.local.stack.folder import ROOT, Folder
 from deploy.local.stack.table import python_path
 from tests.chaos.money.lives import end_all
-from tests.worlds.fast_folder import fast_folder
 
 TEMPLATE = "chaos_template"
 ENGINES = ("sqlite", "postgres")
@@ -38,11 +36,12 @@ class Ground:
     """A context manager; at its end nothing is left.
 
     Args:
+        folder: a throw-away folder.
         postgres: URL of a Postgres server that may be filled with databases; one is started when left out.
     """
 
-    def __init__(self, postgres: str | None = None) -> None:
-        self._given = postgres
+    def __init__(self, folder: Path, postgres: str | None = None) -> None:
+        self.folder, self._given = folder, postgres
         self._cleanup = ExitStack()
         self._numbers = itertools.count(1)
         self.remote = 0
@@ -52,21 +51,13 @@ class Ground:
         self._kept: dict[tuple[str, int], Store] = {}
 
     def __enter__(self) -> Self:
-        # Now, not on first use: that could come in a forked process, which would have them for itself alone.
-        assert self.folder.is_dir()
+        # Now, not on first use: that could come in a forked process, which would have it for itself alone.
         self.remote = self.program("tests.chaos.money.remote")
         return self
 
     def __exit__(self, *raised: object) -> None:
         end_all()
         self._cleanup.close()
-
-    @cached_property
-    def folder(self) -> Path:
-        """A throw-away folder."""
-        path = Path(tempfile.mkdtemp(prefix="agentstate-chaos-", dir=fast_folder()))
-        self._cleanup.callback(shutil.rmtree, path, ignore_errors=True)
-        return path
 
     @cached_property
     def own_postgres(self) -> Folder | None:

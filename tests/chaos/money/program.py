@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TypeVar
 
 from agentstate.money import Guarantee
+from tests.chaos.driver import Say, Scenario, option
 from tests.chaos.money import connections, control, scenarios
 from tests.chaos.money.bugs import BUGS, Bug
 from tests.chaos.money.connections import Cut
 from tests.chaos.money.ground import ENGINES, Ground
 from tests.chaos.money.remote import KILLS
-from tests.chaos.money.report import Line
+from tests.chaos.money.report import Line, print_lines
 from tests.chaos.money.trials import SERVER_SIDE, Case, Death, Result, Tally, Trial, points_of, run
 
 T = TypeVar("T")
@@ -152,3 +154,24 @@ class Program:
         if not self._sample or self._sample >= len(items):
             return list(items)
         return [items[n] for n in sorted(self._draw.sample(range(len(items)), self._sample))]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Where, and how much of it."""
+
+    sample: int = option(0, "Try this many points of each kind, not all.", least=0)
+    seed: int = option(7, "Of what is drawn.")
+    postgres: str | None = option(None, "URL of a Postgres server to use; one is started when left out.")
+
+
+def play(base: Path, plan: Plan, say: Say) -> Iterator[Line]:
+    """Kill processes that spend money at every point, let others come back, and count what happened outside."""
+    with Ground(base, plan.postgres) as ground:
+        for line in Program(ground, seed=plan.seed, sample=plan.sample, say=say).lines():
+            yield line
+            if line.verdict == "MISSED":
+                say(f"MISSED: {line.tally.name}")
+
+
+SCENARIO = Scenario("A bet of an agent, killed and come back to", "chaos", Plan, play, show=print_lines)

@@ -10,7 +10,8 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,30 +27,29 @@ from agentstate.money.reconciliation.enrolment import ServiceAccounts
 from agentstate.services.operations import casino, wallet
 from agentstate.services.operations.accounts import JOINS
 from agentstate.services.operations.registry import OPERATIONS
+from agentstate.store.migrate import upgrade_schema
 from agentstate.store.store import Store
 from agentstate.store.tables.money import effects
 from deploy.local.sandbox.client import SandboxClient
+from deploy.local.stack.folder import ROOT
 from deploy.local.stack.results import Row
+from deploy.local.stack.stack import Stack
 from deploy.local.stack.table import python_path
+from tests.chaos.driver import Say, Scenario, option
 from tests.chaos.services import judge
 from tests.chaos.services.fleet import Fleet
 from tests.chaos.services.person import QUIET_S, Person
 from tests.chaos.services.setting import SERVICES, Group
 from tests.stubs.service_calls import send
+from tests.worlds.services import services_toml
 
-ROOT = Path(__file__).parents[3]
 DOLLARS = "20000"
-PREFIXES = {
-    "casino": "/api/v1", "escrow": "", "faucet": "", "trading": "/v1", "wallet": "/v1", "domains": "/v1", "venue": "",
-}  # fmt: skip
 SWEEP_PAUSE_S = 0.3
 QUIET_WITHIN_S = 180.0
 LATE, LATE_ODDS = "late_commit:3800", 0.002
 """Done 0.8 s after the fleet's deadline, and before absence counts."""
 
 LEAST_AGENTS, MOST_AGENTS = 3, 8
-
-Say = Callable[[str], None]
 
 
 def groups_of(
@@ -73,20 +73,6 @@ def groups_of(
         )
         for place in range(processes)
     ]
-
-
-def services_toml(sandbox: str, secrets: Path) -> str:
-    """A services file that leads to the sandbox and keeps every agent's secrets in a folder."""
-    lines = []
-    for name, prefix in PREFIXES.items():
-        lines += [f"[services.{name}]", f'url = "{sandbox}/own/{name}{prefix}"']
-    for name in SERVICES:
-        place = f"file:{secrets}/{{agent}}/{name}"
-        lines += [f'[agents."*".{name}]', f'account = "{place}.id"', f'credential = "{place}.key"']
-        if name == "wallet":
-            lines += [f'words = "{place}.words"', f'addresses = {{ base = "{place}.base" }}']
-            lines += [f'signing_keys = {{ base = "{place}.base.key" }}']
-    return "\n".join(lines)
 
 
 def equip(group: Group, store: Store, client: SandboxClient) -> None:
@@ -247,3 +233,30 @@ def run(
         say(line)
     whole = Row("duration", round(time.monotonic() - began, 1), "s", "", f"{seconds:.0f} s of it under fire")
     return [*judge.rows(found, seconds), Row("decided by a person", len(person.decided)), whole]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much of everything."""
+
+    operations: int = option(23_000, "How many, over all six services.", least=1)
+    processes: int = option(3, "Processes of the fleet; every third speaks own routes.", least=1)
+    seed: int = option(7, "Of the fleet and of the faults.")
+    odds: float = option(0.12, "Probability of a fault at each operation.")
+
+
+def play(base: Path, plan: Plan, say: Say) -> list[Row]:
+    """Run a fleet against the sandbox with every fault of the services on, and compare every intent with the truth."""
+    say(f"{plan.operations} operations in {plan.processes} processes, a fault at {plan.odds:.0%} of them")
+    with Stack(base / "data", only=("postgres", "sandbox"), seed=plan.seed) as stack:
+        database = stack.env["AGENTSTATE_DATABASE_URL"]
+        sandbox = stack.env["AGENTSTATE_SERVICES_URL"].removesuffix("/api/v1")
+        upgrade_schema(database)
+        groups = groups_of(
+            plan.operations, processes=plan.processes, sandbox=sandbox, database=database, folder=base, seed=plan.seed
+        )
+        with closing(Store.open(database, pool_size=8)) as store:
+            return run(groups, store, sandbox, seed=plan.seed, odds=plan.odds, say=say)
+
+
+SCENARIO = Scenario("The services under fire", "chaos-services", Plan, play)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 import time
-from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from deploy.local.sandbox.client import SandboxClient
 from deploy.local.stack.results import Row, at_least, equal_to
 from deploy.local.stack.stack import Stack
 from deploy.local.stack.table import python_path
+from tests.chaos.driver import Say, Scenario, option
 from tests.chaos.workers.betting import Betting
 from tests.chaos.workers.crew import Crew
 
@@ -31,20 +31,18 @@ FLUSHES = 2
 READY_WITHIN_S = 60.0
 """Nobody is killed before the first bet was made, or this time has passed."""
 
-Say = Callable[[str], None]
-
 
 @dataclass(frozen=True)
 class Plan:
     """How much of everything."""
 
-    bets: int
-    kills: int
-    seed: int
+    bets: int = option(1_500, "How many to queue.", least=1)
+    kills: int = option(110, "How many processes to kill.", least=3)
+    seed: int = option(7, "Of what is drawn.")
 
 
-def run(base: Path, plan: Plan, say: Say) -> list[Row]:
-    """Everything on a stack of its own in `base`; the rows of the table."""
+def play(base: Path, plan: Plan, say: Say) -> list[Row]:
+    """Kill children of pools and whole workers at random while they bet, and count what the casino did."""
     began = time.monotonic()
     with Stack(base / "stack", only=PARTS, settings=SETTINGS, progress=lambda _line: None, seed=plan.seed) as stack:
         env = {**os.environ, **stack.env, "PYTHONPATH": python_path(None)}
@@ -139,3 +137,6 @@ def _facts(plan: Plan, crew: Crew, betting: Betting, took_s: float, quiet_s: flo
         Row("from the last kill until all was finished", quiet_s, "s"),
         Row("the whole run", took_s, "s"),
     ]
+
+
+SCENARIO = Scenario("Bets through workers under kill -9", "chaos-workers", Plan, play)

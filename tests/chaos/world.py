@@ -1,10 +1,10 @@
-"""What the runs under fire stand on: a whole stack under its own supervisor, whose processes can be killed."""
+"""The world of most runs: a whole stack under a supervisor of its own, whose processes can be killed."""
 
 from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,13 +15,12 @@ from deploy.local.stack.control import find_supervisor, start_detached
 from deploy.local.stack.folder import Folder
 from deploy.local.stack.ownership import ProcessIdentity, find_processes, wait_for_end
 from deploy.local.stack.supervisor import end_leftovers
-
-PATIENCE_S = 180.0
+from tests.worlds.waiting import until
 
 
 @dataclass
-class Ground:
-    """A stack under a supervisor of its own, as `make up` starts it, and the agent that lives on it."""
+class World:
+    """A stack under a supervisor of its own, as `make up` starts it."""
 
     folder: Folder
     options: list[str]
@@ -43,6 +42,13 @@ class Ground:
         process.kill()
         return process.pid
 
+    def kill_and_wait(self, name: str) -> int | None:
+        """`kill -9` one process and wait until it runs again; its pid, None when it was not running just then."""
+        killed = self.kill(name)
+        if killed is not None:
+            until(lambda: self.is_running_again(name, killed))
+        return killed
+
     def is_running_again(self, name: str, killed: int | None) -> bool:
         known = self.processes()[name]
         return known["state"] == "running" and known["pid"] != killed
@@ -61,10 +67,11 @@ class Ground:
 
 
 @contextmanager
-def running_stack(base: Path, options: list[str]) -> Iterator[Ground]:
+def running_stack(base: Path, options: Sequence[str], settings: Mapping[str, str] | None = None) -> Iterator[World]:
     """A stack in a folder of its own below `base`, started with `options` of `up`; ended and removed afterwards."""
+    given = [word for name, value in (settings or {}).items() for word in ("--set", f"{name}={value}")]
     folder = Folder(Path(tempfile.mkdtemp(prefix="agentstate-test-", dir=base)) / "stack")
-    running = Ground(folder, options)
+    running = World(folder, [*options, *given])
     try:
         running.up()
         yield running

@@ -11,11 +11,11 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import pytest
 import sqlalchemy as sa
 
 from agentstate.agent import Agent, Fleet
@@ -27,31 +27,26 @@ from agentstate.store.tables import jobs, memories
 from agentstate.store.tables.base import db_time
 from agentstate.store.tables.money import effects, recon_cursors
 from deploy.local.sandbox.client import SandboxClient
-from deploy.local.stack.results import Row, equal_to, make_console, print_rows, write_rows
+from deploy.local.stack.folder import ROOT
+from deploy.local.stack.results import Row, equal_to
 from deploy.local.stack.table import python_path
-from tests.chaos.ground import PATIENCE_S, Ground, running_stack
+from tests.chaos.driver import Say, Scenario, option
+from tests.chaos.world import World, running_stack
 from tests.chaos.writer import GIFT, STAKE
-from tests.worlds.waiting import until
+from tests.worlds.waiting import PATIENCE_S, until
 
-ROOT = Path(__file__).parents[2]
 AGENT = "ag_chaos"
 KINDS = ("memory", "turn", "deposit", "bet", "job")
 SERVERS = ("qdrant", "redis", "sandbox", "postgres")
 
 
-@pytest.fixture
-def ground(fast_folder: Path, request: pytest.FixtureRequest) -> Iterator[Ground]:
-    with running_stack(fast_folder, list(request.param)) as running:
-        yield running
-
-
 class Writing:
     """The writer process and what it was told."""
 
-    def __init__(self, ground: Ground, journal: Path) -> None:
+    def __init__(self, world: World, journal: Path) -> None:
         self._journal = journal
         journal.touch()
-        env = {**os.environ, "PYTHONPATH": python_path(None), "AGENTSTATE_ENV_FILE": str(ground.folder.env_file)}
+        env = {**os.environ, "PYTHONPATH": python_path(None), "AGENTSTATE_ENV_FILE": str(world.folder.env_file)}
         command = [sys.executable, str(ROOT / "tests/chaos/writer.py"), AGENT, str(journal)]
         pipe = subprocess.PIPE
         self._process = subprocess.Popen(command, cwd=ROOT, env=env, stdin=pipe, stdout=pipe, text=True)
@@ -90,61 +85,54 @@ class Writing:
         self._process.communicate()
 
 
-@pytest.fixture
-def writing(ground: Ground, tmp_path: Path) -> Iterator[Writing]:
-    with closing(Runtime(ground.settings())) as runtime:
-        agent = Fleet(runtime).agent(AGENT)
-        agent.effects.execute_once("register", casino.register())
-        agent.services.enrol("casino")
-        agent.effects.execute_once("start", casino.deposit(amount=Decimal(500)))
-    writer = Writing(ground, tmp_path / "acknowledged.jsonl")
-    yield writer
-    writer.kill()
+SETTINGS = {"SWEEP_EVERY_S": "0.5", "RECONCILE_EVERY_S": "5", "SNAPSHOT_EVERY_S": "5"}
+SMALL = ("--money-workers", "1", "--only", "redis,postgres,qdrant,sandbox,migrate,worker-io,worker-money,beat")
 
 
-SHORT = ["--money-workers", "1", "--only", "redis,postgres,qdrant,sandbox,migrate,worker-io,worker-money,beat"]
-SETTINGS = ["--set", "SWEEP_EVERY_S=0.5", "--set", "RECONCILE_EVERY_S=5", "--set", "SNAPSHOT_EVERY_S=5"]
+@dataclass(frozen=True)
+class Plan:
+    """How much of everything."""
+
+    rounds: int = option(3, "In each, every process is killed once, and then all of them together.", least=1)
+    small: bool = False
+    """A stack with fewer processes, whose leases are wound on at the end."""
 
 
-@pytest.mark.parametrize("ground", [[*SHORT, *SETTINGS, "--set", "EMBEDDER=lexical"]], indirect=True)
-def test_nothing_acknowledged_is_lost_when_each_process_and_then_all_are_killed(
-    ground: Ground, writing: Writing
-) -> None:
-    writing.wait_progress()
-    for name in set(ground.processes()) - {*SERVERS, "migrate"}:
-        ground.kill(name)
-    for name in SERVERS:
-        killed = ground.kill(name)
-        until(lambda name=name, killed=killed: ground.is_running_again(name, killed))  # type: ignore[misc]
-        writing.wait_progress()
-    ground.kill_all()
-    ground.up()
-    writing.wait_progress()
-    with closing(Runtime(ground.settings())) as runtime:
-        let_leases_end(runtime)
-        acknowledged = settle(runtime, writing)
-        found = measure(ground, runtime, acknowledged)
-    assert found == dict.fromkeys(found, 0)
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("ground", [SETTINGS], indirect=True)
-def test_nothing_acknowledged_is_lost_over_many_kills(ground: Ground, writing: Writing) -> None:
+def play(base: Path, plan: Plan, say: Say) -> Iterator[Row]:
+    """Kill every process of the stack again and again while an agent writes, and count what is missing or doubled."""
+    settings = {**SETTINGS, **({"EMBEDDER": "lexical"} if plan.small else {})}
     kills = 0
-    for _ in range(3):
-        for name in sorted(set(ground.processes()) - {"migrate"}):
-            killed = ground.kill(name)
-            until(lambda name=name, killed=killed: ground.is_running_again(name, killed))  # type: ignore[misc]
+    with running_stack(base, SMALL if plan.small else (), settings) as world:
+        with closing(Runtime(world.settings())) as runtime:
+            agent = Fleet(runtime).agent(AGENT)
+            agent.effects.execute_once("register", casino.register())
+            agent.services.enrol("casino")
+            agent.effects.execute_once("start", casino.deposit(amount=Decimal(500)))
+        writing = Writing(world, base / "acknowledged.jsonl")
+        try:
             writing.wait_progress()
-            kills += 1
-        ground.kill_all()
-        ground.up()
-        writing.wait_progress()
-    with closing(Runtime(ground.settings())) as runtime:
-        acknowledged = settle(runtime, writing)
-        found = measure(ground, runtime, acknowledged)
-    report(kills, acknowledged, found)
-    assert found == dict.fromkeys(found, 0)
+            for _ in range(plan.rounds):
+                for name in sorted(set(world.processes()) - {"migrate"}, key=lambda name: (name in SERVERS, name)):
+                    killed = world.kill(name)
+                    if not plan.small or name in SERVERS:
+                        until(lambda name=name, killed=killed: world.is_running_again(name, killed))  # type: ignore[misc]
+                        writing.wait_progress()
+                    kills += 1
+                    say(f"kill -9 of {name}, no. {kills}")
+                world.kill_all()
+                world.up()
+                writing.wait_progress()
+                say("all processes were killed at once, and started again")
+            with closing(Runtime(world.settings())) as runtime:
+                if plan.small:
+                    let_leases_end(runtime)
+                acknowledged = settle(runtime, writing)
+                found = measure(world, runtime, acknowledged)
+        finally:
+            writing.kill()
+    facts = {"processes killed": kills} | {f"acknowledged: {kind}": len(names) for kind, names in acknowledged.items()}
+    yield from (Row(name, value, "count") for name, value in facts.items())
+    yield from (equal_to(name, value, 0, "count") for name, value in found.items())
 
 
 Acknowledged: TypeAlias = dict[str, dict[str, Any]]
@@ -160,10 +148,10 @@ def settle(runtime: Runtime, writing: Writing) -> Acknowledged:
     return acknowledged
 
 
-def measure(ground: Ground, runtime: Runtime, acknowledged: Acknowledged) -> dict[str, int]:
+def measure(world: World, runtime: Runtime, acknowledged: Acknowledged) -> dict[str, int]:
     """Everything that must not be, counted: 0 each when the promises are kept."""
     agent = Fleet(runtime).agent(AGENT)
-    with SandboxClient(ground.folder.read_record()["urls"]["sandbox"]) as sandbox:
+    with SandboxClient(world.folder.read_record()["urls"]["sandbox"]) as sandbox:
         return {
             **in_memories(runtime, acknowledged["memory"]),
             **in_turns(agent, acknowledged["turn"]),
@@ -257,10 +245,4 @@ def in_money(agent: Agent, sandbox: SandboxClient, acknowledged: Acknowledged) -
     }
 
 
-def report(kills: int, acknowledged: Acknowledged, found: dict[str, int]) -> None:
-    """Print the table of the long run and keep it."""
-    facts = {"processes killed": kills} | {f"acknowledged: {kind}": len(names) for kind, names in acknowledged.items()}
-    rows = [Row(name, value, "count") for name, value in facts.items()]
-    rows += [equal_to(name, value, 0, "count") for name, value in found.items()]
-    write_rows(ROOT / "build" / "chaos-stack.json", rows)
-    print_rows(make_console(), "Every process killed, again and again", rows)
+SCENARIO = Scenario("Every process killed, again and again", "chaos-stack", Plan, play)
