@@ -33,22 +33,18 @@ def measure_rows(bench: BenchStack) -> Iterator[Row]:
     """The rows of this group."""
     redis_url = bench.stack.env["AGENTSTATE_REDIS_URL"]
     with Upstream() as upstream:
-        yield from _measure_single_flight(bench, redis_url, upstream)
+        # Readers in several processes come at once upon an entry that is out of date.
+        readers, agent = bench.choose_size(1_000, 40), next(_agents)
+        upstream.delay_s, upstream.asked = 0.5, 0
+        with start_processes(PROCESSES, "read", redis_url, upstream.url, agent, str(readers // PROCESSES)) as processes:
+            start_together(processes)
+            live = sum(map(int, read_answers(processes)))
+        name = f"cache: upstream calls, {readers:,} readers, {PROCESSES} processes"
+        yield equal_to(name, upstream.asked, 1, reference="guide's cache: one each")
+        yield equal_to("cache: readers that got a live answer", live, readers)
         yield from _measure_after_kill(bench, redis_url, upstream)
         yield from _measure_warm_reads(bench, redis_url, upstream)
     yield from _measure_shared_limit(bench, redis_url)
-
-
-def _measure_single_flight(bench: BenchStack, redis_url: str, upstream: Upstream) -> Iterator[Row]:
-    """Readers in several processes come at once upon an entry that is out of date."""
-    readers, agent = bench.choose_size(1_000, 40), next(_agents)
-    upstream.delay_s, upstream.asked = 0.5, 0
-    with start_processes(PROCESSES, "read", redis_url, upstream.url, agent, str(readers // PROCESSES)) as processes:
-        start_together(processes)
-        live = sum(map(int, read_answers(processes)))
-    name = f"cache: upstream calls, {readers:,} readers, {PROCESSES} processes"
-    yield equal_to(name, upstream.asked, 1, reference="guide's cache: one each")
-    yield equal_to("cache: readers that got a live answer", live, readers)
 
 
 def _measure_after_kill(bench: BenchStack, redis_url: str, upstream: Upstream) -> Iterator[Row]:

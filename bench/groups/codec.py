@@ -48,20 +48,19 @@ def make_state(count: int) -> dict[str, Any]:
         "schema_version": 3,
         "portfolio": {"usdc": Decimal("1234.560000"), "eth": Decimal("0.123456789012345678")},
         "preferences": {"stakes": "flat", "max_bet": Decimal("5.00")},
-        "transactions": [_make_transaction(number) for number in range(count)],
-    }
-
-
-def _make_transaction(number: int) -> dict[str, Any]:
-    return {
-        "id": f"tx_{number:08}",
-        "type": "bet",
-        "service": "casino",
-        "game": "coin-flip",
-        "amount_usdc": Decimal(number + 1) / 100,
-        "won": number % 2 == 0,
-        "round": number,
-        "at": f"2026-01-02T03:{number // 60 % 60:02}:{number % 60:02}.678901+00:00",
+        "transactions": [
+            {
+                "id": f"tx_{number:08}",
+                "type": "bet",
+                "service": "casino",
+                "game": "coin-flip",
+                "amount_usdc": Decimal(number + 1) / 100,
+                "won": number % 2 == 0,
+                "round": number,
+                "at": f"2026-01-02T03:{number // 60 % 60:02}:{number % 60:02}.678901+00:00",
+            }
+            for number in range(count)
+        ],
     }
 
 

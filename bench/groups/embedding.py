@@ -35,7 +35,21 @@ AGENTS = 100
 
 def measure_rows(bench: BenchStack) -> Iterator[Row]:
     """Yield calls and throughput with a working provider, and the state of all memories with a failing one."""
-    yield from _measure_working_provider(bench)
+    count, sample = bench.choose_size(10_000, 1_000), bench.choose_size(150, 30)
+    with loopback.start_provider(latency_ms=LATENCY_MS) as url, closing(Runtime(settings_for(bench, url))) as runtime:
+        one_by_one = [_measure_one_by_one(runtime, sample)]
+        remember_many(runtime, count)
+        before = loopback.fetch_counts(url)["calls"]
+        took = time_call(lambda: _embed_until_done(runtime))
+        calls = loopback.fetch_counts(url)["calls"] - before
+        one_by_one.append(_measure_one_by_one(runtime, sample))
+        left = _count_unsearchable(runtime)
+    ours, reference = count / took, max(one_by_one)
+    yield at_most(f"embedding: provider calls for {count:,} memories", calls, 40, "calls", "one each")
+    yield Row("embedding: one call each", round(reference, 1), "memories/s", reference=f"{LATENCY_MS:g} ms a call")
+    yield Row("embedding: the pipeline", round(ours, 1), "memories/s")
+    yield at_least("embedding: throughput", round(ours / reference, 1), 20.0, "x", "one call and one write each")
+    yield equal_to("embedding: memories not searchable", left, 0, "memories")
     yield from _measure_failing_provider(bench)
 
 
@@ -53,24 +67,6 @@ def remember_many(runtime: Runtime, count: int, agents: int = AGENTS) -> None:
     ]
     for at in range(0, count, 2_000):
         runtime.memory.remember_many(items[at : at + 2_000])
-
-
-def _measure_working_provider(bench: BenchStack) -> Iterator[Row]:
-    count, sample = bench.choose_size(10_000, 1_000), bench.choose_size(150, 30)
-    with loopback.start_provider(latency_ms=LATENCY_MS) as url, closing(Runtime(settings_for(bench, url))) as runtime:
-        one_by_one = [_measure_one_by_one(runtime, sample)]
-        remember_many(runtime, count)
-        before = loopback.fetch_counts(url)["calls"]
-        took = time_call(lambda: _embed_until_done(runtime))
-        calls = loopback.fetch_counts(url)["calls"] - before
-        one_by_one.append(_measure_one_by_one(runtime, sample))
-        left = _count_unsearchable(runtime)
-    ours, reference = count / took, max(one_by_one)
-    yield at_most(f"embedding: provider calls for {count:,} memories", calls, 40, "calls", "one each")
-    yield Row("embedding: one call each", round(reference, 1), "memories/s", reference=f"{LATENCY_MS:g} ms a call")
-    yield Row("embedding: the pipeline", round(ours, 1), "memories/s")
-    yield at_least("embedding: throughput", round(ours / reference, 1), 20.0, "x", "one call and one write each")
-    yield equal_to("embedding: memories not searchable", left, 0, "memories")
 
 
 def _measure_failing_provider(bench: BenchStack) -> Iterator[Row]:

@@ -57,45 +57,43 @@ def measure_rows(bench: BenchStack) -> Iterator[Row]:
     kind = "minilm" if find_model() else "lexical"
     runtime = Runtime(bench.make_settings(embedder=kind))
     try:
-        yield from _measure_sizes(bench, runtime)
+        rng, filled = random.Random(5), 0  # noqa: S311 the same texts every time
+        p50s: list[str] = []
+        for size in SIZES[: bench.choose_size(3, 1)]:
+            bench.report(f"recall: filling the index to {size:,} memories")
+            generator = np.random.default_rng(size)
+            for begin in range(filled, size, 1_000):
+                items = [_make_memory(rng, number) for number in range(begin, min(begin + 1_000, size))]
+                receipts = runtime.memory.remember_many(items)
+                vectors = generator.standard_normal((len(items), max(runtime.embedder.space.dimensions, 1))).astype(
+                    np.float32
+                )
+                runtime.index.upsert_points(
+                    [point for item, vector in zip(items, vectors, strict=True) for point in _make_points(item, vector)]
+                )
+                with runtime.store.transaction() as tx:
+                    done = {"state": "searchable", "space": runtime.index.space, "searchable_at": db_time()}
+                    seqs = [receipt.seq for receipt in receipts]
+                    changed = memories.update().where(memories.c.seq.in_(seqs))
+                    tx.connection.execute(changed.values(indexed_version=memories.c.version, points=1, **done))
+            filled = size
+            times = _time_queries(runtime, rng, bench.choose_size(400, 20))
+            p50s.append(f"{size:,}: {times.quantiles_at(0.5)[0]:.1f} ms")
+        for share, name in ((0.5, "p50"), (0.99, "p99")):
+            ours, reference = times.quantiles_at(share)
+            label = f"recall of {filled:,} memories of {AGENTS} agents: {name}"
+            told = f"{ours:.1f} ms; embedding and bare engine query {reference:.1f} ms"
+            ratio = round(ours / reference, 2)
+            yield at_most(label, ratio, 1.5, "x", told) if name == "p50" else Row(label, ratio, "x", reference=told)
+        yield Row("recall: p50 as the memories grow", "; ".join(p50s))
+        parts = _time_parts(runtime, rng, bench.choose_size(100, 5))
+        yield Row(
+            "recall: where the time goes (p50)", "; ".join(f"{part} {found:.1f} ms" for part, found in parts.items())
+        )
     finally:
         runtime.close()
     if kind == "lexical":
         yield Row("recall: with vectors not measured", "the MiniLM files are not installed")
-
-
-def _measure_sizes(bench: BenchStack, runtime: Runtime) -> Iterator[Row]:
-    rng, filled = random.Random(5), 0  # noqa: S311 the same texts every time
-    p50s: list[str] = []
-    for size in SIZES[: bench.choose_size(3, 1)]:
-        bench.report(f"recall: filling the index to {size:,} memories")
-        generator = np.random.default_rng(size)
-        for begin in range(filled, size, 1_000):
-            items = [_make_memory(rng, number) for number in range(begin, min(begin + 1_000, size))]
-            receipts = runtime.memory.remember_many(items)
-            vectors = generator.standard_normal((len(items), max(runtime.embedder.space.dimensions, 1))).astype(
-                np.float32
-            )
-            runtime.index.upsert_points(
-                [point for item, vector in zip(items, vectors, strict=True) for point in _make_points(item, vector)]
-            )
-            with runtime.store.transaction() as tx:
-                done = {"state": "searchable", "space": runtime.index.space, "searchable_at": db_time()}
-                seqs = [receipt.seq for receipt in receipts]
-                changed = memories.update().where(memories.c.seq.in_(seqs))
-                tx.connection.execute(changed.values(indexed_version=memories.c.version, points=1, **done))
-        filled = size
-        times = _time_queries(runtime, rng, bench.choose_size(400, 20))
-        p50s.append(f"{size:,}: {times.quantiles_at(0.5)[0]:.1f} ms")
-    for share, name in ((0.5, "p50"), (0.99, "p99")):
-        ours, reference = times.quantiles_at(share)
-        label = f"recall of {filled:,} memories of {AGENTS} agents: {name}"
-        told = f"{ours:.1f} ms; embedding and bare engine query {reference:.1f} ms"
-        ratio = round(ours / reference, 2)
-        yield at_most(label, ratio, 1.5, "x", told) if name == "p50" else Row(label, ratio, "x", reference=told)
-    yield Row("recall: p50 as the memories grow", "; ".join(p50s))
-    parts = _time_parts(runtime, rng, bench.choose_size(100, 5))
-    yield Row("recall: where the time goes (p50)", "; ".join(f"{part} {found:.1f} ms" for part, found in parts.items()))
 
 
 def _make_memory(rng: random.Random, number: int) -> NewMemory:

@@ -89,6 +89,7 @@ def test_nothing_acknowledged_is_lost_when_each_process_and_then_all_are_killed(
 
 
 @pytest.mark.guide_defect(150)
+@pytest.mark.long
 def test_a_sample_of_all_crash_points_doubles_nothing_and_every_planted_bug_is_caught(
     stack: Stack, tmp_path: Path
 ) -> None:

@@ -85,6 +85,7 @@ def test_one_file_is_enough_at_the_gateway(
     assert [ticket["price"] for ticket in lottery.tickets] == [2, 3]
 
 
+@pytest.mark.long
 def test_the_same_file_speaks_the_services_own_routes(
     lottery: LotteryServer, blocks: tuple[str, str], settings_env: dict[str, str], tmp_path: Path
 ) -> None:

@@ -93,6 +93,7 @@ class Facts:
             return row == (100,) and client.get("fact") == b"kept"
 
 
+@pytest.mark.long
 def test_servers_are_set_up_to_keep_what_they_acknowledge(data: Path) -> None:
     with Stack(data, only=SERVERS) as stack:
         facts = Facts(stack.env)
@@ -132,6 +133,7 @@ def test_servers_refuse_who_has_no_password_and_listen_on_loopback_alone(data: P
         assert addresses == {"127.0.0.1"}
 
 
+@pytest.mark.long
 def test_killed_servers_come_back_with_their_data(data: Path) -> None:
     with Stack(data, only=SERVERS) as stack:
         facts, before = Facts(stack.env), stack.pids
@@ -145,6 +147,7 @@ def test_killed_servers_come_back_with_their_data(data: Path) -> None:
         assert "SIGKILL" in str(stack.get_child("redis").state.last_exit)
 
 
+@pytest.mark.long
 def test_data_ports_and_secrets_survive_a_stop(data: Path) -> None:
     with Stack(data, only=SERVERS) as stack:
         Facts(stack.env).write()
@@ -166,6 +169,7 @@ def test_secrets_are_private(data: Path) -> None:
         assert secret not in " ".join(psutil.Process(stack.pids["redis"]).cmdline())
 
 
+@pytest.mark.long
 def test_a_second_supervisor_is_refused_and_the_first_goes_on(data: Path) -> None:
     with Stack(data, only=("redis",)) as stack:
         before = stack.pids
@@ -196,6 +200,7 @@ def test_terminal_up_status_restart_down(data: Path) -> None:
     assert "nothing runs" in command("down", "--data", data).stdout
 
 
+@pytest.mark.long
 def test_everything_killed_at_once_comes_up_again_with_all_data(data: Path) -> None:
     folder = Folder(data)
     start_detached(folder, ["--data", str(data), "--only", "redis,postgres"], print)
@@ -213,6 +218,7 @@ def test_everything_killed_at_once_comes_up_again_with_all_data(data: Path) -> N
         assert facts.are_there()
 
 
+@pytest.mark.long
 def test_down_finds_the_processes_of_a_killed_supervisor(data: Path) -> None:
     folder = Folder(data)
     start_detached(folder, ["--data", str(data), "--only", "redis,postgres"], print)
@@ -230,6 +236,7 @@ def test_down_finds_the_processes_of_a_killed_supervisor(data: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.long
 def test_a_foreground_supervisor_that_is_told_to_stop_leaves_nothing(data: Path, number: signal.Signals) -> None:
     call = [sys.executable, "-m", "deploy.local", "up", "--foreground", "--only", "redis", "--data", str(data)]
     pipe = subprocess.PIPE
@@ -245,6 +252,7 @@ def test_a_foreground_supervisor_that_is_told_to_stop_leaves_nothing(data: Path,
     assert find_processes(tag(data)) == []
 
 
+@pytest.mark.long
 def test_a_foreign_process_on_a_recorded_pid_is_never_touched(data: Path) -> None:
     with Stack(data, only=("redis",)):
         pass

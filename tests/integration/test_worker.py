@@ -390,6 +390,7 @@ def quickly(act: Callable[[], T]) -> T:
 
 
 @pytest.mark.parametrize("kind", ["cache.refresh", "reconciliation.reconcile"])
+@pytest.mark.long
 def test_a_worker_that_is_asked_to_stop_finishes_what_it_has_begun(fleet: Fleet, kind: str) -> None:
     agent = f"ag_stop_{kind}"
     gate = fleet.service.hold(agent)
@@ -425,6 +426,7 @@ def test_the_job_of_a_killed_worker_is_finished_by_another_after_its_lease(fleet
     fleet.stack.wait_running(name, timeout=PATIENCE_S)
 
 
+@pytest.mark.long
 def test_a_flood_of_one_agent_does_not_delay_anothers_job_in_another_lane(fleet: Fleet) -> None:
     flooder, other = agents_of_lanes(2)
     gate = fleet.service.hold(flooder)

@@ -45,6 +45,7 @@ def run_pyright(*files: Path) -> dict[Path, set[int]]:
 
 
 @pytest.mark.parametrize("check", [run_mypy, run_pyright], ids=["mypy", "pyright"])
+@pytest.mark.long
 def test_every_wrong_call_is_an_error_and_no_right_one(
     check: Callable[..., dict[Path, set[int]]],
 ) -> None:

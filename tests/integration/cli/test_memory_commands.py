@@ -235,6 +235,7 @@ def test_waiting_without_a_worker_ends_with_what_is_kept(agentstate: Command, tm
     assert agentstate("remember", "ag_1", "text", "--wait", "--timeout", "0.2").code == 1
 
 
+@pytest.mark.long
 def test_an_ingest_that_is_killed_goes_on_where_it_was(
     agentstate: Command, settings_env: dict[str, str], counted: Any, tmp_path: Path
 ) -> None:

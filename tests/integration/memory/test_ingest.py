@@ -123,6 +123,7 @@ def test_long_conversations_ask_for_a_summary_once(world: World, ingest: Ingest,
     assert job.kind == "summarization.summarize_conversation"
 
 
+@pytest.mark.long
 def test_a_run_that_is_killed_is_made_whole_by_the_next(
     database_url: str, world: World, ingest: Ingest, tmp_path: Path
 ) -> None:

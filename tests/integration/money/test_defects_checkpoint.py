@@ -75,6 +75,7 @@ def test_none_is_a_result(manager: CheckpointManager) -> None:
 
 @pytest.mark.guide_defect(3)
 @pytest.mark.parametrize("phase", ["remote", "after"])
+@pytest.mark.long
 def test_a_kill_between_effect_and_record_doubles_nothing(
     store: Store, module_database_url: str, ledger: TransactionLedger, remote: Remote, phase: str
 ) -> None:
@@ -267,6 +268,7 @@ def test_equal_numbers_are_one_call_and_other_values_are_not(manager: Checkpoint
 
 
 @pytest.mark.guide_defect(17)
+@pytest.mark.long
 def test_outcome_and_books_are_recorded_together_however_often_it_is_resumed(
     store: Store, module_database_url: str, ledger: TransactionLedger, remote: Remote
 ) -> None:

@@ -116,6 +116,7 @@ def test_one_operation_costs_at_most_its_limit(
 
 
 @pytest.mark.guide_defect(112)
+@pytest.mark.long
 def test_a_hundred_bets_stop_at_the_total(effects: AgentEffects, guards: Guards) -> None:
     guards.limit(total="50", window_s=3_600)
     for number in range(71):

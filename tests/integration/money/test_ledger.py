@@ -300,6 +300,7 @@ def test_a_currency_of_the_settings_is_known_to_who_opens_the_store(sqlite_url: 
         _ = other.store
 
 
+@pytest.mark.long
 def test_eight_processes_that_post_twice_in_a_transaction_never_deadlock(
     store: Store, ledger: TransactionLedger
 ) -> None:
@@ -315,10 +316,8 @@ def test_eight_processes_that_post_twice_in_a_transaction_never_deadlock(
     assert left == (Money(300) - Money("0.01") * (3 * processes * each)).minor
 
 
-def test_a_deadlock_across_agents_is_an_error_to_retry(store: Store, ledger: TransactionLedger) -> None:
-    if not store.database.is_server:
-        pytest.skip("SQLite has one writer")
-    agents = [ledger.agent_id, f"{ledger.agent_id}_other"]
+def test_a_deadlock_across_agents_is_an_error_to_retry(module_postgres_url: str) -> None:
+    store, agents = Store.open(module_postgres_url), ["ag_deadlock_1", "ag_deadlock_2"]
     for agent in agents:
         TransactionLedger(store, agent).deposit("more", "casino", Money(100))
     both_locked = threading.Barrier(2)
@@ -337,3 +336,4 @@ def test_a_deadlock_across_agents_is_an_error_to_retry(store: Store, ledger: Tra
         outcomes = list(pool.map(pay_both, [agents, agents[::-1]]))
     assert outcomes.count(None) == 1
     assert "deadlock" in "".join(filter(None, outcomes))
+    store.close()
