@@ -48,6 +48,7 @@ class Way:
         if dialect == "gateway":
             self.gateway = Gateway(sandbox.api, KEY, deadline_s=5)
         else:
+            folder.mkdir(parents=True, exist_ok=True)
             path = folder / "services.toml"
             path.write_text(services_toml(sandbox.url, self.secrets))
             self._file = ServicesFile(path)

@@ -158,6 +158,100 @@ def test_every_state_tells_its_money(way: Way, subtests: pytest.Subtests) -> Non
             assert state.body["agent_id"] == agent
 
 
+SIZES = [Decimal(number) + Decimal("0.37") for number in range(11, 60, 4)]
+
+
+def test_a_position_is_found_again_whatever_rounding_and_the_limit_of_leverage_made_of_it(way: Way) -> None:
+    agent, gaps = way.rich(), []
+    for size in SIZES:
+        order = trading.open(coin="BTC", side="long", size=size, leverage=50)
+        soon, _ = doubt(way, agent, order, "commit_then_drop")
+        assert isinstance(soon, Applied), soon
+        assert soon.receipt.leverage == 20
+        gaps.append(soon.receipt.notional.minor - int(size * 1_000_000))
+    assert min(gaps) < 0 < max(gaps)
+    assert sum(way.effects(agent, "trading.open").values()) == len(SIZES)
+
+
+def test_a_fill_that_the_service_has_no_row_of_is_never_taken_for_absence(way: Way) -> None:
+    agent = way.rich()
+    order = trading.open(coin="ETH", side="long", size=Decimal(50))
+    soon, later = doubt(way, agent, order, "fill_without_row")
+    assert isinstance(soon, Unknown)
+    assert soon.settles_in_s is not None
+    assert isinstance(later, Unknown)
+    assert later.is_final
+    assert "1 fills without a position" in later.reason
+
+
+def test_a_position_of_another_side_or_size_is_not_absence_either(way: Way) -> None:
+    agent = way.rich()
+    order = trading.open(coin="SOL", side="long", size=Decimal(50))
+    before = order.read_baseline(way.gateway, agent)
+    send(way.gateway, agent, "other", trading.open(coin="SOL", side="short", size=Decimal(50)))
+    doubtful = InDoubt(way.gateway.now() - LONG_AGO, before)
+    verdict = look(way.gateway, agent, "t", order, doubtful)
+    assert isinstance(verdict, Unknown)
+    assert verdict.is_final
+    other_coin = trading.open(coin="ETH", side="long", size=Decimal(50))
+    assert isinstance(look(way.gateway, agent, "t", other_coin, doubtful), Absent)
+
+
+def test_a_resting_order_that_fills_meanwhile_is_not_taken_for_the_call(way: Way) -> None:
+    agent = way.rich()
+    resting = trading.limit(coin="BTC", side="long", size=Decimal(50), price=Decimal(1_000_000))
+    send(way.gateway, agent, "rest", resting)
+    order = trading.open(coin="BTC", side="long", size=Decimal(50))
+    before = order.read_baseline(way.gateway, agent)
+    way.sandbox.client.run_clock("monitor")
+    verdict = look(way.gateway, agent, "t", order, InDoubt(way.gateway.now() - LONG_AGO, before))
+    assert isinstance(verdict, Unknown)
+    assert verdict.is_final
+
+
+def test_a_payment_or_order_that_does_not_fit_is_not_absence(way: Way) -> None:
+    agent, other = way.rich(), way.agent("other")
+    payment = casino.pay(to=other, amount=Decimal(3))
+    limit = trading.limit(coin="BTC", side="long", size=Decimal(50), price=Decimal(10_000))
+    swap = wallet.swap(from_chain="base", to_chain="solana", to_address="abcdefgh", amount=Decimal(5))
+    others: list[ServiceOperation[Any]] = [
+        casino.pay(to=other, amount=Decimal("2.99")),
+        trading.limit(coin="BTC", side="short", size=Decimal(50), price=Decimal(1_000_000)),
+        wallet.swap(from_chain="base", to_chain="solana", to_address="abcdefgh", amount=Decimal(6)),
+    ]
+    for wanted, unlike in zip((payment, limit, swap), others, strict=True):
+        before = wanted.read_baseline(way.gateway, agent)
+        long_ago = InDoubt(way.gateway.now() - LONG_AGO, before)
+        assert isinstance(look(way.gateway, agent, "t", wanted, long_ago), Absent)
+        send(way.gateway, agent, f"unlike-{unlike.name}", unlike)
+        assert look(way.gateway, agent, "t", wanted, long_ago).is_final
+        soon = look(way.gateway, agent, "t", wanted, InDoubt(way.gateway.now(), before))
+        assert isinstance(soon, Unknown)
+        assert soon.settles_in_s is not None
+
+
+def test_a_second_claim_of_the_day_is_a_refusal(way: Way) -> None:
+    agent = way.rich()
+    send(way.gateway, agent, "first", casino.daily())
+    outcome = attempt(way.gateway, agent, "second", casino.daily())
+    assert isinstance(outcome, ServiceRejected)
+    assert outcome.code == "already_claimed"
+    assert "86" in str(outcome)
+
+
+def test_anybody_can_be_paid_and_escrowed_with(way: Way) -> None:
+    agent, outsider = way.rich(), way.account(way.agent("outsider"), "casino")
+    if way.dialect == "services":
+        other = Way("services", way.sandbox, way.secrets.parent / "elsewhere")
+        outsider = other.account(other.agent("stranger"), "casino")
+        other.gateway.close()
+    assert send(way.gateway, agent, "p", casino.pay(to=outsider, amount=Decimal(2))).to == outsider
+    made = send(way.gateway, agent, "e", escrow.create(counterparty=outsider, amount=Decimal(10)))
+    released = send(way.gateway, agent, "r", escrow.release(escrow_id=made.reference))
+    assert released.counterparty == outsider
+    assert way.sandbox.client.read_balance(outsider) == 2_000_000 + 9_900_000
+
+
 def test_a_fallback_of_trading_says_so_and_proves_nothing(way: Way) -> None:
     agent = way.rich()
     order = trading.open(coin="SOL", side="long", size=Decimal(50))

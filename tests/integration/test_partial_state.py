@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -31,9 +33,13 @@ class Chains(LoopbackServer):
 
 class _Handler(LoopbackHandler, BaseHTTPRequestHandler):
     def do_GET(self) -> None:
-        known = self.path.split("?")[0].rsplit("/", 1)[1] not in self.stub.away
-        body = b'{"balance":{"symbol":"USDC","amount":"12.5"}}' if known else b"<html>bad gateway</html>"
-        self.send_answer(200 if known else 502, body)
+        asked = parse_qs(urlsplit(self.path).query)
+        rows = [
+            {"chain": chain, "usdc_balance": 0 if address in self.stub.away else 12.5}
+            | ({"error": "timeout"} if address in self.stub.away else {})
+            for chain, (address,) in asked.items()
+        ]
+        self.send_answer(200, json.dumps({"balances": rows}).encode())
 
 
 @pytest.fixture

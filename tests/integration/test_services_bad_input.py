@@ -7,6 +7,7 @@ import logging
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
@@ -20,6 +21,7 @@ from agentstate.errors import (
     EffectInDoubt,
     InvalidInput,
     ServiceAnswerInvalid,
+    ServiceInDoubt,
     ServiceReadFailed,
     ServiceRejected,
 )
@@ -41,6 +43,7 @@ from agentstate.services.observing import GatewayReader
 from agentstate.services.operations import casino, wallet
 from agentstate.services.operations.names import Service
 from agentstate.services.operations.registry import OPERATIONS
+from agentstate.services.operations.wallet_assets import TOKENS, derive_evm_key
 from agentstate.settings import Settings
 from agentstate.store.store import Store
 from tests.stubs.canned_server import CannedServer
@@ -295,6 +298,89 @@ def test_a_services_file_that_is_not_there_is_named(tmp_path: Path, store: Store
         build_dialect(settings, lambda: store)
 
 
+def sent_answer(**other: Any) -> bytes:
+    """The wallet's answer to a transfer of one USDC on Base."""
+    return json.dumps(
+        {"tx_hash": "0x9", "chain": "base", "to": "0x2", "amount": "1", "token": TOKENS["base", "USDC"], **other}
+    ).encode()
+
+
+@pytest.fixture
+def signing(server: CannedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gateway]:
+    """An agent with a signing key on Base and on Solana."""
+    monkeypatch.setenv("SIGNING", "0x" + "5e" * 32)
+    monkeypatch.setenv("WALLET_KEY", "wallet-key-000001")
+    agents = '[agents.ag.wallet]\ncredential = "env:WALLET_KEY"\n[agents.ag.wallet.signing_keys]\n'
+    own = own_way(tmp_path, server.url, agents + "".join(f'{chain} = "env:SIGNING"\n' for chain in ("base", "solana")))
+    yield own
+    own.close()
+
+
+def test_a_transfer_names_the_contract_of_its_token_and_never_falls_back_to_the_coin(
+    server: CannedServer, signing: Gateway
+) -> None:
+    server.content = sent_answer()
+    receipt = send(signing, "ag", "t", wallet.send(chain="base", to="0x2", amount="1"))
+    assert receipt.debited == Money("1")
+    asked = json.loads(server.asked[0][2])
+    assert (asked["token"], asked["amount"]) == (TOKENS["base", "USDC"], "1")
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"token": None}, {"token": "0x" + "12" * 20}, {"amount": "1.0000001"}, {"amount": "1000000"},
+        {"chain": "ethereum"}, {"chain": None},
+    ],
+)  # fmt: skip
+def test_an_answer_about_another_asset_chain_or_amount_leaves_doubt(
+    server: CannedServer, signing: Gateway, other: dict[str, Any]
+) -> None:
+    server.content = sent_answer(**other)
+    with pytest.raises(ServiceInDoubt, match="not as asked"):
+        send(signing, "ag", "t", wallet.send(chain="base", to="0x2", amount="1"))
+
+
+def test_a_native_coin_goes_only_on_request_and_in_its_own_currency(server: CannedServer, signing: Gateway) -> None:
+    coin = wallet.send(chain="solana", to="0x2", amount="0.000000001", asset="native")
+    assert coin.hold() == Money("0.000000001", "SOL")
+    server.content = sent_answer(chain="solana", amount="0.000000001", token=None)
+    receipt = send(signing, "ag", "t", coin)
+    assert receipt.debited == Money("0.000000001", "SOL")
+    assert "token" not in json.loads(server.asked[0][2])
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"chain": "solana"}, {"chain": "base", "asset": "USDT"}, {"chain": "base", "asset": "DAI"},
+        {"chain": "base", "asset": "native"}, {"chain": "base", "amount": Money("1", "BTC")},
+        {"chain": "base", "amount": "0.0000001"}, {"chain": "base", "amount": "0"},
+        {"chain": "ethereum", "asset": "USDT", "amount": Money("1")},
+    ],
+)  # fmt: skip
+def test_an_asset_that_the_wallet_cannot_send_is_refused_before_anything_is_sent(fields: dict[str, Any]) -> None:
+    with pytest.raises(InvalidInput, match="Nothing was sent"):
+        wallet.send(**{"to": "0x2", "amount": "1", **fields})
+
+
+def test_a_swap_is_ordered_in_base_units_and_by_the_tokens_addresses(server: CannedServer, signing: Gateway) -> None:
+    server.content = b'{"swap_id": "s", "order_id": "o", "deposit": {"address": "0xd"}}'
+    swap = wallet.swap(from_chain="base", to_chain="solana", to_address="So1", amount="5.00")
+    assert send(signing, "ag", "t", swap).deposit_address == "0xd"
+    asked = json.loads(server.asked[0][2])
+    assert (asked["amount"], asked["from_token"]) == ("5000000", TOKENS["base", "USDC"])
+    with pytest.raises(InvalidInput, match="the same"):
+        wallet.swap(from_chain="base", to_chain="base", to_address="0x2", amount="5")
+
+
+def test_the_key_of_a_wallet_is_derived_from_its_words() -> None:
+    words = "test test test test test test test test test test test junk"
+    assert (
+        derive_evm_key(words) == "0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80"
+    )  # pragma: allowlist secret
+
+
 def test_a_signing_key_goes_to_the_wallet_alone_and_into_no_intent(
     server: CannedServer, tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -306,7 +392,7 @@ def test_a_signing_key_goes_to_the_wallet_alone_and_into_no_intent(
     )
     own = own_way(tmp_path, server.url, agents)
     TransactionLedger(store, "ag").deposit("start", "wallet", Money("10"))
-    server.content = json.dumps({"tx_hash": "0x9", "echo": "0x" + "5e" * 32}).encode()
+    server.content = sent_answer(echo="0x" + "5e" * 32)
     effects = AgentEffects(Effects(store, registry=OPERATIONS, outside=lambda: own), "ag")
     effects.perform("send", "wallet.send", {"chain": "base", "to": "0x2", "amount": Decimal(1)})
     assert json.loads(server.asked[0][2])["private_key"] == "0x" + "5e" * 32  # pragma: allowlist secret
@@ -325,12 +411,13 @@ def test_a_wallet_is_not_made_where_its_words_could_not_be_kept(
     )
     own = own_way(tmp_path, server.url, agents)
     words = "sand box test only"
-    made = {"mnemonic": words, "addresses": {"base": "0xabc"}, "private_keys": {"base": "0x" + "77" * 32}}
+    made = {"mnemonic": words, "addresses": {"base": "0xabc", "solana": "So1"}}
     server.content = json.dumps(made).encode()
     receipt = send(own, "ag", "t", wallet.create(chain="base"))
     assert receipt.reference == "0xabc"
     assert (place.with_name("wallet.words")).read_text().strip() == words
     assert (place.with_name("wallet.words")).stat().st_mode & 0o077 == 0
+    assert (place.with_name("wallet.key")).read_text().strip() == derive_evm_key(words)
     with pytest.raises(ServiceRejected) as again:
         send(own, "ag", "t2", wallet.create(chain="base"))
     assert again.value.code == "already_there"

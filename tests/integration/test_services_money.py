@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from agentstate.errors import EffectFailed, EffectInDoubt, ServiceRejected
+from agentstate.errors import Conflict, EffectFailed, EffectInDoubt, ServiceRejected
 from agentstate.money.amounts import Money
 from agentstate.money.effects.engine import AgentEffects, Effects
 from agentstate.money.ledger.ledger import TransactionLedger
 from agentstate.money.ledger.postings import Bucket, earn
+from agentstate.money.reconciliation.breaks import Breaks
 from agentstate.money.reconciliation.enrolment import ServiceAccounts
 from agentstate.money.reconciliation.reconciler import Reconciler
+from agentstate.services.http.dialect import OwnRoutes
 from agentstate.services.http.gateway import Gateway
-from agentstate.services.observing import GatewayReader
-from agentstate.services.operations import casino
+from agentstate.services.http.services_file import ServicesFile
+from agentstate.services.observing import GatewayReader, StoredAccounts
+from agentstate.services.operations import casino, escrow
+from agentstate.services.operations.names import Service
 from agentstate.services.operations.registry import OPERATIONS
 from agentstate.store.store import Store
+from tests.contract.conftest import services_toml
+from tests.integration.conftest import KEY
 from tests.stubs.service_calls import send
 
 
@@ -138,3 +145,88 @@ def test_what_another_agents_open_release_brings_is_no_break(
     send(gateway, other, "foreign", casino.deposit(amount="1"))
     reconciler.reconcile(other, "casino")
     assert reconciler.reconcile(other, "casino").status == "break"
+
+
+def open_own_routes(sandbox: Any, store: Store, folder: Path) -> Gateway:
+    """The services' own routes as another process opens them: it has the same file and store, and has met nobody."""
+    (folder / "services.toml").write_text(services_toml(sandbox.url, folder / "secrets"))
+    dialect = OwnRoutes(ServicesFile(folder / "services.toml"), StoredAccounts(store))
+    return Gateway(dialect=dialect, deadline_s=5)
+
+
+def test_a_release_by_another_process_pays_the_right_agent(sandbox: Any, store: Store, tmp_path: Path) -> None:
+    creator, worker = "ag_creator_1", "ag_worker_1"
+    first = open_own_routes(sandbox, store, tmp_path)
+    of_first = Effects(store, registry=OPERATIONS, outside=lambda: first)
+    for agent in (creator, worker):
+        of_first.execute_once(agent, "join", casino.join())
+    account = first.dialect.find_account(creator, Service("casino"))
+    sandbox.client.fund_account(account, "casino", "50", "start-release")
+    TransactionLedger(store, creator).deposit("start", "casino", Money("50"))
+    create = escrow.create(counterparty=worker, amount=Money("10"))
+    made = of_first.execute_once(creator, "make", create)
+    first.close()
+    second = open_own_routes(sandbox, store, tmp_path)
+    of_second = Effects(store, registry=OPERATIONS, outside=lambda: second)
+    released = of_second.execute_once(creator, "let-go", escrow.release(escrow_id=made.reference))
+    assert (released.creator, released.counterparty) == (creator, worker)
+    assert TransactionLedger(store, worker).balance("casino") == Money("9.90")
+    second.close()
+
+
+def test_money_that_goes_to_a_stranger_is_booked_as_gone(sandbox: Any, store: Store, tmp_path: Path) -> None:
+    gateway, payer = open_own_routes(sandbox, store, tmp_path), "ag_payer_1"
+    effects = Effects(store, registry=OPERATIONS, outside=lambda: gateway)
+    effects.execute_once(payer, "join", casino.join())
+    account = gateway.dialect.find_account(payer, Service("casino"))
+    sandbox.client.fund_account(account, "casino", "50", "start-stranger")
+    ledger = TransactionLedger(store, payer)
+    ledger.deposit("start", "casino", Money("50"))
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    outside = Gateway(dialect=OwnRoutes(ServicesFile(write_services(sandbox, elsewhere))), deadline_s=5)
+    send(outside, "ag_stranger", "join", casino.join())
+    stranger = outside.dialect.find_account("ag_stranger", Service("casino"))
+    effects.execute_once(payer, "pay", casino.pay(to=stranger, amount=Money("2")))
+    assert ledger.balance("casino") == Money("48")
+    assert sandbox.client.read_balance(stranger) == 2_000_000
+    assert not TransactionLedger(store, stranger).balance("casino")
+    for opened in (gateway, outside):
+        opened.close()
+
+
+def write_services(sandbox: Any, folder: Path) -> Path:
+    """A services file that leads to the sandbox, with secrets of its own."""
+    path = folder / "services.toml"
+    path.write_text(services_toml(sandbox.url, folder / "secrets"))
+    return path
+
+
+def test_enrolling_later_begins_to_reconcile_the_account_that_joining_recorded(
+    sandbox: Any, store: Store, tmp_path: Path
+) -> None:
+    gateway, agent = open_own_routes(sandbox, store, tmp_path), "ag_enrolled_later"
+    Effects(store, registry=OPERATIONS, outside=lambda: gateway).execute_once(agent, "join", casino.join())
+    account = gateway.dialect.find_account(agent, Service("casino"))
+    accounts = ServiceAccounts(store)
+    assert accounts.list_accounts(agent) == {"casino": account}
+    assert accounts.enrol(agent, "casino", account)
+    assert not accounts.enrol(agent, "casino", account)
+    with pytest.raises(Conflict):
+        accounts.enrol(agent, "casino", "ag_other")
+    gateway.close()
+
+
+def test_an_effect_that_cannot_be_known_any_more_is_left_to_a_person_at_once(
+    sandbox: Any, store: Store, effects: AgentEffects, ledger: TransactionLedger
+) -> None:
+    sandbox.client.set_faults({"fault": "fill_without_row", "times": 1})
+    with pytest.raises(EffectInDoubt):
+        effects.perform("open", "trading.open", {"coin": "ETH", "side": "long", "size": Decimal(50)})
+    effects.resolve("open")
+    assert effects.get("open").state == "in_doubt"
+    quick = Gateway(sandbox.api, KEY, deadline_s=5, settle_scale=0.0)
+    later = AgentEffects(Effects(store, registry=OPERATIONS, outside=lambda: quick), ledger.agent_id)
+    assert later.resolve("open").state == "manual"
+    assert [found.kind for found in Breaks(store).find(agent_id=ledger.agent_id)] == ["effect_manual"]
+    quick.close()

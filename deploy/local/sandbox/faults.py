@@ -7,6 +7,7 @@
 | `crash_between_steps` | half of it happens | the same |
 | `500_after_effect` | happens | 500 `internal_error`, "Please try again." |
 | `400_after_effect` | happens | 400 `trade_failed` |
+| `fill_without_row` | (`trading/open`) happens at the venue; the service keeps no row | 400 `trade_failed` |
 | `slow:<ms>` | happens at once | the answer comes late |
 | `late_commit:<ms>` | happens late, also when the client has left | the answer comes late |
 | `lost_update:<ms>` | balances are written as they were read, so long before | the answer comes late |
@@ -46,8 +47,8 @@ OPERATIONS_ONLY = (
     "double_effect", "429_business",
 )  # fmt: skip
 KINDS = (
-    *EVERYWHERE, *OPERATIONS_ONLY, "duplicate_deposit", "counterparty_action", "silent_zero", "stale_source",
-    "ledger_gap",
+    *EVERYWHERE, *OPERATIONS_ONLY, "fill_without_row", "duplicate_deposit", "counterparty_action", "silent_zero",
+    "stale_source", "ledger_gap",
 )  # fmt: skip
 LONGEST_MS = 120_000
 DRAWN_MS = 150
@@ -199,7 +200,7 @@ def zero_amounts(value: Any, name: str = "") -> Any:
         return {key: zero_amounts(item, key) for key, item in value.items()}
     if isinstance(value, list):
         return [zero_amounts(item, name) for item in value]
-    money = name.endswith(("_usd", "_usdc")) or name in {"amount", "balance", "usdc"}
+    money = name.endswith(("_usd", "_usdc")) or name in {"amount", "balance", "usdc", "usdc_balance"}
     if not money or value is None or isinstance(value, bool):
         return value
     return "0" if isinstance(value, str) else 0

@@ -29,7 +29,8 @@ class AgentServices:
 
         Args:
             service: such as `casino`.
-            account: the account's id at the service; the agent's id when left out.
+            account: the account's id at the service; by the services file when left out, and the agent's own id where
+                that names none.
             tx: the transaction to write in; its own when left out.
 
         Returns:
@@ -41,6 +42,10 @@ class AgentServices:
         Example:
             agent.services.enrol("casino", account="ag_12ab")
         """
+        from agentstate.services.operations.names import Service
+
+        if account is None and service in tuple(Service) and self._runtime.gateway_if_any is not None:
+            account = self._runtime.gateway.dialect.find_account(self.agent_id, Service(service))
         return self._runtime.accounts.enrol(self.agent_id, service, account or self.agent_id, tx=tx)
 
     def at(self, service: str) -> Adapter:

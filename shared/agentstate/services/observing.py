@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -12,11 +13,13 @@ from agentstate.clock import Clock, utc_now
 from agentstate.errors import ServiceAnswerInvalid
 from agentstate.money.amounts import DEFAULT_CURRENCY
 from agentstate.money.effects.table import EffectState
+from agentstate.money.reconciliation.enrolment import record_account
 from agentstate.money.reconciliation.observations import Observation
 from agentstate.services.cache.reading import Funds, Quality, assess_quality, parse_funds
 from agentstate.services.cache.source import read_state
 from agentstate.services.cache.state_cache import StateCache
 from agentstate.services.http.gateway import Gateway
+from agentstate.services.http.services_file import REGISTERED_AT
 from agentstate.services.operations.names import parse_service
 from agentstate.services.wire import micros_to_dollars
 from agentstate.store.store import Store
@@ -99,9 +102,31 @@ class StoredAccounts:
         return [str(outcome["value"]["reference"]) for outcome in outcomes if "reference" in outcome["value"]]
 
     def find_agent(self, service: str, account: str) -> str | None:
-        """Return the agent that the account was enrolled for."""
+        """Return the agent that the account is recorded for, at any service that shares its registration."""
         table = service_accounts.c
-        holder = sa.select(table.agent_id).where(table.service == service, table.account == account).limit(1)
+        return self._find_first(
+            table.agent_id, table.service.in_(_registered_together(service)), table.account == account
+        )
+
+    def find_account(self, service: str, agent_id: str) -> str | None:
+        """Return the account that is recorded for an agent, at any service that shares its registration."""
+        table = service_accounts.c
+        return self._find_first(
+            table.account, table.service.in_(_registered_together(service)), table.agent_id == agent_id
+        )
+
+    def record_account(self, service: str, agent_id: str, account: str) -> None:
+        """Record an account; the agent is one of the fleet from then on, but not reconciled until it is enrolled."""
+        with self._store.transaction() as tx:
+            record_account(tx, agent_id, service, account)
+
+    def _find_first(self, column: Any, *conditions: sa.ColumnElement[bool]) -> str | None:
         with self._store.read_connection() as connection:
-            found: str | None = connection.execute(holder).scalar_one_or_none()
+            found: str | None = connection.execute(sa.select(column).where(*conditions).limit(1)).scalar_one_or_none()
         return found
+
+
+def _registered_together(service: str) -> list[str]:
+    """Return all services with the account of `service`."""
+    home = REGISTERED_AT.get(service, service)
+    return [home, *(name for name, other in REGISTERED_AT.items() if other == home)]

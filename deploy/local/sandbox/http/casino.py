@@ -171,13 +171,15 @@ class TransfersHandler:
         """`pay {to_agent_id, amount, memo?}`: the memo is echoed and not stored."""
         payee, amount = values.read_text(body, "to_agent_id", "invalid_recipient"), values.read_micros(body, "amount")
         payment_id = self._transfers.pay_agent(agent_id, payee, amount)
-        balance = to_cents(self._books.read_balance(agent_id))
+        balance = to_usd(self._books.read_balance(agent_id))
         return {
-            "payment_id": payment_id,
-            "to_agent_id": payee,
+            "tx_id": payment_id,
+            "from": agent_id,
+            "to": payee,
             "amount": to_usd(amount),
             "memo": body.get("memo"),
-            "new_balance": balance,
+            "sender_new_balance": balance,
+            "timestamp": to_iso(self._books.clock()),
         }
 
     def withdraw_money(self, agent_id: str, body: Mapping[str, Any]) -> Body:
@@ -303,7 +305,7 @@ class CasinoRoutes:
             read_route(f"{base}/fairness/audit/{{}}", "audit", self.audit_bet),
             write_route(f"{base}/games/coin-flip", "bet", self.play_game("coin-flip")),
             write_route(f"{base}/games/dice", "bet", self.play_game("dice")),
-            write_route(f"{base}/stats/pay", "pay", self.pay_agent),
+            write_route(f"{base}/stats/pay", "pay", lambda who, given: self._transfers.pay_agent(who, given.body)),
             read_route(
                 f"{base}/daily", "daily-state", lambda who, given: self._transfers.read_daily_state(who, given.query)
             ),
@@ -321,12 +323,6 @@ class CasinoRoutes:
     def play_game(self, game: str) -> Act:
         """Answer `POST /api/v1/games/coin-flip`."""
         return lambda who, given: self._face.place_bet(who, {**given.body, "game": game})
-
-    def pay_agent(self, who: str, given: RequestData) -> Body:
-        """Answer `POST /api/v1/stats/pay`."""
-        answer = self._transfers.pay_agent(who, given.body)
-        answer.pop("payment_id")  # the real answer names no id
-        return {"success": True, **answer}
 
     def list_ledger(self, who: str, _given: RequestData) -> Body:
         """Answer `GET /api/v1/auth/ledger`."""

@@ -41,6 +41,7 @@ class GatewayRoutes:
             "faucet/state": faucet.read_state, "faucet/stats": faucet.read_stats,
             "trading/state": trading.read_state, "trading/positions": trading.list_positions,
             "trading/history": trading.list_history, "trading/orders": orders.list_orders,
+            "trading/fills": trading.list_fills,
             "domains/state": domains.read_state, "domains/search": domains.search_domain,
             "domains/list": domains.list_domains,
             "wallet/state": wallet.read_state, "wallet/balance": wallet.read_balance,
@@ -180,6 +181,10 @@ class OwnHandler(ServiceHandler):
 
     async def post(self, service: str, path: str) -> None:
         """Do something."""
+        await self._serve_route(service, path)
+
+    async def delete(self, service: str, path: str) -> None:
+        """Take something back."""
         await self._serve_route(service, path)
 
     async def _serve_route(self, service: str, path: str) -> None:

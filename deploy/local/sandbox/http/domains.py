@@ -41,7 +41,7 @@ class DomainsHandler:
         """`search?domain`: whether it is free, and its price."""
         domain = query.get("domain", "")
         free, price = self._domains.search_domain(domain)
-        return {"domain": domain, "available": free, "price_usd": to_usd(price)}
+        return {"domain": domain, "available": free, "price_eur": to_usd(price)}
 
     def list_domains(self, agent_id: str, _query: Mapping[str, str]) -> Body:
         """`list`: all names of the agent."""
@@ -116,7 +116,7 @@ class DomainRoutes:
         """Answer `GET /v1/domains/search`."""
         domain = given.query.get("q", given.query.get("domain", ""))
         free, price = self._domains.search_domain(domain)
-        return {"query": domain, "results": [{"domain": domain, "available": free, "price": to_usd(price)}]}
+        return {"query": domain, "results": [{"domain": domain, "available": free, "price_eur": to_usd(price)}]}
 
     def register_domain(self, who: str, given: RequestData) -> Body:
         """Answer `POST /v1/domains/register`."""

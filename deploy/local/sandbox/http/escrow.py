@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from deploy.local.sandbox.http import values
 from deploy.local.sandbox.http.route import RequestData, Route, read_route, write_route
 from deploy.local.sandbox.http.values import Body, to_cents, to_iso, to_usd
-from deploy.local.sandbox.model.books import Books, Refusal, Row
+from deploy.local.sandbox.model.books import Books, Row
 from deploy.local.sandbox.model.escrow import LISTED, Escrows
 
 
@@ -123,12 +123,12 @@ class EscrowRoutes:
 
     def complete_escrow(self, who: str, given: RequestData) -> Body:
         """Answer `POST /escrow/complete/{id}`."""
-        row = translate_refusal(lambda: self._escrows.complete_escrow(who, given.places[0]))
+        row = self._escrows.complete_escrow(who, given.places[0])
         return {"escrow_id": row["escrow_id"], "status": row["status"], "auto_release_at": to_iso(row["due_at"])}
 
     def release_escrow(self, who: str, given: RequestData) -> Body:
         """Answer `POST /escrow/release/{id}`."""
-        row = translate_refusal(lambda: self._escrows.release_escrow(who, given.places[0]))
+        row = self._escrows.release_escrow(who, given.places[0])
         return {
             "escrow_id": row["escrow_id"],
             "status": row["status"],
@@ -140,24 +140,12 @@ class EscrowRoutes:
 
     def dispute_escrow(self, who: str, given: RequestData) -> Body:
         """Answer `POST /escrow/dispute/{id}`."""
-        row = translate_refusal(lambda: self._escrows.dispute_escrow(who, given.places[0]))
+        row = self._escrows.dispute_escrow(who, given.places[0])
         return {"escrow_id": row["escrow_id"], "status": row["status"], "reason": "No reason provided"}
 
     def get_escrow(self, _who: str, given: RequestData) -> Body:
         """Answer `GET /escrow/{id}`."""
-        return _own_escrow_json(translate_refusal(lambda: self._escrows.get_escrow(given.places[0])))
-
-
-def translate_refusal(act: Callable[[], Row]) -> Row:
-    """Translate the model's refusals into the service's own codes."""
-    try:
-        return act()
-    except Refusal as refusal:
-        if refusal.code == "escrow_not_found":
-            raise Refusal(404, "not_found", "Escrow not found") from None
-        if refusal.code in {"not_counterparty", "not_creator", "not_participant"}:
-            raise Refusal(403, "forbidden", refusal.message) from None
-        raise
+        return _own_escrow_json(self._escrows.get_escrow(given.places[0]))
 
 
 def _own_escrow_json(row: Row) -> Body:

@@ -20,7 +20,7 @@ class RequestData:
     body: Mapping[str, Any] = field(default_factory=dict)
 
 
-Act: TypeAlias = Callable[[str, RequestData], Body | str]
+Act: TypeAlias = Callable[[str, RequestData], Body | list[Body] | str]
 """Takes the account and what was given; gives the answer."""
 
 
@@ -53,9 +53,11 @@ def read_route(path: str, name: str, act: Act, *, public: bool = False) -> Route
     return Route(method="GET", path=path, name=name, act=act, public=public, reads=True)
 
 
-def write_route(path: str, name: str, act: Act, *, public: bool = False, status: int = 200) -> Route:
-    """A POST that changes something."""
-    return Route(method="POST", path=path, name=name, act=act, public=public, status=status)
+def write_route(
+    path: str, name: str, act: Act, *, method: str = "POST", public: bool = False, status: int = 200
+) -> Route:
+    """Return a route that changes something."""
+    return Route(method=method, path=path, name=name, act=act, public=public, status=status)
 
 
 def find_route(routes: Sequence[Route], method: str, path: str) -> tuple[Route, tuple[str, ...]]:

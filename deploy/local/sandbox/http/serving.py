@@ -28,7 +28,7 @@ from deploy.local.sandbox.model.funding import Funding
 
 PAGE = "<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1></body></html>"
 
-Answer: TypeAlias = tuple[int, Body | str]
+Answer: TypeAlias = tuple[int, Body | list[Body] | str]
 """Status, and a JSON object or a text that is none."""
 
 
@@ -102,7 +102,7 @@ class ServiceHandler(RequestHandler):
                 await asyncio.sleep(fault.delay_ms / 1_000)
             answer: Answer = (0, {})
             if not fault.is_preventing:
-                answer = self._perform(asked, crash=fault.kind == "crash_between_steps", stale=found)
+                answer = self._perform(asked, crash=fault.kind, stale=found)
                 self.add_side_effects(fault, asked, answer[0])
             if fault.kind == "double_effect":
                 answer = self._perform(asked)
@@ -110,12 +110,12 @@ class ServiceHandler(RequestHandler):
                 await asyncio.sleep(fault.delay_ms / 1_000)
             self.spoil_answer(fault, answer, asked)
 
-    def write_answer(self, status: int, body: Body | str, service: str) -> None:
+    def write_answer(self, status: int, body: Body | list[Body] | str, service: str) -> None:
         """Write an answer; every object carries `_info`."""
         self.set_status(status)
         is_text = isinstance(body, str)
         self.set_header("Content-Type", "text/csv; charset=utf-8" if is_text else "application/json")
-        self.write(body if isinstance(body, str) else json.dumps(add_info(body, service)))
+        self.write(_encode_body(body, service))
 
     def _find_limit(self, asked: ServiceRequest, fault: Fault | None) -> dict[str, str] | None:
         address = self.request.headers.get("X-Forwarded-For", "unknown").split(",")[0].strip()
@@ -153,7 +153,7 @@ class ServiceHandler(RequestHandler):
         elif fault.kind == "500_after_effect":
             failed: Body = {"error": "internal_error", "message": "Something failed. Please try again."}
             self.write_answer(500, failed, asked.service)
-        elif fault.kind == "400_after_effect":
+        elif fault.kind in {"400_after_effect", "fill_without_row"}:
             lie: Body = {"error": "trade_failed", "message": "The order could not be placed."}
             self.write_answer(400, lie, asked.service)
         elif fault.kind == "html_502":
@@ -161,7 +161,7 @@ class ServiceHandler(RequestHandler):
             self.set_header("Content-Type", "text/html")
             self.write(PAGE)
         elif fault.kind == "truncate_json":
-            whole = body if isinstance(body, str) else json.dumps(add_info(body, asked.service))
+            whole = _encode_body(body, asked.service)
             self.set_status(status)
             self.set_header("Content-Type", "application/json")
             self.write(whole[:-20])
@@ -175,8 +175,14 @@ def refusal_answer(refusal: Refusal) -> Answer:
     return refusal.status, {"error": refusal.code, "message": refusal.message, **details}
 
 
-def _alter_body(kind: str, body: Body | str) -> Body | str:
+def _encode_body(body: Body | list[Body] | str, service: str) -> str:
     if isinstance(body, str):
+        return body
+    return json.dumps(add_info(body, service) if isinstance(body, dict) else body)
+
+
+def _alter_body(kind: str, body: Body | list[Body] | str) -> Body | list[Body] | str:
+    if not isinstance(body, dict):
         return body
     changes: dict[str, Callable[[Body], Body]] = {
         "silent_zero": zero_amounts,

@@ -41,7 +41,7 @@ class TradingHandler:
             values.read_text(body, "coin", "invalid_coin"),
             values.read_text(body, "side", "invalid_side"),
             values.read_micros(body, "size_usd"),
-            values.read_integer(body, "leverage", 1, "invalid_leverage"),
+            values.read_integer(body, "leverage", 5, "invalid_leverage"),
         )
         return self._position_json(row)
 
@@ -58,6 +58,23 @@ class TradingHandler:
         """`history?limit`: the newest positions, at most 200."""
         rows = self._trading.list_history(agent_id, values.read_count(query, "limit", 50, 200))
         return {"trades": [self._position_json(row) for row in rows], "count": len(rows), "source": SOURCE}
+
+    def list_fills(self, agent_id: str, _query: Mapping[str, str]) -> Body:
+        """`fills`: the newest fills at the venue, whatever the service has of them."""
+        return {
+            "fills": [
+                {
+                    "order": str(fill["oid"]),
+                    "coin": fill["coin"],
+                    "closes": fill["dir"].startswith("Close"),
+                    "at_ms": fill["time"],
+                    "realized_pnl": fill["closedPnl"],
+                    "close_fee_usd": fill["fee"],
+                    "exit_price": fill["px"],
+                }
+                for fill in list_venue_fills(self._books, agent_id)
+            ]
+        }
 
     def read_state(self, agent_id: str, _query: Mapping[str, str]) -> Body:
         """`state`: cash, margin, and open positions at present prices."""
@@ -94,6 +111,7 @@ class TradingHandler:
             "fee": to_cents(row["fee"]),
             "fee_usd": to_usd(row["fee"]),
             "close_fee_usd": None if is_open else to_usd(row["close_fee"]),
+            "order": str(order_number(row["position_id"], "open")),
             "opened_at": to_iso(row["opened_at"]),
             "closed_at": None if is_open else to_iso(row["closed_at"]),
         }
@@ -142,7 +160,7 @@ def order_json(row: Row) -> Body:
 
 
 class VenueRoutes:
-    """`POST /info {type, user}`: `clearinghouseState` and `userFills`."""
+    """`POST /info {type, user, dex?}`: `clearinghouseState` and `userFills`; nothing is on the second market, `xyz`."""
 
     def __init__(self, books: Books) -> None:
         self._books = books
@@ -152,13 +170,13 @@ class VenueRoutes:
         """The one route."""
         return (Route(method="POST", path="/info", name="info", act=self._answer_info, public=True, reads=True),)
 
-    def _answer_info(self, _who: str, given: RequestData) -> Body:
+    def _answer_info(self, _who: str, given: RequestData) -> Body | list[Body]:
         agent_id = self._find_agent(values.read_text(given.body, "user"))
-        kind = values.read_text(given.body, "type")
+        kind, is_main = values.read_text(given.body, "type"), given.body.get("dex") != "xyz"
         if kind == "clearinghouseState":
-            return self._read_state(agent_id)
+            return self._read_state(agent_id) if is_main else _state_json(0, 0, [])
         if kind == "userFills":
-            return {"fills": [fill for row in self._trading.list_history(agent_id, 2_000) for fill in _fills_of(row)]}
+            return list_venue_fills(self._books, agent_id) if is_main else []
         raise Refusal(422, "invalid_request", "type is clearinghouseState or userFills.")
 
     def _find_agent(self, address: str) -> str:
@@ -173,11 +191,21 @@ class VenueRoutes:
         gains = {row["position_id"]: profit_of(row, self._trading.read_price(row["coin"])) for row in rows}
         value = cash + sum(gains.values())
         shown = [{"coin": row["coin"], "unrealizedPnl": to_usd_text(gains[row["position_id"]])} for row in rows]
-        return {
-            "marginSummary": {"accountValue": to_usd_text(value), "totalMarginUsed": to_usd_text(margin)},
-            "withdrawable": to_usd_text(max(0, value - margin)),
-            "assetPositions": [{"position": position} for position in shown],
-        }
+        return _state_json(value, margin, shown)
+
+
+def _state_json(value: int, margin: int, positions: Sequence[Body]) -> Body:
+    return {
+        "marginSummary": {"accountValue": to_usd_text(value), "totalMarginUsed": to_usd_text(margin)},
+        "withdrawable": to_usd_text(max(0, value - margin)),
+        "assetPositions": [{"type": "oneWay", "position": position} for position in positions],
+    }
+
+
+def list_venue_fills(books: Books, agent_id: str) -> list[Body]:
+    """Return the fills that the venue shows of an agent, newest first."""
+    rows = Trading(books).list_history(agent_id, 2_000, at_venue=True)
+    return sorted((fill for row in rows for fill in _fills_of(row)), key=lambda fill: -int(fill["time"]))
 
 
 def venue_address(books: Books, agent_id: str) -> str:
@@ -190,24 +218,26 @@ def order_number(position_id: str, side: str) -> int:
     return int.from_bytes(hashlib.sha256(f"{position_id}:{side}".encode()).digest()[:6], "big")
 
 
-def _fills_of(row: Row) -> list[dict[str, Any]]:
+def _fills_of(row: Row) -> list[Body]:
     opened = {
         "oid": order_number(row["position_id"], "open"),
         "coin": row["coin"],
         "px": to_usd_text(row["entry_price"]),
         "fee": to_usd_text(row["fee"]),
-        "dir": "Open",
+        "dir": f"Open {row['side'].title()}",
+        "tid": 2 * order_number(row["position_id"], "open"),
         "closedPnl": "0.0",
         "time": row["opened_at"] // 1_000,
     }
-    if row["status"] == "open":
+    if row["status"] != "closed":
         return [opened]
     closed = {
         "oid": order_number(row["position_id"], "close"),
         "coin": row["coin"],
         "px": to_usd_text(row["exit_price"]),
         "fee": to_usd_text(row["close_fee"]),
-        "dir": "Close",
+        "dir": f"Close {row['side'].title()}",
+        "tid": 2 * order_number(row["position_id"], "close"),
         "closedPnl": to_usd_text(row["pnl"]),
         "time": row["closed_at"] // 1_000,
     }
@@ -234,8 +264,8 @@ class TradingRoutes:
             write_route(f"{base}/trade/close", "close", self.close_position),
             read_route(f"{base}/trade/positions", "positions", self.list_positions),
             read_route(f"{base}/trade/history", "trades", self.list_trades),
-            write_route(f"{base}/trade/limit", "limit", self.place_order),
-            write_route(f"{base}/trade/cancel-limit", "cancel", self.cancel_order),
+            write_route(f"{base}/trade/limit", "limit", self.place_order, status=201),
+            write_route(f"{base}/trade/limit-orders/{{}}", "cancel", self.cancel_order, method="DELETE"),
             read_route(f"{base}/trade/limit-orders", "orders", self.list_orders),
         )
 
@@ -342,32 +372,27 @@ class TradingRoutes:
             price=values.read_micros(given.body, "limit_price"),
             leverage=values.read_integer(given.body, "leverage", 5, "invalid_leverage"),
         )
-        return {"order_id": row["order_id"], "status": row["status"]}
+        return {**order_json(row), "current_price": to_usd(self._trading.read_price(row["coin"]))}
 
     def cancel_order(self, who: str, given: RequestData) -> Body:
-        """Answer `POST /v1/trade/cancel-limit`."""
-        row = self._orders.cancel_order(who, values.read_text(given.body, "order_id"))
-        return {"order_id": row["order_id"], "status": row["status"]}
+        """Answer `DELETE /v1/trade/limit-orders/{id}`."""
+        row = self._orders.cancel_order(who, given.places[0])
+        return {"coin": row["coin"], "limit_price": to_usd(row["price"])}
 
     def list_orders(self, who: str, _given: RequestData) -> Body:
-        """Answer `GET /v1/trade/limit-orders`."""
-        rows = self._orders.list_orders(who)
-        return {
-            "orders": [
-                {
-                    "id": row["order_id"],
-                    "coin": row["coin"],
-                    "side": row["side"],
-                    "sizeUsd": to_usd(row["size"]),
-                    "limitPrice": to_usd(row["price"]),
-                    "leverage": row["leverage"],
-                    "status": row["status"],
-                    "createdAt": row["created_at"] // MICROS,
-                }
-                for row in rows
-            ],
-            "count": len(rows),
-        }
+        """Answer `GET /v1/trade/limit-orders`: three lists by status."""
+        lists: dict[str, list[Body]] = {"pending": [], "filled": [], "cancelled": []}
+        for row in self._orders.list_orders(who):
+            shown = order_json(row)
+            status = shown.pop("status")
+            created_at, leverage = shown.pop("created_at"), shown.pop("leverage")
+            if status == "pending":
+                shown |= {"leverage": leverage, "created_at": row["created_at"] // MICROS}
+            if status == "filled":
+                shown |= {"fill_price": shown["limit_price"], "filled_at": row["created_at"] // MICROS}
+            del created_at
+            lists[status].append(shown)
+        return {**lists, "pending_count": len(lists["pending"])}
 
 
 def _position_row_json(row: Row) -> Body:

@@ -6,16 +6,16 @@ and come back with every transfer.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from deploy.local.sandbox.http import values
 from deploy.local.sandbox.http.route import RequestData, Route, read_route, write_route
-from deploy.local.sandbox.http.values import Body, to_iso, to_usd_text
-from deploy.local.sandbox.model.books import Books, Refusal, Row
+from deploy.local.sandbox.http.values import Body, to_iso, to_usd, to_usd_text
+from deploy.local.sandbox.model.books import MICROS, Books, Refusal, Row
 from deploy.local.sandbox.model.funding import Funding, Keys
-from deploy.local.sandbox.model.truth import exact_json
-from deploy.local.sandbox.model.wallet import CHAINS, Swaps, Wallet, account_of
+from deploy.local.sandbox.model.wallet import CHAINS, CONTRACTS, Swaps, Wallet, account_of
 
 
 class WalletHandler:
@@ -41,9 +41,11 @@ class WalletHandler:
         return {"agent_id": agent_id, **_address_json(row), "amount": to_usd_text(balance), "reference": reference}
 
     def send_usdc(self, agent_id: str, body: Mapping[str, Any]) -> Body:
-        """`send {chain, to, amount}`: USDC from the newest address; nothing lists it afterwards."""
+        """`send {chain, to, amount, token}`: from the newest address; nothing lists it afterwards."""
         if "private_key" in body or "mnemonic" in body:
             raise Refusal(400, "invalid_request", "The gateway signs; it takes no key.")
+        if body.get("token") != "USDC":
+            raise Refusal(400, "send_failed", "The sandbox's addresses hold USDC alone.")
         row = self._wallet.send_usdc(
             agent_id,
             values.read_text(body, "chain", "unsupported_chain"),
@@ -89,43 +91,60 @@ class SwapsHandler:
 
     def order_swap(self, agent_id: str, body: Mapping[str, Any]) -> Body:
         """`swap {from_chain, to_chain, from_token, to_token, amount, to_address}`."""
-        values.read_micros_text(body, "amount")
-        row = self._swaps.create_order(
-            agent_id,
-            values.read_text(body, "from_chain", "unsupported_chain"),
-            values.read_text(body, "to_chain", "unsupported_chain"),
-            str(body["amount"]),
-            values.read_text(body, "to_address"),
-        )
-        return swap_json(row)
+        names = ("from_chain", "to_chain", "amount", "to_address")
+        source, target, amount, address = (values.read_text(body, name) for name in names)
+        row = self._swaps.create_order(agent_id, source, target, amount, address)
+        return {**swap_json(row), "swap_id": row["swap_id"], "deposit_address": row["deposit_address"]}
 
     def list_activity(self, agent_id: str, _query: Mapping[str, str]) -> Body:
         """`activity`: swaps and referrals, no transfers."""
-        return {"swaps": [swap_json(row) for row in self._swaps.list_orders(agent_id)], "referrals": []}
+        events = [swap_json(row) for row in self._swaps.list_orders(agent_id)]
+        return {
+            "total": len(events),
+            "limit": 100,
+            "offset": 0,
+            "has_more": False,
+            "summary": {
+                "total_swaps": len(events),
+                "total_fees_paid": 0,
+                "total_referral_earned": 0,
+                "total_withdrawn": 0,
+            },
+            "events": events,
+        }
 
     def read_swap_status(self, _agent_id: str, query: Mapping[str, str]) -> Body:
-        """`swap-status?order_id`: where the order stands at the exchange."""
+        """`swap-status?order_id`: the order as the exchange shows it."""
         row = self._swaps.find_order(query.get("order_id", ""))
-        return {"order_id": row["order_id"], "status": "awaiting_deposit"}
+        return {
+            "orderId": row["order_id"],
+            "status": "AWAITING_DEPOSIT",
+            "depositAddress": row["deposit_address"],
+            "depositAmount": row["amount"],
+            "toAddress": row["address"],
+        }
 
 
 def swap_json(row: Row) -> Body:
     """An order as it is listed; its status there is never updated."""
     return {
-        "swap_id": row["swap_id"],
-        "order_id": row["order_id"],
+        "type": "swap",
+        "id": row["swap_id"],
+        "created_at": row["created_at"] // MICROS,
         "from_chain": row["source"],
         "to_chain": row["target"],
-        "amount": row["amount"],
+        "from_token": CONTRACTS[row["source"]],
+        "to_token": CONTRACTS[row["target"]],
+        "from_amount": row["amount"],
         "to_address": row["address"],
-        "deposit_address": row["deposit_address"],
-        "status": "awaiting_deposit",
-        "created_at": to_iso(row["created_at"]),
+        "status": "AWAITING_DEPOSIT",
+        "fee_amount": 0,
+        "order_id": row["order_id"],
     }
 
 
-WORDS = "sand box test only never real money here twelve words end now"
-"""Stands for a mnemonic."""
+WORDS = 24
+"""Words of a mnemonic; those of the sandbox stand for no real wallet."""
 
 
 class WalletRoutes:
@@ -144,7 +163,7 @@ class WalletRoutes:
             write_route(f"{base}/auth/register", "join", self.register_account, public=True, status=201),
             write_route(f"{base}/wallet/create", "create", self.create_addresses, status=201),
             read_route(f"{base}/wallet/balance/{{}}", "balance", self.read_native_balance),
-            read_route(f"{base}/wallet/usdc-balance/{{}}", "balance", self.read_usdc_balance),
+            read_route(f"{base}/wallet/usdc-balance", "balance", self.read_usdc_balances),
             write_route(f"{base}/wallet/send", "send", self.send_usdc),
             write_route(f"{base}/wallet/swap", "swap", self.order_swap),
             read_route(f"{base}/wallet/swap/status/{{}}", "swap-status", self.read_swap_status),
@@ -157,49 +176,77 @@ class WalletRoutes:
         return {"agent_id": account, "api_key": key}
 
     def create_addresses(self, who: str, _given: RequestData) -> Body:
-        """Answer `POST /v1/wallet/create`."""
+        """Answer `POST /v1/wallet/create`: words and addresses, no keys."""
         rows = [self._wallet.create_address(who, chain, counted=chain == CHAINS[0]) for chain in CHAINS]
+        seed = self._books.chance.derive_bytes("words", rows[0]["address"])
         return {
-            "mnemonic": WORDS,
+            "mnemonic": " ".join(f"word{byte}" for byte in seed[:WORDS]),
             "addresses": {row["chain"]: row["address"] for row in rows},
-            "private_keys": {row["chain"]: self._private_key(row["address"]) for row in rows},
-            "warning": "This mnemonic is shown ONCE.",
         }
 
     def read_native_balance(self, _who: str, given: RequestData) -> Body:
         """Answer `GET /v1/wallet/balance/{id}`."""
         chain = given.query.get("chain", "base")
-        balance = {"native": {"symbol": "SOL" if chain == "solana" else "ETH", "amount": "0.0"}}
-        return {"address": given.places[0], "chain": chain, "balance": balance}
+        native = {"symbol": "SOL", "amount": "0", "lamports": 0}
+        if chain != "solana":
+            native = {"symbol": "ETH", "amount": "0.0", "wei": "0"}
+        return {"address": given.places[0], "chain": chain, "balance": {"native": native}}
 
-    def read_usdc_balance(self, _who: str, given: RequestData) -> Body:
-        """Answer `GET /v1/wallet/usdc-balance/{id}`."""
-        row = self._wallet.get_address(given.places[0])
-        text = str(exact_json(self._wallet.read_balance(row))["usd"])
-        return {"address": row["address"], "chain": row["chain"], "balance": {"symbol": "USDC", "amount": text}}
+    def read_usdc_balances(self, _who: str, given: RequestData) -> Body:
+        """Answer `GET /v1/wallet/usdc-balance?base=0x...`; an address that nothing is known of holds nothing."""
+        asked = [(chain, given.query[chain]) for chain in CHAINS if given.query.get(chain)]
+        if not asked:
+            raise Refusal(400, "no_addresses", "Provide at least one address as query param")
+        rows: list[Body] = [
+            {
+                "chain": chain,
+                "wallet_address": address,
+                "usdc_balance": to_usd(self._wallet.read_address(address)),
+                "usdc_contract": CONTRACTS[chain],
+            }
+            for chain, address in asked
+        ]
+        total = sum(row["usdc_balance"] for row in rows)
+        return {
+            "total_usdc": round(total, 6),
+            "total_usd": round(total, 2),
+            "chain_count": len(rows),
+            "balances": rows,
+            "timestamp": to_iso(self._books.clock()),
+        }
 
     def send_usdc(self, who: str, given: RequestData) -> Body:
-        """Answer `POST /v1/wallet/send`."""
-        chain, key = (
-            values.read_text(given.body, "chain", "unsupported_chain"),
-            values.read_text(given.body, "private_key"),
-        )
-        source = self._find_address(who, key)
-        row = self._wallet.send_usdc(
-            who, chain, values.read_text(given.body, "to"), values.read_micros_text(given.body, "amount"), source=source
-        )
+        """Answer `POST /v1/wallet/send`: without `token` the chain's own coin, of which no address has any."""
+        names = ("chain", "to", "amount", "private_key")
+        chain, target, amount, key = (values.read_text(given.body, name) for name in names)
+        if chain not in CHAINS:
+            raise Refusal(400, "unsupported_chain", f"chain is one of {', '.join(CHAINS)}.")
+        token = str(given.body.get("token", ""))
+        if not re.fullmatch(r"(0x)?[0-9a-f]{64}", key):
+            raise Refusal(400, "send_failed", "invalid private key")
+        if token.lower() != CONTRACTS[chain].lower() or chain == "solana":
+            raise Refusal(400, "send_failed", "insufficient funds for intrinsic transaction cost")
+        row = self._wallet.send_usdc(who, chain, target, values.read_micros_text(given.body, "amount"))
         answer = {"tx_hash": row["tx_hash"], "chain": chain, "from": row["source"], "to": row["target"]}
-        return {**answer, "amount": given.body["amount"], "token": given.body.get("token")}
+        return {**answer, "amount": amount, "token": token, "explorer": f"https://explorer/tx/{row['tx_hash']}"}
 
     def order_swap(self, who: str, given: RequestData) -> Body:
         """Answer `POST /v1/wallet/swap`."""
         made = self._swaps.order_swap(who, given.body)
-        deposit = {"address": made["deposit_address"], "chain": made["from_chain"], "token": "USDC"}
+        expires = to_iso(self._books.clock() + 3_600 * MICROS)
         return {
             "swap_id": made["swap_id"],
             "order_id": made["order_id"],
             "status": made["status"],
-            "deposit": {**deposit, "amount": made["amount"]},
+            "deposit": {
+                "address": made["deposit_address"],
+                "chain": made["from_chain"],
+                "token": "USDC",
+                "amount": made["from_amount"],
+            },
+            "output": {"address": made["to_address"], "expected_amount": made["from_amount"]},
+            "fee": {"rate": "0.5%", "amount_usd": 0, "treasury": "0x" + "0" * 40},
+            "expires_at": expires,
         }
 
     def read_swap_status(self, who: str, given: RequestData) -> Body:
@@ -209,12 +256,3 @@ class WalletRoutes:
     def list_activity(self, who: str, given: RequestData) -> Body:
         """Answer `GET /v1/wallet/activity`."""
         return self._swaps.list_activity(who, given.query)
-
-    def _private_key(self, address: str) -> str:
-        return "0x" + self._books.chance.derive_bytes("private", address).hex()
-
-    def _find_address(self, who: str, key: str) -> str:
-        for row in self._wallet.list_addresses(who):
-            if self._private_key(row["address"]) == key:
-                return str(row["address"])
-        raise Refusal(400, "send_failed", "invalid private key")

@@ -212,7 +212,7 @@ class Books:
         self._database.execute("PRAGMA synchronous = NORMAL")
         self._database.executescript(SCHEMA)
         self._request_key = ""
-        self._crash = False
+        self._crash = ""
         self._stale: dict[tuple[str, str], int] = {}
 
     def close(self) -> None:
@@ -222,13 +222,13 @@ class Books:
 
     @contextmanager
     def open_transaction(
-        self, request_key: str = "", *, crash: bool = False, stale: dict[tuple[str, str], int] | None = None
+        self, request_key: str = "", *, crash: str = "", stale: dict[tuple[str, str], int] | None = None
     ) -> Iterator[None]:
         """Commit all writes of the block, or none of them.
 
         Args:
             request_key: what the caller named its request; kept beside the effect for the truth route alone.
-            crash: die at the first `step` of the operation, leaving what is written until then.
+            crash: die at the first step of the operation that has this name, leaving what is written until then.
             stale: balances read before, which the operation's first posting to each writes over whatever came between.
         """
         self._database.execute("BEGIN IMMEDIATE")
@@ -243,9 +243,9 @@ class Books:
             raise
         self._database.execute("COMMIT")
 
-    def pass_step(self) -> None:
-        """A place between two steps of an operation that the real service does not do as one."""
-        if self._crash:
+    def pass_step(self, name: str = "crash_between_steps") -> None:
+        """Mark a place between two steps of an operation that the real service does not do as one."""
+        if self._crash == name:
             raise Crashed
 
     def query_rows(self, sql: str, *values: object) -> list[Row]:

@@ -175,15 +175,15 @@ class Transfers:
         if amount <= 0:
             raise Refusal(400, "invalid_amount", "amount is above 0.")
         if payer == payee:
-            raise Refusal(400, "self_payment", "The recipient is another agent.")
+            raise Refusal(400, "same_agent", "The recipient is another agent.")
         if books.query_row("SELECT 1 FROM agents WHERE agent_id = ?", payee) is None:
             raise Refusal(404, "recipient_not_found", "Nobody registered the recipient.")
         if amount > books.read_balance(payer):
             raise Refusal(400, "insufficient_balance", "The balance is too low.")
         payment_id = books.chance.make_token("pay", payer, books.next_nonce(payer))
-        books.post_entry(payer, -amount, "payment_sent", payment_id, "casino")
+        books.post_entry(payer, -amount, "payment_sent", payment_id, "payment")
         books.pass_step()
-        books.post_entry(payee, amount, "payment_received", payment_id, "casino")
+        books.post_entry(payee, amount, "payment_received", payment_id, "payment")
         books.record_effect("casino", "pay", payer, payment_id)
         return payment_id
 
@@ -235,7 +235,7 @@ class Transfers:
         last = self.last_daily(agent_id)
         if last is not None and now - last["claimed_at"] < DAY_US:
             left = (DAY_US - (now - last["claimed_at"])) // MICROS
-            raise Refusal(400, "already_claimed", "Already claimed today.", seconds=str(left))
+            raise Refusal(400, "already_claimed", "Already claimed today.", next_claim_in_seconds=str(left))
         streak = self.next_streak(last)
         bonus_id = books.chance.make_token("db", agent_id, books.next_nonce(agent_id))
         amount = bonus_of(streak)

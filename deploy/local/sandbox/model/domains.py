@@ -33,9 +33,9 @@ class Domains:
         self._books.require_agent(agent_id)
         free, price = self.search_domain(domain)
         if not free:
-            raise Refusal(409, "domain_unavailable", "The name is taken.")
+            raise Refusal(400, "domain_unavailable", "The name is taken.")
         if price > self._books.read_balance(agent_id, ACCOUNT):
-            raise Refusal(402, "insufficient_balance", "The balance is too low.")
+            raise Refusal(400, "insufficient_balance", "The balance is too low.")
         now = self._books.clock()
         domain_id = self._books.chance.make_token("dom", agent_id, self._books.next_nonce(agent_id))
         self._books.insert_row("registrar", domain=domain, agent_id=agent_id)
@@ -58,7 +58,7 @@ class Domains:
             raise Refusal(404, "domain_not_found", "This agent has no such name.")
         price = price_of(domain)
         if price > books.read_balance(agent_id, ACCOUNT):
-            raise Refusal(402, "insufficient_balance", "The balance is too low.")
+            raise Refusal(400, "insufficient_balance", "The balance is too low.")
         books.post_entry(agent_id, -price, "renewal", row["domain_id"], "domains", account=ACCOUNT)
         books.execute("UPDATE domains SET expires_at = expires_at + ? WHERE domain = ?", YEAR_US, domain)
         books.insert_row("renewals", domain=domain, agent_id=agent_id, price=price, created_at=books.clock())

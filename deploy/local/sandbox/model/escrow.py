@@ -51,21 +51,21 @@ class Escrows:
         """One escrow."""
         row = self._books.query_row("SELECT * FROM escrows WHERE escrow_id = ?", escrow_id)
         if row is None:
-            raise Refusal(404, "escrow_not_found", "There is no such escrow.")
+            raise Refusal(404, "not_found", "Escrow not found")
         return row
 
     def complete_escrow(self, agent_id: str, escrow_id: str) -> Row:
         """The counterparty says that its part is done."""
         row = self.get_escrow(escrow_id)
         if agent_id != row["counterparty"]:
-            raise Refusal(403, "not_counterparty", "Only the counterparty completes.")
+            raise Refusal(403, "forbidden", "Only the counterparty completes.")
         return self._change_status(agent_id, row, "complete", "completed", ("funded",))
 
     def release_escrow(self, agent_id: str, escrow_id: str) -> Row:
         """The creator lets the money go to the counterparty, less the fee."""
         row = self.get_escrow(escrow_id)
         if agent_id != row["creator"]:
-            raise Refusal(403, "not_creator", "Only the creator releases.")
+            raise Refusal(403, "forbidden", "Only the creator releases.")
         moved = self._change_status(agent_id, row, "release", "released", OPEN)
         net = row["amount"] - row["fee"]
         self._books.post_entry(row["counterparty"], net, f"escrow_release: {escrow_id}", escrow_id, "escrow")
@@ -75,7 +75,7 @@ class Escrows:
         """Either side stops the escrow, for good."""
         row = self.get_escrow(escrow_id)
         if agent_id not in {row["creator"], row["counterparty"]}:
-            raise Refusal(403, "not_participant", "Only a participant disputes.")
+            raise Refusal(403, "forbidden", "Only a participant disputes.")
         return self._change_status(agent_id, row, "dispute", "disputed", OPEN)
 
     def _change_status(self, agent_id: str, row: Row, operation: str, target: str, allowed: tuple[str, ...]) -> Row:

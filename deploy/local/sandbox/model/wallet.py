@@ -7,6 +7,12 @@ import re
 from deploy.local.sandbox.model.books import Books, Refusal, Row
 
 CHAINS = ("base", "ethereum", "solana")
+CONTRACTS = {
+    "base": "0x833589fCD6eDb6E08f4c7C32D4f71b54bdA02913",
+    "ethereum": "0xA0b86991c6218b36c1d19D4a2e9Eb0cE3606eB48",
+    "solana": "EPjFWdd5AufqSSqeM2qN1xzybapC8G4wEGGkZwyTDt1v",
+}
+"""USDC by chain, as the real chains have it."""
 
 _ADDRESS = re.compile(r"[A-Za-z0-9]{8,80}\Z")
 
@@ -45,6 +51,11 @@ class Wallet:
         """Micro-USDC on an address."""
         return self._books.read_balance(row["agent_id"], account_of(row["address"]))
 
+    def read_address(self, address: str) -> int:
+        """Micro-USDC on an address of any agent; 0 on one that nobody made here."""
+        row = self._books.query_row("SELECT * FROM addresses WHERE address = ?", address)
+        return 0 if row is None else self.read_balance(row)
+
     def newest_address(self, agent_id: str, chain: str) -> Row:
         """The agent's newest address on a chain."""
         check_chain(chain)
@@ -53,9 +64,9 @@ class Wallet:
                 return row
         raise Refusal(400, "invalid_request", f"This agent has no address on {chain}.")
 
-    def send_usdc(self, agent_id: str, chain: str, target: str, amount: int, *, source: str | None = None) -> Row:
-        """Send from an address, the agent's newest when none is named; any failure is called `send_failed`."""
-        row = self.newest_address(agent_id, chain) if source is None else self.get_address(source)
+    def send_usdc(self, agent_id: str, chain: str, target: str, amount: int) -> Row:
+        """Send from the agent's newest address on the chain; any failure is called `send_failed`."""
+        row = self.newest_address(agent_id, chain)
         if not _ADDRESS.match(target) or amount <= 0:
             raise Refusal(400, "invalid_request", "An address and an amount above 0 are needed.")
         if amount > self.read_balance(row):
@@ -95,13 +106,11 @@ class Swaps:
         self._books = books
 
     def create_order(self, agent_id: str, source: str, target: str, amount: str, address: str) -> Row:
-        """Make an order; asking twice makes two."""
+        """Make an order of an amount in the token's smallest units; asking twice makes two."""
         books = self._books
         books.require_agent(agent_id)
-        check_chain(source)
-        check_chain(target)
-        if source == target:
-            raise Refusal(400, "same_chain", "The chains are the same.")
+        if source not in CHAINS or target not in CHAINS or not amount.isdecimal():
+            raise Refusal(400, "swap_failed", "Wagyu quote failed: chain or amount")
         nonce = books.next_nonce(agent_id)
         swap_id = books.chance.make_token("swap", agent_id, nonce)
         books.insert_row(

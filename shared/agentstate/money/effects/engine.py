@@ -209,7 +209,9 @@ class Effects:
         if isinstance(verdict, Absent):
             return self._begin_after_absence(plan, claim)
         reason = verdict.reason or "looking did not tell"
-        state = self._recorder.release_doubtful(claim, reason, looked=True, settles_in_s=verdict.settles_in_s)
+        state = self._recorder.release_doubtful(
+            claim, reason, looked=True, settles_in_s=verdict.settles_in_s, is_final=verdict.is_final
+        )
         raise EffectInDoubt(f"{operation.name} {plan.key!r} is {state}: {reason}. {advise(state)}")
 
     def _begin_after_absence(self, plan: Plan, claim: Claim) -> Claim:

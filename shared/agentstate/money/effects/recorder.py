@@ -120,9 +120,17 @@ class OutcomeRecorder:
         self._release(claim, EffectState.READY, note, due_in=self._rules.ready_s)
 
     def release_doubtful(
-        self, claim: Claim, note: str, *, looked: bool = False, settles_in_s: float | None = None
+        self,
+        claim: Claim,
+        note: str,
+        *,
+        looked: bool = False,
+        settles_in_s: float | None = None,
+        is_final: bool = False,
     ) -> EffectState:
         """Record that the outcome is unknown; look again later, or leave it to a human when looking is over.
+
+        `is_final`: looking again never helps, so it is over now.
 
         Returns:
             `in_doubt` or `manual`.
@@ -132,7 +140,7 @@ class OutcomeRecorder:
         # next one stays due when it was.
         counted = looked and not claim.early_s
         looks = effect.verify_attempts + int(counted)
-        if effect.guarantee == Guarantee.BLIND or looks >= self._rules.looks:
+        if is_final or effect.guarantee == Guarantee.BLIND or looks >= self._rules.looks:
             self._release_manual(claim, note)
             return EffectState.MANUAL
         remaining_s = (effect.settles_at - effect.read_at).total_seconds()

@@ -199,7 +199,9 @@ class EffectResolver:
         if isinstance(verdict, Applied):
             self._recorder.record_success(claim, operation, verdict.receipt)
         elif isinstance(verdict, Unknown):
-            self._recorder.release_doubtful(claim, verdict.reason, looked=True, settles_in_s=verdict.settles_in_s)
+            self._recorder.release_doubtful(
+                claim, verdict.reason, looked=True, settles_in_s=verdict.settles_in_s, is_final=verdict.is_final
+            )
         elif effect.guarantee == Guarantee.NATURAL:
             self._repeat(Claim.begin(effect, claim.fence, clean=True), operation)
         else:

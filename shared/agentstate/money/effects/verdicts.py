@@ -50,10 +50,12 @@ class Unknown:
     Args:
         reason: why, for a person.
         settles_in_s: seconds after which asking again can help; None when that is not known.
+        is_final: whether asking again never helps: the effect is left to a person at once.
     """
 
     reason: str = ""
     settles_in_s: float | None = None
+    is_final: bool = False
 
 
 Verdict: TypeAlias = Applied | Absent | Unknown

@@ -29,9 +29,9 @@ class Cursor:
     strikes: int
 
 
-def insert_cursor(tx: Transaction, agent_id: str, service: str) -> None:
-    """Start reconciling an account, due at once; without effect when it was started before."""
-    insert_new(tx, recon_cursors, [{"agent_id": agent_id, "service": service, "next_due_at": db_time()}])
+def insert_cursor(tx: Transaction, agent_id: str, service: str) -> bool:
+    """Start reconciling an account, due at once; False when it was started before."""
+    return insert_new(tx, recon_cursors, [{"agent_id": agent_id, "service": service, "next_due_at": db_time()}]) == 1
 
 
 def is_any_due(connection: Connection) -> bool:

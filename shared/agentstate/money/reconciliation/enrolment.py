@@ -22,6 +22,32 @@ def is_enrolled(tx: Transaction, agent_id: str) -> bool:
     return tx.connection.execute(mine).one_or_none() is not None
 
 
+def record_account(tx: Transaction, agent_id: str, service: str, account: str) -> bool:
+    """Note that `agent_id` is `account` at `service`; False when that is known.
+
+    An account that was recorded under the agent's own id, for want of a better one, is replaced by the real one.
+
+    Raises:
+        Conflict: the agent is known there under another account; nothing was changed.
+    """
+    row = {
+        "agent_id": validate_name(agent_id),
+        "service": validate_name(service, "service"),
+        "account": validate_name(account, "account"),
+        "created_at": db_time(),
+    }
+    if insert_new(tx, service_accounts, [row]):
+        return True
+    table = service_accounts.c
+    mine = (table.agent_id == agent_id) & (table.service == service)
+    stored = tx.connection.execute(sa.select(table.account).where(mine)).scalar_one()
+    if stored not in {account, agent_id}:
+        raise Conflict(f"{agent_id} is {stored} at {service}, not {account}. Nothing was changed.")
+    if stored != account:
+        tx.connection.execute(sa.update(service_accounts).where(mine).values(account=account))
+    return False
+
+
 class ServiceAccounts:
     """The accounts of the fleet at the services."""
 
@@ -34,17 +60,9 @@ class ServiceAccounts:
         Raises:
             Conflict: the agent is known there under another account; nothing was changed.
         """
-        row = {
-            "agent_id": validate_name(agent_id),
-            "service": validate_name(service, "service"),
-            "account": validate_name(account, "account"),
-            "created_at": db_time(),
-        }
         with self._store.transaction(tx) as opened:
-            if insert_new(opened, service_accounts, [row]):
-                recon_rows.insert_cursor(opened, agent_id, balance_service(service))
-                return True
-            return self._known(opened, agent_id, service, account)
+            is_new = record_account(opened, agent_id, service, account)
+            return recon_rows.insert_cursor(opened, agent_id, balance_service(service)) or is_new
 
     def list_accounts(self, agent_id: str) -> dict[str, str]:
         """The agent's account by service."""
@@ -69,11 +87,3 @@ class ServiceAccounts:
             for row in connection.execute(statement):
                 found[row.agent_id].append(row.service)
         return found
-
-    def _known(self, tx: Transaction, agent_id: str, service: str, account: str) -> bool:
-        table = service_accounts.c
-        mine = (table.agent_id == agent_id) & (table.service == service)
-        stored = tx.connection.execute(sa.select(table.account).where(mine)).scalar_one()
-        if stored != account:
-            raise Conflict(f"{agent_id} is {stored} at {service}, not {account}. Nothing was changed.")
-        return False

@@ -62,6 +62,9 @@ class Dialect(Protocol):
     def mark(self, agent_id: str, service: Service) -> str:
         """Return a hash of the address, account and key in use for an agent."""
 
+    def find_account(self, agent_id: str, service: Service) -> str:
+        """Return the agent's id at a service; our own id where no other is known."""
+
     def offers(self, *, gateway_route: bool, own_route: bool) -> bool:
         """Return whether an operation that has these routes can be asked for in this dialect."""
 
@@ -101,6 +104,11 @@ class UnifiedGateway:
         """One key serves all agents at all services."""
         del agent_id, service
         return self._mark
+
+    def find_account(self, agent_id: str, service: Service) -> str:
+        """Return our own id, by which the gateway knows an agent."""
+        del service
+        return agent_id
 
     def offers(self, *, gateway_route: bool, own_route: bool) -> bool:
         """Return whether the gateway has a route."""
@@ -173,6 +181,11 @@ class OwnRoutes:
         except CredentialMissing:
             return hash_credential(place, "")
         return hash_credential(f"{place}|{account}", key)
+
+    def find_account(self, agent_id: str, service: Service) -> str:
+        """Return the account by the file or, failing that, by our books."""
+        named = self._file.find_account(agent_id, service)
+        return named or self._accounts.find_account(service.value, agent_id) or agent_id
 
     def offers(self, *, gateway_route: bool, own_route: bool) -> bool:
         """Return whether the service has a route."""

@@ -28,7 +28,13 @@ class KnownAccounts(Protocol):
         """Return the ids of escrows that an agent made."""
 
     def find_agent(self, service: str, account: str) -> str | None:
-        """Return the agent that is enrolled with an account at a service; None when no agent of ours is."""
+        """Return the agent that is recorded with an account at a service; None when no agent of ours is."""
+
+    def find_account(self, service: str, agent_id: str) -> str | None:
+        """Return the account that is recorded for an agent at a service; None when none is."""
+
+    def record_account(self, service: str, agent_id: str, account: str) -> None:
+        """Record the account of an agent at a service, so that every process knows whose it is."""
 
 
 class NoKnownAccounts:
@@ -43,6 +49,14 @@ class NoKnownAccounts:
         """Return None."""
         del service, account
         return None
+
+    def find_account(self, service: str, agent_id: str) -> str | None:
+        """Return None."""
+        del service, agent_id
+        return None
+
+    def record_account(self, service: str, agent_id: str, account: str) -> None:
+        """Do nothing."""
 
 
 @dataclass(kw_only=True)
@@ -78,9 +92,14 @@ class OwnRequest:
         """The agent's id at this service."""
         return self.file.get_account(self.agent_id, self.service)
 
-    def account_of(self, agent_id: object) -> str:
-        """Return the id at this service of one of our agents; the id itself when the file does not know the agent."""
-        return self.file.get_account(str(agent_id), self.service)
+    async def find_account(self, name: str) -> str:
+        """Return the id at this service that a recipient's name stands for.
+
+        It is the account of an agent of ours, by the services file or by our books; any other name is taken for an id
+        of the service itself, so that anybody can be paid.
+        """
+        named = self.file.find_account(name, self.service)
+        return named or await asyncio.to_thread(self.accounts.find_account, self.service.value, name) or name
 
     def at_service(self, service: Service) -> OwnRequest:
         """Return requests of the same agent to another service, for reads."""
@@ -113,13 +132,14 @@ class OwnRequest:
             raise ServiceAnswerInvalid(f"{self.service}: the answer is no text.") from None
 
     async def send_operation(
-        self, path: str, body: Mapping[str, Any], *, keyless: bool = False, secret: str = ""
+        self, path: str, body: Mapping[str, Any], *, method: str = "POST", keyless: bool = False, secret: str = ""
     ) -> Body:
         """Send the operation itself, once.
 
         Args:
             path: below the service's address.
             body: the request.
+            method: of HTTP.
             keyless: send it without a key.
             secret: a part of the body that is removed from every answer and text.
         """
@@ -128,7 +148,7 @@ class OwnRequest:
         key = "" if keyless else self.file.get_key(self.agent_id, self.service)
         headers = {**self._auth_header(key), **_JSON, "Idempotency-Key": idempotency_key(self.tag)}
         secrets = tuple(part for part in (key, secret) if part)
-        call = self._build_call("POST", self.service, path, headers=headers, content=encode_json(body), secrets=secrets)
+        call = self._build_call(method, self.service, path, headers=headers, content=encode_json(body), secrets=secrets)
         answer = await self.exchange.post(call, self.what, self.refusals)
         self.was_sent = True
         try:

@@ -45,7 +45,9 @@ def parse_refusal(status: int, content: bytes, codes: frozenset[str], clock: Clo
     if status == UNAUTHORIZED:
         return ServiceRejected("the service does not accept our key. Nothing was done.", code="unauthorized")
     if status in _REFUSING and code in COMMON_CODES | codes:
-        return ServiceRejected(f"the service refused with {status} {code}. Nothing was done.", code=code)
+        again = decode_json(content).get("next_claim_in_seconds")
+        when = f"; it can be asked again in {str(again)[:12]} s" if again else ""
+        return ServiceRejected(f"the service refused with {status} {code}{when}. Nothing was done.", code=code)
     return None
 
 

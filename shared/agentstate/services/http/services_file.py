@@ -113,6 +113,13 @@ class ServicesFile:
         self._agents[REGISTERED_AT.get(service, service), account] = agent_id
         return account
 
+    def find_account(self, agent_id: str, service: str) -> str | None:
+        """The agent's id at a service; None when the file leads to none, as for somebody who is no agent of ours."""
+        try:
+            return self.get_account(agent_id, service)
+        except CredentialMissing:
+            return None
+
     def find_agent(self, service: str, account: str) -> str | None:
         """Our agent behind an id at a service, as far as the file tells."""
         name = REGISTERED_AT.get(service, service)

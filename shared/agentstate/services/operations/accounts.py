@@ -6,9 +6,10 @@ trading, wallet and domains have one each, whose id and key are kept where the s
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Literal, TypeAlias
+from typing import Final
 
 from agentstate.errors import ServiceInDoubt
 from agentstate.money.amounts import parse_money
@@ -20,9 +21,8 @@ from agentstate.services.http.own_request import OwnRequest
 from agentstate.services.operations.base import ServiceOperation
 from agentstate.services.operations.fields import Dollars, Text
 from agentstate.services.operations.receipts import Receipt
+from agentstate.services.operations.wallet_assets import Chain
 from agentstate.services.wire import Answer, Body, wire_amount
-
-Chain: TypeAlias = Literal["base", "ethereum", "solana"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,8 +86,10 @@ class Join(ServiceOperation[AccountReceipt]):
         key = made.get("api_key")
         if not isinstance(key, str) or not key:
             raise ServiceInDoubt(f"{what}: the answer has no key. The account may be there and cannot be used.")
+        account = made.get_text("agent_id")
         store_secret(entry.credential, request.agent_id, key)
-        store_secret(entry.account, request.agent_id, made.get_text("agent_id"))
+        store_secret(entry.account, request.agent_id, account)
+        await asyncio.to_thread(request.accounts.record_account, request.service.value, request.agent_id, account)
         return {"agent_id": request.agent_id, "created": True}
 
     def read_receipt(self, answer: Answer) -> AccountReceipt:

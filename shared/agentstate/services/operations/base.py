@@ -8,7 +8,7 @@ and, where a lost answer can be looked up, `verify`.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -29,7 +29,11 @@ from agentstate.services.wire import Answer, Body
 
 R = TypeVar("R", bound=Receipt)
 
-NO_BASELINE = "nothing was noted before the call, so its effect cannot be told from an earlier one"
+NO_BASELINE = Unknown(
+    "nothing was noted before the call, so its effect cannot be told from an earlier one", is_final=True
+)
+"""The verdict without a baseline."""
+
 _LONGEST_TAG = 200
 
 
@@ -212,15 +216,36 @@ class ServiceOperation(Operation[R]):
             return Absent(f"{what}, {waited:.0f} s after the call")
         return Unknown(f"{what} yet; it may still come", settles_in_s=window - waited)
 
+    def unknown_for_good(self, outside: Gateway, intent: Intent, reason: str) -> Unknown:
+        """Return Unknown, final once the settle window is over: no later look can tell more."""
+        waited, window = self._seconds_since(outside, intent.called_at), self.settle_window_s * outside.settle_scale
+        if waited >= window:
+            return Unknown(reason, is_final=True)
+        return Unknown(reason, settles_in_s=window - waited)
+
     def match_only_one(
-        self, outside: Gateway, intent: Intent, fitting: Sequence[Answer], what: str, *, all_shown: bool
+        self,
+        outside: Gateway,
+        intent: Intent,
+        new: Sequence[Answer],
+        fits: Callable[[Answer], bool],
+        what: str,
+        *,
+        all_shown: bool,
     ) -> Verdict:
-        """Take the one new row that fits for ours; with several, or when not all rows are shown, nothing is known."""
+        """Take the one new row that fits for ours.
+
+        The call is absent only when there is nothing new at all: a new row that does not fit may be ours as the service
+        changed it, so it keeps the effect in doubt, as does a list that may lack rows.
+        """
+        fitting = [row for row in new if fits(row)]
         if len(fitting) == 1:
             return Applied(self.read_receipt(fitting[0]))
-        if fitting or not all_shown:
-            return Unknown(f"{len(fitting)} new {what}s fit; look at the {self.service} service")
-        return self.absent_if_settled(outside, intent, f"no new {what} that fits is there")
+        if new or not all_shown:
+            shown = "" if all_shown else ", and more may be missing"
+            reason = f"{len(new)} new {what}s are there, {len(fitting)} of them fit{shown}; look at {self.service}"
+            return self.unknown_for_good(outside, intent, reason)
+        return self.absent_if_settled(outside, intent, f"no new {what} is there")
 
     def _look_into_refusal(self, outside: Gateway, intent: Intent, refused: ServiceRejected) -> R:
         """Return the receipt when "already done" is the answer to the second copy of our own request.

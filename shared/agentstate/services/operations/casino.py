@@ -18,7 +18,7 @@ from typing import Annotated, Any, Final, Literal, TypeAlias, get_args
 from agentstate.errors import InvalidInput, ServiceAnswerInvalid
 from agentstate.money.amounts import Amount, Money, parse_money
 from agentstate.money.effects.operation import Intent
-from agentstate.money.effects.verdicts import Applied, Guarantee, Unknown, Verdict
+from agentstate.money.effects.verdicts import Absent, Applied, Guarantee, Unknown, Verdict
 from agentstate.money.ledger.postings import Credit, earn
 from agentstate.services.http.gateway import Gateway
 from agentstate.services.http.own_request import OwnRequest, add_own_paths, own_view
@@ -116,16 +116,18 @@ class Bet(ServiceOperation[BetReceipt]):
         rows = _read_export(outside, intent.agent_id, since, client_seed=tag)
         bets = [row for row in rows if row.get("client_seed") == tag]
         if len({row.get_text("bet_id") for row in bets}) > 1:
-            return Unknown(f"{len(bets)} bets carry our client_seed: the casino placed one call more than once")
+            reason = f"{len(bets)} bets carry our client_seed: the casino placed one call more than once"
+            return Unknown(reason, is_final=True)
         if bets:
             if bets[-1].get_micros("amount_bet") != parse_money(self.amount).minor:
                 raise ServiceAnswerInvalid(f"the bet with our tag has another stake than {self.amount}.")
             return Applied(self.read_receipt(bets[-1]))
         if len(rows) >= EXPORT_ROWS:
-            return Unknown("the export of bets is full and does not show the tag; look at the casino")
+            return self.unknown_for_good(outside, intent, "the export of bets is full and does not show the tag")
         orphans = self._find_orphaned_stakes(outside, intent)
         if orphans:
-            return Unknown(f"the casino took the stake of {len(orphans)} bets that it does not have")
+            reason = f"the casino took the stake of {len(orphans)} bets that it does not have"
+            return self.unknown_for_good(outside, intent, reason)
         return self.absent_if_settled(outside, intent, "no bet with our client_seed is there")
 
     def _find_orphaned_stakes(self, outside: Gateway, intent: Intent) -> frozenset[str]:
@@ -156,15 +158,13 @@ class PaymentReceipt(Receipt):
 
 @dataclass(frozen=True, kw_only=True)
 class Pay(ServiceOperation[PaymentReceipt]):
-    """Pay another agent at once; the memo is not stored there."""
+    """Pay an account of the casino at once, of ours or of anybody; the memo is not stored there."""
 
     name = "casino.pay"
     guarantee = Guarantee.VERIFIABLE
     serial = "casino:pay"  # one payment at a time for an account.
     cost = "amount"
-    refusals = frozenset(
-        {"invalid_amount", "invalid_recipient", "recipient_not_found", "self_payment", "insufficient_balance"}
-    )
+    refusals = frozenset({"invalid_amount", "recipient_not_found", "same_agent", "insufficient_balance"})
 
     to: AgentId
     amount: Dollars
@@ -177,14 +177,13 @@ class Pay(ServiceOperation[PaymentReceipt]):
         return {"to_agent_id": self.to, "amount": wire_amount(self.amount), **memo}
 
     async def call_own_route(self, request: OwnRequest, body: Body) -> Body:
-        """`POST stats/pay`; the answer names no id, so the payment is known by our tag."""
-        answer = await request.send_operation("stats/pay", {**body, "to_agent_id": request.account_of(self.to)})
-        return {**answer, "payment_id": answer.get("payment_id") or request.tag}
+        """`POST stats/pay`."""
+        return await request.send_operation("stats/pay", {**body, "to_agent_id": await request.find_account(self.to)})
 
     def read_receipt(self, answer: Answer) -> PaymentReceipt:
         """Debit the amount."""
         return PaymentReceipt(
-            reference=answer.get_text("payment_id"), debited=parse_money(self.amount), to=self.to, raw=answer.body
+            reference=answer.get_text("tx_id"), debited=parse_money(self.amount), to=self.to, raw=answer.body
         )
 
     def find_counterparties(self) -> Sequence[str]:
@@ -203,17 +202,18 @@ class Pay(ServiceOperation[PaymentReceipt]):
     def verify(self, outside: Gateway, intent: Intent) -> Verdict:
         """Look for one new ledger row of a payment of this amount; none is conclusive only when no row is missing."""
         if intent.baseline is None:
-            return Unknown(NO_BASELINE)
+            return NO_BASELINE
         page, known = read_ledger(outside, intent.agent_id), frozenset(intent.baseline["rows"])
         debit = -parse_money(self.amount).minor
-        fitting = [row for row in page.rows_since(known) if row.reason == "payment_sent" and row.amount == debit]
-        if len(fitting) == 1:
-            return Applied(self.read_receipt(Answer({"payment_id": fitting[0].reference or fitting[0].id})))
-        if fitting:
-            return Unknown(f"{len(fitting)} new payments fit; look at the casino's ledger")
-        if not page.is_complete_since(known):
-            return Unknown("the casino's ledger has a gap since before the call, so its silence proves nothing")
-        return self.absent_if_settled(outside, intent, "no new payment of this amount is in the ledger")
+        new = [row for row in page.rows_since(known) if row.reason == "payment_sent"]
+        return self.match_only_one(
+            outside,
+            intent,
+            [Answer({"tx_id": row.reference or row.id, "amount": row.amount}) for row in new],
+            lambda row: row.get("amount") == debit,
+            "payment",
+            all_shown=page.is_complete_since(known),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -272,7 +272,7 @@ class Withdraw(ServiceOperation[WithdrawalReceipt]):
     def verify(self, outside: Gateway, intent: Intent) -> Verdict:
         """Look for one new row with our amount and address."""
         if intent.baseline is None:
-            return Unknown(NO_BASELINE)
+            return NO_BASELINE
         known, minor = frozenset(intent.baseline["ids"]), parse_money(self.amount).minor
         new = [
             row
@@ -281,10 +281,12 @@ class Withdraw(ServiceOperation[WithdrawalReceipt]):
         ]
         fitting = [row for row in new if row.get("address") == self.address and row.get_micros("amount") == minor]
         if len(fitting) != 1:
-            return Unknown(f"{len(fitting)} new withdrawals fit; compare the casino's ledger and the chain")
+            reason = f"{len(new)} new withdrawals are there, {len(fitting)} of them fit; compare ledger and chain"
+            return self.unknown_for_good(outside, intent, reason)
         status = fitting[0].get_text("status")
         if status == "failed":
-            return Unknown("the casino says failed and refunded, which does not prove that nothing was sent")
+            reason = "the casino says failed and refunded, which does not prove that nothing was sent"
+            return self.unknown_for_good(outside, intent, reason)
         return Applied(self.read_receipt(Answer({"withdrawal_id": fitting[0].get_text("id"), "status": status})))
 
 
@@ -310,24 +312,26 @@ class Daily(ServiceOperation[Receipt]):
         return Receipt(reference=reference, credited=answer.get_money("bonus_usd"), raw=answer.body)
 
     def read_baseline(self, outside: Gateway, agent_id: str) -> Mapping[str, Any]:
-        """Return when it was last claimed, and the ledger's rows."""
+        """Return when it was last claimed, whether it can be claimed now, and the ledger's rows."""
         state = self.read_view(outside, agent_id, "daily-state")
         rows = [row.id for row in read_ledger(outside, agent_id).rows]
-        return {"last": str(state.get("last_claimed_at")), "rows": rows}
+        last, can_claim = str(state.get("last_claimed_at")), state.get_flag("can_claim")
+        return {"last": last, "can_claim": can_claim, "rows": rows}
 
     def verify(self, outside: Gateway, intent: Intent) -> Verdict:
         """Look for a claim that is newer than the last one before the call, with its row in the ledger."""
         if intent.baseline is None:
-            return Unknown(NO_BASELINE)
+            return NO_BASELINE
         state = self.read_view(outside, intent.agent_id, "daily-state")
         if str(state.get("last_claimed_at")) == intent.baseline["last"]:
+            if not intent.baseline.get("can_claim", True):
+                return Absent("the bonus had been claimed before this call, which was therefore refused")
             return self.absent_if_settled(outside, intent, "no claim is there since the one before the call")
         new = read_ledger(outside, intent.agent_id).rows_since(frozenset(intent.baseline["rows"]))
         rows = [row for row in new if row.reason == "daily_bonus"]
         if len(rows) != 1:
-            text = f"the bonus counts as claimed, but the ledger shows {len(rows)} rows of it"
-            settles_in_s = None if self.is_settled(outside, intent.called_at) else self.settle_window_s
-            return Unknown(text, settles_in_s=settles_in_s)
+            reason = f"the bonus counts as claimed, but the ledger shows {len(rows)} rows of it"
+            return self.unknown_for_good(outside, intent, reason)
         reference = f"day-{state.get_number('current_streak')}"
         return Applied(Receipt(reference=reference, credited=Money.from_minor(rows[0].amount), raw=state.body))
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from agentstate.errors import ServiceAnswerInvalid
 from agentstate.money.effects.operation import Intent
-from agentstate.money.effects.verdicts import Absent, Applied, Guarantee, Unknown, Verdict
+from agentstate.money.effects.verdicts import Absent, Applied, Guarantee, Verdict
 from agentstate.services.http.gateway import Gateway
 from agentstate.services.http.own_request import OwnRequest, add_own_paths, own_view
 from agentstate.services.operations.accounts import DomainsDeposit, DomainsJoin
@@ -84,7 +84,8 @@ class Register(ServiceOperation[DomainReceipt]):
         found = self.read_view(outside, intent.agent_id, "search", domain=domain)
         if found.get_flag("available"):
             return self.absent_if_settled(outside, intent, f"{domain} is free")
-        return Unknown(f"{domain} is taken and not in the agent's list: lost on the way, or somebody else's")
+        reason = f"{domain} is taken and not in the agent's list: lost on the way, or bought by another"
+        return self.unknown_for_good(outside, intent, reason)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,7 +124,7 @@ class Renew(ServiceOperation[DomainReceipt]):
     def verify(self, outside: Gateway, intent: Intent) -> Verdict:
         """A later date of expiry than before is this renewal's, since no other ran beside it."""
         if intent.baseline is None:
-            return Unknown(NO_BASELINE)
+            return NO_BASELINE
         row = _find_owned(outside, intent.agent_id, self.domain)
         if row is None or row.get("expires_at") == intent.baseline["expires_at"]:
             return self.absent_if_settled(outside, intent, "the domain expires when it did before")
@@ -148,7 +149,7 @@ async def read_own_search(request: OwnRequest, query: Mapping[str, str]) -> Body
     domain = query["domain"]
     for row in Answer(await request.read_json("domains/search", q=domain)).get_items("results"):
         if row.get("domain") == domain:
-            return {"domain": domain, "available": row.get_flag("available"), "price_usd": row.get("price")}
+            return {"domain": domain, "available": row.get_flag("available"), "price_eur": row.get("price_eur")}
     raise ServiceAnswerInvalid(f"the search for {domain} does not tell about it.")
 
 

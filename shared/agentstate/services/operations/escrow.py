@@ -28,6 +28,9 @@ from agentstate.services.wire import Answer, Body, wire_amount
 LOCK: Final = "escrow_lock: "
 """The beginning of the reason of a lock in the casino's ledger; the escrow's id follows."""
 
+FAILED: Final = "escrow_create_failed_refund: "
+"""The beginning of the reason of a lock that was given back, since the escrow could not be stored."""
+
 SKEW: Final = timedelta(seconds=2)
 """How far the service's clock may be behind ours."""
 
@@ -70,13 +73,13 @@ class Create(ServiceOperation[EscrowReceipt]):
         return {
             "counterparty_agent_id": self.counterparty,
             "amount_usd": wire_amount(self.amount),
-            "description": f"{self.description or 'escrow'} [{tag}]",
+            "description": f"{(self.description or 'escrow').strip()} [{tag}]",
             "timeout_hours": self.timeout_hours,
         }
 
     async def call_own_route(self, request: OwnRequest, body: Body) -> Body:
         """`POST escrow/create`."""
-        counterparty = request.account_of(self.counterparty)
+        counterparty = await request.find_account(self.counterparty)
         answer = await request.send_operation("escrow/create", {**body, "counterparty_agent_id": counterparty})
         return await _rename_participants(request, answer)
 
@@ -108,20 +111,24 @@ class Create(ServiceOperation[EscrowReceipt]):
         rows = state.get_items("escrows")
         tagged = [row for row in rows if (row.get("creator_agent_id"), row.get("description")) == own]
         if len({row.get_text("escrow_id") for row in tagged}) > 1:
-            return Unknown(f"{len(tagged)} escrows carry our tag: the service made one call more than once")
+            reason = f"{len(tagged)} escrows carry our tag: the service made one call more than once"
+            return Unknown(reason, is_final=True)
         if tagged:
             return Applied(self.read_receipt(tagged[0]))
         begun = intent.called_at - SKEW
         if state.get_flag("truncated") and (
             state.get("complete_since") is None or state.get_time("complete_since") >= begun
         ):
-            return Unknown("the list of escrows is cut off and does not show the tag; look at the escrow service")
+            return self.unknown_for_good(outside, intent, "the list of escrows is cut off and does not show the tag")
         # Money that was locked for an escrow that is not there: the service died between the two.
         ledger, debit = read_ledger(outside, intent.agent_id).rows, -parse_money(self.amount).minor
         locks = [row for row in ledger if row.at >= begun and row.reason.startswith(LOCK) and row.amount == debit]
-        orphans = {row.reason.removeprefix(LOCK) for row in locks} - {row.get_text("escrow_id") for row in rows}
+        given_back = {row.reason.removeprefix(FAILED) for row in ledger if row.reason.startswith(FAILED)}
+        shown = {row.get_text("escrow_id") for row in rows}
+        orphans = {row.reason.removeprefix(LOCK) for row in locks} - shown - given_back
         if orphans:
-            return Unknown(f"money is locked for {len(orphans)} escrows that are not there")
+            reason = f"money is locked for {len(orphans)} escrows that are not there"
+            return self.unknown_for_good(outside, intent, reason)
         return self.absent_if_settled(outside, intent, "no escrow with our tag is there")
 
 

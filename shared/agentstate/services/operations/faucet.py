@@ -13,7 +13,7 @@ from typing import Any, Final
 from agentstate.errors import ServiceAnswerInvalid
 from agentstate.money.amounts import Money
 from agentstate.money.effects.operation import Intent
-from agentstate.money.effects.verdicts import Absent, Applied, Guarantee, Unknown, Verdict
+from agentstate.money.effects.verdicts import Absent, Applied, Guarantee, Verdict
 from agentstate.services.http.gateway import Gateway
 from agentstate.services.http.own_request import OwnRequest, add_own_paths, own_view
 from agentstate.services.operations.accounts import referral_part
@@ -69,7 +69,8 @@ class Claim(ServiceOperation[Receipt]):
         can_claim = _get_can_claim(state)
         claimed_before = intent.baseline["claimed"] if intent.baseline else None
         if can_claim is None and claimed_before is not False:
-            return Unknown("the ledger's window does not reach back far enough to tell")
+            reason = "the ledger's window does not reach back far enough to tell"
+            return self.unknown_for_good(outside, intent, reason)
         if can_claim is not False:
             return self.absent_if_settled(outside, intent, "the agent has no claim")
         if claimed_before is None:

@@ -10,11 +10,12 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Mapping
+from decimal import Decimal
 from types import MappingProxyType
 from typing import Annotated, Any, Final, Literal, Protocol, TypeAlias, get_args, get_origin, get_type_hints
 
 from agentstate.errors import AmountInvalid, ConfigurationError, InvalidInput
-from agentstate.money.amounts import Amount, Money, parse_money
+from agentstate.money.amounts import Amount, Money, parse_decimal, parse_money
 
 LONGEST_TEXT = 2_000
 _SECRET_WORDS = ("private_key", "mnemonic", "seed_phrase", "secret", "api_key", "password")
@@ -60,6 +61,22 @@ class AmountRule:
     def describe_value(self) -> Mapping[str, Any]:
         """Return the schema of decimal text, which keeps every digit."""
         return {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?$", "description": f"dollars, at least {self.least}"}
+
+
+@dataclasses.dataclass(frozen=True)
+class AssetAmountRule:
+    """An amount of an asset that another field names, in whole units; the operation gives it its currency."""
+
+    def parse_value(self, value: Any) -> Money | Decimal:
+        """Return the number, exactly; Money as it is."""
+        amount = value if isinstance(value, Money) else parse_decimal(value)
+        if (amount.minor if isinstance(amount, Money) else amount) <= 0:
+            raise AmountInvalid(f"is {amount}; more than 0 is needed.")
+        return amount
+
+    def describe_value(self) -> Mapping[str, Any]:
+        """Return the schema of decimal text, which keeps every digit."""
+        return {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?$", "description": "whole units of the asset, above 0"}
 
 
 @dataclasses.dataclass(frozen=True)

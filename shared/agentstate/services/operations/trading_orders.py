@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from agentstate.errors import ServiceAnswerInvalid
@@ -14,11 +13,13 @@ from agentstate.money.effects.verdicts import Absent, Applied, Guarantee, Unknow
 from agentstate.services.http.gateway import Gateway
 from agentstate.services.http.own_request import OwnRequest, own_view
 from agentstate.services.operations.base import NO_BASELINE, ServiceOperation
-from agentstate.services.operations.fields import Dollars, Range, Text
+from agentstate.services.operations.fields import Dollars, Range, Text, TextRule
 from agentstate.services.operations.receipts import Receipt
 from agentstate.services.wire import Answer, Body, wire_amount
 
-Coin: TypeAlias = Literal["BTC", "ETH", "SOL"]
+Coin: TypeAlias = Annotated[str, TextRule(r"[A-Za-z0-9:_-]{1,24}", "a market, such as BTC or TSLA")]
+"""A market that the service lists: crypto, stocks, metals, currencies."""
+
 Side: TypeAlias = Literal["long", "short"]
 
 ORDERS_SHOWN: Final = 50
@@ -39,7 +40,12 @@ class Limit(ServiceOperation[OrderReceipt]):
     name = "trading.limit"
     guarantee = Guarantee.VERIFIABLE
     own_path = "trade/limit"
-    refusals = frozenset({"invalid_coin", "invalid_side", "invalid_size", "invalid_price", "invalid_leverage"})
+    refusals = frozenset(
+        {
+            "invalid_side", "invalid_size", "invalid_price", "invalid_leverage", "invalid_coin", "unknown_coin",
+            "too_large", "limit_reached",
+        }
+    )  # fmt: skip
 
     coin: Coin
     side: Side
@@ -66,7 +72,7 @@ class Limit(ServiceOperation[OrderReceipt]):
 
     def serial_key(self) -> str:
         """Return a key of the coin: one order a coin at a time."""
-        return f"trading:limit:{self.coin}"
+        return f"trading:limit:{plain_coin(self.coin)}"
 
     def read_baseline(self, outside: Gateway, agent_id: str) -> Mapping[str, Any]:
         """Return the orders before the call."""
@@ -77,19 +83,24 @@ class Limit(ServiceOperation[OrderReceipt]):
     def verify(self, outside: Gateway, intent: Intent) -> Verdict:
         """Look for one new order that is like ours, filled or not."""
         if intent.baseline is None:
-            return Unknown(NO_BASELINE)
+            return NO_BASELINE
         rows = self.read_view(outside, intent.agent_id, "orders").get_items("orders")
-        new = [row for row in rows if row.get_text("order_id") not in intent.baseline["ids"]]
-        fitting = [row for row in new if self._matches_row(row)]
-        return self.match_only_one(outside, intent, fitting, "order", all_shown=len(new) < ORDERS_SHOWN)
+        new = [
+            row
+            for row in rows
+            if row.get_text("order_id") not in intent.baseline["ids"]
+            and plain_coin(str(row.get("coin"))) == plain_coin(self.coin)
+        ]
+        return self.match_only_one(outside, intent, new, self._matches_row, "order", all_shown=len(rows) < ORDERS_SHOWN)
 
     def _matches_row(self, row: Answer) -> bool:
         try:
             amounts = row.get_money("size_usd"), row.get_money("limit_price")
         except ServiceAnswerInvalid:
             return False
-        same = (row.get("coin"), row.get("side")) == (self.coin, self.side)
-        return same and amounts == (parse_money(self.size), parse_money(self.price))
+        if amounts != (parse_money(self.size), parse_money(self.price)):
+            return False
+        return bool(row.get("side") == self.side)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,10 +109,9 @@ class Cancel(ServiceOperation[OrderReceipt]):
 
     name = "trading.cancel"
     guarantee = Guarantee.NATURAL
-    refusals = frozenset({"order_not_found", "order_not_open"})
-    already = frozenset({"order_not_open"})
+    refusals = frozenset({"not_pending"})
+    already = frozenset({"not_pending"})
     reference = "order id"
-    own_path = "trade/cancel-limit"
 
     order_id: Text
 
@@ -109,6 +119,11 @@ class Cancel(ServiceOperation[OrderReceipt]):
         """Return the order's id."""
         del tag
         return {"order_id": self.order_id}
+
+    async def call_own_route(self, request: OwnRequest, body: Body) -> Body:
+        """`DELETE trade/limit-orders/{id}`; its answer has no status."""
+        answer = await request.send_operation(f"trade/limit-orders/{self.order_id}", {}, method="DELETE")
+        return {**answer, **body, "status": "cancelled"}
 
     def read_receipt(self, answer: Answer) -> OrderReceipt:
         """Read the order's status."""
@@ -134,19 +149,19 @@ class Cancel(ServiceOperation[OrderReceipt]):
         return Unknown(f"the order is not among the newest {ORDERS_SHOWN}; look at the trading service")
 
 
+def plain_coin(coin: str) -> str:
+    """Return the name of a market without its exchange: `TSLA` for `xyz:TSLA`."""
+    return coin.rpartition(":")[2].upper()
+
+
+def is_resting(row: Answer) -> bool:
+    """Return whether an order waits for its price."""
+    return bool(row.get("status") == "pending")
+
+
 @own_view("trading", "orders")
 async def read_own_orders(request: OwnRequest, _query: Mapping[str, str]) -> Body:
-    """`GET trade/limit-orders`."""
-    orders = [
-        {
-            "order_id": row.get_text("id"),
-            "coin": row.get_text("coin"),
-            "side": row.get_text("side"),
-            "size_usd": row.get_number("sizeUsd"),
-            "limit_price": row.get_number("limitPrice"),
-            "status": row.get_text("status"),
-            "created_at": datetime.fromtimestamp(int(row.get_number("createdAt")), UTC).isoformat(),
-        }
-        for row in Answer(await request.read_json("trade/limit-orders")).get_items("orders")
-    ]
-    return {"orders": orders}
+    """`GET trade/limit-orders`: the newest 50, in three lists by status."""
+    shown = Answer(await request.read_json("trade/limit-orders"))
+    statuses = ("pending", "filled", "cancelled")
+    return {"orders": [{**row.body, "status": status} for status in statuses for row in shown.get_items(status)]}

@@ -5,18 +5,18 @@ At its own routes it keeps no list of addresses and signs with a key that comes 
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
-from agentstate.errors import CredentialMissing, ServiceError, ServiceInDoubt
-from agentstate.money.amounts import parse_money
+from agentstate.errors import CredentialMissing, InvalidInput, ServiceAnswerInvalid, ServiceInDoubt, ServiceReadFailed
+from agentstate.money.amounts import Amount, parse_money
 from agentstate.money.effects.operation import Intent
-from agentstate.money.effects.verdicts import Applied, Guarantee, Unknown, Verdict
+from agentstate.money.effects.verdicts import Applied, Guarantee, Verdict
 from agentstate.services.cache.reading import UNREAD_MEMBER
 from agentstate.services.http.credential_references import (
+    FILE,
     is_reference,
     require_unused_file,
     resolve_reference,
@@ -25,13 +25,24 @@ from agentstate.services.http.credential_references import (
 )
 from agentstate.services.http.gateway import Gateway
 from agentstate.services.http.own_request import OwnRequest, own_view
-from agentstate.services.operations.accounts import Chain, WalletDeposit, WalletJoin
+from agentstate.services.operations.accounts import WalletDeposit, WalletJoin
 from agentstate.services.operations.base import NO_BASELINE, ServiceOperation
-from agentstate.services.operations.fields import Dollars, Text
+from agentstate.services.operations.fields import AssetAmountRule, Dollars, Text
 from agentstate.services.operations.receipts import R, Receipt
-from agentstate.services.wire import Answer, Body, wire_amount
+from agentstate.services.operations.wallet_assets import (
+    SWAP_TOKENS,
+    TOKEN_DECIMALS,
+    Asset,
+    Chain,
+    check_amount,
+    derive_evm_key,
+    find_asset,
+    to_base_units,
+)
+from agentstate.services.wire import Answer, Body
 
-_SWAP_MARKS: Final = ("from_chain", "to_chain", "amount", "to_address")
+EVM_CHAINS: Final = ("base", "ethereum")
+"""Chains with one address and one key between them."""
 
 
 class BlindOperation(ServiceOperation[R]):
@@ -51,7 +62,7 @@ class AddressReceipt(Receipt):
 
 @dataclass(frozen=True, kw_only=True)
 class Create(BlindOperation[AddressReceipt]):
-    """Make an address; calling twice makes two."""
+    """Make a wallet with an address on each chain; calling twice makes two, and the first cannot be asked for again."""
 
     name = "wallet.create"
 
@@ -63,22 +74,34 @@ class Create(BlindOperation[AddressReceipt]):
         return {"chain": self.chain}
 
     async def call_own_route(self, request: OwnRequest, body: Body) -> Body:
-        """`POST wallet/create`; words and keys are written to files, and go no further."""
+        """`POST wallet/create`; words and keys are written to files, and go no further.
+
+        The answer has the words and the addresses of all chains, and no keys: that of the EVM chains is derived from
+        the words. Every address and key for which the services file names a place is kept.
+        """
         entry = request.file.get_entry(request.agent_id, request.service)
         what = f"a wallet for {request.agent_id}"
-        key, address = entry.signing_keys.get(self.chain, ""), entry.addresses.get(self.chain, "")
-        for reference in (entry.words, key, address):
+        addresses, keys = self._find_places(entry.addresses), self._find_places(entry.signing_keys)
+        for reference in (entry.words, *addresses.values(), *keys.values()):
             require_unused_file(reference, request.agent_id, what)
         made = Answer(await request.send_operation("wallet/create", {}))
-        found = made.get_object("addresses").get(self.chain)
-        private_key = made.get_object("private_keys").get(self.chain) if made.has_member("private_keys") else None
-        if not isinstance(found, str):
+        words = made.get_text("mnemonic")
+        store_secret(entry.words, request.agent_id, words)
+        found = made.get_object("addresses")
+        if not isinstance(found.get(self.chain), str):
             raise ServiceInDoubt(f"{what} was made, but has no address on {self.chain}. Look at the wallet service.")
-        store_secret(entry.words, request.agent_id, str(made.get("mnemonic")))
-        if isinstance(private_key, str):
-            store_secret(key, request.agent_id, private_key)
-        store_secret(address, request.agent_id, found)
-        return {"agent_id": request.agent_id, "address": found}
+        for chain, reference in addresses.items():
+            if isinstance(address := found.get(chain), str):
+                store_secret(reference, request.agent_id, address)
+        for chain, reference in keys.items():
+            if chain in EVM_CHAINS:
+                store_secret(reference, request.agent_id, derive_evm_key(words))
+        return {"agent_id": request.agent_id, "address": found.get_text(self.chain)}
+
+    def _find_places(self, references: Mapping[str, str]) -> dict[str, str]:
+        """Return the references to files, by chain, and that of the operation's own chain in any case."""
+        files = {chain: place for chain, place in references.items() if place.startswith(FILE)}
+        return {**files, self.chain: references.get(self.chain, "")}
 
     def read_receipt(self, answer: Answer) -> AddressReceipt:
         """Take the address alone, since the answer may hold words and keys."""
@@ -94,35 +117,54 @@ class TransferReceipt(Receipt):
 
 @dataclass(frozen=True, kw_only=True)
 class Send(BlindOperation[TransferReceipt]):
-    """Send USDC from the agent's newest address."""
+    """Send USDC, another known token, or on request the chain's native coin, from the agent's address."""
 
     name = "wallet.send"
     cost = "amount"
 
     chain: Chain
     to: Text
-    amount: Dollars
+    amount: Annotated[Amount, AssetAmountRule()]
+    asset: Asset = "USDC"
+
+    def check_fields(self) -> None:
+        """Give the amount its currency; refuse an asset that the wallet cannot send there."""
+        try:
+            money = check_amount(self.amount, find_asset(self.chain, self.asset))  # type: ignore[arg-type]  # as its rule made it
+        except InvalidInput as error:
+            raise type(error)(f"wallet.send: {error.message} Nothing was sent.") from None
+        object.__setattr__(self, "amount", money)
 
     def build_body(self, tag: str) -> Body:
-        """Return the transfer; the wallet takes amounts as text."""
+        """Return the transfer; the wallet takes amounts as text, in whole units."""
         del tag
-        return {"chain": self.chain, "to": self.to, "amount": str(wire_amount(self.amount))}
+        amount = parse_money(self.amount)
+        return {"chain": self.chain, "to": self.to, "amount": f"{amount.amount.normalize():f}", "token": self.asset}
 
     async def call_own_route(self, request: OwnRequest, body: Body) -> Body:
-        """`POST wallet/send`; the signing key joins the request here and nowhere else."""
+        """`POST wallet/send`; contract and signing key join the request here and nowhere else.
+
+        The answer has to name the same chain, amount and contract: the wallet would send native coins without one.
+        """
         entry = request.file.get_entry(request.agent_id, request.service)
         reference = entry.signing_keys.get(self.chain)
         if reference is None:
             raise CredentialMissing(
                 f"{request.agent_id} has no signing key on {self.chain} in the services file. Nothing was sent."
             )
-        secret = resolve_secret(reference, request.agent_id)
-        token = request.file.get_token(request.service, self.chain)
-        sent = {**body, "private_key": secret, **({"token": token} if token else {})}
-        return await request.send_operation("wallet/send", sent, secret=secret)
+        sent = {**body, "private_key": resolve_secret(reference, request.agent_id)}
+        contract = find_asset(self.chain, self.asset, request.file.get_token(request.service, self.chain)).contract
+        sent = {**sent, "token": contract} if contract else {key: sent[key] for key in sent if key != "token"}
+        answer = await request.send_operation("wallet/send", sent, secret=sent["private_key"])
+        told = (answer.get("chain"), answer.get("amount"), str(answer.get("token") or "").lower())
+        if told != (self.chain, body["amount"], (contract or "").lower()):
+            raise ServiceInDoubt(f"wallet.send was answered for {told} and not as asked. Look at the chain.")
+        return {**answer, "token": self.asset}
 
     def read_receipt(self, answer: Answer) -> TransferReceipt:
-        """Debit the amount."""
+        """Debit the amount, in its own currency."""
+        if answer.get("token") != self.asset:
+            raise ServiceAnswerInvalid(f"it tells that {answer.get('token')!r} was sent, not {self.asset}.")
         return TransferReceipt(
             reference=answer.get_text("tx_hash"), debited=parse_money(self.amount), to=self.to, raw=answer.body
         )
@@ -150,15 +192,20 @@ class Swap(ServiceOperation[SwapReceipt]):
     to_address: Text
     amount: Dollars
 
+    def check_fields(self) -> None:
+        """Refuse a swap on one chain."""
+        if self.from_chain == self.to_chain:
+            raise InvalidInput("wallet.swap: from_chain and to_chain are the same. Nothing was sent.")
+
     def build_body(self, tag: str) -> Body:
-        """Return the order; the wallet takes amounts as text."""
+        """Return the order: tokens by their addresses, and the amount in the token's smallest units."""
         del tag
         return {
             "from_chain": self.from_chain,
             "to_chain": self.to_chain,
-            "from_token": "USDC",
-            "to_token": "USDC",
-            "amount": str(wire_amount(self.amount)),
+            "from_token": SWAP_TOKENS[self.from_chain],
+            "to_token": SWAP_TOKENS[self.to_chain],
+            "amount": to_base_units(parse_money(self.amount), TOKEN_DECIMALS),
             "to_address": self.to_address,
         }
 
@@ -178,31 +225,42 @@ class Swap(ServiceOperation[SwapReceipt]):
 
     def read_baseline(self, outside: Gateway, agent_id: str) -> Mapping[str, Any]:
         """Return the orders before the call."""
-        return {
-            "ids": [row.get_text("swap_id") for row in self.read_view(outside, agent_id, "activity").get_items("swaps")]
-        }
+        return {"ids": [row.get_text("id") for row in self._list_orders(outside, agent_id)]}
 
     def verify(self, outside: Gateway, intent: Intent) -> Verdict:
-        """Look for a new order with the same parameters."""
+        """Look for a new order with the same parameters; where to pay it in, its status tells."""
         if intent.baseline is None:
-            return Unknown(NO_BASELINE)
-        body, known = self.build_body(intent.remote_key), intent.baseline["ids"]
+            return NO_BASELINE
+        body = self.build_body(intent.remote_key)
         new = [
             row
-            for row in self.read_view(outside, intent.agent_id, "activity").get_items("swaps")
-            if row.get_text("swap_id") not in known
+            for row in self._list_orders(outside, intent.agent_id)
+            if row.get_text("id") not in intent.baseline["ids"]
         ]
-        fitting = [row for row in new if all(row.get(name) == body[name] for name in _SWAP_MARKS)]
-        if fitting:
-            return Applied(self.read_receipt(fitting[0]))
-        return self.absent_if_settled(outside, intent, "no new order is there")
+        fitting = [
+            row
+            for row in new
+            if row.get("from_amount") == body["amount"]
+            and all(row.get(name) == body[name] for name in ("from_chain", "to_chain", "to_address"))
+        ]
+        if not fitting and new:
+            return self.unknown_for_good(outside, intent, f"{len(new)} new orders are there, and none fits")
+        if not fitting:
+            return self.absent_if_settled(outside, intent, "no new order is there")
+        order_id = fitting[0].get_text("order_id")  # of several any serves: one that is not paid costs nothing
+        status = self.read_view(outside, intent.agent_id, "swap-status", order_id=order_id)
+        receipt = {"swap_id": fitting[0].get_text("id"), "order_id": order_id}
+        return Applied(self.read_receipt(Answer({**receipt, "deposit_address": status.get_text("depositAddress")})))
+
+    def _list_orders(self, outside: Gateway, agent_id: str) -> list[Answer]:
+        return self.read_view(outside, agent_id, "activity").get_items("events")
 
 
 @own_view("wallet", "state")
 async def read_own_state(request: OwnRequest, _query: Mapping[str, str]) -> Body:
-    """`GET wallet/usdc-balance/{address}` for every address of the services file, side by side.
+    """`GET wallet/usdc-balance` with the addresses of the services file, by chain.
 
-    When some chains do not answer, `unread` names them; when none does, their error is raised.
+    When some chains do not answer, `unread` names them; ServiceReadFailed when none does.
     """
     addresses: dict[str, str] = {}
     for chain, text in request.file.get_entry(request.agent_id, request.service).addresses.items():
@@ -210,34 +268,52 @@ async def read_own_state(request: OwnRequest, _query: Mapping[str, str]) -> Body
             addresses[chain] = resolve_reference(text, request.agent_id) if is_reference(text) else text
         except CredentialMissing:  # an address that was never made
             continue
-    reads = (_read_balance(request, chain, address) for chain, address in addresses.items())
-    found = await asyncio.gather(*reads, return_exceptions=True)
-    failed = [each for each in found if isinstance(each, BaseException)]
-    for each in failed:
-        if not isinstance(each, ServiceError) or len(failed) == len(found):
-            raise each
-    rows = [each for each in found if not isinstance(each, BaseException)]
+    rows, unread = await _read_balances(request, addresses) if addresses else ([], [])
+    if unread and not rows:
+        raise ServiceReadFailed(f"the wallet could read none of the chains {', '.join(unread)}. Nothing was changed.")
     total = sum((Answer(row).get_number("amount") for row in rows), Decimal(0))
     state: Body = {"agent_id": request.agent_id, "total_usdc": str(total), "addresses": rows}
-    unread = [chain for chain, each in zip(addresses, found, strict=True) if isinstance(each, BaseException)]
     return state | {UNREAD_MEMBER: unread} if unread else state
 
 
 @own_view("wallet", "balance")
 async def read_own_balance(request: OwnRequest, query: Mapping[str, str]) -> Body:
     """USDC on one address."""
-    return await _read_balance(request, query.get("chain", "base"), query.get("address", ""))
+    chain = query.get("chain", "base")
+    rows, _ = await _read_balances(request, {chain: query.get("address", "")})
+    if not rows:
+        raise ServiceReadFailed(f"the wallet could not read the chain {chain}. Nothing was changed.")
+    return rows[0]
 
 
 @own_view("wallet", "activity")
 async def read_own_activity(request: OwnRequest, _query: Mapping[str, str]) -> Body:
-    """`GET wallet/activity`: swaps and referrals; transfers are in no list."""
-    return await request.read_json("wallet/activity", type="swaps")
+    """`GET wallet/activity`: the newest 100 swaps; transfers are in no list."""
+    return await request.read_json("wallet/activity", type="swaps", limit="100")
 
 
-async def _read_balance(request: OwnRequest, chain: str, address: str) -> Body:
-    balance = Answer(await request.read_json(f"wallet/usdc-balance/{address}", chain=chain)).get_object("balance")
-    return {"address": address, "chain": chain, "symbol": "USDC", "amount": str(balance.get_number("amount"))}
+@own_view("wallet", "swap-status")
+async def read_own_swap_status(request: OwnRequest, query: Mapping[str, str]) -> Body:
+    """`GET wallet/swap/status/{order_id}`: the order as the exchange shows it."""
+    return await request.read_json(f"wallet/swap/status/{query['order_id']}")
+
+
+async def _read_balances(request: OwnRequest, addresses: Mapping[str, str]) -> tuple[list[Body], list[str]]:
+    """Return the balances, and the chains that could not be read."""
+    shown = Answer(await request.read_json("wallet/usdc-balance", **addresses)).get_items("balances")
+    by_chain = {row.get_text("chain"): row for row in shown}
+    missing = [chain for chain in addresses if chain not in by_chain or by_chain[chain].has_member("error")]
+    rows = [
+        {
+            "address": address,
+            "chain": chain,
+            "symbol": "USDC",
+            "amount": str(by_chain[chain].get_number("usdc_balance")),
+        }
+        for chain, address in addresses.items()
+        if chain not in missing
+    ]
+    return rows, missing
 
 
 create = Create
