@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.integration.conftest import KEY
 
 from agentstate.errors import Conflict, EffectFailed, EffectInDoubt, ServiceRejected
 from agentstate.money.amounts import Money
@@ -25,7 +26,6 @@ from agentstate.services.operations.names import Service
 from agentstate.services.operations.registry import OPERATIONS
 from agentstate.store.store import Store
 from tests.contract.conftest import services_toml
-from tests.integration.conftest import KEY
 from tests.stubs.service_calls import send
 
 
