@@ -137,6 +137,12 @@ class Settings(BaseSettings):
     max_text_bytes: int = Field(
         262_144, ge=1_024, le=8_388_608, description="Longest text of one memory or turn, UTF-8 bytes."
     )
+    max_message_bytes: int = Field(
+        16_777_216,
+        ge=1_024,
+        le=134_217_728,
+        description="Largest message of a conversation with its pictures and documents, as JSON text, UTF-8 bytes.",
+    )
     max_payload_bytes: int = Field(
         65_536, ge=1_024, le=1_048_576, description="Largest JSON payload of a job or an episode."
     )

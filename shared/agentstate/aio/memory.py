@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from agentstate.memory.context.slot import Renderer
     from agentstate.memory.context.truncation import Keep
     from agentstate.memory.conversation.history import Accounting, ConversationHistory, Transcript
-    from agentstate.memory.conversation.messages import Form, Messages
+    from agentstate.memory.conversation.message_forms import MessageObject
+    from agentstate.memory.conversation.message_output import Form
+    from agentstate.memory.conversation.messages import Messages
     from agentstate.memory.conversation.turns import Conversation, NewTurn, StoredSummary, Turn
     from agentstate.memory.episodes.episode import Episode
     from agentstate.memory.episodes.store import EpisodicStore
@@ -258,8 +260,8 @@ class AsyncConversation(AsyncPart["ConversationHistory"]):
 
     async def add(
         self,
-        role: str,
-        text: str,
+        role: str | Mapping[str, Any] | MessageObject,
+        text: str | None = None,
         speaker: str | None = None,
         at: datetime | None = None,
         source_id: str | None = None,
@@ -276,14 +278,14 @@ class AsyncConversation(AsyncPart["ConversationHistory"]):
 
     async def add_message(
         self,
-        message: Mapping[str, Any],
+        message: Mapping[str, Any] | MessageObject,
         *,
         speaker: str | None = None,
         at: datetime | None = None,
         source_id: str | None = None,
         tx: Transaction | None = None,
     ) -> int:
-        """Add a message as Anthropic's or OpenAI's API gives or takes it, calls of tools and results included."""
+        """Add a message or item of another API, as a dict or as its SDK's object, and keep it exactly as it came."""
         return await self._run_verb(
             lambda part: part.add_message(message, speaker=speaker, at=at, source_id=source_id, tx=tx)
         )

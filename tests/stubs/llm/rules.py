@@ -65,6 +65,6 @@ def refused_by_openai(body: Body) -> str | None:
         if waiting:
             return f"tool_calls {waiting} must be followed by tool messages"
         waiting = [call["id"] for call in message.get("tool_calls") or ()]
-        if not waiting and not message.get("content"):
+        if not waiting and not any(message.get(name) for name in ("content", "refusal", "audio", "function_call")):
             return "content must not be empty"
     return f"tool_calls {waiting} must be followed by tool messages" if waiting else None

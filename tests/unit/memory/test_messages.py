@@ -10,7 +10,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentstate.memory.conversation.blocks import NO_RESULT, parse_message
+from agentstate.memory.conversation.blocks import NO_RESULT
+from agentstate.memory.conversation.message_forms import parse_message
 from agentstate.memory.conversation.messages import CONTINUED, WAITING, render_messages
 from agentstate.memory.conversation.turns import ROLES, StoredSummary, Turn
 from tests.stubs.llm.rules import refused_by_anthropic, refused_by_openai

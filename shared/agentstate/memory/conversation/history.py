@@ -24,8 +24,15 @@ from agentstate.errors import InvalidInput, KeyReused, TooLarge
 from agentstate.ids import validate_name
 from agentstate.jobs import Jobs
 from agentstate.memory.conversation import turns as rows
-from agentstate.memory.conversation.blocks import parse_message
-from agentstate.memory.conversation.messages import PREFACE_TOKENS, Form, Messages, escape_markers, render_messages
+from agentstate.memory.conversation.message_forms import MessageObject, parse_message, validate_blocks
+from agentstate.memory.conversation.message_output import Dropped, Form
+from agentstate.memory.conversation.messages import (
+    PREFACE_TOKENS,
+    Messages,
+    escape_markers,
+    render_messages,
+    shrink_turn,
+)
 from agentstate.memory.conversation.tool_exchanges import LONGEST_EXCHANGE, drop_orphan_results, has_orphan_results
 from agentstate.memory.conversation.turns import Conversation, NewTurn, StoredSummary, Turn
 from agentstate.providers.summaries.summarizer import format_turn
@@ -40,6 +47,8 @@ SUMMARIZE = "summarization.summarize_conversation"
 
 _FIRST_PAGE: Final = 64
 _LARGEST_PAGE: Final = 2_048
+_TURN_SHARES: Final = (1, 2, 4, 8)
+"""A turn over this part of the room is cut: first only one that is larger than all of it."""
 
 MadeT = TypeVar("MadeT")
 
@@ -73,6 +82,16 @@ class Accounting:
         return sorted(set(range(1, self.turns + 1)) - self.covered - self.verbatim - self.queued)
 
 
+@dataclass(frozen=True, slots=True)
+class _Window:
+    """The summary, the newest turns that fit, the number of turns omitted between them, and parts that were cut."""
+
+    summary: StoredSummary | None
+    turns: list[Turn]
+    omitted: int
+    dropped: list[Dropped]
+
+
 class ConversationHistory:
     """One conversation of one agent."""
 
@@ -93,8 +112,8 @@ class ConversationHistory:
 
     def add(
         self,
-        role: str,
-        text: str,
+        role: str | Mapping[str, Any] | MessageObject,
+        text: str | None = None,
         speaker: str | None = None,
         at: datetime | None = None,
         source_id: str | None = None,
@@ -104,9 +123,13 @@ class ConversationHistory:
     ) -> int:
         """Add a turn and return its number.
 
+        Example:
+            chat.add("user", "How much is left?", speaker="Ada")
+            chat.add({"role": "tool", "tool_call_id": "c1", "content": "97.50 USDC"})
+
         Args:
-            role: `user`, `assistant`, `system` or `tool`.
-            text: what was said.
+            role: `user`, `assistant`, `system` or `tool`; or a whole message, see `add_message`.
+            text: what was said; left out for a message.
             speaker: who said it, where several share a role.
             at: when, aware; now when left out.
             source_id: your own id of the turn: adding it again adds nothing and returns the same number.
@@ -117,14 +140,21 @@ class ConversationHistory:
             InvalidInput: the turn is refused; TooLarge: its text is over `max_text_bytes`.
             KeyReused: `source_id` was used before for another text.
         """
+        if not isinstance(role, str):
+            if text is not None or content is not None:
+                raise InvalidInput("give a message alone, or a role with its text. Nothing was stored.")
+            return self.add_message(role, speaker=speaker, at=at, source_id=source_id, tx=tx)
+        if content is not None and not validate_blocks(content):
+            raise InvalidInput("the content has no block. Nothing was stored.")
         turn = NewTurn(
-            role=role, text=text, speaker=speaker, at=at or self._clock(), source_id=source_id, content=content
+            role=role, text=text or "", speaker=speaker, at=at or self._clock(), source_id=source_id, content=content
         )
         return self.add_many([turn], tx=tx)[0]
 
     def add_many(self, turns: Iterable[NewTurn], *, tx: Transaction | None = None) -> list[int]:
         """Add all of `turns` or none, in order; return their numbers. Raises as `add`."""
-        checked = [rows.validate_turn(turn, max_text_bytes=self._settings.max_text_bytes) for turn in turns]
+        limits = self._settings.max_text_bytes, self._settings.max_message_bytes
+        checked = [rows.validate_turn(turn, max_text_bytes=limits[0], max_message_bytes=limits[1]) for turn in turns]
         with self._store.transaction(tx) as open_tx:
             fates, now = rows.append_turns(
                 open_tx, rows.lock_conversation(open_tx, self.agent_id, self.session), checked
@@ -140,43 +170,68 @@ class ConversationHistory:
 
     def add_message(
         self,
-        message: Mapping[str, Any],
+        message: Mapping[str, Any] | MessageObject,
         *,
         speaker: str | None = None,
         at: datetime | None = None,
         source_id: str | None = None,
         tx: Transaction | None = None,
     ) -> int:
-        """Add a message as Anthropic's or OpenAI's API gives or takes it, calls of tools and results included.
+        """Add a message or item of another API, as a dict or as its SDK's object, and keep it exactly as it came.
 
-        Raises as `add`; InvalidInput also when it is no message of either.
+        The APIs are OpenAI's Chat Completions and Responses, Anthropic's Messages, LangChain (messages and dumps) and
+        Ollama. Text and numbers of calls' arguments, pictures, documents and parts that are not known here stay as
+        they are; `messages` gives them back to the same API, and converts them for another.
+
+        Raises as `add`; InvalidInput also when it is no message of any.
         """
-        role, text, content = parse_message(message)
-        return self.add(role, text, speaker, at, source_id, content=content, tx=tx)
+        parsed = parse_message(message)
+        turn = NewTurn(
+            role=parsed.role,
+            text=parsed.text,
+            speaker=speaker,
+            at=at or self._clock(),
+            source_id=source_id,
+            content=parsed.blocks,
+            form=parsed.form,
+            message=None if parsed.blocks is None else parsed.message,
+        )
+        return self.add_many([turn], tx=tx)[0]
 
     def messages(
         self, max_tokens: int = DEFAULT_MAX_TOKENS, *, for_reply: bool = True, form: Form = "anthropic"
     ) -> Messages:
         """Return the conversation for a language model: the summary, then as many of the newest turns as fit.
 
-        A call of tools is never there without its results, nor they without it.
+        A call of tools is never there without its results, nor they without it. A part that is too large for the
+        budget is cut or stands as a mark, and `report.dropped` names it, as it names the parts that the API does not
+        take.
 
         Args:
             max_tokens: tokens of all messages at most, with names, marks and what stands for a missing result;
                 estimated for the model family that has the most.
             for_reply: whether the model is to answer; then the last message is never its own.
-            form: `anthropic`, or `openai` for Chat Completions and what imitates it.
+            form: `anthropic`, `openai` for Chat Completions and its imitators, or `responses`.
 
         Raises:
             InvalidInput: `max_tokens` is no budget; TooLarge: not even the newest turn fits into it.
         """
-        summary, turns, omitted = self._read_window(max_tokens)
 
-        def render_kept(kept: Sequence[Turn]) -> Messages:
-            left_out = omitted + len(turns) - len(kept)
-            return render_messages(summary, kept, omitted=left_out, for_reply=for_reply, form=form)
+        def fit(window: _Window) -> Messages:
+            def render_kept(kept: Sequence[Turn]) -> Messages:
+                numbers = {turn.number for turn in kept}
+                return render_messages(
+                    window.summary,
+                    kept,
+                    omitted=window.omitted + len(window.turns) - len(kept),
+                    for_reply=for_reply,
+                    form=form,
+                    dropped=[part for part in window.dropped if part.turn in numbers],
+                )
 
-        return _fit_turns(turns, render_kept, lambda messages: messages.tokens, max_tokens)
+            return _fit_turns(window.turns, render_kept, lambda messages: messages.tokens, max_tokens)
+
+        return self._fit_window(max_tokens, fit)
 
     def to_messages(self) -> Messages:
         """Return `messages()` with the default budget."""
@@ -184,13 +239,17 @@ class ConversationHistory:
 
     def transcript(self, max_tokens: int = DEFAULT_MAX_TOKENS) -> Transcript:
         """Return the same as text: the summary, then the newest turns, one entry each."""
-        summary, turns, _ = self._read_window(max_tokens)
-        head = [f"[summary of turns 1 to {summary.covers_to}] {escape_markers(summary.text)}"] if summary else []
 
-        def list_entries(kept: Sequence[Turn]) -> Transcript:
-            return Transcript(head, [format_turn(turn.as_source()) for turn in kept])
+        def fit(window: _Window) -> Transcript:
+            summary = window.summary
+            head = [f"[summary of turns 1 to {summary.covers_to}] {escape_markers(summary.text)}"] if summary else []
 
-        return _fit_turns(turns, list_entries, lambda transcript: transcript.tokens, max_tokens)
+            def list_entries(kept: Sequence[Turn]) -> Transcript:
+                return Transcript(head, [format_turn(turn.as_source()) for turn in kept])
+
+            return _fit_turns(window.turns, list_entries, lambda transcript: transcript.tokens, max_tokens)
+
+        return self._fit_window(max_tokens, fit)
 
     def account_turns(self, max_tokens: int = DEFAULT_MAX_TOKENS) -> Accounting:
         """Account for every turn: verbatim in the messages, covered by a summary, or queued for one."""
@@ -221,18 +280,26 @@ class ConversationHistory:
             queued=frozenset(range(conversation.summarized_to + 1, end) if is_queued else ()),
         )
 
-    def _read_window(self, max_tokens: int) -> tuple[StoredSummary | None, list[Turn], int]:
-        """Return the summary, the newest turns that fit, and the number of turns omitted between them."""
+    def _fit_window(self, max_tokens: int, fit: Callable[[_Window], MadeT]) -> MadeT:
+        """Return `fit` of the window; where it does not fit, of one whose large turns are cut to smaller sizes."""
         if max_tokens < 1:
             raise InvalidInput(f"max_tokens is {max_tokens}; it must be 1 or more.")
+        for share in _TURN_SHARES:
+            try:
+                return fit(self._read_window(max_tokens, share))
+            except TooLarge as error:
+                reason = error
+        raise reason
+
+    def _read_window(self, max_tokens: int, share: int) -> _Window:
         with self._store.read_connection() as connection:
             conversation = rows.find_conversation(connection, self.id)
             if conversation is None:
-                return None, [], 0
+                return _Window(None, [], 0, [])
             summary = rows.find_summary(connection, self.id, conversation.summary_number)
             room = max_tokens - PREFACE_TOKENS - (summary.tokens if summary else 0)
-            turns = _read_newest_within(connection, conversation, room, max_tokens)
-        return summary, turns, conversation.turns - conversation.summarized_to - len(turns)
+            turns, dropped = _read_newest_within(connection, conversation, room, max_tokens, room // share)
+        return _Window(summary, turns, conversation.turns - conversation.summarized_to - len(turns), dropped)
 
     def turns(self, first: int = 1, last: int | None = None) -> list[Turn]:
         """Return the turns numbered `first` to `last` verbatim, summarized or not."""
@@ -265,25 +332,32 @@ def summarize_when_long(tx: Transaction, jobs: Jobs, settings: Settings, convers
         )
 
 
-def _read_newest_within(connection: Connection, conversation: Conversation, room: int, max_tokens: int) -> list[Turn]:
-    """Return the newest unsummarized turns that fit into `room` tokens, in order.
+def _read_newest_within(
+    connection: Connection, conversation: Conversation, room: int, max_tokens: int, turn_limit: int
+) -> tuple[list[Turn], list[Dropped]]:
+    """Return the newest unsummarized turns that fit into `room` tokens, in order, and the parts that were cut.
+
+    A turn over `turn_limit` tokens is cut to half of it, so that it does not make the others unreadable.
 
     Raises:
         TooLarge: not even the newest does, with the call that it answers when it is a result.
     """
     kept: list[Turn] = []
+    dropped: list[Dropped] = []
     used, backwards = 0, _iterate_backwards(connection, conversation)
     for turn in backwards:
-        used += turn.tokens
+        shown, cut = shrink_turn(turn, turn_limit // 2) if turn.tokens > turn_limit > 0 else (turn, [])
+        used += shown.tokens
         if used > room:
             break
-        kept.append(turn)
+        kept.append(shown)
+        dropped += cut
     whole = kept[::-1]
     if used > room and has_orphan_results(whole):
         whole = drop_orphan_results(whole, [turn, *islice(backwards, LONGEST_EXCHANGE - 1)])
     if conversation.turns > conversation.summarized_to and not whole:
         raise _too_large(max_tokens - room + used, max_tokens)
-    return whole
+    return whole, dropped
 
 
 def _fit_turns(

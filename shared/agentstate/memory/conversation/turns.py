@@ -15,13 +15,14 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from agentstate.errors import InvalidInput
+from agentstate.errors import InvalidInput, TooLarge
 from agentstate.ids import derive_id, validate_name
-from agentstate.memory.conversation.blocks import blocks_as_text, validate_blocks
+from agentstate.memory.conversation.billing import count_tokens
+from agentstate.memory.conversation.blocks import blocks_as_text, decode_message, encode_message
+from agentstate.memory.conversation.message_forms import SourceForm, parse_message
 from agentstate.memory.facts.texts import check_label, check_text
 from agentstate.providers.summaries.summarizer import SourceTurn
 from agentstate.providers.tokens import estimate_tokens
-from agentstate.state import codec
 from agentstate.store.store import Transaction
 from agentstate.store.tables import conversations, summaries, summary_calls, turns
 from agentstate.store.tables.base import db_time
@@ -29,6 +30,8 @@ from agentstate.store.tables.base import db_time
 FRAME_TOKENS = 9
 """Cost of the frame of one message and the blank lines between turns."""
 ROLES = ("user", "assistant", "system", "tool")
+MAX_MESSAGE_BYTES = 16_777_216
+"""Largest message with its pictures and documents, as JSON text in UTF-8, where no setting says otherwise."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,14 +43,26 @@ class NewTurn:
     at: datetime
     speaker: str | None = None
     content: list[dict[str, Any]] | None = None
-    """Content blocks as the provider speaks them, when the turn is more than its text."""
+    """Content blocks, when the turn is more than its text."""
     source_id: str | None = None
+    form: SourceForm = "anthropic"
+    """The API whose shape `message` has."""
+    message: dict[str, Any] | None = None
+    """The message as it came; None for one of `role` and `content`."""
 
     @property
     def tokens(self) -> int:
         """Estimated tokens of the turn in a prompt, its frame included."""
-        said = self.text if self.content is None else codec.dumps(self.content)
-        return FRAME_TOKENS + estimate_tokens(said if self.speaker is None else f"{self.speaker}: {said}")
+        speaker = 0 if self.speaker is None else estimate_tokens(f"{self.speaker}: ")
+        said = self.text if self.content is None else self.message or self.content
+        return FRAME_TOKENS + speaker + count_tokens(said)
+
+    def to_stored(self) -> dict[str, str] | None:
+        """Return the message as it is stored: its form and its JSON text; None for plain text."""
+        if self.content is None:
+            return None
+        side = "assistant" if self.role == "assistant" else "user"
+        return {"form": self.form, "message": encode_message(self.message or {"role": side, "content": self.content})}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,9 +75,14 @@ class Turn:
     speaker: str | None
     text: str
     content: list[dict[str, Any]] | None
+    """Content blocks, in one vocabulary for all APIs; None for plain text."""
     tokens: int
     at: datetime
     source_id: str | None
+    form: SourceForm = "anthropic"
+    """The API whose shape `message` has."""
+    message: dict[str, Any] | None = None
+    """The message as it came; None for plain text."""
 
     def as_source(self) -> SourceTurn:
         """Return the turn for summarizers, with its tool calls and results as text."""
@@ -115,7 +135,8 @@ class Appended:
 
 
 _CONVERSATION = tuple(conversations.c[name] for name in Conversation.__dataclass_fields__)
-_TURN = tuple(turns.c.said_at.label("at") if name == "at" else turns.c[name] for name in Turn.__dataclass_fields__)
+_TURN = (turns.c.number, turns.c.role, turns.c.speaker, turns.c.text, turns.c.content, turns.c.tokens,
+         turns.c.said_at.label("at"), turns.c.source_id)  # fmt: skip
 _SUMMARY = tuple(summaries.c[name] for name in StoredSummary.__dataclass_fields__)
 
 
@@ -124,13 +145,19 @@ def conversation_id(agent_id: str, session: str) -> UUID:
     return derive_id("conversation", agent_id, session)
 
 
-def validate_turn(turn: NewTurn, *, max_text_bytes: int) -> NewTurn:
+def validate_turn(turn: NewTurn, *, max_text_bytes: int, max_message_bytes: int = MAX_MESSAGE_BYTES) -> NewTurn:
     """Return `turn` when it may be stored; raise InvalidInput or TooLarge else."""
     if turn.role not in ROLES:
         raise InvalidInput(f"the role {str(turn.role)[:40]!r} is unknown; use {', '.join(ROLES)}. Nothing was stored.")
     check_text(turn.text, limit=max_text_bytes, what="text")
     if turn.content is not None:
-        check_text(codec.dumps(validate_blocks(turn.content)), limit=max_text_bytes, what="content")
+        stored = turn.to_stored() or {}
+        parse_message(decode_message(stored["message"]))  # what is stored can be read again
+        if (size := len(stored["message"].encode())) > max_message_bytes:
+            raise TooLarge(
+                f"the message has {size:,} bytes, over the limit of {max_message_bytes:,} "
+                "(AGENTSTATE_MAX_MESSAGE_BYTES). Nothing was stored; send a smaller file or its address."
+            )
     check_label(turn.speaker, "speaker")
     check_label(turn.source_id, "turn's id")
     if turn.at.tzinfo is None:
@@ -175,7 +202,7 @@ def append_turns(
                 "role": turn.role,
                 "speaker": turn.speaker,
                 "text": turn.text,
-                "content": turn.content,
+                "content": turn.to_stored(),
                 "tokens": turn.tokens,
                 "said_at": turn.at,
                 "source_id": turn.source_id,
@@ -206,14 +233,23 @@ def read_turns(connection: Connection, conversation: UUID, first: int, last: int
     """Return the turns numbered `first` to `last`, in order."""
     within = (turns.c.conversation_id == conversation, turns.c.number.between(first, last))
     found = connection.execute(sa.select(*_TURN).where(*within).order_by(turns.c.number)).mappings()
-    return [Turn(**row) for row in found]
+    return [_parse_row(row) for row in found]
 
 
 def read_newest(connection: Connection, conversation: UUID, *, after: int, before: int, limit: int) -> list[Turn]:
     """Return the newest turns numbered above `after` and below `before`, newest first, `limit` at most."""
     within = (turns.c.conversation_id == conversation, turns.c.number > after, turns.c.number < before)
     query = sa.select(*_TURN).where(*within).order_by(turns.c.number.desc()).limit(limit)
-    return [Turn(**row) for row in connection.execute(query).mappings()]
+    return [_parse_row(row) for row in connection.execute(query).mappings()]
+
+
+def _parse_row(row: sa.RowMapping) -> Turn:
+    stored = row["content"]
+    if stored is None:
+        return Turn(**row)
+    message = decode_message(stored["message"])
+    parsed = parse_message(message)
+    return Turn(**{**row, "content": parsed.blocks}, form=parsed.form, message=message)
 
 
 def read_token_counts(connection: Connection, conversation: UUID, after: int) -> list[tuple[int, int]]:
