@@ -8,7 +8,6 @@ import pkgutil
 import sys
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -42,30 +41,26 @@ def main(*, only: tuple[str, ...], quick: bool, data: Path, json_file: Path | No
     out, tables = make_console(), dict[str, list[Row]]()
     with BenchStack(quick=quick, data=data, say=lambda text: click.echo(f"  {text}", err=True)) as bench:
         for name in only or GROUPS:
-            tables[name] = list(_measure_group(name, bench))
+            began = time.monotonic()
+            bench.report(f"{name} …")
+            found = importlib.import_module(f"bench.groups.{name}").measure_rows(bench)
+            tables[name] = [replace(row, met=None) if quick else row for row in found]
+            bench.report(f"{name}: {time.monotonic() - began:.0f} s")
             print_rows(out, name, tables[name])
     rows = [row for table in tables.values() for row in table]
     if picture is not None:
-        draw_picture(picture, "make bench", lambda out: _print_tables(out, tables), width=PICTURE)
+
+        def print_tables(page: Console) -> None:
+            for name, table in tables.items():
+                print_rows(page, name, table)
+
+        draw_picture(picture, "make bench", print_tables, width=PICTURE)
     for path in (BUILD, *([json_file] if json_file else ())):
         write_rows(path, rows)
         out.print(f"written: {path}", soft_wrap=True)
     missed = [row.name for row in rows if row.met is False]
     out.print("\n".join(f"MISSED: {name}" for name in missed) or "every bar is met", markup=False)
     sys.exit(0 if all_met(rows) else 1)
-
-
-def _print_tables(out: Console, tables: Mapping[str, Sequence[Row]]) -> None:
-    for name, rows in tables.items():
-        print_rows(out, name, rows)
-
-
-def _measure_group(name: str, bench: BenchStack) -> Iterator[Row]:
-    began = time.monotonic()
-    bench.report(f"{name} …")
-    for row in importlib.import_module(f"bench.groups.{name}").measure_rows(bench):
-        yield replace(row, met=None) if bench.quick else row
-    bench.report(f"{name}: {time.monotonic() - began:.0f} s")
 
 
 if __name__ == "__main__":

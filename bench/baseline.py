@@ -48,10 +48,6 @@ class _DecimalTagger(json.JSONEncoder):
         return {_TAG: str(o)} if isinstance(o, Decimal) else super().default(o)
 
 
-def _restore_decimal(found: dict[str, Any]) -> Any:
-    return Decimal(found[_TAG]) if _TAG in found else found
-
-
 def dump_json(value: Any) -> str:
     """`value` as the guide's encoder writes it."""
     return json.dumps(value, cls=_DecimalTagger)
@@ -59,4 +55,4 @@ def dump_json(value: Any) -> str:
 
 def load_json(text: str) -> Any:
     """Parse text with the guide's hook."""
-    return json.loads(text, object_hook=_restore_decimal)
+    return json.loads(text, object_hook=lambda found: Decimal(found[_TAG]) if _TAG in found else found)

@@ -6,7 +6,7 @@ import base64
 import json
 import random
 import sysconfig
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -220,20 +220,18 @@ def read_python_code() -> str:
     return "\n".join(path.read_text("utf-8") for name in _MODULES if (path := library / f"{name}.py").exists())
 
 
-def _make_prose(draw: random.Random) -> Iterator[str]:
-    while True:
-        yield " ".join(draw.sample(ENGLISH, 4)) + draw.choice(("\n\n", " "))
+MADE: Final[dict[str, Make]] = {}
+"""The kinds that are made from a seed."""
 
 
-def _make_languages(draw: random.Random) -> Iterator[str]:
-    while True:
-        sentences = OTHERS[draw.choice(sorted(OTHERS))]
-        yield " ".join(draw.sample(sentences, 3)) + "\n"
+def made_kind(kind: str) -> Callable[[Make], Make]:
+    """Register a function that makes texts of one kind."""
 
+    def register(make: Make) -> Make:
+        MADE[kind] = make
+        return make
 
-def _make_emoji(draw: random.Random) -> Iterator[str]:
-    while True:
-        yield f"{draw.choice(ENGLISH)} {''.join(draw.choices(EMOJI, k=draw.randint(1, 4)))} "
+    return register
 
 
 def _draw_moment(draw: random.Random) -> str:
@@ -246,6 +244,24 @@ def _draw_amount(draw: random.Random) -> str:
     return f"{sign}{whole}.{cents:02d}"
 
 
+@made_kind("prose")
+def _make_prose(draw: random.Random) -> Iterator[str]:
+    while True:
+        yield " ".join(draw.sample(ENGLISH, 4)) + draw.choice(("\n\n", " "))
+
+
+@made_kind("markdown")
+def _make_markdown(draw: random.Random) -> Iterator[str]:
+    while True:
+        yield f"## {draw.choice(ENGLISH).split(',')[0].rstrip('.')}\n\n| asset | amount | at |\n|---|---:|---|\n"
+        for _ in range(draw.randint(2, 5)):
+            yield f"| **{draw.choice(_ASSETS)}** | `{_draw_amount(draw)}` | {_draw_moment(draw)[:10]} |\n"
+        todo = draw.choice(ENGLISH)
+        link = f"https://example.com/{draw.choice(_SERVICES)}?id={draw.randrange(10**6)}"
+        yield f"\n- [ ] {todo}\n- [x] see {link}\n\n"
+
+
+@made_kind("JSON with ids")
 def _make_json(draw: random.Random) -> Iterator[str]:
     while True:
         record = {
@@ -261,6 +277,7 @@ def _make_json(draw: random.Random) -> Iterator[str]:
         yield json.dumps(record, indent=draw.choice((None, None, 2))) + "\n"
 
 
+@made_kind("ledger lines")
 def _make_ledger(draw: random.Random) -> Iterator[str]:
     while True:
         service, asset = draw.choice(_SERVICES), draw.choice(_ASSETS)
@@ -270,50 +287,49 @@ def _make_ledger(draw: random.Random) -> Iterator[str]:
         )
 
 
+@made_kind("identifiers")
+def _make_identifiers(draw: random.Random) -> Iterator[str]:
+    words = [word.strip(".,;?") for sentence in ENGLISH for word in sentence.split()]
+    while True:
+        some = [draw.choice(words) for _ in range(draw.randint(2, 4))]
+        style = draw.choice(
+            (
+                lambda parts: "".join(map(str.capitalize, parts)),
+                "_".join,
+                "-".join,
+                lambda parts: "_".join(parts).upper(),
+            )
+        )
+        yield f"{style(some)}{draw.choice((' = ', ', ', '();', ': '))}{draw.choice((chr(10), ' '))}"
+
+
+@made_kind("16 languages")
+def _make_languages(draw: random.Random) -> Iterator[str]:
+    while True:
+        sentences = OTHERS[draw.choice(sorted(OTHERS))]
+        yield " ".join(draw.sample(sentences, 3)) + "\n"
+
+
+@made_kind("prose with emoji")
+def _make_emoji(draw: random.Random) -> Iterator[str]:
+    while True:
+        yield f"{draw.choice(ENGLISH)} {''.join(draw.choices(EMOJI, k=draw.randint(1, 4)))} "
+
+
+@made_kind("hex hashes")
 def _make_hex(draw: random.Random) -> Iterator[str]:
     while True:
         digits = draw.choice((40, 64))
         yield f"{draw.choice(('0x', ''))}{draw.getrandbits(4 * digits):0{digits}x}\n"
 
 
+@made_kind("base64")
 def _make_base64(draw: random.Random) -> Iterator[str]:
     while True:
         yield base64.b64encode(draw.randbytes(draw.choice((48, 96, 240)))).decode() + "\n"
 
 
-def _make_markdown(draw: random.Random) -> Iterator[str]:
-    while True:
-        yield f"## {draw.choice(ENGLISH).split(',')[0].rstrip('.')}\n\n| asset | amount | at |\n|---|---:|---|\n"
-        for _ in range(draw.randint(2, 5)):
-            yield f"| **{draw.choice(_ASSETS)}** | `{_draw_amount(draw)}` | {_draw_moment(draw)[:10]} |\n"
-        todo = draw.choice(ENGLISH)
-        link = f"https://example.com/{draw.choice(_SERVICES)}?id={draw.randrange(10**6)}"
-        yield f"\n- [ ] {todo}\n- [x] see {link}\n\n"
-
-
-def _make_identifiers(draw: random.Random) -> Iterator[str]:
-    words = [word.strip(".,;?") for sentence in ENGLISH for word in sentence.split()]
-    while True:
-        some = [draw.choice(words) for _ in range(draw.randint(2, 4))]
-        style = draw.choice((_join_camel, "_".join, "-".join, lambda parts: "_".join(parts).upper()))
-        yield f"{style(some)}{draw.choice((' = ', ', ', '();', ': '))}{draw.choice((chr(10), ' '))}"
-
-
-def _make_other_scripts(draw: random.Random) -> Iterator[str]:
-    """Letters at random of scripts that no sentence above is written in: an upper bound for real words."""
-    while True:
-        first, last = draw.choice(_SCRIPTS)
-        words = ("".join(chr(draw.randint(first, last)) for _ in range(draw.randint(2, 8))) for _ in range(12))
-        yield " ".join(words) + "\n"
-
-
-def _make_symbols(draw: random.Random) -> Iterator[str]:
-    while True:
-        first, last = draw.choice(_SYMBOLS)
-        yield "".join(chr(draw.randint(first, last)) for _ in range(20))
-        yield draw.choice(("\n", " ", "\t\t", "    ", "\x00", "\x1b[0m", "e\u0301\u0323", "----", "====", "…"))
-
-
+@made_kind("short lines")
 def _make_short_lines(draw: random.Random) -> Iterator[str]:
     words = [word for sentence in ENGLISH for word in sentence.split()]
     while True:
@@ -322,29 +338,25 @@ def _make_short_lines(draw: random.Random) -> Iterator[str]:
         yield draw.choice(("\n", "\n", "\n", ",\n", ", ", ";", "\t", "\r\n", "\n\n"))
 
 
+@made_kind("runs of one sign")
 def _make_runs(draw: random.Random) -> Iterator[str]:
     """The same sign again and again, as in rules, fill and laughter."""
     while True:
         yield draw.choice("-=._*#~!?>/|0 9ahxAX\t") * draw.randint(2, 60) + draw.choice(("\n", " "))
 
 
-def _join_camel(parts: Iterable[str]) -> str:
-    return "".join(part.capitalize() for part in parts)
+@made_kind("other scripts")
+def _make_other_scripts(draw: random.Random) -> Iterator[str]:
+    """Letters at random of scripts that no sentence above is written in: an upper bound for real words."""
+    while True:
+        first, last = draw.choice(_SCRIPTS)
+        words = ("".join(chr(draw.randint(first, last)) for _ in range(draw.randint(2, 8))) for _ in range(12))
+        yield " ".join(words) + "\n"
 
 
-MADE: Final[dict[str, Make]] = {
-    "prose": _make_prose,
-    "markdown": _make_markdown,
-    "JSON with ids": _make_json,
-    "ledger lines": _make_ledger,
-    "identifiers": _make_identifiers,
-    "16 languages": _make_languages,
-    "prose with emoji": _make_emoji,
-    "hex hashes": _make_hex,
-    "base64": _make_base64,
-    "short lines": _make_short_lines,
-    "runs of one sign": _make_runs,
-    "other scripts": _make_other_scripts,
-    "symbols": _make_symbols,
-}
-"""The kinds that are made from a seed."""
+@made_kind("symbols")
+def _make_symbols(draw: random.Random) -> Iterator[str]:
+    while True:
+        first, last = draw.choice(_SYMBOLS)
+        yield "".join(chr(draw.randint(first, last)) for _ in range(20))
+        yield draw.choice(("\n", " ", "\t\t", "    ", "\x00", "\x1b[0m", "e\u0301\u0323", "----", "====", "…"))

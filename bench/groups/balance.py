@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -44,30 +44,25 @@ def measure_rows(bench: BenchStack) -> Iterator[Row]:
                 for month in range(14):
                     moment = datetime(BEGIN.year + month // 12, month % 12 + 1, 1, tzinfo=UTC)
                     tx.connection.execute(statement, {"moment": moment})
-        histories = {count: _make_history(store, count) for count in (SHORT, long)}
+        histories: dict[int, TransactionLedger] = {}
+        for count in (SHORT, long):
+            moments = [BEGIN + SPAN * number / count for number in range(1, count + 1)]
+            write_history(store, f"ag_{count}", "casino", moments, amount=_CENT, lines=_LINES, unwatched=True)
+            ledger = histories[count] = TransactionLedger(store, f"ag_{count}")
+            assert ledger.balance("casino").minor == _CENT.minor * count
+            assert ledger.balance("casino", as_of=moments[count // 2 - 1]).minor == _CENT.minor * count // 2
         bench.report(f"{name}: histories of {SHORT:,} and {long:,} entries in {time.monotonic() - began:.0f} s")
         what = f"{long:,} entries against {SHORT:,}"
-        yield _balance_row(bench, f"{name}: balance, {what}", histories[long], histories[SHORT], _read_now)
-        yield _balance_row(
-            bench, f"{name}: balance at a time, {what}", histories[long], histories[SHORT], _read_at_moments
-        )
+        readings: dict[str, Callable[[TransactionLedger], Callable[[], object]]] = {
+            "balance": lambda ledger: lambda: ledger.balance("casino"),
+            "balance at a time": _read_at_moments,
+        }
+        for read, reading in readings.items():
+            sides = reading(histories[long]), reading(histories[SHORT])
+            found = compare_calls(*sides, rounds=bench.choose_size(60, 3), calls=20)
+            reference = f"the short history: {found.reference_s * 1e3:.2f} ms"
+            yield at_most(f"{name}: {read}, {what}", round(found.ratio, 2), 1.5, "x", reference)
         store.close()
-
-
-def _balance_row(
-    bench: BenchStack,
-    name: str,
-    long: TransactionLedger,
-    short: TransactionLedger,
-    reading: Callable[[TransactionLedger], Callable[[], object]],
-) -> Row:
-    found = compare_calls(reading(long), reading(short), rounds=bench.choose_size(60, 3), calls=20)
-    reference = f"the short history: {found.reference_s * 1e3:.2f} ms"
-    return at_most(name, round(found.ratio, 2), 1.5, "x", reference)
-
-
-def _read_now(ledger: TransactionLedger) -> Callable[[], object]:
-    return lambda: ledger.balance("casino")
 
 
 def _read_at_moments(ledger: TransactionLedger) -> Callable[[], object]:
@@ -78,16 +73,6 @@ def _read_at_moments(ledger: TransactionLedger) -> Callable[[], object]:
         return ledger.balance("casino", as_of=BEGIN + SPAN * part / 100_000)
 
     return at_some_time
-
-
-def _make_history(store: Store, count: int) -> TransactionLedger:
-    agent = f"ag_{count}"
-    moments = [BEGIN + SPAN * number / count for number in range(1, count + 1)]
-    write_history(store, agent, "casino", moments, amount=_CENT, lines=_LINES, unwatched=True)
-    ledger = TransactionLedger(store, agent)
-    assert ledger.balance("casino").minor == _CENT.minor * count
-    assert ledger.balance("casino", as_of=moments[count // 2 - 1]).minor == _CENT.minor * count // 2
-    return ledger
 
 
 _BATCH = 20_000
@@ -150,25 +135,23 @@ def _write_batch(
     parts = [moments[begin : begin + lines] for begin in range(0, len(moments), lines)]
     numbered = enumerate(parts, available.seq)
     named = [(derive_id("history", agent_id, service, str(number)), part) for number, part in numbered]
-    _insert_rows(tx, ledger_transactions, (_make_transaction(agent_id, txn, part[-1]) for txn, part in named))
-    _insert_rows(tx, entries, _make_entries(named, available, external, amount.minor))
+    transactions = (
+        {"id": txn, "agent_id": agent_id, "scope": "history", "key": str(txn), "params_sha": bytes(32),
+         "kind": "deposit", "effective_at": part[-1], "recorded_at": part[-1]}
+        for txn, part in named
+    )  # fmt: skip
+
+    def make_entries() -> Iterator[dict[str, Any]]:
+        for txn, part in named:
+            for at in part:
+                yield available.make_entry(txn, amount.minor, at)
+            yield external.make_entry(txn, -amount.minor * len(part), part[-1])
+
+    _insert_rows(tx, ledger_transactions, transactions)
+    _insert_rows(tx, entries, make_entries())
     for chain in (available, external):
         heads = {"balance": chain.balance, "version": chain.seq, "head": chain.head, "touched_at": moments[-1]}
         tx.connection.execute(sa.update(accounts).where(accounts.c.id == chain.id).values(heads))
-
-
-def _make_entries(named: Iterable[Any], available: _Chain, external: _Chain, minor: int) -> Iterator[dict[str, Any]]:
-    for txn, part in named:
-        for at in part:
-            yield available.make_entry(txn, minor, at)
-        yield external.make_entry(txn, -minor * len(part), part[-1])
-
-
-def _make_transaction(agent_id: str, txn: Any, at: datetime) -> dict[str, Any]:
-    return {
-        "id": txn, "agent_id": agent_id, "scope": "history", "key": str(txn), "params_sha": bytes(32),
-        "kind": "deposit", "effective_at": at, "recorded_at": at,
-    }  # fmt: skip
 
 
 def _insert_rows(tx: Transaction, table: sa.Table, rows: Iterator[dict[str, Any]]) -> None:

@@ -28,7 +28,10 @@ def measure_rows(bench: BenchStack) -> Iterator[Row]:
     """The time of a round trip of an agent's state in both formats, of plain JSON, and the sizes."""
     for count in TRANSACTIONS:
         document = make_state(count)
-        for name, ours in (("JSON", _round_trip_json), ("MessagePack", _round_trip_msgpack)):
+        for name, ours in (
+            ("JSON", _round_trip_json),
+            ("MessagePack", lambda value: packed.unpack(packed.pack(value))),
+        ):
             calls = max(400 // count, 3)
             ratio = _measure_ratio(bench, partial(ours, document), partial(_round_trip_guide, document), calls)
             yield at_most(f"codec: {name}, a state of {count:,} transactions", ratio, 1.0, "x", GUIDE)
@@ -38,7 +41,13 @@ def measure_rows(bench: BenchStack) -> Iterator[Row]:
     }
     ratio = _measure_ratio(bench, lambda: _round_trip_json(plain), lambda: json.loads(json.dumps(plain)), 3)
     yield Row("codec: JSON, 200 plain records", ratio, "x", reference=PLAIN)
-    yield from _measure_sizes(make_state(1_000))
+
+    document = make_state(1_000)
+    by_guide = baseline.dump_json(document).encode()
+    for name, body in (("JSON", codec.dumps(document).encode()), ("MessagePack", packed.pack(document))):
+        yield Row(f"codec: size of {name}", round(len(body) / len(by_guide), 2), "x", reference=GUIDE)
+        squeezed = len(zlib.compress(body)) / len(zlib.compress(by_guide))
+        yield Row(f"codec: size of {name}, compressed", round(squeezed, 2), "x", reference=GUIDE)
 
 
 def make_state(count: int) -> dict[str, Any]:
@@ -72,17 +81,5 @@ def _round_trip_json(document: Any) -> Any:
     return codec.loads(codec.dumps(document))
 
 
-def _round_trip_msgpack(document: Any) -> Any:
-    return packed.unpack(packed.pack(document))
-
-
 def _round_trip_guide(document: Any) -> Any:
     return baseline.load_json(baseline.dump_json(document))
-
-
-def _measure_sizes(document: dict[str, Any]) -> Iterator[Row]:
-    by_guide = baseline.dump_json(document).encode()
-    for name, body in (("JSON", codec.dumps(document).encode()), ("MessagePack", packed.pack(document))):
-        yield Row(f"codec: size of {name}", round(len(body) / len(by_guide), 2), "x", reference=GUIDE)
-        squeezed = len(zlib.compress(body)) / len(zlib.compress(by_guide))
-        yield Row(f"codec: size of {name}, compressed", round(squeezed, 2), "x", reference=GUIDE)

@@ -21,7 +21,6 @@ from agentstate.money.amounts import Money
 from deploy.local.demo.findings import Balance, Findings
 from deploy.local.demo.promises import Verdict, all_kept, check_promises, make_rows
 from deploy.local.demo.scenario import Demo, DemoChoices, Progress
-from deploy.local.demo.workers import DemoStack
 from deploy.local.stack.control import INTERRUPTED, interrupt_once
 from deploy.local.stack.folder import ROOT
 from deploy.local.stack.results import draw_picture, make_console, write_rows
@@ -52,6 +51,9 @@ def main(
     build: Path,
 ) -> None:
     """Run a fleet of agents on the whole system, break things, and check every promise."""
+    for text in settings:
+        if "=" not in text:
+            raise click.UsageError(f"--set {text}: write NAME=VALUE.")
     # The one-machine engine listens on loopback alone; its key needs no TLS there.
     warnings.filterwarnings("ignore", message="Api key is used with an insecure connection")
     interrupt_once()
@@ -62,7 +64,7 @@ def main(
         seconds=seconds,
         seed=seed,
         stays=keep,
-        settings=dict(_parse_setting(text) for text in settings),
+        settings=dict(text.split("=", 1) for text in settings),
     )
     ok = False
     try:
@@ -85,7 +87,7 @@ def _run_demo(choices: DemoChoices, files: Sequence[Path], pictures: Path | None
             demo.keep_stack()
     print_report(out, found, verdicts)
     for path in files:
-        write_rows(path, make_rows(found, verdicts))
+        write_rows(path, list(make_rows(found, verdicts)))
         out.print(f"written: {path}", soft_wrap=True)
     if pictures is not None:
         for name, print_part in (("demo-report.svg", print_report), ("demo-promises.svg", print_end)):
@@ -96,33 +98,23 @@ def _run_demo(choices: DemoChoices, files: Sequence[Path], pictures: Path | None
 
             draw_picture(pictures / name, "make demo", print_all)
     if choices.stays:
-        _print_hints(out, demo.stack)
+        stack = demo.stack
+        folder = stack.folder
+        lines = (
+            "The stack goes on. To look around:",
+            f"  Flower    {stack.urls['flower']} (user agent, password: AGENTSTATE_FLOWER_BASIC_AUTH in the settings)",
+            f"  settings  {folder.env_file}",
+            f"  logs      {folder.logs}",
+            f"  try       export AGENTSTATE_ENV_FILE={folder.env_file}",
+            "            .venv/bin/agentstate status",
+            "            .venv/bin/agentstate recall ag_01 'what did I learn about bets?'",
+            f"  stop      .venv/bin/python -m deploy.local down --data {folder.path}; rm -r {folder.path}",
+        )
+        for line in lines:
+            out.print(line, markup=False, soft_wrap=True)
     kept = all_kept(verdicts)
     out.print("all promises were kept" if kept else "A PROMISE WAS BROKEN")
     return kept
-
-
-def _print_hints(out: Console, stack: DemoStack) -> None:
-    folder = stack.folder
-    lines = (
-        "The stack goes on. To look around:",
-        f"  Flower    {stack.urls['flower']} (user agent, password: AGENTSTATE_FLOWER_BASIC_AUTH in the settings)",
-        f"  settings  {folder.env_file}",
-        f"  logs      {folder.logs}",
-        f"  try       export AGENTSTATE_ENV_FILE={folder.env_file}",
-        "            .venv/bin/agentstate status",
-        "            .venv/bin/agentstate recall ag_01 'what did I learn about bets?'",
-        f"  stop      .venv/bin/python -m deploy.local down --data {folder.path}; rm -r {folder.path}",
-    )
-    for line in lines:
-        out.print(line, markup=False, soft_wrap=True)
-
-
-def _parse_setting(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not equals:
-        raise click.UsageError(f"--set {text}: write NAME=VALUE.")
-    return name, value
 
 
 def print_report(out: Console, found: Findings, verdicts: Sequence[Verdict]) -> None:

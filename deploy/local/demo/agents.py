@@ -138,14 +138,14 @@ class FleetAgent:
         self._before = {effect.key for effect in agent.effects.list(limit=100_000) if effect.is_ended}
         self._positions: list[str] = []
         self._steps: dict[str, Callable[[random.Random, int], None]] = {
-            "bet": self._place_bet,
-            "open": self._open_position,
-            "close": self._close_position,
-            "escrow": self._create_escrow,
+            "bet": self.place_bet,
+            "open": self.open_position,
+            "close": self.close_position,
+            "escrow": self.create_escrow,
             "tend": lambda _chance, _n: self.tend_escrows(),
-            "domain": self._buy_domain,
-            "look": self._look_around,
-            "job": self._submit_job,
+            "domain": self.buy_domain,
+            "look": self.look_around,
+            "job": self.submit_job,
         }
         self._weights = (50, 8, 7, 9, 10, 3, 7, 6)
 
@@ -190,7 +190,8 @@ class FleetAgent:
             elif row["status"] == "completed" and row["creator_agent_id"] == self.agent.id:
                 self._move_escrow("release", escrow.release(escrow_id=escrow_id))
 
-    def _place_bet(self, chance: random.Random, number: int) -> None:
+    def place_bet(self, chance: random.Random, number: int) -> None:
+        """Bet up to 2.50 dollars on a coin, or on dice three times in ten."""
         amount = Decimal(chance.randrange(5, 250)) / 100
         bet = casino.bet(amount=amount, side=chance.choice(casino.SIDES))
         if chance.random() < 0.3:  # noqa: PLR2004 share of dice
@@ -200,7 +201,8 @@ class FleetAgent:
         if receipt:
             self._record_step(key, "bet", receipt, describe_bet(bet, receipt), kind="lesson")
 
-    def _open_position(self, chance: random.Random, number: int) -> None:
+    def open_position(self, chance: random.Random, number: int) -> None:
+        """Open a position of 50 to 400 dollars."""
         order = trading.open(
             coin=chance.choice(trading.COINS),
             side=chance.choice(trading.SIDES),
@@ -213,7 +215,8 @@ class FleetAgent:
             self._positions.append(receipt.reference)
             self._record_step(key, "trade", receipt, describe_open(order, receipt))
 
-    def _close_position(self, _chance: random.Random, _number: int) -> None:
+    def close_position(self, _chance: random.Random, _number: int) -> None:
+        """Close the oldest open position."""
         if not self._positions:
             return
         position = self._positions.pop(0)
@@ -222,7 +225,8 @@ class FleetAgent:
         if receipt:
             self._record_step(key, "trade", receipt, describe_close(receipt), kind="lesson")
 
-    def _create_escrow(self, chance: random.Random, number: int) -> None:
+    def create_escrow(self, chance: random.Random, number: int) -> None:
+        """Lock 1 to 9 dollars for the work of another agent."""
         others = [peer for peer in self._role.peers if peer != self.agent.id]
         if not others:
             return
@@ -239,21 +243,24 @@ class FleetAgent:
         if receipt:
             self._record_step(key, "escrow", receipt, describe_escrow(step, receipt))
 
-    def _buy_domain(self, chance: random.Random, number: int) -> None:
+    def buy_domain(self, chance: random.Random, number: int) -> None:
+        """Buy a domain of a drawn name."""
         name = f"{self.agent.id.replace('_', '-')}-{chance.randrange(10_000)}-{number}.xyz"
         key = f"domain:{number}"
         receipt = self._execute(key, domains.register(domain=name))
         if receipt:
             self._record_step(key, "domain", receipt, describe_domain(receipt))
 
-    def _look_around(self, _chance: random.Random, _number: int) -> None:
+    def look_around(self, _chance: random.Random, _number: int) -> None:
+        """Read the portfolio, recall something, and make a prompt."""
         portfolio = self.agent.services.portfolio()
         unknown = [str(service) for service in portfolio.unknown]
         self.agent.episodes.record("portfolio", {"unknown": unknown}, outcome={"micros": portfolio.total})
         self.agent.memory.recall(QUESTIONS[0], limit=3)
         self.agent.conversation(SESSION).messages(max_tokens=2_000)
 
-    def _submit_job(self, chance: random.Random, number: int) -> None:
+    def submit_job(self, chance: random.Random, number: int) -> None:
+        """Submit a job of reconciliation or of the cache."""
         service = str(chance.choice((Service.CASINO, Service.TRADING)))
         kind = chance.choice(("reconciliation.reconcile", "cache.refresh"))
         job = self.agent.jobs.submit(kind, {"service": service}, dedupe_key=f"run_step:{number}")
@@ -300,74 +307,63 @@ SETTLE_WITHIN_S = 75.0
 SUBMIT_TASK = "agentstate.jobs.submit"
 
 
-class AgentProcess:
-    """The agents of one process."""
+def run_agents(options: argparse.Namespace) -> int:
+    """Run the agents of one process to the end; return 1 when one failed or has something unsettled."""
+    fleet, receipts, failed = default_fleet(), ReceiptFile(options.receipts), threading.Event()
+    role = AgentRole(seed=options.seed, peers=options.peers.split(","), receipts=receipts)
 
-    def __init__(self, options: argparse.Namespace) -> None:
-        self.parse_options = options
-        self._receipts = ReceiptFile(options.receipts)
-        self.failed = threading.Event()
-
-    def run(self) -> int:
-        """Run all agents to the end; 1 when one failed or has something unsettled."""
-        runtime = default_fleet().runtime
-        peers = self.parse_options.peers.split(",")
-        part = AgentRole(seed=self.parse_options.seed, peers=peers, receipts=self._receipts)
-        threads = []
-        for name in self.parse_options.agents.split(","):
-            actor = FleetAgent(default_fleet().agent(name), part)
-            threads.append(threading.Thread(target=self._run_guarded(lambda a=actor: self._run_agent(a)), name=name))  # type: ignore[misc]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        self._receipts.close()
-        runtime.close()
-        return 1 if self.failed.is_set() else 0
-
-    def _run_guarded(self, act: Callable[[], None]) -> Callable[[], None]:
-        def run_guarded() -> None:
-            try:
-                act()
-            except Exception:  # noqa: BLE001 shown, and the exit code tells
-                traceback.print_exc()
-                self.failed.set()
-
-        return run_guarded
-
-    def _run_agent(self, actor: FleetAgent) -> None:
+    def run_agent(name: str) -> None:
+        actor = FleetAgent(fleet.agent(name), role)
         actor.set_up_accounts()
-        self._wait_until_settled(actor)
-        self._submit_by_broker(actor.agent)
+        wait_until_settled(actor)
+        submit_by_broker(actor.agent, receipts)
         number = 0
-        while not self.parse_options.end.exists():
+        while not options.end.exists():
             actor.run_step(number)
             number += 1
             time.sleep(random.uniform(*PAUSE_S))  # noqa: S311 only a pause
         actor.tend_escrows()
-        self._wait_until_settled(actor)
-        self._submit_by_broker(actor.agent)
+        wait_until_settled(actor)
+        submit_by_broker(actor.agent, receipts)
         if actor.count_unsettled():
-            sys.stderr.write(f"{actor.agent.id}: {actor.count_unsettled()} calls are not settled\n")
-            self.failed.set()
+            raise RuntimeError(f"{name}: {actor.count_unsettled()} calls are not settled")
 
-    def _wait_until_settled(self, actor: FleetAgent) -> None:
-        deadline = time.monotonic() + SETTLE_WITHIN_S
-        while actor.count_unsettled() and time.monotonic() < deadline:
-            time.sleep(ASK_EVERY_S)
-            actor.retry_unsettled()
+    def run_guarded(name: str) -> None:
+        try:
+            run_agent(name)
+        except Exception:  # noqa: BLE001 shown, and the exit code tells
+            traceback.print_exc()
+            failed.set()
 
-    def _submit_by_broker(self, agent: Agent) -> None:
-        """Submit a job the way of an agent that has nothing but a Celery client; again until its row is there.
+    threads = [threading.Thread(target=run_guarded, args=(name,), name=name) for name in options.agents.split(",")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    receipts.close()
+    fleet.close()
+    return 1 if failed.is_set() else 0
 
-        A message is only acknowledged by its row: a broker that loses it loses a request, not a fact.
-        """
-        app = make_app(agent.fleet.runtime.settings)
-        key = f"broker:{agent.id}"
-        words = {"key": key, "kind": "cache.refresh", "payload": {"service": "trading"}, "agent_id": agent.id}
-        app.send_task(SUBMIT_TASK, kwargs=words, queue=lane_queue("housekeeping", 0), ignore_result=True)
-        app.close()
-        self._receipts.append(agent.id, "submission", key)
+
+def wait_until_settled(actor: FleetAgent) -> None:
+    """Ask again for every unsettled call until all are settled, at most `SETTLE_WITHIN_S` seconds."""
+    deadline = time.monotonic() + SETTLE_WITHIN_S
+    while actor.count_unsettled() and time.monotonic() < deadline:
+        time.sleep(ASK_EVERY_S)
+        actor.retry_unsettled()
+
+
+def submit_by_broker(agent: Agent, receipts: ReceiptFile) -> None:
+    """Submit a job the way of an agent that has nothing but a Celery client; again until its row is there.
+
+    A message is only acknowledged by its row: a broker that loses it loses a request, not a fact.
+    """
+    app = make_app(agent.fleet.settings)
+    key = f"broker:{agent.id}"
+    words = {"key": key, "kind": "cache.refresh", "payload": {"service": "trading"}, "agent_id": agent.id}
+    app.send_task(SUBMIT_TASK, kwargs=words, queue=lane_queue("housekeeping", 0), ignore_result=True)
+    app.close()
+    receipts.append(agent.id, "submission", key)
 
 
 def parse_options() -> argparse.Namespace:
@@ -382,4 +378,4 @@ def parse_options() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    sys.exit(AgentProcess(parse_options()).run())
+    sys.exit(run_agents(parse_options()))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
@@ -41,12 +42,36 @@ def find_ledger_faults(connection: Connection) -> list[str]:
         .having(sa.func.sum(entries.c.amount) != 0)
     )
     found = [f"transaction {row.txn_id} is not zero in {row.currency}" for row in connection.execute(unbalanced)]
-    return [*found, *_broken_chains(connection)]
+    chains: dict[Any, list[Any]] = defaultdict(list)
+    for row in connection.execute(sa.select(entries).order_by(entries.c.account_id, entries.c.seq)):
+        chains[row.account_id].append(row)
+    for account in connection.execute(sa.select(accounts)):
+        head, balance, name = None, 0, f"{account.service}/{account.bucket} of {account.agent_id}"
+        for number, row in enumerate(chains[account.id], 1):
+            balance += row.amount
+            head = hash_entry(
+                head, account=account.id, seq=number, txn=row.txn_id, amount=row.amount, balance_after=balance,
+                recorded_at=row.recorded_at,
+            )  # fmt: skip
+            if (row.seq, row.balance_after, bytes(row.hash)) != (number, balance, head):
+                found.append(f"{name}: entry {row.seq} does not continue the chain")
+                break
+        else:
+            ends = (account.version, account.balance, account.head or b"")
+            if ends != (len(chains[account.id]), balance, head or b""):
+                found.append(f"{name}: the account's head is not that of its entries")
+    return found
 
 
 def find_accepted_rewrites(store: Store) -> list[str]:
     """Changes of written entries that the database accepts; they are rolled back."""
-    return [statement for statement in REWRITES if _is_accepted(store, statement)]
+    accepted = []
+    for statement in REWRITES:
+        with store.engine.connect() as connection, suppress(DBAPIError):
+            connection.execute(sa.text(statement))
+            accepted.append(statement)
+            connection.rollback()
+    return accepted
 
 
 def compare_balances(connection: Connection, truth: Mapping[str, Any]) -> list[Balance]:
@@ -63,55 +88,18 @@ def compare_balances(connection: Connection, truth: Mapping[str, Any]) -> list[B
             booked[row.agent_id, balance_service(row.service)] += int(row.minor)
         elif row.bucket == Bucket.ESCROW_LOCKED:
             booked[row.agent_id, "escrow locked"] += int(row.minor)
-    return [
-        Balance(agent_id=agent, account=account, books=booked.get((agent, account), 0), truth=micros)
-        for agent, known in sorted(truth["agents"].items())
-        if agent != PLANTED_AGENT
-        for account, micros in _true_accounts(known)
-    ]
-
-
-def _true_accounts(known: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
-    for name in ("casino", "trading", "domains"):
-        yield name, int(known["accounts"].get(name, {"micros": 0})["micros"])
-    yield "wallet", int(known["wallet"]["micros"])
-    yield "escrow locked", int(known["escrow_locked"]["micros"])
-
-
-def _broken_chains(connection: Connection) -> Iterator[str]:
-    rows = connection.execute(sa.select(entries).order_by(entries.c.account_id, entries.c.seq))
-    by_account: dict[Any, list[Any]] = defaultdict(list)
-    for row in rows:
-        by_account[row.account_id].append(row)
-    for account in connection.execute(sa.select(accounts)):
-        fault = _chain_fault(account, by_account[account.id])
-        if fault:
-            yield f"{account.service}/{account.bucket} of {account.agent_id}: {fault}"
-
-
-def _chain_fault(account: Any, chain: Sequence[Any]) -> str | None:
-    head, balance = None, 0
-    for number, row in enumerate(chain, 1):
-        balance += row.amount
-        head = hash_entry(
-            head, account=account.id, seq=number, txn=row.txn_id, amount=row.amount, balance_after=balance,
-            recorded_at=row.recorded_at,
-        )  # fmt: skip
-        if (row.seq, row.balance_after, bytes(row.hash)) != (number, balance, head):
-            return f"entry {row.seq} does not continue the chain"
-    same = (account.version, account.balance) == (len(chain), balance) and (account.head or b"") == (head or b"")
-    return None if same else "the account's head is not that of its entries"
-
-
-def _is_accepted(store: Store, statement: str) -> bool:
-    with store.engine.connect() as connection:
-        try:
-            connection.execute(sa.text(statement))
-        except DBAPIError:
-            return False
-        finally:
-            connection.rollback()
-    return True
+    found = []
+    for agent, known in sorted(truth["agents"].items()):
+        if agent != PLANTED_AGENT:
+            true = {
+                name: known["accounts"].get(name, {"micros": 0})["micros"] for name in ("casino", "trading", "domains")
+            }
+            true |= {"wallet": known["wallet"]["micros"], "escrow locked": known["escrow_locked"]["micros"]}
+            found += [
+                Balance(agent_id=agent, account=account, books=booked.get((agent, account), 0), truth=int(micros))
+                for account, micros in true.items()
+            ]
+    return found
 
 
 OUR_PREFIX = "as:"
@@ -171,8 +159,11 @@ def list_places(runtime: Runtime, folder: Folder, flower_texts: Mapping[str, str
                 "\n".join(_read_value(client, key) for key in client.scan_iter()),
             )
     yield from flower_texts.items()
-    processes = find_processes(str(folder.read_record()["tag"]))
-    yield "command lines", "\n".join(" ".join(_command_line(process)) for process in processes)
+    lines = []
+    for process in find_processes(str(folder.read_record()["tag"])):
+        with suppress(psutil.Error):  # it has just ended
+            lines.append(" ".join(process.cmdline()))
+    yield "command lines", "\n".join(lines)
 
 
 def find_secrets(secrets: Sequence[str], where: Iterator[tuple[str, str]]) -> tuple[list[str], int]:
@@ -209,10 +200,3 @@ def _read_value(client: redis.Redis, key: Any) -> str:
         b"stream": lambda: client.xrange(key),
     }
     return f"{key!r} {readers.get(client.type(key), lambda: '')()!r}"
-
-
-def _command_line(process: psutil.Process) -> list[str]:
-    try:
-        return list(process.cmdline())
-    except psutil.Error:
-        return []

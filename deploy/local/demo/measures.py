@@ -66,6 +66,12 @@ def gather_findings(stack: DemoStack, runtime: Runtime, course: RunCourse) -> Fi
     with runtime.store.read_connection() as connection:
         conversations = count_conversations(connection)
         slot = portfolio_snapshots.c.slot
+        ours = {(row.agent_id, row.remote_key) for row in connection.execute(sa.select(effects))}
+        unknown = [
+            f"{agent}: {key}"
+            for agent, key in _count_seen(truth)
+            if (agent, key) not in ours and agent != PLANTED_AGENT
+        ]
         taken = sa.select(slot, sa.func.count().label("rows")).group_by(slot).order_by(slot)
         return Findings(
             work=tuple(_measure_work(connection)),
@@ -78,9 +84,19 @@ def gather_findings(stack: DemoStack, runtime: Runtime, course: RunCourse) -> Fi
             summaries=sum(found.summaries for found in conversations),
             summarized=sum(found.summarized for found in conversations),
             effects=tuple(_count_effects(connection, truth)),
-            unknown_effects=tuple(_unknown_effects(connection, truth)),
+            unknown_effects=tuple(unknown),
             balances=tuple(audits.compare_balances(connection, truth)),
-            breaks=tuple(_list_breaks(runtime)),
+            breaks=tuple(
+                OpenedBreak(
+                    agent_id=found.agent_id,
+                    service=found.service,
+                    kind=found.kind,
+                    state=found.state,
+                    amount=found.amount.amount if found.amount else None,
+                    resolution=found.resolution,
+                )
+                for found in Breaks(runtime.store).find(only_open=False, limit=_MOST)
+            ),
             unmatched=tuple(_list_unmatched(connection)),
             snapshots={row.slot: row.rows for row in connection.execute(taken)},
             acknowledged=dict(Counter(item.kind for item in receipts)),
@@ -181,24 +197,6 @@ def _count_seen(truth: Mapping[str, Any]) -> Counter[tuple[str, str]]:
     return seen
 
 
-def _unknown_effects(connection: Connection, truth: Mapping[str, Any]) -> list[str]:
-    ours = {(row.agent_id, row.remote_key) for row in connection.execute(sa.select(effects))}
-    strange = [named for named in _count_seen(truth) if named not in ours and named[0] != PLANTED_AGENT]
-    return [f"{agent}: {key}" for agent, key in strange]
-
-
-def _list_breaks(runtime: Runtime) -> Iterator[OpenedBreak]:
-    for found in Breaks(runtime.store).find(only_open=False, limit=_MOST):
-        yield OpenedBreak(
-            agent_id=found.agent_id,
-            service=found.service,
-            kind=found.kind,
-            state=found.state,
-            amount=found.amount.amount if found.amount else None,
-            resolution=found.resolution,
-        )
-
-
 def _list_unmatched(connection: Connection) -> list[str]:
     table = recon_cursors.c
     other = sa.or_(table.status.is_(None), table.status != "matched")
@@ -212,7 +210,17 @@ def _list_invented(connection: Connection) -> Iterator[str]:
     """Figures of summaries that neither their turns nor the summary before them hold; snapshots with made-up totals."""
     before: dict[Any, Any] = {}
     for made in connection.execute(sa.select(summaries).order_by(summaries.c.conversation_id, summaries.c.number)):
-        source = _summary_source(connection, made, before.get(made.conversation_id))
+        # Its source is the summary before with its facts, and the turns.
+        said = sa.select(turns).where(
+            turns.c.conversation_id == made.conversation_id, turns.c.number.between(made.covers_from, made.covers_to)
+        )
+        read = (
+            SourceTurn(number=row.number, role=row.role, speaker=row.speaker or "", text=row.text, at=row.said_at)
+            for row in connection.execute(said.order_by(turns.c.number))
+        )
+        last = before.get(made.conversation_id)
+        facts = [str(fact["text"]) for fact in last.facts or ()] if last else []
+        source = "\n".join([last.text if last else "", *facts, *map(format_turn, read)])
         before[made.conversation_id] = made
         for figure in find_unsupported_figures(made.text, source):
             yield f"summary {made.number} of {made.agent_id} says {figure}, its source does not"
@@ -221,19 +229,6 @@ def _list_invented(connection: Connection) -> Iterator[str]:
         doubtful = unknown or any(leg["status"] == "stale" for leg in row.legs.values())
         if (unknown and row.total is not None) or (row.total is None and not doubtful):
             yield f"snapshot {row.slot} of {row.agent_id} has total {row.total} with unknown legs: {unknown}"
-
-
-def _summary_source(connection: Connection, made: Any, before: Any) -> str:
-    """Return the source of a summary: the summary before with its facts, and the turns."""
-    said = sa.select(turns).where(
-        turns.c.conversation_id == made.conversation_id, turns.c.number.between(made.covers_from, made.covers_to)
-    )
-    read = (
-        SourceTurn(number=row.number, role=row.role, speaker=row.speaker or "", text=row.text, at=row.said_at)
-        for row in connection.execute(said.order_by(turns.c.number))
-    )
-    facts = "\n".join(str(fact["text"]) for fact in before.facts or ()) if before else ""
-    return "\n".join([before.text if before else "", facts, *map(format_turn, read)])
 
 
 def _unknown_as_number(runtime: Runtime) -> list[str]:

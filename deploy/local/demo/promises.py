@@ -179,16 +179,9 @@ def check_schedules(found: Findings) -> tuple[str, list[str]]:
     )
 
 
-def make_rows(found: Findings, verdicts: Sequence[Verdict]) -> list[Row]:
-    """Return the findings as rows, then one row for each promise."""
-    return [
-        *_work_rows(found),
-        *_money_rows(found),
-        *(Row(f"promise: {one.promise}", one.as_text(), "", "kept", one.checked, one.is_kept) for one in verdicts),
-    ]
-
-
-def _work_rows(found: Findings) -> Iterator[Row]:
+def make_rows(found: Findings, verdicts: Sequence[Verdict]) -> Iterator[Row]:
+    """Yield the findings as rows, then one row for each promise."""
+    # Work and memory.
     for work in found.work:
         yield Row(f"{work.kind}: done", work.count, "tasks")
         yield Row(f"{work.kind}: p50", round(work.p50_s, 3), "s")
@@ -203,8 +196,6 @@ def _work_rows(found: Findings) -> Iterator[Row]:
         name = f"asked of {answer.agent_id}: {answer.question}"
         yield Row(name, answer.content, f"score {answer.score:.2f}", reference=answer.retrievers)
 
-
-def _money_rows(found: Findings) -> Iterator[Row]:
     # Effects and the faults injected into them.
     yield Row("effects", len(found.effects), "intents")
     yield at_most("most effects of one intent", found.most_effects, 1, "effects", "the services' own record")
@@ -237,3 +228,5 @@ def _money_rows(found: Findings) -> Iterator[Row]:
     for number, text in enumerate(found.disruptions, 1):
         yield Row(f"went wrong on purpose {number}", text)
     yield at_most("open at the end", len(found.open), 0, "things")
+    for one in verdicts:
+        yield Row(f"promise: {one.promise}", one.as_text(), "", "kept", one.checked, one.is_kept)

@@ -118,7 +118,13 @@ class Demo:
 
     def run(self) -> Findings:
         """Run the whole demonstration and return its findings."""
-        self._cleanup.callback(self._stop_stack)
+
+        def stop_stack() -> None:
+            if not self._keeps_stack:
+                self._progress.report("stopping")
+                self.stack.stop()
+
+        self._cleanup.callback(stop_stack)
         self.stack.start()
         runtime = Runtime(self.stack.load_settings())
         self._cleanup.callback(runtime.close)
@@ -175,11 +181,6 @@ class Demo:
         agents.request_end()
         self._progress.report("the fleet's time is over; agents ask for effects in doubt")
         wait(END_WITHIN_S, "agents ask for effects in doubt", lambda: agents.count_alive() == 0)
-
-    def _stop_stack(self) -> None:
-        if not self._keeps_stack:
-            self._progress.report("stopping")
-            self.stack.stop()
 
 
 def wait_until_settled(
