@@ -86,17 +86,7 @@ def gather_findings(stack: DemoStack, runtime: Runtime, course: RunCourse) -> Fi
             effects=tuple(_count_effects(connection, truth)),
             unknown_effects=tuple(unknown),
             balances=tuple(audits.compare_balances(connection, truth)),
-            breaks=tuple(
-                OpenedBreak(
-                    agent_id=found.agent_id,
-                    service=found.service,
-                    kind=found.kind,
-                    state=found.state,
-                    amount=found.amount.amount if found.amount else None,
-                    resolution=found.resolution,
-                )
-                for found in Breaks(runtime.store).find(only_open=False, limit=_MOST)
-            ),
+            breaks=tuple(_list_breaks(runtime)),
             unmatched=tuple(_list_unmatched(connection)),
             snapshots={row.slot: row.rows for row in connection.execute(taken)},
             acknowledged=dict(Counter(item.kind for item in receipts)),
@@ -195,6 +185,18 @@ def _count_seen(truth: Mapping[str, Any]) -> Counter[tuple[str, str]]:
     for row in truth["effects"]:
         seen[row["agent_id"], row["request_key"]] += row["count"]
     return seen
+
+
+def _list_breaks(runtime: Runtime) -> Iterator[OpenedBreak]:
+    for found in Breaks(runtime.store).find(only_open=False, limit=_MOST):
+        yield OpenedBreak(
+            agent_id=found.agent_id,
+            service=found.service,
+            kind=found.kind,
+            state=found.state,
+            amount=found.amount.amount if found.amount else None,
+            resolution=found.resolution,
+        )
 
 
 def _list_unmatched(connection: Connection) -> list[str]:
