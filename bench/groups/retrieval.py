@@ -1,4 +1,7 @@
-"""Does recall find the turn that answers? LoCoMo's questions, asked of the running stack, with and without a model.
+"""Does recall find the turn that answers? Questions asked of the running stack, over sets of different shape.
+
+LoCoMo, long talks of two people in short turns, with and without a model; and generated chats with an assistant whose
+answers are long (`bench.long_answers`), on which no constant was chosen, beside plain BM25 over the same stems.
 
 Turns go the whole way (file, durable store, worker, index); questions go through `agent.memory.recall`. A question's
 score is the share of its evidence among the first turns; no neighbours are counted. The two controls are what the guide
@@ -27,8 +30,10 @@ from agentstate.memory.ingest.ingest import Ingest
 from agentstate.memory.ingest.transcripts import read_transcript
 from agentstate.memory.search.filters import Scope
 from agentstate.memory.search.fusion import DENSE
+from agentstate.memory.search.terms import split_terms
 from agentstate.providers.embedding.minilm import find_model
 from agentstate.runtime import Runtime
+from bench.long_answers import make_chats
 from bench.stack import BenchStack, make_settings_for
 from deploy.local.stack.results import Row, at_least
 from deploy.local.stack.stack import Stack
@@ -37,9 +42,11 @@ CHOSEN_ON = ("conv-26", "conv-41", "conv-43", "conv-47", "conv-49")
 CATEGORIES = (1, 2, 3, 4)
 """Multi-hop, temporal, open and single-hop questions; the fifth kind asks for what was never said."""
 PARTS = ("redis", "postgres", "qdrant", "migrate", "worker-io")
-BARS = {"lexical": 0.70, "minilm": 0.75}
+BARS = {"lexical": 0.755, "minilm": 0.765}
 NAMES = {"lexical": "no model", "minilm": "MiniLM"}
 DEEPEST = 20
+MARGIN = 0.02
+"""How far recall is above plain BM25 where turns answer each other."""
 _TURN = re.compile(r"D:?(\d+):(\d+)")
 
 Finder = Callable[["Question"], list[str]]
@@ -63,6 +70,7 @@ def measure_rows(bench: BenchStack) -> Iterator[Row]:
     files = sorted((bench.data / "locomo").glob("*.json"))
     if not files:
         yield Row("LoCoMo: not measured", f"no *.json in {bench.data / 'locomo'}; give another folder with --data")
+        yield from _measure_long_answers(bench)
         return
     samples = [sample for file in files for sample in json.loads(file.read_text("utf-8"))][
         : bench.choose_size(10_000, 2)
@@ -77,8 +85,37 @@ def measure_rows(bench: BenchStack) -> Iterator[Row]:
                 yield from _ask_questions(runtime, kind, samples)
             finally:
                 runtime.close()
+    yield from _measure_long_answers(bench)
     if len(kinds) == 1:
         yield Row("LoCoMo with MiniLM: not measured", "the model files are not installed")
+
+
+def _measure_long_answers(bench: BenchStack) -> Iterator[Row]:
+    """Recall in chats with long answers, beside plain BM25 over the same stems."""
+    turns, asked = make_chats(seed=1, agents=bench.choose_size(6, 2))
+    folder = bench.folder / "long-answers"
+    with Stack(folder, only=PARTS, settings={"embedder": "lexical"}) as stack:
+        runtime = Runtime(make_settings_for(stack, embedder="lexical"))
+        try:
+            bench.report(f"long answers: {_ingest_samples(runtime, folder / 'turns.json', turns)}")
+            names = sorted({one.agent for one in asked})
+            plain = {
+                agent: Bm25({turn["id"]: turn["text"] for turn in turns if turn["agent"] == agent}, split_terms)
+                for agent in names
+            }
+            for kind, part in (
+                ("all", asked),
+                ("answers that stand alone", [one for one in asked if one.stands_alone]),
+            ):
+                questions = [Question(one.agent, one.text, one.evidence) for one in part]
+                ours = _mean_recall(_answer_all(questions, lambda question: _recall_turns(runtime, question)), 10)
+                theirs = _answer_all(questions, lambda question: plain[question.conversation].rank_turns(question.text))
+                reference = _mean_recall(theirs, 10)
+                bar = reference + (MARGIN if kind == "all" else 0)
+                name = f"long answers, no model: R@10, {kind}"
+                yield at_least(name, ours, bar, reference=f"plain BM25 {reference:.3f}, {len(part)} questions")
+        finally:
+            runtime.close()
 
 
 def _ingest_samples(runtime: Runtime, path: Path, samples: Sequence[dict[str, object]]) -> str:
@@ -86,7 +123,7 @@ def _ingest_samples(runtime: Runtime, path: Path, samples: Sequence[dict[str, ob
     path.write_text(json.dumps(samples), "utf-8")
     began = time.monotonic()
     ingest = Ingest(runtime.store, runtime.jobs, runtime.memory, runtime.settings)
-    report = ingest.store_turns(read_transcript(path, runtime.settings, form="locomo"))
+    report = ingest.store_turns(read_transcript(path, runtime.settings))
     assert not report.refused, report.refused[:3]
     while sum(count.searchable for count in _count_memories(runtime)) < report.stored:
         assert not any(count.dead for count in _count_memories(runtime)), "a worker gave memories up"
@@ -146,27 +183,27 @@ def _read_questions(sample: dict[str, object]) -> Iterator[Question]:
 
 def _make_bm25_finder(samples: Mapping[object, dict[str, object]]) -> Finder:
     """The guide's keyword half: words cut at spaces, k1 1.5, b 0.75, one corpus a conversation."""
-    made: dict[str, GuidesBm25] = {}
+    made: dict[str, Bm25] = {}
 
     def find(question: Question) -> list[str]:
         if question.conversation not in made:
-            made[question.conversation] = GuidesBm25(samples[question.conversation])
+            turns = locomo.read_turns(samples[question.conversation])
+            texts = {str(fields["id"]): f"{fields['speaker']}: {fields['text']}" for _, fields in turns}
+            made[question.conversation] = Bm25(texts, lambda text: text.lower().split())
         return made[question.conversation].rank_turns(question.text)
 
     return find
 
 
-class GuidesBm25:
-    """Okapi BM25; a word that most texts have counts a quarter of the mean instead of less than nothing."""
+class Bm25:
+    """Okapi BM25 over texts by id; a word that most texts have counts a quarter of the mean, not less than nothing."""
 
-    def __init__(self, sample: dict[str, object]) -> None:
-        self._ids, texts = [], []
-        for _, fields in locomo.read_turns(sample):
-            self._ids.append(str(fields["id"]))
-            texts.append(f"{fields['speaker']}: {fields['text']}".lower().split())
-        self._counts = [Counter(words) for words in texts]
-        mean = fmean(len(words) for words in texts)
-        self._lengths = [1.5 * (0.25 + 0.75 * len(words) / mean) for words in texts]
+    def __init__(self, texts: Mapping[str, str], split: Callable[[str], list[str]]) -> None:
+        self._ids, self._split = list(texts), split
+        words_of = [split(text) for text in texts.values()]
+        self._counts = [Counter(words) for words in words_of]
+        mean = fmean(len(words) for words in words_of)
+        self._lengths = [1.5 * (0.25 + 0.75 * len(words) / mean) for words in words_of]
         holding = Counter(word for words in self._counts for word in words)
         rarity = {word: math.log((len(texts) - n + 0.5) / (n + 0.5)) for word, n in holding.items()}
         common = 0.25 * fmean(rarity.values())
@@ -174,7 +211,7 @@ class GuidesBm25:
 
     def rank_turns(self, query: str) -> list[str]:
         """The ids of the best 20, best first."""
-        words = [word for word in query.lower().split() if word in self._rarity]
+        words = [word for word in self._split(query) if word in self._rarity]
         scores = [
             sum(self._rarity[word] * count[word] * 2.5 / (count[word] + length) for word in words)
             for count, length in zip(self._counts, self._lengths, strict=True)
