@@ -57,6 +57,7 @@ TABLES_HOLD = {
     "memories": "What agents remember; the truth behind the index.",
     "memory_vectors": "Vectors that were made, so that an index can be filled again without asking the provider.",
     "memory_namespaces": "Namespaces that several agents share, each with its owner.",
+    "forgotten_memories": "Ids of memories that were forgotten one by one: no import or worker brings one back.",
     "memory_shares": "Which agent may read or write which namespace, and since when it has said yes to it.",
     "provider_circuits": "Which embedding provider is left alone, until when and why; all workers keep to it.",
     "embedding_batches": "Batches of texts that a provider embeds within a day, for filling an index anew.",

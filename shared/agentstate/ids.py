@@ -31,14 +31,18 @@ def validate_name(value: object, what: str = "agent id") -> str:
     """
     if not isinstance(value, str) or len(value) > MAX_NAME or not _NAME.match(value):
         raise InvalidInput(
-            f"{what} {_shorten_repr(value)} is refused: use 1 to {MAX_NAME} of the characters A-Z a-z 0-9 . _ @ : + -, "
+            f"{what} {shorten_repr(value)} is refused: use 1 to {MAX_NAME} of the characters A-Z a-z 0-9 . _ @ : + -, "
             "beginning with a letter or a digit. Nothing was stored."
         )
     return value
 
 
-def _shorten_repr(value: object) -> str:
-    text = repr(value)
+def shorten_repr(value: object) -> str:
+    """Return the value as an error shows it, 60 characters at most."""
+    try:
+        text = repr(value)
+    except ValueError:  # a whole number of thousands of digits has no text
+        text = f"a very long {type(value).__name__}"
     return text if len(text) <= 60 else f"{text[:57]}..."  # noqa: PLR2004
 
 

@@ -92,6 +92,13 @@ class Settings(BaseSettings):
         None, ge=8, le=8192, description="Width to ask the provider for; unset: its own."
     )
     embedding_batch: int = Field(512, ge=1, le=2048, description="Memories in one provider call at most.")
+    embedding_text_tokens: int = Field(
+        1_000,
+        ge=32,
+        le=1_000,
+        description="Tokens of one text that the embedding provider takes, such as 512; a longer memory is embedded in "
+        "pieces. When the provider refuses that length, shorter pieces are made by themselves.",
+    )
     embedding_backfill: Literal["direct", "batch"] = Field(
         "direct",
         description="How `agentstate index rebuild` and `switch-model` embed what has no vector yet: `batch` takes "

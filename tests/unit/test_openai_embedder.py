@@ -197,3 +197,18 @@ def test_retry_after_is_read_in_all_its_forms() -> None:
     assert retry_after_s({"retry-after": "soon"}) is None
     assert retry_after_s({"retry-after": "-1"}) is None
     assert retry_after_s({"retry-after": "inf"}) is None
+
+
+def test_the_head_of_a_query_that_is_too_long_is_embedded(server: ProviderServer, embedder: OpenAIEmbedder) -> None:
+    server.plan(Fault("status", 413), Fault("status", 400))
+    embedder.embed_query("what did I say about the harvest? " * 100)
+    lengths = [len(seen.body["input"][0]) for seen in server.seen]
+    assert lengths[0] > lengths[1] > lengths[2]
+    server.plan(Fault("status", 401))
+    with pytest.raises(ProviderRefused):
+        embedder.embed_query("what did I say about the harvest? " * 100)
+    assert len(server.seen) == 4
+    server.plan(Fault("status", 400))
+    with pytest.raises(ProviderRefused):
+        embedder.embed_query("short")
+    assert len(server.seen) == 5

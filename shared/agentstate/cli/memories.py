@@ -305,6 +305,7 @@ class _Ingested:
                     "read": report.read,
                     "stored": report.stored,
                     "already": report.already,
+                    "forgotten": report.forgotten,
                     "refused": len(report.refused),
                 }
                 for file, report in self.reports.items()
@@ -409,4 +410,5 @@ def _print_refused(refused: list[tuple[str, Problem]]) -> None:
 
 def _summarize_report(report: IngestReport) -> str:
     stored = output.count_noun(report.stored, "turn")
-    return f"{stored} stored, {report.already:,} there already, {len(report.refused):,} refused"
+    forgotten = f", {report.forgotten:,} of them forgotten since" if report.forgotten else ""
+    return f"{stored} stored, {report.already:,} there already{forgotten}, {len(report.refused):,} refused"

@@ -193,18 +193,23 @@ def _meets_condition(found: Any, wanted: Any) -> bool:
     if isinstance(wanted, list | tuple):
         same_length = isinstance(found, list | tuple) and len(found) == len(wanted)
         return same_length and all(_meets_condition(one, other) for one, other in zip(found, wanted, strict=True))
-    return bool(found == wanted)
+    return _is_equal(found, wanted)
 
 
 def _compare_values(found: Any, name: str, limit: Any) -> bool:
     if name in {"$eq", "$ne"}:
-        return bool(found == limit) is (name == "$eq")
+        return _is_equal(found, limit) is (name == "$eq")
     if name not in _COMPARISONS:
         raise InvalidInput(f"the operator {name!r} is unknown; use $eq, $ne, $gt, $gte, $lt or $lte.")
     try:
         return _COMPARISONS[name](float(found), float(limit))
     except (TypeError, ValueError):
         return False
+
+
+def _is_equal(found: Any, wanted: Any) -> bool:
+    # JSON tells true from 1, and Python does not.
+    return bool(found == wanted) and isinstance(found, bool) is isinstance(wanted, bool)
 
 
 def _item_fields(record: MemoryRecord) -> dict[str, Any]:

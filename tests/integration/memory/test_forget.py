@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -11,13 +13,17 @@ from agentstate.errors import NotFound
 from agentstate.memory.conversation import ConversationHistory
 from agentstate.memory.embedding.queue import ClaimedBatch, EmbeddingBacklog
 from agentstate.memory.facts.forget import ERASE_KIND
+from agentstate.memory.facts.records import NewMemory
 from agentstate.memory.facts.service import MemoryService
 from agentstate.memory.index.collection import open_qdrant
 from agentstate.memory.index.qdrant_index import MemoryIndex
+from agentstate.memory.index.verify import IndexVerifier
+from agentstate.memory.ingest.ingest import Ingest, IngestReport
+from agentstate.memory.ingest.transcripts import read_transcript
 from agentstate.memory.search.chunks import CHUNK_TOKENS, split_chunks
 from agentstate.store.tables import memory_vectors
 from tests.integration.memory.test_chunks import LONG
-from tests.worlds.memories import Space, World
+from tests.worlds.memories import Space, World, points_of
 
 pytestmark = pytest.mark.database("sqlite")
 
@@ -124,3 +130,57 @@ def test_after_everything_was_forgotten_a_new_life_may_begin(world: World) -> No
     world.pipeline().run_until_idle()
     assert world.memory.forgetting.erase_points("a", None).removed == 0
     assert len(world.memory.of("a").recall("vault")) == 1
+
+
+def test_a_turn_that_was_forgotten_is_not_brought_back_by_its_file(world: World, tmp_path: Path) -> None:
+    lines = [
+        {"agent": "a", "session": "s", "id": f"t{n}", "role": "user", "text": f"the vault word is w{n}",
+         "time": "2026-01-01T10:00:00Z"}
+        for n in range(3)
+    ]  # fmt: skip
+    path = tmp_path / "turns.jsonl"
+    path.write_text("\n".join(map(json.dumps, lines)))
+
+    def store_file() -> IngestReport:
+        ingest = Ingest(world.store, world.jobs, world.memory, world.settings)
+        return ingest.store_turns(read_transcript(path, world.settings))
+
+    store_file()
+    world.pipeline().run_until_idle()
+    memory = world.memory.of("a")
+    (doomed,) = [one for one in memory.list() if one.content.endswith("w1")]
+    receipt = memory.forget(doomed.id)
+    assert [erased.store for erased in receipt.stores if erased.left] == ["conversations"]
+    assert not receipt.complete, "the turn itself is still in its conversation"
+    for _ in range(2):
+        report = store_file()
+        assert (report.stored, report.already, report.forgotten) == (0, 3, 1)
+        world.pipeline().run_until_idle()
+        assert memory.find(doomed.id) is None
+        assert [hit.content for hit in memory.recall("vault word w1")] != [doomed.content]
+    assert memory.forget_all(conversations=True).complete
+
+
+def test_workers_bring_nothing_back_and_an_agent_may_say_it_anew(world: World) -> None:
+    lesson = NewMemory(agent_id="a", content="never bet on Mondays", kind="lesson")
+    (first,) = world.memory.remember_many([lesson])
+    world.memory.of("a").forget(first.id)
+    (again,) = world.memory.remember_many([lesson], revive=False)
+    assert (again.id, again.outcome, again.searchable) == (first.id, "forgotten", None)
+    assert world.memory.of("a").find(first.id) is None
+    assert world.memory.of("a").remember("never bet on Mondays", kind="lesson").outcome == "new"
+    (kept,) = world.memory.remember_many([lesson], revive=False)
+    assert kept.outcome in {"kept", "forgotten"}
+    assert world.memory.of("a").find(first.id) is not None
+
+
+def test_a_point_of_a_forgotten_memory_is_surplus_and_no_other_stores(world: World) -> None:
+    memory = world.memory.of("a").remember("the vault has a door")
+    world.pipeline().run_until_idle()
+    world.memory.of("a").forget(memory.id)
+    world.index.upsert_points(points_of(memory.id, ["the vault has a door"]))  # a rebuild that had read it before
+    verifier = IndexVerifier(world.store, world.index)
+    found = verifier.compare_all()
+    assert (found.orphaned, found.unknown) == (1, 0)
+    assert world.index.count_points("a") == 0
+    assert verifier.compare_all().is_sound

@@ -108,7 +108,13 @@ class EmbeddingPipeline:
         self._batch = (
             min(settings.embedding_batch, embedder.max_inputs) if embedder.semantic else settings.embedding_batch
         )
-        self._embedder = MemoryEmbedder(self._backlog, embedder, index.space, max_inputs=self._batch)
+        self._embedder = MemoryEmbedder(
+            self._backlog,
+            embedder,
+            index.space,
+            max_inputs=self._batch,
+            max_text_tokens=settings.embedding_text_tokens,
+        )
         self._circuit = ProviderCircuit(store, index.space)
         self._wide = _Lane(embedder.parallel)
         self._light = _Lane(1)

@@ -93,7 +93,7 @@ class LessonDrawer:
         with self._store.transaction() as tx:
             if not self._archive.mark_drawn(tx, agent_id, undrawn):
                 return 0  # another worker was faster
-            self._memory.remember_many([lesson], tx=tx)
+            self._memory.remember_many([lesson], tx=tx, revive=False)
         return len(found)
 
 

@@ -1,8 +1,10 @@
 """Forgetting: memories removed from every store, with a receipt for each that was checked afterwards.
 
-The durable row goes first, in one transaction with a job that looks again later: from that moment no recall can give
-the memory, since every text that a user reads comes from the row. A worker that held it may still write a point into
-the index; the job removes that too. An agent's episodes go with its memories, and with their copy in Redis.
+Of a memory that was forgotten by itself its id stays, so that no import or worker brings it back; an agent that
+remembers the same anew has it again. The durable row goes first, in one transaction with a job that looks again later:
+from that moment no recall can give the memory, since every text that a user reads comes from the row. A worker that
+held it may still write a point into the index; the job removes that too. An agent's episodes go with its memories, and
+with their copy in Redis.
 """
 
 from __future__ import annotations
@@ -32,7 +34,9 @@ from agentstate.memory.search.preceding_turns import reindex_followers
 from agentstate.store.store import Store, Transaction
 from agentstate.store.tables import (
     agent_state_versions,
+    conversations,
     effects,
+    forgotten_memories,
     ledger_transactions,
     memories,
     memory_shares,
@@ -41,6 +45,7 @@ from agentstate.store.tables import (
     profile_fields,
     turns,
 )
+from agentstate.store.upsert import insert_new
 
 if TYPE_CHECKING:
     from agentstate.memory.episodes.recent import RecentEpisodes
@@ -109,7 +114,7 @@ class Forgetting:
         validate_name(agent_id)
         vectors = memory_vectors.c.memory_id == memory_id
         with self._store.transaction() as tx:
-            shared = [] if namespace is None else [namespace]
+            shared = [] if namespace is None else [validate_name(namespace, "namespace")]
             tenant = allowed_tenants(tx.connection, agent_id, shared, writing=True)[-1]
             one = sa.and_(memories.c.agent_id == tenant, memories.c.id == memory_id)
             # The statement that this one had superseded does not hold again: it ended when this one began.
@@ -119,15 +124,18 @@ class Forgetting:
             )
             closed = {"valid_to": ended, "superseded_by": None, "superseded_at": None, **new_version_values()}
             tx.connection.execute(memories.update().where(memories.c.superseded_by == forgotten).values(**closed))
-            reindex_followers(tx, one)
+            turn = reindex_followers(tx, one)
             removed = _delete_rows(tx, one, vectors)
             if not removed[0]:
                 raise NotFound(f"{agent_id} has no memory {memory_id}. Nothing was removed.")
+            insert_new(tx, forgotten_memories, [{"id": memory_id, "agent_id": tenant}])
             self._submit_erase(tx, agent_id, tenant=tenant, memories=[str(memory_id)])
         stored = self._verify_rows(removed, one, vectors)
-        return ForgetReceipt(
-            agent_id=agent_id, memory_id=memory_id, stores=(*stored, self.erase_points(tenant, [memory_id]))
-        )
+        stores = [*stored, self.erase_points(tenant, [memory_id])]
+        if turn is not None and turn_is_kept(self._store, *turn):
+            note = "The turn stays in its conversation; `forget_all(conversations=True)` removes that."
+            stores.append(Erased(store="conversations", removed=0, left=1, note=note))
+        return ForgetReceipt(agent_id=agent_id, memory_id=memory_id, stores=tuple(stores))
 
     def forget_agent(self, agent_id: str, *, conversations: bool = False) -> ForgetReceipt:
         """Remove all memories and episodes of `agent_id`, those in Redis too; see `AgentMemory.forget_all`.
@@ -233,3 +241,11 @@ def _delete_rows(tx: Transaction, rows: sa.ColumnElement[bool], vectors: sa.Colu
     """Delete memories and their vectors; return how many of each."""
     made = tx.connection.execute(memory_vectors.delete().where(vectors)).rowcount
     return tx.connection.execute(memories.delete().where(rows)).rowcount, made
+
+
+def turn_is_kept(store: Store, agent_id: str, session: str, number: int) -> bool:
+    """Return whether a conversation holds this turn."""
+    place = (conversations.c.agent_id == agent_id, conversations.c.session == session, turns.c.number == number)
+    query = sa.select(turns.c.number).join(conversations, conversations.c.id == turns.c.conversation_id).where(*place)
+    with store.read_connection() as connection:
+        return connection.execute(query).first() is not None

@@ -15,8 +15,9 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from agentstate.errors import Conflict, InvalidInput, NotFound
-from agentstate.ids import MAX_NAME, validate_name
+from agentstate.ids import MAX_NAME, shorten_repr, validate_name
 from agentstate.memory.facts.records import tenant_name
+from agentstate.memory.facts.texts import check_list
 from agentstate.store.store import Store
 from agentstate.store.tables import memory_namespaces, memory_shares
 from agentstate.store.tables.base import db_time
@@ -73,7 +74,7 @@ class AgentNamespaces:
             InvalidInput: the role is unknown. NotFound: this agent owns no such namespace.
         """
         if role not in ROLES:
-            raise InvalidInput(f"the role is {role!r}; it is reader or writer. Nothing was changed.")
+            raise InvalidInput(f"the role is {shorten_repr(role)}; give reader or writer. Nothing was changed.")
         row = {"namespace": validate_name(name, "namespace"), "agent_id": validate_name(to), "role": role}
         with self._store.transaction() as tx:
             _require_owner(tx.connection, name, self.agent_id)
@@ -122,13 +123,14 @@ def allowed_tenants(
         NotFound: one of them does not exist, is not shared with the agent, or was not accepted by it.
     """
     share = memory_shares.c
-    for name in namespaces:
-        if _read_owner(connection, name) != agent_id:
+    names = check_list(namespaces, "namespaces", "a list of the namespaces' names") if namespaces != () else []
+    for name in names:
+        if _read_owner(connection, validate_name(name, "namespaces")) != agent_id:
             query = sa.select(share.role).where(_is_share(name, agent_id), share.accepted_at.is_not(None))
             role = connection.execute(query).scalar_one_or_none()
             if role is None or (writing and role != "writer"):
                 raise _no_access(name, agent_id)
-    return (agent_id, *(tenant_name(agent_id, name) for name in namespaces))
+    return (agent_id, *(tenant_name(agent_id, name) for name in names))
 
 
 def _read_owner(connection: Connection, name: str) -> str | None:

@@ -25,7 +25,7 @@ from agentstate.memory.facts.texts import search_text
 from agentstate.store.database import Database
 from agentstate.store.engine import database_of
 from agentstate.store.store import Transaction
-from agentstate.store.tables import memories
+from agentstate.store.tables import forgotten_memories, memories
 
 TURN = "turn"
 """The kind of a memory that is one turn of a conversation."""
@@ -205,6 +205,12 @@ def insert_memories(tx: Transaction, items: Sequence[NewMemory]) -> dict[UUID, i
     # In one order everywhere, so that two batches with the same memories cannot wait for each other.
     in_order = [rows[memory] for memory in sorted(rows)]
     return dict(tx.connection.execute(statement.returning(memories.c.id, memories.c.seq), in_order).all())
+
+
+def find_forgotten(connection: Connection, ids: Collection[UUID]) -> set[UUID]:
+    """Return those of `ids` that were forgotten one by one."""
+    query = sa.select(forgotten_memories.c.id).where(forgotten_memories.c.id.in_(ids))
+    return set(connection.execute(query).scalars()) if ids else set()
 
 
 def read_states(connection: Connection, ids: Collection[UUID]) -> dict[UUID, StoredState]:

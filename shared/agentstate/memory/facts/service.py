@@ -16,7 +16,7 @@ from uuid import UUID
 
 from agentstate.clock import utc_now
 from agentstate.errors import Conflict, InvalidInput, JobDead, NotFound, TooLarge, WaitTimeout
-from agentstate.ids import validate_name
+from agentstate.ids import shorten_repr, validate_name
 from agentstate.jobs import Jobs
 from agentstate.memory.facts.counts import Watermark, read_watermark
 from agentstate.memory.facts.forget import ForgetReceipt, Forgetting
@@ -27,11 +27,24 @@ from agentstate.memory.facts.records import (
     MemoryRows,
     NewMemory,
     StoredState,
+    find_forgotten,
     insert_memories,
     read_states,
 )
 from agentstate.memory.facts.statements import Placement, belief_conditions, order_statements
-from agentstate.memory.facts.texts import check_aware, check_kind, check_label, check_text
+from agentstate.memory.facts.texts import (
+    MAX_NUMBER,
+    check_aware,
+    check_flag,
+    check_id,
+    check_kind,
+    check_kinds,
+    check_label,
+    check_list,
+    check_seconds,
+    check_text,
+    check_whole,
+)
 from agentstate.memory.index.qdrant_index import MemoryIndex
 from agentstate.memory.search.filters import Scope, parse_where
 from agentstate.memory.search.hits import Recall
@@ -49,8 +62,13 @@ if TYPE_CHECKING:
 
 EMBED_PENDING = "embedding.embed_pending"
 
-Outcome = Literal["new", "again", "kept"]
+Outcome = Literal["new", "again", "kept", "forgotten"]
 Searchable = Literal["words", "meaning"]
+
+MAX_SUBJECT_BYTES = 800
+MAX_IMPORTANCE = 10
+MAX_TURN = 2**31 - 1
+MAX_LISTED = 10_000
 
 _FIRST_POLL_S = 0.02
 _SLOWEST_POLL_S = 0.5
@@ -65,7 +83,8 @@ class Receipt:
     """Grows with every memory that is accepted, over all agents."""
     outcome: Outcome
     """`new`: stored now. `again`: stored now, and the same was stated about the subject before; it holds again.
-    `kept`: this very memory was stored before, and nothing was written."""
+    `kept`: this very memory was stored before, and nothing was written. `forgotten`: it was forgotten, and a worker or
+    an import, unlike `remember`, does not bring it back; nothing was written."""
     searchable: Searchable | None
     """How a recall finds it now: by its `words`, by its `meaning` too, or not at all (None), since it does not hold now
     or has nothing to search for. A new memory is found by its words at once and by its meaning soon after."""
@@ -107,19 +126,30 @@ class MemoryService:
         """Return the memories of one agent."""
         return AgentMemory(self, agent_id)
 
-    def remember_many(self, items: Iterable[NewMemory], *, tx: Transaction | None = None) -> list[Receipt]:
+    def remember_many(
+        self, items: Iterable[NewMemory], *, tx: Transaction | None = None, revive: bool = True
+    ) -> list[Receipt]:
         """Store all of `items`, of any agents, or none; return a receipt each, in their order.
+
+        Args:
+            items: the memories.
+            tx: the caller's transaction.
+            revive: whether those that were forgotten are stored again, as an agent that says it anew wants; a worker
+                or an import brings none of them back.
 
         Raises:
             As `AgentMemory.remember`.
         """
-        checked = [self._check_item(item) for item in items]
+        checked = [self._check_item(item) for item in check_list(items, "items", "a list of NewMemory")]
+        if tx is not None and not isinstance(tx, Transaction):
+            raise InvalidInput(f"tx is {shorten_repr(tx)}; give an open transaction. Nothing was stored.")
         if not checked:
             return []
         with self.store.transaction(tx) as open_tx:
             for agent_id, namespace in {(item.agent_id, item.namespace) for item in checked if item.namespace}:
                 allowed_tenants(open_tx.connection, agent_id, [namespace], writing=True)
-            created = insert_memories(open_tx, checked)
+            forgotten = set() if revive else find_forgotten(open_tx.connection, [item.id for item in checked])
+            created = insert_memories(open_tx, [item for item in checked if item.id not in forgotten])
             known = read_states(open_tx.connection, [item.id for item in checked if item.id not in created])
             given = {item.id for item in checked}
             for item in checked:
@@ -143,8 +173,11 @@ class MemoryService:
             WaitTimeout: some are not after `timeout_s` seconds; the work continues in the background.
             JobDead: one was given up; it stays stored. NotFound: one was forgotten.
         """
-        ids = [receipt.id for receipt in receipts]
-        deadline, pause = time.monotonic() + timeout_s, _FIRST_POLL_S
+        wanted = check_list(receipts, "receipts", "a list of receipts of `remember`")
+        if wrong := [one for one in wanted if not isinstance(one, Receipt)]:
+            raise InvalidInput(f"receipts has {shorten_repr(wrong[0])}; give receipts of `remember`. Nothing was done.")
+        ids = [receipt.id for receipt in wanted]
+        deadline, pause = time.monotonic() + check_seconds(timeout_s, "timeout_s"), _FIRST_POLL_S
         while True:
             with self.store.read_connection() as connection:
                 found = read_states(connection, ids)
@@ -164,7 +197,13 @@ class MemoryService:
             pause = min(pause * 1.5, _SLOWEST_POLL_S)
 
     def _check_item(self, item: NewMemory) -> NewMemory:
+        if not isinstance(item, NewMemory):
+            raise InvalidInput(f"items has {shorten_repr(item)}; give a NewMemory for each. Nothing was stored.")
         validate_name(item.agent_id)
+        if item.namespace is not None:
+            validate_name(item.namespace, "namespace")
+        if item.turn is not None:
+            check_whole(item.turn, "turn", most=MAX_TURN)
         check_text(item.content, limit=self._settings.max_text_bytes)
         check_kind(item.kind)
         check_label(item.source, "source")
@@ -179,12 +218,14 @@ class MemoryService:
                 f"a memory that holds from {item.holds_from.isoformat()} cannot end at {item.valid_to.isoformat()}. "
                 "Nothing was stored."
             )
-        if item.importance not in range(1, 11):
-            raise InvalidInput(f"the importance is {item.importance!r}; it is 1 to 10. Nothing was stored.")
+        check_whole(item.importance, "importance", most=MAX_IMPORTANCE)
         if item.metadata is not None:
             if not isinstance(item.metadata, dict):
-                raise InvalidInput(f"metadata is {type(item.metadata).__name__}, not a dict. Nothing was stored.")
-            size, limit = len(codec.dumps(item.metadata).encode()), self._settings.max_payload_bytes
+                raise InvalidInput(f"metadata is {shorten_repr(item.metadata)}; give a dict. Nothing was stored.")
+            try:
+                size, limit = len(codec.dumps(item.metadata).encode()), self._settings.max_payload_bytes
+            except InvalidInput as error:
+                raise type(error)(f"the metadata cannot be stored: {error.message}") from None
             if size > limit:
                 raise TooLarge(f"the metadata has {size:,} bytes, over the limit of {limit:,}. Nothing was stored.")
         return item
@@ -192,6 +233,8 @@ class MemoryService:
     def _make_receipt(
         self, item: NewMemory, seq: int | None, known: Mapping[UUID, StoredState], place: Placement | None
     ) -> Receipt:
+        if seq is None and item.id not in known:
+            return Receipt(id=item.id, seq=0, outcome="forgotten", searchable=None)
         outcome: Outcome = "kept"
         if seq is not None:
             outcome = "again" if place is not None and place.is_repeated else "new"
@@ -306,9 +349,14 @@ class AgentMemory:
         Example:
             agent.memory.remember_many([NewMemory(content=text, kind="lesson") for text in lessons])
         """
-        mine = [replace(item, agent_id=item.agent_id or self.agent_id) for item in items]
-        if foreign := next((item for item in mine if item.agent_id != self.agent_id), None):
-            raise InvalidInput(f"a memory names {foreign.agent_id}, not {self.agent_id}. Nothing was stored.")
+        given = check_list(items, "items", "a list of NewMemory")
+        mine = [
+            replace(item, agent_id=item.agent_id or self.agent_id) if isinstance(item, NewMemory) else item
+            for item in given
+        ]
+        if foreign := next((item for item in mine if getattr(item, "agent_id", self.agent_id) != self.agent_id), None):
+            named = shorten_repr(foreign.agent_id)
+            raise InvalidInput(f"a memory names the agent {named}; give none, or {self.agent_id}. Nothing was stored.")
         return self._service.remember_many(mine, tx=tx)
 
     def recall(
@@ -350,11 +398,10 @@ class AgentMemory:
             for hit in agent.memory.recall("what did I learn about bet sizing?", kind="lesson"):
                 print(hit.score, hit.content)
         """
-        kinds = () if kind is None else (kind,) if isinstance(kind, str) else tuple(kind)
         scope = Scope(
             agent_id=self.agent_id,
-            kinds=tuple(validate_name(one, "kind") for one in kinds),
-            session=session,
+            kinds=check_kinds(kind),
+            session=None if session is None else validate_name(session, "session"),
             since=check_aware(since, "since"),
             until=check_aware(until, "until"),
             as_of=check_aware(as_of, "as_of"),
@@ -372,7 +419,7 @@ class AgentMemory:
 
     def find(self, memory_id: UUID | str, *, namespaces: Sequence[str] = ()) -> MemoryRecord | None:
         """Return one memory, None when the agent has none of this id."""
-        wanted = memory_id if isinstance(memory_id, UUID) else UUID(memory_id)
+        wanted = check_id(memory_id)
         with self._open_rows(namespaces) as rows:
             return rows.read_ids([wanted]).get(wanted)
 
@@ -386,6 +433,7 @@ class AgentMemory:
             known_as_of: only those that were stored by this moment.
             namespaces: these shared namespaces too.
         """
+        check_text(subject, limit=MAX_SUBJECT_BYTES, what="subject")
         known = [] if known_as_of is None else [memories.c.created_at <= check_aware(known_as_of, "known_as_of")]
         with self._open_rows(namespaces) as rows:
             return rows.read_statements(subject, *known)
@@ -403,6 +451,7 @@ class AgentMemory:
         Example:
             agent.memory.believed("wallet.usdc").content
         """
+        check_text(subject, limit=MAX_SUBJECT_BYTES, what="subject")
         conditions = belief_conditions(db_time() if as_of is None else check_aware(as_of, "as_of"))
         with self._open_rows(namespaces) as rows:
             found = rows.read_statements(subject, *conditions)
@@ -414,7 +463,7 @@ class AgentMemory:
 
     def iterate_held(self, kinds: Sequence[str]) -> Iterator[MemoryRecord]:
         """Yield the memories of these kinds that hold now, in the order in which they were accepted."""
-        return self._read_all([memories.c.kind.in_(kinds), *belief_conditions(db_time())], ())
+        return self._read_all([memories.c.kind.in_(check_kinds(kinds)), *belief_conditions(db_time())], ())
 
     def forget(self, memory_id: UUID | str, *, namespace: str | None = None) -> ForgetReceipt:
         """Remove one memory from every store; the receipt counts how much each store had left afterwards.
@@ -424,8 +473,7 @@ class AgentMemory:
         Raises:
             NotFound: there is none. StoreUnavailable: the durable store does not answer; nothing was removed.
         """
-        wanted = memory_id if isinstance(memory_id, UUID) else UUID(memory_id)
-        return self._service.forgetting.forget_memory(self.agent_id, wanted, namespace=namespace)
+        return self._service.forgetting.forget_memory(self.agent_id, check_id(memory_id), namespace=namespace)
 
     def forget_all(self, *, conversations: bool = False) -> ForgetReceipt:
         """Remove all memories and episodes from every store, and with `conversations` every turn and summary too.
@@ -435,7 +483,9 @@ class AgentMemory:
         Raises:
             StoreUnavailable: the durable store does not answer; nothing was removed.
         """
-        return self._service.forgetting.forget_agent(self.agent_id, conversations=conversations)
+        return self._service.forgetting.forget_agent(
+            self.agent_id, conversations=check_flag(conversations, "conversations")
+        )
 
     def watermark(self) -> Watermark:
         """Return how far the agent's memories are searchable."""
@@ -475,7 +525,7 @@ class AgentMemory:
         """Return the newest memories, newest first, history included.
 
         Args:
-            limit: memories at most.
+            limit: memories at most, up to 10,000.
             before: only those accepted before this number (`MemoryRecord.seq`), to page on.
             kind: only this kind, or any of these.
             namespaces: these shared namespaces too.
@@ -483,8 +533,11 @@ class AgentMemory:
         Example:
             page = agent.memory.list(100, before=page[-1].seq)
         """
-        conditions = [] if before is None else [memories.c.seq < before]
+        check_whole(limit, "limit", most=MAX_LISTED)
+        conditions = []
+        if before is not None:
+            conditions.append(memories.c.seq < check_whole(before, "before", least=0, most=MAX_NUMBER))
         if kind is not None:
-            conditions.append(memories.c.kind.in_([kind] if isinstance(kind, str) else list(kind)))
+            conditions.append(memories.c.kind.in_(check_kinds(kind)))
         with self._open_rows(namespaces) as rows:
             return rows.read_newest(*conditions, limit=limit)

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from agentstate.errors import InvalidInput
+from agentstate.ids import shorten_repr, validate_name
 from agentstate.memory.embedding.provider_circuit import ProviderCircuit
 from agentstate.memory.embedding.queue import EmbeddingBacklog
+from agentstate.memory.facts.texts import check_flag, check_text, check_whole
 from agentstate.memory.index.qdrant_index import MemoryIndex
 from agentstate.memory.index.rebuild import BuildProgress, IndexBuilder
 from agentstate.memory.index.verify import Comparison, IndexVerifier
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from agentstate.runtime import Runtime
 
 EMBED_PENDING = "embedding.embed_pending"
+MAX_LISTED = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +77,9 @@ class FleetIndex:
         Raises:
             IndexUnavailable: Qdrant does not answer.
         """
+        check_flag(repair, "repair")
+        check_flag(remove_unknown, "remove_unknown")
+        _check_progress(progress)
         verifier = IndexVerifier(self._runtime.store, self._runtime.index)
         found = verifier.compare_all(repair=repair, remove_unknown=remove_unknown, progress=progress)
         if repair and found.queued:
@@ -100,6 +106,10 @@ class FleetIndex:
             ProviderError: the provider fails for good. IndexUnavailable: Qdrant does not answer. Call again to resume.
             Conflict: another build of the space is at work, or points would be removed that are not known.
         """
+        check_flag(remove_unknown, "remove_unknown")
+        _check_progress(progress)
+        if settings is not None and not isinstance(settings, Settings):
+            raise InvalidInput(f"settings is {shorten_repr(settings)}; give a Settings. Nothing was done.")
         runtime = self._runtime
         if settings is None:
             target, embedder, settings = runtime.index, runtime.embedder, runtime.settings
@@ -114,10 +124,15 @@ class FleetIndex:
 
     def list_dead(self, *, agent_id: str | None = None, limit: int = 50) -> list[DeadMemory]:
         """Return memories that the provider refused for good, with the cause; they are still found by their words."""
+        check_whole(limit, "limit", most=MAX_LISTED)
+        if agent_id is not None:
+            validate_name(agent_id, "agent_id")
         return EmbeddingBacklog(self._runtime.store).list_dead(agent_id=agent_id, limit=limit)
 
     def revive(self, *, agent_id: str | None = None) -> int:
         """Queue memories that were given up again, once the cause is gone; return their number."""
+        if agent_id is not None:
+            validate_name(agent_id, "agent_id")
         revived = EmbeddingBacklog(self._runtime.store).revive_dead(agent_id=agent_id)
         ProviderCircuit(self._runtime.store, self._runtime.index.space).record_success()
         self._runtime.jobs.wake_bulk(EMBED_PENDING)
@@ -125,6 +140,7 @@ class FleetIndex:
 
     def drop(self, collection: str) -> None:
         """Drop a collection of another vector space than the one in use; raises InvalidInput for any other."""
+        check_text(collection, limit=1_000, what="collection")
         collections = self._runtime.index.collections
         if collection in collections.list_generations():
             raise InvalidInput(
@@ -133,3 +149,8 @@ class FleetIndex:
         if collection not in collections.list_collections():
             raise InvalidInput(f"there is no collection {collection}; `agentstate index list` shows them.")
         collections.drop_collection(collection)
+
+
+def _check_progress(progress: object) -> None:
+    if not callable(progress):
+        raise InvalidInput(f"progress is {shorten_repr(progress)}; give a function of the counts. Nothing was done.")

@@ -81,7 +81,13 @@ class IndexBuilder:
         self._store = store
         self._index = index
         self._slice = min(settings.embedding_batch, embedder.max_inputs) if embedder.semantic else PAGE
-        self._embedder = MemoryEmbedder(EmbeddingBacklog(store), embedder, index.space, max_inputs=max(self._slice, 1))
+        self._embedder = MemoryEmbedder(
+            EmbeddingBacklog(store),
+            embedder,
+            index.space,
+            max_inputs=max(self._slice, 1),
+            max_text_tokens=settings.embedding_text_tokens,
+        )
         self._pause = pause
         self._left_out = 0
         self._backfill: Backfill | None = None

@@ -19,6 +19,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from agentstate.memory.embedding.queue import EmbeddingBacklog
+from agentstate.memory.facts.records import find_forgotten
 from agentstate.memory.index.qdrant_index import PAGE, MemoryIndex, memory_id_of
 from agentstate.memory.search.chunks import point_id
 from agentstate.memory.search.terms import TEXT_RULES
@@ -164,8 +165,10 @@ class IndexVerifier:
             query = sa.select(*_ROW, memories.c.state).where(memories.c.id.in_(set(owners.values())))
             with self._store.read_connection() as connection:
                 known = {row.id: (_Row(*row[:-1]), row.state) for row in connection.execute(query)}
-            unknown = [point for point, memory in owners.items() if memory not in known]
-            orphans = []
+                # Points of a memory that was forgotten here are surplus, not another store's.
+                forgotten = find_forgotten(connection, set(owners.values()) - known.keys())
+            orphans = [point for point, memory in owners.items() if memory in forgotten]
+            unknown = [point for point, memory in owners.items() if memory not in known and memory not in forgotten]
             for point, memory in owners.items():
                 row, state = known.get(memory, (None, ""))
                 # The number of its points is noted when a memory becomes searchable; before, none is too many.

@@ -32,6 +32,8 @@ class IngestReport:
     stored: int = 0
     already: int = 0
     """Turns that were stored before."""
+    forgotten: int = 0
+    """Of these, turns that were forgotten since: they stay in their conversation, and recall does not give them."""
     refused: list[Problem] = field(default_factory=list)
 
 
@@ -85,7 +87,8 @@ class Ingest:
                     for item, fate in fates
                     if fate.same_text
                 ]
-                self._memory.remember_many(turns_to_find, tx=tx)
+                receipts = self._memory.remember_many(turns_to_find, tx=tx, revive=False)
+            report.forgotten += sum(receipt.outcome == "forgotten" for receipt in receipts)
             for item, fate in fates:
                 if not fate.same_text:
                     reason = f"the id {item.turn.source_id!r} was stored before with another text, which stays."

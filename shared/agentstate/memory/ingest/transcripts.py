@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, TypeAlias
+from typing import Any, BinaryIO, Literal, TypeAlias, get_args
 
 from agentstate.errors import InvalidInput, TooLarge
-from agentstate.ids import validate_name
+from agentstate.ids import shorten_repr, validate_name
 from agentstate.memory.conversation.turns import NewTurn, validate_turn
 from agentstate.memory.ingest import locomo
 from agentstate.settings import Settings
@@ -59,10 +59,11 @@ class Problem:
 
 Parsed: TypeAlias = TranscriptTurn | Problem
 Form: TypeAlias = Literal["auto", "jsonl", "json", "locomo"]
+FORMS: tuple[Form, ...] = get_args(Form)
 
 
 def read_transcript(
-    path: Path, settings: Settings, *, form: Form = "auto", agent_id: str | None = None
+    path: Path | str, settings: Settings, *, form: Form = "auto", agent_id: str | None = None
 ) -> Iterator[Parsed]:
     """Yield the turns of the file at `path` in order, and a problem in the place of each that is refused.
 
@@ -76,11 +77,22 @@ def read_transcript(
     Raises:
         InvalidInput: there is no such file, or it cannot be opened.
     """
+    if form not in FORMS:
+        raise InvalidInput(f"form is {shorten_repr(form)}; give one of {', '.join(FORMS)}. Nothing was stored.")
+    if agent_id is not None:
+        validate_name(agent_id, "agent_id")
+    if not isinstance(path, str | Path):
+        raise InvalidInput(f"path is {shorten_repr(path)}; give the path of a file. Nothing was stored.")
+    path = Path(path)
     reader = TurnReader(settings, agent_id=agent_id, locomo_only=form == "locomo")
     try:
         file = path.open("rb")
+    except ValueError:
+        raise InvalidInput(f"path is {shorten_repr(path)}, which names no file; correct it.") from None
     except OSError as error:
-        raise InvalidInput(f"the transcript {path} cannot be opened: {error.strerror}. Nothing was stored.") from None
+        raise InvalidInput(
+            f"the transcript {str(path)[-200:]} cannot be opened: {error.strerror}. Nothing was stored."
+        ) from None
     with file:
         for item in _iterate_items(file, path.suffix.lower(), form):
             yield from [item] if isinstance(item, Problem) else reader.read_turns(*item)

@@ -1,14 +1,16 @@
 """The filters of a search: which tenants, kinds, times and metadata it may see, for the index and for plain values.
 
 This is the one place that builds a filter for the index: there is none without its tenants. Metadata is compared as
-tags, one text for a key with a value, which either is the same or is not. Only plain values can be asked for: text,
-numbers, truth values, times, ids, and lists of these. Equal numbers give the same tag however they are written.
+tags, one text for a key with a value and its type, which either is the same or is not. Only plain values can be asked
+for: text, numbers, truth values, times, ids, and lists of these. Equal numbers give the same tag however they are
+written; `True`, `"true"` and `1` are three values.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -17,6 +19,7 @@ from uuid import UUID
 
 from agentstate.clock import utc_now
 from agentstate.errors import InvalidInput
+from agentstate.ids import shorten_repr
 
 if TYPE_CHECKING:
     from qdrant_client.http import models
@@ -27,6 +30,9 @@ Where = tuple[tuple[str, ...], ...]
 
 MAX_CONDITIONS = 20
 MAX_VALUES = 100
+MAX_DIGITS = 1_000
+MAX_INTEGER = 10**MAX_DIGITS
+"""Numbers beyond are no values that can be asked for."""
 _LONGEST_TAG = 200
 
 
@@ -110,18 +116,22 @@ def parse_where(conditions: Mapping[str, Any] | None) -> Where:
         InvalidInput: a value that cannot be asked for, none, or too many.
     """
     if not isinstance(conditions, Mapping | None):
-        raise InvalidInput(f"where is {type(conditions).__name__}; give a dict of metadata keys and values.")
+        raise InvalidInput(f"where is {shorten_repr(conditions)}; give a dict of metadata keys and values.")
     if conditions and len(conditions) > MAX_CONDITIONS:
-        raise InvalidInput(f"where has {len(conditions)} conditions; at most {MAX_CONDITIONS} are served.")
+        raise InvalidInput(
+            f"where has {len(conditions)} conditions; at most {MAX_CONDITIONS} are served; leave some out."
+        )
     wanted = []
     for key, value in (conditions or {}).items():
-        is_list = isinstance(value, Sequence | set | frozenset) and not isinstance(value, str)
+        if not isinstance(key, str):
+            raise InvalidInput(f"where has the key {shorten_repr(key)}; give the name of a metadata field, a text.")
+        is_list = isinstance(value, Sequence | set | frozenset) and not isinstance(value, str | bytes)
         values = list(value) if is_list else [value]
         found = [tag for each in values if not isinstance(each, list | tuple) for tag in _value_tags(key, each)]
         if len(found) != len(values) or not 1 <= len(found) <= MAX_VALUES:
             raise InvalidInput(
-                f"where[{str(key)[:40]!r}] asks for {str(value)[:40]!r}; give text, a whole or exact number, a truth "
-                f"value, a time or an id, or a list of 1 to {MAX_VALUES} of these."
+                f"where[{shorten_repr(key)}] asks for {shorten_repr(value)}; give text, a whole or exact number, "
+                f"a truth value, a time or an id, or a list of 1 to {MAX_VALUES} of these."
             )
         wanted.append(tuple(found))
     return tuple(wanted)
@@ -146,15 +156,23 @@ def _value_tags(key: str, value: Any) -> Iterator[str]:
     text: str | None = None
     match value:
         case bool():
-            text = "true" if value else "false"
-        case int() | str() | UUID():
-            text = str(value)
-        case Decimal():
+            text = "b:true" if value else "b:false"
+        case str():
+            text = f"s:{value}"
+        case UUID():
+            text = f"u:{value}"
+        case int() if abs(value) < MAX_INTEGER:
+            text = f"n:{value}"
+        case Decimal() if value.is_finite() and abs(value.adjusted()) < MAX_DIGITS:
             text = f"{value:f}"
-            text = text.rstrip("0").rstrip(".") if "." in text else text
-        case datetime() if value.tzinfo:
-            text = value.astimezone(UTC).isoformat()
+            text = "n:" + (text.rstrip("0").rstrip(".") if "." in text else text)
+        case datetime() if value.utcoffset() is not None:
+            with suppress(OverflowError):
+                text = f"t:{value.astimezone(UTC).isoformat()}"
     if text is not None:
-        tag = f"{key}={text}"
+        # The sign between them is in no key, so that no other key with another value gives the same tag.
+        tag = f"{key.replace('%', '%25').replace('=', '%3D')}={text}"
         # Equality is all that is asked of it, so a long one may be represented by its digest.
-        yield tag if len(tag) <= _LONGEST_TAG else f"#{hashlib.sha256(tag.encode()).hexdigest()}"
+        with suppress(UnicodeEncodeError):  # half a surrogate pair cannot be stored, so nothing has it
+            digest = hashlib.sha256(tag.encode()).hexdigest()
+            yield tag if len(tag) <= _LONGEST_TAG else f"#{digest}"

@@ -54,7 +54,10 @@ def inherit_identifiers(own: Sequence[str], before: Sequence[str]) -> list[str]:
     """Return the identifiers of a turn that names none itself: those of the nearest turn before it that names some."""
     if any(not _is_ticker(name) for name in own):
         return []
-    return next(([*names] for text in before if (names := find_identifiers(text))), [])
+    for text in before:
+        if names := [name for name in find_identifiers(text) if not _is_ticker(name)]:
+            return names
+    return []
 
 
 def may_answer(wanted: Sequence[str], text: str, *, inherits: bool) -> bool:

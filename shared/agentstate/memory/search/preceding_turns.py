@@ -7,6 +7,7 @@ usually are: a word of a short note tells more than one of a long answer.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -92,29 +93,40 @@ def read_usual_terms(connection: Connection, batch: Sequence[MemoryRecord]) -> d
         sorted({memory.agent_id for memory in batch}),
         lambda agent: (
             sa.select(memories.c.seq)
-            .where(memories.c.agent_id == agent)
+            .where(memories.c.agent_id == agent, memories.c.state == "searchable")
             .order_by(memories.c.seq.desc())
             .limit(USUAL_OF)
         ),
     )
     sums = (sa.func.count(), sa.func.sum(sa.func.length(memories.c.content)))
     query = sa.select(memories.c.agent_id, *sums).where(memories.c.seq.in_(newest)).group_by(memories.c.agent_id)
+    counts, lengths = Counter[str](), Counter[str]()
+    for agent, count, characters in connection.execute(query):
+        counts[agent], lengths[agent] = count, int(characters)
+    for memory in batch:
+        counts[memory.agent_id] += 1
+        lengths[memory.agent_id] += len(memory.content)
     terms = sum(len(split_terms(memory.content[:CHARACTERS])) for memory in batch)
     share = terms / max(sum(len(memory.content[:CHARACTERS]) for memory in batch), 1)
     return {
-        agent: (USUAL_TERMS * PRIOR_MEMORIES + share * int(characters)) / (PRIOR_MEMORIES + count)
-        for agent, count, characters in connection.execute(query)
+        agent: (USUAL_TERMS * PRIOR_MEMORIES + share * lengths[agent]) / (PRIOR_MEMORIES + count)
+        for agent, count in counts.items()
     }
 
 
-def reindex_followers(tx: Transaction, one: sa.ColumnElement[bool]) -> None:
-    """Before the memory `one` is removed, have the turns after it, which are indexed with its words, indexed again."""
+def reindex_followers(tx: Transaction, one: sa.ColumnElement[bool]) -> tuple[str, str, int] | None:
+    """Before the memory `one` is removed, have the turns after it, which are indexed with its words, indexed again.
+
+    Return its agent, session and number if it is a turn.
+    """
     found = tx.connection.execute(sa.select(*_PLACE).where(one, memories.c.turn.is_not(None))).first()
-    if found is not None:
-        agent_id, session, turn = found
-        after = memories.c.turn.between(turn + 1, turn + REACH)
-        place = (memories.c.agent_id == agent_id, memories.c.session == session, after)
-        tx.connection.execute(memories.update().where(*place).values(**new_version_values()))
+    if found is None:
+        return None
+    agent_id, session, turn = found
+    after = memories.c.turn.between(turn + 1, turn + REACH)
+    place = (memories.c.agent_id == agent_id, memories.c.session == session, after)
+    tx.connection.execute(memories.update().where(*place).values(**new_version_values()))
+    return agent_id, session, turn
 
 
 def _earlier_places(place: _Place) -> list[_Place]:

@@ -19,10 +19,12 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from agentstate.clock import Clock, utc_now
-from agentstate.errors import IndexUnavailable, InvalidInput, ProviderError, TooLarge
+from agentstate.errors import IndexUnavailable, InvalidInput, ProviderError
+from agentstate.ids import shorten_repr
 from agentstate.memory.facts.namespaces import allowed_tenants
 from agentstate.memory.facts.records import MemoryRecord, MemoryRows
 from agentstate.memory.facts.statements import belief_conditions
+from agentstate.memory.facts.texts import check_text, check_whole
 from agentstate.memory.index.qdrant_index import MemoryIndex
 from agentstate.memory.index.queries import Answer
 from agentstate.memory.search.filters import Scope, meets_where
@@ -141,15 +143,12 @@ class MemoryRecall:
         return answer, left_out
 
     def _check_request(self, query: str, limit: int, half_life: timedelta | None, neighbours: int) -> None:
-        if not 1 <= limit <= MAX_LIMIT:
-            raise InvalidInput(f"limit is {limit}; it must be 1 to {MAX_LIMIT}.")
-        if not 0 <= neighbours <= MAX_NEIGHBOURS:
-            raise InvalidInput(f"neighbours is {neighbours}; it must be 0 to {MAX_NEIGHBOURS}.")
-        if half_life is not None and half_life <= timedelta():
-            raise InvalidInput(f"half_life is {half_life}; it must be longer than nothing.")
-        size, most = len(query.encode(errors="replace")), self._settings.max_text_bytes
-        if size > most:
-            raise TooLarge(f"the query has {size:,} bytes, over the limit of {most:,}.")
+        check_whole(limit, "limit", most=MAX_LIMIT)
+        check_whole(neighbours, "neighbours", least=0, most=MAX_NEIGHBOURS)
+        given: object = half_life
+        if given is not None and not (isinstance(given, timedelta) and given > timedelta()):
+            raise InvalidInput(f"half_life is {shorten_repr(given)}; give a timedelta longer than nothing.")
+        check_text(query, limit=self._settings.max_text_bytes, what="query", may_be_blank=True)
 
 
 def _add_neighbours(hit: Hit, around: Mapping[tuple[str, str, int], MemoryRecord], reach: int) -> Hit:

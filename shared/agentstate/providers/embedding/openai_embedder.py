@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import struct
 import threading
 from collections.abc import Iterator, Sequence
@@ -17,11 +18,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import SecretStr
 
-from agentstate.errors import ProviderAnswerInvalid, ProviderError
+from agentstate.errors import ProviderAnswerInvalid, ProviderError, ProviderRefused
 from agentstate.providers.clients import OPENAI_URL, PerProcessClient, openai_client, openai_sdk, strip_credentials
 from agentstate.providers.embedding.embedder import ProviderStatus, VectorSpace, validate_texts, validate_vectors
 from agentstate.providers.faults import provider_faults
-from agentstate.providers.tokens import fit_tokens, pack_texts
+from agentstate.providers.tokens import estimate_tokens, fit_tokens, pack_texts
 from agentstate.providers.usage import CALLS, FAILURES, TEXTS, TOKENS, UsageCounter, ignore_usage
 
 if TYPE_CHECKING:
@@ -36,6 +37,10 @@ KNOWN_WIDTHS: Final = {
 }
 _MAX_TOKENS_PER_CALL: Final = 250_000  # OpenAI refuses more than 300,000; the estimate may be a little low
 _MAX_TOKENS_PER_TEXT: Final = 8_000  # OpenAI refuses more than 8,192
+
+_MIN_QUERY_TOKENS: Final = 32
+_REFUSED_REQUEST: Final = re.compile(r"answered (?:400|413|422):")
+"""Of a request that is at fault itself, maybe too long; a wrong key or model has another status."""
 
 
 class OpenAIEmbedder:
@@ -105,9 +110,17 @@ class OpenAIEmbedder:
         return np.concatenate([np.empty((0, width), np.float32), *answers])
 
     def embed_query(self, text: str) -> Floats:
-        """See `Embedder.embed_query`."""
-        vector: Floats = self.embed_documents([text])[0]
-        return vector
+        """See `Embedder.embed_query`; of a text that the provider refuses for its length, the head is embedded."""
+        while True:
+            try:
+                vector: Floats = self.embed_documents([text])[0]
+            except ProviderRefused as error:
+                room = min(estimate_tokens(text), self.max_tokens_per_text) // 2
+                if room < _MIN_QUERY_TOKENS or not _REFUSED_REQUEST.search(error.message):
+                    raise
+                text = fit_tokens(text, room)
+            else:
+                return vector
 
     def describe(self) -> ProviderStatus:
         """See `Embedder.describe`."""

@@ -11,6 +11,7 @@ from agentstate.store.tables.jobs import counters, jobs
 from agentstate.store.tables.memory import (
     embedding_batch_items,
     embedding_batches,
+    forgotten_memories,
     index_builds,
     memories,
     memory_namespaces,
@@ -60,6 +61,7 @@ __all__ = [
     "episode_lessons",
     "episode_tombstones",
     "episodes",
+    "forgotten_memories",
     "freezes",
     "guard_rules",
     "guard_uses",

@@ -123,6 +123,15 @@ memory_vectors = sa.Table(
     sa.Index("ix_memory_vectors_text", "agent_id", "space", "text_sha"),
 )
 
+forgotten_memories = sa.Table(
+    "forgotten_memories",
+    metadata,
+    # No text: the id is all that is needed to keep a forgotten memory from coming back by itself.
+    sa.Column("id", sa.Uuid(), primary_key=True),
+    name_column("agent_id", nullable=False),
+    time_column("forgotten_at", nullable=False, default=db_time()),
+)
+
 memory_namespaces = sa.Table(
     "memory_namespaces",
     metadata,
