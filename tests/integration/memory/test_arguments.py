@@ -21,7 +21,7 @@ from agentstate.memory.facts.records import NewMemory
 from agentstate.memory.index.maintenance import FleetIndex
 from agentstate.memory.ingest.transcripts import read_transcript
 from agentstate.settings import Settings
-from tests.integration.memory.conftest import World
+from tests.worlds.memories import World
 
 ODD: list[Any] = [
     None,
@@ -74,10 +74,8 @@ ODD: list[Any] = [
 """Values that no one means."""
 
 
-@pytest.fixture
-def database_url(postgres_url: str) -> str:
-    """The stricter of the two: it has no number beyond 63 bits, no NUL and no half of a surrogate pair."""
-    return postgres_url
+# The stricter of the two: no number beyond 63 bits, no NUL, no half of a surrogate pair.
+pytestmark = pytest.mark.database("postgres")
 
 
 def list_verbs(world: World, path: Path) -> dict[str, tuple[Callable[..., Any], dict[str, Any], list[str]]]:

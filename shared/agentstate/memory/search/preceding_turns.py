@@ -30,7 +30,7 @@ PAUSE = timedelta(hours=1)
 CHARACTERS = 2_000
 """Read of a long turn at most: its end, which is nearest to the turn after it."""
 
-USUAL_OF = 64
+USUAL_OF = 256
 """The newest memories of an agent that tell how long its memories usually are."""
 PRIOR_MEMORIES = 8
 """Weight of USUAL_TERMS beside them, so that the first memories of an agent tell little."""
