@@ -38,7 +38,7 @@ SWAP_TOKENS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "base": TOKENS["base", "USDC"],
         "ethereum": TOKENS["ethereum", "USDC"],
-        "solana": "EPjFWdd5AufqSSqeM2qN1xzybapC8G4wEGGkZwyTDt1v",
+        "solana": "EPjFWdd5AufqSSqeM2qN1xzybapC8G4wEGGkZwyTDt1v",  # pragma: allowlist secret
     }
 )
 """Addresses of USDC, by chain."""
