@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 import pytest
 
 from agentstate.errors import InvalidInput
 from agentstate.memory.context.headings import escape_headings
 from agentstate.memory.context.truncation import find_json_spans, find_split_points
+from agentstate.memory.conversation.billing import count_tokens
+from agentstate.memory.conversation.message_forms import parse_message
 from agentstate.memory.conversation.messages import escape_markers
+from agentstate.providers.summaries.digest import DigestSummarizer
+from agentstate.providers.summaries.facts import find_facts
+from agentstate.providers.summaries.figures import find_figures
+from agentstate.providers.summaries.prompt import user_text
+from agentstate.providers.summaries.summarizer import SourceTurn, SummaryRequest
+from agentstate.providers.tokens import fit_tokens
 from agentstate.state.secrecy import refuse_secrets
 
 SMALL, LARGE = 4_000, 128_000
@@ -31,6 +40,39 @@ def refuse_quietly(text: str) -> None:
         return
 
 
+def refuse_quietly_named(text: str) -> None:
+    try:
+        refuse_secrets({text: {"a": [text]}})
+    except InvalidInput:
+        return
+
+
+def as_turn(text: str) -> SourceTurn:
+    return SourceTurn(1, "user", "Ann", text, datetime(2026, 1, 1, tzinfo=UTC))
+
+
+def read_facts(text: str) -> None:
+    find_facts([as_turn(text)])
+
+
+def ask_summary(text: str) -> None:
+    user_text(SummaryRequest((as_turn(text),), previous=text), 1_000_000)
+
+
+def write_digest(text: str) -> None:
+    DigestSummarizer().summarize(SummaryRequest((as_turn(text),), previous=text))
+
+
+def weigh_text(text: str) -> None:
+    count_tokens({"type": "image", "source": {"type": "base64", "data": text}, "url": text, "note": text})
+
+
+def parse_text(text: str) -> None:
+    parse_message(
+        {"role": "user", "content": [{"type": "text", "text": text}, {"type": "image_url", "image_url": text}]}
+    )
+
+
 Work = Callable[[str], object]
 BLANK = ("\n", " ", "\r\n", "\n\t")
 CASES: tuple[tuple[str, Work, tuple[str, ...]], ...] = (
@@ -38,7 +80,37 @@ CASES: tuple[tuple[str, Work, tuple[str, ...]], ...] = (
     ("headings", escape_headings, ("==", "== ", " =", "\u200b", "\u3000=")),
     ("splits", split_everywhere, (*BLANK, ". ", '."', "!?", "</tool>", "a\u0301", "[1 \n")),
     ("json", find_json_spans, ("[", "{", "[1,", '{"a":', '["', "[x ", "[1 \n")),
-    ("secrets", refuse_quietly, ("sk-", "sk_a-", "eyJ", " ")),
+    (
+        "secrets",
+        refuse_quietly,
+        (
+            "sk-",
+            "sk_a-",
+            "eyJ",
+            " ",
+            "eyJ-",
+            "eyJaaaaaaaaa.",
+            "-----BEGIN ",
+            "Bearer ",
+            "://",
+            "://a:",
+            "xox",
+            "a1-",
+            "A ",
+        ),
+    ),
+    ("secret names", refuse_quietly_named, ("_", "aB", "_key", "token_", "seed ")),
+    (
+        "figures",
+        find_figures,
+        ("1.", "1,", "one-", "one ", "-1", "0x", "a@", "a.", "$1 ", "1 000 ", "2026-", "x_1", "http://"),
+    ),
+    ("facts", read_facts, ("i owe ", "a. ", "\n", ".)", "due ", "1 EUR ", '{"a": 1}')),
+    ("prompt", ask_summary, ("<", "< ", "</", "<transcript", "\n", "</ ")),
+    ("digest", write_digest, ("I owe 5 EUR. ", "a b c d. ", "\n", "x: ")),
+    ("media", weigh_text, ("A", "data:", "A=", "/Type /Page", "-_")),
+    ("message", parse_text, ("data:", ";base64,", "[", "a\x00")),
+    ("fit", lambda text: fit_tokens(text, 500), ("a ", "\n", "a")),
 )
 
 

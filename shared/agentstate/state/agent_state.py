@@ -37,8 +37,8 @@ def _portfolio_for_balance(blob: Blob) -> Blob:
     balance = blob.get("balance")
     if isinstance(balance, bool) or not isinstance(balance, str | int | Decimal):
         raise InvalidInput(
-            f"agent state of version 1 has the balance {balance!r:.40}; an exact amount is needed: text, Decimal or "
-            "int. Nothing was changed."
+            f"agent state of version 1 has a balance of type {type(balance).__name__}; an exact amount is needed: "
+            "text, Decimal or int. Nothing was changed."
         )
     rest = {key: value for key, value in blob.items() if key != "balance"}
     return {**rest, "portfolio": {"usdc": balance}}

@@ -236,5 +236,5 @@ def _check_ttl(ttl_s: float | None) -> float | None:
 
 def _check_whole(value: Any, what: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
-        raise InvalidInput(f"{what} is {value!r}, not a whole number. Nothing was changed.")
+        raise InvalidInput(f"{what} is {type(value).__name__}, not a whole number. Nothing was changed.")
     return value

@@ -303,3 +303,26 @@ def test_a_store_that_is_away_is_named(client: redis.Redis, world: EpisodeWorld)
     for call in (lambda: episodes.record("bet", {}), episodes.get_recent, episodes.count):
         with pytest.raises(StoreUnavailable):
             call()
+
+
+@pytest.mark.parametrize(
+    ("payload", "outcome", "place"),
+    [
+        ({"api_key": "abc"}, None, "payload.api_key"),
+        ({"a": [{"note": "Bearer " + "a1B2" * 8}]}, None, r"payload\.a\[0\]\.note"),
+        ({"n": 1}, {"secret": "hunter2"}, "outcome.secret"),  # pragma: allowlist secret
+        ({"url": "redis://ann:" + "hunter2" + "@h/0"}, None, "payload.url"),
+        ({"pem": "-----BEGIN " + "PRIVATE" + " KEY-----"}, None, "payload.pem"),
+        ({"signer": "0x" + "ab" * 32}, None, "payload.signer"),
+    ],
+)
+def test_an_episode_with_a_secret_is_refused_by_its_place(
+    episodes: EpisodicStore, payload: dict[str, Any], outcome: Any, place: str
+) -> None:
+    with pytest.raises(InvalidInput, match=place) as caught:
+        episodes.record("bet", payload, outcome)
+    assert not any(word in str(caught.value) for word in ("hunter2", "a1B2", "abc", "abab"))
+    kept = episodes.record("bet", {"n": 1})
+    with pytest.raises(InvalidInput):
+        episodes.update_outcome(kept, {"password": "hunter2"})  # pragma: allowlist secret
+    assert [one.outcome for one in episodes.get_recent()] == [None]

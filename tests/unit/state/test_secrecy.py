@@ -82,3 +82,31 @@ def test_what_only_sounds_like_one_is_taken(blob: dict[str, Any]) -> None:
 def test_a_reference_does_not_cover_a_key() -> None:
     with pytest.raises(InvalidInput):
         refuse_secrets({"api_key": f"env:{PF}"})
+
+
+HEX = "0x" + "a1" * 32
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["Bearer " + "a1B2" * 8, "postgresql://ann:" + "hunter2" + "@db/x", "AIza" + "a1" * 15, "glpat-" + "a1" * 12],
+)
+def test_further_shapes_are_refused(value: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        refuse_secrets({"note": value})
+    assert value not in str(caught.value)
+
+
+def test_a_private_key_in_hexadecimal_is_refused_where_the_field_says_so() -> None:
+    for name in ("privkey_of_hot_wallet", "signer", "walletKey", "private"):
+        with pytest.raises(InvalidInput):
+            refuse_secrets({name: HEX})
+    refuse_secrets({"tx_hash": HEX, "fingerprint": HEX, "url": "https://a.example:8080/x@y", "mail": "ann@a.example"})
+
+
+def test_what_is_nested_too_deeply_for_python_is_looked_through() -> None:
+    deep: Any = PF
+    for _ in range(20_000):
+        deep = [deep]
+    with pytest.raises(InvalidInput):
+        refuse_secrets(deep)

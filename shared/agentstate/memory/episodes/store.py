@@ -24,6 +24,7 @@ from agentstate.memory.episodes.forgetting import lock_agent
 from agentstate.memory.episodes.lesson_jobs import LessonJobs
 from agentstate.memory.episodes.recent import RecentEpisodes
 from agentstate.settings import Settings
+from agentstate.state.secrecy import refuse_secrets
 from agentstate.store.store import Transaction
 
 FUTURE_US: Final = 86_400_000_000
@@ -193,6 +194,7 @@ class EpisodicStore:
             NotFound: there is no such episode of this agent. InvalidInput, TooLarge: the outcome is refused.
             Conflict: it was changed again and again meanwhile; nothing was changed, call again.
         """
+        refuse_secrets({"outcome": outcome}, "an episode")
         episode_id = episode.id if isinstance(episode, Episode) else episode
         for _ in range(_TRIES):
             with self._archive.transaction(tx) as opened:
@@ -256,6 +258,7 @@ class EpisodicStore:
         name = _check_event_type(event_type) if isinstance(event_type, str) else validate_name(event_type, "event type")
         if not isinstance(payload, dict):
             raise InvalidInput(f"the payload is {type(payload).__name__}, not a dict. Nothing was recorded.")
+        refuse_secrets({"payload": payload, "outcome": outcome}, "an episode")
         at_us = now_us if at is None else to_micros(at)
         if at_us > now_us + FUTURE_US:
             raise InvalidInput(f"the time {from_micros(at_us).isoformat()} is in the future. Nothing was recorded.")
