@@ -68,11 +68,8 @@ def job_task(kind: str) -> Callable[[JobHandler], JobHandler]:
     return bind_handler
 
 
-def bulk_task(kind: str, **options: Any) -> Callable[[BulkHandler], BulkHandler]:
-    """Make the Celery task of bulk work: it lets the next wake-up through, then calls the handler.
-
-    `options` are Celery's, for a message that is more than a hint.
-    """
+def bulk_task(kind: str) -> Callable[[BulkHandler], BulkHandler]:
+    """Make the Celery task of bulk work: it lets the next wake-up through, then calls the handler."""
     spec = BULK[kind]
 
     def bind_handler(handler: BulkHandler) -> BulkHandler:
@@ -80,7 +77,7 @@ def bulk_task(kind: str, **options: Any) -> Callable[[BulkHandler], BulkHandler]
             runtime.wake_ups.clear_bulk_wake_up(kind)
             handler(runtime, *arguments, **keywords)
 
-        _register_task(kind, spec.task_name, handler, run, options)
+        _register_task(kind, spec.task_name, handler, run)
         return handler
 
     return bind_handler
@@ -115,15 +112,9 @@ def slice_task(kind: str, *, wakes: str | None = None) -> Callable[[SliceHandler
     return bind_handler
 
 
-def _register_task(
-    kind: str,
-    task: str,
-    handler: Callable[..., Any],
-    run: Callable[..., None],
-    options: dict[str, Any] | None = None,
-) -> None:
+def _register_task(kind: str, task: str, handler: Callable[..., Any], run: Callable[..., None]) -> None:
     DECLARED[kind] = handler.__module__
-    app.task(name=task, **(options or {}))(run)  # type: ignore[no-untyped-call]
+    app.task(name=task)(run)
 
 
 def repeat_until_done(runtime: Runtime, deadline_s: float, take_slice: Callable[[], int]) -> None:

@@ -1,16 +1,20 @@
 """Submissions by the broker: an agent in any language sends one message and gets a durable job.
 
 The message is `agentstate.jobs.submit` with the keywords `key`, `kind`, `payload` and `agent_id`. A worker writes the
-row; the same key again changes nothing. A submission that cannot be taken becomes a dead job with the reason.
+row; the same key again changes nothing. A submission that cannot be taken becomes a dead job with the reason, and so do
+bytes that are no message (see `agentstate.jobs.transport`). While neither row can be written the message goes back to
+its queue: it is never acknowledged without a row.
 """
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import msgspec
+from celery.exceptions import Reject
 
-from agentstate.errors import AgentStateError, InvalidInput, Unavailable
+from agentstate.errors import AgentStateError, InvalidInput, RetryLater, SchemaOutdated
 from agentstate.jobs import Claim
 from agentstate.jobs.kinds import spec_of
 from agentstate.runtime import Runtime
@@ -18,6 +22,10 @@ from agentstate.state import codec
 from tasks.app import bulk_task, job_task
 
 _SHOWN = 4_000
+PUT_BACK_PAUSE_S = 1.0
+"""Seconds that a worker waits before it puts a submission back, so that it does not spin while the store is away."""
+
+_log = logging.getLogger(__name__)
 
 
 class Submission(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -29,16 +37,25 @@ class Submission(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     agent_id: str | None = None
 
 
-# Here the message is all there is until the row is written, so it is tried until the store answers.
-@bulk_task("jobs.submit", autoretry_for=(Unavailable,), max_retries=None, retry_backoff=1, retry_backoff_max=60)
+@bulk_task("jobs.submit")
 def accept_submission(runtime: Runtime, *arguments: Any, **submission: Any) -> None:
-    """Write the row of one submission."""
+    """Write the row of one submission, that of its job or that of its refusal.
+
+    Raises:
+        Reject: neither could be written, whatever the reason; the message goes back to the end of its queue.
+    """
     try:
-        _submit_job(runtime, _parse_submission(arguments, submission))
-    except Unavailable:
-        raise
-    except Exception as error:  # noqa: BLE001 the message ends here: whatever is wrong with it is kept for its sender
-        runtime.jobs.keep_refused(_legible_fields(submission), f"{type(error).__name__}: {error}")
+        try:
+            _submit_job(runtime, _parse_submission(arguments, submission))
+        except (RetryLater, SchemaOutdated):
+            raise
+        except Exception as error:  # noqa: BLE001 whatever is wrong with it is kept for its sender
+            runtime.jobs.keep_refused(_legible_fields(submission), f"{type(error).__name__}: {error}")
+    except Exception as error:
+        # Here the message is all there is until a row is written.
+        _log.warning("could not store a submission, will retry: %s", error)
+        runtime.stopping.wait(PUT_BACK_PAUSE_S)
+        raise Reject(str(error), requeue=True) from error
 
 
 @job_task("jobs.refused")
@@ -50,6 +67,9 @@ def submit_again(runtime: Runtime, claim: Claim) -> None:
 
 
 def _parse_submission(arguments: tuple[Any, ...], submission: dict[str, Any]) -> Submission:
+    if "unreadable" in submission:
+        told = submission["unreadable"]
+        raise InvalidInput(f"these bytes in a queue are no message: {told}. Their beginning is in the payload.")
     if arguments:
         raise InvalidInput("a submission names its parts: key, kind, payload and agent_id. Nothing was stored.")
     try:

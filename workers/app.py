@@ -9,9 +9,9 @@ from celery import signals
 
 from agentstate.errors import ConfigurationError
 from tasks.app import app, runtime, settings
-from workers.eviction import require_no_eviction
 from workers.heartbeat import Heartbeat
 from workers.logs import set_up_logging
+from workers.readiness import require_usable_broker
 
 _heartbeat = Heartbeat.from_environment()
 _log = logging.getLogger(__name__)
@@ -25,7 +25,7 @@ def _set_up_logging(**_: Any) -> None:
 @signals.worker_ready.connect(weak=False)
 def _start_serving(**_: Any) -> None:
     try:
-        require_no_eviction(settings)
+        require_usable_broker(settings)
     except ConfigurationError as error:
         # Nothing but SystemExit passes through a signal.
         _log.critical("%s", error)

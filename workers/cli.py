@@ -71,8 +71,16 @@ def cli() -> None:
 @click.option("--concurrency", type=click.IntRange(1, 256), default=8, show_default=True, help="Tasks at once.")
 @click.option("--name", default="worker", show_default=True, help="Name of this worker, unique per machine.")
 def worker(queues: str, pool: str, concurrency: int, name: str) -> None:
-    """Run a worker for some queues until it is asked to stop; running jobs are finished first."""
+    """Run a worker for some queues until it is asked to stop; running jobs are finished first.
+
+    While the store's schema is another one than this version's, it waits: it takes no work and is not ready.
+    """
+    from workers.logs import set_up_logging
+    from workers.readiness import wait_for_schema
+
     settings = _load_serving_settings()
+    set_up_logging(settings.log_level, as_json=settings.log_json)
+    wait_for_schema(settings)
     # Several workers share the cores: BLAS threads of each would wait for one another. Read when NumPy is imported.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     _run_celery(
@@ -148,11 +156,11 @@ def _load_settings() -> Settings:
 
 
 def _load_serving_settings() -> Settings:
-    """Return the settings; refuse a broker that may evict queues. One that does not answer yet is accepted."""
-    from workers.eviction import require_no_eviction
+    """Return the settings; refuse a broker that may lose queues. One that does not answer yet is accepted."""
+    from workers.readiness import require_usable_broker
 
     settings = _load_settings()
-    require_no_eviction(settings)
+    require_usable_broker(settings)
     return settings
 
 

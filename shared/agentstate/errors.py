@@ -6,6 +6,7 @@ RetryLater                  the same call may succeed later
 Refused                     refused before any effect; the same call will be refused again
 Ended                       the work has ended for good without success
 ConfigurationError          a setting is missing, unknown or wrong
+└── SchemaOutdated              the durable store, or what is stored, is at another schema revision
 
 and by their subject:
 
@@ -20,7 +21,6 @@ AgentStateError
 │   │   └── StoreReadOnly       ... takes no writes
 │   ├── RedisUnavailable        Redis
 │   └── IndexUnavailable        Qdrant
-├── SchemaOutdated              the durable store is at another schema revision
 ├── Conflict                    what is stored contradicts what was asked
 │   └── KeyReused               an idempotency key came back with other parameters
 ├── Fenced                      somebody else took this work over; the late result is not applied
@@ -101,6 +101,10 @@ class ConfigurationError(AgentStateError):
     """A setting is missing, unknown or wrong; nothing was started."""
 
 
+class SchemaOutdated(ConfigurationError):
+    """The durable store, or what is stored, is at another schema revision than this version of agentstate."""
+
+
 class InvalidInput(Refused):
     """A value was refused before anything happened."""
 
@@ -148,10 +152,6 @@ class RedisUnavailable(Unavailable):
 
 class IndexUnavailable(Unavailable):
     """Qdrant does not answer; memories are kept and will be indexed later."""
-
-
-class SchemaOutdated(AgentStateError):
-    """The durable store is at another schema revision; run `agentstate migrate`."""
 
 
 class Conflict(Refused):

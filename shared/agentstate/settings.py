@@ -202,10 +202,22 @@ class Settings(BaseSettings):
 
     @field_validator("redis_url", "broker_url")
     @classmethod
-    def _redis_scheme(cls, value: str) -> str:
+    def _redis_url(cls, value: str) -> str:
+        if "cluster" in value.partition("://")[0]:
+            raise ValueError(
+                "a Redis Cluster cannot be used: transactions of ours and Celery's queues span several slots"
+            )
         if not value.startswith(_REDIS_SCHEMES):
             raise ValueError(f"must begin with {' or '.join(_REDIS_SCHEMES)}")
-        return value
+        # Celery and the client of Redis spell it differently; the small form is understood by both.
+        address, _, query = value.partition("?")
+        options = [option.split("=", 1) for option in query.split("&") if option]
+        for option in options:
+            if option[0] == "ssl_cert_reqs":
+                option[1:] = [part.lower().removeprefix("cert_") for part in option[1:]]
+                if option[1:] not in (["required"], ["optional"], ["none"]):
+                    raise ValueError("ssl_cert_reqs is required (the default with rediss://), optional or none")
+        return "?".join([address, *(["&".join("=".join(option) for option in options)] if options else [])])
 
     @classmethod
     def load(cls, *, env_file: Path | None = None, **overrides: Any) -> Settings:

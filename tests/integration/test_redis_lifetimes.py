@@ -20,7 +20,7 @@ from agentstate.settings import Settings
 from deploy.local.demo.audits import list_our_keys
 from deploy.local.stack.table import python_path
 from tests.stubs.redis_server import redis_server
-from workers.eviction import require_no_eviction
+from workers.readiness import require_usable_broker
 
 ROOT = Path(__file__).parents[2]
 
@@ -69,14 +69,14 @@ def test_a_key_without_an_end_is_found(runtime: Runtime) -> None:
 def test_a_broker_that_evicts_queues_is_refused(settings: Settings, tmp_path: Path, policy: str) -> None:
     with redis_server(tmp_path, "--maxmemory-policy", policy) as url:
         with pytest.raises(ConfigurationError, match=policy):
-            require_no_eviction(settings.model_copy(update={"broker_url": url}))
+            require_usable_broker(settings.model_copy(update={"broker_url": url}))
         with redis.Redis.from_url(url) as client:
             client.config_set("maxmemory-policy", "volatile-ttl")
-        require_no_eviction(settings.model_copy(update={"broker_url": url}))
+        require_usable_broker(settings.model_copy(update={"broker_url": url}))
 
 
 def test_a_broker_that_does_not_answer_yet_is_no_reason_to_refuse(settings: Settings) -> None:
-    require_no_eviction(settings.model_copy(update={"broker_url": "redis://127.0.0.1:1/0"}))
+    require_usable_broker(settings.model_copy(update={"broker_url": "redis://127.0.0.1:1/0"}))
 
 
 @pytest.mark.parametrize("command", [["worker", "--queues", "cache"], ["beat"]])

@@ -7,6 +7,8 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -35,6 +37,7 @@ from agentstate.runtime import REDIS_TIMEOUT_S, Runtime
 from agentstate.settings import Settings
 from agentstate.store.tables import jobs as table
 from agentstate.store.tables.base import db_time
+from deploy.local.stack.folder import ROOT
 from deploy.local.stack.stack import Stack
 from deploy.local.stack.table import ProcessTable, StackChoices
 from tests.stubs.proxy import Proxy
@@ -43,6 +46,7 @@ from tests.worlds.waiting import until
 
 if TYPE_CHECKING:
     from deploy.local.stack.spec import ProcessSpec
+    from tests.conftest import Databases
 
 T = TypeVar("T")
 
@@ -329,6 +333,122 @@ def test_a_submission_without_a_key_is_kept_too(fleet: Fleet) -> None:
 def test_the_library_refuses_at_once_what_no_worker_could_read(fleet: Fleet) -> None:
     with pytest.raises(InvalidInput, match="is refused"):
         fleet.runtime.jobs.submit("cache.refresh", {"__type__": "x", "__value__": 1}, agent_id="ag_typed")
+
+
+# Bytes that are no message
+
+
+GARBAGE = {
+    "text": b"x",
+    "empty": b"",
+    "binary": bytes(range(256)),
+    "list": b"[1, 2, 3]",
+    "envelope": json.dumps({"body": "AAAA", "properties": {"delivery_tag": []}, "headers": 7}).encode(),
+    "task": json.dumps({"body": "W1tdLHt9LHt9XQ==", "headers": {"task": "no.such", "id": "x"},
+                        "properties": {"body_encoding": "base64"}}).encode(),
+    "deep": b"[" * 100_000,
+    "huge": b"y" * 20_000_000,
+}  # fmt: skip
+"""By their beginning in the row, see `test_bytes_that_are_no_message_are_put_aside_and_no_worker_dies`."""
+
+
+def test_bytes_that_are_no_message_are_put_aside_and_no_worker_dies(fleet: Fleet) -> None:
+    pids = fleet.stack.pids
+    before = {job.id for job in fleet.runtime.jobs.list(kind="jobs.refused", limit=1_000)}
+    copies = 12
+    with fleet.broker() as client:
+        for queue in (DOOR, lane_queue("effects", 1), lane_queue("cache", 0)):
+            for item in GARBAGE.values():
+                for _ in range(copies if len(item) < 1_000_000 else 1):
+                    client.lpush(queue, item)
+        # A command to all workers is bytes from outside as well.
+        for item in GARBAGE.values():
+            client.publish("/0.celery.pidbox", item)
+    sent = 3 * (copies * (len(GARBAGE) - 1) + 1)
+
+    def put_aside() -> list[Job]:
+        found = [job for job in fleet.runtime.jobs.list(kind="jobs.refused", limit=1_000) if job.id not in before]
+        return found if len(found) >= sent else []
+
+    found = until(put_aside)
+    assert len(found) == sent
+    assert {job.status for job in found} == {JobStatus.DEAD}
+    assert all("are no message" in str(job.error) for job in found)
+    shown = " ".join(str(job.payload["payload"]) for job in found)
+    assert "y" * 400 in shown
+    assert "no.such" in shown
+    assert max(len(str(job.payload["payload"])) for job in found) < 4_001
+    # The workers are the same processes, and serve.
+    fleet.done(fleet.submit("ag_after_garbage"))
+    fleet.done(fleet.submit("ag_after_garbage", "reconciliation.reconcile"))
+    assert fleet.stack.pids == pids
+
+
+# Submissions while no row can be written
+
+
+def test_a_submission_stays_until_its_row_can_be_written(fleet: Fleet) -> None:
+    """Whatever the handler meets: here the table is gone, as in the middle of a migration, and comes back."""
+    agent = "ag_stays"
+    with fleet.runtime.store.transaction() as tx:
+        tx.connection.exec_driver_sql("ALTER TABLE jobs RENAME TO jobs_away")
+    try:
+        for n in range(3):
+            by_hand(fleet, key=f"stays-{n}", kind="cache.refresh", agent_id=agent, payload={"service": "casino"})
+            by_celery(fleet, key=f"stays-too-{n}", kind="cache.refresh", agent_id=agent, payload={"service": "casino"})
+        logs = [fleet.stack.folder.log_of(name) for name in fleet.stack.pids if name.startswith("worker-money")]
+        until(lambda: sum(log.read_text("utf-8").count("could not store a submission") for log in logs) >= 6)
+    finally:
+        with fleet.runtime.store.transaction() as tx:
+            tx.connection.exec_driver_sql("ALTER TABLE jobs_away RENAME TO jobs")
+    for n in range(3):
+        fleet.done(job_of(fleet, f"stays-{n}").id)
+        fleet.done(job_of(fleet, f"stays-too-{n}").id)
+
+
+def test_a_worker_on_another_schema_takes_nothing_until_it_fits(
+    fleet: Fleet,
+    databases: Databases,
+    _postgres_template: str,  # noqa: PT019 its value is used
+    fast_folder: Path,
+) -> None:
+    """A worker that starts on a newer schema is not ready, leaves its queues alone, and serves once it fits."""
+    folder = Path(tempfile.mkdtemp(prefix="agentstate-test-", dir=fast_folder))
+    heartbeat, log = folder / "heartbeat", folder / "log"
+    with databases.fresh(_postgres_template) as url:
+        runtime = Runtime(fleet.direct.model_copy(update={"database_url": url}))
+        base = fleet.direct.broker_url.rsplit("/", 1)[0]
+        environment = {
+            **os.environ,
+            "AGENTSTATE_DATABASE_URL": url,
+            "AGENTSTATE_BROKER_URL": f"{base}/5",
+            "AGENTSTATE_REDIS_URL": f"{base}/6",
+            "WORKERS_HEARTBEAT_FILE": str(heartbeat),
+        }
+        command = [sys.executable, "-m", "workers", "worker", "--queues", "housekeeping", "--pool", "solo"]
+        with runtime.store.transaction() as tx:
+            [revision] = tx.connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalars()
+            tx.connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999_newer'")
+        with redis.Redis.from_url(f"{base}/5") as client, log.open("wb") as written:
+            client.flushdb()
+            worker = subprocess.Popen(command, env=environment, stdout=written, stderr=subprocess.STDOUT, cwd=ROOT)
+            try:
+                message = {"key": "early", "kind": "cache.refresh", "agent_id": "ag_early", "payload": CASINO}
+                celery = Celery(broker=f"{base}/5", set_as_current=False)
+                celery.send_task(SUBMIT, kwargs=message, queue=DOOR)
+                celery.close()
+                until(lambda: "Update agentstate: the store is newer" in log.read_text("utf-8"))
+                assert not heartbeat.exists()
+                assert client.llen(DOOR) == 1
+                with runtime.store.transaction() as tx:
+                    tx.connection.execute(sa.text("UPDATE alembic_version SET version_num = :old"), {"old": revision})
+                until(lambda: [job for job in runtime.jobs.list() if job.dedupe_key == "early"])
+                assert heartbeat.exists()
+            finally:
+                worker.terminate()
+                worker.wait(timeout=PATIENCE_S)
+        runtime.close()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 # What is lost on the way

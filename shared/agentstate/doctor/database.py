@@ -18,6 +18,7 @@ from agentstate.store.engine import database_of
 from agentstate.store.grants import unbound_role
 from agentstate.store.migrate import current_revision, is_known_revision, newest_revision
 from agentstate.store.partitions import describe_partitions
+from agentstate.store.postgres import is_pooled
 from agentstate.store.tables.base import db_time
 
 OLDEST_POSTGRES = 14
@@ -50,7 +51,8 @@ def _check_postgres(connection: Connection) -> Finding:
         return fail_finding(
             f"PostgreSQL {version}, a standby that takes no writes", "Name the primary server in the URL."
         )
-    return ok_finding(f"PostgreSQL {version}")
+    between = ", behind a pooler: nothing is prepared, time-outs are set in each transaction"
+    return ok_finding(f"PostgreSQL {version}{between if is_pooled(connection) else ''}")
 
 
 def _check_sqlite(connection: Connection) -> Finding:

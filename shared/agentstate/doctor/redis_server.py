@@ -25,6 +25,9 @@ def check_version(system: System, url: str) -> Finding:
     name, number = _name_and_version(info)
     if name == "Redis" and tuple(int(part) for part in number.split(".")[:2]) < OLDEST:
         return fail_finding(f"{name} {number}", "Use Redis 7.0 or newer, or any Valkey.")
+    if info.get("redis_mode") == "cluster" or int(info.get("cluster_enabled", 0)):
+        remedy = "Name a single server, with a replica for fail-over: transactions and queues span several slots."
+        return fail_finding(f"{name} {number}, a Redis Cluster, which cannot be used", remedy)
     return ok_finding(f"{name} {number}")
 
 

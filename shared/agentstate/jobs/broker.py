@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -47,6 +48,9 @@ def celery_settings(settings: Settings) -> dict[str, Any]:
     specs: list[JobSpec | BulkSpec] = [*KINDS.values(), *BULK.values()]
     return {
         "broker_url": settings.broker_url,
+        "broker_transport": "agentstate.jobs.transport:Transport",
+        # Celery's own default for rediss:// is to trust any certificate.
+        "broker_use_ssl": {"ssl_cert_reqs": ssl.CERT_REQUIRED} if settings.broker_url.startswith("rediss:") else False,
         "broker_connection_retry_on_startup": True,
         "broker_transport_options": {
             "visibility_timeout": VISIBILITY_TIMEOUT_S,

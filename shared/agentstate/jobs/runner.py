@@ -21,6 +21,7 @@ from agentstate.errors import (
     NotFound,
     ProviderRateLimited,
     ProviderRefused,
+    SchemaOutdated,
 )
 from agentstate.jobs import table
 from agentstate.jobs.job import Job, JobStatus
@@ -129,7 +130,8 @@ class JobRunner:
                 reason = codec.storable_text(f"{type(error).__name__}: {error}", _MAX_ERROR)
                 _log.warning("failed: %s", reason)
                 with self._store.transaction() as tx:
-                    if isinstance(error, _HOPELESS):
+                    # Another schema revision is not hopeless: a worker of that version may take the job.
+                    if isinstance(error, _HOPELESS) and not isinstance(error, SchemaOutdated):
                         held, outcome = table.end_job(tx, job, JobStatus.DEAD, error=reason), Outcome.ENDED
                     elif job.attempts >= job.max_attempts:
                         held, outcome = table.end_job(tx, job, final_status(spec), error=reason), Outcome.ENDED

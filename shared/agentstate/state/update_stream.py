@@ -13,7 +13,7 @@ from typing import Any
 from redis import Redis
 from redis.exceptions import RedisError, ResponseError
 
-from agentstate.errors import RedisUnavailable
+from agentstate.store.redis_client import redis_unavailable
 
 KEPT = 1_000
 """Entries of one stream, about; older ones are read from the store."""
@@ -58,7 +58,7 @@ class UpdateStream:
         try:
             return int(self._put(keys=[self._key], args=arguments))
         except RedisError as error:
-            raise _redis_unavailable(error) from error
+            raise redis_unavailable(error, "updates are kept in the durable store.") from error
 
     def read_after(self, seq: int, limit: int, wait_s: float) -> list[str] | None:
         """The updates right after `seq`, oldest first, waiting for the first; None when the stream cannot tell.
@@ -83,7 +83,7 @@ class UpdateStream:
         except ResponseError:
             return None
         except RedisError as error:
-            raise _redis_unavailable(error) from error
+            raise redis_unavailable(error, "updates are kept in the durable store.") from error
         if entries and int(_decode_text(entries[0][0]).split("-")[0]) != seq + 1:
             return None
         return [_decode_text(fields[b"update"] if b"update" in fields else fields["update"]) for _id, fields in entries]
@@ -91,7 +91,3 @@ class UpdateStream:
 
 def _decode_text(value: bytes | str) -> str:
     return value.decode() if isinstance(value, bytes) else value
-
-
-def _redis_unavailable(error: RedisError) -> RedisUnavailable:
-    return RedisUnavailable(f"Redis does not answer ({error}); updates are kept in the durable store.")

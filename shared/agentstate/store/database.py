@@ -43,9 +43,9 @@ class Database(ABC):
         """Return an INSERT that skips rows which meet a unique rule, and gives the primary keys of the others."""
         return self.insert_into(table).on_conflict_do_nothing().returning(*table.primary_key)
 
-    def read_options(self, *, autocommit: bool) -> dict[str, Any]:
+    def read_options(self, connection: Connection, *, autocommit: bool) -> dict[str, Any]:
         """Return execution options of a connection for reads; see `Store.read_connection`."""
-        del autocommit
+        del connection, autocommit
         return {}
 
     def begin_snapshot(self, connection: Connection) -> None:

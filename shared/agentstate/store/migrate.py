@@ -85,11 +85,12 @@ def current_revision(store: Store) -> str | None:
 def require_newest(store: Store) -> None:
     """Raise SchemaOutdated unless `store` is at the newest revision."""
     found, wanted = current_revision(store), newest_revision()
-    if found != wanted:
-        raise SchemaOutdated(
-            f"the durable store is at schema revision {found or 'none'}, this version needs {wanted}. "
-            "Run `agentstate migrate`; nothing was changed."
-        )
+    if found == wanted:
+        return
+    where = f"the durable store is at schema revision {found or 'none'}, this version needs {wanted}"
+    if found is None or is_known_revision(found):
+        raise SchemaOutdated(f"{where}. Run `agentstate migrate`: the store is older. Nothing was changed.")
+    raise SchemaOutdated(f"{where}. Update agentstate: the store is newer. Nothing was changed.")
 
 
 def _require_known(connection: Connection) -> None:

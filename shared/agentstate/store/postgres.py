@@ -21,8 +21,6 @@ from sqlalchemy.exc import DBAPIError, InvalidatePoolError
 from agentstate.state import codec
 from agentstate.store.database import Database, SelectFor
 
-CONNECT_TIMEOUT_S = 5
-STATEMENT_TIMEOUT_S = 30
 IDLE_S = 30.0
 """Seconds of idleness after which the server is asked whether the connection is alive."""
 
@@ -38,18 +36,17 @@ class PostgresDatabase(Database):
 
     def open_engine(self, url: URL, *, pool_size: int) -> Engine:
         """Open an engine with our time-outs and a check of each connection that leaves the pool."""
+        from agentstate.store.postgres_connection import use_server_connections
+
         engine = sa.create_engine(
             url,
             isolation_level="READ COMMITTED",
             pool_size=pool_size,
             max_overflow=pool_size,
-            connect_args={
-                "connect_timeout": CONNECT_TIMEOUT_S,
-                "options": f"-c statement_timeout={STATEMENT_TIMEOUT_S}s -c timezone=UTC",
-            },
             json_serializer=codec.dumps,
             json_deserializer=codec.loads,
         )
+        use_server_connections(engine)
         watch_pool(engine)
         return engine
 
@@ -57,9 +54,10 @@ class PostgresDatabase(Database):
         """Return Postgres' INSERT."""
         return postgresql.insert(table)
 
-    def read_options(self, *, autocommit: bool) -> dict[str, Any]:
-        """Return AUTOCOMMIT where it is asked for: it saves two round trips."""
-        return {"isolation_level": "AUTOCOMMIT"} if autocommit else {}
+    def read_options(self, connection: Connection, *, autocommit: bool) -> dict[str, Any]:
+        """Return AUTOCOMMIT where it is asked for: it saves two round trips. Behind a pooler a time-out needs them."""
+        direct = autocommit and not is_pooled(connection)
+        return {"isolation_level": "AUTOCOMMIT"} if direct else {}
 
     def begin_snapshot(self, connection: Connection) -> None:
         """Read in REPEATABLE READ."""
@@ -110,13 +108,18 @@ class PostgresDatabase(Database):
         return {"patterns": list(patterns)}
 
 
+def is_pooled(connection: Connection) -> bool:
+    """Return whether a pooler stands between this process and Postgres, such as pgbouncer in transaction mode."""
+    return bool(getattr(connection.connection.dbapi_connection, "is_pooled", False))
+
+
 def _rows_of(names: Sequence[str]) -> sa.TableValuedAlias:
     array = sa.literal(list(names), postgresql.ARRAY(sa.String()))
     return sa.func.unnest(array).table_valued("name").render_derived()
 
 
 def commit_one(engine: Engine, statement: str, values: Mapping[str, Any]) -> tuple[Any, ...] | None:
-    """Run `statement` as a transaction of its own in one round trip.
+    """Run `statement` as a transaction of its own, in one round trip unless a pooler is between.
 
     The connection is the pool's, in the driver's autocommit mode for the time of the statement.
 
@@ -133,10 +136,13 @@ def commit_one(engine: Engine, statement: str, values: Mapping[str, Any]) -> tup
         raise _wrap_error(errors, statement, error, broken=True) from error
     connection: Any = taken.dbapi_connection
     try:
-        connection.autocommit = True
+        connection.autocommit = not connection.is_pooled
+        connection.set_session()
         with connection.cursor() as cursor:
             engine.dialect.do_execute(cursor, statement, values)
             row: tuple[Any, ...] | None = cursor.fetchone()
+        if connection.is_pooled:
+            connection.commit()
         connection.autocommit = False
     except errors.Error as error:
         broken = connection.closed

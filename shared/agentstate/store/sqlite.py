@@ -56,9 +56,9 @@ class SqliteDatabase(Database):
         """Return SQLite's INSERT."""
         return sqlite.insert(table)
 
-    def read_options(self, *, autocommit: bool) -> dict[str, Any]:
+    def read_options(self, connection: Connection, *, autocommit: bool) -> dict[str, Any]:
         """Return the option by which a transaction does not take the write lock."""
-        del autocommit
+        del connection, autocommit
         return {READ_ONLY_OPTION: True}
 
     def insert_rows(self, connection: Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -163,8 +163,8 @@ class Store:
         Args:
             autocommit: each statement is a transaction of its own, which on Postgres saves two round trips.
         """
-        options = self.database.read_options(autocommit=autocommit)
-        with self._translate_errors(), self._engine_after_fork().connect().execution_options(**options) as connection:
+        with self._translate_errors(), self._engine_after_fork().connect() as connection:
+            connection.execution_options(**self.database.read_options(connection, autocommit=autocommit))
             yield connection
             # The pool would end with a rollback, after which the driver forgets every statement that it has prepared.
             connection.commit()

@@ -20,7 +20,7 @@ import redis
 
 from agentstate.errors import RedisUnavailable
 from agentstate.memory.episodes.episode import Episode, parse_lines
-from agentstate.store.redis_client import run_command, run_script
+from agentstate.store.redis_client import redis_unavailable, run_command, run_script
 
 COPY_TTL_S: Final = 300
 """Seconds from the filling of a copy to its end."""
@@ -29,7 +29,6 @@ REST_S: Final = 1.0
 """Redis is not asked again for so many seconds after it did not answer."""
 PUSHED_AT_ONCE: Final = 500
 
-_AWAY = (redis.ConnectionError, redis.TimeoutError, redis.OutOfMemoryError, redis.ReadOnlyError)
 
 # KEYS: the copy, its generation, the number up to which rows are forgotten. The copy's first member, with the score -1,
 # is a mark, so that the copy of an agent without episodes can be told from none.
@@ -200,9 +199,9 @@ class RecentEpisodes:
     def _translate_errors(self) -> Iterator[None]:
         try:
             yield
-        except _AWAY as error:
+        except redis.RedisError as error:
             self._away_until = time.monotonic() + REST_S
-            raise RedisUnavailable(f"Redis does not answer ({error}); durable state is unaffected.") from error
+            raise redis_unavailable(error, "durable state is unaffected.") from error
 
 
 @lru_cache(maxsize=4_096)

@@ -19,11 +19,12 @@ from typing import Any, Protocol, TypeVar
 import msgspec
 from redis import Redis, RedisError
 
-from agentstate.errors import InvalidInput, RedisUnavailable
+from agentstate.errors import InvalidInput
 from agentstate.services.cache.entry import CacheKey, LoadFailure, StoredEntry
-from agentstate.store.redis_client import RedisFallback, run_command
+from agentstate.store.redis_client import RedisFallback, redis_unavailable, run_command
 
 LOCAL_ENTRIES = 1_024
+_KEPT = "states are read from the services."
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,14 +220,14 @@ class RedisBackend:
         try:
             return _parse_entry(run_command(self._client, "GET", _entry_name(key)))
         except RedisError as error:
-            raise _unavailable(error) from error
+            raise redis_unavailable(error, _KEPT) from error
 
     def load_entries(self, keys: list[CacheKey]) -> list[StoredEntry | None]:
         """Return the entries of one agent, which share a hash slot."""
         try:
             return [_parse_entry(found) for found in self._client.mget([_entry_name(key) for key in keys])]
         except RedisError as error:
-            raise _unavailable(error) from error
+            raise redis_unavailable(error, _KEPT) from error
 
     def claim_load(self, key: CacheKey, hold_s: float) -> ClaimResult:
         """Return the current entry, and take the right to load it when it is free."""
@@ -261,7 +262,7 @@ class RedisBackend:
         try:
             return str(self._client.get(_epoch_name(agent_id)))
         except RedisError as error:
-            raise _unavailable(error) from error
+            raise redis_unavailable(error, _KEPT) from error
 
     def _invalidate(self, keys: list[CacheKey], *entry: Any) -> None:
         names = [name for key in keys for name in _key_names(key)]
@@ -271,7 +272,7 @@ class RedisBackend:
         try:
             return self._scripts[script](keys, arguments)
         except RedisError as error:
-            raise _unavailable(error) from error
+            raise redis_unavailable(error, _KEPT) from error
 
 
 class FallbackBackend:
@@ -356,7 +357,3 @@ def _parse_entry(packed: bytes | str | None) -> StoredEntry | None:
 
 def _millis(seconds: float) -> int:
     return max(int(seconds * 1_000), 1)
-
-
-def _unavailable(error: RedisError) -> RedisUnavailable:
-    return RedisUnavailable(f"Redis does not answer ({type(error).__name__}); states are read from the services.")
