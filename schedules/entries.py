@@ -39,5 +39,4 @@ def _slot_entry(kind: str, period_s: int) -> dict[str, Any]:
 
 
 def _make_entry(kind: str, every_s: float, *arguments: Any) -> dict[str, Any]:
-    # A message that no worker took before the next one is sent is of no use any more.
-    return {"task": BULK[kind].task_name, "schedule": every_s, "args": arguments, "options": {"expires": every_s}}
+    return {"task": BULK[kind].task_name, "schedule": every_s, "args": arguments}

@@ -74,6 +74,11 @@ def bulk_task(kind: str) -> Callable[[BulkHandler], BulkHandler]:
 
     def bind_handler(handler: BulkHandler) -> BulkHandler:
         def run(*arguments: Any, **keywords: Any) -> None:
+            # Beat's messages say until when they are of use, by the one clock that both sides can ask.
+            request: Any = getattr(app.current_task, "request", None)
+            until = (getattr(request, "headers", None) or {}).get("usable_until")
+            if until is not None and (runtime.wake_ups.read_broker_time() or 0.0) > float(until):
+                return
             runtime.wake_ups.clear_bulk_wake_up(kind)
             handler(runtime, *arguments, **keywords)
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 POOLS = ("threads", "solo", "prefork")
-SCHEDULER = "workers.beat:HeartbeatScheduler"
+SCHEDULER = "workers.beat:BeatScheduler"
 
 
 def worker_command(
@@ -44,9 +44,9 @@ def worker_command(
     return [*_celery_command("workers.app"), "worker", "--without-gossip", "--without-mingle", "--events", *options]
 
 
-def beat_command(*, schedule_file: Path, log_level: str) -> list[str]:
-    """The command of beat. Its file holds only when it last fired; losing it is harmless."""
-    options = ["--scheduler", SCHEDULER, "--schedule", str(schedule_file), "--loglevel", log_level, "--pidfile="]
+def beat_command(*, log_level: str) -> list[str]:
+    """Return the command of beat."""
+    options = ["--scheduler", SCHEDULER, "--loglevel", log_level, "--pidfile="]
     return [*_celery_command("schedules.app"), "beat", *options]
 
 
@@ -96,13 +96,10 @@ def worker(queues: str, pool: str, concurrency: int, name: str) -> None:
 
 
 @cli.command()
-@click.option(
-    "--schedule-file", type=click.Path(path_type=Path), default=Path("celerybeat-schedule"), help="Where beat notes."
-)
-def beat(schedule_file: Path) -> None:
+def beat() -> None:
     """Run beat, which fires the schedules. One is enough; two do no harm."""
     settings = _load_serving_settings()
-    _run_celery(beat_command(schedule_file=schedule_file, log_level=settings.log_level))
+    _run_celery(beat_command(log_level=settings.log_level))
 
 
 @cli.command()

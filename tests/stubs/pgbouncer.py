@@ -1,10 +1,8 @@
-"""Debian's pgbouncer before a Postgres server; it is fetched with apt, without root, when this machine has none."""
+"""Debian's pgbouncer before a Postgres server; see `tests.stubs.debian`."""
 
 from __future__ import annotations
 
 import os
-import platform
-import shutil
 import socket
 import subprocess
 import time
@@ -15,23 +13,7 @@ from urllib.parse import urlsplit
 
 from deploy.local.servers.postgres_server import identity_for
 from deploy.local.stack.ports import choose_port
-
-PACKAGES = ("pgbouncer", "libevent-2.1-7", "libc-ares2")
-CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "agentstate-tests" / "pgbouncer"
-
-
-def find_pgbouncer() -> tuple[Path, dict[str, str]]:
-    """Return the program and what its environment needs."""
-    found = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
-    if found is not None:
-        return Path(found), {}
-    program = CACHE / "usr/sbin/pgbouncer"
-    if not program.exists():
-        CACHE.mkdir(parents=True, exist_ok=True)
-        subprocess.run(["apt-get", "download", *PACKAGES], cwd=CACHE, check=True, capture_output=True, timeout=120)
-        for package in CACHE.glob("*.deb"):
-            subprocess.run(["dpkg-deb", "-x", package, CACHE], check=True, capture_output=True, timeout=60)
-    return program, {"LD_LIBRARY_PATH": str(CACHE / f"usr/lib/{platform.machine()}-linux-gnu")}
+from tests.stubs.debian import pgbouncer_program
 
 
 @contextmanager
@@ -46,7 +28,7 @@ def pgbouncer(url: str, folder: Path, *, mode: str = "transaction", ignored: str
     """
     address = urlsplit(url.replace("postgresql+psycopg://", "postgresql://"))
     port = choose_port("pgbouncer", asked=None, kept=None, preferred=None, taken=())
-    program, environment = find_pgbouncer()
+    program, environment = pgbouncer_program()
     settings = folder / "pgbouncer.ini"
     settings.write_text(
         f"""

@@ -163,8 +163,7 @@ class ProcessTable:
         return self._heartbeat_spec(name, "worker", *arguments)
 
     def _beat_spec(self) -> list[ProcessSpec]:
-        schedule = self._folder.data_of("beat") / "schedule"
-        return [self._heartbeat_spec("beat", "beat", "--schedule-file", str(schedule))]
+        return [self._heartbeat_spec("beat", "beat")]
 
     def _heartbeat_spec(self, name: str, *command: str) -> ProcessSpec:
         """A process that touches a file when it is ready, and from then on."""

@@ -168,6 +168,17 @@ class BrokerWakeUpSender:
         """Let the next wake-up for `kind` through: its rows may come too late for the run that begins now."""
         self._run_quietly(lambda: self._redis_client().delete(_bulk_key(kind)))
 
+    def read_broker_time(self) -> float | None:
+        """Return the broker's clock, in seconds since the epoch; None when it does not answer."""
+        found: list[float] = []
+
+        def read_time() -> None:
+            seconds, microseconds = self._redis_client().time()
+            found.append(int(seconds) + int(microseconds) / 1e6)
+
+        self._run_quietly(read_time)
+        return found[0] if found else None
+
     def _send_task(self, task: str, queue: str, arguments: list[str]) -> None:
         self._celery_app().send_task(
             task, args=arguments, queue=queue, retry=True, retry_policy={"max_retries": 1, "interval_start": 0}

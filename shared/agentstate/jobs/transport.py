@@ -33,7 +33,7 @@ _log = logging.getLogger(__name__)
 _OUR_QUEUE = re.compile(rf"(?:{'|'.join(QUEUES)})\.\d+")
 _TASKS = frozenset({spec.task_name for spec in KINDS.values()} | {spec.task_name for spec in BULK.values()})
 _TIMES = ("eta", "expires")
-_KEPT_HEADERS = ("root_id", "parent_id", "group", "origin", "argsrepr", "kwargsrepr", "sent_at", *_TIMES)
+_KEPT_HEADERS = ("root_id", "parent_id", "group", "origin", "argsrepr", "kwargsrepr", "usable_until", *_TIMES)
 
 
 class Unreadable(ValueError):
@@ -114,6 +114,8 @@ def _parse_message(item: bytes) -> tuple[str, list[Any], dict[str, Any], dict[st
     if not isinstance(name, str) or name not in _TASKS:
         raise Unreadable(f"there is no task {str(name)[:80]!r}")
     headers = {key: given[key] for key in _KEPT_HEADERS if isinstance(given.get(key), str)}
+    if not re.fullmatch(r"\d{1,12}(?:\.\d{1,6})?", headers.get("usable_until", "")):
+        headers.pop("usable_until", None)
     if isinstance(given.get("id"), str):
         headers["id"] = given["id"]
     for key in _TIMES:
@@ -155,7 +157,7 @@ class Channel(redis.Channel):
         # Commands to workers and events come by PUBLISH. One that cannot be read is lost, which breaks no promise.
         try:
             return super()._receive_one(subscriber)  # type: ignore[misc] # as above
-        except (Empty, *self.connection_errors):
+        except (Empty, *self.connection_errors):  # type: ignore[attr-defined] # as above
             raise
         except Exception as error:  # noqa: BLE001 whatever the bytes do to a parser, the worker lives
             _log.warning("could not read a published message, ignored: %s: %s", type(error).__name__, str(error)[:200])

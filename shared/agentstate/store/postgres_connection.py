@@ -9,6 +9,7 @@ told by neither. Behind one nothing is prepared, and each transaction sets its t
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import psycopg
@@ -79,11 +80,13 @@ def use_server_connections(engine: Engine) -> None:
     def connect(_dialect: Any, _record: Any, _arguments: Any, parameters: dict[str, Any]) -> ServerConnection:
         return connect_server(parameters)
 
-    def begin(connection: Any) -> None:
-        connection.dbapi_connection.set_session()
+    def begin(taken: Any) -> None:
+        taken.dbapi_connection.set_session()
 
     sa.event.listen(engine, "do_connect", connect)
-    engine.dialect.do_begin = begin  # type: ignore[method-assign] # an event would cost each statement a look
+    # In place of an event, which would cost each statement a look.
+    dialect: Any = engine.dialect
+    dialect.do_begin = begin
 
 
 def connect_server(parameters: dict[str, Any]) -> ServerConnection:
@@ -108,7 +111,7 @@ def connect_server(parameters: dict[str, Any]) -> ServerConnection:
     return connection
 
 
-def _parse_threshold(parameters: dict[str, Any]) -> int | None:
+def _parse_threshold(parameters: Mapping[str, Any]) -> int | None:
     """Return after how many executions a statement is prepared on the server; None: never."""
     given = str(parameters.get("prepare_threshold", 5)).lower()
     return None if given in _UNPREPARED else int(given)
