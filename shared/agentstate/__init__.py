@@ -9,6 +9,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from agentstate.first_use import load_parts
+
 if TYPE_CHECKING:
     from agentstate.agent import Agent, Fleet, connect
     from agentstate.async_agent import AsyncAgent, AsyncFleet, connect_async
@@ -126,6 +128,7 @@ _MODULES = frozenset({"casino", "domains", "escrow", "faucet", "trading", "walle
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    load_parts()
     if name in _MODULES:
         return import_module(f"{_HOMES[name]}.{name}")
     return getattr(import_module(_HOMES[name]), name)

@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
 
 from agentstate.errors import ConfigurationError
+from agentstate.first_use import LoadsParts
 from agentstate.ids import validate_name
 from agentstate.runtime import Runtime
 from agentstate.settings import Settings
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from agentstate.store import Transaction
 
 
-class Fleet:
+class Fleet(LoadsParts):
     """All agents of one deployment, with their jobs, effects, breaks, snapshots, accounts and index.
 
     A context manager; `close()` ends its connections, and using it again opens new ones. Safe to share between threads
@@ -217,7 +218,7 @@ def _unpickle_fleet(settings: Settings | None) -> Fleet:
         return _unpickled[-1]
 
 
-class Agent:
+class Agent(LoadsParts):
     """One agent: its memory, episodes, conversations, books, effects, guards, services, state and jobs.
 
     Cheap to make, safe to share between threads, usable after a fork, and can be pickled.

@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from agentstate.errors import AgentStateError, ConfigurationError
+from agentstate.first_use import LoadsParts
 from agentstate.settings import Settings
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ _REDIS: dict[str, Any] = {
 }
 
 
-class Runtime:
+class Runtime(LoadsParts):
     """The connections and engines of one process: each opened on first use, all closed by `close()`."""
 
     def __init__(self, settings: Settings, *, pool_size: int = 5) -> None:
