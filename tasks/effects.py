@@ -25,8 +25,9 @@ def execute_submitted(runtime: Runtime, claim: Claim) -> dict[str, Any]:
     It is done when the outcome is certain, or when a human has to find it out.
     """
     agent, wanted = Fleet(runtime).agent(claim.job.agent_id or ""), claim.payload
+    operation = runtime.operations.parse(wanted.operation, wanted.params)
     try:
-        receipt = agent.effects.perform(wanted.key, wanted.operation, wanted.params)
+        receipt = agent.effects.execute_once(wanted.key, operation)
     except EffectFailed as error:
         return {"state": str(EffectState.FAILED), "message": error.message}
     except EffectInDoubt as error:
@@ -37,7 +38,6 @@ def execute_submitted(runtime: Runtime, claim: Claim) -> dict[str, Any]:
         raise Postpone(ASK_AGAIN_S, error.message) from error
     except ServiceRejected as error:
         raise Postpone(error.retry_after or ASK_AGAIN_S, error.message) from error
-    operation = runtime.operations.parse(wanted.operation, wanted.params)
     return {"state": str(EffectState.SUCCEEDED), "receipt": operation.store_receipt(receipt)}
 
 

@@ -12,8 +12,8 @@ from agentstate.jobs.jobs import submit_for_slot
 from agentstate.jobs.kinds import KINDS
 from agentstate.memory.embedding.queue import EmbeddingBacklog
 from agentstate.money.audit.attest import Attestor
-from agentstate.money.effects import retention as effect_retention
 from agentstate.money.effects import table as effect_rows
+from agentstate.money.effects.table import thin_effects
 from agentstate.money.guards import freezes, uses
 from agentstate.money.reconciliation import cursors as recon_rows
 from agentstate.runtime import Runtime
@@ -60,9 +60,7 @@ def delete_expired(runtime: Runtime, claim: Claim) -> dict[str, int]:
             partial(update_log.remove_old, kept=settings.updates_kept, ttl_s=settings.updates_ttl_s, agents=_AGENTS),
         ),
         "guard_uses": _in_batches(runtime, partial(uses.delete_old_uses, limit=_EXPIRE_BATCH)),
-        "effects": _in_batches(
-            runtime, partial(effect_retention.thin_effects, kept_s=settings.effects_kept_s, limit=_THIN_BATCH)
-        ),
+        "effects": _in_batches(runtime, partial(thin_effects, kept_s=settings.effects_kept_s, limit=_THIN_BATCH)),
         "freezes": _in_batches(runtime, partial(freezes.delete_old_freezes, limit=_EXPIRE_BATCH)),
     }
 

@@ -48,6 +48,7 @@ from agentstate.settings import Settings
 from agentstate.store.store import Store
 from tests.stubs.canned_server import CannedServer
 from tests.stubs.service_calls import InDoubt, attempt, send
+from tests.worlds.effects import execute_named
 from workers.logs import set_up_logging
 
 pytestmark = pytest.mark.database("sqlite")
@@ -142,7 +143,7 @@ def test_the_books_stay_as_they_were(server: CannedServer, way: Gateway, store: 
     for number, content in enumerate(BROKEN[:4]):
         server.content = content
         with pytest.raises(EffectInDoubt):
-            effects.perform(f"bet-{number}", "casino.bet", {"amount": Decimal(1), "side": "heads"})
+            execute_named(effects, f"bet-{number}", "casino.bet", {"amount": Decimal(1), "side": "heads"})
     held = ledger.balance("casino", bucket=Bucket.IN_FLIGHT)
     assert (held, ledger.balance("casino")) == (Money("4"), Money("6"))
     written = len(ledger.recent(50))
@@ -179,8 +180,11 @@ def test_unknown_services_operations_and_parameters_are_refused_before_anything(
         with pytest.raises(InvalidInput, match="never goes into an intent"):
             wallet.send(**{name: "x"})
         with pytest.raises(InvalidInput, match="never goes into an intent"):
-            AgentEffects(Effects(store, registry=OPERATIONS, outside=lambda: way), "ag").perform(
-                "k", "wallet.send", {name: "x"}
+            execute_named(
+                AgentEffects(Effects(store, registry=OPERATIONS, outside=lambda: way), "ag"),
+                "k",
+                "wallet.send",
+                {name: "x"},
             )
     assert server.asked == []
 
@@ -220,7 +224,7 @@ def test_a_missing_account_or_key_sends_nothing_and_is_no_doubt(
     TransactionLedger(store, "ag").deposit("start", "casino", Money("10"))
     monkeypatch.delenv("BAD_INPUT_KEY")
     with pytest.raises(CredentialMissing, match="env:BAD_INPUT_KEY"):
-        effects.perform("bet", "casino.bet", bet)
+        execute_named(effects, "bet", "casino.bet", bet)
     assert effects.get("bet").state == "ready"
     with pytest.raises(CredentialMissing, match=r"agents\.ag_9\.casino"):
         Adapter(own, "ag_9", "casino").read_state()
@@ -394,7 +398,7 @@ def test_a_signing_key_goes_to_the_wallet_alone_and_into_no_intent(
     TransactionLedger(store, "ag").deposit("start", "wallet", Money("10"))
     server.content = sent_answer(echo="0x" + "5e" * 32)
     effects = AgentEffects(Effects(store, registry=OPERATIONS, outside=lambda: own), "ag")
-    effects.perform("send", "wallet.send", {"chain": "base", "to": "0x2", "amount": Decimal(1)})
+    execute_named(effects, "send", "wallet.send", {"chain": "base", "to": "0x2", "amount": Decimal(1)})
     assert json.loads(server.asked[0][2])["private_key"] == "0x" + "5e" * 32  # pragma: allowlist secret
     assert "5e5e" not in str(effects.get("send"))
     own.close()
@@ -431,9 +435,9 @@ def test_a_refused_join_makes_no_second_account(server: CannedServer, tmp_path: 
     own = own_way(tmp_path, server.url, agents)
     server.content = json.dumps({"agent_id": "ag_77", "api_key": "sk_test_join_000001"}).encode()
     effects = AgentEffects(Effects(store, registry=OPERATIONS, outside=lambda: own), "ag")
-    assert "sk_test" not in str(effects.perform("join", "casino.join"))
+    assert "sk_test" not in str(execute_named(effects, "join", "casino.join"))
     assert Adapter(own, "ag", "casino").capabilities("join").offered
     with pytest.raises(EffectFailed, match="there already"):
-        effects.perform("join-again", "casino.join")
+        execute_named(effects, "join-again", "casino.join")
     assert len(server.asked) == 1
     own.close()

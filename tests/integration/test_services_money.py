@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from agentstate.services.operations.registry import OPERATIONS
 from agentstate.store.store import Store
 from tests.contract.conftest import services_toml
 from tests.stubs.service_calls import send
+from tests.worlds.effects import execute_named
 
 
 @pytest.fixture
@@ -48,7 +50,7 @@ def test_the_books_follow_every_operation(
 ) -> None:
     other = f"{rich}_other"
     send(gateway, other, "r", casino.register())
-    perform = effects.perform
+    perform = partial(execute_named, effects)
     perform("bet", "casino.bet", {"amount": Decimal("2.50"), "side": "heads"}, hold=Money("2.50"))
     perform("claim", "faucet.claim", {})
     for key in ("one", "two"):
@@ -72,7 +74,7 @@ def test_a_bet_that_was_cut_off_is_booked_when_it_is_found(
 ) -> None:
     sandbox.client.set_faults({"fault": "commit_then_drop", "times": 1})
     with pytest.raises(EffectInDoubt):
-        effects.perform("bet", "casino.bet", {"amount": Decimal(3), "side": "heads"}, hold=Money("3"))
+        execute_named(effects, "bet", "casino.bet", {"amount": Decimal(3), "side": "heads"}, hold=Money("3"))
     assert ledger.balance("casino", bucket=Bucket.IN_FLIGHT) == Money("3")
     resolved = effects.resolve("bet")
     assert resolved.is_ended
@@ -84,10 +86,10 @@ def test_a_trade_that_was_cut_off_is_told_from_an_equal_one_before(
     sandbox: Any, effects: AgentEffects, ledger: TransactionLedger, rich: str
 ) -> None:
     order = {"coin": "SOL", "side": "long", "size": Decimal(50)}
-    effects.perform("first", "trading.open", order)
+    execute_named(effects, "first", "trading.open", order)
     sandbox.client.set_faults({"fault": "500_after_effect", "times": 1})
     with pytest.raises(EffectInDoubt):
-        effects.perform("second", "trading.open", order)
+        execute_named(effects, "second", "trading.open", order)
     assert effects.resolve("second").is_ended
     assert ledger.balance("trading").minor == sandbox.client.read_balance(rich, "trading")
 
@@ -97,10 +99,10 @@ def test_a_refusal_that_answers_the_second_copy_of_a_request_is_a_success(
 ) -> None:
     other = f"{rich}_twice"
     send(gateway, other, "r", casino.register())
-    made = effects.perform("lock", "escrow.create", {"counterparty": other, "amount": Decimal(7)})
+    made = execute_named(effects, "lock", "escrow.create", {"counterparty": other, "amount": Decimal(7)})
     order = {"coin": "BTC", "side": "long", "size": Decimal(50), "price": Decimal(1_000)}
-    placed = effects.perform("place", "trading.limit", order)
-    opened = effects.perform("open", "trading.open", {"coin": "BTC", "side": "long", "size": Decimal(50)})
+    placed = execute_named(effects, "place", "trading.limit", order)
+    opened = execute_named(effects, "open", "trading.open", {"coin": "BTC", "side": "long", "size": Decimal(50)})
     for operation, params in (
         ("escrow.release", {"escrow_id": made.reference}),
         ("trading.cancel", {"order_id": placed.reference}),
@@ -112,17 +114,19 @@ def test_a_refusal_that_answers_the_second_copy_of_a_request_is_a_success(
         rule = {"service": service, "operation": name, "times": 1}
         sandbox.client.set_faults({**rule, "fault": "429_short"}, {**rule, "fault": "double_effect"})
         with pytest.raises(ServiceRejected, match="to wait"):  # what was noted before this attempt serves the next one
-            effects.perform(operation, operation, params)
-        assert effects.perform(operation, operation, params) == effects.perform(operation, operation, params)
+            execute_named(effects, operation, operation, params)
+        assert execute_named(effects, operation, operation, params) == execute_named(
+            effects, operation, operation, params
+        )
         with pytest.raises(EffectFailed):
-            effects.perform(f"{operation}:again", operation, params)
+            execute_named(effects, f"{operation}:again", operation, params)
     for account in ("casino", "trading", "domains"):
         assert ledger.balance(account).minor == sandbox.client.read_balance(rich, account)
 
 
 def test_a_refused_bet_gives_its_money_back(sandbox: Any, effects: AgentEffects, ledger: TransactionLedger) -> None:
     with pytest.raises(EffectFailed, match="kelly_limit_exceeded"):
-        effects.perform("bet", "casino.bet", {"amount": Decimal(90), "side": "heads"}, hold=Money("90"))
+        execute_named(effects, "bet", "casino.bet", {"amount": Decimal(90), "side": "heads"}, hold=Money("90"))
     assert ledger.balance("casino") == Money("100")
 
 
@@ -134,10 +138,10 @@ def test_what_another_agents_open_release_brings_is_no_break(
     send(gateway, other, "r", casino.register())
     ServiceAccounts(store).enrol(other, "casino", other)
     reconciler = Reconciler(store, GatewayReader(gateway))
-    made = effects.perform("lock", "escrow.create", {"counterparty": other, "amount": Decimal(7)})
+    made = execute_named(effects, "lock", "escrow.create", {"counterparty": other, "amount": Decimal(7)})
     sandbox.client.set_faults({"fault": "commit_then_drop", "times": 1})
     with pytest.raises(EffectInDoubt):
-        effects.perform("pay", "escrow.release", {"escrow_id": made.reference})
+        execute_named(effects, "pay", "escrow.release", {"escrow_id": made.reference})
     assert sandbox.client.read_balance(other) == 6_930_000
     assert reconciler.reconcile(other, "casino").status == "timing"
     assert effects.resolve("pay").is_ended

@@ -203,6 +203,13 @@ class Process:
         raise Crash
 
 
+def execute_named(
+    effects: AgentEffects, key: str, name: str, params: Mapping[str, Any] | None = None, *, hold: Money | None = None
+) -> Any:
+    """Execute a registered operation once by its name, as the job of a submitted effect does."""
+    return effects.execute_once(key, effects._engine.registry.parse(name, params or {}), hold=hold)
+
+
 class Caller(Process):
     """A process that performs one effect, in a thread that stops where its request leaves."""
 
@@ -239,7 +246,7 @@ class Caller(Process):
     def _run(self) -> None:
         try:
             effects = AgentEffects(self.world.effects_of(self), self.world.agent_id)
-            self.result = effects.perform(self.key, self.operation, self._params)
+            self.result = execute_named(effects, self.key, self.operation, self._params)
         except BaseException as error:  # noqa: BLE001 looked at by the test
             self.error = error
         finally:

@@ -167,12 +167,6 @@ class AsyncEffects(AsyncPart["AgentEffects"]):
         part = await self._runner.run(self._open_part)
         return await part.execute_once_async(key, operation, hold=hold)
 
-    async def perform(
-        self, key: str, name: str, params: Mapping[str, Any] | None = None, *, hold: Money | None = None
-    ) -> Any:
-        """`execute_once` of a registered operation by its name, such as `casino.bet`; raises NotFound."""
-        return await self._run_verb(lambda part: part.perform(key, name, params, hold=hold))
-
     async def submit(self, key: str, operation: Operation[Any], /, *, tx: Transaction | None = None) -> UUID:
         """Let a worker execute a registered operation once for `key`, ever; return the id of its job."""
         return await self._run_verb(lambda part: part.submit(key, operation, tx=tx))
@@ -194,13 +188,13 @@ class AsyncEffects(AsyncPart["AgentEffects"]):
         return await self._run_verb(lambda part: part.resolve(key))
 
     async def decide(self, key: str, *, happened: bool, receipt: Any = None, who: str, reason: str = "") -> Effect:
-        """End an open effect by what a person found out; return it as it stands then. Final."""
+        """End an open effect by a person's finding; return it as it stands then. Final."""
         return await self._run_verb(
             lambda part: part.decide(key, happened=happened, receipt=receipt, who=who, reason=reason)
         )
 
     async def book(self, key: str, *, lines: Sequence[Line] | None = None) -> Effect:
-        """Book a success whose postings were wrong, and end its break; nothing when it is booked already."""
+        """Book a success that had wrong postings, and end its break; does nothing when it is booked already."""
         return await self._run_verb(lambda part: part.book(key, lines=lines))
 
 

@@ -29,6 +29,7 @@ from agentstate.services.operations.receipts import Receipt, balance_lines
 from agentstate.services.operations.registry import OPERATIONS
 from agentstate.store.store import Store
 from tests.worlds.books import buckets, let_time_pass
+from tests.worlds.effects import execute_named
 
 _numbers = itertools.count(1)
 
@@ -46,7 +47,7 @@ class Player:
         self.do("register", "casino.register")
 
     def do(self, key: str, operation: str, **params: Any) -> Any:
-        return self.effects.perform(key, operation, params)
+        return execute_named(self.effects, key, operation, params)
 
 
 @pytest.fixture

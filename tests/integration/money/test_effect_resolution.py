@@ -33,6 +33,7 @@ from agentstate.money import (
 from agentstate.money.ledger.postings import Credit
 from agentstate.store.store import Store
 from tests.worlds.books import buckets, let_time_pass
+from tests.worlds.effects import execute_named
 
 FIVE = Money(5)
 
@@ -114,7 +115,7 @@ class House:
     def begin(self) -> EffectState:
         """A bet whose answer is lost."""
         with pytest.raises(EffectInDoubt):
-            self.effects.perform("bet:1", "casino.bet", {"side": "heads"})
+            execute_named(self.effects, "bet:1", "casino.bet", {"side": "heads"})
         return self.state
 
     def resolve(self, *, later: bool = True) -> EffectState:
@@ -137,7 +138,7 @@ def test_what_is_found_is_booked_from_its_receipt(house: House) -> None:
     house.bets.verdict = Applied({"won": "12"})
     assert house.resolve(later=False) is EffectState.SUCCEEDED
     assert buckets(house.ledger) == {"available": "107"}
-    assert house.effects.perform("bet:1", "casino.bet", {"side": "heads"}) == {"won": "12"}
+    assert execute_named(house.effects, "bet:1", "casino.bet", {"side": "heads"}) == {"won": "12"}
     assert len(house.bets.calls) == 1
     effect = house.effects.get("bet:1")
     assert house.bets.told == [("gw", house.ledger.agent_id, effect.remote_key, {"side": "heads"}, {"seen": 0})]
@@ -150,7 +151,7 @@ def test_what_is_absent_waits_for_its_caller_with_its_money_held(house: House) -
     assert house.resolve() is EffectState.READY
     assert buckets(house.ledger) == {"available": "95", "in_flight": "5"}
     house.bets.answer = {"won": "0.01"}
-    house.effects.perform("bet:1", "casino.bet", {"side": "heads"})
+    execute_named(house.effects, "bet:1", "casino.bet", {"side": "heads"})
     assert len(set(house.bets.calls)) == 1
     assert buckets(house.ledger) == {"available": "95.01"}
 
@@ -241,8 +242,11 @@ def test_the_sweep_takes_up_what_its_process_left(store: Store, house: House) ->
             raise Died
 
     with pytest.raises(Died):
-        AgentEffects(Effects(store, registry=make_registry(Dying())), house.ledger.agent_id).perform(
-            "bet:1", "casino.bet", {"side": "heads"}
+        execute_named(
+            AgentEffects(Effects(store, registry=make_registry(Dying())), house.ledger.agent_id),
+            "bet:1",
+            "casino.bet",
+            {"side": "heads"},
         )
     assert house.state is EffectState.SUCCEEDED
     assert buckets(house.ledger) == {"available": "97"}
@@ -277,9 +281,9 @@ def test_an_agent_outside_the_fleet_has_no_books_here(store: Store, house: House
 
 def test_parameters_are_checked_before_anything_is_written(house: House) -> None:
     with pytest.raises(InvalidInput, match="two sides"):
-        house.effects.perform("bet:1", "casino.bet", {"side": "edge"})
+        execute_named(house.effects, "bet:1", "casino.bet", {"side": "edge"})
     with pytest.raises(NotFound, match=r"known are casino\.bet"):
-        house.effects.perform("bet:1", "casino.spin", {})
+        execute_named(house.effects, "bet:1", "casino.spin", {})
     assert (house.effects.list(), house.bets.calls) == ([], [])
 
 

@@ -18,7 +18,7 @@ from agentstate.money import (
     TransactionLedger,
     call,
 )
-from agentstate.money.effects.retention import thin_effects
+from agentstate.money.effects.table import thin_effects
 from agentstate.store.store import Store
 from agentstate.store.tables.base import db_time
 from agentstate.store.tables.money import effects as effects_table

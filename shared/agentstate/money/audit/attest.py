@@ -342,7 +342,7 @@ def _attestation_row(tx: Transaction, run: _Run) -> dict[str, Any]:
 
 
 def find_unbalanced(connection: Connection) -> list[Damage]:
-    """Return damage for each agent and transaction whose entries do not sum to zero.
+    """Return damage for each agent and transaction with entries that do not sum to zero.
 
     The sum over an agent's accounts shows at once whether all its transactions are whole; only where it does not is
     the wrong one looked for. `connection` is one of `open_snapshot`.
@@ -382,7 +382,7 @@ def find_unbalanced(connection: Connection) -> list[Damage]:
 
 
 def find_broken_seal(connection: Connection) -> list[Damage]:
-    """Return the first stored attestation that was changed or removed, if there is one."""
+    """Return the damage of the first stored attestation that was changed or removed, if any."""
     before: bytes | None = None
     number = 1
     for row in connection.execute(sa.select(attestations).order_by(attestations.c.number)):

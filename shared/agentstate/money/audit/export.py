@@ -213,7 +213,7 @@ WRITERS: Mapping[str, Callable[[Iterable[PortableTransaction]], Iterator[str]]] 
 
 
 def read_form(path: Path, form: str) -> Iterator[PortableTransaction]:
-    """Yield the transactions of a file, `json` or `csv`; raises InvalidInput with the place of what is wrong."""
+    """Yield the transactions of a file, `json` or `csv`; raises InvalidInput with the place of the fault."""
     if form == "csv":
         with path.open(encoding="utf-8", newline="") as file:
             rows = csv.DictReader(file)

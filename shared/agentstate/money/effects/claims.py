@@ -53,7 +53,7 @@ _INSERT_HELD = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EffectRules:
-    """How long effects wait for what; seconds, where not said otherwise."""
+    """Times of effects; seconds, where not said otherwise."""
 
     first_look_s: float = 2.0
     """From a doubtful call to the first look for its effect."""
@@ -232,7 +232,7 @@ class Claims:
         return seen and (find_replay(plan, seen) or seen)
 
     def claim(self, plan: Plan, *, seen: Effect | None, baseline: Any) -> Claim | Replay:
-        """Write the intent of `plan`, or take up what there is under its key.
+        """Write the intent of `plan`, or take over the open effect under its key.
 
         Args:
             plan: the call.
@@ -349,7 +349,7 @@ def make_remote_key(secret: bytes | None, agent_id: str, key: str) -> str:
 
 
 def find_replay(plan: Plan, seen: Effect) -> Replay | None:
-    """Return the outcome of the effect under the key of `plan`, None while it is open; raises as `Claims.find`."""
+    """Return the stored outcome for `plan`, None while the effect is open; raises as `Claims.find`."""
     if seen.params_sha != plan.sha:
         raise KeyReused(
             f"the key {plan.key!r} of {plan.agent_id} stands for another call ({seen.operation}, "

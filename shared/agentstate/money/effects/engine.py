@@ -8,7 +8,7 @@ call by a key of its own, so that a retry is told from a second call that is mea
 from __future__ import annotations
 
 from asyncio import shield, to_thread
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from inspect import isawaitable, iscoroutine
 from typing import Any, NoReturn, TypeVar
 from uuid import UUID
@@ -38,7 +38,7 @@ from agentstate.store.store import Store, Transaction
 
 R = TypeVar("R")
 
-PERFORM = "effects.perform"
+EXECUTE = "effects.perform"
 """The kind of job that executes an operation once."""
 
 
@@ -133,12 +133,6 @@ class Effects:
             if changed := operation.invalidates(agent_id):
                 await shield(to_thread(self._on_change, changed))
 
-    def perform(
-        self, agent_id: str, key: str, name: str, params: Mapping[str, Any], *, hold: Money | None = None
-    ) -> Any:
-        """`execute_once` of a registered operation by its name; raises NotFound when there is none."""
-        return self.execute_once(agent_id, key, self.registry.parse(name, params), hold=hold)
-
     def submit(self, agent_id: str, key: str, operation: Operation[Any], *, tx: Transaction | None = None) -> UUID:
         """Let a worker execute a registered operation once; see `AgentEffects.submit`."""
         if self._jobs is None:
@@ -146,7 +140,7 @@ class Effects:
         if self.registry.find(operation.name) is None:
             raise InvalidInput(f"no worker knows the operation {operation.name!r}. Nothing was submitted.")
         payload = {"key": key, "operation": operation.name, "params": dict(operation.params())}
-        return self._jobs.submit(PERFORM, payload, agent_id=agent_id, dedupe_key=key, tx=tx)
+        return self._jobs.submit(EXECUTE, payload, agent_id=agent_id, dedupe_key=key, tx=tx)
 
     def get(self, agent_id: str, key: str) -> Effect:
         """Return the effect under `key`; raises NotFound."""
@@ -185,7 +179,7 @@ class Effects:
         return ready
 
     def _resume(self, plan: Plan, claim: Claim) -> Claim | Replay:
-        """Find out about a call of another process whose outcome was never recorded; call again where that is safe."""
+        """Settle a call of another process that was cut off: by its kept receipt, by looking, or by calling again."""
         operation, effect = plan.operation, claim.effect
         kept = self._recorder.find_receipt(effect)
         if kept is not None:
@@ -247,7 +241,7 @@ class Effects:
 
 
 class AgentEffects:
-    """The effects of one agent: what it does outside, at most once each.
+    """The effects of one agent: its calls to the outside, each made at most once.
 
     Example:
         receipt = agent.effects.execute_once("mail:7", call(send, service="mail", params={"to": address}))
@@ -288,12 +282,6 @@ class AgentEffects:
             await agent.effects.execute_once_async("mail:7", call(send_async, service="mail"))
         """
         return await self._engine.execute_once_async(self.agent_id, key, operation, hold=hold)
-
-    def perform(
-        self, key: str, name: str, params: Mapping[str, Any] | None = None, *, hold: Money | None = None
-    ) -> Any:
-        """`execute_once` of a registered operation by its name, such as `casino.bet`; raises NotFound."""
-        return self._engine.perform(self.agent_id, key, name, params or {}, hold=hold)
 
     def submit(self, key: str, operation: Operation[Any], /, *, tx: Transaction | None = None) -> UUID:
         """Let a worker execute a registered operation once for `key`, ever; return the id of its job.
@@ -344,7 +332,7 @@ class AgentEffects:
         return self._engine.resolver.resolve(self.get(key).id)
 
     def decide(self, key: str, *, happened: bool, receipt: Any = None, who: str, reason: str = "") -> Effect:
-        """End an open effect by what a person found out; return it as it stands then. Final.
+        """End an open effect by a person's finding; return it as it stands then. Final.
 
         Args:
             key: the effect's key.
@@ -363,7 +351,7 @@ class AgentEffects:
         return self._engine.resolver.decide(effect_id, happened=happened, receipt=receipt, who=who, reason=reason)
 
     def book(self, key: str, *, lines: Sequence[Line] | None = None) -> Effect:
-        """Book a success whose postings were wrong, and end its break; nothing when it is booked already.
+        """Book a success that had wrong postings, and end its break; does nothing when it is booked already.
 
         Args:
             key: the effect's key.

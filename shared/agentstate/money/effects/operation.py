@@ -24,7 +24,7 @@ from agentstate.store.store import Transaction
 R = TypeVar("R")
 
 Postings: TypeAlias = Callable[[Any], Sequence[Line]]
-"""What a receipt moved, as ledger lines."""
+"""Makes the ledger lines of a receipt."""
 
 FollowUp: TypeAlias = Callable[[Transaction, Any], None]
 """Writes more in the transaction of the outcome; is given that transaction and the receipt."""
@@ -116,7 +116,7 @@ class Operation(ABC, Generic[R]):
         return Unknown(f"{self.name} cannot be looked up")
 
     def read_baseline(self, outside: Any, agent_id: str) -> Any:
-        """Return what the remote shows before the call, for `verify` to compare with; plain values."""
+        """Read the remote's state before the call, for `verify` to compare with; plain values."""
         del outside, agent_id
         return None
 
@@ -132,16 +132,16 @@ class Operation(ABC, Generic[R]):
         return None
 
     def invalidates(self, agent_id: str) -> Sequence[AgentService]:
-        """Return whose cached states at which services an attempt may change: its own, and its counterparty's."""
+        """Return the agents and services with cached states that an attempt may change."""
         return [(agent_id, self.service)]
 
     def postings(self, receipt: R) -> Sequence[Line] | None:
-        """Return what the receipt moved for the agent, as if nothing had been held; None: the hold was spent."""
+        """Return the ledger lines of the receipt, as if nothing had been held; None: the hold was spent."""
         del receipt
         return None
 
     def credits(self, receipt: R) -> Sequence[Credit]:
-        """Return what the receipt moved for other agents."""
+        """Return the ledger lines of the receipt for other agents."""
         del receipt
         return ()
 
@@ -208,12 +208,12 @@ class FunctionCall(Operation[R]):
         return self.serial
 
     def invalidates(self, agent_id: str) -> Sequence[AgentService]:
-        """Return nothing: what a function changes is the caller's to know."""
+        """Return nothing: the caller knows which states its function changes."""
         del agent_id
         return ()
 
     def postings(self, receipt: R) -> Sequence[Line] | None:
-        """Return what the function that was given makes of the receipt."""
+        """Return the lines that the given function makes of the receipt."""
         return None if self.book is None else self.book(receipt)
 
 

@@ -99,7 +99,7 @@ class OutcomeRecord:
         held: Sequence[Line] | None = None,
         suspend: bool = False,
     ) -> bool:
-        """Post what happened and end the hold once `write_outcome` has succeeded; return its result.
+        """Post the outcome and end the hold once `write_outcome` has succeeded; return its result.
 
         All accounts are locked before it is called: whoever ends an effect takes the locks of its money first. `held`
         are the lines of the hold, where they are known.

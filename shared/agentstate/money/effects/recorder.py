@@ -1,4 +1,4 @@
-"""Recording what became of a call: the commit that comes after it.
+"""Recording the outcome of a call: the commit that comes after it.
 
 The outcome, the ledger postings and any follow-up are one transaction under the fence. What happened is never lost:
 when the store cannot do it for now, the receipt is kept as evidence and booked later; when the postings are wrong, or
@@ -150,7 +150,7 @@ class OutcomeRecorder:
         return EffectState.IN_DOUBT
 
     def record_error(self, claim: Claim, error: BaseException) -> BaseException:
-        """Record what an error of the call means for its effect; return what its caller is to be given.
+        """Record an error of the call by its meaning for the effect; return the error for the caller.
 
         Only two errors are certain: not sent, and refused before any effect; and only while no earlier attempt can have
         arrived. Everything else, a time-out, a broken answer, a cancelled task, leaves the effect in doubt.
@@ -238,7 +238,7 @@ class OutcomeRecorder:
         return False
 
     def _adopt_late_receipt(self, claim: Claim, record: OutcomeRecord) -> None:
-        """Settle a still open effect with a late receipt; otherwise raise Fenced, and report what differs."""
+        """Settle a still open effect with a late receipt; otherwise raise Fenced, and report a difference."""
         with self._store.transaction() as tx:
             now = self._load(tx.connection, claim)
             fence = None
@@ -331,7 +331,7 @@ class OutcomeRecorder:
 
 
 def advise(state: EffectState) -> str:
-    """Return what a caller can do about an effect that is in doubt or left to a human."""
+    """Return the advice for the caller of an effect that is in doubt or left to a human."""
     if state is EffectState.MANUAL:
         return (
             "It is never called again, and asking again tells no more: look at the service, then say what happened "

@@ -1,4 +1,4 @@
-"""Settling effects that are in doubt: by their kept receipt, by looking, by calling again, or by what a person found.
+"""Settling effects that are in doubt: by their kept receipt, by looking, by calling again, or by a person's finding.
 
 "It is there" is conclusive at once; "it is not there" only after the settle window, because a request may still be on
 its way. Looking itself may fail; then nothing is known, which is not the same as nothing happened.
@@ -29,7 +29,7 @@ Outside = Callable[[], Any]
 """Opens the gateway to the services, when an operation needs it."""
 
 OnChange = Callable[[Sequence[AgentService]], None]
-"""Is told whose cached states at which services an attempt may have changed."""
+"""Is given the agents and services with cached states that an attempt may have changed."""
 
 
 class EffectResolver:
@@ -53,7 +53,7 @@ class EffectResolver:
         self._rules = rules
 
     def resolve(self, effect_id: UUID) -> Effect:
-        """Look for one effect and record what is found; return it as it stands then.
+        """Look for one effect and record the finding; return it as it stands then.
 
         An effect that has ended, waits for a human, or is being worked on, is returned as it is. One that was certainly
         not sent fails when its caller has not come again in time.
@@ -79,7 +79,7 @@ class EffectResolver:
         return self._load(effect_id)
 
     def decide(self, effect_id: UUID, *, happened: bool, receipt: Any = None, who: str, reason: str = "") -> Effect:
-        """End an open effect by what a person found out; return it as it stands then.
+        """End an open effect by a person's finding; return it as it stands then.
 
         What happened is booked by its receipt as the operation does (all that was held is spent where the operation is
         not known here); what did not gives back its hold. The decision is kept as evidence.
@@ -108,7 +108,7 @@ class EffectResolver:
         return self._load(effect_id)
 
     def book(self, effect_id: UUID, *, lines: Sequence[Line] | None = None) -> Effect:
-        """Book a success whose postings were wrong, and end its break; nothing when it is booked already.
+        """Book a success that had wrong postings, and end its break; does nothing when it is booked already.
 
         Args:
             effect_id: the effect.
@@ -140,7 +140,7 @@ class EffectResolver:
         return seen
 
     def sweep(self, limit: int = 50, *, resolve: Callable[[UUID], Effect] | None = None) -> list[Effect]:
-        """Resolve up to `limit` effects that are due and that nobody works on; return them as they stand then.
+        """Resolve up to `limit` effects that are due and not leased; return them as they stand then.
 
         What cannot be resolved now is logged and stays due, so that one effect does not keep the others waiting.
         """
@@ -223,14 +223,14 @@ class EffectResolver:
         self._recorder.record_success(claim, operation, receipt)
 
     def _post_settlement(self, effect: Effect, record: OutcomeRecord, *, suspend: bool = False) -> None:
-        """Post what a success moved and end its break, in one transaction; a posting that is there is left."""
+        """Post a success and end its break, in one transaction; an existing posting is left as it is."""
         with self._store.transaction() as tx:
             record.book(tx, effect, write_outcome=lambda: True, suspend=suspend)
             self._recorder.breaks.explain(unposted_fingerprint(effect), "its postings were corrected", tx=tx)
 
 
 def look_up(effect: Effect, operation: Operation[Any], outside: Outside) -> Verdict:
-    """Return what `verify` finds; Unknown when it fails, or finds nothing too early."""
+    """Ask the operation's `verify`; Unknown when that fails, or reports absence too early."""
     try:
         verdict = operation.verify(outside() if operation.needs_outside else None, effect.to_intent())
     except Exception as error:  # noqa: BLE001 whatever went wrong while looking, the effect is as unknown as before

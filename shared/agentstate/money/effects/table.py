@@ -6,6 +6,7 @@ lease cannot change what another one has taken over.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import socket
 from collections.abc import Mapping
@@ -30,7 +31,7 @@ from agentstate.store.upsert import insert_returning
 
 
 class EffectState(StrEnum):
-    """Where an effect stands."""
+    """State of an effect."""
 
     INTENT = "intent"
     """Written down; the call is being made, or was when its process ended."""
@@ -87,17 +88,17 @@ class Effect:
 
     @property
     def is_ended(self) -> bool:
-        """Whether the outcome is known for good."""
+        """True if the outcome is known for good."""
         return self.state in ENDED_STATES
 
     @property
     def is_leased(self) -> bool:
-        """Whether a process is working on it."""
+        """True if a process is working on it."""
         return self.lease_until is not None and self.lease_until > self.read_at
 
     @property
     def settles_at(self) -> datetime:
-        """From when on "absent" is conclusive."""
+        """The time from which "absent" is conclusive."""
         return self.called_at + timedelta(milliseconds=self.deadline_ms + self.settle_ms)
 
     def to_intent(self) -> Intent:
@@ -117,12 +118,12 @@ _FIELDS = [name for name in Effect.__dataclass_fields__ if name != "read_at"]
 
 
 def lease_owner_name() -> str:
-    """Who holds a lease: this process."""
+    """Return the name of this process as the owner of leases."""
     return f"{socket.gethostname()[:100]}:{os.getpid()}"
 
 
 def new_effect(values: Mapping[str, Any], now: datetime, *, lease_s: float) -> Effect:
-    """The effect whose intent was written `now` with these columns."""
+    """Return the effect of an intent that was written `now` with these columns."""
     until = now + timedelta(seconds=lease_s)
     return Effect(
         **values,
@@ -158,17 +159,17 @@ def insert_effect(tx: Transaction, values: Mapping[str, Any], *, lease_s: float)
 
 
 def find_by_key(connection: Connection, agent_id: str, key: str) -> Effect | None:
-    """The effect of an agent under its key."""
+    """Return the effect of an agent under its key, None when there is none."""
     return _one(connection, (effects.c.agent_id == agent_id) & (effects.c.key == key))
 
 
 def find_by_id(connection: Connection, effect_id: UUID) -> Effect | None:
-    """One effect."""
+    """Return one effect by id, None when there is none."""
     return _one(connection, effects.c.id == effect_id)
 
 
 def load_effect(connection: Connection, effect_id: UUID) -> Effect:
-    """One effect that has to be there; raises NotFound."""
+    """Return one effect by id; raises NotFound."""
     found = find_by_id(connection, effect_id)
     if found is None:
         raise NotFound(f"there is no effect {effect_id}.")
@@ -176,7 +177,7 @@ def load_effect(connection: Connection, effect_id: UUID) -> Effect:
 
 
 def find_blocking(connection: Connection, agent_id: str, serial_key: str) -> Effect | None:
-    """The effect that keeps others with the same serial key waiting."""
+    """Return the open effect with this serial key, which keeps others waiting."""
     mine = (effects.c.agent_id == agent_id) & (effects.c.serial_key == serial_key)
     return _one(connection, mine & effects.c.state.not_in(ENDED_STATES))
 
@@ -184,14 +185,14 @@ def find_blocking(connection: Connection, agent_id: str, serial_key: str) -> Eff
 def list_effects(
     connection: Connection, *, agent_id: str | None = None, state: str | None = None, limit: int = 50
 ) -> list[Effect]:
-    """The newest effects that match."""
+    """Return the newest effects that match."""
     given = {effects.c.agent_id: agent_id, effects.c.state: state}
     statement = _selected().where(*(column == value for column, value in given.items() if value is not None))
     return [_effect(row) for row in connection.execute(statement.order_by(effects.c.created_at.desc()).limit(limit))]
 
 
 def list_due(connection: Connection, limit: int) -> list[UUID]:
-    """The effects that nobody works on and that are to be looked at now, longest waiting first."""
+    """Return the ids of effects that are due and not leased, longest waiting first."""
     statement = (
         sa.select(effects.c.id)
         .where(effects.c.state.in_(OPEN_STATES), effects.c.next_verify_at <= statement_time(), without_lease())
@@ -202,7 +203,7 @@ def list_due(connection: Connection, limit: int) -> list[UUID]:
 
 
 def take_over(tx: Transaction, seen: Effect, state: EffectState, *, lease_s: float, called: bool = False) -> int | None:
-    """Claim an effect that nobody works on, as it was `seen`; return the new fence, None when somebody was faster.
+    """Claim an effect without a lease, as it was `seen`; return the new fence, None when another process was faster.
 
     With `called` a new attempt begins: the settle window starts anew.
     """
@@ -267,19 +268,54 @@ def release_effect(
 
 
 def add_evidence(tx: Transaction, effect_id: UUID, kind: str, fence: int, detail: Any) -> None:
-    """Keep something that bears on an effect, beside its row; never changed again."""
+    """Keep evidence about an effect beside its row; never changed again."""
     row = {"id": new_id(), "effect_id": effect_id, "kind": kind, "fence": fence, "detail": detail}
     tx.connection.execute(sa.insert(effect_evidence).values(**row, recorded_at=db_time()))
 
 
 def list_evidence(connection: Connection, effect_id: UUID) -> list[dict[str, Any]]:
-    """All evidence about an effect, oldest first."""
+    """Return all evidence about an effect, oldest first."""
     statement = (
         sa.select(effect_evidence)
         .where(effect_evidence.c.effect_id == effect_id)
         .order_by(effect_evidence.c.recorded_at, effect_evidence.c.id)
     )
     return [dict(row._mapping) for row in connection.execute(statement)]  # noqa: SLF001 SQLAlchemy's public name
+
+
+def thin_effects(tx: Transaction, *, kept_s: float, limit: int) -> int:
+    """Thin up to `limit` effects that ended over `kept_s` seconds ago to tombstones; return their number.
+
+    A tombstone keeps the key, the state, and the fingerprints of the parameters and the outcome for ever, so that a key
+    is never called again, however late its caller comes back. Parameters, result and notes go. An effect that is open,
+    or waits for a human, is never thinned; neither are its postings, which are the ledger's.
+    """
+    whole = effects.c.resolved_at.is_not(None) & effects.c.expired_at.is_(None)
+    statement = (
+        sa.select(effects.c.id, effects.c.state, effects.c.outcome)
+        .where(whole, effects.c.resolved_at < statement_time(-kept_s))
+        .order_by(effects.c.resolved_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    tombstones = []
+    for row in tx.connection.execute(statement).all():
+        sha = hashlib.sha256(codec.dumps(row.outcome).encode()).hexdigest()
+        left = {"v": row.outcome["v"], "ok": row.state == EffectState.SUCCEEDED, "sha": sha}
+        code = {} if left["ok"] else {"code": row.outcome["code"]}
+        tombstones.append({"effect": row.id, "tombstone": left | code})
+    if tombstones:
+        emptied: dict[str, Any] = {
+            "params": {},
+            "baseline": None,
+            "serial_key": None,
+            "note": None,
+            "expired_at": db_time(),
+        }
+        outcome = sa.bindparam("tombstone", type_=effects.c.outcome.type)
+        update = sa.update(effects).where(effects.c.id == sa.bindparam("effect"))
+        tx.connection.execute(update.values(outcome=outcome, **emptied), tombstones)
+    return len(tombstones)
 
 
 def _new_attempt() -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What a remote promises about a call, and what looking for a call that was cut off can find."""
+"""The guarantees of remotes about a call, and the verdicts of looking for a call that was cut off."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Final, TypeAlias
 
 
 class Guarantee(StrEnum):
-    """How a call is settled whose outcome is unknown; declared per operation."""
+    """The way to settle a call with an unknown outcome; declared per operation."""
 
     KEYED = "keyed"
     """The remote honours our key: call again with the same key. Exactly once while it remembers the key."""
@@ -31,7 +31,7 @@ BLIND: Final = Guarantee.BLIND
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """The call took effect; `receipt` is what it would have returned."""
+    """The call took effect; `receipt` is the receipt that it would have returned."""
 
     receipt: Any
 
@@ -45,7 +45,7 @@ class Absent:
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """It cannot be told now.
+    """The outcome cannot be told now.
 
     Args:
         reason: why, for a person.

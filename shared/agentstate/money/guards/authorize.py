@@ -33,7 +33,7 @@ _OPEN_USE = guard_uses.c.ended_at.is_(None) & (guard_uses.c.expires_at > stateme
 
 
 def authorize_request(tx: Transaction, request: GuardRequest) -> None:
-    """Return when freezes and rules allow `request`, whose row is written in `tx`; roll `tx` back when they do not.
+    """Return if freezes and rules allow `request`, which is written in `tx`; roll `tx` back when this raises.
 
     Raises:
         Frozen: a freeze is in force, or more is unexplained than a rule allows.
@@ -92,7 +92,7 @@ def measure_usage(tx: Transaction, rule: Rule, request: GuardRequest, *, covered
 
 
 def _require_limited_currency(rules: Sequence[Rule], request: GuardRequest) -> None:
-    """Raise LimitExceeded for an amount whose currency no limit on spending names, where there is such a limit."""
+    """Raise LimitExceeded for an amount in a currency that none of the limits on spending names, if there are any."""
     limits = [rule for rule in rules if rule.kind in SPENDING]
     amount = request.amount
     if amount is None or not limits or any(rule.currency == amount.currency for rule in limits):
@@ -110,7 +110,7 @@ def _require_limited_currency(rules: Sequence[Rule], request: GuardRequest) -> N
 
 
 def _select_effect_costs(rule: Rule, request: GuardRequest) -> sa.Select[Any]:
-    """Per effect its hold, or the money that it took from what was available if that is more."""
+    """Sum over effects: the hold, or the money taken from available if that is more."""
     bucket, amount = accounts.c.bucket, entries.c.amount
     holds = (bucket == Bucket.IN_FLIGHT) & (ledger_transactions.c.kind == HOLD)
     held = sa.func.sum(sa.case((holds, amount), else_=0))

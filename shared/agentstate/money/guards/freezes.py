@@ -1,4 +1,4 @@
-"""Freezes: the switch that stops an agent's money moves at a service until somebody lifts it.
+"""Freezes: the switch that stops an agent's money moves at a service until it is lifted.
 
 A freeze stops operations that have not begun. Accepted ones are still verified and booked, because not knowing is
 worse; for operations that are verified by repeating them with the same key, that includes the repetition.

@@ -225,6 +225,6 @@ def balance_service(service: str) -> str:
 
 
 def services_of_balance(service: str) -> list[str]:
-    """Return all services whose balance `balance_service(service)` shows, itself included, sorted."""
+    """Return all services that share the balance of `service`, sorted."""
     shown_by = balance_service(service)
     return sorted({shown_by, *(member for member, other in _shared_balances.items() if other == shown_by)})

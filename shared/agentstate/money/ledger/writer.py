@@ -238,7 +238,7 @@ def _insert_stepwise(tx: Transaction, agent_id: str, posting: Posting, sha: byte
 
 
 def _explain_refusal(tx: Transaction, agent_id: str, posting: Posting, sha: bytes) -> Posted:
-    """Find out why `posting` was not written, repair what can be repaired, and try again."""
+    """Find the reason for which `posting` was not written, repair it if possible, and try again."""
     lock_ledgers(tx, [agent_id])
     # Written before, under the same key, or its hold was resolved before.
     replayed = _find_replay(tx, agent_id, posting, sha)

@@ -1,1 +1,1 @@
-"""Our books beside what the services show: reconciliation, breaks, and portfolio snapshots."""
+"""Reconciliation of the books with the services, breaks, and portfolio snapshots."""

@@ -45,7 +45,7 @@ def claim_one(tx: Transaction, agent_id: str, service: str, *, lease_s: float) -
     """Claim an account's cursor whether or not it is due; an earlier run still under way is fenced off."""
     insert_cursor(tx, agent_id, service)
     mine = (recon_cursors.c.agent_id == agent_id) & (recon_cursors.c.service == service)
-    return _cursor(tx.connection.execute(_claim(mine, lease_s)).one())
+    return claim_rows(tx, mine, lease_s=lease_s)[0]
 
 
 def claim_due(tx: Transaction, limit: int, *, lease_s: float) -> list[Cursor]:
@@ -60,7 +60,14 @@ def claim_due(tx: Transaction, limit: int, *, lease_s: float) -> list[Cursor]:
     )
     found = [tuple(row) for row in tx.connection.execute(due)]
     chosen = sa.tuple_(recon_cursors.c.agent_id, recon_cursors.c.service).in_(found)
-    return [_cursor(row) for row in tx.connection.execute(_claim(chosen, lease_s))] if found else []
+    return claim_rows(tx, chosen, lease_s=lease_s) if found else []
+
+
+def claim_rows(tx: Transaction, which: sa.ColumnElement[bool], *, lease_s: float) -> list[Cursor]:
+    """Lease the cursors that match `which` and raise their fences."""
+    lease = {"lease_owner": lease_owner_name(), "lease_until": db_time(lease_s), "fence": recon_cursors.c.fence + 1}
+    claimed = tx.connection.execute(sa.update(recon_cursors).where(which).values(lease).returning(recon_cursors))
+    return [Cursor(row.agent_id, row.service, row.fence, row.strikes) for row in claimed]
 
 
 def release_cursor(tx: Transaction, cursor: Cursor, *, status: str, strikes: int, due_in: float) -> bool:
@@ -104,12 +111,3 @@ def insert_run(tx: Transaction, run: Mapping[str, Any], *, started_at: datetime)
     """Insert the result of one run in one currency."""
     row = {**run, "id": new_id(), "evidence": codec.to_plain(run["evidence"]), "started_at": started_at}
     tx.connection.execute(sa.insert(recon_runs).values(**row, finished_at=db_time()))
-
-
-def _claim(which: sa.ColumnElement[bool], lease_s: float) -> Any:
-    lease = {"lease_owner": lease_owner_name(), "lease_until": db_time(lease_s), "fence": recon_cursors.c.fence + 1}
-    return sa.update(recon_cursors).where(which).values(lease).returning(recon_cursors)
-
-
-def _cursor(row: sa.Row[Any]) -> Cursor:
-    return Cursor(row.agent_id, row.service, row.fence, row.strikes)

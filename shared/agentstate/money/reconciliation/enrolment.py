@@ -1,4 +1,4 @@
-"""Enrolment: which agent has which account at which service. It is the list of the fleet."""
+"""Enrolment: the accounts of agents at the services, which are the list of the fleet."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from agentstate.store.upsert import insert_new
 
 
 def is_enrolled(tx: Transaction, agent_id: str) -> bool:
-    """Whether `agent_id` is one of the fleet."""
+    """Return whether `agent_id` has an account at any service."""
     mine = sa.select(service_accounts.c.service).where(service_accounts.c.agent_id == agent_id).limit(1)
     return tx.connection.execute(mine).one_or_none() is not None
 
@@ -65,21 +65,21 @@ class ServiceAccounts:
             return recon_rows.insert_cursor(opened, agent_id, balance_service(service)) or is_new
 
     def list_accounts(self, agent_id: str) -> dict[str, str]:
-        """The agent's account by service."""
+        """Return the agent's account by service."""
         mine = service_accounts.c.agent_id == agent_id
         with self._store.read_connection() as connection:
             found = connection.execute(sa.select(service_accounts).where(mine).order_by(service_accounts.c.service))
             return {row.service: row.account for row in found}
 
     def list_agents(self, *, after: str = "", limit: int = 500) -> list[str]:
-        """The enrolled agents behind `after`, at most `limit`, in one order that never changes."""
+        """Return up to `limit` enrolled agents behind `after`, in one order that never changes."""
         agent = service_accounts.c.agent_id
         statement = sa.select(agent).distinct().where(agent > after).order_by(agent).limit(limit)
         with self._store.read_connection() as connection:
             return list(connection.execute(statement).scalars())
 
     def list_services(self, agents: Sequence[str]) -> dict[str, list[str]]:
-        """The services of each of `agents`, by agent."""
+        """Return the services of each of `agents`, by agent."""
         found: dict[str, list[str]] = {agent: [] for agent in agents}
         table = service_accounts.c
         statement = sa.select(table.agent_id, table.service).where(table.agent_id.in_(agents)).order_by(table.service)

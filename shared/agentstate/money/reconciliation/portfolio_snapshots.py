@@ -32,7 +32,7 @@ MAX_SLICE = 500
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SnapshotRules:
-    """How old an observation may be to count as fresh (seconds), and in which currency totals are."""
+    """Age up to which an observation is fresh (seconds), and the currency of totals."""
 
     currency: str = DEFAULT_CURRENCY
     fresh_s: float = 600.0
@@ -99,18 +99,37 @@ class SnapshotTaker:
 
     def take_agents(self, slot: str, agents: Sequence[str]) -> int:
         """Snapshot these agents for `slot`; return how many had none yet."""
-        _validate_slot(slot)
+        if not 1 <= len(slot) <= 64 or not slot.isprintable():  # noqa: PLR2004 the column's width
+            raise InvalidInput(f"the slot {slot[:80]!r} is refused: use 1 to 64 printable characters.")
         if not agents:
             return 0
         services = self._fleet.list_services(agents)
-        seen = {agent: self._read_last_seen(agent, services[agent]) for agent in agents}
+        seen: dict[str, Mapping[str, Observation]] = {}
+        for agent in agents:
+            shown_by = sorted({balance_service(service) for service in services[agent]})
+            try:
+                seen[agent] = self._reader.read_last_seen(agent, shown_by)
+            except AgentStateError:
+                # The cache is down: every leg then says that nothing was seen.
+                seen[agent] = {}
         with open_snapshot(self._store) as connection:
             taken_at: datetime = connection.execute(sa.select(db_time())).scalar_one()
             books = read_balances(connection, agents)
-        rows = [
-            self._row(agent, services[agent], books[agent], seen[agent], slot=slot, taken_at=taken_at)
-            for agent in agents
-        ]
+        currency, rows = self._rules.currency, []
+        for agent in agents:
+            names = sorted(
+                {balance_service(name) for name in (*services[agent], *(key.service for key in books[agent]))}
+            )
+            legs = {
+                name: build_leg(name, books[agent], seen[agent].get(name), taken_at=taken_at, rules=self._rules)
+                for name in names
+            }
+            known = [Money(leg["amount"], currency).minor for leg in legs.values() if _is_current(leg)]
+            total, is_whole = sum(known), len(known) == len(legs)
+            row = {"agent_id": agent, "slot": slot, "taken_at": taken_at, "legs": legs, "currency": currency}
+            # An unknown leg is not below zero, and has no upper bound.
+            bounds = {"low": total, "total": total if is_whole else None, "high": total if is_whole else None}
+            rows.append(row | bounds)
         with self._store.transaction() as tx:
             return insert_new(tx, portfolio_snapshots, rows)
 
@@ -145,40 +164,17 @@ class SnapshotTaker:
         mine = table.agent_id == validate_name(agent_id)
         statement = sa.select(portfolio_snapshots).where(mine).order_by(table.taken_at.desc()).limit(limit)
         with self._store.read_connection() as connection:
-            return [_load_snapshot(row) for row in connection.execute(statement)]
-
-    def _read_last_seen(self, agent_id: str, services: Sequence[str]) -> Mapping[str, Observation]:
-        try:
-            return self._reader.read_last_seen(agent_id, sorted({balance_service(service) for service in services}))
-        except AgentStateError:
-            # The cache is down: every leg then says that nothing was seen.
-            return {}
-
-    def _row(
-        self,
-        agent_id: str,
-        services: Sequence[str],
-        books: Mapping[AccountKey, int],
-        seen: Mapping[str, Observation],
-        *,
-        slot: str,
-        taken_at: datetime,
-    ) -> dict[str, Any]:
-        names = sorted({balance_service(service) for service in (*services, *(key.service for key in books))})
-        legs = {name: build_leg(name, books, seen.get(name), taken_at=taken_at, rules=self._rules) for name in names}
-        known = [Money(leg["amount"], self._rules.currency).minor for leg in legs.values() if _is_current(leg)]
-        total, is_whole = sum(known), len(known) == len(legs)
-        return {
-            "agent_id": agent_id,
-            "slot": slot,
-            "taken_at": taken_at,
-            "legs": legs,
-            "currency": self._rules.currency,
-            "total": total if is_whole else None,
-            # An unknown leg is not below zero, and has no upper bound.
-            "low": total,
-            "high": total if is_whole else None,
-        }
+            rows = connection.execute(statement).all()
+        snapshots = []
+        for row in rows:
+            amounts = {
+                name: None if (minor := getattr(row, name)) is None else Money.from_minor(minor, row.currency)
+                for name in ("total", "low", "high")
+            }
+            snapshots.append(
+                Snapshot(agent_id=row.agent_id, slot=row.slot, taken_at=row.taken_at, legs=row.legs, **amounts)
+            )
+        return snapshots
 
 
 def build_leg(
@@ -189,7 +185,7 @@ def build_leg(
     taken_at: datetime,
     rules: SnapshotRules,
 ) -> dict[str, Any]:
-    """Return one leg: the money owned at the balance that `service` shows, and what was seen there.
+    """Return one leg: the money owned at the balance that `service` shows, and the last observation there.
 
     Fields of the leg, and of each of its `others` by currency (any registered currency that the books or the service
     have there); amounts are Decimal in whole units:
@@ -255,17 +251,3 @@ def _is_current(part: Mapping[str, Any]) -> bool:
         return False
     is_booked = bool(part["parts"]) and not part["beyond"]
     return is_booked or part["status"] != "stale"
-
-
-def _validate_slot(slot: str) -> str:
-    if not 1 <= len(slot) <= 64 or not slot.isprintable():  # noqa: PLR2004 the column's width
-        raise InvalidInput(f"the slot {slot[:80]!r} is refused: use 1 to 64 printable characters.")
-    return slot
-
-
-def _load_snapshot(row: sa.Row[Any]) -> Snapshot:
-    amounts = {
-        name: None if (minor := getattr(row, name)) is None else Money.from_minor(minor, row.currency)
-        for name in ("total", "low", "high")
-    }
-    return Snapshot(agent_id=row.agent_id, slot=row.slot, taken_at=row.taken_at, legs=row.legs, **amounts)

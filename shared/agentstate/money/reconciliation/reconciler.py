@@ -149,7 +149,14 @@ class Reconciler:
         with open_snapshot(self._store) as connection:
             currencies = {self._rules.currency, *read_currencies(connection, agent_id, services)}
             before = {code: read_books(connection, agent_id, services, code) for code in currencies}
-        observation, trouble = self._read_service(cursor)
+        observation: Observation | None = None
+        trouble = ""
+        try:
+            observation = self._reader.read_balance(agent_id, cursor.service)
+        except AgentStateError as error:
+            trouble = str(error)
+        if observation is not None and observation.quality != LIVE:
+            observation, trouble = None, f"the service answered, but its answer is {observation.quality}"
         with open_snapshot(self._store) as connection:
             shown = {code for code, amount in observation.balances.items() if amount} if observation else set()
             currencies |= {code for code in shown if is_registered(code)}
@@ -171,16 +178,6 @@ class Reconciler:
                 if code == self._rules.currency or seen or after.booked or comparison.uncertain:
                     comparisons.append(comparison)
         return comparisons
-
-    def _read_service(self, cursor: Cursor) -> tuple[Observation | None, str]:
-        """Return the service's answer, or None and the reason why its balances are unknown."""
-        try:
-            seen = self._reader.read_balance(cursor.agent_id, cursor.service)
-        except AgentStateError as error:
-            return None, str(error)
-        if seen.quality != LIVE:
-            return None, f"the service answered, but its answer is {seen.quality}"
-        return seen, ""
 
     def _judge(self, cursor: Cursor, comparison: Comparison) -> tuple[Finding, int]:
         """Return the finding, and how often in a row its difference has been found."""
@@ -204,7 +201,16 @@ class Reconciler:
         difference = observed.minor - expected.minor
         # Tolerances are in minor units of the main currency; services round no other.
         tolerance = self._rules.tolerances.get(cursor.service, 0) if comparison.currency == self._rules.currency else 0
-        evidence = _evidence_of(comparison)
+        seen = comparison.observation
+        evidence = {
+            "booked_before": comparison.before.booked,
+            "booked_after": comparison.after.booked,
+            "before_at": comparison.before.taken_at,
+            "after_at": comparison.after.taken_at,
+            "uncertain": dict(sorted(uncertain.items())[:100]),
+            "shown": dict(seen.balances) if seen else {},
+            "shown_at": seen.as_of if seen else None,
+        }
         if abs(difference) <= tolerance:
             return conclude("matched", 0, evidence)
         if is_explained(difference, list(uncertain.values()), tolerance):
@@ -234,7 +240,17 @@ class Reconciler:
             if not recon_rows.release_cursor(tx, cursor, status=worst, strikes=strikes, due_in=due_in):
                 return
             for finding, _ in judged:
-                recon_rows.insert_run(tx, _run_row(finding), started_at=started_at)
+                row = {
+                    "agent_id": finding.agent_id,
+                    "service": finding.service,
+                    "currency": finding.expected.currency,
+                    "status": finding.status,
+                    "expected": finding.expected.minor,
+                    "observed": finding.observed.minor if finding.observed is not None else None,
+                    "difference": finding.difference.minor if finding.difference is not None else None,
+                    "evidence": finding.evidence,
+                }
+                recon_rows.insert_run(tx, row, started_at=started_at)
                 sighting = Sighting(
                     agent_id=finding.agent_id,
                     service=finding.service,
@@ -260,29 +276,3 @@ def is_explained(difference: int, uncertain: Sequence[int], tolerance: int = 0) 
         return lowest - tolerance <= difference <= highest + tolerance
     sums = (sum(chosen) for size in range(1, len(values) + 1) for chosen in combinations(values, size))
     return any(abs(difference - total) <= tolerance for total in sums)
-
-
-def _evidence_of(comparison: Comparison) -> dict[str, Any]:
-    seen = comparison.observation
-    return {
-        "booked_before": comparison.before.booked,
-        "booked_after": comparison.after.booked,
-        "before_at": comparison.before.taken_at,
-        "after_at": comparison.after.taken_at,
-        "uncertain": dict(sorted(comparison.uncertain.items())[:100]),
-        "shown": dict(seen.balances) if seen else {},
-        "shown_at": seen.as_of if seen else None,
-    }
-
-
-def _run_row(finding: Finding) -> dict[str, Any]:
-    return {
-        "agent_id": finding.agent_id,
-        "service": finding.service,
-        "currency": finding.expected.currency,
-        "status": finding.status,
-        "expected": finding.expected.minor,
-        "observed": finding.observed.minor if finding.observed is not None else None,
-        "difference": finding.difference.minor if finding.difference is not None else None,
-        "evidence": finding.evidence,
-    }
