@@ -152,11 +152,14 @@ class Reconciler:
         observation: Observation | None = None
         trouble = ""
         try:
-            observation = self._reader.read_balance(agent_id, cursor.service)
+            answer = self._reader.read_balance(agent_id, cursor.service)
         except AgentStateError as error:
             trouble = str(error)
-        if observation is not None and observation.quality != LIVE:
-            observation, trouble = None, f"the service answered, but its answer is {observation.quality}"
+        else:
+            if answer.quality == LIVE:
+                observation = answer
+            else:
+                trouble = f"the service answered, but its answer is {answer.quality}"
         with open_snapshot(self._store) as connection:
             shown = {code for code, amount in observation.balances.items() if amount} if observation else set()
             currencies |= {code for code in shown if is_registered(code)}
