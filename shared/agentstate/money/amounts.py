@@ -16,10 +16,10 @@ from typing import Literal, TypeAlias, cast
 
 from agentstate.errors import AmountInvalid, ConfigurationError
 
-MAX_MINOR = 2**63 - 1
-"""Largest number of minor units, either sign: what a BIGINT column holds without its lowest value."""
+MAX_MINOR = 10**38 - 1
+"""Largest number of minor units, either sign, of an amount and of a balance: 10^20 units of a token with 18 digits."""
 
-MAX_SCALE = 18
+MAX_SCALE = 24
 DEFAULT_CURRENCY = "USDC"
 
 Rounding: TypeAlias = Literal["half_even", "half_up", "down", "up", "floor", "ceiling"]
@@ -40,12 +40,12 @@ _CODE = re.compile(r"[A-Z][A-Z0-9]{1,15}\Z")
 # Wide enough for every amount that passes the bounds above: no operation on one rounds unasked.
 _EXACT = Context(prec=_MAX_TEXT + 2 * _MAX_EXPONENT)
 
-# ETH is left to its user: 18 digits in 63 bits hold 9 ETH, so whether to count in gwei (9) is a choice to make.
+# ETH is left to its user: whether to count in wei (18) or gwei (9) is a choice to make.
 _scales: dict[str, int] = {"USDC": 6, "USDT": 6, "USD": 2, "BTC": 8, "SOL": 9}
 
 
 def register_currency(code: str, scale: int) -> None:
-    """Make `code` known with `scale` digits after the point (0 to 18). Saying the same again is fine.
+    """Make `code` known with `scale` digits after the point (0 to 24). Saying the same again is fine.
 
     Raises:
         ConfigurationError: the code or the scale is malformed, or the code is known with another scale.
@@ -86,7 +86,7 @@ class Money:
         rounding: how to round digits beyond the currency's scale; without it they are refused.
 
     Raises:
-        AmountInvalid: `value` is no exact amount, is beyond 2^63-1 minor units, or the currency is not registered.
+        AmountInvalid: `value` is no exact amount, has over 38 digits, or the currency is not registered.
 
     Example:
         price = Money("2.50")
@@ -109,7 +109,7 @@ class Money:
         """Return `minor` units of `currency`: `Money.from_minor(2_500_000) == Money("2.50")`.
 
         Raises:
-            AmountInvalid: `minor` is no integer or beyond 2^63-1, or the currency is not registered.
+            AmountInvalid: `minor` is no integer or beyond 38 digits, or the currency is not registered.
         """
         currency_scale(currency)
         if isinstance(minor, bool) or not isinstance(minor, int):

@@ -19,6 +19,7 @@ from sqlalchemy.engine import URL, Connection, Engine
 from agentstate.errors import ConfigurationError
 from agentstate.state import codec
 from agentstate.store.database import Database, SelectFor
+from agentstate.store.tables.minor_units import add_sqlite_functions
 
 BUSY_TIMEOUT_MS = 30_000
 READ_ONLY_OPTION = "agentstate_read_only"
@@ -93,6 +94,7 @@ class SqliteDatabase(Database):
 def _set_pragmas(connection: sqlite3.Connection, _record: Any) -> None:
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={BUSY_TIMEOUT_MS}"):
         connection.execute(f"PRAGMA {pragma}")
+    add_sqlite_functions(connection)
 
 
 def _begin_transaction(connection: Connection) -> None:

@@ -28,6 +28,7 @@ from agentstate.money.reconciliation.books_snapshot import open_snapshot
 from agentstate.money.reconciliation.breaks import Breaks, Sighting
 from agentstate.store.store import Store, Transaction
 from agentstate.store.tables.base import db_time
+from agentstate.store.tables.minor_units import minor_sum
 from agentstate.store.tables.money import account_snapshots, accounts, attestations, entries, ledger_transactions
 from agentstate.store.upsert import insert_new
 
@@ -347,7 +348,7 @@ def find_unbalanced(connection: Connection) -> list[Damage]:
     The sum over an agent's accounts shows at once whether all its transactions are whole; only where it does not is
     the wrong one looked for. `connection` is one of `open_snapshot`.
     """
-    balances, moved = sa.func.sum(accounts.c.balance), sa.func.sum(entries.c.amount)
+    balances, moved = minor_sum(accounts.c.balance), minor_sum(entries.c.amount)
     grouped = sa.select(accounts.c.agent_id, accounts.c.currency, balances.label("total"))
     wrong = connection.execute(grouped.group_by(accounts.c.agent_id, accounts.c.currency).having(balances != 0)).all()
     named = (entries.c.txn_id, ledger_transactions.c.kind, ledger_transactions.c.key)

@@ -26,6 +26,7 @@ from agentstate.money.reconciliation.breaks import EFFECT_MANUAL
 from agentstate.store.store import Transaction
 from agentstate.store.tables.base import statement_time
 from agentstate.store.tables.guards import guard_uses
+from agentstate.store.tables.minor_units import MinorUnits, minor_max, minor_negation, minor_size, minor_sum
 from agentstate.store.tables.money import accounts, breaks, effects, entries, ledger_transactions
 
 _OPEN_EFFECT = effects.c.state.not_in(ENDED_STATES)
@@ -87,7 +88,6 @@ def measure_usage(tx: Transaction, rule: Rule, request: GuardRequest, *, covered
     if not parts:
         return 0
     row = tx.connection.execute(sa.select(*(part.scalar_subquery() for part in parts))).one()
-    # Added here, where integers have no end: SQLite would go on in floats beyond 64 bits.
     return sum(int(part) for part in row)
 
 
@@ -113,11 +113,11 @@ def _select_effect_costs(rule: Rule, request: GuardRequest) -> sa.Select[Any]:
     """Sum over effects: the hold, or the money taken from available if that is more."""
     bucket, amount = accounts.c.bucket, entries.c.amount
     holds = (bucket == Bucket.IN_FLIGHT) & (ledger_transactions.c.kind == HOLD)
-    held = sa.func.sum(sa.case((holds, amount), else_=0))
-    taken = sa.func.sum(sa.case((bucket == Bucket.AVAILABLE, -amount), else_=0))
+    held = minor_sum(sa.case((holds, amount), else_=0))
+    taken = minor_negation(minor_sum(sa.case((bucket == Bucket.AVAILABLE, amount), else_=0)))
     counts = sa.or_(effects.c.created_at > request.window_start(rule), _OPEN_EFFECT)
     happened = effects.c.state != EffectState.FAILED
-    each = _select_moves(sa.case((held > taken, held), else_=taken).label("cost"), rule, request)
+    each = _select_moves(minor_max(held, taken).label("cost"), rule, request)
     costs = each.where(counts, happened).group_by(effects.c.id).subquery()
     return sa.select(_sum_or_zero(costs.c.cost))
 
@@ -125,7 +125,7 @@ def _select_effect_costs(rule: Rule, request: GuardRequest) -> sa.Select[Any]:
 def _select_effect_losses(rule: Rule, request: GuardRequest) -> sa.Select[Any]:
     """Money that the entries of the window took from all owned buckets; a hold moves money within those."""
     recorded = ledger_transactions.c.recorded_at > request.window_start(rule)
-    lost = _select_moves(_sum_or_zero(-entries.c.amount), rule, request)
+    lost = _select_moves(_sum_or_zero(minor_negation(entries.c.amount)), rule, request)
     return lost.where(recorded, accounts.c.bucket.in_(OWNED_BUCKETS))
 
 
@@ -161,7 +161,7 @@ def _select_manual_holds(rule: Rule, request: GuardRequest) -> sa.Select[Any]:
 
 
 def _select_break_amounts(rule: Rule, request: GuardRequest) -> sa.Select[Any]:
-    return _select_breaks(_sum_or_zero(sa.func.abs(breaks.c.amount)), request).where(breaks.c.currency == rule.currency)
+    return _select_breaks(_sum_or_zero(minor_size(breaks.c.amount)), request).where(breaks.c.currency == rule.currency)
 
 
 def _unknown_break_exceeds_any_limit(_rule: Rule, request: GuardRequest) -> sa.Select[Any]:
@@ -186,7 +186,7 @@ def _select_uncovered(request: GuardRequest, covered: Collection[str]) -> list[s
     return [other_breaks, held]
 
 
-_MAX_IF_ANY = sa.case((sa.func.count() > 0, sa.literal(MAX_MINOR, sa.BigInteger())), else_=0)
+_MAX_IF_ANY = sa.case((sa.func.count() > 0, sa.literal(MAX_MINOR, MinorUnits())), else_=0)
 _MOVES = (
     effects.join(ledger_transactions, ledger_transactions.c.effect_id == effects.c.id)
     .join(entries, entries.c.txn_id == ledger_transactions.c.id)
@@ -230,4 +230,4 @@ def _in_scope(table: sa.Table, rule: Rule, request: GuardRequest) -> list[sa.Col
 
 
 def _sum_or_zero(amount: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
-    return sa.func.coalesce(sa.func.sum(amount), 0)
+    return sa.func.coalesce(minor_sum(amount), sa.literal(0, MinorUnits()))

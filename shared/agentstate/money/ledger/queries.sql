@@ -4,14 +4,14 @@ agent_lock AS MATERIALIZED (
     SELECT pg_advisory_xact_lock/* lock mode */(hashtextextended('ledger of ' || %(ledger_of)s::text, 0))
 ),
 locked AS MATERIALIZED (
-    SELECT id, amount, floor, balance + amount::numeric AS ends, version + 1 AS seq, head, touched_at
-    FROM agent_lock, unnest(%(account_ids)s::uuid[], %(amounts)s::bigint[]) AS line (account_id, amount)
+    SELECT id, amount, floor, balance + amount AS ends, version + 1 AS seq, head, touched_at
+    FROM agent_lock, unnest(%(account_ids)s::uuid[], %(amounts)s::numeric[]) AS line (account_id, amount)
          JOIN accounts ON id = account_id /* precondition */
     ORDER BY id FOR UPDATE OF accounts
 ),
 ending AS MATERIALIZED (
     SELECT count(*) = %(lines)s AND bool_and(floor IS NULL OR ends >= floor)
-           AND bool_and(abs(ends) <= 9223372036854775807) AS possible,
+           AND bool_and(abs(ends) < 1e38) AS possible,
            clock_timestamp() AS now,
            greatest(clock_timestamp(), max(touched_at) + interval '1 microsecond') AS recorded_at
     FROM locked

@@ -20,6 +20,7 @@ from agentstate.errors import InvalidInput, NotFound
 from agentstate.money.amounts import Money
 from agentstate.money.ledger.accounts import account_id
 from agentstate.money.ledger.postings import AccountKey, Line, Posted
+from agentstate.store.tables.minor_units import minor_sum
 from agentstate.store.tables.money import account_snapshots, accounts, entries, ledger_transactions
 
 HOLD = "hold"
@@ -121,7 +122,7 @@ def sum_entries(
     newest = sa.select(sa.func.max(account_snapshots.c.seq)).where(candidates).correlate(accounts).scalar_subquery()
     before = sa.select(account_snapshots.c.balance).where(attested, account_snapshots.c.seq == newest)
     tail = (entries.c.account_id == accounts.c.id) & (entries.c.seq > sa.func.coalesce(newest, 0))
-    since = sa.select(sa.func.sum(entries.c.amount)).where(tail)
+    since = sa.select(minor_sum(entries.c.amount)).where(tail)
     statement = (
         sa.select(
             before.correlate(accounts).scalar_subquery().label("before"),

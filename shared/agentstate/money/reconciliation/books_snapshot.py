@@ -20,6 +20,7 @@ from agentstate.money.effects.table import ENDED_STATES
 from agentstate.money.ledger.postings import AccountKey, Bucket
 from agentstate.store.store import Store
 from agentstate.store.tables.base import db_time
+from agentstate.store.tables.minor_units import minor_sum
 from agentstate.store.tables.money import accounts, effects, entries, ledger_transactions
 
 BOOKED_BUCKETS = (Bucket.AVAILABLE, Bucket.SUSPENSE)
@@ -106,7 +107,7 @@ def sum_moves_since(
             effect_ids.add(row.effect_id)
     if effect_ids:
         whole = (
-            sa.select(ledger_transactions.c.effect_id, sa.func.sum(entries.c.amount).label("amount"))
+            sa.select(ledger_transactions.c.effect_id, minor_sum(entries.c.amount).label("amount"))
             .join(entries, entries.c.txn_id == ledger_transactions.c.id)
             .join(accounts, accounts.c.id == entries.c.account_id)
             .where(ledger_transactions.c.effect_id.in_(effect_ids), *booked)
@@ -166,7 +167,7 @@ def read_open_effects(
 ) -> list[OpenEffect]:
     """Return the agent's open effects at `services`, and those of others that bring money to it."""
     held = (
-        sa.select(sa.func.sum(entries.c.amount))
+        sa.select(minor_sum(entries.c.amount))
         .join(accounts)
         .where(
             entries.c.txn_id == effects.c.hold_id,
@@ -176,7 +177,7 @@ def read_open_effects(
         .scalar_subquery()
     )
     # A payment of another agent noted in its baseline, before the call, how much it brings.
-    brought = effects.c.baseline["credits"][agent_id].as_integer()
+    brought = effects.c.baseline["credits"][agent_id].as_string()
     is_open = effects.c.state.not_in(ENDED_STATES) & effects.c.service.in_(services)
     found: list[OpenEffect] = []
     for amount, condition in (

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from agentstate.store.tables.base import db_time, metadata, name_column, time_column
+from agentstate.store.tables.minor_units import MinorUnits
 
 guard_rules = sa.Table(
     "guard_rules",
@@ -22,7 +23,7 @@ guard_rules = sa.Table(
     sa.Column("kind", sa.String(12), nullable=False),
     # NULL for a rate, whose maximum is a count; minor units else.
     sa.Column("currency", sa.String(16), nullable=True),
-    sa.Column("maximum", sa.BigInteger(), nullable=False),
+    sa.Column("maximum", MinorUnits(), nullable=False),
     sa.Column("window_s", sa.Integer(), nullable=True),
     sa.Column("set_by", sa.String(128), nullable=False),
     time_column("set_at", nullable=False, default=db_time()),
@@ -65,7 +66,7 @@ guard_uses = sa.Table(
     sa.Column("service", sa.String(64), nullable=False),
     sa.Column("operation", sa.String(128), nullable=False),
     sa.Column("currency", sa.String(16), nullable=True),
-    sa.Column("amount", sa.BigInteger(), nullable=False, server_default="0"),
+    sa.Column("amount", MinorUnits(), nullable=False, server_default=sa.text("0")),
     time_column("began_at", nullable=False, default=db_time()),
     # In flight until it has ended, or until then when its process never says so.
     time_column("expires_at", nullable=False),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from agentstate.store.tables.base import Json, db_time, metadata, name_column, time_column
+from agentstate.store.tables.minor_units import MinorUnits
 
 currencies = sa.Table(
     "currencies",
@@ -28,14 +29,19 @@ accounts = sa.Table(
     sa.Column("bucket", sa.String(32), nullable=False),
     sa.Column("currency", sa.ForeignKey("currencies.code"), nullable=False),
     # The balance never goes below it; NULL for counter-accounts, which may.
-    sa.Column("floor", sa.BigInteger(), nullable=True),
-    sa.Column("balance", sa.BigInteger(), nullable=False, server_default="0"),
+    sa.Column("floor", MinorUnits(), nullable=True),
+    sa.Column("balance", MinorUnits(), nullable=False, server_default=sa.text("0")),
     # Number of entries, the last one's time and its hash: the head of the chain, under the row's own lock.
     sa.Column("version", sa.BigInteger(), nullable=False, server_default="0"),
     sa.Column("head", sa.LargeBinary(), nullable=True),
     time_column("touched_at", nullable=False, default=db_time()),
     sa.UniqueConstraint("agent_id", "service", "bucket", "currency"),
-    sa.CheckConstraint("floor IS NULL OR balance >= floor", name="above_floor"),
+    sa.CheckConstraint("floor IS NULL OR balance >= floor", name="above_floor").ddl_if(dialect="postgresql"),
+    # Text, an amount beyond 64 bits, is above every number.
+    sa.CheckConstraint(
+        "floor IS NULL OR (balance >= floor AND (typeof(balance) <> 'text' OR balance NOT LIKE '-%'))",
+        name="above_floor",
+    ).ddl_if(dialect="sqlite"),
     # Room on each page for the next version of a row: its balance changes with every posting.
     postgresql_with={"fillfactor": 70},
 )
@@ -75,8 +81,8 @@ entries = sa.Table(
     # 1, 2, 3, ... per account without a gap: the order of the account's history.
     sa.Column("seq", sa.BigInteger(), primary_key=True, autoincrement=False),
     sa.Column("txn_id", sa.ForeignKey("ledger_transactions.id"), nullable=False, index=True),
-    sa.Column("amount", sa.BigInteger(), nullable=False),
-    sa.Column("balance_after", sa.BigInteger(), nullable=False),
+    sa.Column("amount", MinorUnits(), nullable=False),
+    sa.Column("balance_after", MinorUnits(), nullable=False),
     time_column("recorded_at", nullable=False),
     sa.Column("hash", sa.LargeBinary(), nullable=False),
     sa.CheckConstraint("amount <> 0", name="moves"),
@@ -195,7 +201,7 @@ breaks = sa.Table(
     sa.Column("fingerprint", sa.String(200), nullable=False),
     sa.Column("kind", sa.String(32), nullable=False),
     sa.Column("currency", sa.String(16), nullable=True),
-    sa.Column("amount", sa.BigInteger(), nullable=True),
+    sa.Column("amount", MinorUnits(), nullable=True),
     sa.Column("state", sa.String(16), nullable=False, server_default="open"),
     sa.Column("effect_id", sa.Uuid(), nullable=True),
     sa.Column("txn_id", sa.Uuid(), nullable=True),
@@ -240,9 +246,9 @@ recon_runs = sa.Table(
     sa.Column("service", sa.String(64), nullable=False),
     sa.Column("currency", sa.String(16), nullable=False),
     sa.Column("status", sa.String(12), nullable=False),
-    sa.Column("expected", sa.BigInteger(), nullable=False),
-    sa.Column("observed", sa.BigInteger(), nullable=True),
-    sa.Column("difference", sa.BigInteger(), nullable=True),
+    sa.Column("expected", MinorUnits(), nullable=False),
+    sa.Column("observed", MinorUnits(), nullable=True),
+    sa.Column("difference", MinorUnits(), nullable=True),
     sa.Column("evidence", Json, nullable=False),
     time_column("started_at", nullable=False),
     time_column("finished_at", nullable=False, default=db_time()),
@@ -259,7 +265,7 @@ account_snapshots = sa.Table(
     sa.Column("account_id", sa.ForeignKey("accounts.id"), primary_key=True),
     # The entry up to which the account was recomputed, with the balance and the seal that it ended at.
     sa.Column("seq", sa.BigInteger(), primary_key=True, autoincrement=False),
-    sa.Column("balance", sa.BigInteger(), nullable=False),
+    sa.Column("balance", MinorUnits(), nullable=False),
     sa.Column("head", sa.LargeBinary(), nullable=False),
 )
 
@@ -299,9 +305,9 @@ portfolio_snapshots = sa.Table(
     sa.Column("legs", Json, nullable=False),
     sa.Column("currency", sa.String(16), nullable=False),
     # Minor units. `total` is NULL when a leg is unknown; then `low` and `high` bound it, NULL being no bound.
-    sa.Column("total", sa.BigInteger(), nullable=True),
-    sa.Column("low", sa.BigInteger(), nullable=True),
-    sa.Column("high", sa.BigInteger(), nullable=True),
+    sa.Column("total", MinorUnits(), nullable=True),
+    sa.Column("low", MinorUnits(), nullable=True),
+    sa.Column("high", MinorUnits(), nullable=True),
     sa.CheckConstraint("total IS NULL OR (low = total AND high = total)", name="known_has_no_width"),
 )
 sa.Index("ix_portfolio_snapshots_slot", portfolio_snapshots.c.slot, portfolio_snapshots.c.agent_id)
