@@ -220,10 +220,10 @@ def test_an_unused_account_is_empty_and_sums_are_decimals(ledger: TransactionLed
 
 
 def test_large_amounts_keep_every_digit(ledger: TransactionLedger) -> None:
-    most = Money("9223372036000.000001")
+    most = Money("99999999999999999999999999999000.000001")
     ledger.deposit("big", "trading", most)
     assert ledger.balance("trading") == most
-    assert ledger.balance_from_ledger(service="trading") == Decimal("9223372036000.000001")
+    assert ledger.balance_from_ledger(service="trading") == Decimal("99999999999999999999999999999000.000001")
     with pytest.raises(AmountInvalid, match="beyond"):
         ledger.deposit("bigger", "trading", most)
     assert ledger.balance("trading") == most
