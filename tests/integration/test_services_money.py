@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.integration.conftest import KEY
 
 from agentstate.errors import Conflict, EffectFailed, EffectInDoubt, ServiceRejected
 from agentstate.money.amounts import Money
@@ -26,9 +25,9 @@ from agentstate.services.operations import casino, escrow
 from agentstate.services.operations.names import Service
 from agentstate.services.operations.registry import OPERATIONS
 from agentstate.store.store import Store
-from tests.contract.conftest import services_toml
 from tests.stubs.service_calls import send
 from tests.worlds.effects import execute_named
+from tests.worlds.services import KEY, services_toml
 
 
 @pytest.fixture
@@ -226,7 +225,7 @@ def test_an_effect_that_cannot_be_known_any_more_is_left_to_a_person_at_once(
 ) -> None:
     sandbox.client.set_faults({"fault": "fill_without_row", "times": 1})
     with pytest.raises(EffectInDoubt):
-        effects.perform("open", "trading.open", {"coin": "ETH", "side": "long", "size": Decimal(50)})
+        execute_named(effects, "open", "trading.open", {"coin": "ETH", "side": "long", "size": Decimal(50)})
     effects.resolve("open")
     assert effects.get("open").state == "in_doubt"
     quick = Gateway(sandbox.api, KEY, deadline_s=5, settle_scale=0.0)
