@@ -182,6 +182,10 @@ class AmountInvalid(MoneyError, InvalidInput):
     """An amount that no money can be made from; nothing was posted."""
 
 
+class AmountMixed(AmountInvalid, TypeError):
+    """Money was combined with something that is no Money; write the other as Money first."""
+
+
 class InsufficientFunds(MoneyError, Refused):
     """The posting would take an account below its floor; nothing was posted."""
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_DOWN, ROUND_FLOOR, ROUND_HALF_EVEN, ROUND_HALF_UP, ROUND_UP, Context, Decimal
 from typing import Literal, TypeAlias, cast
 
-from agentstate.errors import AmountInvalid, ConfigurationError
+from agentstate.errors import AmountInvalid, AmountMixed, ConfigurationError
 
 MAX_MINOR = 10**38 - 1
 """Largest number of minor units, either sign, of an amount and of a balance: 10^20 units of a token with 18 digits."""
@@ -164,7 +164,7 @@ class Money:
     def __mul__(self, factor: int | Decimal) -> Money:
         """Multiply exactly; raises AmountInvalid when the product has more digits than the currency."""
         if isinstance(factor, float | str | Money | bool):
-            raise TypeError(f"Money cannot be multiplied by a {type(factor).__name__}; use an int or a Decimal.")
+            raise AmountMixed(f"Money cannot be multiplied by a {type(factor).__name__}; use an int or a Decimal.")
         return Money(_EXACT.multiply(self.amount, parse_decimal(factor)), self.currency)
 
     __rmul__ = __mul__
@@ -193,9 +193,9 @@ class Money:
         return compare(self.minor, self._other_minor("compared with", other))
 
     def _other_minor(self, sign: str, other: object) -> int:
-        """Return the minor units of `other`; raise TypeError for a plain number, AmountInvalid for other money."""
+        """Return the minor units of `other`; raise AmountMixed for a plain number, AmountInvalid for other money."""
         if not isinstance(other, Money):
-            raise TypeError(f"Money {sign} {type(other).__name__} is refused; write {sign} Money({str(other)!r}).")
+            raise AmountMixed(f"Money {sign} {type(other).__name__} is refused; write {sign} Money({str(other)!r}).")
         if self.currency != other.currency:
             raise AmountInvalid(f"{self} and {other} are of different currencies; convert one first.")
         return other.minor
@@ -215,7 +215,11 @@ def parse_money(value: Amount, currency: str = DEFAULT_CURRENCY) -> Money:
 
 
 def require_positive(amount: Money, what: str = "amount") -> Money:
-    """Return `amount`; raise AmountInvalid unless it is above zero."""
+    """Return `amount`; raise AmountInvalid unless it is Money above zero."""
+    if not isinstance(cast("object", amount), Money):
+        raise AmountMixed(
+            f"the {what} {amount!r:.60} is no Money; write Money({str(amount)!r:.60}). Nothing was posted."
+        )
     if amount.minor <= 0:
         raise AmountInvalid(f"the {what} {amount} is not above zero; nothing was posted.")
     return amount

@@ -101,6 +101,8 @@ def test_money_and_plain_numbers_do_not_mix(other: Any) -> None:
             combine()
     with pytest.raises(TypeError, match=r"write \+ Money\('1"):
         money + other
+    with pytest.raises(AmountInvalid, match="is refused"):
+        money + other
     for compare in (lambda: money < other, lambda: money >= other):
         with pytest.raises(TypeError):
             compare()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+from typing import Any
+
 import pytest
 
 from agentstate.errors import AmountInvalid, InvalidInput, Unbalanced
 from agentstate.money import Line, Money, earn, move, spend
-from agentstate.money.ledger.postings import net_lines, validate_lines
+from agentstate.money.ledger.postings import Posting, net_lines, normalize_key, validate_lines
 
 FREE = ("casino", "available")
 
@@ -51,3 +54,27 @@ def test_lines_of_one_account_are_netted() -> None:
         Line("casino", "external", Money.from_minor(-2)),
     ]
     assert net_lines([*spend("casino", Money.from_minor(5)), *earn("casino", Money.from_minor(5))]) == []
+
+
+def test_one_text_is_one_key_however_it_was_typed() -> None:
+    typed, decomposed = "caf\u00e9:7", "cafe\u0301:7"
+    assert normalize_key(typed) == normalize_key(decomposed) == typed
+    assert Posting(key=decomposed, lines=spend("casino", Money("1"))).key == typed
+
+
+@pytest.mark.parametrize("key", ["", " ", "bet:1 ", " bet:1", "a\x00", "a\nb", "\u00a0x", "k" * 201, None, 5, b"k"])
+def test_a_key_that_could_be_taken_for_another_is_refused(key: Any) -> None:
+    with pytest.raises(InvalidInput, match="printable characters"):
+        normalize_key(key)
+
+
+@pytest.mark.parametrize("amount", [5, 2.5, "5", Decimal(5), None])
+def test_lines_are_made_of_money_only(amount: Any) -> None:
+    for make in (
+        lambda: spend("casino", amount),
+        lambda: earn("casino", amount),
+        lambda: move(amount, FREE, ("wallet", "available")),
+        lambda: Line("casino", "available", amount),
+    ):
+        with pytest.raises(InvalidInput, match="Money"):
+            make()

@@ -26,7 +26,7 @@ import sqlalchemy as sa
 from agentstate.errors import AgentStateError, Conflict, InvalidInput, Unbalanced
 from agentstate.ids import validate_name
 from agentstate.money.amounts import Money
-from agentstate.money.ledger.postings import Line, Posting, net_lines, validate_key, validate_lines
+from agentstate.money.ledger.postings import Line, Posting, net_lines, normalize_key, validate_lines
 from agentstate.money.ledger.statement import read_lines
 from agentstate.money.ledger.writer import write_posting
 from agentstate.money.reconciliation.books_snapshot import open_snapshot
@@ -133,7 +133,7 @@ def import_ledger(store: Store, read: Transactions) -> ImportReport:
         validate_name(transaction.agent_id)
         validate_name(transaction.scope, "scope")
         validate_name(transaction.kind, "kind")
-        validate_key(transaction.key)
+        normalize_key(transaction.key)
         try:
             validate_lines([item.line for item in transaction.lines])
         except Unbalanced as error:

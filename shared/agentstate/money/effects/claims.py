@@ -24,7 +24,7 @@ from agentstate.errors import (
     KeyReused,
 )
 from agentstate.ids import derive_id, new_id, validate_name
-from agentstate.money.amounts import Money, require_positive
+from agentstate.money.amounts import Money, parse_money, require_positive
 from agentstate.money.effects import table as effect_rows
 from agentstate.money.effects.operation import Operation
 from agentstate.money.effects.table import QUERIES, Effect, EffectState, find_effect_fast, lease_owner_name, new_effect
@@ -33,7 +33,7 @@ from agentstate.money.guards.authorize import authorize_request
 from agentstate.money.guards.freezes import require_not_frozen
 from agentstate.money.guards.rules import EVERY, GuardRequest
 from agentstate.money.ledger.accounts import lock_accounts_of_agents
-from agentstate.money.ledger.postings import Line, Posting, balance_service, hold_money, validate_key
+from agentstate.money.ledger.postings import Line, Posting, balance_service, hold_money, normalize_key
 from agentstate.money.ledger.statement import HOLD
 from agentstate.money.ledger.writer import posting_ctes, posting_parameters, write_posting
 from agentstate.state import codec
@@ -110,16 +110,16 @@ class Plan:
 
     @classmethod
     def make(cls, agent_id: str, key: str, operation: Operation[Any], hold: Money | None = None) -> Plan:
-        """Make the plan of `operation` for a key; raises InvalidInput for parameters that cannot be stored."""
+        """Make the plan of `operation` for a key; raises InvalidInput for a key or parameters that cannot be stored."""
         own = operation.hold()
+        hold = None if hold is None else parse_money(hold)
         # A caller may say that more is at stake than the operation knows of, never less.
         held = own if hold is None else hold if own is None else max(own, hold)
-        return cls(agent_id=agent_id, key=key, operation=operation, params=operation.params(), hold=held)
+        return cls(agent_id=agent_id, key=normalize_key(key), operation=operation, params=operation.params(), hold=held)
 
     def validate(self) -> None:
         """Raise InvalidInput unless the call may be written down. A replay needs none of this."""
         operation = self.operation
-        validate_key(self.key)
         validate_name(self.agent_id)
         validate_name(operation.name, "operation")
         validate_name(operation.service, "service")

@@ -7,6 +7,7 @@ call by a key of its own, so that a retry is told from a second call that is mea
 
 from __future__ import annotations
 
+import unicodedata
 from asyncio import shield, to_thread
 from collections.abc import Sequence
 from inspect import isawaitable, iscoroutine
@@ -33,7 +34,7 @@ from agentstate.money.effects.resolver import EffectResolver, OnChange, Outside,
 from agentstate.money.effects.table import Effect
 from agentstate.money.effects.verdicts import Absent, Applied, Guarantee
 from agentstate.money.guards.freezes import require_not_frozen
-from agentstate.money.ledger.postings import Line
+from agentstate.money.ledger.postings import Line, normalize_key
 from agentstate.store.store import Store, Transaction
 
 R = TypeVar("R")
@@ -139,6 +140,7 @@ class Effects:
             raise ConfigurationError("these effects have no jobs; nothing was submitted.")
         if self.registry.find(operation.name) is None:
             raise InvalidInput(f"no worker knows the operation {operation.name!r}. Nothing was submitted.")
+        key = normalize_key(key)
         payload = {"key": key, "operation": operation.name, "params": dict(operation.params())}
         return self._jobs.submit(EXECUTE, payload, agent_id=agent_id, dedupe_key=key, tx=tx)
 
@@ -152,7 +154,7 @@ class Effects:
     def find(self, agent_id: str, key: str) -> Effect | None:
         """Return the effect under `key`, None when there is none."""
         with self._store.read_connection() as connection:
-            return effect_rows.find_by_key(connection, agent_id, key)
+            return effect_rows.find_by_key(connection, agent_id, unicodedata.normalize("NFC", key))
 
     def list(self, *, agent_id: str | None = None, state: str | None = None, limit: int = 50) -> list[Effect]:
         """Return the newest effects, of one agent or in one state when named."""

@@ -16,7 +16,7 @@ from inspect import iscoroutinefunction
 from typing import Any, ClassVar, Generic, Self, TypeAlias, TypeVar, overload
 
 from agentstate.errors import ConfigurationError, NotFound
-from agentstate.money.amounts import Money
+from agentstate.money.amounts import Money, parse_money
 from agentstate.money.effects.verdicts import Guarantee, Unknown, Verdict
 from agentstate.money.ledger.postings import Credit, Line
 from agentstate.store.store import Transaction
@@ -296,7 +296,7 @@ def call(
         guarantee=Guarantee(guarantee),
         given=params or {},
         look=verify,
-        amount=hold,
+        amount=None if hold is None else parse_money(hold),
         book=postings,
         follow_up=follow_up,
         baseline=baseline,

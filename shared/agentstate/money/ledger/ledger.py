@@ -7,6 +7,7 @@ once: by a settlement, or by being voided.
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -324,7 +325,7 @@ class TransactionLedger:
                 agent.ledger.deposit("payout:31", "wallet", "12.50")
         """
         with self._store.read_connection() as connection:
-            row = find_transaction(connection, self.agent_id, CALLER_SCOPE, key)
+            row = find_transaction(connection, self.agent_id, CALLER_SCOPE, unicodedata.normalize("NFC", key))
             return None if row is None else read_transactions(connection, self.agent_id, 1, only=row.id)[0]
 
     def _write(self, posting: Posting, tx: Transaction | None) -> Posted:

@@ -9,6 +9,7 @@ that the casino shows. Their accounts stay apart by service, and are reconciled 
 
 from __future__ import annotations
 
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -122,6 +123,9 @@ class Posting:
     # Fingerprint of the key, where another store or the effect has settled it already.
     sha: bytes | None = None
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "key", normalize_key(self.key))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Posted:
@@ -204,11 +208,21 @@ def validate_lines(lines: Sequence[Line]) -> None:
         raise Unbalanced(f"the lines sum to {shown} minor units instead of zero. Nothing was posted.")
 
 
-def validate_key(key: str) -> str:
-    """Return `key` when it may be an idempotency key (1 to 200 printable characters); raise InvalidInput else."""
-    if not 1 <= len(key) <= MAX_KEY or not key.isprintable():
-        raise InvalidInput(f"the key {key[:60]!r} is refused: use 1 to {MAX_KEY} printable characters.")
-    return key
+def normalize_key(key: str) -> str:
+    """Return an idempotency key in the Unicode form NFC, so that one text is one key however it was typed.
+
+    Raises:
+        InvalidInput: it is not 1 to 200 printable characters, or has blanks at an end.
+    """
+    given: object = key
+    if isinstance(given, str):
+        normal = unicodedata.normalize("NFC", given)
+        if 1 <= len(normal) <= MAX_KEY and normal.isprintable() and normal == normal.strip():
+            return normal
+    raise InvalidInput(
+        f"the key {str(given)[:60]!r} is refused: use 1 to {MAX_KEY} printable characters without blanks at the ends. "
+        "Nothing was done."
+    )
 
 
 _shared_balances = {"escrow": "casino", "faucet": "casino"}

@@ -31,7 +31,6 @@ from agentstate.money.ledger.postings import (
     Line,
     Posted,
     Posting,
-    validate_key,
     validate_lines,
 )
 from agentstate.money.ledger.statement import load_posted
@@ -115,7 +114,6 @@ def fingerprint_posting(posting: Posting) -> bytes:
     validate_lines(posting.lines)
     if posting.sha is not None:
         return posting.sha
-    validate_key(posting.key)
     validate_name(posting.kind, "kind")
     # The money that moves, and when; notes (`meta`) may differ in a retry.
     lines = sorted((line.service, str(line.bucket), line.amount.currency, line.amount.minor) for line in posting.lines)
