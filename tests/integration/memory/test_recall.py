@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -12,6 +13,7 @@ from agentstate.errors import InvalidInput, ProviderTransient, TooLarge
 from agentstate.guide import HybridMemory
 from agentstate.memory.facts.records import NewMemory
 from agentstate.memory.facts.service import MemoryService
+from agentstate.memory.index.collection import open_qdrant
 from agentstate.memory.index.qdrant_index import MemoryIndex
 from tests.worlds.memories import Space, World
 
@@ -314,3 +316,69 @@ def test_a_memory_in_another_vector_space_is_found_by_words(world: World) -> Non
 def test_a_filter_that_says_nothing_is_refused(lexical_world: World, options: dict[str, Any]) -> None:
     with pytest.raises(InvalidInput):
         lexical_world.memory.of("a").recall("x", **options)
+
+
+LOOKALIKES = (
+    "Payment 0xab12ce arrived.",
+    "ORD-12346 is shipped",
+    "Bob paid 1,234.50 USDC",
+    "請求書INV-2026-104を送付した",
+)
+NAMED = (("0xab12cd", "Payment 0xab12cd arrived."), ("ORD-12345", "ORD-12345 is shipped"),
+         ("1.234,60 USDC", "Bob paid 1,234.60 USDC"), ("INV-2026-103", "請求書INV-2026-103を送付した"))  # fmt: skip
+
+
+def test_a_memory_about_another_identifier_is_no_answer_wherever_it_is_searched(world: World) -> None:
+    memory = world.memory.of("a")
+    for content in LOOKALIKES:
+        memory.remember(content)
+    for _ in ("fresh", "indexed", "without the index"):
+        assert [contents(memory.recall(query)) for query, _ in NAMED] == [[]] * len(NAMED)
+        world.pipeline().run_until_idle()
+    for _, content in NAMED:
+        memory.remember(content)
+    for _ in ("fresh", "indexed"):
+        assert [contents(memory.recall(query)) for query, _ in NAMED] == [[content] for _, content in NAMED]
+        world.pipeline().run_until_idle()
+    index = world.index
+    with closing(open_qdrant("http://127.0.0.1:9")) as nowhere:
+        world.index = MemoryIndex(nowhere, world.embedder.space)
+        alone = world.memory.of("a")
+        assert [contents(alone.recall(query)) for query, _ in NAMED] == [[content] for _, content in NAMED]
+    world.index = index
+
+
+def test_scripts_without_spaces_are_found_among_their_like(lexical_world: World) -> None:
+    memory = lexical_world.memory.of("a")
+    notes = [
+        "花粉症の薬を買った",
+        "卵アレルギーがある",
+        "アレクサを買った",
+        "客户昨天要求退款三百元",
+        "客户昨天很满意",
+        "어제 결제했습니다",
+        "어제 취소했습니다",
+    ]
+    memory.remember_many([NewMemory(content=note) for note in notes])
+    for _ in ("fresh", "indexed"):
+        for query, note in (("アレルギー", notes[1]), ("退款", notes[3]), ("결제", notes[5])):
+            assert contents(memory.recall(query))[0] == note
+        lexical_world.pipeline().run_until_idle()
+
+
+def test_an_answer_counts_that_names_the_identifier_in_the_turn_before(lexical_world: World) -> None:
+    said = ["Where is ORD-12345?", "It ships on Monday.", "And ORD-12346?", "ORD-12346 was lost."]
+    items = [
+        NewMemory(
+            content=text,
+            kind="turn",
+            session="s",
+            turn=number,
+            source=f"t{number}",
+            at=datetime(2026, 1, 1, tzinfo=UTC),
+        )
+        for number, text in enumerate(said, 1)
+    ]
+    lexical_world.memory.of("a").remember_many(items)
+    lexical_world.pipeline().run_until_idle()
+    assert set(contents(lexical_world.memory.of("a").recall("ORD-12345"))) == {said[0], said[1]}

@@ -56,7 +56,7 @@ class Embedded:
     """Calls that the provider answered well."""
 
     def make_points(self, memory: MemoryRecord, around: Surroundings) -> list[models.PointStruct]:
-        """Return the memory's points for the index, with what the durable store tells of its surroundings."""
+        """Return the memory's points for the index, given the texts around it."""
         import numpy as np
 
         chunks = self.texts[memory.id]

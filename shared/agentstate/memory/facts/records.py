@@ -20,8 +20,11 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from agentstate.ids import derive_id
-from agentstate.memory.facts.texts import search_text
+from agentstate.errors import InvalidInput, TooLarge
+from agentstate.ids import derive_id, shorten_repr, validate_name
+from agentstate.memory.facts.texts import check_aware, check_kind, check_label, check_text, check_whole, search_text
+from agentstate.settings import Settings
+from agentstate.state import codec
 from agentstate.store.database import Database
 from agentstate.store.engine import database_of
 from agentstate.store.store import Transaction
@@ -31,6 +34,8 @@ TURN = "turn"
 """The kind of a memory that is one turn of a conversation."""
 USUAL_IMPORTANCE = 5
 """Of 1 to 10."""
+MAX_IMPORTANCE = 10
+MAX_TURN = 2**31 - 1
 SHARED = "/"
 """Begins the tenant name of a shared namespace; no agent's name can begin with it."""
 
@@ -95,6 +100,42 @@ class NewMemory:
             if value is not None
         ]
         return derive_id("memory", self.tenant, self.kind, self.content, *parts)
+
+
+def check_memory(item: NewMemory, settings: Settings) -> NewMemory:
+    """Return `item` if it may be stored; raises InvalidInput, TooLarge."""
+    if not isinstance(item, NewMemory):
+        raise InvalidInput(f"items has {shorten_repr(item)}; give a NewMemory for each. Nothing was stored.")
+    validate_name(item.agent_id)
+    if item.namespace is not None:
+        validate_name(item.namespace, "namespace")
+    if item.turn is not None:
+        check_whole(item.turn, "turn", most=MAX_TURN)
+    check_text(item.content, limit=settings.max_text_bytes)
+    check_kind(item.kind)
+    check_label(item.source, "source")
+    check_label(item.speaker, "speaker")
+    check_label(item.subject, "subject")
+    if item.session is not None:
+        validate_name(item.session, "session")
+    for what, moment in (("at", item.at), ("valid_from", item.valid_from), ("valid_to", item.valid_to)):
+        check_aware(moment, what)
+    if item.valid_to is not None and item.holds_from is not None and item.valid_to <= item.holds_from:
+        raise InvalidInput(
+            f"a memory that holds from {item.holds_from.isoformat()} cannot end at {item.valid_to.isoformat()}. "
+            "Nothing was stored."
+        )
+    check_whole(item.importance, "importance", most=MAX_IMPORTANCE)
+    if item.metadata is not None:
+        if not isinstance(item.metadata, dict):
+            raise InvalidInput(f"metadata is {shorten_repr(item.metadata)}; give a dict. Nothing was stored.")
+        try:
+            size, limit = len(codec.dumps(item.metadata).encode()), settings.max_payload_bytes
+        except InvalidInput as error:
+            raise type(error)(f"the metadata cannot be stored: {error.message}") from None
+        if size > limit:
+            raise TooLarge(f"the metadata has {size:,} bytes, over the limit of {limit:,}. Nothing was stored.")
+    return item
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from uuid import UUID
 
 from agentstate.clock import utc_now
-from agentstate.errors import Conflict, InvalidInput, JobDead, NotFound, TooLarge, WaitTimeout
+from agentstate.errors import Conflict, InvalidInput, JobDead, NotFound, WaitTimeout
 from agentstate.ids import shorten_repr, validate_name
 from agentstate.jobs import Jobs
 from agentstate.memory.facts.counts import Watermark, read_watermark
@@ -27,6 +27,7 @@ from agentstate.memory.facts.records import (
     MemoryRows,
     NewMemory,
     StoredState,
+    check_memory,
     find_forgotten,
     insert_memories,
     read_states,
@@ -37,9 +38,7 @@ from agentstate.memory.facts.texts import (
     check_aware,
     check_flag,
     check_id,
-    check_kind,
     check_kinds,
-    check_label,
     check_list,
     check_seconds,
     check_text,
@@ -52,7 +51,6 @@ from agentstate.memory.search.recall import MemoryRecall
 from agentstate.memory.search.terms import has_terms
 from agentstate.providers.embedding.embedder import Embedder
 from agentstate.settings import Settings
-from agentstate.state import codec
 from agentstate.store.store import Store, Transaction
 from agentstate.store.tables import memories
 from agentstate.store.tables.base import db_time
@@ -66,8 +64,6 @@ Outcome = Literal["new", "again", "kept", "forgotten"]
 Searchable = Literal["words", "meaning"]
 
 MAX_SUBJECT_BYTES = 800
-MAX_IMPORTANCE = 10
-MAX_TURN = 2**31 - 1
 MAX_LISTED = 10_000
 
 _FIRST_POLL_S = 0.02
@@ -140,7 +136,7 @@ class MemoryService:
         Raises:
             As `AgentMemory.remember`.
         """
-        checked = [self._check_item(item) for item in check_list(items, "items", "a list of NewMemory")]
+        checked = [check_memory(item, self._settings) for item in check_list(items, "items", "a list of NewMemory")]
         if tx is not None and not isinstance(tx, Transaction):
             raise InvalidInput(f"tx is {shorten_repr(tx)}; give an open transaction. Nothing was stored.")
         if not checked:
@@ -167,12 +163,7 @@ class MemoryService:
         return [self._make_receipt(item, created.get(item.id), known, places.get(item.id)) for item in checked]
 
     def wait_searchable(self, receipts: Sequence[Receipt], *, timeout_s: float = 30.0) -> None:
-        """Return once all memories are in the index.
-
-        Raises:
-            WaitTimeout: some are not after `timeout_s` seconds; the work continues in the background.
-            JobDead: one was given up; it stays stored. NotFound: one was forgotten.
-        """
+        """Return once all memories are in the index; see `AgentMemory.wait_searchable`."""
         wanted = check_list(receipts, "receipts", "a list of receipts of `remember`")
         if wrong := [one for one in wanted if not isinstance(one, Receipt)]:
             raise InvalidInput(f"receipts has {shorten_repr(wrong[0])}; give receipts of `remember`. Nothing was done.")
@@ -195,40 +186,6 @@ class MemoryService:
                 )
             time.sleep(pause)
             pause = min(pause * 1.5, _SLOWEST_POLL_S)
-
-    def _check_item(self, item: NewMemory) -> NewMemory:
-        if not isinstance(item, NewMemory):
-            raise InvalidInput(f"items has {shorten_repr(item)}; give a NewMemory for each. Nothing was stored.")
-        validate_name(item.agent_id)
-        if item.namespace is not None:
-            validate_name(item.namespace, "namespace")
-        if item.turn is not None:
-            check_whole(item.turn, "turn", most=MAX_TURN)
-        check_text(item.content, limit=self._settings.max_text_bytes)
-        check_kind(item.kind)
-        check_label(item.source, "source")
-        check_label(item.speaker, "speaker")
-        check_label(item.subject, "subject")
-        if item.session is not None:
-            validate_name(item.session, "session")
-        for what, moment in (("at", item.at), ("valid_from", item.valid_from), ("valid_to", item.valid_to)):
-            check_aware(moment, what)
-        if item.valid_to is not None and item.holds_from is not None and item.valid_to <= item.holds_from:
-            raise InvalidInput(
-                f"a memory that holds from {item.holds_from.isoformat()} cannot end at {item.valid_to.isoformat()}. "
-                "Nothing was stored."
-            )
-        check_whole(item.importance, "importance", most=MAX_IMPORTANCE)
-        if item.metadata is not None:
-            if not isinstance(item.metadata, dict):
-                raise InvalidInput(f"metadata is {shorten_repr(item.metadata)}; give a dict. Nothing was stored.")
-            try:
-                size, limit = len(codec.dumps(item.metadata).encode()), self._settings.max_payload_bytes
-            except InvalidInput as error:
-                raise type(error)(f"the metadata cannot be stored: {error.message}") from None
-            if size > limit:
-                raise TooLarge(f"the metadata has {size:,} bytes, over the limit of {limit:,}. Nothing was stored.")
-        return item
 
     def _make_receipt(
         self, item: NewMemory, seq: int | None, known: Mapping[UUID, StoredState], place: Placement | None
@@ -349,10 +306,9 @@ class AgentMemory:
         Example:
             agent.memory.remember_many([NewMemory(content=text, kind="lesson") for text in lessons])
         """
-        given = check_list(items, "items", "a list of NewMemory")
+        mine = check_list(items, "items", "a list of NewMemory")
         mine = [
-            replace(item, agent_id=item.agent_id or self.agent_id) if isinstance(item, NewMemory) else item
-            for item in given
+            replace(one, agent_id=one.agent_id or self.agent_id) if isinstance(one, NewMemory) else one for one in mine
         ]
         if foreign := next((item for item in mine if getattr(item, "agent_id", self.agent_id) != self.agent_id), None):
             named = shorten_repr(foreign.agent_id)

@@ -1,4 +1,4 @@
-"""Checks of what callers give, each with an error that names the argument; and the text that is searched.
+"""Checks of arguments, each with an error that names the argument; and the text that is searched.
 
 A turn is searched as "Speaker: text" under its date: questions are often about the speaker and the time.
 """

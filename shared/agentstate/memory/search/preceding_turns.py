@@ -38,7 +38,7 @@ PRIOR_MEMORIES = 8
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What the durable store tells of a batch of memories beside their own texts."""
+    """The surroundings of a batch of memories: texts said before, and the usual length of a text."""
 
     before: Mapping[UUID, tuple[str, ...]]
     """The texts of the turns right before a turn, the nearest first."""
