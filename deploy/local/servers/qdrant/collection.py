@@ -6,7 +6,6 @@ import logging
 import shutil
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import qdrant_edge as edge
 from qdrant_client.http import models
@@ -47,7 +46,14 @@ class Collection:
         with translate_errors():
             collection.shard = edge.EdgeShard.create(str(folder / "shard"), edge_config(body))
             collection.shard.flush()
-        write_json(folder / "collection.json", collection._read_description())
+        description = {
+            "format": _FORMAT,
+            "name": name,
+            "created_at": collection.created_at.isoformat(),
+            "engine": engine_version(),
+            "config": body.model_dump(mode="json", exclude_none=True),
+        }
+        write_json(folder / "collection.json", description)
         return collection
 
     @classmethod
@@ -62,7 +68,13 @@ class Collection:
             raise Conflict(f"{folder} was written in format {told.get('format')}; this version reads {_FORMAT}.")
         body = models.CreateCollection.model_validate(told["config"])
         collection = cls(folder, told["name"], body, datetime.fromisoformat(told["created_at"]))
-        collection.shard = _load_shard(folder, collection.name)
+        try:
+            collection.shard = edge.EdgeShard.load(str(folder / "shard"))
+        except Exception as error:
+            raise Conflict(
+                f"Collection '{collection.name}' in {folder} cannot be opened: {error}. If no other process has it "
+                "open, move that folder away, start again and index again: the truth is in the durable store."
+            ) from error
         return collection
 
     @property
@@ -105,22 +117,3 @@ class Collection:
         """Remove the files of a forgotten collection; files left by an interrupted call go at the next start."""
         self.shard.close()
         shutil.rmtree(self.folder)
-
-    def _read_description(self) -> dict[str, Any]:
-        return {
-            "format": _FORMAT,
-            "name": self.name,
-            "created_at": self.created_at.isoformat(),
-            "engine": engine_version(),
-            "config": self.body.model_dump(mode="json", exclude_none=True),
-        }
-
-
-def _load_shard(folder: Path, name: str) -> edge.EdgeShard:
-    try:
-        return edge.EdgeShard.load(str(folder / "shard"))
-    except Exception as error:
-        raise Conflict(
-            f"Collection '{name}' in {folder} cannot be opened: {error}. If no other process has it open, "
-            "move that folder away, start again and index again: the truth is in the durable store."
-        ) from error

@@ -58,14 +58,13 @@ def translate_errors() -> Iterator[None]:
     except Exception as error:
         if type(error) is not Exception:  # the engine raises exactly `Exception`; others are bugs of ours
             raise
-        raise _find_meaning(str(error)) from error
-
-
-def _find_meaning(text: str) -> AgentStateError:
-    if text.startswith("No point with id"):
-        return NotFound(f"Not found: {text}")
-    if text.startswith("Operation cancelled"):
-        return InvalidInput(_FORMULA_FAILED)
-    if text.startswith(_CALLERS_FAULT):
-        return InvalidInput(text)
-    return EngineFailure(f"The engine failed: {text}. What was acknowledged before is kept; see the engine's log.")
+        text = str(error)
+        if text.startswith("No point with id"):
+            raise NotFound(f"Not found: {text}") from error
+        if text.startswith("Operation cancelled"):
+            raise InvalidInput(_FORMULA_FAILED) from error
+        if text.startswith(_CALLERS_FAULT):
+            raise InvalidInput(text) from error
+        raise EngineFailure(
+            f"The engine failed: {text}. What was acknowledged before is kept; see the engine's log."
+        ) from error
