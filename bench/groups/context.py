@@ -25,7 +25,9 @@ _KINDS = ("JSON with ids", "JSON with ids", "ledger lines", "markdown", "prose",
 
 def measure_rows(bench: BenchStack) -> Iterator[Row]:
     """The time of a build, warm, cold and cut."""
-    texts = _make_mixed_slots(bench)
+    # Typical slots: events, books, rules, notes, code, and a chat.
+    texts = [*(_make_slot(kind) for kind in _KINDS), read_python_code()[:CHARS]]
+    texts += _make_chat_slots(bench)[: SLOTS - len(texts)]
     warm = statistics.median(median_seconds(lambda: _build_context(texts), 20) for _ in range(bench.choose_size(15, 2)))
     yield at_most("context: build, 540 KB in 9 slots, warm", round(warm * 1_000, 3), 1.0, "ms")
     yield from _measure_cold("cold", texts, bench, judged=True)
@@ -70,12 +72,6 @@ def _build_context(texts: list[str], max_tokens: int = _ROOM) -> str:
     for number, text in enumerate(texts):
         context.set(f"slot_{number}", text, priority=number)
     return context.build()
-
-
-def _make_mixed_slots(bench: BenchStack) -> list[str]:
-    """Return typical slots: events, books, rules, notes, code, and a chat."""
-    texts = [_make_slot(kind) for kind in _KINDS]
-    return [*texts, read_python_code()[:CHARS], *_make_chat_slots(bench)[: SLOTS - len(texts) - 1]]
 
 
 def _make_chat_slots(bench: BenchStack) -> list[str]:

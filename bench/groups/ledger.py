@@ -42,28 +42,16 @@ def measure_rows(bench: BenchStack) -> Iterator[Row]:
 
 def _measure_rates(url: str, store: Store, clients: int, bench: BenchStack) -> Rounds:
     bare = make_bare_insert(url, clients=clients)
+    ledgers = [TransactionLedger(store, f"ag_{client}") for client in range(clients)]
+    shared = TransactionLedger(store, "ag_everybody")
     sides: dict[str, Callable[[int], object]] = {
         "bare": lambda _client: bare(),
-        "own": _post_to_own_accounts(store, clients),
-        "shared": _post_to_shared_account(store),
+        # Each client posts for an agent of its own; or all from one counter-account, as from one of the whole system.
+        "own": lambda client: ledgers[client].post(f"p{next(_numbers)}", earn("casino", CENT)),
+        "shared": lambda client: shared.post(
+            f"p{next(_numbers)}", move(CENT, ("system", "external"), (f"agent-{client}", "available"))
+        ),
     }
     calls = bench.choose_size(30, 5)
     measured = {name: partial(measure_rate, call, clients=clients, calls=calls) for name, call in sides.items()}
     return run_rounds(measured, rounds=bench.choose_size(15, 3))
-
-
-def _post_to_own_accounts(store: Store, clients: int) -> Callable[[int], object]:
-    """Each client posts for an agent of its own."""
-    ledgers = [TransactionLedger(store, f"ag_{client}") for client in range(clients)]
-    return lambda client: ledgers[client].post(f"p{next(_numbers)}", earn("casino", CENT))
-
-
-def _post_to_shared_account(store: Store) -> Callable[[int], object]:
-    """All clients post from one counter-account, as they would from an account of the whole system."""
-    ledger = TransactionLedger(store, "ag_everybody")
-
-    def post(client: int) -> object:
-        lines = move(CENT, ("system", "external"), (f"agent-{client}", "available"))
-        return ledger.post(f"p{next(_numbers)}", lines)
-
-    return post

@@ -151,15 +151,12 @@ def _recall_by_library(runtime: Runtime, agent: str, query: str) -> None:
 
 
 def _query_engine(runtime: Runtime, agent: str, query: str) -> None:
-    _nearest_points(runtime, agent, runtime.embedder.embed_query(query).tolist() if runtime.embedder.semantic else None)
-
-
-def _nearest_points(runtime: Runtime, agent: str, vector: list[float] | None) -> list[models.ScoredPoint]:
-    asked: dict[str, Any] = {"query": vector, "using": VECTOR} if vector is not None else {}
-    found = runtime.qdrant.query_points(
+    asked: dict[str, Any] = {}
+    if runtime.embedder.semantic:
+        asked = {"query": runtime.embedder.embed_query(query).tolist(), "using": VECTOR}
+    runtime.qdrant.query_points(
         runtime.index.space, query_filter=tenant_filter((agent,)), limit=LIMIT, with_payload=False, **asked
     )
-    return found.points
 
 
 def _time_parts(runtime: Runtime, rng: random.Random, count: int) -> dict[str, float]:

@@ -139,7 +139,12 @@ def _count_memories(runtime: Runtime) -> list[MemoryCounts]:
 def _ask_questions(runtime: Runtime, kind: str, samples: Sequence[dict[str, object]]) -> Iterator[Row]:
     questions = [question for sample in samples for question in _read_questions(sample)]
     name, place = f"LoCoMo, {NAMES[kind]}", {sample["sample_id"]: sample for sample in samples}
-    ours = _answer_all(questions, lambda question: _recall_turns(runtime, question))
+
+    def recall_turns(question: Question) -> list[str]:
+        hits = Fleet(runtime).agent(question.conversation).memory.recall(question.text, limit=10)
+        return [hit.source or "" for hit in hits]
+
+    ours = _answer_all(questions, recall_turns)
     controls = {"guide's BM25": _make_bm25_finder(place)}
     if kind != "lexical":
         controls["guide's RRF"] = _make_hybrid_finder(runtime, controls["guide's BM25"])
@@ -155,11 +160,6 @@ def _ask_questions(runtime: Runtime, kind: str, samples: Sequence[dict[str, obje
         if part:
             said = f"{len(part)} of {len(questions)} questions"
             yield Row(f"{name}: R@10, conversations {half}", _mean_recall(part, 10), reference=said)
-
-
-def _recall_turns(runtime: Runtime, question: Question) -> list[str]:
-    hits = Fleet(runtime).agent(question.conversation).memory.recall(question.text, limit=10)
-    return [hit.source or "" for hit in hits]
 
 
 def _answer_all(questions: Sequence[Question], finder: Finder) -> list[Answered]:
@@ -222,29 +222,20 @@ class Bm25:
 
 def _make_hybrid_finder(runtime: Runtime, bm25: Finder) -> Finder:
     """The guide's fusion: ranks of both halves, k = 60. The vectors are the very ones that recall uses."""
+    sources: dict[str, str] = {}
 
     def find(question: Question) -> list[str]:
+        vector = runtime.embedder.embed_query(question.text).tolist()
+        scope = Scope(agent_id=question.conversation)
+        nearest = runtime.index.search(scope, text="", vector=vector, limit=DEEPEST).found[DENSE]
+        for memory, _ in nearest:
+            if memory not in sources:
+                record = runtime.memory.of(question.conversation).find(UUID(memory))
+                sources[memory] = (record.source if record else None) or ""
         ranks: dict[str, float] = {}
-        for half in (_nearest_turns(runtime, question), bm25(question)):
+        for half in ([sources[memory] for memory, _ in nearest], bm25(question)):
             for rank, turn in enumerate(half, start=1):
                 ranks[turn] = ranks.get(turn, 0.0) + 1 / (60 + rank)
         return sorted(ranks, key=lambda turn: -ranks[turn])
 
     return find
-
-
-def _nearest_turns(runtime: Runtime, question: Question) -> list[str]:
-    vector = runtime.embedder.embed_query(question.text).tolist()
-    scope = Scope(agent_id=question.conversation)
-    found = runtime.index.search(scope, text="", vector=vector, limit=DEEPEST).found[DENSE]
-    return [_read_source(runtime, question.conversation, memory) for memory, _ in found]
-
-
-_sources: dict[str, str] = {}
-
-
-def _read_source(runtime: Runtime, agent: str, memory: str) -> str:
-    if memory not in _sources:
-        record = runtime.memory.of(agent).find(UUID(memory))
-        _sources[memory] = (record.source if record else None) or ""
-    return _sources[memory]

@@ -5,8 +5,7 @@ from __future__ import annotations
 import random
 import statistics
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 
 from agentstate.providers.tokens import Estimator, Family
@@ -32,23 +31,6 @@ _JUDGED_FROM = 800
 _LEAST_COVERED = 0.97
 
 
-@dataclass(frozen=True)
-class EstimateError:
-    """The estimates of one kind of text, divided by the true counts."""
-
-    ratios: Sequence[float]
-    """Estimate divided by true count, of samples of at least 800 characters."""
-    middle: float
-    """The same for the estimate before it is raised, the median."""
-    quarter: float
-    """The same for characters divided by four."""
-
-    @property
-    def coverage(self) -> float:
-        """Share of samples with an estimate not below the true count."""
-        return sum(ratio >= 1 for ratio in self.ratios) / len(self.ratios)
-
-
 def error_table(family: Family, data: Path) -> Iterator[Row]:
     """Yield the estimate error of one family for each kind of text; `data` has the chat."""
     tool = "ctok" if family in CTOK else "tiktoken"
@@ -62,16 +44,14 @@ def error_table(family: Family, data: Path) -> Iterator[Row]:
     for kind in counted:
         estimator = Estimator(family)
         pairs = [pair for pair in zip(kind.texts, kind.true, strict=True) if len(pair[0]) >= _JUDGED_FROM]
-        error = EstimateError(
-            [estimator.count(text) / true for text, true in pairs],
-            statistics.median(estimator.mean_count(text) / true for text, true in pairs),
-            statistics.median(len(text) / 4 / true for text, true in pairs),
-        )
-        told = f"{tool}; unraised {error.middle:.2f}, characters/4 {error.quarter:.2f}"
-        low, high = min(error.ratios), max(error.ratios)
-        value = f"{statistics.median(error.ratios):.2f} ({low:.2f} to {high:.2f})"
+        # Estimate divided by true count; the same before it is raised, and for characters divided by four.
+        ratios = [estimator.count(text) / true for text, true in pairs]
+        middle = statistics.median(estimator.mean_count(text) / true for text, true in pairs)
+        quarter = statistics.median(len(text) / 4 / true for text, true in pairs)
+        told = f"{tool}; unraised {middle:.2f}, characters/4 {quarter:.2f}"
+        value = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
         yield Row(f"tokens {family}: {kind.kind}, estimate / true", value, "x", reference=told)
-        judged += [] if kind.kind in AT_RANDOM else error.ratios
+        judged += [] if kind.kind in AT_RANDOM else ratios
     covered = sum(ratio >= 1 for ratio in judged) / len(judged)
     yield at_least(f"tokens {family}: samples not underestimated", round(covered, 4), _LEAST_COVERED, reference=tool)
     yield at_most(f"tokens {family}: median estimate / true", round(statistics.median(judged), 3), 1.25, "x", tool)
