@@ -139,12 +139,7 @@ def _count_memories(runtime: Runtime) -> list[MemoryCounts]:
 def _ask_questions(runtime: Runtime, kind: str, samples: Sequence[dict[str, object]]) -> Iterator[Row]:
     questions = [question for sample in samples for question in _read_questions(sample)]
     name, place = f"LoCoMo, {NAMES[kind]}", {sample["sample_id"]: sample for sample in samples}
-
-    def recall_turns(question: Question) -> list[str]:
-        hits = Fleet(runtime).agent(question.conversation).memory.recall(question.text, limit=10)
-        return [hit.source or "" for hit in hits]
-
-    ours = _answer_all(questions, recall_turns)
+    ours = _answer_all(questions, lambda question: _recall_turns(runtime, question))
     controls = {"guide's BM25": _make_bm25_finder(place)}
     if kind != "lexical":
         controls["guide's RRF"] = _make_hybrid_finder(runtime, controls["guide's BM25"])
@@ -160,6 +155,11 @@ def _ask_questions(runtime: Runtime, kind: str, samples: Sequence[dict[str, obje
         if part:
             said = f"{len(part)} of {len(questions)} questions"
             yield Row(f"{name}: R@10, conversations {half}", _mean_recall(part, 10), reference=said)
+
+
+def _recall_turns(runtime: Runtime, question: Question) -> list[str]:
+    hits = Fleet(runtime).agent(question.conversation).memory.recall(question.text, limit=10)
+    return [hit.source or "" for hit in hits]
 
 
 def _answer_all(questions: Sequence[Question], finder: Finder) -> list[Answered]:
