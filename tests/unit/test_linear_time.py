@@ -18,6 +18,7 @@ from agentstate.providers.summaries.digest import DigestSummarizer
 from agentstate.providers.summaries.facts import find_facts
 from agentstate.providers.summaries.figures import find_figures
 from agentstate.providers.summaries.prompt import user_text
+from agentstate.providers.summaries.records import find_record_lines
 from agentstate.providers.summaries.summarizer import SourceTurn, SummaryRequest
 from agentstate.providers.tokens import fit_tokens
 from agentstate.state.secrecy import refuse_secrets
@@ -106,6 +107,11 @@ CASES: tuple[tuple[str, Work, tuple[str, ...]], ...] = (
         ("1.", "1,", "one-", "one ", "-1", "0x", "a@", "a.", "$1 ", "1 000 ", "2026-", "x_1", "http://"),
     ),
     ("facts", read_facts, ("i owe ", "a. ", "\n", ".)", "due ", "1 EUR ", '{"a": 1}')),
+    (
+        "records",
+        find_record_lines,
+        ("1,", "{1", "[1", '{"a":"1"}', "<a1>", "|1|", "a: 1\n", "1  ", "- 1: ", '1"', "1;\n"),
+    ),
     ("prompt", ask_summary, ("<", "< ", "</", "<transcript", "\n", "</ ")),
     ("digest", write_digest, ("I owe 5 EUR. ", "a b c d. ", "\n", "x: ")),
     ("media", weigh_text, ("A", "data:", "A=", "/Type /Page", "-_")),

@@ -15,10 +15,14 @@ from agentstate.jobs import Jobs
 from agentstate.memory.conversation import ConversationHistory
 from agentstate.memory.conversation.billing import IMAGE_TOKENS, count_tokens, picture_tokens
 from agentstate.memory.conversation.messages import FORMS
+from agentstate.memory.conversation.summarization import ConversationSummarizer
+from agentstate.providers.summaries.digest import DigestSummarizer
 from agentstate.settings import Settings
 from agentstate.store import Store
 from tests.stubs.llm.rules import refused_by_anthropic, refused_by_openai
 from tests.unit.memory.message_corpus import OWN_FORMS, PDF, PNG, other_conversations
+from tests.unit.test_records import FORMS as RECORD_FORMS
+from tests.unit.test_records import ROWS
 
 
 @pytest.fixture
@@ -139,3 +143,24 @@ def test_a_result_that_is_too_large_keeps_its_call(history: ConversationHistory)
     assert "row 12.50 USDC" in "\n".join(history.transcript(1_000))
     with pytest.raises(TooLarge):
         history.messages(90)
+
+
+@pytest.mark.parametrize("form", sorted(RECORD_FORMS))
+def test_amounts_and_identifiers_of_results_are_there_after_summarizing(
+    store: Store, jobs: Jobs, limits: Settings, form: str
+) -> None:
+    settings = limits.model_copy(update={"summary_after_tokens": 600})
+    talk = ConversationHistory(store, jobs, settings, "ag_7", form.replace(" ", "-"))
+    talk.add("user", "what did I pay?")
+    talk.add({"role": "assistant", "content": [{"type": "tool_use", "id": "c1", "name": "list", "input": {}}]})
+    talk.add({"role": "tool", "tool_call_id": "c1", "content": RECORD_FORMS[form]})
+    for number in range(40):
+        talk.add("user" if number % 2 else "assistant", f"words number {number} about the weather of the week")
+    ConversationSummarizer(store, DigestSummarizer(), settings).run(talk.id)
+    messages = talk.messages(8_000)
+    assert messages.summarized_to >= 3
+    assert messages.tokens <= 8_000
+    for shown in (str(messages), "\n".join(talk.transcript(8_000))):
+        for row in ROWS:
+            assert row["id"] in shown
+            assert f"{row['amount']} {row['currency']}" in shown

@@ -27,9 +27,11 @@ from agentstate.memory.conversation import turns as rows
 from agentstate.memory.conversation.message_forms import MessageObject, parse_message, validate_blocks
 from agentstate.memory.conversation.message_output import Dropped, Form
 from agentstate.memory.conversation.messages import (
+    FACTS,
     PREFACE_TOKENS,
     Messages,
     escape_markers,
+    format_facts,
     render_messages,
     shrink_turn,
 )
@@ -47,6 +49,10 @@ SUMMARIZE = "summarization.summarize_conversation"
 
 _FIRST_PAGE: Final = 64
 _LARGEST_PAGE: Final = 2_048
+_FACTS_SHARE: Final = 5
+"""One in so many tokens may hold facts of the summarized turns, if there are ..."""
+_FACTS_FROM_TOKENS: Final = 2_000
+"""... so many at all: in less room the newest turns come first."""
 _TURN_SHARES: Final = (1, 2, 4, 8)
 """A turn over this part of the room is cut: first only one that is larger than all of it."""
 
@@ -90,6 +96,8 @@ class _Window:
     turns: list[Turn]
     omitted: int
     dropped: list[Dropped]
+    facts: str
+    """Facts of the summarized turns that the summary's text lacks."""
 
 
 class ConversationHistory:
@@ -227,6 +235,7 @@ class ConversationHistory:
                     for_reply=for_reply,
                     form=form,
                     dropped=[part for part in window.dropped if part.turn in numbers],
+                    facts=window.facts,
                 )
 
             return _fit_turns(window.turns, render_kept, lambda messages: messages.tokens, max_tokens)
@@ -243,6 +252,7 @@ class ConversationHistory:
         def fit(window: _Window) -> Transcript:
             summary = window.summary
             head = [f"[summary of turns 1 to {summary.covers_to}] {escape_markers(summary.text)}"] if summary else []
+            head += [f"{FACTS}\n{window.facts}"] if window.facts else []
 
             def list_entries(kept: Sequence[Turn]) -> Transcript:
                 return Transcript(head, [format_turn(turn.as_source()) for turn in kept])
@@ -295,11 +305,15 @@ class ConversationHistory:
         with self._store.read_connection() as connection:
             conversation = rows.find_conversation(connection, self.id)
             if conversation is None:
-                return _Window(None, [], 0, [])
+                return _Window(None, [], 0, [], "")
             summary = rows.find_summary(connection, self.id, conversation.summary_number)
             room = max_tokens - PREFACE_TOKENS - (summary.tokens if summary else 0)
+            facts = ""
+            if summary is not None and max_tokens >= _FACTS_FROM_TOKENS:
+                facts = format_facts(summary, min(room // 2, max_tokens // _FACTS_SHARE))
+                room -= estimate_tokens(facts)
             turns, dropped = _read_newest_within(connection, conversation, room, max_tokens, room // share)
-        return _Window(summary, turns, conversation.turns - conversation.summarized_to - len(turns), dropped)
+        return _Window(summary, turns, conversation.turns - conversation.summarized_to - len(turns), dropped, facts)
 
     def turns(self, first: int = 1, last: int | None = None) -> list[Turn]:
         """Return the turns numbered `first` to `last` verbatim, summarized or not."""

@@ -42,15 +42,17 @@ from agentstate.memory.conversation.message_output import (
     to_responses_items,
 )
 from agentstate.memory.conversation.turns import FRAME_TOKENS, StoredSummary, Turn
-from agentstate.providers.tokens import estimate_tokens, fit_tokens
+from agentstate.providers.tokens import estimate_tokens, fit_tokens, mean_budget, mean_tokens
 
 FORMS: Final = ("anthropic", "openai", "responses")
 
 PREFACE_TOKENS = 70
 """Largest cost of the text around the summary and of the fillers."""
+FACTS = "[Facts of these turns]"
 CONTINUED = "[The conversation goes on.]"
 WAITING = "[No new message yet.]"
 
+_SHOWN_FACTS: Final = ("record", "amount", "identifier")
 _SMALL_PART: Final = 60
 """Tokens up to which a part is not replaced by a mark, which costs nearly as much."""
 
@@ -60,8 +62,8 @@ _MARKED: Final = ("system", "tool")
 # gets a backslash. Each line is looked at once, so the time is linear in the text, whatever it holds.
 _ROLES: Final = ("user", "assistant", "system", "tool")
 _OURS: Final = (
-    r"\[\s*+(?:summary|end of|left out|system|tool|user|assistant|turns?|\d++ turns?|the conversation|no new|result"
-    r"|calls)\b"
+    r"\[\s*+(?:summary|end of|facts of|left out|system|tool|user|assistant|turns?|\d++ turns?|the conversation|no new"
+    r"|result|calls)\b"
 )
 # A run of blanks is taken as a whole, from its first: the mark behind it begins a line if the run has a line break.
 _RUN: Final = r"(?:\A|(?<!\s)(?=\s))\s*+"
@@ -126,6 +128,7 @@ def render_messages(
     for_reply: bool = True,
     form: Form = "anthropic",
     dropped: Iterable[Dropped] = (),
+    facts: str = "",
 ) -> Messages:
     """Render `summary` and the newest `turns` as messages.
 
@@ -136,6 +139,7 @@ def render_messages(
         for_reply: whether the model is to answer; then the last message is never its own.
         form: whose API takes them.
         dropped: parts that were left out before, to be reported.
+        facts: facts of the summarized turns, see `format_facts`.
     """
     if form not in FORMS:
         raise InvalidInput(f"form is {form!r}; use {', '.join(map(repr, FORMS))}.")
@@ -144,7 +148,8 @@ def render_messages(
     entries: list[_Entry] = []
     if summary is not None:
         covered = f"[Summary of the conversation's first {summary.covers_to} turns]"
-        text = f"{covered}\n{escape_markers(summary.text)}\n[End of the summary]"
+        known = f"\n{FACTS}\n{facts}" if facts else ""
+        text = f"{covered}\n{escape_markers(summary.text)}{known}\n[End of the summary]"
         entries.append(_Entry("user", [text_block(text)]))
     if omitted:
         entries.append(_Entry("user", [text_block(f"[{omitted} turns are left out here]")]))
@@ -165,6 +170,20 @@ def render_messages(
         verbatim_from=turns[0].number if turns else 0,
         report=report,
     )
+
+
+def format_facts(summary: StoredSummary, room: int) -> str:
+    """Return the records, amounts and identifiers that the summary's text lacks: the newest that `room` tokens hold."""
+    lines: list[str] = []
+    left = mean_budget(max(room, 0)) if room > 0 else 0.0
+    wanted = [fact for fact in summary.facts if fact["kind"] in _SHOWN_FACTS and fact["text"] not in summary.text]
+    for fact in sorted(wanted, key=lambda fact: (_SHOWN_FACTS.index(fact["kind"]), -max(fact["turns"]))):
+        line = escape_markers(f"- turn {max(fact['turns'])}: {fact['text']}")
+        left -= mean_tokens(f"{line}\n")
+        if left < 0:
+            break
+        lines.append(line)
+    return "\n".join(lines)
 
 
 def _make_entry(turn: Turn, speakers: Iterable[str], form: Form, report: Report) -> _Entry:

@@ -10,7 +10,8 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from agentstate.providers.summaries.figures import find_figures
+from agentstate.providers.summaries.figures import Figure, find_figures
+from agentstate.providers.summaries.records import find_record_lines
 from agentstate.providers.summaries.sentences import content_words, split_sentences
 from agentstate.providers.summaries.summarizer import MAX_FACTS, Fact, FactKind, SourceTurn, speaker_label
 
@@ -32,7 +33,7 @@ _DECISION: Final = re.compile(
     re.IGNORECASE,
 )
 _RANK: Final[dict[FactKind, int]] = {
-    "promise": 0, "decision": 1, "amount": 2, "identifier": 3, "date": 4, "party": 5,
+    "promise": 0, "decision": 1, "record": 2, "amount": 3, "identifier": 4, "date": 5, "party": 6,
 }  # fmt: skip
 
 
@@ -61,15 +62,14 @@ def find_facts(turns: Iterable[SourceTurn], previous: Iterable[Fact] = ()) -> tu
 def _read_facts(turn: SourceTurn) -> Iterator[Fact]:
     speaker = speaker_label(turn)
     yield Fact("party", speaker, (turn.number,))
+    records = find_record_lines(turn.text)
+    for line in records:
+        yield Fact("record", line, (turn.number,))
+    told = {word.rstrip(",") for line in records for word in line.split()}
     for figure in find_figures(turn.text):
-        kind: FactKind | None = None
-        if figure.kind == "number" and figure.unit not in {None, "%"}:
-            kind = "amount"
-        elif figure.kind == "identifier" and _MIN_IDENTIFIER_CHARS <= len(figure.text) <= _MAX_IDENTIFIER_CHARS:
-            kind = "identifier"
-        elif figure.kind == "date":
-            kind = "date"
-        if kind is not None:
+        if figure.text in told:
+            continue
+        if (kind := _kind_of(figure)) is not None:
             yield Fact(kind, figure.text, (turn.number,))
     for sentence in split_sentences(turn.text):
         if len(sentence) > MAX_SENTENCE_CHARS:
@@ -80,3 +80,11 @@ def _read_facts(turn: SourceTurn) -> Iterator[Fact]:
             yield Fact("promise", sentence, (turn.number,), speaker)
         elif _DECISION.search(sentence):
             yield Fact("decision", sentence, (turn.number,), speaker)
+
+
+def _kind_of(figure: Figure) -> FactKind | None:
+    if figure.kind == "number":
+        return "amount" if figure.unit not in {None, "%"} else None
+    if figure.kind == "identifier":
+        return "identifier" if _MIN_IDENTIFIER_CHARS <= len(figure.text) <= _MAX_IDENTIFIER_CHARS else None
+    return "date" if figure.kind == "date" else None

@@ -12,7 +12,7 @@ from typing import Final, Literal, Protocol, TypeAlias
 from agentstate.errors import ProviderError, ProviderRefused
 from agentstate.providers.embedding.embedder import ProviderStatus
 
-FactKind: TypeAlias = Literal["promise", "decision", "amount", "identifier", "date", "party"]
+FactKind: TypeAlias = Literal["promise", "decision", "record", "amount", "identifier", "date", "party"]
 
 MAX_FACTS: Final = 200
 """Facts carried from summary to summary; promises and decisions are the last to be left out."""
