@@ -22,8 +22,23 @@ APPEND_ONLY = (
 """Tables whose rows are never changed and never removed, but for the episodes of an agent that is forgotten."""
 
 _READ_ONLY = ("alembic_version", "episode_tombstones")
-# What the role may do with the owner's rights: make a month, and remove all episodes of one agent with a tombstone.
-_FUNCTIONS = ("agentstate_add_entries_month(timestamptz)", "agentstate_forget_episodes(text)")
+_UPDATED_COLUMNS = {
+    "accounts": "balance, version, head, touched_at",
+    "currencies": "",
+    "effects": "state, attempt, fence, lease_owner, lease_until, params, baseline, serial_key, outcome, "
+    "verify_attempts, next_verify_at, note, called_at, resolved_at, expired_at",
+    "breaks": "amount, state, evidence, resolution, sightings, seen_at, resolved_at",
+    "freezes": "lifted_by, lifted_at",
+}
+"""The columns that the role may change, of tables of which it deletes no row; triggers say how they may change."""
+
+# What the role may do with the owner's rights: make a month, remove all episodes of one agent with a tombstone, and
+# delete freezes that were lifted long ago.
+_FUNCTIONS = (
+    "agentstate_add_entries_month(timestamptz)",
+    "agentstate_forget_episodes(text)",
+    "agentstate_delete_old_freezes(integer)",
+)
 # Without the months: what is asked of the whole table needs no right on its parts, and nobody else may name them.
 _TABLES = sa.text(
     "SELECT quote_ident(relname) FROM pg_class WHERE relnamespace = current_schema()::regnamespace "
@@ -156,6 +171,9 @@ def _grant_tables(tx: Transaction, role: str) -> None:
     for (table,) in tx.connection.execute(_TABLES).all():
         run(f"REVOKE ALL ON {table} FROM {name}")
         rights = "SELECT, INSERT" if table in APPEND_ONLY else "SELECT, INSERT, UPDATE, DELETE"
+        if table in _UPDATED_COLUMNS:
+            columns = _UPDATED_COLUMNS[table]
+            rights = f"SELECT, INSERT, UPDATE ({columns})" if columns else "SELECT, INSERT"
         run(f"GRANT {'SELECT' if table in _READ_ONLY else rights} ON {table} TO {name}")
     for (sequence,) in tx.connection.execute(_SEQUENCES).all():
         run(f"GRANT USAGE ON SEQUENCE {sequence} TO {name}")

@@ -154,3 +154,71 @@ CREATE FUNCTION agentstate_forget_episodes(forgotten text) RETURNS integer
 -- name: restrict_forget_function
 -- Only roles that `agentstate migrate` gives the right may call it.
 REVOKE ALL ON FUNCTION agentstate_forget_episodes(text) FROM PUBLIC
+
+-- name: create_balance_function
+-- Function of the trigger on accounts: a balance is that of the account's newest entry, and only counter-accounts have no floor. The owner, who could drop the trigger, is not asked.
+CREATE FUNCTION agentstate_account_follows() RETURNS trigger LANGUAGE plpgsql SET search_path = {schema}, pg_temp AS $$
+        BEGIN
+            IF NEW.version = 0 AND NEW.balance = 0 AND NEW.head IS NULL AND (NEW.floor = 0 OR NEW.floor IS NULL AND
+                NEW.bucket IN ('external', 'fees', 'rounding', 'suspense'))
+            THEN
+                RETURN NULL;
+            END IF;
+            IF NOT EXISTS (SELECT FROM entries WHERE account_id = NEW.id AND seq = NEW.version
+                AND recorded_at = NEW.touched_at AND balance_after = NEW.balance AND hash = NEW.head)
+            THEN
+                RAISE EXCEPTION 'the balance of account % is not that of its newest entry', NEW.id USING ERRCODE = 'restrict_violation';
+            END IF;
+            RETURN NULL;
+        END $$
+
+-- name: keep_balances_to_entries
+-- Asked after the statement, which has added the entries by then.
+CREATE TRIGGER accounts_follow_entries AFTER INSERT OR UPDATE ON accounts FOR EACH ROW WHEN (current_user <> {owner}) EXECUTE FUNCTION agentstate_account_follows()
+
+-- name: create_effect_function
+-- Function of the trigger on effects: one begins as an intent, and one that has ended stays as it ended, until its parameters and result are thinned away, two days later at the soonest.
+CREATE FUNCTION agentstate_effect_stands() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+            IF TG_OP = 'INSERT' THEN
+                IF NEW.state = 'intent' AND NEW.outcome IS NULL AND NEW.expired_at IS NULL THEN
+                    RETURN NEW;
+                END IF;
+            ELSIF OLD.outcome IS NULL THEN
+                IF NEW.params = OLD.params AND NEW.fence >= OLD.fence AND NEW.attempt >= OLD.attempt
+                    AND NEW.expired_at IS NULL AND NEW.baseline IS NOT DISTINCT FROM OLD.baseline
+                    AND NEW.serial_key IS NOT DISTINCT FROM OLD.serial_key
+                THEN
+                    RETURN NEW;
+                END IF;
+            ELSIF OLD.expired_at IS NULL AND NEW.expired_at IS NOT NULL AND NEW.params = '{}'::jsonb
+                AND OLD.resolved_at < clock_timestamp() - interval '2 days' AND NEW.resolved_at = OLD.resolved_at
+                AND NEW.state = OLD.state AND NEW.fence = OLD.fence AND NEW.attempt = OLD.attempt
+                AND NEW.called_at = OLD.called_at AND NEW.outcome -> 'ok' = OLD.outcome -> 'ok' AND NEW.outcome ? 'sha'
+            THEN
+                RETURN NEW;
+            END IF;
+            RAISE EXCEPTION 'effect % cannot be changed so: what it calls and how it ended stay as they are', NEW.id USING ERRCODE = 'restrict_violation';
+        END $$
+
+-- name: keep_effects
+-- The owner, who could drop the trigger, is not asked.
+CREATE TRIGGER effects_stand BEFORE INSERT OR UPDATE ON effects FOR EACH ROW WHEN (current_user <> {owner}) EXECUTE FUNCTION agentstate_effect_stands()
+
+-- name: create_freezes_function
+-- Deletes freezes that were lifted over a year ago, with the owner's rights: the application's role deletes none.
+CREATE FUNCTION agentstate_delete_old_freezes(most integer) RETURNS integer
+        LANGUAGE plpgsql SECURITY DEFINER SET search_path = {schema}, pg_temp AS $$
+        DECLARE
+            many integer;
+        BEGIN
+            DELETE FROM freezes WHERE id IN (
+                SELECT id FROM freezes WHERE lifted_at < clock_timestamp() - interval '366 days' LIMIT most
+            );
+            GET DIAGNOSTICS many = ROW_COUNT;
+            RETURN many;
+        END $$
+
+-- name: restrict_freezes_function
+-- Only roles that `agentstate migrate` gives the right may call it.
+REVOKE ALL ON FUNCTION agentstate_delete_old_freezes(integer) FROM PUBLIC

@@ -48,10 +48,12 @@ def upgrade() -> None:
 
 def _protect_on_postgres(connection: sa.Connection) -> None:
     # Functions with the owner's rights must not take another's table, such as a temporary one, for ours.
-    schema = connection.execute(sa.text("SELECT quote_ident(current_schema())")).scalar_one()
+    schema, owner = connection.execute(
+        sa.text("SELECT quote_ident(current_schema()), quote_literal(current_user)")
+    ).one()
     statements = load_queries("agentstate.store.migrations", "postgres.sql")
     for statement in statements.values():
-        op.execute(statement.replace("{schema}", schema))
+        op.execute(statement.replace("{schema}", schema).replace("{owner}", owner))
     for table in APPEND_ONLY:
         # The episodes of an agent that is forgotten may be deleted; another trigger looks at each deletion.
         rewriting = "UPDATE" if table == "episodes" else "UPDATE OR DELETE"
