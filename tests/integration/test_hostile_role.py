@@ -48,8 +48,8 @@ TRIES = [
         "VALUES (gen_random_uuid(), 'ag_thief', 'casino', 'available', 'USDC', NULL)"
     ),
     (
-        "INSERT INTO accounts SELECT gen_random_uuid(), 'ag_thief', service, bucket, currency, floor, balance, version, "
-        "head, touched_at FROM accounts WHERE bucket = 'available' LIMIT 1"
+        "INSERT INTO accounts SELECT gen_random_uuid(), 'ag_thief', service, bucket, currency, floor, balance, "
+        "version, head, touched_at FROM accounts WHERE bucket = 'available' LIMIT 1"
     ),
     (
         "INSERT INTO entries SELECT account_id, seq + 1, txn_id, 1000000, balance_after + 1000000, now(), hash "
