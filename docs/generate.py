@@ -159,10 +159,26 @@ def commands_page() -> str:
     )
 
 
+SANDBOX_ONLY = frozenset(
+    {
+        "casino.register", "casino.deposit", "trading.deposit", "domains.deposit", "wallet.deposit", "domains.renew",
+        "faucet.claim",
+    }
+)  # fmt: skip
+"""Operations that no real server has been asked for; `tests/contract/recorded` has an answer to each of the others."""
+
+
 def operations_page() -> str:
     """Every operation of the financial services with its guarantee, its fields and its receipt."""
     rows = [
-        (f"`{each.name}`", each.guarantee.name, _about(each), _describe_fields(each), _describe_receipt(each))
+        (
+            f"`{each.name}`",
+            each.guarantee.name,
+            "sandbox" if each.name in SANDBOX_ONLY else "real server",
+            _about(each),
+            _describe_fields(each),
+            _describe_receipt(each),
+        )
         for each in operation_classes()
     ]
     return _page(
@@ -171,7 +187,12 @@ def operations_page() -> str:
         'side="heads")` from `agentstate.services.operations.casino`. [Effects](../concepts/effects.md) explains the '
         "guarantees. Amounts are Decimal, int, Money or plain decimal text, in dollars; a float is refused. Every "
         "receipt has `reference`, `debited`, `credited`, `fee` and `raw`, the service's answer.",
-        _table(("operation", "guarantee", "what it does", "fields", "receipt also has"), rows),
+        "The third column says where an operation has been run: at the service's own public server, on loopback with "
+        "its chain, venue, registrar and exchange replaced by stand-ins, or only at the sandbox. The faucet's server "
+        "could not be had, test deposits and the unified gateway's routes exist at the sandbox alone, and no real "
+        "service renews a domain on request. The answers of the real servers are kept by their shapes, and the sandbox "
+        "is held to them. No operation has been run with real money.",
+        _table(("operation", "guarantee", "run at", "what it does", "fields", "receipt also has"), rows),
     )
 
 

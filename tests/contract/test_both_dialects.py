@@ -184,6 +184,20 @@ def test_a_fill_that_the_service_has_no_row_of_is_never_taken_for_absence(way: W
     assert "1 fills without a position" in later.reason
 
 
+def test_a_close_that_the_service_denies_is_told_by_the_venue(way: Way) -> None:
+    agent = way.rich()
+    first, second = (
+        send(way.gateway, agent, tag, trading.open(coin="ETH", side="long", size=Decimal(50))) for tag in "ab"
+    )
+    send(way.gateway, agent, "c", trading.close(position_id=first.reference))  # a moment before: it explains its own
+    soon, later = doubt(way, agent, trading.close(position_id=second.reference), "fill_without_row")
+    assert isinstance(soon, Applied)
+    assert later == soon
+    left = 1_000_000_000 - first.debited.minor - second.debited.minor - soon.receipt.debited.minor
+    assert way.micros(agent, "trading") <= left + soon.receipt.credited.minor
+    assert isinstance(attempt(way.gateway, agent, "d", trading.close(position_id=second.reference)), InDoubt)
+
+
 def test_a_position_of_another_side_or_size_is_not_absence_either(way: Way) -> None:
     agent = way.rich()
     order = trading.open(coin="SOL", side="long", size=Decimal(50))

@@ -7,7 +7,7 @@
 | `crash_between_steps` | half of it happens | the same |
 | `500_after_effect` | happens | 500 `internal_error`, "Please try again." |
 | `400_after_effect` | happens | 400 `trade_failed` |
-| `fill_without_row` | (`trading/open`) happens at the venue; the service keeps no row | 400 `trade_failed` |
+| `fill_without_row` | (trading) happens at the venue; the service keeps no row of it | 400 `trade_failed` |
 | `slow:<ms>` | happens at once | the answer comes late |
 | `late_commit:<ms>` | happens late, also when the client has left | the answer comes late |
 | `lost_update:<ms>` | balances are written as they were read, so long before | the answer comes late |

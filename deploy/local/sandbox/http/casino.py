@@ -81,6 +81,7 @@ class CasinoHandler:
             return {}
         return {
             "total_deposited": to_usd(totals["deposited"]),
+            "total_withdrawn": to_usd(totals["withdrawn"]),
             "total_wagered": to_usd(totals["wagered"]),
             "total_won": to_usd(totals["won"]),
             "net_profit": to_usd(totals["won"] - totals["wagered"]),
@@ -135,6 +136,20 @@ def bet_json(row: Row) -> Body:
         "payout_multiplier": row["multiplier_e4"] / 10_000,
         "amount_won": to_cents(row["payout"]),
         "at": to_iso(row["created_at"]),
+    }
+
+
+def result_json(game: str, result: str, choice: str) -> Body:
+    """Return a result as the casino's own routes show it."""
+    if game == "coin-flip":
+        return {"outcome": result, "side_chosen": choice, "roll": 0}
+    direction, threshold = choice.split(":")
+    return {
+        "dice_value": int(result),
+        "direction": direction,
+        "threshold": int(threshold),
+        "roll": int(result),
+        "win_probability": 99 - int(threshold) if direction == "over" else int(threshold),
     }
 
 
@@ -193,6 +208,7 @@ class TransfersHandler:
             "amount": to_usd(row["amount"]),
             "fee": to_usd(row["fee"]),
             "chain": "base",
+            "token": "USDC",
             "address": row["address"],
             "tx_hash": row["tx_hash"],
             "new_balance": to_usd(self._books.read_balance(agent_id)),
@@ -205,6 +221,7 @@ class TransfersHandler:
             "claimed": True,
             "bonus_usd": to_usd(row["amount"]),
             "streak_day": row["streak"],
+            "streak_broken": False,
             "balance_after": to_usd(self._books.read_balance(agent_id)),
             "next_bonus_usd": to_usd(bonus_of(row["streak"] + 1)),
         }
@@ -215,10 +232,10 @@ class TransfersHandler:
         left = 0 if last is None else max(0, last["claimed_at"] + DAY_US - self._books.clock())
         streak = self._transfers.next_streak(last)
         return {
-            "agent_id": agent_id,
             "can_claim": left == 0,
             "current_streak": streak - 1 if left == 0 else last["streak"] if last is not None else 0,
             "next_bonus_usd": to_usd(bonus_of(streak)),
+            "streak_broken": last is not None and streak == 1,
             "last_claimed_at": None if last is None else last["claimed_at"] // MICROS,
             "next_claim_in_seconds": -(-left // MICROS) or None,
         }
@@ -238,6 +255,7 @@ class TransfersHandler:
                     "status": row["status"],
                     "txHash": row["tx_hash"],
                     "createdAt": row["created_at"] // MICROS,
+                    "completedAt": row["created_at"] // MICROS if row["status"] == "completed" else None,
                 }
                 for row in self._transfers.list_withdrawals(agent_id)
             ]
@@ -321,8 +339,16 @@ class CasinoRoutes:
         return {"agent_id": account, "api_key": key, "referral_code": own, "balance": 0.0, "tier": "free"}
 
     def play_game(self, game: str) -> Act:
-        """Answer `POST /api/v1/games/coin-flip`."""
-        return lambda who, given: self._face.place_bet(who, {**given.body, "game": game})
+        """Answer `POST /api/v1/games/coin-flip`: as the gateway, the result as an object and the proof in full."""
+
+        def play(who: str, given: RequestData) -> Body:
+            bet = self._face.place_bet(who, {**given.body, "game": game})
+            del bet["at"]
+            bet["result"] = result_json(game, bet["result"], bet.pop("choice"))
+            bet["proof"]["result_hash"] = bet["proof"]["server_seed_hash"]
+            return bet
+
+        return play
 
     def list_ledger(self, who: str, _given: RequestData) -> Body:
         """Answer `GET /api/v1/auth/ledger`."""
@@ -344,7 +370,27 @@ class CasinoRoutes:
 
     def audit_bet(self, who: str, given: RequestData) -> Body:
         """Answer `GET /api/v1/fairness/audit/{id}`."""
-        return self._face.audit_bet(who, {"bet_id": given.places[0]})
+        row = self._casino.get_bet(who, given.places[0])
+        shown = bet_json(row)
+        return {
+            "bet_id": row["bet_id"],
+            "game": row["game"].replace("-", "_"),
+            "amount": to_usd(row["amount"]),
+            "payout_multiplier": shown["payout_multiplier"],
+            "won": shown["won"],
+            "amount_won": to_usd(row["payout"]),
+            "result": result_json(row["game"], row["result"], row["choice"]),
+            "fairness": {
+                "server_seed_hash": "0" * 64,
+                "server_seed": "[hidden until seed rotation]",
+                "client_seed": row["client_seed"],
+                "nonce": row["nonce"],
+                "result_hash": "0" * 64,
+                "seed_revealed": False,
+                "seed_revealed_at": None,
+            },
+            "timestamp": shown["at"],
+        }
 
     def list_bets(self, who: str, given: RequestData) -> Body:
         """Answer `GET /api/v1/bets/history`."""

@@ -9,7 +9,7 @@ from deploy.local.sandbox.http import values
 from deploy.local.sandbox.http.route import RequestData, Route, read_route, write_route
 from deploy.local.sandbox.http.values import Body, to_cents, to_iso, to_usd
 from deploy.local.sandbox.model.books import Books, Row
-from deploy.local.sandbox.model.domains import ACCOUNT, Domains, price_of
+from deploy.local.sandbox.model.domains import ACCOUNT, Domains, euro_prices, price_of
 from deploy.local.sandbox.model.funding import Funding, Keys
 
 
@@ -76,10 +76,14 @@ def domain_json(row: Row) -> Body:
     }
 
 
+NEW_ACCOUNT: Body = {"tier": "free", "balance_usd": 0}
+
+
 class DomainRoutes:
     """The domain service's own routes."""
 
     def __init__(self, books: Books) -> None:
+        self._books = books
         self._domains = Domains(books)
         self._face = DomainsHandler(books)
         self._keys = Keys(books)
@@ -98,13 +102,13 @@ class DomainRoutes:
     def register_account(self, _who: str, _given: RequestData) -> Body:
         """Answer `POST /v1/auth/register`."""
         account, key = self._keys.create_account("domains")
-        return {"agent_id": account, "api_key": key}
+        return {"agent_id": account, "api_key": key, "referral_code": f"ref_{account[3:11]}", **NEW_ACCOUNT}
 
     def read_account(self, who: str, given: RequestData) -> Body:
         """Answer `GET /v1/auth/account`."""
         state = self._face.read_state(who, given.query)
         state.pop("domains")
-        return state
+        return {**state, "referral_code": f"ref_{who[3:11]}", "tier": "free", "created_at": to_iso(0)}
 
     def list_domains(self, who: str, given: RequestData) -> Body:
         """Answer `GET /v1/domains`."""
@@ -115,11 +119,23 @@ class DomainRoutes:
     def search_domain(self, _who: str, given: RequestData) -> Body:
         """Answer `GET /v1/domains/search`."""
         domain = given.query.get("q", given.query.get("domain", ""))
-        free, price = self._domains.search_domain(domain)
-        return {"query": domain, "results": [{"domain": domain, "available": free, "price_eur": to_usd(price)}]}
+        free, _ = self._domains.search_domain(domain)
+        base, sold = euro_prices(domain)
+        found = {"domain": domain, "available": free, "base_price_eur": to_usd(base), "price_eur": to_usd(sold)}
+        return {"query": domain, "total": 1, "available": int(free), "currency": "EUR", "results": [found]}
 
     def register_domain(self, who: str, given: RequestData) -> Body:
         """Answer `POST /v1/domains/register`."""
         row = self._domains.register_domain(who, values.read_text(given.body, "domain", "invalid_domain"))
-        cost = {"total_charged": to_usd(row["price"])}
-        return {"domain_id": row["domain_id"], "domain": row["domain"], "status": "active", "cost": cost}
+        base, sold = euro_prices(row["domain"])
+        shown = domain_json(row)
+        cost = {
+            "base_price_eur": to_usd(base),
+            "base_price_usd": to_cents(base * 108 // 100),
+            "total_charged_eur": to_usd(sold),
+            "total_charged_usd": to_usd(row["price"]),
+        }
+        names = ("domain_id", "domain", "status", "expires_at")
+        balance = to_cents(self._books.read_balance(who, ACCOUNT))
+        made = {"cost": cost, "balance_usd": balance, "transaction_id": f"tx_{row['domain_id'][4:]}"}
+        return {**{name: shown[name] for name in names}, **made}

@@ -8,7 +8,7 @@ from typing import Any
 from deploy.local.sandbox.http import values
 from deploy.local.sandbox.http.route import RequestData, Route, read_route, write_route
 from deploy.local.sandbox.http.values import Body, to_cents, to_iso, to_usd
-from deploy.local.sandbox.model.books import Books, Row
+from deploy.local.sandbox.model.books import MICROS, Books, Refusal, Row
 from deploy.local.sandbox.model.escrow import LISTED, Escrows
 
 
@@ -114,12 +114,13 @@ class EscrowRoutes:
         """Answer `POST /escrow/create`."""
         row = self._escrows.create_escrow(
             who,
-            values.read_text(given.body, "counterparty_agent_id", "invalid_counterparty"),
+            _read_account(given.body),
             values.read_micros(given.body, "amount_usd"),
             values.read_text(given.body, "description", "invalid_description"),
             values.read_integer(given.body, "timeout_hours", 24, "invalid_timeout"),
         )
-        return _own_escrow_json(row)
+        shown = _own_escrow_json(row)
+        return {name: shown[name] for name in shown if not name.endswith("ed_at")}
 
     def complete_escrow(self, who: str, given: RequestData) -> Body:
         """Answer `POST /escrow/complete/{id}`."""
@@ -148,7 +149,15 @@ class EscrowRoutes:
         return _own_escrow_json(self._escrows.get_escrow(given.places[0]))
 
 
+def _read_account(body: Mapping[str, Any]) -> str:
+    account = values.read_text(body, "counterparty_agent_id", "invalid_counterparty")
+    if not account.startswith("ag_"):
+        raise Refusal(400, "invalid_counterparty", "counterparty_agent_id must be in ag_xxx format")
+    return account
+
+
 def _own_escrow_json(row: Row) -> Body:
+    changed = to_iso(row["changed_at"])
     return {
         "escrow_id": row["escrow_id"],
         "status": row["status"],
@@ -158,6 +167,10 @@ def _own_escrow_json(row: Row) -> Body:
         "description": row["description"],
         "creator_id": row["creator"],
         "counterparty_id": row["counterparty"],
+        "timeout_hours": (row["due_at"] - row["created_at"]) // (3_600 * MICROS),
         "created_at": to_iso(row["created_at"]),
         "auto_release_at": to_iso(row["due_at"]),
+        "completed_at": changed if row["status"] in {"completed", "released"} else None,
+        "released_at": changed if row["status"] == "released" else None,
+        "disputed_at": changed if row["status"] == "disputed" else None,
     }

@@ -14,7 +14,7 @@ from deploy.local.sandbox.http.route import RequestData, Route, read_route, writ
 from deploy.local.sandbox.http.values import Body, to_cents, to_iso, to_usd, to_usd_text
 from deploy.local.sandbox.model.books import MICROS, Books, Refusal, Row
 from deploy.local.sandbox.model.funding import Funding, Keys
-from deploy.local.sandbox.model.trading import ACCOUNT, UNITS, Orders, Trading, profit_of
+from deploy.local.sandbox.model.trading import ACCOUNT, MOST_LEVERAGE, UNITS, Orders, Trading, profit_of
 
 SOURCE = "hyperliquid"
 """What the real service names as the source of positions that came from the venue itself."""
@@ -229,7 +229,7 @@ def _fills_of(row: Row) -> list[Body]:
         "closedPnl": "0.0",
         "time": row["opened_at"] // 1_000,
     }
-    if row["status"] != "closed":
+    if row["exit_price"] is None:
         return [opened]
     closed = {
         "oid": order_number(row["position_id"], "close"),
@@ -242,6 +242,14 @@ def _fills_of(row: Row) -> list[Body]:
         "time": row["closed_at"] // 1_000,
     }
     return [closed, opened]
+
+
+WALLET_FLAGS: Body = {
+    "generated": True,
+    "signing_key_stored": True,
+    "builder_fee_approved": False,
+    "execution": "real",
+}
 
 
 class TradingRoutes:
@@ -275,18 +283,21 @@ class TradingRoutes:
         return {
             "agent_id": account,
             "api_key": key,
+            "referral_code": f"ref_{account[3:11]}",
             "tier": "free",
             "deposit_address": venue_address(self._books, account),
+            "hl_wallet": {"address": venue_address(self._books, account), **WALLET_FLAGS},
         }
 
     def read_account(self, who: str, _given: RequestData) -> Body:
         """Answer `GET /v1/auth/account`."""
-        wallet = {"address": venue_address(self._books, who), "connected": True, "execution": "real"}
+        wallet = {"address": venue_address(self._books, who), "connected": True, **WALLET_FLAGS}
         return {
             "agent_id": who,
             "tier": "free",
-            "max_leverage": 50,
+            "max_leverage": MOST_LEVERAGE,
             "max_position_usd": 10_000_000,
+            "referral_code": f"ref_{who[3:11]}",
             "hl_wallet": wallet,
         }
 
@@ -301,12 +312,14 @@ class TradingRoutes:
         )
         return {
             "position_id": row["position_id"],
+            "order_id": f"ord_{row['position_id'][4:]}",
             "coin": row["coin"],
+            "ticker": row["coin"],
             "side": row["side"],
-            "size_usd": to_usd(row["notional"]),
+            "size_usd": to_cents(row["notional"]),
             "entry_price": to_usd(row["entry_price"]),
             "leverage": row["leverage"],
-            "margin_used": to_usd(row["margin"]),
+            "margin_used": to_cents(row["margin"]),
             "fee": to_cents(row["fee"]),
             "hl_order_id": order_number(row["position_id"], "open"),
             "execution": "real",
@@ -315,16 +328,14 @@ class TradingRoutes:
 
     def close_position(self, who: str, given: RequestData) -> Body:
         """Answer `POST /v1/trade/close`."""
-        try:
-            row = self._trading.close_position(who, values.read_text(given.body, "position_id"))
-        except Refusal as refusal:
-            if refusal.code == "position_not_open":
-                raise Refusal(404, "position_not_found") from None
-            raise
+        row = self._trading.close_position(who, values.read_text(given.body, "position_id"))
         return {
             "position_id": row["position_id"],
             "coin": row["coin"],
+            "ticker": row["coin"],
             "side": row["side"],
+            "leverage": row["leverage"],
+            "execution": "real",
             "entry_price": to_usd(row["entry_price"]),
             "exit_price": to_usd(row["exit_price"]),
             "size_usd": to_usd(row["notional"]),
@@ -337,10 +348,21 @@ class TradingRoutes:
     def list_positions(self, who: str, given: RequestData) -> Body:
         """Answer `GET /v1/trade/positions`."""
         if given.query.get("status") == "all":
-            rows = [_position_row_json(row) for row in self._trading.list_positions(who, "all")]
+            rows = [
+                {**_position_row_json(row), "current_price": to_usd(self._trading.read_price(row["coin"]))}
+                for row in self._trading.list_positions(who, "all")
+            ]
             return {"positions": rows, "count": len(rows), "source": "database"}
         shown = self._face.list_positions(who, {"status": "open"})
-        return {**shown, "source": SOURCE}
+        names = (
+            "position_id", "coin", "side", "size", "size_usd", "entry_price", "current_price", "leverage",
+            "margin_used", "unrealized_pnl",
+        )  # fmt: skip
+        venue = [
+            {**{name: row[name] for name in names}, "ticker": row["coin"], "source": SOURCE}
+            for row in shown["positions"]
+        ]
+        return {**shown, "positions": venue, "source": SOURCE}
 
     def list_trades(self, who: str, given: RequestData) -> Body:
         """Answer `GET /v1/trade/history`."""
@@ -349,6 +371,8 @@ class TradingRoutes:
             "trades": [
                 {
                     "id": f"trd_{row['position_id']}",
+                    "agentId": who,
+                    "orderId": f"ord_{row['position_id'][4:]}",
                     "coin": row["coin"],
                     "side": "buy" if row["side"] == "long" else "sell",
                     "sizeUsd": to_usd(row["notional"]),
@@ -372,7 +396,9 @@ class TradingRoutes:
             price=values.read_micros(given.body, "limit_price"),
             leverage=values.read_integer(given.body, "leverage", 5, "invalid_leverage"),
         )
-        return {**order_json(row), "current_price": to_usd(self._trading.read_price(row["coin"]))}
+        shown = order_json(row)
+        del shown["created_at"]
+        return {**shown, "current_price": to_usd(self._trading.read_price(row["coin"]))}
 
     def cancel_order(self, who: str, given: RequestData) -> Body:
         """Answer `DELETE /v1/trade/limit-orders/{id}`."""
@@ -407,7 +433,9 @@ def _position_row_json(row: Row) -> Body:
         "leverage": row["leverage"],
         "marginUsed": to_usd(row["margin"]),
         "status": row["status"],
+        "ticker": row["coin"],
         "unrealizedPnl": to_cents(row["pnl"]) if closed else 0,
+        "unrealized_pnl": to_cents(row["pnl"]) if closed else 0,
         "openedAt": row["opened_at"] // MICROS,
         "closedAt": row["closed_at"] // MICROS if closed else None,
         "hlOrderId": str(order_number(row["position_id"], "open")),

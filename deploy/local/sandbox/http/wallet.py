@@ -173,7 +173,7 @@ class WalletRoutes:
     def register_account(self, _who: str, _given: RequestData) -> Body:
         """Answer `POST /v1/auth/register`."""
         account, key = self._keys.create_account("wallet")
-        return {"agent_id": account, "api_key": key}
+        return {"agent_id": account, "api_key": key, "referral_code": f"ref_{account[3:11]}"}
 
     def create_addresses(self, who: str, _given: RequestData) -> Body:
         """Answer `POST /v1/wallet/create`: words and addresses, no keys."""

@@ -25,7 +25,7 @@ class Refusal(Exception):
         status: HTTP status of the answer.
         code: the service's error code.
         message: the sentence beside the code.
-        details: further members of the answer, amounts in micro-dollars.
+        details: further members of the answer: texts, and numbers in millionths.
     """
 
     def __init__(self, status: int, code: str, message: str = "", /, **details: int | str) -> None:

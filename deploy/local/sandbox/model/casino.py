@@ -80,7 +80,7 @@ class Casino:
         if amount < MINIMUM:
             raise Refusal(400, "minimum_bet", "The smallest bet is 0.01.")
         if amount > balance:
-            raise Refusal(400, "insufficient_balance", "The balance is too low.", balance=balance)
+            raise Refusal(400, "insufficient_balance", "The balance is too low.", required=amount)
         cap = balance // KELLY_SHARE
         if amount > cap and self._books.read_switch("kelly_cap", default=True):
             raise Refusal(400, "kelly_limit_exceeded", "The bet is above the Kelly limit.", max_bet=cap)
@@ -139,7 +139,10 @@ class Casino:
         return self._books.query_row(
             "SELECT coalesce(sum(amount), 0) AS wagered, coalesce(sum(payout), 0) AS won, "
             "(SELECT coalesce(sum(micros), 0) FROM entries e WHERE e.agent_id = ? AND e.account = 'casino' "
-            "AND e.reason = 'deposit') AS deposited FROM bets WHERE agent_id = ?",
+            "AND e.reason = 'deposit') AS deposited, "
+            "(SELECT coalesce(sum(w.amount), 0) FROM withdrawals w WHERE w.agent_id = ?) AS withdrawn "
+            "FROM bets WHERE agent_id = ?",
+            agent_id,
             agent_id,
             agent_id,
         )
@@ -172,8 +175,8 @@ class Transfers:
         """Move an amount to another agent's shared balance and return the payment's id; the memo is not stored."""
         books = self._books
         books.require_agent(payer)
-        if amount <= 0:
-            raise Refusal(400, "invalid_amount", "amount is above 0.")
+        if amount < MINIMUM:
+            raise Refusal(400, "invalid_amount", "Amount must be at least $0.01")
         if payer == payee:
             raise Refusal(400, "same_agent", "The recipient is another agent.")
         if books.query_row("SELECT 1 FROM agents WHERE agent_id = ?", payee) is None:
@@ -192,9 +195,9 @@ class Transfers:
         books = self._books
         books.require_agent(agent_id)
         if amount < LEAST:
-            raise Refusal(400, "minimum_withdrawal", "The smallest withdrawal is 1.00.")
+            raise Refusal(400, "minimum_withdrawal", "The smallest withdrawal is 1.00.", minimum=LEAST)
         if amount > MOST:
-            raise Refusal(400, "maximum_withdrawal", "The largest withdrawal is 100,000.")
+            raise Refusal(400, "maximum_withdrawal", "The largest withdrawal is 100,000.", maximum=MOST)
         if not _ADDRESS.match(address):
             raise Refusal(400, "invalid_address", "An address is 0x and 40 hexadecimal digits.")
         cost = amount + WITHDRAWAL_FEE
@@ -234,8 +237,14 @@ class Transfers:
         books, now = self._books, self._books.clock()
         last = self.last_daily(agent_id)
         if last is not None and now - last["claimed_at"] < DAY_US:
-            left = (DAY_US - (now - last["claimed_at"])) // MICROS
-            raise Refusal(400, "already_claimed", "Already claimed today.", next_claim_in_seconds=str(left))
+            raise Refusal(
+                400,
+                "already_claimed",
+                "Already claimed today.",
+                next_claim_in_seconds=DAY_US - (now - last["claimed_at"]),
+                current_streak=last["streak"] * MICROS,
+                next_bonus_usd=bonus_of(last["streak"] + 1),
+            )
         streak = self.next_streak(last)
         bonus_id = books.chance.make_token("db", agent_id, books.next_nonce(agent_id))
         amount = bonus_of(streak)

@@ -33,9 +33,17 @@ class Domains:
         self._books.require_agent(agent_id)
         free, price = self.search_domain(domain)
         if not free:
-            raise Refusal(400, "domain_unavailable", "The name is taken.")
-        if price > self._books.read_balance(agent_id, ACCOUNT):
-            raise Refusal(400, "insufficient_balance", "The balance is too low.")
+            raise Refusal(400, "domain_unavailable", "The name is taken.", domain=domain)
+        if price > (balance := self._books.read_balance(agent_id, ACCOUNT)):
+            raise Refusal(
+                400,
+                "insufficient_balance",
+                "The balance is too low.",
+                balance_usd=balance,
+                required_usd=price,
+                required_eur=euro_prices(domain)[1],
+                shortfall_usd=price - balance,
+            )
         now = self._books.clock()
         domain_id = self._books.chance.make_token("dom", agent_id, self._books.next_nonce(agent_id))
         self._books.insert_row("registrar", domain=domain, agent_id=agent_id)
@@ -86,8 +94,12 @@ class Domains:
 
 def price_of(domain: str) -> int:
     """Price of a name in micro-dollars."""
+    return (euro_prices(domain)[1] // CENT * 108 + 50) // 100 * CENT
+
+
+def euro_prices(domain: str) -> tuple[int, int]:
+    """Return the registrar's price of a name and the price with the margin, in millionths of a euro."""
     ending = domain.rpartition(".")[2]
     if not _NAME.match(domain) or ending not in EUR_CENTS:
         raise Refusal(400, "invalid_domain", f"The name ends in one of {', '.join(EUR_CENTS)}.")
-    with_margin = (EUR_CENTS[ending] * 120 + 50) // 100
-    return (with_margin * 108 + 50) // 100 * CENT
+    return EUR_CENTS[ending] * CENT, (EUR_CENTS[ending] * 120 + 50) // 100 * CENT

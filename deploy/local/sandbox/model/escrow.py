@@ -9,6 +9,7 @@ from __future__ import annotations
 from deploy.local.sandbox.model.books import MICROS, Books, Refusal, Row
 
 SHORTEST_TEXT = 3
+LEAST = MICROS // 10
 MOST_HOURS = 720
 OPEN = ("funded", "completed")
 LISTED = 200
@@ -23,8 +24,8 @@ class Escrows:
     def create_escrow(self, creator: str, counterparty: str, amount: int, description: str, hours: int) -> Row:
         """Lock `amount` of the creator's shared balance."""
         self._books.require_agent(creator)
-        if amount <= 0:
-            raise Refusal(400, "invalid_amount", "amount_usd is above 0.")
+        if amount < LEAST:
+            raise Refusal(400, "invalid_amount", "Minimum escrow amount is $0.1")
         if len(description) < SHORTEST_TEXT:
             raise Refusal(400, "invalid_description", "description has at least 3 characters.")
         if not 1 <= hours <= MOST_HOURS:
@@ -34,7 +35,8 @@ class Escrows:
         if self._books.query_row("SELECT 1 FROM agents WHERE agent_id = ?", counterparty) is None:
             raise Refusal(404, "counterparty_not_found", "Nobody registered the counterparty.")
         if amount > self._books.read_balance(creator):
-            raise Refusal(402, "insufficient_balance", "The balance is too low.")
+            balance = self._books.read_balance(creator)
+            raise Refusal(402, "insufficient_balance", "The balance is too low.", balance=balance)
         books, now = self._books, self._books.clock()
         escrow_id = books.chance.make_token("esc", creator, books.next_nonce(creator))
         books.post_entry(creator, -amount, f"escrow_lock: {escrow_id}", escrow_id, "escrow")
@@ -80,7 +82,7 @@ class Escrows:
 
     def _change_status(self, agent_id: str, row: Row, operation: str, target: str, allowed: tuple[str, ...]) -> Row:
         if row["status"] not in allowed:
-            raise Refusal(409, "invalid_status", f"The escrow is {row['status']}.", status=row["status"])
+            raise Refusal(409, "invalid_status", f"The escrow is {row['status']}.")
         self._set_status(row["escrow_id"], target)
         self._books.record_effect("escrow", operation, agent_id, row["escrow_id"])
         return self.get_escrow(row["escrow_id"])

@@ -96,16 +96,19 @@ class Trading:
         """Close a position at the present price and settle its profit or loss, less the fee."""
         row = self.get_position(agent_id, position_id)
         if row["status"] != "open":
-            raise Refusal(400, "position_not_open", "The position is closed.")
+            raise Refusal(404, "position_not_found", "The position is closed.")
+        if row["exit_price"] is not None:
+            raise Refusal(400, "close_failed", "No open position on the venue.")
         price = self.read_price(row["coin"])
         pnl = profit_of(row, price)
         fee = row["units_e8"] * price // UNITS * FEE_E6 // MICROS
         self._books.post_entry(agent_id, pnl - fee, "close", position_id, "trading", account=ACCOUNT)
         self._books.execute(
-            "UPDATE positions SET status = 'closed', exit_price = ?, pnl = ?, close_fee = ?, closed_at = ? "
-            "WHERE position_id = ?",
+            "UPDATE positions SET exit_price = ?, pnl = ?, close_fee = ?, closed_at = ? WHERE position_id = ?",
             price, pnl, fee, self._books.clock(), position_id,
         )  # fmt: skip
+        self._books.pass_step("fill_without_row")
+        self._books.execute("UPDATE positions SET status = 'closed' WHERE position_id = ?", position_id)
         self._books.record_effect("trading", "close", agent_id, position_id)
         return self.get_position(agent_id, position_id)
 
@@ -146,7 +149,7 @@ def check_order(coin: str, side: str, size: int, *, unknown: str = "trade_failed
     if size <= 0:
         raise Refusal(400, "invalid_size", "size_usd is above 0.")
     if size > MOST_SIZE:
-        raise Refusal(400, "position_too_large", "size_usd is at most 10,000,000.")
+        raise Refusal(400, "position_too_large", "size_usd is at most 10,000,000.", max_position_usd=MOST_SIZE)
 
 
 SHOWN = 50

@@ -106,7 +106,7 @@ class Bet(ServiceOperation[BetReceipt]):
             debited=stake,
             credited=Money.from_minor(payout) if payout else NOTHING,
             won=won,
-            result=str(answer.get("result") or ""),
+            result=_describe_result(answer.get("result")),
             raw=answer.body,
         )
 
@@ -138,6 +138,13 @@ class Bet(ServiceOperation[BetReceipt]):
         if not taken:
             return taken
         return taken - {bet.get_text("bet_id") for bet in _read_export(outside, intent.agent_id, begun - SKEW)}
+
+
+def _describe_result(result: Any) -> str:
+    """Return the side that fell or the number that was rolled; the casino's own routes give it inside an object."""
+    if isinstance(result, Mapping):
+        return next((str(result[name]) for name in ("outcome", "dice_value") if name in result), "")
+    return str(result or "")
 
 
 def _read_export(outside: Gateway, agent_id: str, since: datetime, **query: str) -> list[Answer]:

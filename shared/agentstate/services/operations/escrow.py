@@ -152,9 +152,7 @@ class Transition(ServiceOperation[TransitionReceipt]):
     """
 
     guarantee = Guarantee.NATURAL
-    refusals = frozenset(
-        {"invalid_status", "escrow_not_found", "not_creator", "not_counterparty", "not_participant", "forbidden"}
-    )
+    refusals = frozenset({"invalid_status", "forbidden"})
     reference = "escrow id"
     already = frozenset({"invalid_status"})
     reached: ClassVar[frozenset[str]]

@@ -114,7 +114,8 @@ class Open(ServiceOperation[PositionReceipt]):
         ids = [row.get_text("position_id") for row in rows if row.get_text("opened_at") == newest]
         orders = self.read_view(outside, agent_id, "orders").get_items("orders")
         resting = [row.get_text("order_id") for row in orders if _is_of_coin(row, self.coin) and is_resting(row)]
-        return {"newest": newest, "ids": ids, "resting": resting, **_mark_fills(self.read_fills(outside, agent_id))}
+        marks = _mark_fills(self.read_fills(outside, agent_id), rows)
+        return {"newest": newest, "ids": ids, "resting": resting, **marks}
 
     def read_fills(self, outside: Gateway, agent_id: str) -> list[Answer]:
         """Return the newest fills that the venue shows."""
@@ -139,7 +140,7 @@ class Open(ServiceOperation[PositionReceipt]):
             or (opened == baseline["newest"] and row.get_text("position_id") not in baseline["ids"])
         ]
         fills = _new_fills(self.read_fills(outside, intent.agent_id), baseline, self.coin)
-        unexplained = [fill for fill in fills if not any(_explains(row, fill) for row in own)]
+        unexplained = _unexplained_fills(fills, own, baseline)
         filled_by_itself = self._count_filled(outside, intent)
         fitting = [row for row in new if self._matches_row(row)]
         if len(new) == len(fitting) == 1 and not unexplained and not filled_by_itself and len(rows) < HISTORY_ROWS:
@@ -186,8 +187,8 @@ class Close(ServiceOperation[CloseReceipt]):
     name = "trading.close"
     guarantee = Guarantee.VERIFIABLE
     settle_window_s = SETTLE_S
-    refusals = frozenset({"position_not_found", "position_not_open"})
-    already = frozenset({"position_not_found", "position_not_open"})
+    refusals = frozenset({"position_not_found"})
+    already = frozenset({"position_not_found"})
     reference = "position id"
     serial = "trading:close"  # closing one position can close others of its coin.
 
@@ -225,7 +226,7 @@ class Close(ServiceOperation[CloseReceipt]):
         _, rows = _read_history(outside, agent_id)
         own = [row for row in rows if row.get("position_id") == self.position_id]
         is_open = own[0].get_text("status") == "open" if own else None
-        return {"open": is_open, **_mark_fills(self.read_view(outside, agent_id, "fills").get_items("fills"))}
+        return {"open": is_open, **_mark_fills(self.read_view(outside, agent_id, "fills").get_items("fills"), rows)}
 
     def verify(self, outside: Gateway, intent: Intent) -> Verdict:
         """Look at the position's own row, and at the venue: the service may deny a close that the venue did."""
@@ -245,11 +246,10 @@ class Close(ServiceOperation[CloseReceipt]):
         """Judge a close that the position's row does not show in full by the venue's closing fills since."""
         coin, is_closed = own.get_text("coin"), own.get_text("status") == "closed"
         fills = self.read_view(outside, intent.agent_id, "fills").get_items("fills")
-        closing = [
-            fill
-            for fill in _new_fills(fills, intent.baseline or {}, coin)
-            if fill.get_flag("closes") and not any(_explains(row, fill) for row in rows if row is not own)
-        ]
+        others = [row for row in rows if row is not own and _is_of_coin(row, coin)]
+        baseline = intent.baseline or {}
+        unexplained = _unexplained_fills(_new_fills(fills, baseline, coin), others, baseline)
+        closing = [fill for fill in unexplained if fill.get_flag("closes")]
         if len(closing) == 1 and intent.baseline is not None:
             figures = {name: closing[0].get(name) for name in ("realized_pnl", "close_fee_usd", "exit_price")}
             return Applied(self.read_receipt(Answer({**own.body, **figures})))
@@ -268,10 +268,12 @@ def _is_of_coin(row: Answer, coin: str) -> bool:
     return plain_coin(str(row.get("coin"))) == plain_coin(coin)
 
 
-def _mark_fills(fills: Sequence[Answer]) -> Mapping[str, Any]:
-    """Return the time of the newest fill and the orders of that time, as a baseline."""
+def _mark_fills(fills: Sequence[Answer], rows: Sequence[Answer]) -> Mapping[str, Any]:
+    """Return the newest fills (their time, and the orders of that time) and the closed positions, as a baseline."""
     until = max((int(fill.get_number("at_ms")) for fill in fills), default=0)
-    return {"filled_ms": until, "orders": [fill.get_text("order") for fill in fills if fill.get("at_ms") == until]}
+    orders = [fill.get_text("order") for fill in fills if fill.get("at_ms") == until]
+    closed = [row.get_text("position_id") for row in rows if row.get("status") == "closed"]
+    return {"filled_ms": until, "orders": orders, "closed": closed}
 
 
 def _new_fills(fills: Sequence[Answer], baseline: Mapping[str, Any], coin: str) -> list[Answer]:
@@ -284,14 +286,19 @@ def _new_fills(fills: Sequence[Answer], baseline: Mapping[str, Any], coin: str) 
     ]
 
 
-def _explains(row: Answer, fill: Answer) -> bool:
-    """Return whether a position's row stands for a fill: as its opening order, or by the time of its closing."""
-    if row.get("order") == fill.get("order"):
-        return True
-    if row.get("status") != "closed" or not fill.get_flag("closes") or not _is_of_coin(row, str(fill.get("coin"))):
-        return False
-    closed_ms = row.get_time("closed_at").timestamp() * 1_000
-    return abs(float(fill.get_number("at_ms")) - closed_ms) <= CLOSE_WINDOW_MS
+def _unexplained_fills(
+    fills: Sequence[Answer], rows: Sequence[Answer], baseline: Mapping[str, Any]
+) -> Sequence[Answer]:
+    """Return the fills that no position stands for: as its opening order, or by having been closed since the baseline.
+
+    A position that was closed explains one closing fill, whichever of several it is.
+    """
+    opened = {row.get("order") for row in rows}
+    rest = [fill for fill in fills if fill.get("order") not in opened]
+    known = baseline.get("closed", ())
+    closed = sum(row.get("status") == "closed" and row.get("position_id") not in known for row in rows)
+    closing = [fill for fill in rest if fill.get_flag("closes")]
+    return [fill for fill in rest if not fill.get_flag("closes")] + closing[closed:]
 
 
 # The exchange behind trading knows the money exactly, where the trading service only estimates in cents.
