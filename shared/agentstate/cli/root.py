@@ -14,6 +14,7 @@ from agentstate.cli.ledger import ledger
 from agentstate.cli.memories import forget, history, ingest, recall, remember
 from agentstate.cli.money import breaks, effects, guards
 from agentstate.cli.operations import doctor_command, metrics_command, migrate_command, status_command
+from agentstate.cli.services import services
 from agentstate.cli.verb import Root
 from agentstate.distribution import package_version
 
@@ -52,6 +53,7 @@ for verb in (
     breaks,
     guards,
     jobs,
+    services,
     completion_command,
 ):
     cli.add_command(verb)

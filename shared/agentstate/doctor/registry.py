@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, TypeAlias
 
-from agentstate.doctor import configuration, database, qdrant, redis_server
+from agentstate.doctor import configuration, database, qdrant, redis_server, services
 from agentstate.doctor.finding import Finding, Verdict, fail_finding
 from agentstate.doctor.system import System
 from agentstate.errors import AgentStateError, InvalidInput
@@ -69,6 +69,7 @@ CHECKS: tuple[Check, ...] = (
     Check("qdrant", qdrant.check_qdrant),
     Check("embedder", qdrant.check_embedder),
     Check("summarizer", qdrant.check_summarizer),
+    Check("services", services.check_service_routes),
     Check("workers", redis_server.check_workers, needs="broker"),
 )
 """Every check, prerequisites first."""

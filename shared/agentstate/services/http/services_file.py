@@ -79,6 +79,11 @@ class ServicesFile:
         """All addresses."""
         return tuple(self.get_url(service) for service in {*URLS, *self._read_if_changed().get("services", {})})
 
+    def read_agents(self) -> Mapping[str, Mapping[str, Mapping[str, Any]]]:
+        """All entries by agent and service, as they stand in the file."""
+        agents: Mapping[str, Mapping[str, Mapping[str, Any]]] = self._read_if_changed().get("agents", {})
+        return agents
+
     def get_url(self, service: str) -> str:
         """A service's base address."""
         named = self._read_if_changed().get("services", {}).get(service, {})
