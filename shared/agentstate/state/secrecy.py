@@ -28,11 +28,14 @@ _SHAPES = re.compile(
 )
 _NAMES = re.compile(
     r"(?:^|_)(?:api_?key|secret(?:_key)?|(?:access|refresh|auth|bearer|session|api)_?token|token|passw(?:or)?d"
-    r"|pass_?phrase|priv(?:ate)?_?key|signing_?key|credentials?|authorization|mnemonic|seed(?:_?phrase)?"
+    r"|pass_?phrase|priv(?:ate)?_?key|signing_?key|credentials?|authorization|mnemonic|seed_?phrase"
     r"|recovery_?phrase)$"
+    # A client's, a server's or a generator's seed is no secret: provably fair games show theirs.
+    r"|^(?:(?:wallet|master|hd|bip_?39|recovery|mnemonic|private|root)_)*seed$"
 )
 _PHRASE_NAMES = re.compile(r"seed|mnemonic|phrase|recovery|backup|wallet|words|key|secret")
-_HEX_KEY_NAMES = re.compile(r"priv|secret|seed|mnemonic|signer|signing|wallet_?key")
+_HEX_KEY_NAMES = re.compile(r"priv|secret|(?<!client_)(?<!server_)(?<!random_)seed|mnemonic|signer|signing|wallet_?key")
+_ONE_WAY_NAMES = re.compile(r"(?:hash|digest|checksum|fingerprint|sha_?\d+|address|public_?key|commitment|root|id)$")
 _HEX_KEY = re.compile(r"(?<![0-9A-Za-z])(?:0x)?[0-9A-Fa-f]{64}(?![0-9A-Za-z])")
 _REFERENCE = re.compile(r"(?:env|vault|file|secret|keyring|ref):\S+\Z|\$\{\w+\}\Z")
 # In this trade a token is a coin more often than a key.
@@ -69,7 +72,7 @@ def refuse_secrets(value: Any, where: str = "state") -> None:
                 text = str(key)
                 if _SHAPES.search(text):
                     _refuse(_Node(None, f"key {number} of {_place_of(node)}", None, node.signs))
-                nodes.append(_Node(item, f".{text}", node, node.signs | _signs_of(text)))
+                nodes.append(_Node(item, f".{text}", node, _add_signs(node.signs, text)))
             waiting += reversed(nodes)
         elif isinstance(inner, list | tuple):
             if inner and all(isinstance(item, str) for item in inner) and _is_secret(" ".join(inner), node.signs):
@@ -94,15 +97,21 @@ def _place_of(node: _Node | None) -> str:
     return "".join(reversed(parts))
 
 
-def _signs_of(name: str) -> frozenset[str]:
-    """Return what a field's name says: `key`, `token` or `seed` for a secret, `phrase` or `hex` for a suspicion."""
+def _add_signs(above: frozenset[str], name: str) -> frozenset[str]:
+    """Return the signs of the fields above with those of `name`.
+
+    `key`, `token` and `seed` name a secret, `phrase` and `hex` raise a suspicion of one. The name of something that is
+    derived one way (`seed_hash`) lifts the suspicion of hexadecimal.
+    """
     plain = _CAMEL.sub("_", name[-_LONGEST_NAME:]).replace("-", "_").replace(" ", "_").lower()
-    signs = set()
+    signs = set(above)
     if _NAMES.search(plain):
         signs.add("token" if plain.endswith("token") else "seed" if plain.endswith("seed") else "key")
     if _PHRASE_NAMES.search(plain):
         signs.add("phrase")
-    if _HEX_KEY_NAMES.search(plain):
+    if _ONE_WAY_NAMES.search(plain):
+        signs.discard("hex")
+    elif _HEX_KEY_NAMES.search(plain):
         signs.add("hex")
     return frozenset(signs)
 
