@@ -20,7 +20,7 @@ import textwrap
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FunctionType
-from typing import Any
+from typing import Any, get_overloads
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "shared"))
@@ -175,7 +175,17 @@ def write_verb(owner: type, name: str, function: FunctionType, part: Part, impor
         body = f"{'' if returns == 'None' else 'return '}await self._run_verb(lambda part: {call})"
     public = name.removesuffix("_async")
     arguments = ast.unparse(tree.args)
-    source = f'{head} {public}({arguments}) -> {awaited}:\n    """{summary}"""\n{textwrap.indent(body, "    ")}\n'
+    forms = [ast.parse(textwrap.dedent(inspect.getsource(each))).body[0] for each in get_overloads(function)]
+    source = "".join(
+        f"@overload\n{head} {public}({ast.unparse(form.args)}) -> {awaited}: ...\n"
+        for form in forms
+        if isinstance(form, ast.FunctionDef)
+    )
+    if forms:  # the forms are the signature; what hands any of them on takes all
+        imports.values["overload"] = "from typing import overload"
+        imports.annotations["Any"] = "from typing import Any"
+        arguments, body = "self, *args: Any, **kwargs: Any", body.replace(call, f"part.{name}(*args, **kwargs)")
+    source += f'{head} {public}({arguments}) -> {awaited}:\n    """{summary}"""\n{textwrap.indent(body, "    ")}\n'
     return textwrap.indent(source, "    ")
 
 

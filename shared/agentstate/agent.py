@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
 
 from agentstate.errors import ConfigurationError
-from agentstate.first_use import LoadsParts
+from agentstate.first_use import load_parts, part
 from agentstate.ids import validate_name
 from agentstate.runtime import Runtime
 from agentstate.settings import Settings
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from agentstate.store import Transaction
 
 
-class Fleet(LoadsParts):
+class Fleet:
     """All agents of one deployment, with their jobs, effects, breaks, snapshots, accounts and index.
 
     A context manager; `close()` ends its connections, and using it again opens new ones. Safe to share between threads
@@ -82,7 +82,7 @@ class Fleet(LoadsParts):
         """The effects of all agents: list, get, resolve, decide; the agent's id is the first argument of each."""
         return self.runtime.effects
 
-    @property
+    @part
     def index(self) -> FleetIndex:
         """The index of memories: list, verify, rebuild, revive."""
         from agentstate.memory.index.maintenance import FleetIndex
@@ -99,12 +99,13 @@ class Fleet(LoadsParts):
         Example:
             failed = [each for each in fleet.doctor() if each.finding.verdict == "fail"]
         """
+        load_parts()
         from agentstate.doctor import System, run_checks
 
         with System(lambda: self.settings) as system:
             return run_checks(system, only=only, skip=skip)
 
-    @property
+    @part
     def breaks(self) -> Breaks:
         """The differences that reconciliation found, of all agents."""
         from agentstate.money.reconciliation.breaks import Breaks
@@ -218,7 +219,7 @@ def _unpickle_fleet(settings: Settings | None) -> Fleet:
         return _unpickled[-1]
 
 
-class Agent(LoadsParts):
+class Agent:
     """One agent: its memory, episodes, conversations, books, effects, guards, services, state and jobs.
 
     Cheap to make, safe to share between threads, usable after a fork, and can be pickled.
@@ -273,6 +274,7 @@ class Agent(LoadsParts):
 
     def conversation(self, session: str) -> ConversationHistory:
         """Return one of its conversations."""
+        load_parts()
         from agentstate.memory.conversation import ConversationHistory
 
         runtime = self.fleet.runtime
@@ -285,6 +287,7 @@ class Agent(LoadsParts):
             max_tokens: tokens of the built text at most.
             model: the model that will read it; None counts for the family with the most tokens.
         """
+        load_parts()
         from agentstate.agent_context import AgentContext
         from agentstate.providers.tokens import counter_for
 
@@ -293,53 +296,54 @@ class Agent(LoadsParts):
 
     def count_prompt(self, messages: Sequence[Mapping[str, Any]], model: str, *, system: str | None = None) -> int:
         """Return the tokens of a final prompt as the provider of `model` counts them; one request to it."""
+        load_parts()
         from agentstate.providers.tokens.prompt_counters import count_prompt
 
         return count_prompt(self.fleet.runtime.settings, model, messages, system=system)
 
-    @property
+    @part
     def ledger(self) -> TransactionLedger:
         """Its books."""
         from agentstate.money.ledger.ledger import TransactionLedger
 
         return TransactionLedger(self.fleet.runtime.store, self.id)
 
-    @property
+    @part
     def effects(self) -> AgentEffects:
         """Its effects on the outside, at most once each."""
         from agentstate.money.effects.engine import AgentEffects
 
         return AgentEffects(self.fleet.runtime.effects, self.id)
 
-    @property
+    @part
     def breaks(self) -> Breaks:
         """The differences between its books and the services that are not explained yet."""
         from agentstate.money.reconciliation.breaks import Breaks
 
         return Breaks(self.fleet.runtime.store, self.id)
 
-    @property
+    @part
     def guards(self) -> Guards:
         """Its limits, which hold in all processes."""
         from agentstate.money.guards import Guards
 
         return Guards(self.fleet.runtime.store, self.id)
 
-    @property
+    @part
     def services(self) -> AgentServices:
         """Its state at the financial services."""
         from agentstate.services.agent_services import AgentServices
 
         return AgentServices(self.fleet.runtime, self.id)
 
-    @property
+    @part
     def state(self) -> AgentStateStore:
         """Its state between sessions, in versions."""
         from agentstate.state.agent_db import AgentStateStore
 
         return AgentStateStore(self.fleet.runtime.store, self.id)
 
-    @property
+    @part
     def profile(self) -> AgentProfile:
         """Its fields that change often."""
         from agentstate.state.profile import AgentProfile
@@ -350,7 +354,7 @@ class Agent(LoadsParts):
             self.fleet.runtime.store, copy, self.id, max_bytes=self.fleet.runtime.settings.max_payload_bytes
         )
 
-    @property
+    @part
     def updates(self) -> StateSync:
         """Its live updates, which a reader can resume."""
         from agentstate.state.update_stream import UpdateStream
@@ -360,7 +364,7 @@ class Agent(LoadsParts):
             self.fleet.runtime.store, lambda agent_id: UpdateStream(self.fleet.runtime.waiting_redis, agent_id), self.id
         )
 
-    @property
+    @part
     def jobs(self) -> AgentJobs:
         """Its work in the background."""
         from agentstate.jobs.agent_jobs import AgentJobs

@@ -60,13 +60,15 @@ def _renew_lock() -> None:
 os.register_at_fork(after_in_child=_renew_lock)
 
 
-class LoadsParts:
-    """Base of classes whose attributes import modules."""
+if TYPE_CHECKING:
+    part = property
+else:
 
-    if not TYPE_CHECKING:  # a type checker would take any attribute for one that there is
+    class part(property):  # noqa: N801 used as `property` is
+        """A property that imports modules: the first use by one of several threads imports everything before."""
 
-        def __getattribute__(self, name: str) -> Any:
-            """Return the attribute, after everything was imported if there are several threads."""
+        def __get__(self, instance: Any, owner: type | None = None) -> Any:
+            """Return the part, as `property` does."""
             if not _done:
                 load_parts()
-            return object.__getattribute__(self, name)
+            return super().__get__(instance, owner)

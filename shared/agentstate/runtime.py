@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from agentstate.errors import AgentStateError, ConfigurationError
-from agentstate.first_use import LoadsParts
+from agentstate.first_use import load_parts, part
 from agentstate.settings import Settings
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ _REDIS: dict[str, Any] = {
 }
 
 
-class Runtime(LoadsParts):
+class Runtime:
     """The connections and engines of one process: each opened on first use, all closed by `close()`."""
 
     def __init__(self, settings: Settings, *, pool_size: int = 5) -> None:
@@ -62,6 +62,7 @@ class Runtime(LoadsParts):
         self._lock = threading.RLock()
         self._made: dict[str, Any] = {}
         self._pid = os.getpid()
+        load_parts()
         if settings.services_modules:
             from agentstate.services.operations.registry import load_service_modules
 
@@ -81,7 +82,7 @@ class Runtime(LoadsParts):
                 self._made[name] = make()
             return cast("T", self._made[name])
 
-    @property
+    @part
     def store(self) -> Store:
         """The durable store; raises SchemaOutdated when it is not at this version's revision."""
 
@@ -102,14 +103,14 @@ class Runtime(LoadsParts):
 
         return self.once("store", open_store)
 
-    @property
+    @part
     def counters(self) -> Counters:
         """The counters of this process for the metrics, written to the store in batches."""
         from agentstate.store.counters import Counters
 
         return self.once("counters", lambda: Counters(lambda: self.store))
 
-    @property
+    @part
     def redis(self) -> Redis:
         """Redis for recent episodes and cached states."""
         from redis import BlockingConnectionPool, Redis
@@ -121,28 +122,28 @@ class Runtime(LoadsParts):
             lambda: Redis.from_pool(BlockingConnectionPool.from_url(self.settings.redis_url, **limits, **_REDIS)),
         )
 
-    @property
+    @part
     def waiting_redis(self) -> Redis:
         """Redis for blocking reads of live updates: each holds its connection, so they have no share in the pool."""
         from redis import Redis
 
         return self.once("waiting_redis", lambda: Redis.from_url(self.settings.redis_url, **_REDIS))
 
-    @property
+    @part
     def wake_ups(self) -> BrokerWakeUpSender:
         """Sender of wake-ups to the broker."""
         from agentstate.jobs.broker import BrokerWakeUpSender
 
         return self.once("waker", lambda: BrokerWakeUpSender(self.settings))
 
-    @property
+    @part
     def jobs(self) -> Jobs:
         """The table of jobs."""
         from agentstate.jobs.jobs import Jobs
 
         return self.once("jobs", lambda: Jobs(self.store, self.wake_ups, self.settings))
 
-    @property
+    @part
     def leases(self) -> LeaseRenewer:
         """Renewer of the leases of the jobs that this process runs."""
         from agentstate.jobs.leases import LeaseRenewer
@@ -160,28 +161,28 @@ class Runtime(LoadsParts):
 
         return choose_embedder(settings, count=partial(self.counters.add_count, "embedding"))
 
-    @property
+    @part
     def summarizer(self) -> Summarizer:
         """The summarizer that the settings name; raises ConfigurationError when it cannot be used."""
         from agentstate.providers.choose import choose_summarizer
 
         return self.once("summarizer", lambda: choose_summarizer(self.settings))
 
-    @property
+    @part
     def qdrant(self) -> QdrantClient:
         """Qdrant, or the one-machine engine."""
         from agentstate.memory.index.collection import open_qdrant
 
         return self.once("qdrant", lambda: open_qdrant(self.settings.qdrant_url, api_key=self.settings.qdrant_api_key))
 
-    @property
+    @part
     def index(self) -> MemoryIndex:
         """The index of the vector space in use."""
         from agentstate.memory.index.qdrant_index import MemoryIndex
 
         return self.once("index", lambda: MemoryIndex(lambda: self.qdrant, self.embedder.space))
 
-    @property
+    @part
     def memory(self) -> MemoryService:
         """Semantic memory of all agents."""
         from agentstate.memory.facts.service import MemoryService
@@ -193,28 +194,28 @@ class Runtime(LoadsParts):
             ),
         )
 
-    @property
+    @part
     def embedding(self) -> EmbeddingPipeline:
         """The pipeline that embeds and indexes pending memories."""
         from agentstate.memory.embedding.worker import EmbeddingPipeline
 
         return self.once("embedding", lambda: EmbeddingPipeline(self.store, self.index, self.embedder, self.settings))
 
-    @property
+    @part
     def recent_episodes(self) -> RecentEpisodes:
         """Copies in Redis of agents' newest episodes."""
         from agentstate.memory.episodes.recent import RecentEpisodes
 
         return self.once("recent_episodes", lambda: RecentEpisodes(self.redis))
 
-    @property
+    @part
     def episode_archive(self) -> EpisodeArchive:
         """The durable episodes of all agents."""
         from agentstate.memory.episodes.archive import EpisodeArchive
 
         return self.once("episode_archive", lambda: EpisodeArchive(self.store))
 
-    @property
+    @part
     def lesson_jobs(self) -> LessonJobs:
         """Submits the jobs that draw lessons from episodes."""
         from agentstate.memory.episodes.lesson_jobs import LessonJobs
@@ -223,13 +224,14 @@ class Runtime(LoadsParts):
 
     def episodes_of(self, agent_id: str) -> EpisodicStore:
         """Return the episodes of one agent."""
+        load_parts()
         from agentstate.memory.episodes.store import EpisodicStore
 
         return EpisodicStore(
             self.episode_archive, agent_id, self.settings, recent=self.recent_episodes, lessons=self.lesson_jobs
         )
 
-    @property
+    @part
     def gateway(self) -> Gateway:
         """The client of the financial services; raises ConfigurationError without a key."""
         from agentstate.services.http.gateway import Gateway
@@ -239,7 +241,7 @@ class Runtime(LoadsParts):
             lambda: Gateway(dialect=build_dialect(self.settings, lambda: self.store), traffic=self.traffic),
         )
 
-    @property
+    @part
     def traffic(self) -> SharedTraffic:
         """The rate limiter and the circuit breaker that all processes behind one address share."""
         from agentstate.services.http.traffic import SharedTraffic
@@ -256,7 +258,7 @@ class Runtime(LoadsParts):
         by_key = self.settings.services_dialect == "gateway"
         return None if by_key and self.settings.services_api_key is None else self.gateway
 
-    @property
+    @part
     def cache(self) -> StateCache:
         """States at the services, read through Redis."""
         from agentstate.services.cache.source import GatewaySource
@@ -272,25 +274,17 @@ class Runtime(LoadsParts):
             ),
         )
 
-    @property
+    @part
     def operations(self) -> OperationRegistry:
         """The operations of the services with their bookkeeping, by name."""
         from agentstate.services.operations.registry import OPERATIONS
 
         return OPERATIONS
 
-    @property
+    @part
     def effects(self) -> Effects:
         """The engine of effects of all agents."""
         from agentstate.money.effects.engine import Effects
-        from agentstate.services.operations.names import Service
-
-        cached = {service.value for service in Service}
-
-        def drop_changed_states(changed: Sequence[AgentService]) -> None:
-            for agent_id, service in changed:
-                if service in cached and self.gateway_if_any is not None:
-                    self.cache.invalidate(agent_id, service)
 
         secret = self.settings.effects_secret
         return self.once(
@@ -301,18 +295,26 @@ class Runtime(LoadsParts):
                 secret=secret.get_secret_value().encode() if secret else None,
                 registry=self.operations,
                 outside=lambda: self.gateway,
-                on_change=drop_changed_states,
+                on_change=self._drop_states,
             ),
         )
 
-    @property
+    def _drop_states(self, changed: Sequence[AgentService]) -> None:
+        """Invalidate the cached states of services that an effect has changed."""
+        from agentstate.services.operations.names import Service
+
+        for agent_id, service in changed:
+            if service in {each.value for each in Service} and self.gateway_if_any is not None:
+                self.cache.invalidate(agent_id, service)
+
+    @part
     def accounts(self) -> ServiceAccounts:
         """The accounts of all agents at the services."""
         from agentstate.money.reconciliation.enrolment import ServiceAccounts
 
         return self.once("fleet", lambda: ServiceAccounts(self.store))
 
-    @property
+    @part
     def reconciler(self) -> Reconciler:
         """The reconciler, which compares the books with the services."""
         from agentstate.money.reconciliation.reconciler import Reconciler, ReconRules
@@ -321,7 +323,7 @@ class Runtime(LoadsParts):
         rules = ReconRules(every_s=self.settings.reconcile_every_s)
         return self.once("reconciler", lambda: Reconciler(self.store, GatewayReader(self.gateway), rules))
 
-    @property
+    @part
     def snapshots(self) -> SnapshotTaker:
         """Taker and reader of portfolio snapshots."""
         from agentstate.money.reconciliation.portfolio_snapshots import SnapshotTaker

@@ -5,7 +5,7 @@ Written by `scripts/generate_async.py` from the synchronous classes; change thos
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
 from agentstate.agent_context import PORTFOLIO_FRESH_S
 from agentstate.aio.threads import AsyncPart
@@ -258,37 +258,36 @@ class AsyncEpisodes(AsyncPart["EpisodicStore"]):
 class AsyncConversation(AsyncPart["ConversationHistory"]):
     """`ConversationHistory`, awaited: the same verbs with the same arguments, results and errors."""
 
+    @overload
     async def add(
         self,
-        role: str | Mapping[str, Any] | MessageObject,
-        text: str | None = None,
+        role: str,
+        text: str,
         speaker: str | None = None,
         at: datetime | None = None,
         source_id: str | None = None,
         *,
         content: list[dict[str, Any]] | None = None,
         tx: Transaction | None = None,
-    ) -> int:
-        """Add a turn and return its number."""
-        return await self._run_verb(lambda part: part.add(role, text, speaker, at, source_id, content=content, tx=tx))
-
-    async def add_many(self, turns: Iterable[NewTurn], *, tx: Transaction | None = None) -> list[int]:
-        """Add all of `turns` or none, in order; return their numbers. Raises as `add`."""
-        return await self._run_verb(lambda part: part.add_many(turns, tx=tx))
-
-    async def add_message(
+    ) -> int: ...
+    @overload
+    async def add(
         self,
         message: Mapping[str, Any] | MessageObject,
+        /,
         *,
         speaker: str | None = None,
         at: datetime | None = None,
         source_id: str | None = None,
         tx: Transaction | None = None,
-    ) -> int:
-        """Add a message or item of another API, as a dict or as its SDK's object, and keep it exactly as it came."""
-        return await self._run_verb(
-            lambda part: part.add_message(message, speaker=speaker, at=at, source_id=source_id, tx=tx)
-        )
+    ) -> int: ...
+    async def add(self, *args: Any, **kwargs: Any) -> int:
+        """Add a turn and return its number."""
+        return await self._run_verb(lambda part: part.add(*args, **kwargs))
+
+    async def add_many(self, turns: Iterable[NewTurn], *, tx: Transaction | None = None) -> list[int]:
+        """Add all of `turns` or none, in order; return their numbers. Raises as `add`."""
+        return await self._run_verb(lambda part: part.add_many(turns, tx=tx))
 
     async def messages(
         self, max_tokens: int = DEFAULT_MAX_TOKENS, *, for_reply: bool = True, form: Form = "anthropic"

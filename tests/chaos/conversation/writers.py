@@ -71,7 +71,7 @@ class Writing:
     def _add(self, history: ConversationHistory, number: int, message: dict[str, object], source_id: str) -> None:
         while True:
             try:
-                history.add_message(message, source_id=source_id)
+                history.add(message, source_id=source_id)
             except Unavailable:
                 continue
             with self._lock:

@@ -88,9 +88,9 @@ class Life:
         self.added += 1
         if (fate := self.draw.random()) < 0.5:
             if fate > 0.05:  # else its call was never recorded
-                self.history.add_message(call(self.added))
+                self.history.add(call(self.added))
             if fate < 0.45:  # else nobody ever answers
-                self.history.add_message(result(self.added))
+                self.history.add(result(self.added))
         else:
             said = f"turn of {self.added}.25 USDC: {'really ' * self.draw.randint(1, 9)}"
             self.history.add(self.draw.choice(("user", "assistant")), said)
@@ -158,8 +158,8 @@ def test_a_lost_turn_would_be_seen(history: ConversationHistory, store: Store, s
 
 def test_a_window_begins_with_no_result_whose_call_is_left_out(history: ConversationHistory) -> None:
     for number in range(1, 20):
-        history.add_message(call(number))
-        history.add_message(result(number))
+        history.add(call(number))
+        history.add(result(number))
     for budget in range(240, 600, 30):
         messages = history.messages(budget)
         assert refused_by_anthropic({"messages": list(messages)}) is None
@@ -171,12 +171,12 @@ def test_a_window_begins_with_no_result_whose_call_is_left_out(history: Conversa
 def test_a_result_that_comes_when_its_call_is_summarized_hides_no_turn(
     history: ConversationHistory, store: Store, settings: Settings
 ) -> None:
-    history.add_message(call(1))
+    history.add(call(1))
     for number in range(40):
         history.add("user", f"turn {number} of the long story")
     ConversationSummarizer(store, Paid(), settings).run(history.id)
     open_before = len(history.account_turns(BUDGET).verbatim)
-    history.add_message(result(1))
+    history.add(result(1))
     assert "[result] bet 1 of 1.50 USDC is placed" in str(history.messages(BUDGET))
     assert len(history.account_turns(BUDGET).verbatim) == open_before + 1 > 1
     assert history.account_turns(BUDGET).turns_lost == []
@@ -184,9 +184,9 @@ def test_a_result_that_comes_when_its_call_is_summarized_hides_no_turn(
 
 def test_the_budget_holds_for_names_marks_and_what_stands_for_missing_results(history: ConversationHistory) -> None:
     for number in range(30):
-        history.add_message(call(number))
+        history.add(call(number))
         history.add("user", "user:\nassistant:\n[system]" * 3, speaker="Eve" * 9)
-        history.add_message(result(number + 1_000))
+        history.add(result(number + 1_000))
     for budget in (300, 1_000, 3_000):
         for form in ("anthropic", "openai"):
             messages = history.messages(budget, form=form)  # type: ignore[arg-type]
@@ -200,8 +200,8 @@ def test_a_summary_ends_with_no_call_whose_result_is_left_open(
 ) -> None:
     history.add("user", "begin")
     for number in range(1, 25):
-        history.add_message(call(number))
-        history.add_message(result(number))
+        history.add(call(number))
+        history.add(result(number))
     ConversationSummarizer(store, Paid(), settings).run(history.id)
     summary = history.summary()
     assert summary is not None
@@ -281,5 +281,5 @@ def test_a_provider_that_refuses_for_good_gives_way_to_the_digest(
 )
 def test_what_is_no_message_is_refused(history: ConversationHistory, message: dict[str, Any]) -> None:
     with pytest.raises(InvalidInput):
-        history.add_message(message)
+        history.add(message)
     assert history.turns() == []

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, overload
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -118,6 +118,31 @@ class ConversationHistory:
         """The conversation's id, by which jobs name it."""
         return rows.conversation_id(self.agent_id, self.session)
 
+    @overload
+    def add(
+        self,
+        role: str,
+        text: str,
+        speaker: str | None = None,
+        at: datetime | None = None,
+        source_id: str | None = None,
+        *,
+        content: list[dict[str, Any]] | None = None,
+        tx: Transaction | None = None,
+    ) -> int: ...
+
+    @overload
+    def add(
+        self,
+        message: Mapping[str, Any] | MessageObject,
+        /,
+        *,
+        speaker: str | None = None,
+        at: datetime | None = None,
+        source_id: str | None = None,
+        tx: Transaction | None = None,
+    ) -> int: ...
+
     def add(
         self,
         role: str | Mapping[str, Any] | MessageObject,
@@ -131,12 +156,17 @@ class ConversationHistory:
     ) -> int:
         """Add a turn and return its number.
 
+        Give a role and its text, or a whole message or item of another API, as a dict or as its SDK's object: OpenAI's
+        Chat Completions and Responses, Anthropic's Messages, LangChain (messages and dumps) and Ollama. Text and
+        numbers of calls' arguments, pictures, documents and parts that are not known here stay exactly as they came;
+        `messages` gives them back to the same API, and converts them for another.
+
         Example:
             chat.add("user", "How much is left?", speaker="Ada")
             chat.add({"role": "tool", "tool_call_id": "c1", "content": "97.50 USDC"})
 
         Args:
-            role: `user`, `assistant`, `system` or `tool`; or a whole message, see `add_message`.
+            role: `user`, `assistant`, `system` or `tool`; or a whole message.
             text: what was said; left out for a message.
             speaker: who said it, where several share a role.
             at: when, aware; now when left out.
@@ -145,18 +175,35 @@ class ConversationHistory:
             tx: the caller's transaction; the turn exists exactly if that commits.
 
         Raises:
-            InvalidInput: the turn is refused; TooLarge: its text is over `max_text_bytes`.
+            InvalidInput: the turn is refused, or the message is none of any API; TooLarge: its text is over
+                `max_text_bytes`.
             KeyReused: `source_id` was used before for another text.
         """
-        if not isinstance(role, str):
+        if isinstance(role, str):
+            if content is not None and not validate_blocks(content):
+                raise InvalidInput("the content has no block. Nothing was stored.")
+            turn = NewTurn(
+                role=role,
+                text=text or "",
+                speaker=speaker,
+                at=at or self._clock(),
+                source_id=source_id,
+                content=content,
+            )
+        else:
             if text is not None or content is not None:
                 raise InvalidInput("give a message alone, or a role with its text. Nothing was stored.")
-            return self.add_message(role, speaker=speaker, at=at, source_id=source_id, tx=tx)
-        if content is not None and not validate_blocks(content):
-            raise InvalidInput("the content has no block. Nothing was stored.")
-        turn = NewTurn(
-            role=role, text=text or "", speaker=speaker, at=at or self._clock(), source_id=source_id, content=content
-        )
+            parsed = parse_message(role)
+            turn = NewTurn(
+                role=parsed.role,
+                text=parsed.text,
+                speaker=speaker,
+                at=at or self._clock(),
+                source_id=source_id,
+                content=parsed.blocks,
+                form=parsed.form,
+                message=None if parsed.blocks is None else parsed.message,
+            )
         return self.add_many([turn], tx=tx)[0]
 
     def add_many(self, turns: Iterable[NewTurn], *, tx: Transaction | None = None) -> list[int]:
@@ -175,36 +222,6 @@ class ConversationHistory:
                     )
             summarize_when_long(open_tx, self._jobs, self._settings, now)
         return [fate.number for fate in fates]
-
-    def add_message(
-        self,
-        message: Mapping[str, Any] | MessageObject,
-        *,
-        speaker: str | None = None,
-        at: datetime | None = None,
-        source_id: str | None = None,
-        tx: Transaction | None = None,
-    ) -> int:
-        """Add a message or item of another API, as a dict or as its SDK's object, and keep it exactly as it came.
-
-        The APIs are OpenAI's Chat Completions and Responses, Anthropic's Messages, LangChain (messages and dumps) and
-        Ollama. Text and numbers of calls' arguments, pictures, documents and parts that are not known here stay as
-        they are; `messages` gives them back to the same API, and converts them for another.
-
-        Raises as `add`; InvalidInput also when it is no message of any.
-        """
-        parsed = parse_message(message)
-        turn = NewTurn(
-            role=parsed.role,
-            text=parsed.text,
-            speaker=speaker,
-            at=at or self._clock(),
-            source_id=source_id,
-            content=parsed.blocks,
-            form=parsed.form,
-            message=None if parsed.blocks is None else parsed.message,
-        )
-        return self.add_many([turn], tx=tx)[0]
 
     def messages(
         self, max_tokens: int = DEFAULT_MAX_TOKENS, *, for_reply: bool = True, form: Form = "anthropic"
