@@ -123,13 +123,14 @@ def test_what_is_no_number_never_gets_in(ledger: TransactionLedger, amount: Any)
 
 @pytest.mark.guide_defect(70)
 def test_long_sums_keep_every_digit(ledger: TransactionLedger) -> None:
-    appended(ledger, "4500000000000.000001", "4600000000000.000002", "0.000004")
-    assert ledger.balance_from_ledger() == Decimal("9100000000100.000007")
+    large = "45000000000000000000000000000000"
+    appended(ledger, f"{large}.000001", f"{large}.000002", "0.000004")
+    assert ledger.balance_from_ledger() == Decimal("90000000000000000000000000000100.000007")
     with pytest.raises(AmountInvalid, match="beyond"):
-        appended(ledger, "200000000000.000000")
+        appended(ledger, "20000000000000000000000000000000.000000")
     with pytest.raises(AmountInvalid):
         appended(ledger, "12345678901234567890123456789012345678")
-    assert ledger.balance("casino") == Money("9100000000100.000007")
+    assert ledger.balance("casino") == Money("90000000000000000000000000000100.000007")
 
 
 @pytest.mark.guide_defect(71)

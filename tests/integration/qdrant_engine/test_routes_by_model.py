@@ -171,6 +171,7 @@ def play(target: QdrantClient, *, histories: int) -> None:
             deadline=None,
             suppress_health_check=list(HealthCheck),
             database=None,
+            derandomize=True,
         )
         run_state_machine_as_test(machine, settings=options)
 
@@ -191,7 +192,7 @@ def test_random_histories(target: QdrantClient) -> None:
 
 @pytest.mark.long
 def test_many_random_histories(target: QdrantClient) -> None:
-    play(target, histories=150)
+    play(target, histories=60)
 
 
 def test_a_planted_fault_is_seen(target: QdrantClient, monkeypatch: pytest.MonkeyPatch) -> None:

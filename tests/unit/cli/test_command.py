@@ -44,7 +44,7 @@ def test_the_verbs_are_those_that_users_were_promised() -> None:
         "guards list", "guards set", "guards remove", "guards freeze", "guards unfreeze",
         "ledger balance", "ledger statement", "ledger attest", "ledger export", "ledger import",
         "effects list", "effects show", "effects resolve", "effects book",
-        "breaks list", "breaks show", "breaks acknowledge", "breaks resolve",
+        "breaks list", "breaks show", "breaks acknowledge", "breaks resolve", "services check", "services init",
     }  # fmt: skip
 
 
