@@ -19,7 +19,7 @@ def unpack_packages(*packages: str) -> Path:
     if not folder.exists():
         CACHE.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=CACHE) as made:
-            subprocess.run(["apt-get", "download", *packages], cwd=made, check=True, capture_output=True, timeout=120)
+            _download_packages(packages, Path(made))
             for package in Path(made).glob("*.deb"):
                 subprocess.run(["dpkg-deb", "-x", package, f"{made}/root"], check=True, capture_output=True, timeout=60)
             try:
@@ -27,6 +27,15 @@ def unpack_packages(*packages: str) -> Path:
             except OSError:  # another test process was faster
                 assert folder.exists()
     return folder
+
+
+def _download_packages(packages: tuple[str, ...], folder: Path) -> None:
+    """Download packages by apt; a machine whose package lists were never read, or are old, reads them first."""
+    command = ["apt-get", "download", *packages]
+    if subprocess.run(command, cwd=folder, check=False, capture_output=True, timeout=120).returncode != 0:
+        subprocess.run(["apt-get", "update"], check=False, capture_output=True, timeout=300)
+        done = subprocess.run(command, cwd=folder, check=False, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, f"apt cannot download {' '.join(packages)}: {done.stderr}"
 
 
 def pgbouncer_program() -> tuple[Path, dict[str, str]]:
