@@ -17,7 +17,7 @@ from sqlalchemy.exc import DBAPIError
 
 from agentstate.cli.root import cli
 from agentstate.doctor import System, run_checks
-from agentstate.errors import ConfigurationError
+from agentstate.errors import ConfigurationError, StoreUnavailable
 from agentstate.ids import new_hex
 from agentstate.memory.episodes.archive import EpisodeArchive
 from agentstate.memory.episodes.episode import WRITTEN_VERSION, Episode, pack_content
@@ -56,7 +56,7 @@ def app(postgres_url: str, app_url: str) -> Iterator[Store]:
 
 
 def refused(store: Store, statement: str, told: str) -> None:
-    with pytest.raises(DBAPIError, match=told), store.transaction() as tx:
+    with pytest.raises((DBAPIError, StoreUnavailable), match=told), store.transaction() as tx:
         tx.connection.exec_driver_sql(statement)
 
 

@@ -10,6 +10,7 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
+from agentstate.errors import StoreUnavailable
 from agentstate.store import Store, postgres
 from tests.worlds.waiting import until
 
@@ -67,8 +68,9 @@ def test_an_interrupt_within_the_ping_of_a_pooled_connection(
     store.close()
 
 
-def test_a_plain_error_of_the_driver_stays_what_it_is(postgres_url: str) -> None:
+def test_a_statement_that_the_server_refuses_is_an_error_of_ours_with_its_cause(postgres_url: str) -> None:
     store = Store.open(postgres_url)
-    with pytest.raises(sa.exc.ProgrammingError, match="no_such_table"), store.read_connection() as connection:
+    with pytest.raises(StoreUnavailable, match="no_such_table") as caught, store.read_connection() as connection:
         connection.execute(sa.text("SELECT * FROM no_such_table"))
+    assert isinstance(caught.value.__cause__, sa.exc.ProgrammingError)
     store.close()

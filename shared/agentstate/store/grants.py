@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
-from agentstate.errors import AgentStateError, ConfigurationError
+from agentstate.errors import AgentStateError, ConfigurationError, StoreUnavailable
 from agentstate.store.engine import database_of
 from agentstate.store.store import Store, Transaction
 
@@ -81,9 +81,9 @@ def create_role(store: Store, application_url: str) -> str:
         try:
             with store.transaction() as tx:
                 _create_login(tx.connection, role, password)
-        except DBAPIError as error:
+        except (DBAPIError, StoreUnavailable) as error:
             raise ConfigurationError(
-                f"the role {role!r} of the application could not be made or given its password: {error.orig}. Make it "
+                f"the role {role!r} of the application could not be made or given its password: {error}. Make it "
                 "as a superuser: CREATE ROLE name LOGIN PASSWORD '...'. Nothing was changed."
             ) from None
     return role

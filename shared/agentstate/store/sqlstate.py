@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, InterfaceError
 
-_PASSING_CLASSES = frozenset({"08", "40", "53", "57", "58"})
-"""Connection, rollback (deadlock, serialization), resources, intervention (statement timeout, shutdown), I/O."""
+_PASSING_CLASSES = frozenset({"08", "40", "53", "57", "58", "XX"})
+"""Connection, rollback (deadlock, serialization), resources, intervention (timeout, shutdown), I/O, internal errors."""
 
-_PASSING_STATES = frozenset({"55P03", "25P03", "25P04"})
-"""Lock not available, and sessions that the server ended for their time."""
+_PASSING_STATES = frozenset({"55P03", "25P03", "25P04", "26000", "42P05"})
+"""Lock not available, sessions that the server ended for their time, and statements prepared in another session."""
 
 _DATA_CLASSES = frozenset({"22", "23"})
 """Data exceptions, such as a number out of range, and integrity violations."""
@@ -26,6 +26,10 @@ _BUSY_STATES = frozenset({"40001", "40P01", "55P03", "57014", "53300"})
 _BUSY_SQLITE = frozenset({5, 6})
 
 _READ_ONLY_STATE, _READ_ONLY_SQLITE = "25006", 8
+
+
+_REFUSED_STATES = frozenset({"42501", "42P01", "42703", "0A000"})
+"""A right that the role lacks, a table or column that is not there, and what this server cannot do."""
 
 
 def read_sqlstate(error: DBAPIError) -> str | None:
@@ -58,6 +62,11 @@ def is_read_only(error: DBAPIError) -> bool:
     """Return whether the database takes no writes: a standby, or a file that may not be written."""
     code = getattr(error.orig, "sqlite_errorcode", None)
     return read_sqlstate(error) == _READ_ONLY_STATE or (code is not None and (code & 0xFF) == _READ_ONLY_SQLITE)
+
+
+def is_refused(error: DBAPIError) -> bool:
+    """Return whether the server refused the statement for how it is set up: rights, tables, features."""
+    return read_sqlstate(error) in _REFUSED_STATES
 
 
 def is_data_error(error: DBAPIError) -> bool:

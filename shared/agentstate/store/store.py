@@ -216,6 +216,11 @@ def _translate_error(error: DBAPIError) -> AgentStateError | None:
             f"the durable store does not answer ({reason}). Nothing of this transaction is kept unless it was "
             "committed; start the store and try again."
         )
+    if sqlstate.is_refused(error):
+        return StoreUnavailable(
+            f"the durable store refused a statement ({reason}). Nothing of this transaction is kept; "
+            "`agentstate doctor` checks the schema and the rights of the role."
+        )
     if isinstance(error, DataError):
         return InvalidInput(f"the durable store cannot hold a value of this call ({reason}). Nothing was stored.")
     return None
