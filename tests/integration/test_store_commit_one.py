@@ -60,9 +60,10 @@ def test_an_effect_is_found_by_its_key_before_the_server_knows_how_many_there_ar
 
 
 def test_an_error_names_no_values(store: Store) -> None:
-    with pytest.raises(DBAPIError) as told:
+    with pytest.raises(StoreUnavailable, match="nowhere") as told:
         store.commit_one("SELECT %(word)s::text FROM nowhere", {"word": "the-secret-word"})
-    assert "the-secret-word" not in str(told.value)
+    assert isinstance(told.value.__cause__, DBAPIError)
+    assert "the-secret-word" not in f"{told.value} {told.value.__cause__}"
     assert store.commit_one("SELECT 1", {}) == (1,)
 
 
