@@ -24,7 +24,7 @@ status: ## Show its processes
 demo: setup ## Run a fleet of agents for a minute on a throw-away folder and report; KEEP=1 leaves it running, JSON=file
 	@$(PY) -m deploy.local.demo $(if $(KEEP),--keep) $(if $(JSON),--json '$(JSON)') $(ARGS)
 
-test: ## Run the tests against real servers, without the long ones (3 minutes); ARGS='tests/unit -k ledger'
+test: ## Run the tests against real servers, without the long ones; ARGS='tests/unit -k ledger'
 	@scripts/setup --dev
 	@scripts/test $(ARGS)
 
