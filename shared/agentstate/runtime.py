@@ -303,8 +303,9 @@ class Runtime:
         """Invalidate the cached states of services that an effect has changed."""
         from agentstate.services.operations.names import Service
 
+        cached = {each.value for each in Service}
         for agent_id, service in changed:
-            if service in {each.value for each in Service} and self.gateway_if_any is not None:
+            if service in cached and self.gateway_if_any is not None:
                 self.cache.invalidate(agent_id, service)
 
     @part
